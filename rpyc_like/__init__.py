@@ -1,0 +1,83 @@
+"""A symmetric, transparent remote-object system, compatible with RPyC 6 and 5.
+
+::
+
+    import rpyc_like as rpyc
+
+    conn = rpyc.classic.connect("localhost")
+    print(conn.modules.os.listdir("."))
+"""
+
+from __future__ import annotations
+
+from .core.channel import Channel
+from .core.netref import BaseNetref, NetProxy
+from .core.protocol import Connection
+from .core.service import (
+    ClassicService,
+    MasterService,
+    Service,
+    SlaveService,
+    VoidService,
+)
+from .core.stream import PipeStream, SocketStream
+from .errors import AsyncResultTimeout, RemoteError
+from .lib import setup_logger, spawn
+from .link.result import AsyncResult
+from .utils import classic, exposed, factory, helpers, server, service
+from .utils.factory import (
+    connect,
+    connect_channel,
+    connect_pipes,
+    connect_stdpipes,
+    connect_stream,
+    connect_subproc,
+    connect_thread,
+    ssl_connect,
+)
+from .utils.helpers import Async, async_, timed
+from .utils.server import OneShotServer, ThreadedServer
+from .version import __version__, version
+
+GenericException = RemoteError
+globals()["async"] = async_  # a keyword since Python 3.7; older programs reach it by getattr
+
+__all__ = [
+    "Async",
+    "AsyncResult",
+    "AsyncResultTimeout",
+    "BaseNetref",
+    "Channel",
+    "ClassicService",
+    "Connection",
+    "GenericException",
+    "MasterService",
+    "NetProxy",
+    "OneShotServer",
+    "PipeStream",
+    "Service",
+    "SlaveService",
+    "SocketStream",
+    "ThreadedServer",
+    "VoidService",
+    "__version__",
+    "async_",
+    "classic",
+    "connect",
+    "connect_channel",
+    "connect_pipes",
+    "connect_stdpipes",
+    "connect_stream",
+    "connect_subproc",
+    "connect_thread",
+    "exposed",
+    "factory",
+    "helpers",
+    "server",
+    "service",
+    "setup_logger",
+    "spawn",
+    "ssl_connect",
+    "timed",
+    "version",
+]

@@ -1,0 +1,341 @@
+"""Brine in pure Python: the specification of the format, and the fallback of the compiled codec.
+
+The format is RPyC's (its release 6.0.2): a tag byte, then a body. Only exact types travel; a
+subclass is not brine. Both directions are iterative, so nesting is bounded by a limit and not by
+the interpreter's stack.
+
+=============  ==============================================================================
+tag            value
+=============  ==============================================================================
+00             None
+01, 02         ``b""``, ``()``
+03, 04         True, False
+05, 06         NotImplemented, Ellipsis
+08             str: a brine bytes value that holds UTF-8
+0a 0b 0c 0d    bytes of length 1, 2, 3, 4
+0e, 0f         bytes: length in 1 byte, in 4 bytes (big-endian)
+10 11 12 13    tuple of 1, 2, 3, 4 items
+14, 15         tuple: count in 1 byte, in 4 bytes
+16, 17         int: length in 1 byte, in 4 bytes, then ASCII decimal digits
+18             float: IEEE double, big-endian
+19             slice: a tuple value ``(start, stop, step)``
+1a             frozenset: a tuple value
+1b             complex: two doubles
+20 to ef       int, value is the tag minus 0x50 (-48 to 159)
+=============  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
+from ..lib.digits import from_decimal, to_decimal
+
+__all__ = ["MAX_DEPTH", "MAX_DIGITS", "SIMPLE_TYPES", "dump", "dumpable", "load"]
+
+MAX_DEPTH: Final = 1000
+"""Default limit of nesting, in containers."""
+
+MAX_DIGITS: Final = 100_000
+"""Default limit of an integer, in decimal digits."""
+
+SIMPLE_TYPES: Final[frozenset[type]] = frozenset(
+    {
+        type(None),
+        bool,
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        type(NotImplemented),
+        type(Ellipsis),
+    }
+)
+
+_F8 = struct.Struct("!d")
+_C16 = struct.Struct("!dd")
+_U4 = struct.Struct("!L")
+_IMMEDIATE: Final = {value: bytes((value + 0x50,)) for value in range(-48, 160)}
+_CONSTANTS: Final[dict[Any, bytes]] = {
+    None: b"\x00",
+    True: b"\x03",
+    False: b"\x04",
+    NotImplemented: b"\x05",
+    Ellipsis: b"\x06",
+}
+_CONSTANT_TYPES: Final = frozenset({type(None), bool, type(NotImplemented), type(Ellipsis)})
+_TUPLE_HEADS: Final = (b"\x02", b"\x10", b"\x11", b"\x12", b"\x13")
+_BYTES_HEADS: Final = (b"\x01", b"\x0a", b"\x0b", b"\x0c", b"\x0d")
+
+
+def dumpable(obj: Any) -> bool:
+    """Returns whether :func:`dump` accepts ``obj``, its depth and digits aside."""
+    kind = type(obj)
+    if kind in SIMPLE_TYPES:
+        return True
+    if kind is not tuple and kind is not frozenset and kind is not slice:
+        return False
+    stack = [obj]
+    while stack:
+        container = stack.pop()
+        if type(container) is slice:
+            container = (container.start, container.stop, container.step)
+        for item in container:
+            kind = type(item)
+            if kind in SIMPLE_TYPES:
+                continue
+            if kind is not tuple and kind is not frozenset and kind is not slice:
+                return False
+            stack.append(item)
+    return True
+
+
+def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
+    """Returns the brine bytes of ``obj``.
+
+    Raises:
+        TypeError: a part of ``obj`` is not of a brine type.
+        LocalProtocolError: nested deeper than ``max_depth``, or an int above ``max_digits``.
+    """
+    parts: list[bytes] = []
+    append = parts.append
+    stack: list[Iterator[Any]] = []
+    items: Iterator[Any] = iter((obj,))
+    while True:
+        for item in items:
+            kind = type(item)
+            if kind is str:
+                raw = item.encode("utf-8")
+                append(b"\x08" + _bytes_head(len(raw)))
+                append(raw)
+            elif kind is int:
+                append(_IMMEDIATE.get(item) or _int(item, max_digits))
+            elif kind is tuple:
+                size = len(item)
+                append(_TUPLE_HEADS[size] if size < 5 else _tuple_head(size))
+                if size:
+                    stack.append(items)
+                    items = iter(item)
+                    break
+            elif kind in _CONSTANT_TYPES:
+                append(_CONSTANTS[item])
+            elif kind is bytes:
+                append(_bytes_head(len(item)))
+                append(item)
+            elif kind is float:
+                append(b"\x18" + _F8.pack(item))
+            elif kind is complex:
+                append(b"\x1b" + _C16.pack(item.real, item.imag))
+            elif kind is frozenset:
+                append(b"\x1a")
+                stack.append(items)
+                items = iter((tuple(item),))
+                break
+            elif kind is slice:
+                append(b"\x19")
+                stack.append(items)
+                items = iter(((item.start, item.stop, item.step),))
+                break
+            else:
+                raise TypeError(f"cannot dump {kind!r}")
+        else:
+            if not stack:
+                return b"".join(parts)
+            items = stack.pop()
+        if len(stack) > max_depth:
+            raise LocalProtocolError(
+                f"value nested deeper than {max_depth} (configuration key 'max_depth')"
+            )
+
+
+def _bytes_head(size: int) -> bytes:
+    if size < 5:
+        return _BYTES_HEADS[size]
+    return bytes((0x0E, size)) if size < 256 else b"\x0f" + _size(size)
+
+
+def _tuple_head(size: int) -> bytes:
+    return bytes((0x14, size)) if size < 256 else b"\x15" + _size(size)
+
+
+def _size(size: int) -> bytes:
+    if size > 0xFFFFFFFF:
+        raise LocalProtocolError(f"value of length {size}, brine carries 4294967295")
+    return _U4.pack(size)
+
+
+def _int(value: int, max_digits: int) -> bytes:
+    if value.bit_length() > max_digits * 3.33:
+        raise LocalProtocolError(
+            f"integer of more than {max_digits} digits (configuration key 'max_digits')"
+        )
+    digits = to_decimal(value).encode("ascii")
+    size = len(digits)
+    return (bytes((0x16, size)) if size < 256 else b"\x17" + _size(size)) + digits
+
+
+_TUPLE, _SLICE, _FROZENSET = 0, 1, 2
+
+
+def load(data: bytes, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> Any:
+    """Returns the one value in ``data``.
+
+    Raises:
+        MalformedValue: ``data`` is not exactly one brine value.
+        LimitExceeded: nested deeper than ``max_depth``, or an int above ``max_digits``.
+    """
+    try:
+        value, end = _load(data, max_depth, max_digits)
+    except IndexError:
+        raise MalformedValue("brine value ends early") from None
+    if end != len(data):
+        raise MalformedValue(f"expected one brine value, got {len(data) - end} bytes after it")
+    return value
+
+
+def _load(data: bytes, max_depth: int, max_digits: int) -> tuple[Any, int]:
+    end = len(data)
+    position = 0
+    stack: list[tuple[int, int, list[Any]]] = []
+    items: list[Any] = []
+    need, shape = 1, _TUPLE
+    value: Any
+    while True:
+        tag = data[position]
+        position += 1
+        if 0x20 <= tag <= 0xEF:
+            value = tag - 0x50
+        elif tag == 0x08:
+            start, position = _bytes_span(data, position, end)
+            value = _text(data, start, position)
+        elif 0x10 <= tag <= 0x15:
+            if tag < 0x14:
+                size = tag - 0x0F
+            elif tag == 0x14:
+                size = data[position]
+                position += 1
+            else:
+                size, position = _size_at(data, position, end)
+            if size > end - position:
+                raise MalformedValue(f"tuple of {size} items in {end - position} bytes")
+            if size:
+                if len(stack) >= max_depth:
+                    raise LimitExceeded("nesting", len(stack) + 1, max_depth, "max_depth")
+                stack.append((shape, need, items))
+                shape, need, items = _TUPLE, size, []
+                continue
+            value = ()
+        elif tag == 0x19 or tag == 0x1A:
+            if len(stack) >= max_depth:
+                raise LimitExceeded("nesting", len(stack) + 1, max_depth, "max_depth")
+            stack.append((shape, need, items))
+            shape, need, items = (_SLICE if tag == 0x19 else _FROZENSET), 1, []
+            continue
+        elif tag == 0x00:
+            value = None
+        elif tag == 0x02:
+            value = ()
+        elif tag == 0x16 or tag == 0x17:
+            if tag == 0x16:
+                size = data[position]
+                position += 1
+            else:
+                size, position = _size_at(data, position, end)
+            value = _int_at(data, position, size, end, max_digits)
+            position += size
+        elif tag == 0x03:
+            value = True
+        elif tag == 0x04:
+            value = False
+        elif tag == 0x01 or 0x0A <= tag <= 0x0F:
+            start, position = _bytes_span(data, position - 1, end)
+            value = data[start:position]
+        else:
+            value, position = _rare(data, tag, position, end)
+        items.append(value)
+        while len(items) == need:
+            if not stack:
+                return items[0], position
+            value = _finish(shape, items)
+            shape, need, items = stack.pop()
+            items.append(value)
+
+
+def _bytes_span(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """Returns start and stop of the bytes value whose tag is at ``position``."""
+    tag = data[position]
+    position += 1
+    if 0x0A <= tag <= 0x0D:
+        size = tag - 0x09
+    elif tag == 0x0E:
+        size = data[position]
+        position += 1
+    elif tag == 0x0F:
+        size, position = _size_at(data, position, end)
+    elif tag == 0x01:
+        size = 0
+    else:
+        raise MalformedValue(f"expected a bytes tag, got {tag:#04x}")
+    if size > end - position:
+        raise MalformedValue(f"bytes of length {size} in {end - position} bytes")
+    return position, position + size
+
+
+def _text(data: bytes, start: int, stop: int) -> str:
+    try:
+        return str(data[start:stop], "utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise MalformedValue(f"expected UTF-8 in a str: {error}") from None
+
+
+def _size_at(data: bytes, position: int, end: int) -> tuple[int, int]:
+    if end - position < 4:
+        raise MalformedValue("brine value ends early")
+    return _U4.unpack_from(data, position)[0], position + 4
+
+
+def _int_at(data: bytes, position: int, size: int, end: int, max_digits: int) -> int:
+    if size > end - position:
+        raise MalformedValue(f"integer of {size} digits in {end - position} bytes")
+    if size > max_digits + 1:
+        raise LimitExceeded("integer digits", size, max_digits, "max_digits")
+    digits = data[position : position + size]
+    if not (digits.isdigit() or (digits[:1] == b"-" and digits[1:].isdigit())):
+        raise MalformedValue(f"expected decimal digits in an int, got {digits[:40]!r}")
+    return from_decimal(digits.decode("ascii"))
+
+
+def _rare(data: bytes, tag: int, position: int, end: int) -> tuple[Any, int]:
+    if tag == 0x05:
+        return NotImplemented, position
+    if tag == 0x06:
+        return Ellipsis, position
+    if tag == 0x18:
+        if end - position < 8:
+            raise MalformedValue("brine value ends early")
+        return _F8.unpack_from(data, position)[0], position + 8
+    if tag == 0x1B:
+        if end - position < 16:
+            raise MalformedValue("brine value ends early")
+        return complex(*_C16.unpack_from(data, position)), position + 16
+    raise MalformedValue(f"unknown brine tag {tag:#04x}")
+
+
+def _finish(shape: int, items: list[Any]) -> Any:
+    if shape == _TUPLE:
+        return tuple(items)
+    inner = items[0]
+    if type(inner) is not tuple:
+        raise MalformedValue(f"expected a tuple inside a slice or frozenset, got {inner!r:.80}")
+    if shape == _SLICE:
+        if len(inner) != 3:
+            raise MalformedValue(f"expected 3 items in a slice, got {len(inner)}")
+        return slice(*inner)
+    try:
+        return frozenset(inner)
+    except TypeError as error:
+        raise MalformedValue(f"expected hashable items in a frozenset: {error}") from None

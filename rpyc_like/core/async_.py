@@ -1,0 +1,8 @@
+"""AsyncResult under its old address."""
+
+from __future__ import annotations
+
+from ..errors import AsyncResultTimeout
+from ..link.result import AsyncResult
+
+__all__ = ["AsyncResult", "AsyncResultTimeout"]

@@ -1,0 +1,12 @@
+"""Brine: the serialisation of plain immutable values on the RPyC wire.
+
+``dump`` and ``load`` are the fastest implementation this process has; the format is described in
+:mod:`rpyc_like.core._brine_py`.
+"""
+
+from __future__ import annotations
+
+from ._brine_py import MAX_DEPTH, MAX_DIGITS, dump, dumpable, load
+from ._brine_py import SIMPLE_TYPES as simple_types
+
+__all__ = ["MAX_DEPTH", "MAX_DIGITS", "dump", "dumpable", "load", "simple_types"]

@@ -1,0 +1,78 @@
+"""What a connection can be configured with, and the defaults.
+
+:data:`DEFAULT_CONFIG` is live: a program that changes it changes every connection made later, and
+one that adds to its ``safe_attrs`` changes those already made as well.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..wire.framing import MAX_FRAME_SIZE, MAX_INFLATED_SIZE
+from .brine import MAX_DEPTH, MAX_DIGITS
+
+__all__ = ["DEFAULT_CONFIG", "SAFE_ATTRS", "make_config"]
+
+_BINARY = "add sub mul div truediv floordiv mod pow lshift rshift and or xor"
+_REFLECTED = f"{_BINARY} divmod"
+_IN_PLACE = "add sub mul div itruediv floordiv mod pow lshift rshift and or xor".replace(
+    "itruediv", "truediv"
+)
+
+SAFE_ATTRS: set[str] = {
+    *(f"__{name}__" for name in "lt le eq ne gt ge cmp hash".split()),
+    *(f"__{name}__" for name in f"{_BINARY} divmod".split()),
+    *(f"__r{name}__" for name in _REFLECTED.split()),
+    *(f"__i{name}__" for name in _IN_PLACE.split()),
+    *(f"__{name}__" for name in "neg pos abs invert bool nonzero int long float index".split()),
+    *(f"__{name}__" for name in "oct hex repr str format doc new enter exit".split()),
+    *(f"__{name}__" for name in "len length_hint contains iter next".split()),
+    *(f"__{name}__" for name in "getitem setitem delitem getslice setslice delslice".split()),
+    "next",
+}
+"""Names that are readable under ``allow_safe_attrs``: operators, containers, iteration, ``with``."""
+
+DEFAULT_CONFIG: dict[str, Any] = {
+    # attributes
+    "allow_safe_attrs": True,
+    "allow_exposed_attrs": True,
+    "allow_public_attrs": False,
+    "allow_all_attrs": False,
+    "safe_attrs": SAFE_ATTRS,
+    "exposed_prefix": "exposed_",
+    "allow_getattr": True,
+    "allow_setattr": False,
+    "allow_delattr": False,
+    # exceptions
+    "include_local_traceback": True,
+    "include_local_version": True,
+    "instantiate_custom_exceptions": False,
+    "import_custom_exceptions": False,
+    "instantiate_oldstyle_exceptions": False,
+    "propagate_SystemExit_locally": False,
+    "propagate_KeyboardInterrupt_locally": True,
+    "log_exceptions": True,
+    # the rest of RPyC's
+    "allow_pickle": False,
+    "connid": None,
+    "credentials": None,
+    "endpoints": None,
+    "logger": None,
+    "sync_request_timeout": 30,
+    "before_closed": None,
+    "close_catchall": False,
+    "bind_threads": os.environ.get("RPYC_BIND_THREADS", "false").lower() == "true",
+    # ours
+    "dialect": None,
+    "max_frame_size": MAX_FRAME_SIZE,
+    "max_inflated_size": MAX_INFLATED_SIZE,
+    "max_depth": MAX_DEPTH,
+    "max_digits": MAX_DIGITS,
+}
+"""Every configuration key with its default; described in the reference of the configuration."""
+
+
+def make_config(config: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns the defaults of this moment, overlaid with ``config``."""
+    return {**DEFAULT_CONFIG, **(config or {})}

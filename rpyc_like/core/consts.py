@@ -1,0 +1,53 @@
+"""Numbers of the RPyC wire."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MSG_REQUEST: Final = 1
+MSG_REPLY: Final = 2
+MSG_EXCEPTION: Final = 3
+
+LABEL_VALUE: Final = 1
+LABEL_TUPLE: Final = 2
+LABEL_LOCAL_REF: Final = 3
+LABEL_REMOTE_REF: Final = 4
+
+HANDLE_PING: Final = 1
+HANDLE_CLOSE: Final = 2
+HANDLE_GETROOT: Final = 3
+HANDLE_GETATTR: Final = 4
+HANDLE_DELATTR: Final = 5
+HANDLE_SETATTR: Final = 6
+HANDLE_CALL: Final = 7
+HANDLE_CALLATTR: Final = 8
+HANDLE_REPR: Final = 9
+HANDLE_STR: Final = 10
+HANDLE_CMP: Final = 11
+HANDLE_HASH: Final = 12
+HANDLE_DIR: Final = 13
+HANDLE_PICKLE: Final = 14
+HANDLE_DEL: Final = 15
+HANDLE_INSPECT: Final = 16
+HANDLE_BUFFITER: Final = 17
+HANDLE_OLDSLICING: Final = 18
+HANDLE_CTXEXIT: Final = 19
+HANDLE_INSTANCECHECK: Final = 20
+
+HANDLE_HELLO: Final = 100
+"""Extension: the caller's features as a bit mask; a peer that lacks it fails one request."""
+
+HANDLE_RELEASE: Final = 101
+"""Extension: a batch of ``(id_pack, count)`` that is never answered; needs FEATURE_RELEASE."""
+
+FEATURE_CAUSE: Final = 1
+"""Requests carry the number of the request that caused them as a third item."""
+
+FEATURE_RELEASE: Final = 2
+"""HANDLE_RELEASE is understood."""
+
+FEATURE_CLASS_IDS: Final = 4
+"""Class ids are never reused and change with the class's shape: they may key a cache."""
+
+EXC_STOP_ITERATION: Final = 1
+STREAM_CHUNK: Final = 64000

@@ -1,0 +1,290 @@
+"""What one side of a Python-object conversation consists of, whoever moves its messages.
+
+The blocking :class:`rpyc_like.core.protocol.Connection` and the asyncio
+:class:`rpyc_like.aio.Connection` are both endpoints: tables, boxing, codec, session, gate and
+handlers stand here once. Only waiting is theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from ..link import flushing
+from ..link.result import Unfinished
+from ..version import __version__
+from ..wire.framing import RpycFramer
+from ..wire.session import Session
+from . import access, consts, handlers, vinegar
+from .boxing import Boxer
+from .config import make_config
+from .dialects import Dialect, RpycCodec
+from .netref import BaseNetref
+from .objects import ExportTable, ProxyTable, StaleReference
+
+__all__ = ["FEATURES", "Endpoint", "Failure"]
+
+logger = logging.getLogger("rpyc_like.core")
+
+FEATURES = consts.FEATURE_CAUSE | consts.FEATURE_RELEASE | consts.FEATURE_CLASS_IDS
+"""The extensions that this implementation understands."""
+
+_VERSIONS_SENT = {5: "5.3.1", 6: __version__}
+_connection_numbers = count(1)
+
+
+class Failure(Unfinished):
+    """A received exception that has not been rebuilt."""
+
+    __slots__ = ("_load", "_raw")
+
+    def __init__(self, raw: Any, load: Callable[[Any], BaseException]) -> None:
+        self._raw = raw
+        self._load = load
+
+    def steps(self) -> Any:
+        return self._load(self._raw)
+        yield  # a generator, because other unfinished values need the peer
+
+
+class _HelloAnswer:
+    """Takes the answer to this side's HELLO: ours give their features, others an error."""
+
+    __slots__ = ("_endpoint",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def settle(self, failed: bool, value: Any) -> None:
+        if not failed and type(value) is int:
+            self._endpoint._learn_features(value)
+
+    def run_callbacks(self) -> None:
+        """Has none."""
+
+
+class _NoAnswer:
+    """Takes answers that mean nothing: to DEL and CLOSE."""
+
+    __slots__ = ()
+
+    def settle(self, failed: bool, value: Any) -> None:
+        """Ignores it."""
+
+    def run_callbacks(self) -> None:
+        """Has none."""
+
+
+_NO_ANSWER = _NoAnswer()
+
+
+class Endpoint:
+    """Tables, codec and handlers of one side.
+
+    Args:
+        root: the local service.
+        config: overrides of the default configuration.
+        base: what proxy classes derive from.
+    """
+
+    _HANDLERS: dict[int, Callable[..., Any]]
+
+    def __init__(self, root: Any, config: dict[str, Any] | None, base: type = BaseNetref) -> None:
+        self._closed_once = False
+        self._config = make_config(config)
+        if self._config["connid"] is None:
+            self._config["connid"] = f"conn{next(_connection_numbers)}"
+        self._local_root = root
+        self._last_traceback: Any = None
+        self._local_objects = ExportTable()
+        self._local_objects.pin(root)
+        self._proxies = ProxyTable(self._arm_flush)
+        self._boxer = Boxer(self, self._local_objects, self._proxies, base)
+        self._codec = RpycCodec(
+            self._boxer, self._first_dialect(), self._config["max_depth"], self._config["max_digits"]
+        )
+        self._codec.failure = lambda raw: Failure(raw, self._unbox_exc)  # type: ignore[method-assign]
+        self._session = Session(self._codec)
+        self._HANDLERS = self._request_handlers()
+        self._greeted = False
+        self._armed = False
+        self._weak: weakref.ref[Any] = weakref.ref(self)
+
+    def _first_dialect(self) -> Dialect:
+        wanted = self._config["dialect"]
+        if wanted not in (None, 5, 6):
+            raise ValueError(f"configuration key 'dialect': expected None, 5 or 6, got {wanted!r}")
+        return Dialect(wanted or 6, bool(self._config["bind_threads"]))
+
+    def _adopt_channel(self, channel: Any) -> None:
+        """Applies this side's limits to a channel."""
+        framer = getattr(channel, "framer", None)
+        if isinstance(framer, RpycFramer):
+            framer.max_frame_size = self._config["max_frame_size"]
+            framer.max_inflated_size = self._config["max_inflated_size"]
+
+    # -- extensions
+
+    def _hello(self, features: int) -> int:
+        self._greeted = True
+        self._learn_features(features)
+        return FEATURES
+
+    def _learn_features(self, features: int) -> None:
+        self._codec.features = features & FEATURES
+        self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
+
+    # -- sending
+
+    def _ahead(self) -> list[bytes]:
+        """Returns the payloads that go ahead of the next message of this side."""
+        payloads: list[bytes] = []
+        if not self._greeted:
+            self._greeted = True
+            hello = self._session.request(_HelloAnswer(self), consts.HANDLE_HELLO, (FEATURES,))
+            payloads.append(hello[1])
+        if self._proxies.releasing():
+            payloads += self._releases()
+        return payloads
+
+    def _releases(self) -> list[bytes]:
+        released = self._proxies.take_released()
+        if not released:
+            return []
+        if self._codec.features & consts.FEATURE_RELEASE:
+            # Never answered, so never filed: the number is the peer's to ignore.
+            batch = tuple(released)
+            return [self._codec.encode_request(0, consts.HANDLE_RELEASE, (batch,))]
+        return [self._release_request(pack, times) for pack, times in released]
+
+    def _release_request(self, pack: Any, times: int) -> bytes:
+        id_ = self._session.pending.open(_NO_ANSWER)
+        package = (
+            consts.LABEL_TUPLE,
+            ((consts.LABEL_LOCAL_REF, pack), (consts.LABEL_VALUE, times)),
+        )
+        return self._codec.encode_boxed_request(id_, consts.HANDLE_DEL, package)
+
+    def _arm_flush(self) -> None:
+        """Has releases sent soon if nothing else is. Called by finalizers."""
+        if not self._armed:
+            self._armed = True
+            flushing.arm(self._weak)
+
+    def _farewell(self) -> bytes:
+        return self._session.request(_NO_ANSWER, consts.HANDLE_CLOSE, ())[1]
+
+    # -- answering
+
+    def _encode_failure(self, id_: Any, error: BaseException) -> bytes:
+        typ, tb = type(error), error.__traceback__
+        self._last_traceback = tb
+        log = self._config["logger"]
+        if log is not None and not isinstance(error, StopIteration):
+            log.debug("Exception caught", exc_info=(typ, error, tb))
+        return self._codec.encode_failure(id_, self._box_exc(typ, error, tb))
+
+    def _propagates(self, error: BaseException) -> bool:
+        config = self._config
+        return (isinstance(error, SystemExit) and config["propagate_SystemExit_locally"]) or (
+            isinstance(error, KeyboardInterrupt) and config["propagate_KeyboardInterrupt_locally"]
+        )
+
+    def _handler(self, number: Any) -> Callable[..., Any]:
+        try:
+            return self._HANDLERS[number]
+        except (KeyError, TypeError):
+            raise KeyError(f"no request handler {number!r}") from None
+
+    @staticmethod
+    def _check_args(args: Any) -> tuple[Any, ...]:
+        if isinstance(args, StaleReference):
+            raise args
+        if type(args) is not tuple:
+            raise TypeError(f"expected a tuple of arguments, got {type(args).__name__}")
+        return args
+
+    def _box_exc(self, typ: Any, val: Any, tb: Any) -> Any:
+        return vinegar.dump(
+            typ,
+            val,
+            tb,
+            include_local_traceback=self._config["include_local_traceback"],
+            include_local_version=self._config["include_local_version"],
+            version=_VERSIONS_SENT[self._codec.dialect.version],
+        )
+
+    def _unbox_exc(self, raw: Any) -> BaseException:
+        return vinegar.load(
+            raw,
+            import_custom_exceptions=self._config["import_custom_exceptions"],
+            instantiate_custom_exceptions=self._config["instantiate_custom_exceptions"],
+            instantiate_oldstyle_exceptions=self._config["instantiate_oldstyle_exceptions"],
+        )
+
+    # -- the gate and the handlers
+
+    def _check_attr(self, obj: Any, name: str, perm: str) -> str:
+        return access.check_attr(self._config, obj, name, perm)
+
+    def _access_attr(
+        self,
+        obj: Any,
+        name: Any,
+        args: tuple[Any, ...],
+        overrider: str,
+        param: str,
+        default: Callable[..., Any],
+    ) -> Any:
+        return access.access_attr(self._config, obj, name, args, overrider, param, default)
+
+    _handle_ping = handlers.ping
+    _handle_close = handlers.close
+    _handle_getroot = handlers.getroot
+    _handle_getattr = handlers.getattr_
+    _handle_delattr = handlers.delattr_
+    _handle_setattr = handlers.setattr_
+    _handle_call = handlers.call
+    _handle_callattr = handlers.callattr
+    _handle_repr = handlers.repr_
+    _handle_str = handlers.str_
+    _handle_cmp = handlers.cmp
+    _handle_hash = handlers.hash_
+    _handle_dir = handlers.dir_
+    _handle_pickle = handlers.pickle_
+    _handle_del = handlers.del_
+    _handle_inspect = handlers.inspect_
+    _handle_buffiter = handlers.buffiter
+    _handle_oldslicing = handlers.oldslicing
+    _handle_ctxexit = handlers.ctxexit
+    _handle_instancecheck = handlers.instancecheck
+    _handle_hello = handlers.hello
+
+    @classmethod
+    def _request_handlers(cls) -> dict[int, Callable[..., Any]]:
+        """Returns the function for each request number."""
+        numbers = {name.lower(): number for number, name in handlers.NAMES.items()}
+        return {
+            number: getattr(cls, f"_handle_{name}")
+            for name, number in numbers.items()
+            if hasattr(cls, f"_handle_{name}")
+        }
+
+    # -- the end
+
+    def _forget_everything(self) -> None:
+        """Clears the tables and tells the service, once."""
+        if self._closed_once:
+            return
+        self._closed_once = True
+        on_disconnect = getattr(self._local_root, "on_disconnect", None)
+        try:
+            if on_disconnect is not None:
+                on_disconnect(self)
+        finally:
+            self._local_objects.clear()
+            self._last_traceback = None
+            self._HANDLERS = {}

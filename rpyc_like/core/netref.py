@@ -1,0 +1,361 @@
+"""Proxies of remote objects, and the classes they are made of.
+
+A proxy class is generated from the special methods that the remote class has, because Python looks
+special methods up on the class. Explicit attribute access always asks the owner.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Iterable
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MappingProxyType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+    TracebackType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final
+
+from ..lib.code import get_methods
+from ..lib.identity import IdPack
+from . import consts
+
+__all__ = [
+    "DELETED_ATTRS",
+    "LOCAL_ATTRS",
+    "BaseNetref",
+    "NetProxy",
+    "NetrefClass",
+    "NetrefMetaclass",
+    "asyncreq",
+    "builtin_classes_cache",
+    "builtin_methods",
+    "class_factory",
+    "is_netref",
+    "syncreq",
+]
+
+DELETED_ATTRS: Final = frozenset({"__array_struct__", "__array_interface__"})
+"""Names that no proxy has, because C code that finds them would read foreign memory."""
+
+_COMPARISONS: Final = ("__eq__", "__ne__", "__lt__", "__gt__", "__le__", "__ge__", "__cmp__")
+
+LOCAL_ATTRS: Final = DELETED_ATTRS.union(
+    _COMPARISONS,
+    ("____conn__", "____id_pack__", "____refcount__"),
+    ("__class__", "__del__", "__delattr__", "__dict__", "__dir__", "__doc__", "__exit__"),
+    ("__getattr__", "__getattribute__", "__hash__", "__init__", "__instancecheck__"),
+    ("__metaclass__", "__methods__", "__module__", "__new__", "__reduce__", "__reduce_ex__"),
+    ("__repr__", "__setattr__", "__slots__", "__str__", "__weakref__"),
+)
+"""Names that a proxy answers itself, each with its own way of asking the owner or none."""
+
+_OWN_SLOTS: Final = frozenset({"____conn__", "____id_pack__", "____refcount__"})
+
+_local: Callable[[Any, str], Any] = object.__getattribute__
+
+
+def syncreq(proxy: Any, handler: int, *args: Any) -> Any:
+    """Asks the owner of ``proxy`` to do ``handler`` on it; returns the answer."""
+    return _local(proxy, "____conn__").sync_request(handler, proxy, *args)
+
+
+def asyncreq(proxy: Any, handler: int, *args: Any) -> Any:
+    """Asks the owner of ``proxy`` to do ``handler`` on it; returns an AsyncResult."""
+    return _local(proxy, "____conn__").async_request(handler, proxy, *args)
+
+
+def is_netref(obj: Any) -> bool:
+    """Returns whether ``obj`` is a proxy, whatever class it claims to be."""
+    return issubclass(type(obj), BaseNetref)
+
+
+class NetrefMetaclass(type):
+    """Gives proxy classes a telling repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<netref class '{self.__module__}.{self.__name__}'>"
+
+
+class NetrefClass:
+    """What ``proxy.__class__`` is: the local class of the same name, if there is one."""
+
+    def __init__(self, class_obj: Any) -> None:
+        self._class_obj = class_obj
+
+    @property
+    def instance(self) -> Any:
+        """The class of instances."""
+        return self._class_obj
+
+    @property
+    def owner(self) -> Any:
+        """The class of the class."""
+        return self._class_obj.__class__
+
+    def __get__(self, netref_instance: Any, netref_owner: Any) -> Any:
+        if netref_instance is None:
+            return self
+        is_class = _local(netref_instance, "____id_pack__")[2] == 0
+        return self.owner if is_class else self.instance
+
+
+class BaseNetref(metaclass=NetrefMetaclass):
+    """Base of all proxies.
+
+    Args:
+        conn: the connection to the owner.
+        id_pack: ``(name, class id, instance id)`` under which the owner knows the object.
+    """
+
+    __slots__ = ("____conn__", "____id_pack__", "____refcount__", "__weakref__")
+
+    ____conn__: Any
+    ____id_pack__: IdPack
+    ____refcount__: int
+
+    def __init__(self, conn: Any, id_pack: IdPack) -> None:
+        _set_conn(self, conn)
+        _set_id_pack(self, id_pack)
+        _set_refcount(self, 1)
+
+    def __del__(self) -> None:
+        try:
+            _local(self, "____conn__")._proxies.release_later(
+                _local(self, "____id_pack__"), _local(self, "____refcount__")
+            )
+        except Exception:
+            pass  # the interpreter is shutting down, or the proxy was never initialised
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in LOCAL_ATTRS:
+            if name == "__call__" or name == "__array__":
+                return _local(self, name)
+            return _local(self, "____conn__").sync_request(consts.HANDLE_GETATTR, self, name)
+        if name in DELETED_ATTRS:
+            raise AttributeError(name)
+        if name != "__doc__":
+            try:
+                value = _local(self, name)
+            except AttributeError:
+                value = None
+            if value is not None or name in _OWN_SLOTS:
+                return value
+        return _local(self, "____conn__").sync_request(consts.HANDLE_GETATTR, self, name)
+
+    # There is no __getattr__: Python would call it after each failure, and ask the owner twice.
+
+    def __delattr__(self, name: str) -> None:
+        if name in LOCAL_ATTRS:
+            object.__delattr__(self, name)
+        else:
+            syncreq(self, consts.HANDLE_DELATTR, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in LOCAL_ATTRS:
+            object.__setattr__(self, name, value)
+        else:
+            syncreq(self, consts.HANDLE_SETATTR, name, value)
+
+    def __dir__(self) -> Iterable[str]:
+        return list(syncreq(self, consts.HANDLE_DIR))
+
+    def __hash__(self) -> int:
+        return int(syncreq(self, consts.HANDLE_HASH))
+
+    def __cmp__(self, other: Any) -> Any:
+        return syncreq(self, consts.HANDLE_CMP, other, "__cmp__")
+
+    def __eq__(self, other: Any) -> Any:
+        return syncreq(self, consts.HANDLE_CMP, other, "__eq__")
+
+    def __ne__(self, other: Any) -> Any:
+        return syncreq(self, consts.HANDLE_CMP, other, "__ne__")
+
+    def __lt__(self, other: Any) -> Any:
+        return syncreq(self, consts.HANDLE_CMP, other, "__lt__")
+
+    def __gt__(self, other: Any) -> Any:
+        return syncreq(self, consts.HANDLE_CMP, other, "__gt__")
+
+    def __le__(self, other: Any) -> Any:
+        return syncreq(self, consts.HANDLE_CMP, other, "__le__")
+
+    def __ge__(self, other: Any) -> Any:
+        return syncreq(self, consts.HANDLE_CMP, other, "__ge__")
+
+    def __repr__(self) -> str:
+        return str(syncreq(self, consts.HANDLE_REPR))
+
+    def __str__(self) -> str:
+        return str(syncreq(self, consts.HANDLE_STR))
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> Any:
+        return syncreq(self, consts.HANDLE_CTXEXIT, value)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        conn = _local(self, "____conn__")
+        if not conn._config["allow_pickle"]:
+            # The bytes would be the peer's, and unpickling runs them.
+            raise ValueError("pickling is disabled (configuration key 'allow_pickle')")
+        return pickle.loads, (syncreq(self, consts.HANDLE_PICKLE, protocol),)
+
+    def __instancecheck__(self, other: Any) -> bool:
+        name, class_number, instance_number = _local(self, "____id_pack__")
+        if instance_number != 0:
+            raise TypeError("isinstance() arg 2 must be a class, type, or tuple of classes and types")
+        if not is_netref(other):
+            descriptor = type(self).__dict__.get("__class__")
+            return descriptor is not None and isinstance(other, descriptor.instance)
+        other_pack = _local(other, "____id_pack__")
+        if _local(other, "____conn__") is _local(self, "____conn__"):
+            if class_number == other_pack[1]:
+                return bool(other_pack[2] != 0)
+            return bool(syncreq(self, consts.HANDLE_INSTANCECHECK, other_pack))
+        return bool(class_number == other_pack[1] and other_pack[2] != 0)
+
+
+NetProxy = BaseNetref
+
+_set_conn = BaseNetref.__dict__["____conn__"].__set__
+_set_id_pack = BaseNetref.__dict__["____id_pack__"].__set__
+_set_refcount = BaseNetref.__dict__["____refcount__"].__set__
+
+_SLICERS: Final = {
+    "__getslice__": "__getitem__",
+    "__setslice__": "__setitem__",
+    "__delslice__": "__delitem__",
+}
+
+
+def _make_method(name: str, doc: str | None) -> Callable[..., Any]:
+    """Returns a function that asks the owner to do what its name says."""
+    make = _MAKERS.get(name)
+    method = _callattr_method(name) if make is None else make(name)
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = doc
+    return method
+
+
+def _callattr_method(name: str) -> Callable[..., Any]:
+    def method(_self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _local(_self, "____conn__").sync_request(
+            consts.HANDLE_CALLATTR, _self, name, args, tuple(kwargs.items())
+        )
+
+    return method
+
+
+def _call_method(name: str) -> Callable[..., Any]:
+    def __call__(_self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _local(_self, "____conn__").sync_request(
+            consts.HANDLE_CALL, _self, args, tuple(kwargs.items())
+        )
+
+    return __call__
+
+
+def _slice_method(name: str) -> Callable[..., Any]:
+    attempt = _SLICERS[name]
+
+    def method(self: Any, start: Any, stop: Any, *args: Any) -> Any:
+        if stop == sys.maxsize:
+            stop = None
+        return syncreq(self, consts.HANDLE_OLDSLICING, attempt, name, start, stop, args)
+
+    return method
+
+
+def _array_method(name: str) -> Callable[..., Any]:
+    def __array__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _local(self, "____conn__")._config["allow_pickle"]:
+            raise ValueError("pickling is disabled (configuration key 'allow_pickle')")
+        array = pickle.loads(syncreq(self, consts.HANDLE_PICKLE, -1))
+        return array.__array__(*args, **kwargs)
+
+    return __array__
+
+
+_MAKERS: Final[dict[str, Callable[[str], Callable[..., Any]]]] = {
+    "__call__": _call_method,
+    "__array__": _array_method,
+    **dict.fromkeys(_SLICERS, _slice_method),
+}
+
+
+def class_factory(
+    id_pack: IdPack, methods: Iterable[tuple[str, str | None]], base: type = BaseNetref
+) -> type:
+    """Returns a new proxy class.
+
+    Args:
+        id_pack: of an instance of the remote class, or of the class itself (third field 0).
+        methods: ``(name, docstring)`` of the remote object's methods.
+        base: what the class derives from.
+    """
+    name = str(id_pack[0])
+    namespace: dict[str, Any] = {"__slots__": (), "__class__": _local_class(name)}
+    for method, doc in methods:
+        if method not in LOCAL_ATTRS:
+            namespace[method] = _make_method(method, doc)
+    module, _, short = name.rpartition(".")
+    namespace["__module__"] = module or "builtins"
+    return type(base)(short or name, (base,), namespace)
+
+
+def _local_class(name: str) -> NetrefClass | None:
+    """Returns the descriptor for ``__class__`` of remote objects of class ``name``.
+
+    Only modules that this program has imported are looked at.
+    """
+    known = _normalized_builtin_types.get(name)
+    if known is not None:
+        return NetrefClass(known)
+    module_name = name
+    while module_name:
+        module = sys.modules.get(module_name)
+        if module is not None:
+            rest = name[len(module_name) + 1 :]
+            if not rest:
+                return NetrefClass(type(module))
+            found = vars(module).get(rest)
+            return NetrefClass(found) if isinstance(found, type) else None
+        module_name = module_name.rpartition(".")[0]
+    return None
+
+
+_builtin_types: Final[list[type]] = [
+    *(type, object, bool, complex, dict, float, int, list, slice, str, tuple, set, frozenset),
+    *(BaseException, Exception, type(None), BuiltinFunctionType, GeneratorType, MethodType),
+    *(CodeType, FrameType, TracebackType, ModuleType, FunctionType, MappingProxyType),
+    *(WrapperDescriptorType, MethodWrapperType, type(iter([])), type(iter(())), type(iter(set()))),
+    *(bytes, bytearray, type(iter(range(0))), memoryview),
+]
+
+_normalized_builtin_types: Final[dict[str, type]] = {
+    f"{cls.__module__}.{cls.__name__}": cls for cls in _builtin_types
+}
+
+builtin_classes_cache: Final[dict[str, type]] = {}
+"""Proxy classes for instances of built-in types, shared by all connections."""
+
+
+def builtin_methods(name: str) -> list[tuple[str, str | None]]:
+    """Returns the methods of instances of a built-in type (not those of the type itself)."""
+    cls = _normalized_builtin_types[name]
+    defined = {attr for base in cls.__mro__ for attr in vars(base)}
+    return [(attr, doc) for attr, doc in get_methods(LOCAL_ATTRS, cls) if attr in defined]
+
+
+for _name in _normalized_builtin_types:
+    builtin_classes_cache[_name] = class_factory((_name, 0, 1), builtin_methods(_name))

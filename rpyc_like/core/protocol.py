@@ -1,0 +1,388 @@
+"""The blocking connection: the face of the Python-object protocol.
+
+A :class:`Connection` joins an endpoint (tables, codec, handlers) with the driver for threads. Its
+documented methods delegate.
+"""
+
+from __future__ import annotations
+
+import threading
+from threading import get_ident
+from typing import Any
+
+from ..errors import ConnectionClosed, PingError
+from ..lib.threads import Workers, spawn
+from ..lib.timing import Timeout
+from ..link import flushing
+from ..link.connection import MessageConnection
+from ..link.result import AsyncResult, Unfinished
+from . import consts, handlers
+from .config import DEFAULT_CONFIG
+from .dialects import DialectMismatch, Target
+from .endpoint import Endpoint
+
+__all__ = ["DEFAULT_CONFIG", "UNBOUND_THREAD_ID", "AsyncResult", "Connection", "PingError"]
+
+UNBOUND_THREAD_ID = 0
+
+_CLOSE_LIMIT = 2.0
+_OPENING_LIMIT = 5.0
+_QUICK = frozenset(
+    {
+        consts.HANDLE_PING,
+        consts.HANDLE_CLOSE,
+        consts.HANDLE_GETROOT,
+        consts.HANDLE_DEL,
+        consts.HANDLE_INSPECT,
+        consts.HANDLE_HELLO,
+    }
+)
+
+
+class Connection(Endpoint):
+    """One side of a conversation about Python objects, shared by any number of threads.
+
+    Args:
+        root: the local service, which the peer gets as ``conn.root``.
+        channel: an open channel, which belongs to the connection from then on.
+        config: overrides of :data:`DEFAULT_CONFIG`.
+    """
+
+    def __init__(self, root: Any, channel: Any, config: dict[str, Any] | None = None) -> None:
+        super().__init__(root, config)
+        self._adopt_channel(channel)
+        self._remote_root: Any = None
+        self._installer: Any = None
+        self._reopened = False
+        # Guards the order "encode, send" until the peer has been heard, because what was sent
+        # until then may have to be sent again. Never held later.
+        self._opening = threading.RLock()
+        self._link = MessageConnection(channel, self._session, self)
+        self._codec.link = self._link
+        flushing.start()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._config['connid']!r}>"
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        link = self.__dict__.get("_link")
+        if link is not None and not link.closed:
+            try:
+                link.channel.close()
+            except Exception:
+                pass  # the interpreter is shutting down
+
+    def __getattr__(self, name: str) -> Any:
+        installer = self.__dict__.get("_installer")
+        if installer is None or name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._installer = None
+        try:
+            installer(self, self.root)
+        except BaseException:
+            self._installer = installer
+            raise
+        return getattr(self, name)
+
+    def _install_later(self, installer: Any) -> None:
+        """Has ``installer(conn, conn.root)`` called when a missing attribute is asked for."""
+        self._installer = installer
+
+    # -- state
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, or closing."""
+        return self._link.closed
+
+    @property
+    def _channel(self) -> Any:
+        return self._link.channel
+
+    @property
+    def _recvlock(self) -> Any:
+        return self._link.reading
+
+    def fileno(self) -> int:
+        """Returns a descriptor to wait on for incoming messages."""
+        return int(self._link.channel.fileno())
+
+    @property
+    def root(self) -> Any:
+        """The peer's service."""
+        if self._remote_root is None:
+            self._remote_root = self.sync_request(consts.HANDLE_GETROOT)
+        return self._remote_root
+
+    # -- requests
+
+    def sync_request(self, handler: int, *args: Any) -> Any:
+        """Sends a request, waits for the answer, and returns it or raises it.
+
+        The answer may take ``sync_request_timeout`` seconds of the configuration.
+        """
+        result = AsyncResult(self)
+        timeout = self._config["sync_request_timeout"]
+        if timeout is not None:
+            result._deadline = Timeout(timeout)
+        self._request(result, handler, args)
+        return result.value
+
+    def async_request(
+        self, handler: int, *args: Any, timeout: float | None = None
+    ) -> AsyncResult:
+        """Sends a request and returns the AsyncResult of the answer.
+
+        Args:
+            timeout: seconds until the result expires; None for never.
+        """
+        result = AsyncResult(self)
+        if timeout is not None:
+            result.set_expiry(timeout)
+        return self._request(result, handler, args)
+
+    def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
+        link = self._link
+        if link.closed and link.end._ready:
+            raise link.closed_error()
+        if self._codec.heard:
+            if self._proxies.releasing() or not self._greeted:
+                return link.request(result, handler, args, *self._ahead())
+            return link.request(result, handler, args)
+        with self._opening:
+            return link.request(result, handler, args, *self._ahead())
+
+    def ping(self, data: Any = None, timeout: float | None = 3) -> None:
+        """Has the peer echo ``data``.
+
+        Raises:
+            PingError: something else came back.
+            TimeoutError: nothing came back within ``timeout`` seconds.
+        """
+        sent = "abcdefghijklmnopqrstuvwxyz" * 20 if data is None else data
+        echo = self.async_request(consts.HANDLE_PING, sent, timeout=timeout).value
+        if echo != sent:
+            raise PingError("echo mismatches sent data")
+
+    # -- what an AsyncResult asks for
+
+    def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
+        """Serves the connection until ``result`` has come or the time is over."""
+        self._link.wait(result, deadline)
+
+    def finish(self, value: Unfinished) -> Any:
+        """Makes a program's value of a received one; asks the peer where that is needed."""
+        steps = value.steps()
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(self.sync_request(request[0], *request[1]))
+        except StopIteration as end:
+            return end.value
+
+    def expire(self, result: AsyncResult) -> BaseException:
+        """Forgets a request that was not answered in time and returns the error to raise."""
+        if result.id_ is not None:
+            self._session.pending.abandon(result.id_)
+        name = handlers.NAMES.get(result.target, result.target)
+        seconds = result._deadline.seconds if result._deadline is not None else None
+        text = f"result expired: no answer to {name} within {seconds} s"
+        if not self._codec.heard:
+            text += (
+                f"; the peer has never answered (it was addressed in {self._codec.dialect}, see "
+                "configuration keys 'dialect' and 'bind_threads')"
+            )
+        return TimeoutError(text)
+
+    # -- serving
+
+    def serve(
+        self,
+        timeout: float | Timeout | None = 1,
+        wait_for_lock: bool = True,
+        waiting: Any = None,
+    ) -> bool:
+        """Takes one message and acts on it; returns whether one came within ``timeout`` seconds.
+
+        Args:
+            wait_for_lock: whether to wait while another thread receives.
+
+        Raises:
+            EOFError: the connection is closed.
+        """
+        return self._link.serve(None if timeout is None else Timeout(timeout), wait_for_lock)
+
+    def poll(self, timeout: float | Timeout = 0) -> bool:
+        """Serves one message if one comes within ``timeout`` seconds; returns whether it did."""
+        return self.serve(timeout, False)
+
+    def poll_all(self, timeout: float | Timeout = 0) -> bool:
+        """Serves what comes within ``timeout`` seconds; returns whether anything did."""
+        limit = Timeout(timeout)
+        served = False
+        try:
+            while self.poll(limit):
+                served = True
+        except EOFError:
+            pass
+        return served
+
+    def serve_all(self) -> None:
+        """Serves until the connection is closed."""
+        try:
+            while not self.closed:
+                self.serve(None)
+        except EOFError:
+            pass
+        finally:
+            self.close()
+
+    def serve_threaded(self, thread_count: int = 10) -> None:
+        """Serves in several threads until the connection is closed."""
+        threads = [spawn(self._serve_until_closed) for _ in range(thread_count)]
+        try:
+            for thread in threads:
+                thread.join()
+        finally:
+            self.close()
+
+    def _serve_until_closed(self) -> None:
+        try:
+            while not self.closed:
+                self.serve(None)
+        except EOFError:
+            pass
+
+    # -- what the link asks for
+
+    def serve_request(self, id_: int, target: Target, args: Any) -> None:
+        """Does what the peer asks and sends the answer."""
+        try:
+            if isinstance(args, Unfinished):
+                args = self.finish(args)
+            value = self._handler(target.handler)(self, *self._check_args(args))
+            payload = self._codec.encode_reply(id_, value)
+        except BaseException as error:
+            self._send(self._encode_failure(id_, error))
+            if self._propagates(error):
+                raise
+        else:
+            del args, value
+            self._send(payload)
+
+    def _send(self, payload: bytes) -> None:
+        if self._link.end._ready:
+            return
+        try:
+            if self._proxies.releasing():
+                self._link.send(*self._releases(), payload)
+            else:
+                self._link.send(payload)
+        except EOFError as error:
+            self._link.lose(error)
+
+    def notice(self, payload: Any) -> None:
+        """Has nothing to do: releases were counted in wire order."""
+
+    def route(self, target: Target, args: Any) -> tuple[int | None, int]:
+        """Returns the thread that a request is meant for, and the peer's thread to answer."""
+        link = self._link
+        if target.cause is not None:
+            return link.thread_waiting_for(target.cause), target.sender
+        if target.sender:
+            if link.workers is None:
+                link.workers = Workers().run
+            if target.addressee in link._waiters:
+                return target.addressee, target.sender
+            if target.handler in _QUICK:
+                return get_ident(), target.sender
+        return None, target.sender
+
+    def recover(self, error: BaseException) -> BaseException | None:
+        """Speaks the peer's dialect over a new connection, if the first guess was wrong."""
+        if not isinstance(error, DialectMismatch):
+            if self._codec.heard or isinstance(error, OSError):
+                return error
+            if isinstance(error, EOFError) and self._codec.waits_to_be_heard:
+                closed = ConnectionClosed(
+                    f"connection closed by peer before it answered {self._codec.dialect} (see "
+                    "configuration keys 'dialect' and 'bind_threads')"
+                )
+                closed.__cause__ = error
+                return closed
+            return error
+        reopen = getattr(self._channel, "reopen", None)
+        if reopen is None or self._reopened or self._config["dialect"] is not None:
+            return error
+        if not self._opening.acquire(True, _OPENING_LIMIT):
+            return error
+        try:
+            self._reopened = True
+            old = self._channel
+            channel = reopen()
+            self._adopt_channel(channel)
+            self._link.attach(channel)
+            old.close()
+            self._link.send(*self._codec.repeat_unheard(error.heard))
+        except (EOFError, OSError) as failure:
+            failure.__cause__ = error
+            return failure
+        finally:
+            self._opening.release()
+        return None
+
+    def flush_released(self) -> bool:
+        """Sends releases if that goes without waiting; returns whether something is left."""
+        self._armed = False
+        link = self._link
+        if link.closed:
+            return False
+        try:
+            if self._greeted and self._codec.heard:
+                return not link.try_send(*self._releases())
+            return self._proxies.releasing()
+        except EOFError:
+            return False
+
+    # -- the end
+
+    def close(self) -> None:
+        """Says goodbye and closes. Takes at most 2 seconds, whatever the peer does. Idempotent."""
+        if not self._session.closing():
+            return
+        try:
+            before_closed = self._config["before_closed"]
+            if before_closed is not None:
+                before_closed(self.root)
+        except EOFError:
+            pass
+        except Exception:
+            if not self._config["close_catchall"]:
+                raise
+        finally:
+            timeout = self._config["sync_request_timeout"]
+            limit = _CLOSE_LIMIT if timeout is None else min(_CLOSE_LIMIT, timeout)
+            self._link.close(self._say_goodbye, limit)
+
+    def _say_goodbye(self) -> None:
+        releases = self._releases() if self._codec.heard else []
+        self._link.send(*releases, self._farewell())
+
+    def _cleanup(self, _anyway: bool = True) -> None:
+        self._link.lose(ConnectionClosed("connection closed by peer"))
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Clears the tables and tells the service, once."""
+        self._forget_everything()
+        self._remote_root = None
+
+    def adopt_after_fork(self) -> None:
+        """Takes the connection over in a forked child, for a program that becomes a daemon."""
+        self._link.adopt()
+        flushing.start()

@@ -1,0 +1,118 @@
+"""Every exception this package raises, in one hierarchy.
+
+::
+
+    RpycLikeError
+    ├── ProtocolError
+    │   ├── LocalProtocolError        this program asked for something illegal
+    │   └── RemoteProtocolError       the peer sent something illegal
+    │       ├── MalformedFrame
+    │       ├── MalformedValue
+    │       └── LimitExceeded
+    ├── ConnectionClosed (EOFError)   was open, is not; ``__cause__`` says why
+    ├── AccessDenied (AttributeError) the attribute policy refused
+    ├── RemoteError                   what the peer raised and cannot be rebuilt here
+    ├── AuthenticationError
+    ├── DiscoveryError
+    ├── ForbiddenError
+    └── PingError
+
+``AsyncResultTimeout`` is the builtin :class:`TimeoutError`. A connection that never opened raises
+the original :class:`OSError`. On the wire these classes travel as their builtin base, so that a
+peer of another kind can catch them.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AccessDenied",
+    "AsyncResultTimeout",
+    "AuthenticationError",
+    "ConnectionClosed",
+    "DiscoveryError",
+    "ForbiddenError",
+    "LimitExceeded",
+    "LocalProtocolError",
+    "MalformedFrame",
+    "MalformedValue",
+    "PingError",
+    "ProtocolError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "RpycLikeError",
+]
+
+AsyncResultTimeout = TimeoutError
+
+
+class RpycLikeError(Exception):
+    """Base of all errors of this package."""
+
+
+class ProtocolError(RpycLikeError):
+    """A rule of the protocol was broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked for something the protocol cannot carry."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something the protocol does not allow."""
+
+
+class MalformedFrame(RemoteProtocolError):
+    """The bytes received are not a frame of the protocol spoken here."""
+
+
+class MalformedValue(RemoteProtocolError):
+    """A frame's payload is not a value of the codec spoken here."""
+
+
+class LimitExceeded(RemoteProtocolError):
+    """The peer sent more than a configured limit allows.
+
+    Args:
+        what: what was measured, in words.
+        got: the measured number.
+        limit: the number allowed.
+        key: the configuration key that changes the limit.
+    """
+
+    def __init__(self, what: str, got: int, limit: int, key: str) -> None:
+        super().__init__(f"{what} of {got}, limit is {limit} (configuration key {key!r})")
+        self.what = what
+        self.got = got
+        self.limit = limit
+        self.key = key
+
+
+class ConnectionClosed(RpycLikeError, EOFError):
+    """The connection was open and is not any more; ``__cause__`` says why."""
+
+
+class AccessDenied(RpycLikeError, AttributeError):
+    """The attribute policy of the object's owner refused the access."""
+
+
+class RemoteError(RpycLikeError):
+    """An exception of the peer whose class cannot be rebuilt here.
+
+    Subclasses are made on the fly and are named ``module.Class`` after the peer's class.
+    """
+
+
+class AuthenticationError(RpycLikeError):
+    """An authenticator refused the client."""
+
+
+class DiscoveryError(RpycLikeError):
+    """No server of the wanted service was found."""
+
+
+class ForbiddenError(RpycLikeError):
+    """The registry does not allow the query."""
+
+
+class PingError(RpycLikeError):
+    """The peer answered a ping with other data than was sent."""

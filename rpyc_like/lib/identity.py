@@ -1,0 +1,106 @@
+"""Names and numbers under which objects are known to a peer.
+
+An object's id pack is ``(name, class id, instance id)``. The third field is 0 for a class, and
+only for a class; an instance's class id is the class id of its class. Numbers come from one
+counter per process that starts at a random 56-bit value: they are never reused and say nothing
+about memory addresses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from itertools import count
+from types import ModuleType
+from typing import Any
+
+__all__ = ["IdPack", "class_id", "fresh_id", "get_id_pack", "name_pack"]
+
+IdPack = tuple[str, int, int]
+
+_HEAP_TYPE = 1 << 9
+
+
+class _Numbers:
+    """The process's counter, and the class ids given out."""
+
+    def __init__(self) -> None:
+        start = int.from_bytes(os.urandom(7), "big") | (1 << 55)
+        self.next = count(start).__next__
+        self.classes: dict[int, tuple[Any, Any, int]] = {}
+
+
+_numbers = _Numbers()
+
+
+def _start_anew() -> None:
+    global _numbers
+    _numbers = _Numbers()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
+
+
+def fresh_id() -> int:
+    """Returns a number this process has not given out before (never 0)."""
+    return _numbers.next()
+
+
+def class_id(cls: type) -> int:
+    """Returns the number of a class.
+
+    It stays the same as long as the class keeps its shape (which attributes the classes of its
+    MRO define): a peer may cache a class's description under it.
+    """
+    shape = _shape(cls)
+    known = _numbers.classes.get(id(cls))
+    if known is not None and known[0]() is cls and known[1] == shape:
+        return known[2]
+    return _number_class(cls, shape)
+
+
+def _shape(cls: type) -> Any:
+    if not cls.__flags__ & _HEAP_TYPE:
+        return None
+    return [len(base.__dict__) for base in cls.__mro__]
+
+
+def _number_class(cls: type, shape: Any) -> int:
+    key, classes = id(cls), _numbers.classes
+
+    def forget(dead: Any) -> None:
+        entry = classes.get(key)
+        if entry is not None and entry[0] is dead:
+            del classes[key]
+
+    number = fresh_id()
+    classes[key] = (weakref.ref(cls, forget), shape, number)
+    return number
+
+
+def name_pack(obj: Any) -> str:
+    """Returns the name under which ``obj``'s class (or the class or module itself) is known."""
+    if isinstance(obj, ModuleType):
+        name = str(obj.__name__)
+        return name if name in sys.modules else f"builtins.{name}"
+    cls = obj if isinstance(obj, type) else type(obj)
+    claimed = cls if cls is obj else getattr(obj, "__class__", cls)
+    if not isinstance(claimed, type):
+        claimed = cls
+    module = getattr(claimed, "__module__", None)
+    return f"{module if isinstance(module, str) else 'builtins'}.{claimed.__name__}"
+
+
+def get_id_pack(obj: Any) -> IdPack:
+    """Returns the id pack that RPyC would give ``obj``, made of memory addresses.
+
+    Kept for programs that call it. Boxing does not use it.
+    """
+    known = getattr(obj, "____id_pack__", None)
+    if known is not None:
+        return known  # type: ignore[no-any-return]
+    if isinstance(obj, type):
+        return (name_pack(obj), id(obj), 0)
+    return (name_pack(obj), id(type(obj)), id(obj))

@@ -1,0 +1,94 @@
+"""Daemon threads, started with one call."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready"]
+
+SPAWN_THREAD_PREFIX = "RpycSpawnThread"
+
+
+def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> threading.Thread:
+    """Starts ``func(*args, **kwargs)`` in a daemon thread and returns the thread."""
+    thread = threading.Thread(
+        target=func,
+        args=args,
+        kwargs=kwargs,
+        name=f"{SPAWN_THREAD_PREFIX}-{getattr(func, '__name__', 'call')}",
+        daemon=True,
+    )
+    thread.start()
+    return thread
+
+
+def spawn_waitready(
+    init: Callable[[], Any], main: Callable[[], Any]
+) -> tuple[threading.Thread, Any]:
+    """Starts a thread that runs ``init`` and then ``main``; returns when ``init`` has ended.
+
+    Returns:
+        The thread, and a one-item list with the result of ``init``.
+
+    Raises:
+        BaseException: whatever ``init`` raised; ``main`` is not run then.
+    """
+    ready = threading.Event()
+    outcome: list[Any] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(init())
+        except BaseException as error:
+            failure.append(error)
+            return
+        finally:
+            ready.set()
+        main()
+
+    thread = spawn(run)
+    ready.wait()
+    if failure:
+        raise failure[0]
+    return thread, outcome
+
+
+class Workers:
+    """Threads that run functions at once, however many; idle ones are used again.
+
+    Args:
+        idle: seconds after which an idle thread ends.
+    """
+
+    def __init__(self, idle: float = 10.0) -> None:
+        self._idle = idle
+        self._lock = threading.Lock()  # guards _free
+        self._free: list[queue.SimpleQueue[Callable[[], Any]]] = []
+
+    def run(self, func: Callable[[], Any]) -> None:
+        """Runs ``func`` in a thread of its own."""
+        with self._lock:
+            inbox = self._free.pop() if self._free else None
+        if inbox is None:
+            spawn(self._work, func)
+        else:
+            inbox.put(func)
+
+    def _work(self, func: Callable[[], Any]) -> None:
+        inbox: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
+        while True:
+            func()
+            with self._lock:
+                self._free.append(inbox)
+            try:
+                func = inbox.get(timeout=self._idle)
+            except queue.Empty:
+                with self._lock:
+                    if inbox in self._free:
+                        self._free.remove(inbox)
+                        return
+                func = inbox.get()  # handed over in this very moment

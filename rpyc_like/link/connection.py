@@ -1,0 +1,364 @@
+"""The blocking driver: threads that share one message connection.
+
+It moves payloads and decides who waits, who reads and who works; what payloads mean is the
+session's business, and what to do for a request is the application's.
+
+* One thread at a time has the reading role. It settles the answers it reads while it has the
+  role, and gives the role up before any code of the program runs.
+* A thread that waits while another reads sleeps, and is woken by its answer, by work handed to
+  it, or by the role.
+* Sending is a role too (:mod:`rpyc_like.link.sending`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from threading import get_ident
+from typing import Any, Protocol
+
+from ..errors import ConnectionClosed, ProtocolError
+from ..lib.threads import spawn
+from ..lib.timing import Timeout
+from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
+from . import forking
+from .channel import endpoints
+from .receiving import FrameReceiver, ReadingRole, Waiter
+from .result import AsyncResult
+from .sending import FrameSender
+from .streams.base import READ, WRITE, NativeStream
+
+__all__ = ["CURRENT", "Application", "MessageConnection", "Served"]
+
+logger = logging.getLogger("rpyc_like.link")
+
+_SLICE = 0.05
+
+
+class Served:
+    """The request that a thread is serving."""
+
+    __slots__ = ("connection", "id_", "route")
+
+    def __init__(self, connection: Any, id_: Any, route: Any) -> None:
+        self.connection = connection
+        self.id_ = id_
+        self.route = route
+
+
+CURRENT: ContextVar[Served | None] = ContextVar("rpyc_like_current_request", default=None)
+"""The request being served in this thread or task."""
+
+
+class Application(Protocol):
+    """What runs on top of a message connection."""
+
+    def serve_request(self, id_: Any, target: Any, args: Any) -> None:
+        """Does what the peer asks and sends the answer. May run code of the program."""
+
+    def notice(self, payload: Any) -> None:
+        """Takes something that needs no answer. May run code of the program."""
+
+    def route(self, target: Any, args: Any) -> tuple[int | None, Any]:
+        """Returns the thread a request is meant for (None: any), and a mark kept while serving."""
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Is told once that the connection is gone."""
+
+    def recover(self, error: BaseException) -> BaseException | None:
+        """Takes a broken conversation up again in another way, and returns None if that worked.
+
+        Otherwise returns the error to end the connection with.
+        """
+
+
+class MessageConnection:
+    """Requests and answers over a channel, shared by any number of threads.
+
+    Args:
+        channel: an open channel, which belongs to the connection from then on.
+        session: knows the protocol.
+        application: serves the peer's requests.
+    """
+
+    def __init__(self, channel: Any, session: Session, application: Application) -> None:
+        self.session = session
+        self.reading = ReadingRole()
+        self.end = AsyncResult(application)
+        self.error: BaseException | None = None
+        self.workers: Callable[[Callable[[], None]], Any] | None = None
+        self._application = application
+        self._waiters: dict[int, Waiter] = {}
+        self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
+        self._gone_lock = threading.Lock()  # guards the first call of lose()
+        self._orphaned = False
+        self.attach(channel)
+        forking.remember(self)
+
+    def attach(self, channel: Any) -> None:
+        """Moves the conversation to another channel (before anything was understood on the old)."""
+        self.channel = channel
+        self._receiver, self._sender = endpoints(channel)
+        if isinstance(self._receiver, FrameReceiver) and isinstance(self._sender, FrameSender):
+            self._sender.blocked = self._read_while_full
+        self.send = self._sender.send
+        self.try_send = self._sender.try_send
+
+    # -- requests of this side
+
+    def request(self, result: AsyncResult, target: Any, args: Any, *before: bytes) -> AsyncResult:
+        """Sends a request whose answer goes to ``result``.
+
+        Args:
+            before: payloads that must reach the peer first.
+        """
+        if self.session.state is State.CLOSED:
+            raise self.closed_error()
+        result.target = target
+        result.id_, payload = self.session.request(result, target, args)
+        try:
+            self.send(*before, payload)
+        except ConnectionClosed as error:
+            self.lose(error)
+            raise self.closed_error() from error
+        return result
+
+    def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
+        """Serves the connection until ``result`` is there or the time is over."""
+        ident = get_ident()
+        me = self._waiters.get(ident)
+        outermost = me is None
+        if me is None:
+            me = self._waiters[ident] = Waiter(ident)
+        result._waiters.append(me)
+        reading = self.reading
+        try:
+            while not result._ready:
+                if me.inbox:
+                    self._act(me.inbox.popleft())
+                elif reading.enter():
+                    outcome = None
+                    try:
+                        if not result._ready:
+                            outcome = self._read(deadline)
+                    finally:
+                        reading.leave()
+                    if outcome is not None:
+                        self._act(outcome)
+                    elif self.session.state is State.CLOSED:
+                        result.settle(True, self.closed_error())
+                    elif deadline is not None and deadline.expired():
+                        return
+                else:
+                    left = None if deadline is None else deadline.timeleft()
+                    if left == 0:
+                        return
+                    reading.sleep(me, lambda: result._ready or me.inbox, left)
+        finally:
+            result._waiters.remove(me)
+            if outermost:
+                self._leave(me)
+            reading.offer()
+
+    def _leave(self, me: Waiter) -> None:
+        with self._inbox_lock:
+            self._waiters.pop(me.ident, None)
+        while me.inbox:
+            self._act(me.inbox.popleft())
+
+    # -- serving
+
+    def serve(self, deadline: Timeout | None, wait_for_role: bool = True) -> bool:
+        """Takes one message and acts on it; returns whether there was one in time.
+
+        Raises:
+            ConnectionClosed: the connection is gone.
+        """
+        reading = self.reading
+        while not reading.enter():
+            if not wait_for_role:
+                return False
+            left = None if deadline is None else deadline.timeleft()
+            if left == 0:
+                return False
+            reading.sleep(Waiter(get_ident()), lambda: False, left)
+        try:
+            outcome = self._read(deadline)
+        finally:
+            reading.leave()
+        if self.session.state is State.CLOSED and outcome is None:
+            raise self.closed_error()
+        if outcome is None:
+            return False
+        self._act(outcome)
+        return True
+
+    def _read(self, deadline: Timeout | None) -> Outcome | None:
+        """Reads one message, in the reading role. Settles answers, and nothing more."""
+        if self.session.state is State.CLOSED or self._orphaned:
+            if self._orphaned:
+                self.lose(ConnectionClosed("the process has forked; this copy is dead"))
+            return None
+        try:
+            payload = self._receiver.receive(None if deadline is None else deadline.timeleft())
+        except (EOFError, OSError, ProtocolError) as error:
+            self._break(error)
+            return None
+        if payload is None:
+            return None
+        outcome = self.session.receive(payload)
+        kind = outcome[0]
+        if kind is ANSWER:
+            outcome[1].settle(outcome[2], outcome[3])
+        elif kind is BROKEN:
+            self._break(outcome[1])
+        return outcome
+
+    def _break(self, error: BaseException) -> None:
+        """Ends the connection because of ``error``, unless the application can take it up again."""
+        remaining = self._application.recover(error)
+        if remaining is not None:
+            if isinstance(remaining, ProtocolError):
+                logger.warning("! %r", remaining)
+            self.lose(remaining)
+
+    def _act(self, outcome: Outcome) -> None:
+        """Does what a message asks for, outside of the reading role."""
+        kind = outcome[0]
+        if kind is ANSWER:
+            outcome[1].run_callbacks()
+        elif kind is CALL:
+            self._place(outcome)
+        elif kind is NOTICE:
+            self._application.notice(outcome[1])
+        else:
+            assert kind is NOTHING or kind is BROKEN
+
+    def _place(self, outcome: Outcome) -> None:
+        """Has a request served by the thread it is meant for."""
+        _, id_, target, args = outcome
+        thread, route = self._application.route(target, args)
+        if thread is None:
+            if self.workers is not None:
+                self.workers(lambda: self._serve(id_, target, args, route))
+                return
+        elif thread != get_ident():
+            with self._inbox_lock:
+                waiter = self._waiters.get(thread)
+                if waiter is not None:
+                    waiter.inbox.append((CALL, id_, target, args))
+            if waiter is not None:
+                waiter.wake()
+                return
+        self._serve(id_, target, args, route)
+
+    def _serve(self, id_: Any, target: Any, args: Any, route: Any) -> None:
+        token = CURRENT.set(Served(self, id_, route))
+        try:
+            self._application.serve_request(id_, target, args)
+        finally:
+            CURRENT.reset(token)
+
+    def thread_waiting_for(self, id_: Any) -> int | None:
+        """Returns the thread that waits for the answer to this side's request ``id_``."""
+        entry = self.session.pending.get(id_)
+        if isinstance(entry, AsyncResult):
+            for waiter in entry._waiters:
+                return waiter.ident
+        return None
+
+    def _read_while_full(self) -> None:
+        """The stream is full: takes in what the peer sends, so that it can go on reading."""
+        stream = self.channel.stream
+        assert isinstance(stream, NativeStream)
+        if not self.reading.enter():
+            stream.wait(WRITE, _SLICE)
+            return
+        try:
+            if stream.wait(READ | WRITE, _SLICE) & READ:
+                self._receiver.pull()
+                stream.wait(WRITE, 0)
+        finally:
+            self.reading.leave()
+
+    # -- the end
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed or closing."""
+        return self.session.state is not State.OPEN or self._orphaned
+
+    def closed_error(self) -> ConnectionClosed:
+        """Returns the error for whoever still wants something."""
+        if self._orphaned:
+            return ConnectionClosed("the process has forked; this copy of the connection is dead")
+        closed = ConnectionClosed(str(self.error) if self.error else "connection is closed")
+        closed.__cause__ = self.error
+        return closed
+
+    def close(self, farewell: Callable[[], None], limit: float) -> None:
+        """Says goodbye, waits for the peer to hang up, and closes.
+
+        Args:
+            farewell: sends the protocol's goodbye.
+            limit: seconds that all of it may take.
+        """
+        deadline = Timeout(limit)
+        try:
+            if not self._orphaned:
+                farewell_thread = spawn(_quietly, farewell) if self._is_full() else None
+                if farewell_thread is None:
+                    _quietly(farewell)
+                else:
+                    farewell_thread.join(deadline.timeleft())
+                self.wait(self.end, deadline)
+        finally:
+            self.lose(None)
+
+    def _is_full(self) -> bool:
+        stream = getattr(self.channel, "stream", None)
+        try:
+            return isinstance(stream, NativeStream) and not stream.wait(WRITE, 0)
+        except ConnectionClosed:
+            return False
+
+    def lose(self, error: BaseException | None) -> None:
+        """Ends the connection for everybody: waiters fail, the channel is closed. Idempotent."""
+        with self._gone_lock:
+            first = not self.end._ready
+            if first:
+                self.error = error
+                self.end._ready = True
+        if not first:
+            return
+        if not self._orphaned:
+            try:
+                self.channel.close()
+            except Exception:
+                logger.debug("! closing the channel", exc_info=True)
+        for entry in self.session.closed():
+            entry.settle(True, self.closed_error())
+            entry.run_callbacks()
+        for waiter in list(self._waiters.values()):
+            waiter.wake()
+        self._application.disconnected(error)
+
+    def orphan(self) -> None:
+        """Makes this copy, in a forked child, dead and silent."""
+        self._orphaned = True
+
+    def adopt(self) -> None:
+        """Takes the connection over after a fork whose parent leaves it alone."""
+        self._orphaned = False
+        self.reading = ReadingRole()
+        self._waiters = {}
+
+
+def _quietly(farewell: Callable[[], None]) -> None:
+    try:
+        farewell()
+    except (EOFError, OSError):
+        pass
+

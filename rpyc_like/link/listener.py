@@ -1,0 +1,131 @@
+"""Listening sockets and the accept loop, shared by every server.
+
+An authenticator is a callable that is given an accepted socket and returns ``(socket, credentials)``,
+or raises :class:`~rpyc_like.errors.AuthenticationError`. It runs in the client's own thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ConnectionClosed
+from .streams.base import READ, WakePipe, wait_for_fds
+
+__all__ = ["Authenticator", "Listener", "listen_tcp", "listen_unix"]
+
+logger = logging.getLogger("rpyc_like.link")
+
+Authenticator = Callable[[socket.socket], tuple[Any, Any]]
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_PAUSE = 0.1
+
+
+def listen_tcp(
+    host: str | None, port: int, ipv6: bool, backlog: int, reuse_addr: bool
+) -> socket.socket:
+    """Returns a listening TCP socket.
+
+    Args:
+        host: an address or name to bind to; the loopback address without it.
+    """
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
+    if host is None:
+        host = "::1" if ipv6 else "127.0.0.1"
+    address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0][4]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if reuse_addr and os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def listen_unix(path: str, backlog: int) -> socket.socket:
+    """Returns a listening unix socket at ``path``; a socket nobody listens on is replaced."""
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except OSError:
+        return
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+class Listener:
+    """Accepts connections until it is closed.
+
+    Args:
+        sock: a listening socket, which belongs to the listener from then on.
+        path: of a unix socket, to be removed on closing.
+    """
+
+    def __init__(self, sock: socket.socket, path: str | None = None) -> None:
+        self.sock = sock
+        self._path = path
+        self._wake = WakePipe()
+        self._closed = False
+        sock.setblocking(False)
+
+    def accept(self) -> socket.socket:
+        """Waits for the next client and returns its socket.
+
+        Raises:
+            ConnectionClosed: the listener has been closed.
+        """
+        while True:
+            if self._closed:
+                raise ConnectionClosed("the server has stopped listening")
+            wait_for_fds([(self.sock.fileno(), READ), (self._wake.fileno(), READ)], None)
+            if self._closed:
+                continue
+            try:
+                client, _ = self.sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                continue
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                logger.warning("! cannot accept a client: %s", error)
+                time.sleep(_PAUSE)
+                continue
+            client.setblocking(True)
+            return client
+
+    def close(self) -> None:
+        """Stops listening. Idempotent; may be called from another thread."""
+        if self._closed:
+            return
+        self._closed = True
+        self._wake.wake()
+        self.sock.close()
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)

@@ -1,0 +1,240 @@
+"""Getting payloads from a stream or channel, and the role of the one thread that does it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Any, Protocol
+
+from ..errors import ConnectionClosed, MalformedFrame, ProtocolError
+from ..lib.timing import Timeout
+from ..wire.framing import Framer
+from .streams.base import READ, NativeStream, Stream
+
+__all__ = ["ChannelReceiver", "FrameReceiver", "ReadingRole", "Receiver", "StreamReceiver", "Waiter"]
+
+
+class Receiver(Protocol):
+    """Where a driver gets payloads. Used by the holder of the reading role only."""
+
+    def receive(self, timeout: float | None) -> bytes | None:
+        """Returns the next payload, or None when the time is over.
+
+        Raises:
+            ConnectionClosed: the stream ended or broke.
+            ProtocolError: what came is not a frame.
+        """
+
+    def queued(self) -> bool:
+        """Returns whether a payload is there without asking the system."""
+
+    def pull(self) -> None:
+        """Takes in what has arrived, without waiting, as far as memory limits allow."""
+
+
+class FrameReceiver:
+    """Receives over a native stream.
+
+    Args:
+        max_queued: bytes of whole payloads that :meth:`pull` may pile up.
+    """
+
+    def __init__(self, stream: NativeStream, framer: Framer, max_queued: int = 256 << 20) -> None:
+        self._stream = stream
+        self._framer = framer
+        self._payloads: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._max_queued = max_queued
+        self._ended: Exception | None = None
+
+    def queued(self) -> bool:
+        return bool(self._payloads)
+
+    def receive(self, timeout: float | None) -> bytes | None:
+        deadline: Timeout | None = None
+        while True:
+            if self._payloads:
+                payload = self._payloads.popleft()
+                if self._queued_bytes:
+                    self._queued_bytes = max(0, self._queued_bytes - len(payload))
+                return payload
+            if self._ended is not None:
+                raise self._ended
+            if self._framer.error is not None:
+                raise self._framer.error
+            if deadline is None:
+                seen = self._stream.wait(READ, timeout)
+                if timeout:
+                    deadline = Timeout(timeout)
+            else:
+                seen = self._stream.wait(READ, deadline.timeleft())
+            if seen:
+                payloads = self._take()
+                if len(payloads) == 1:
+                    return payloads[0]
+                self._payloads.extend(payloads)
+            elif timeout is not None and (deadline is None or deadline.expired()):
+                return None
+
+    def _take(self) -> list[bytes]:
+        data = self._stream.recv_some()
+        if data is None:
+            return []
+        if not data:
+            self._ended = _end_of_stream(self._framer)
+            return []
+        return self._framer.feed(data)
+
+    def pull(self) -> None:
+        while self._queued_bytes < self._max_queued and self._ended is None:
+            if self._framer.error is not None or not self._stream.wait(READ, 0):
+                return
+            for payload in self._take():
+                self._payloads.append(payload)
+                self._queued_bytes += len(payload)
+
+
+def _end_of_stream(framer: Framer) -> Exception:
+    if framer.idle:
+        return ConnectionClosed("connection closed by peer")
+    closed = ConnectionClosed("connection closed by peer in the middle of a frame")
+    closed.__cause__ = MalformedFrame("frame ends early")
+    return closed
+
+
+class StreamReceiver:
+    """Receives over a program's own stream class, through its ``poll`` and ``read``."""
+
+    def __init__(self, stream: Stream, framer: Framer) -> None:
+        self._stream = stream
+        self._framer = framer
+
+    def queued(self) -> bool:
+        return False
+
+    def pull(self) -> None:
+        """Does nothing: such a stream cannot be read without waiting."""
+
+    def receive(self, timeout: float | None) -> bytes | None:
+        if not self._stream.poll(timeout):
+            return None
+        while True:
+            for payload in self._framer.feed(self._stream.read(self._framer.missing())):
+                return payload
+            if self._framer.error is not None:
+                raise self._framer.error
+
+
+class ChannelReceiver:
+    """Receives over a program's own channel class, through its ``poll`` and ``recv``."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def queued(self) -> bool:
+        return False
+
+    def pull(self) -> None:
+        """Does nothing: such a channel cannot be read without waiting."""
+
+    def receive(self, timeout: float | None) -> bytes | None:
+        if not self._channel.poll(timeout):
+            return None
+        payload = self._channel.recv()
+        if type(payload) is not bytes:
+            raise ProtocolError(f"expected bytes from recv(), got {type(payload).__name__}")
+        return payload
+
+
+class Waiter:
+    """A thread that waits on a connection, and what other threads hand to it."""
+
+    __slots__ = ("_signal", "ident", "inbox")
+
+    def __init__(self, ident: int) -> None:
+        self.ident = ident
+        self.inbox: deque[Any] = deque()
+        self._signal = threading.Lock()
+
+    def arm(self) -> None:
+        """Forgets earlier wake-ups; a :meth:`wake` from now on ends the next :meth:`sleep`."""
+        self._signal.acquire(False)
+
+    def wake(self) -> None:
+        """Ends the thread's sleep, or the next one."""
+        try:
+            self._signal.release()
+        except RuntimeError:
+            pass  # awake already
+
+    def sleep(self, timeout: float | None) -> None:
+        """Sleeps until woken or until ``timeout`` seconds have passed."""
+        self._signal.acquire(True, -1 if timeout is None else timeout)
+
+
+class ReadingRole:
+    """Who reads from the stream: one thread at a time, the others sleep or work.
+
+    The lock inside guards the receiver. It is held while waiting for bytes and never while user
+    code runs. Leaving wakes exactly one sleeping thread.
+    """
+
+    __slots__ = ("_lock", "_sleepers")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sleepers: deque[Waiter] = deque()
+
+    def enter(self) -> bool:
+        """Takes the role if it is free."""
+        return self._lock.acquire(False)
+
+    def leave(self) -> None:
+        """Gives the role back and offers it to a sleeping thread."""
+        self._lock.release()
+        if self._sleepers:
+            self.offer()
+
+    def offer(self) -> None:
+        """Wakes one sleeping thread if the role is free."""
+        if not self._lock.locked():
+            try:
+                self._sleepers.popleft().wake()
+            except IndexError:
+                pass
+
+    def sleep(self, waiter: Waiter, stop: Any, timeout: float | None) -> None:
+        """Sleeps until the role may be free, the waiter is woken, or the time is over.
+
+        Args:
+            stop: asked once more before sleeping; a true answer means not to sleep.
+        """
+        waiter.arm()
+        self._sleepers.append(waiter)
+        if self._lock.locked() and not stop():
+            waiter.sleep(timeout)
+        try:
+            self._sleepers.remove(waiter)
+        except ValueError:
+            pass  # the role was offered; whoever does not take it must offer it on
+
+    # The face of a lock, for programs that hold others back from receiving.
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Takes the role, waiting for it if ``blocking``."""
+        return self._lock.acquire(blocking, timeout)
+
+    release = leave
+
+    def __enter__(self) -> ReadingRole:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.leave()

@@ -1,0 +1,172 @@
+"""AsyncResult: the answer to a request, now or later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..lib.timing import Timeout
+from .receiving import Waiter
+
+__all__ = ["AsyncResult", "ResultOwner", "Unfinished"]
+
+
+class Unfinished:
+    """A received value that needs the peer before it can be given to a program.
+
+    Whoever consumes it runs :meth:`steps`: a generator that yields requests ``(target, args)``,
+    is sent their answers and returns the value. Each driver has one loop for that.
+    """
+
+    __slots__ = ()
+
+    def steps(self) -> Any:
+        """Returns the generator; running it again gives the same value."""
+        raise NotImplementedError
+
+
+class ResultOwner(Protocol):
+    """What an AsyncResult asks of its connection."""
+
+    def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
+        """Serves the connection until the result has come or the time is over."""
+
+    def poll_all(self, timeout: float = 0) -> bool:
+        """Serves what has arrived."""
+
+    def finish(self, value: Unfinished) -> Any:
+        """Makes the value that a program gets."""
+
+    def expire(self, result: AsyncResult) -> BaseException:
+        """Forgets the request and returns the error that says what was waited for."""
+
+
+class AsyncResult:
+    """The answer to a request that has been sent.
+
+    Args:
+        conn: the connection the request was made on.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_conn",
+        "_deadline",
+        "_failed",
+        "_ready",
+        "_value",
+        "_waiters",
+        "id_",
+        "target",
+    )
+
+    def __init__(self, conn: Any) -> None:
+        self._conn: ResultOwner = conn
+        self._ready = False
+        self._failed = False
+        self._value: Any = None
+        self._deadline: Timeout | None = None
+        self._callbacks: list[Callable[[AsyncResult], Any]] = []
+        self._waiters: list[Waiter] = []
+        self.id_: int | None = None
+        self.target: Any = None
+
+    def __repr__(self) -> str:
+        if self._ready:
+            state = "ready"
+        elif self._failed:
+            state = "error"
+        else:
+            state = "expired" if self.expired else "pending"
+        return f"<AsyncResult object ({state}) at {id(self):#x}>"
+
+    # -- delivery (by the connection)
+
+    def settle(self, failed: bool, value: Any) -> None:
+        """Stores the answer and wakes who waits. Runs no code of the program."""
+        if self._ready or self.expired:
+            return
+        self._failed = failed
+        self._value = value
+        self._ready = True
+        for waiter in tuple(self._waiters):
+            waiter.wake()
+
+    def run_callbacks(self) -> None:
+        """Calls the callbacks that were added before the answer came, once."""
+        while self._ready and self._callbacks:
+            try:
+                callback = self._callbacks.pop(0)
+            except IndexError:
+                return
+            callback(self)
+
+    def __call__(self, is_exc: bool, obj: Any) -> None:
+        """Delivers an answer: what :meth:`settle` and :meth:`run_callbacks` do."""
+        self.settle(is_exc, obj)
+        self.run_callbacks()
+
+    # -- use
+
+    def wait(self) -> None:
+        """Waits until the answer is there, serving the connection meanwhile.
+
+        Raises:
+            TimeoutError: it did not come before the result expired.
+            ConnectionClosed: it will never come.
+        """
+        if not self._ready:
+            self._conn.wait_for(self, self._deadline)
+        if not self._ready:
+            raise self._conn.expire(self)
+
+    def add_callback(self, func: Callable[[AsyncResult], Any]) -> None:
+        """Has ``func(result)`` called when the answer is there, at once if it is.
+
+        A later call happens in the thread that received the answer.
+        """
+        self._callbacks.append(func)
+        if self._ready:
+            self.run_callbacks()
+
+    def set_expiry(self, timeout: float | None) -> None:
+        """Sets how many seconds from now the answer may take (None: for ever)."""
+        self._deadline = None if timeout is None else Timeout(timeout)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the answer is there; serves what has arrived before it says no."""
+        if self._ready:
+            return True
+        if self.expired:
+            return False
+        self._conn.poll_all()
+        return self._ready
+
+    @property
+    def error(self) -> bool:
+        """Whether the answer is there and is an exception."""
+        return self.ready and self._failed
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time was over before the answer came."""
+        return not self._ready and self._deadline is not None and self._deadline.expired()
+
+    @property
+    def value(self) -> Any:
+        """The answer: returned, or raised if it is an exception. Waits for it."""
+        if not self._ready:
+            self.wait()
+        value = self._value
+        if isinstance(value, Unfinished):
+            value = self._value = self._conn.finish(value)
+        if self._failed:
+            raise value
+        return value
+
+    # Names of older releases.
+    is_ready = ready
+    result = value
+    on_ready = add_callback

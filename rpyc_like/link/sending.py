@@ -1,0 +1,174 @@
+"""Putting payloads on a stream or channel. Sending is a role, not a lock around a write.
+
+A frame is queued, and whoever finds the role free writes the queue out. Nobody else waits, unless
+the queue is long. A full stream makes the writer read meanwhile, so that two sides that both send
+much cannot block each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import ConnectionClosed
+from ..wire.framing import Framer
+from .streams.base import WRITE, NativeStream, Stream
+
+__all__ = ["BlockingSender", "FrameSender", "Sender"]
+
+_JOIN = 1 << 16
+_HIGH_WATER = 1 << 20
+_SLICE = 0.05
+
+
+class Sender(Protocol):
+    """Where a driver puts payloads. Any thread may call, finalizers and signal handlers may not."""
+
+    def send(self, *payloads: bytes) -> None:
+        """Sends payloads, in one write if they are small.
+
+        Raises:
+            ConnectionClosed: the stream broke.
+        """
+
+    def try_send(self, *payloads: bytes) -> bool:
+        """Queues payloads and writes what goes without waiting; returns whether all has gone."""
+
+
+class FrameSender:
+    """Sends over a native stream.
+
+    Args:
+        blocked: called by the writer when the stream is full; it takes in what the peer sends and
+            returns when more might fit. Without it the writer just waits.
+    """
+
+    def __init__(
+        self,
+        stream: NativeStream,
+        framer: Framer,
+        blocked: Callable[[], None] | None = None,
+    ) -> None:
+        self._stream = stream
+        self._framer = framer
+        self.blocked = blocked
+        self._queue: deque[bytes | memoryview] = deque()
+        self._role = threading.Lock()  # guards the head of _queue, and the stream's write side
+        self._torn = False
+
+    def send(self, *payloads: bytes) -> None:
+        self._queue.append(self._frames(payloads))
+        self._flush()
+
+    def _frames(self, payloads: tuple[bytes, ...]) -> bytes:
+        encode = self._framer.encode
+        if len(payloads) == 1:
+            return encode(payloads[0])
+        return b"".join([encode(payload) for payload in payloads])
+
+    def _flush(self) -> None:
+        while self._queue:
+            if not self._role.acquire(False):
+                # The holder looks at the queue again before and after it leaves the role.
+                if sum(map(len, tuple(self._queue))) < _HIGH_WATER:
+                    return
+                if not self._role.acquire(True, _SLICE):
+                    continue
+            try:
+                self._drain(wait=True)
+            finally:
+                self._role.release()
+
+    def try_send(self, *payloads: bytes) -> bool:
+        if payloads:
+            self._queue.append(self._frames(payloads))
+        while self._queue and self._role.acquire(False):
+            try:
+                if not self._drain(wait=False):
+                    break
+            finally:
+                self._role.release()
+        return not self._queue
+
+    def _drain(self, wait: bool) -> bool:
+        queue = self._queue
+        if self._torn:
+            raise ConnectionClosed("an earlier write was interrupted in the middle of a frame")
+        while queue:
+            if len(queue) > 1:
+                self._join()
+            self._torn = True
+            try:
+                head = queue[0]
+                sent = self._stream.send_some(head)
+                if sent == len(head):
+                    queue.popleft()
+                elif sent:
+                    queue[0] = memoryview(head)[sent:]
+            except ConnectionClosed:
+                queue.clear()
+                raise
+            self._torn = False
+            if sent < len(head):
+                if not wait:
+                    return False
+                self._wait_for_room()
+        return True
+
+    def _join(self) -> None:
+        """Makes one chunk of the small frames at the head of the queue."""
+        queue = self._queue
+        if len(queue[0]) + len(queue[1]) > _JOIN or type(queue[0]) is memoryview:
+            return
+        parts: list[bytes | memoryview] = [queue[0]]
+        size = len(queue[0])
+        for frame in tuple(queue)[1:]:
+            size += len(frame)
+            if size > _JOIN:
+                break
+            parts.append(frame)
+        chunk = b"".join(parts)
+        for _ in range(len(parts) - 1):
+            queue.popleft()
+        queue[0] = chunk
+
+    def _wait_for_room(self) -> None:
+        if self.blocked is None:
+            self._stream.wait(WRITE, None)
+        else:
+            self.blocked()
+
+
+class BlockingSender:
+    """Sends through a blocking ``write`` or ``send`` of the program's own.
+
+    Args:
+        write: writes one whole item.
+        encode: makes an item of a payload.
+    """
+
+    def __init__(self, write: Callable[[bytes], Any], encode: Callable[[bytes], bytes]) -> None:
+        self._write = write
+        self._encode = encode
+        self._lock = threading.Lock()  # guards the order of whole items on the program's stream
+
+    @classmethod
+    def over_stream(cls, stream: Stream, framer: Framer) -> BlockingSender:
+        """Returns a sender for a program's own stream class."""
+        return cls(stream.write, framer.encode)
+
+    @classmethod
+    def over_channel(cls, channel: Any) -> BlockingSender:
+        """Returns a sender for a program's own channel class."""
+        return cls(channel.send, lambda payload: payload)
+
+    def send(self, *payloads: bytes) -> None:
+        with self._lock:
+            for payload in payloads:
+                self._write(self._encode(payload))
+
+    def try_send(self, *payloads: bytes) -> bool:
+        self.send(*payloads)
+        return True

@@ -1,0 +1,322 @@
+"""What a byte stream offers.
+
+:class:`Stream` is the face that programs subclass: blocking ``read``, ``write`` and ``poll``.
+:class:`NativeStream` adds what the driver uses: operations that never block, and a wait. A native
+stream's blocking face is written in terms of those, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from types import TracebackType
+from typing import Any
+
+from ...errors import ConnectionClosed
+from ...lib.timing import Timeout
+
+__all__ = [
+    "READ",
+    "WRITE",
+    "DescriptorStream",
+    "NativeStream",
+    "Stream",
+    "WakePipe",
+    "has_own_io",
+    "wait_for_fds",
+]
+
+READ, WRITE = 1, 2
+
+
+class Stream:
+    """A byte stream. Subclasses override everything but the context manager.
+
+    All failures of reading, writing and polling are :class:`EOFError`.
+    """
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Closes the stream. Closing twice is allowed."""
+        raise NotImplementedError
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has been closed on this side."""
+        raise NotImplementedError
+
+    def fileno(self) -> int:
+        """Returns a descriptor to wait on for incoming bytes."""
+        raise NotImplementedError
+
+    def poll(self, timeout: float | Timeout | None) -> bool:
+        """Waits until a read would give something (bytes or the end).
+
+        Args:
+            timeout: seconds, None for ever.
+        """
+        limit = Timeout(timeout)
+        return wait_for_fds([(self.fileno(), READ)], limit.timeleft()) != 0
+
+    def read(self, count: int) -> bytes:
+        """Returns exactly ``count`` bytes.
+
+        Raises:
+            EOFError: the stream ended before.
+        """
+        raise NotImplementedError
+
+    def write(self, data: bytes) -> None:
+        """Writes all of ``data``."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class NativeStream(Stream):
+    """A stream whose elementary operations never block.
+
+    Reading and writing may happen at the same time in two threads, each direction in one.
+    """
+
+    __slots__ = ()
+
+    MAX_IO_CHUNK = 64000
+
+    def recv_some(self, limit: int = 1 << 16) -> bytes | None:
+        """Returns up to ``limit`` bytes that are there, ``b""`` at the end, None if none are there.
+
+        Raises:
+            ConnectionClosed: the stream broke.
+        """
+        raise NotImplementedError
+
+    def send_some(self, data: bytes | memoryview) -> int:
+        """Writes what fits now and returns how many bytes that was (0 if none).
+
+        After 0 the next call must start with the same bytes: some of them may be under way.
+
+        Raises:
+            ConnectionClosed: the stream broke.
+        """
+        raise NotImplementedError
+
+    def wait(self, events: int, timeout: float | None) -> int:
+        """Waits for READ, WRITE or both.
+
+        Args:
+            events: a mask of READ and WRITE.
+            timeout: seconds, None for ever.
+
+        Returns:
+            The mask of what is possible now; 0 if the time is over. Closing the stream in another
+            thread ends the wait.
+        """
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Says that nothing more will be written; reading goes on."""
+
+    def poll(self, timeout: float | Timeout | None) -> bool:
+        return self.wait(READ, Timeout(timeout).timeleft()) != 0
+
+    def read(self, count: int) -> bytes:
+        chunks: list[bytes] = []
+        while count > 0:
+            chunk = self.recv_some(min(count, 1 << 20))
+            if chunk is None:
+                self.wait(READ, None)
+            elif not chunk:
+                self.close()
+                raise ConnectionClosed("stream ended before the bytes that were expected")
+            else:
+                chunks.append(chunk)
+                count -= len(chunk)
+        return b"".join(chunks)
+
+    def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            sent = self.send_some(rest)
+            if sent:
+                rest = rest[sent:]
+            else:
+                self.wait(WRITE, None)
+
+
+def has_own_io(stream: Any) -> bool:
+    """Returns whether a stream's class brings its own ``read``, ``write`` or ``poll``.
+
+    Such a stream is driven through those three, as its author expects.
+    """
+    if not isinstance(stream, NativeStream):
+        return True
+    kind = type(stream)
+    return not all(
+        getattr(kind, name) is getattr(NativeStream, name) for name in ("read", "write", "poll")
+    )
+
+
+if hasattr(select, "poll"):
+    _ANY = select.POLLIN | select.POLLOUT
+    _POLL_BITS = {READ: select.POLLIN, WRITE: select.POLLOUT, READ | WRITE: _ANY}
+
+    class _Poller:
+        """Waits for a fixed set of descriptors; one thread at a time."""
+
+        __slots__ = ("_poll", "_wanted")
+
+        def __init__(self, fds: list[tuple[int, int]]) -> None:
+            self._poll = select.poll()
+            self._wanted = dict(fds)
+            for fd, events in self._wanted.items():
+                self._poll.register(fd, _POLL_BITS[events])
+
+        def wait(self, timeout: float | None) -> int:
+            seen = 0
+            # Rounded up: a poll that returns too early would only be made again.
+            limit = None if timeout is None else int(timeout * 1000 + 0.999)
+            for fd, bits in self._poll.poll(limit):
+                if bits & ~_ANY:
+                    seen |= self._wanted[fd]
+                if bits & select.POLLIN:
+                    seen |= READ
+                if bits & select.POLLOUT:
+                    seen |= WRITE
+            return seen
+
+else:  # Windows
+
+    class _Poller:
+        """Waits for a fixed set of sockets; see the other definition."""
+
+        __slots__ = ("_readers", "_writers")
+
+        def __init__(self, fds: list[tuple[int, int]]) -> None:
+            self._readers = [fd for fd, events in fds if events & READ]
+            self._writers = [fd for fd, events in fds if events & WRITE]
+
+        def wait(self, timeout: float | None) -> int:
+            readable, writable, _ = select.select(self._readers, self._writers, [], timeout)
+            return (READ if readable else 0) | (WRITE if writable else 0)
+
+
+def wait_for_fds(fds: list[tuple[int, int]], timeout: float | None) -> int:
+    """Waits for descriptors.
+
+    Args:
+        fds: pairs of a descriptor and a mask of READ and WRITE.
+        timeout: seconds, None for ever.
+
+    Returns:
+        The mask of the events seen on any of them; an error counts as every event asked for.
+    """
+    return _Poller(fds).wait(timeout)
+
+
+class DescriptorStream(NativeStream):
+    """What streams over descriptors share: waiting, and closing while another thread waits.
+
+    Descriptors are given back when the last wait has ended, so that no thread ever waits on a
+    number that has come to mean another file.
+    """
+
+    __slots__ = ("__weakref__", "_closed", "_lock", "_reader", "_users")
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._lock = threading.Lock()  # guards _users, _reader and the decision to release
+        self._users = 0
+        self._reader: _Poller | None = None
+
+    def _fds(self, events: int) -> list[tuple[int, int]]:
+        """Returns what to wait on for ``events``."""
+        raise NotImplementedError
+
+    def _interrupt(self) -> None:
+        """Ends the waits of other threads, for good."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Gives the descriptors back."""
+        raise NotImplementedError
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            waiting = self._users > 0
+            self._interrupt()
+        if not waiting:
+            self._release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionClosed("stream is closed")
+
+    def wait(self, events: int, timeout: float | None) -> int:
+        poller: _Poller | None = None
+        with self._lock:
+            self._check_open()
+            self._users += 1
+            if events == READ:
+                poller, self._reader = self._reader, None
+        try:
+            if poller is None:
+                poller = _Poller(self._fds(events))
+            seen = poller.wait(timeout)
+        finally:
+            with self._lock:
+                self._users -= 1
+                if events == READ:
+                    self._reader = poller
+                last = self._closed and not self._users
+            if last:
+                self._release()
+        self._check_open()
+        return seen
+
+
+class WakePipe:
+    """Ends a wait in another thread, once and for all."""
+
+    __slots__ = ("_ends",)
+
+    def __init__(self) -> None:
+        self._ends: tuple[int, int] | None = os.pipe()
+
+    def fileno(self) -> int:
+        """Returns the descriptor that becomes readable when :meth:`wake` is called."""
+        if self._ends is None:
+            raise ConnectionClosed("stream is closed")
+        return self._ends[0]
+
+    def wake(self) -> None:
+        """Ends every wait on :meth:`fileno`, now and later."""
+        if self._ends is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._ends[1], b"x")
+
+    def close(self) -> None:
+        """Gives the descriptors back; nobody may be waiting."""
+        ends, self._ends = self._ends, None
+        for fd in ends or ():
+            with contextlib.suppress(OSError):
+                os.close(fd)

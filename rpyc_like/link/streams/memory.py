@@ -1,0 +1,100 @@
+"""Two ends of a stream inside one process, without the operating system."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from ...errors import ConnectionClosed
+from .base import READ, WRITE, NativeStream
+
+__all__ = ["MemoryStream"]
+
+
+class _Direction:
+    """Bytes on their way from one end to the other. Guarded by the pair's condition."""
+
+    __slots__ = ("capacity", "chunks", "ended", "size")
+
+    def __init__(self, capacity: int) -> None:
+        self.chunks: deque[bytes] = deque()
+        self.size = 0
+        self.capacity = capacity
+        self.ended = False
+
+
+class MemoryStream(NativeStream):
+    """One end of a pair; make pairs with :meth:`create_pair`."""
+
+    __slots__ = ("_changed", "_closed", "_incoming", "_outgoing")
+
+    def __init__(
+        self, changed: threading.Condition, incoming: _Direction, outgoing: _Direction
+    ) -> None:
+        self._changed = changed
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._closed = False
+
+    @classmethod
+    def create_pair(cls, capacity: int = 1 << 16) -> tuple[MemoryStream, MemoryStream]:
+        """Returns two connected ends.
+
+        Args:
+            capacity: bytes that one direction holds before writing has to wait.
+        """
+        changed = threading.Condition()
+        there, back = _Direction(capacity), _Direction(capacity)
+        return cls(changed, there, back), cls(changed, back, there)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._incoming.ended = self._outgoing.ended = True
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        with self._changed:
+            self._outgoing.ended = True
+            self._changed.notify_all()
+
+    def recv_some(self, limit: int = 1 << 16) -> bytes | None:
+        with self._changed:
+            if self._closed:
+                raise ConnectionClosed("stream is closed")
+            side = self._incoming
+            if not side.chunks:
+                return b"" if side.ended else None
+            chunk = side.chunks.popleft()
+            if len(chunk) > limit:
+                side.chunks.appendleft(chunk[limit:])
+                chunk = chunk[:limit]
+            side.size -= len(chunk)
+            self._changed.notify_all()
+            return chunk
+
+    def send_some(self, data: bytes | memoryview) -> int:
+        with self._changed:
+            side = self._outgoing
+            if side.ended:
+                raise ConnectionClosed("stream is closed")
+            chunk = bytes(data[: side.capacity - side.size])
+            if chunk:
+                side.chunks.append(chunk)
+                side.size += len(chunk)
+                self._changed.notify_all()
+            return len(chunk)
+
+    def wait(self, events: int, timeout: float | None) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: self._possible() & events, timeout)
+            return self._possible() & events
+
+    def _possible(self) -> int:
+        readable = READ if self._incoming.chunks or self._incoming.ended else 0
+        outgoing = self._outgoing
+        return readable | (WRITE if outgoing.size < outgoing.capacity or outgoing.ended else 0)

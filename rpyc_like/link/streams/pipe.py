@@ -1,0 +1,129 @@
+"""Streams over a pair of descriptors: pipes, or standard input and output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from typing import Any, TypeVar
+
+from ...errors import ConnectionClosed
+from .base import READ, WRITE, DescriptorStream, WakePipe
+
+__all__ = ["PipeStream"]
+
+_SAFE_WRITE = 4096  # what POSIX promises not to block after the system called a pipe writable
+
+P = TypeVar("P", bound="PipeStream")
+
+
+class PipeStream(DescriptorStream):
+    """A stream that reads from one file and writes to another.
+
+    Args:
+        incoming, outgoing: open binary files, or objects with ``fileno`` and ``close``. They
+            belong to the stream from then on.
+    """
+
+    __slots__ = (
+        "_in",
+        "_in_blocks",
+        "_out",
+        "_out_blocks",
+        "_wake",
+        "incoming",
+        "outgoing",
+    )
+
+    def __init__(self, incoming: Any, outgoing: Any) -> None:
+        super().__init__()
+        outgoing.flush()
+        self.incoming = incoming
+        self.outgoing = outgoing
+        self._in = incoming.fileno()
+        self._out = outgoing.fileno()
+        self._wake = WakePipe()
+        for fd in {self._in, self._out}:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.set_blocking(fd, False)
+        self._in_blocks = os.get_blocking(self._in)
+        self._out_blocks = os.get_blocking(self._out)
+
+    @classmethod
+    def from_std(cls: type[P]) -> P:
+        """Returns a stream over this process's standard input and output.
+
+        The descriptors are moved away first: afterwards reading descriptor 0 gives nothing, and
+        what the program prints (Python or not) goes to standard error.
+        """
+        sys.stdout.flush()
+        incoming = os.fdopen(os.dup(0), "rb", buffering=0)
+        outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)
+        return cls(incoming, outgoing)
+
+    @classmethod
+    def create_pair(cls: type[P]) -> tuple[P, P]:
+        """Returns two connected streams."""
+        here_in, there_out = os.pipe()
+        there_in, here_out = os.pipe()
+        return (
+            cls(os.fdopen(here_in, "rb", buffering=0), os.fdopen(here_out, "wb", buffering=0)),
+            cls(os.fdopen(there_in, "rb", buffering=0), os.fdopen(there_out, "wb", buffering=0)),
+        )
+
+    def fileno(self) -> int:
+        self._check_open()
+        return self._in
+
+    def _interrupt(self) -> None:
+        self._wake.wake()
+
+    def _release(self) -> None:
+        self._wake.close()
+        for file in (self.incoming, self.outgoing):
+            with contextlib.suppress(OSError):
+                file.close()
+
+    def finish(self) -> None:
+        if self._out != self._in:
+            with contextlib.suppress(OSError):
+                self.outgoing.close()
+
+    def recv_some(self, limit: int = 1 << 16) -> bytes | None:
+        self._check_open()
+        try:
+            if self._in_blocks and not self.wait(READ, 0):
+                return None
+            return os.read(self._in, limit)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ConnectionClosed(f"cannot read: {error}") from error
+
+    def send_some(self, data: bytes | memoryview) -> int:
+        self._check_open()
+        try:
+            if self._out_blocks:
+                if not self.wait(WRITE, 0):
+                    return 0
+                data = data[:_SAFE_WRITE]
+            return os.write(self._out, data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ConnectionClosed(f"cannot write: {error}") from error
+
+    def _fds(self, events: int) -> list[tuple[int, int]]:
+        fds = [(self._wake.fileno(), READ)]
+        if self._in == self._out:
+            return [*fds, (self._in, events)]
+        if events & READ:
+            fds.append((self._in, READ))
+        if events & WRITE:
+            fds.append((self._out, WRITE))
+        return fds

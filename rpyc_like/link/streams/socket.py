@@ -1,0 +1,238 @@
+"""Streams over TCP and unix sockets.
+
+The descriptor keeps the mode its creator gave it; no operation here blocks, because each says so
+to the system (``MSG_DONTWAIT``) or, where that does not exist, because the socket is made
+non-blocking. A socket that is already wrapped in TLS (:class:`ssl.SSLSocket`) is driven without
+blocking and under one lock, since OpenSSL allows one operation at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from typing import Any, TypeVar
+
+from ...errors import ConnectionClosed
+from .base import READ, DescriptorStream
+
+__all__ = ["SocketStream", "connect_socket"]
+
+_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+_WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+S = TypeVar("S", bound="SocketStream")
+
+
+def connect_socket(
+    host: str,
+    port: int,
+    family: int = socket.AF_UNSPEC,
+    timeout: float | None = 3,
+    attempts: int = 1,
+) -> socket.socket:
+    """Returns a connected TCP socket; each address of the host is tried.
+
+    Args:
+        family: AF_UNSPEC tries all.
+        timeout: seconds for one address.
+        attempts: how often to go through the addresses, with a growing pause between.
+
+    Raises:
+        OSError: the last error met (:class:`ConnectionRefusedError`, :class:`socket.gaierror`, ...).
+    """
+    addresses = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    failure: OSError | None = None
+    for attempt in range(max(1, attempts)):
+        if attempt:
+            time.sleep(0.05 * 2**attempt)
+        for kind, socktype, proto, _, address in addresses:
+            sock = socket.socket(kind, socktype, proto)
+            try:
+                sock.settimeout(timeout)
+                sock.connect(address)
+                sock.settimeout(None)
+                return sock
+            except OSError as error:
+                sock.close()
+                failure = error
+        if not isinstance(failure, (TimeoutError, InterruptedError)):
+            break
+    assert failure is not None
+    raise failure
+
+
+class SocketStream(DescriptorStream):
+    """A stream over a connected socket, which belongs to the stream from then on.
+
+    Args:
+        sock: a connected stream socket, plain or :class:`ssl.SSLSocket`. TCP_NODELAY is set.
+    """
+
+    __slots__ = ("_fd", "_guard", "_quickack", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self.sock = sock
+        self._fd = sock.fileno()
+        self._quickack = False
+        self._guard: Any = None
+        if isinstance(sock, ssl.SSLSocket):
+            self._guard = threading.Lock()
+            sock.setblocking(False)
+        elif not _DONTWAIT:
+            sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    # -- opening
+
+    @classmethod
+    def _connect(
+        cls,
+        host: str,
+        port: int,
+        family: int = socket.AF_INET,
+        socktype: int = socket.SOCK_STREAM,
+        proto: int = 0,
+        timeout: float | None = 3,
+        nodelay: bool = False,
+        keepalive: bool | int = False,
+        attempts: int = 6,
+    ) -> socket.socket:
+        sock = connect_socket(host, port, family, timeout, attempts)
+        if keepalive:
+            _keep_alive(sock, keepalive)
+        return sock
+
+    @classmethod
+    def connect(cls: type[S], host: str, port: int, **kwargs: Any) -> S:
+        """Connects over TCP.
+
+        Args:
+            kwargs: ``family``, ``ipv6``, ``timeout`` (3 seconds an address), ``nodelay`` (always
+                on), ``keepalive`` (True, or seconds between probes), ``attempts``.
+
+        Raises:
+            OSError: nobody answered, or the name is unknown.
+        """
+        if kwargs.pop("ipv6", False):
+            kwargs["family"] = socket.AF_INET6
+        return cls(cls._connect(host, port, **kwargs))
+
+    @classmethod
+    def unix_connect(cls: type[S], path: str, timeout: float | None = 3) -> S:
+        """Connects to the unix socket at ``path``."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(path)
+            sock.settimeout(None)
+        except OSError:
+            sock.close()
+            raise
+        return cls(sock)
+
+    @classmethod
+    def ssl_connect(
+        cls: type[S], host: str, port: int, ssl_kwargs: dict[str, Any], **kwargs: Any
+    ) -> S:
+        """Connects over TCP and wraps the socket in TLS.
+
+        Args:
+            ssl_kwargs: ``keyfile``, ``certfile``, ``ca_certs``, ``cert_reqs``, ``ciphers``,
+                ``server_hostname``, as for :func:`rpyc_like.link.streams.tls.client_context`.
+        """
+        from .tls import client_context
+
+        if kwargs.pop("ipv6", False):
+            kwargs["family"] = socket.AF_INET6
+        options = dict(ssl_kwargs)
+        name = options.pop("server_hostname", host)
+        context = client_context(**options)
+        sock = cls._connect(host, port, **kwargs)
+        try:
+            sock.settimeout(kwargs.get("timeout", 3))
+            return cls(context.wrap_socket(sock, server_hostname=name))
+        except BaseException:
+            sock.close()
+            raise
+
+    # -- state
+
+    def fileno(self) -> int:
+        self._check_open()
+        return self._fd
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+    def _release(self) -> None:
+        self.sock.close()
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._guard is None:
+                self.sock.shutdown(socket.SHUT_WR)
+
+    def ack_at_once(self) -> None:
+        """Has each packet acknowledged when it comes, for peers that do not set TCP_NODELAY."""
+        self._quickack = _QUICKACK is not None and self.sock.family != getattr(
+            socket, "AF_UNIX", None
+        )
+
+    # -- bytes
+
+    def recv_some(self, limit: int = 1 << 16) -> bytes | None:
+        try:
+            if self._guard is None:
+                data = self.sock.recv(limit, _DONTWAIT)
+            else:
+                with self._guard:
+                    data = self.sock.recv(limit)
+        except _WOULD_BLOCK:
+            return None
+        except ssl.SSLEOFError:
+            return b""
+        except (OSError, ValueError) as error:
+            raise ConnectionClosed(f"cannot read: {error}") from error
+        if self._quickack:
+            with contextlib.suppress(OSError):
+                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]
+        return data
+
+    def send_some(self, data: bytes | memoryview) -> int:
+        try:
+            if self._guard is None:
+                return self.sock.send(data, _DONTWAIT)
+            with self._guard:
+                return self.sock.send(data)
+        except _WOULD_BLOCK:
+            return 0
+        except (OSError, ValueError) as error:
+            raise ConnectionClosed(f"cannot write: {error}") from error
+
+    def _fds(self, events: int) -> list[tuple[int, int]]:
+        return [(self._fd, events)]
+
+    def wait(self, events: int, timeout: float | None) -> int:
+        if self._guard is not None and events & READ:
+            with self._guard:
+                self._check_open()
+                if self.sock.pending():  # type: ignore[attr-defined]
+                    return READ
+        return super().wait(events, timeout)
+
+
+def _keep_alive(sock: socket.socket, keepalive: bool | int) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if keepalive is True:
+        return
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), int(keepalive))

@@ -1,0 +1,239 @@
+"""TLS over any native stream, and TLS contexts.
+
+OpenSSL works on two memory buffers here. One short lock lets one operation at a time touch them,
+and no operation waits while it holds the lock. Decrypted bytes that have not been read count as
+readable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from typing import Any
+
+from ...errors import ConnectionClosed
+from ...lib.timing import Timeout
+from .base import READ, WRITE, NativeStream
+
+__all__ = ["TlsStream", "client_context", "server_context"]
+
+_RECORD = 1 << 14
+
+
+def client_context(
+    keyfile: str | None = None,
+    certfile: str | None = None,
+    ca_certs: str | None = None,
+    cert_reqs: int | None = None,
+    ssl_version: int | None = None,
+    ciphers: str | None = None,
+    check_hostname: bool = True,
+) -> ssl.SSLContext:
+    """Returns a context for a client; the server's certificate and name are verified.
+
+    Args:
+        keyfile, certfile: this client's own key and certificate, if the server asks for one.
+        ca_certs: a file of certificates to trust instead of the system's.
+        cert_reqs: ``ssl.CERT_NONE`` switches verification off.
+        ssl_version: a ``ssl.PROTOCOL_*`` number; the best of both sides without it.
+        ciphers: an OpenSSL cipher list.
+        check_hostname: whether the certificate must name the host.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if ssl_version is None else ssl_version)
+    if cert_reqs == ssl.CERT_NONE or not check_hostname:
+        context.check_hostname = False
+    if cert_reqs is not None:
+        context.verify_mode = ssl.VerifyMode(cert_reqs)
+    if ca_certs is not None:
+        context.load_verify_locations(ca_certs)
+    elif context.verify_mode != ssl.CERT_NONE:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if certfile is not None:
+        context.load_cert_chain(certfile, keyfile)
+    if ciphers is not None:
+        context.set_ciphers(ciphers)
+    return context
+
+
+def server_context(
+    keyfile: str,
+    certfile: str,
+    ca_certs: str | None = None,
+    cert_reqs: int | None = None,
+    ssl_version: int | None = None,
+    ciphers: str | None = None,
+) -> ssl.SSLContext:
+    """Returns a context for a server.
+
+    Args:
+        keyfile, certfile: the server's key and certificate.
+        ca_certs: whose clients are let in; with it a client certificate is required, unless
+            ``cert_reqs`` says otherwise.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if ssl_version is None else ssl_version)
+    context.load_cert_chain(certfile, keyfile)
+    if ca_certs is not None:
+        context.load_verify_locations(ca_certs)
+        context.verify_mode = ssl.CERT_REQUIRED
+    if cert_reqs is not None:
+        context.verify_mode = ssl.VerifyMode(cert_reqs)
+    if ciphers is not None:
+        context.set_ciphers(ciphers)
+    return context
+
+
+class TlsStream(NativeStream):
+    """TLS on top of another native stream, which belongs to it from then on.
+
+    Args:
+        inner: carries the encrypted bytes.
+        context: from :func:`client_context` or :func:`server_context`.
+        server_side: whether this end is the server.
+        server_hostname: the name the peer's certificate must have, for a client.
+        timeout: seconds for the handshake.
+
+    Raises:
+        ssl.SSLError: the handshake failed.
+        TimeoutError: it did not end in time.
+    """
+
+    __slots__ = ("__weakref__", "_accepted", "_cipher", "_ended", "_inbox", "_lock", "_outbox", "_tls", "inner")
+
+    def __init__(
+        self,
+        inner: NativeStream,
+        context: ssl.SSLContext,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        timeout: float | None = 10,
+    ) -> None:
+        self.inner = inner
+        self._inbox = ssl.MemoryBIO()
+        self._outbox = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._inbox, self._outbox, server_side, server_hostname)
+        self._lock = threading.Lock()
+        self._cipher: memoryview = memoryview(b"")
+        self._accepted = 0
+        self._ended = False
+        try:
+            self._handshake(Timeout(timeout))
+        except BaseException:
+            inner.close()
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "sock":
+            return self.inner.sock  # type: ignore[attr-defined]
+        raise AttributeError(name)
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """Returns the peer's certificate, as :meth:`ssl.SSLSocket.getpeercert`."""
+        return self._tls.getpeercert(binary_form)
+
+    def _handshake(self, deadline: Timeout) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+                done = True
+            except ssl.SSLWantReadError:
+                done = False
+            except ssl.SSLError:
+                self._flush()  # the alert
+                raise
+            while not self._flush():
+                self._await(WRITE, deadline)
+            if done:
+                return
+            while (data := self.inner.recv_some()) is None:
+                self._await(READ, deadline)
+            if not data:
+                raise ConnectionClosed("peer hung up during the TLS handshake")
+            self._inbox.write(data)
+
+    def _await(self, events: int, deadline: Timeout) -> None:
+        if not self.inner.wait(events, deadline.timeleft()):
+            raise TimeoutError("the TLS handshake did not end in time")
+
+    @property
+    def closed(self) -> bool:
+        return self.inner.closed
+
+    def fileno(self) -> int:
+        return self.inner.fileno()
+
+    def close(self) -> None:
+        if not self.inner.closed:
+            self._say_goodbye()
+        self.inner.close()
+
+    def finish(self) -> None:
+        self._say_goodbye()
+        self.inner.finish()
+
+    def _say_goodbye(self) -> None:
+        with self._lock, contextlib.suppress(ssl.SSLError, ConnectionClosed):
+            try:
+                self._tls.unwrap()
+            except ssl.SSLError:
+                pass
+            finally:
+                self._flush()
+
+    def _flush(self) -> bool:
+        """Writes encrypted bytes as far as they go; returns whether all have gone."""
+        while True:
+            if not self._cipher:
+                self._cipher = memoryview(self._outbox.read())
+                if not self._cipher:
+                    return True
+            sent = self.inner.send_some(self._cipher)
+            if not sent:
+                return False
+            self._cipher = self._cipher[sent:]
+
+    def recv_some(self, limit: int = 1 << 16) -> bytes | None:
+        with self._lock:
+            while True:
+                try:
+                    data = self._tls.read(limit)
+                    self._flush()
+                    return data
+                except ssl.SSLWantReadError:
+                    self._flush()
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    return b""
+                except ssl.SSLError as error:
+                    raise ConnectionClosed(f"TLS failed: {error}") from error
+                raw = None if self._ended else self.inner.recv_some()
+                if raw is None and not self._ended:
+                    return None
+                if not raw:
+                    # An end without close_notify is an end all the same: frames say their length.
+                    self._ended = True
+                    self._inbox.write_eof()
+                    return b""
+                self._inbox.write(raw)
+
+    def send_some(self, data: bytes | memoryview) -> int:
+        # What has been encrypted is reported only when it has gone, so that the caller's idea of
+        # "sent" is true. The caller repeats the same bytes meanwhile.
+        with self._lock:
+            if not self._accepted:
+                try:
+                    self._accepted = self._tls.write(data[: 4 * _RECORD])
+                except ssl.SSLWantReadError:
+                    return 0
+                except ssl.SSLError as error:
+                    raise ConnectionClosed(f"TLS failed: {error}") from error
+            if not self._flush():
+                return 0
+            accepted, self._accepted = self._accepted, 0
+            return accepted
+
+    def wait(self, events: int, timeout: float | None) -> int:
+        if events & READ:
+            with self._lock:
+                if self._tls.pending() or self._inbox.pending or self._ended:
+                    return READ
+        return self.inner.wait(events, timeout)

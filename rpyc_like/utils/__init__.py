@@ -1,0 +1,7 @@
+"""Servers, factories and tools on top of the protocols, and the decorators of services."""
+
+from __future__ import annotations
+
+from ..core.service import exposed, service
+
+__all__ = ["exposed", "service"]

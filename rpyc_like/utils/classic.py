@@ -1,0 +1,288 @@
+"""Classic mode: the whole interpreter of the other side, as if it were local."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from ..core import consts, teleporting
+from ..core.netref import is_netref, syncreq
+from ..core.protocol import Connection
+from ..core.service import ClassicClient, ClassicService
+from . import factory
+
+__all__ = [
+    "DEFAULT_SERVER_PORT",
+    "DEFAULT_SERVER_SSL_PORT",
+    "SlaveService",
+    "connect",
+    "connect_channel",
+    "connect_pipes",
+    "connect_stdpipes",
+    "connect_stream",
+    "connect_subproc",
+    "connect_thread",
+    "deliver",
+    "download",
+    "download_dir",
+    "download_file",
+    "obtain",
+    "ssl_connect",
+    "teleport_function",
+    "unix_connect",
+    "upload",
+    "upload_dir",
+    "upload_file",
+]
+
+DEFAULT_SERVER_PORT = 18812
+DEFAULT_SERVER_SSL_PORT = 18821
+STREAM_CHUNK = consts.STREAM_CHUNK
+
+SlaveService = ClassicService
+
+Filter = Callable[[str], bool]
+
+
+def _ready(conn: Connection) -> Connection:
+    """Fetches the peer's root, so that a peer that is none is noticed now."""
+    try:
+        conn.root  # noqa: B018
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def connect_channel(channel: Any) -> Connection:
+    """Makes a classic connection over an open channel."""
+    return _ready(factory.connect_channel(channel, ClassicClient))
+
+
+def connect_stream(stream: Any) -> Connection:
+    """Makes a classic connection over an open stream."""
+    return _ready(factory.connect_stream(stream, ClassicClient))
+
+
+def connect_stdpipes() -> Connection:
+    """Makes a classic connection over this process's standard input and output."""
+    return _ready(factory.connect_stdpipes(ClassicClient))
+
+
+def connect_pipes(input: Any, output: Any) -> Connection:
+    """Makes a classic connection over two open binary files."""
+    return _ready(factory.connect_pipes(input, output, ClassicClient))
+
+
+def connect(
+    host: str,
+    port: int = DEFAULT_SERVER_PORT,
+    ipv6: bool = False,
+    keepalive: bool | int = False,
+    timeout: float | None = 3,
+) -> Connection:
+    """Connects to a classic server over TCP."""
+    return _ready(factory.connect(host, port, ClassicClient, None, ipv6, keepalive, timeout))
+
+
+def unix_connect(path: str) -> Connection:
+    """Connects to a classic server over a unix socket."""
+    return _ready(factory.unix_connect(path, ClassicClient))
+
+
+def ssl_connect(
+    host: str,
+    port: int = DEFAULT_SERVER_SSL_PORT,
+    keyfile: str | None = None,
+    certfile: str | None = None,
+    ca_certs: str | None = None,
+    cert_reqs: int | None = None,
+    ssl_version: int | None = None,
+    ciphers: str | None = None,
+    ipv6: bool = False,
+) -> Connection:
+    """Connects to a classic server over TCP with TLS; see :func:`factory.ssl_connect`."""
+    return _ready(
+        factory.ssl_connect(
+            host,
+            port,
+            keyfile=keyfile,
+            certfile=certfile,
+            ca_certs=ca_certs,
+            cert_reqs=cert_reqs,
+            ssl_version=ssl_version,
+            ciphers=ciphers,
+            service=ClassicClient,
+            ipv6=ipv6,
+        )
+    )
+
+
+def connect_subproc(server_file: str | None = None) -> Connection:
+    """Starts a classic server as a child process and connects to its standard input and output.
+
+    Args:
+        server_file: a Python script with the options of ``rpyc_classic.py``; this package's own
+            server without it.
+    """
+    start = ["-m", "rpyc_like.cli.rpyc_classic"] if server_file is None else [server_file]
+    args = [sys.executable, "-u", *start, "-q", "-m", "stdio"]
+    return _ready(factory.connect_subproc(args, ClassicClient))
+
+
+def connect_thread() -> Connection:
+    """Connects to a classic server that runs in a thread of this process."""
+    return _ready(factory.connect_thread(ClassicClient, remote_service=ClassicService))
+
+
+# -- by value
+
+
+def obtain(proxy: Any) -> Any:
+    """Returns a local copy of a remote object, made by pickling it there.
+
+    The bytes are the peer's and unpickling runs them: for peers that are trusted.
+    """
+    if not is_netref(proxy):
+        return pickle.loads(pickle.dumps(proxy))
+    return pickle.loads(syncreq(proxy, consts.HANDLE_PICKLE, pickle.HIGHEST_PROTOCOL))
+
+
+def deliver(conn: Connection, localobj: Any) -> Any:
+    """Returns a proxy of a remote copy of a local object, made by pickling it here."""
+    remote_pickle = conn.modules["rpyc.lib.compat"].pickle
+    return remote_pickle.loads(bytes(pickle.dumps(localobj)))
+
+
+def teleport_function(
+    conn: Connection, func: FunctionType, globals: Any = None, def_: bool = True
+) -> Any:
+    """Returns a proxy of a copy of ``func`` that lives and runs on the other side.
+
+    Args:
+        globals: the copy's global names; the connection's namespace without it.
+        def_: whether to define its name there.
+    """
+    return teleporting.teleport(conn, func, globals, def_)
+
+
+# -- files
+
+
+def upload(
+    conn: Connection,
+    localpath: str,
+    remotepath: str,
+    filter: Filter | None = None,
+    ignore_invalid: bool = False,
+    chunk_size: int = STREAM_CHUNK,
+) -> None:
+    """Copies a local file or directory tree to the other side.
+
+    Args:
+        filter: is asked with each name in a directory whether to copy it.
+        ignore_invalid: whether to skip what is neither file nor directory.
+    """
+    if os.path.isdir(localpath):
+        upload_dir(conn, localpath, remotepath, filter, chunk_size)
+    elif os.path.isfile(localpath):
+        upload_file(conn, localpath, remotepath, chunk_size)
+    elif not ignore_invalid:
+        raise ValueError(f"cannot upload {localpath!r}: neither a file nor a directory")
+
+
+def upload_file(
+    conn: Connection, localpath: str, remotepath: str, chunk_size: int = STREAM_CHUNK
+) -> None:
+    """Copies a local file to the other side."""
+    with open(localpath, "rb") as source:
+        target = conn.builtin.open(remotepath, "wb")
+        try:
+            write = target.write
+            while chunk := source.read(chunk_size):
+                write(chunk)
+        finally:
+            target.close()
+
+
+def upload_dir(
+    conn: Connection,
+    localpath: str,
+    remotepath: str,
+    filter: Filter | None = None,
+    chunk_size: int = STREAM_CHUNK,
+) -> None:
+    """Copies a local directory tree to the other side."""
+    remote_os = conn.modules.os
+    if not remote_os.path.isdir(remotepath):
+        remote_os.makedirs(remotepath)
+    for name in os.listdir(localpath):
+        if filter is None or filter(name):
+            upload(
+                conn,
+                os.path.join(localpath, name),
+                remote_os.path.join(remotepath, name),
+                filter,
+                True,
+                chunk_size,
+            )
+
+
+def download(
+    conn: Connection,
+    remotepath: str,
+    localpath: str,
+    filter: Filter | None = None,
+    ignore_invalid: bool = False,
+    chunk_size: int = STREAM_CHUNK,
+) -> None:
+    """Copies a remote file or directory tree to this side; arguments as for :func:`upload`."""
+    remote_path = conn.modules.os.path
+    if remote_path.isdir(remotepath):
+        download_dir(conn, remotepath, localpath, filter, chunk_size)
+    elif remote_path.isfile(remotepath):
+        download_file(conn, remotepath, localpath, chunk_size)
+    elif not ignore_invalid:
+        raise ValueError(f"cannot download {remotepath!r}: neither a file nor a directory")
+
+
+def download_file(
+    conn: Connection, remotepath: str, localpath: str, chunk_size: int = STREAM_CHUNK
+) -> None:
+    """Copies a remote file to this side."""
+    source = conn.builtin.open(remotepath, "rb")
+    try:
+        read = source.read
+        with open(localpath, "wb") as target:
+            while chunk := read(chunk_size):
+                target.write(chunk)
+    finally:
+        source.close()
+
+
+def download_dir(
+    conn: Connection,
+    remotepath: str,
+    localpath: str,
+    filter: Filter | None = None,
+    chunk_size: int = STREAM_CHUNK,
+) -> None:
+    """Copies a remote directory tree to this side."""
+    os.makedirs(localpath, exist_ok=True)
+    remote_os = conn.modules.os
+    for name in remote_os.listdir(remotepath):
+        if os.path.basename(name) != name or name in ("", ".", ".."):
+            raise ValueError(f"refusing to download {name!r}: not a plain file name")
+        if filter is None or filter(name):
+            download(
+                conn,
+                remote_os.path.join(remotepath, name),
+                os.path.join(localpath, name),
+                filter,
+                True,
+                chunk_size,
+            )

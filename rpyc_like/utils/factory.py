@@ -1,0 +1,196 @@
+"""Functions that open a connection, one for each way there is."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.channel import Channel
+from ..core.protocol import Connection
+from ..core.service import Service, VoidService
+from ..core.stream import PipeStream, SocketStream, Stream, TlsStream
+from ..lib.threads import spawn
+from ..link.streams.tls import client_context
+
+__all__ = [
+    "connect",
+    "connect_channel",
+    "connect_pipes",
+    "connect_stdpipes",
+    "connect_stream",
+    "connect_subproc",
+    "connect_thread",
+    "ssl_connect",
+    "unix_connect",
+]
+
+Config = dict[str, Any]
+ServiceLike = type[Service] | Service
+
+
+def connect_channel(
+    channel: Any, service: ServiceLike = VoidService, config: Config | None = None
+) -> Connection:
+    """Makes a connection over an open channel.
+
+    Args:
+        service: what this side gives the peer: a service class, or an instance.
+        config: overrides of the default configuration.
+    """
+    return service._connect(channel, config)
+
+
+def connect_stream(
+    stream: Stream, service: ServiceLike = VoidService, config: Config | None = None
+) -> Connection:
+    """Makes a connection over an open stream."""
+    return connect_channel(Channel(stream), service, config)
+
+
+def connect_pipes(
+    input: Any, output: Any, service: ServiceLike = VoidService, config: Config | None = None
+) -> Connection:
+    """Makes a connection over two open binary files."""
+    return connect_stream(PipeStream(input, output), service, config)
+
+
+def connect_stdpipes(
+    service: ServiceLike = VoidService, config: Config | None = None
+) -> Connection:
+    """Makes a connection over this process's standard input and output.
+
+    What the program prints afterwards goes to standard error.
+    """
+    return connect_stream(PipeStream.from_std(), service, config)
+
+
+def _connect_reopenable(open_stream: Any, service: ServiceLike, config: Config | None) -> Connection:
+    """Makes a connection that may be opened again, if the peer speaks another dialect."""
+
+    def reopen() -> Channel:
+        return Channel(open_stream())
+
+    channel = reopen()
+    channel.reopen = reopen
+    try:
+        return connect_channel(channel, service, config)
+    except BaseException:
+        channel.close()
+        raise
+
+
+def connect(
+    host: str,
+    port: int,
+    service: ServiceLike = VoidService,
+    config: Config | None = None,
+    ipv6: bool = False,
+    keepalive: bool | int = False,
+    timeout: float | None = 3,
+    nodelay: bool = True,
+) -> Connection:
+    """Connects over TCP.
+
+    Args:
+        keepalive: whether the system probes an idle connection; a number is the seconds between.
+        timeout: seconds that connecting to one address may take.
+        nodelay: accepted for compatibility; small messages are never held back.
+
+    Raises:
+        OSError: nobody listens there, or the name is unknown.
+    """
+    options: dict[str, Any] = {"keepalive": keepalive, "timeout": timeout, "ipv6": ipv6}
+    return _connect_reopenable(
+        lambda: SocketStream.connect(host, port, **options), service, config
+    )
+
+
+def unix_connect(
+    path: str,
+    service: ServiceLike = VoidService,
+    config: Config | None = None,
+    timeout: float | None = 3,
+) -> Connection:
+    """Connects to a unix socket."""
+    return _connect_reopenable(lambda: SocketStream.unix_connect(path, timeout), service, config)
+
+
+def ssl_connect(
+    host: str,
+    port: int,
+    keyfile: str | None = None,
+    certfile: str | None = None,
+    ca_certs: str | None = None,
+    cert_reqs: int | None = None,
+    ssl_version: int | None = None,
+    ciphers: str | None = None,
+    service: ServiceLike = VoidService,
+    config: Config | None = None,
+    ipv6: bool = False,
+    keepalive: bool | int = False,
+    verify_mode: int | None = None,
+    timeout: float | None = 3,
+    nodelay: bool = True,
+) -> Connection:
+    """Connects over TCP with TLS. The server's certificate and host name are verified.
+
+    Args:
+        keyfile, certfile: this side's key and certificate, if the server asks for one.
+        ca_certs: a file of certificates to trust instead of the system's.
+        cert_reqs, verify_mode: ``ssl.CERT_NONE`` switches verification off.
+        ciphers: an OpenSSL cipher list.
+
+    Raises:
+        OSError: nobody listens there; :class:`ssl.SSLError` is one: the handshake failed.
+    """
+    reqs = cert_reqs if verify_mode is None else verify_mode
+    context = client_context(keyfile, certfile, ca_certs, reqs, ssl_version, ciphers)
+    options: dict[str, Any] = {"keepalive": keepalive, "timeout": timeout, "ipv6": ipv6}
+
+    def open_stream() -> TlsStream:
+        stream = SocketStream.connect(host, port, **options)
+        return TlsStream(stream, context, server_hostname=host)
+
+    return _connect_reopenable(open_stream, service, config)
+
+
+def connect_subproc(
+    args: Sequence[str], service: ServiceLike = VoidService, config: Config | None = None
+) -> Connection:
+    """Starts a program and connects to its standard input and output.
+
+    Returns:
+        The connection; its ``proc`` is the :class:`subprocess.Popen`.
+    """
+    proc = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    try:
+        conn = connect_pipes(proc.stdout, proc.stdin, service, config)
+    except BaseException:
+        proc.kill()
+        proc.wait()
+        raise
+    conn.proc = proc  # type: ignore[attr-defined]
+    return conn
+
+
+def connect_thread(
+    service: ServiceLike = VoidService,
+    config: Config | None = None,
+    remote_service: ServiceLike = VoidService,
+    remote_config: Config | None = None,
+) -> Connection:
+    """Connects to a service that runs in a thread of this process."""
+    here, there = socket.socketpair()
+    ready = threading.Event()
+
+    def serve() -> None:
+        conn = connect_stream(SocketStream(there), remote_service, remote_config)
+        ready.set()
+        conn.serve_all()
+
+    spawn(serve)
+    ready.wait(10)
+    return connect_stream(SocketStream(here), service, config)

@@ -1,0 +1,235 @@
+"""Servers: accept clients and give each a service.
+
+The methods with a leading underscore are meant to be overridden; they call each other in this
+order: ``accept``, ``_accept_method``, ``_authenticate_and_serve_client``, ``_serve_client``,
+``_handle_connection``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from typing import Any
+
+from ..core.channel import Channel
+from ..core.protocol import Connection
+from ..core.service import Service
+from ..core.stream import SocketStream
+from ..errors import AuthenticationError
+from ..lib.threads import spawn
+from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
+
+__all__ = ["OneShotServer", "Server", "ThreadedServer"]
+
+
+class Server:
+    """Base of servers.
+
+    Args:
+        service: a service class (one instance for each client) or an instance (shared).
+        hostname: an address or name to bind to; the loopback address without it.
+        ipv6: whether to listen on IPv6.
+        port: 0 for one that is free.
+        backlog: how many clients may wait to be accepted.
+        reuse_addr: whether the port may be taken again at once after a stop.
+        authenticator: lets clients in or refuses them.
+        registrar, auto_register: a registry client to register the service with.
+        protocol_config: configuration of the connections.
+        logger: where to log; a logger named after the service and port without it.
+        listener_timeout: accepted for compatibility; accepting is not polled.
+        socket_path: a unix socket to listen on instead of TCP.
+    """
+
+    def __init__(
+        self,
+        service: type[Service] | Service,
+        hostname: str | None = None,
+        ipv6: bool = False,
+        port: int = 0,
+        backlog: int = socket.SOMAXCONN,
+        reuse_addr: bool = True,
+        authenticator: Authenticator | None = None,
+        registrar: Any = None,
+        auto_register: bool | None = None,
+        protocol_config: dict[str, Any] | None = None,
+        logger: logging.Logger | None = None,
+        listener_timeout: float | None = 0.5,
+        socket_path: str | None = None,
+    ) -> None:
+        self.active = False
+        self._closed = False
+        self._stopped = threading.Event()
+        self.service = service
+        self.authenticator = authenticator
+        self.backlog = backlog
+        self.auto_register = bool(registrar) if auto_register is None else auto_register
+        self.registrar = registrar
+        self.protocol_config: dict[str, Any] = {} if protocol_config is None else protocol_config
+        self.hostname = hostname
+        self.clients: set[socket.socket] = set()
+        self._clients_lock = threading.Lock()  # guards clients
+        if socket_path is not None:
+            if hostname is not None or port != 0 or ipv6:
+                raise ValueError("socket_path excludes hostname, port and ipv6")
+            self.listener = listen_unix(socket_path, backlog)
+            self.host, self.port = "", socket_path
+        else:
+            self.listener = listen_tcp(hostname, port, ipv6, backlog, reuse_addr)
+            self.host, self.port = self.listener.getsockname()[:2]
+        self._accepting = Listener(self.listener, socket_path)
+        self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
+        self.protocol_config.setdefault("logger", self.logger)
+
+    def _service_name(self) -> str:
+        return self.service.get_service_name()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Returns the listening socket's descriptor."""
+        return self.listener.fileno()
+
+    # -- the life of a server
+
+    def start(self) -> None:
+        """Serves until :meth:`close` is called, or Ctrl-C."""
+        self._listen()
+        self._register()
+        try:
+            while self.active:
+                self.accept()
+        except EOFError:
+            pass  # closed by another thread
+        except KeyboardInterrupt:
+            self.logger.warning("keyboard interrupt!")
+        finally:
+            self.close()
+
+    def _start_in_thread(self) -> threading.Thread:
+        """Starts the server in a thread and returns that."""
+        self._listen()
+        return spawn(self.start)
+
+    def _listen(self) -> None:
+        if not self.active and not self._closed:
+            self.active = True
+            self.logger.info("server started on [%s]:%s", self.host, self.port)
+
+    def _register(self) -> None:
+        if self.auto_register and self.registrar is not None:
+            spawn(self._bg_register)
+
+    def _bg_register(self) -> None:
+        """Registers the service, and again from time to time while the server is active."""
+        aliases = self.service.get_service_aliases()
+        while self.active and not self._closed:
+            try:
+                self.registrar.register(aliases, self.port, interface=self.hostname)
+            except Exception:
+                self.logger.exception("error registering services")
+            self._stopped.wait(self.registrar.REREGISTER_INTERVAL)
+        with contextlib.suppress(Exception):
+            self.registrar.unregister(self.port)
+
+    def close(self) -> None:
+        """Stops listening and hangs up on the clients. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self.active = False
+        self._stopped.set()
+        self._accepting.close()
+        self.logger.info("listener closed")
+        with self._clients_lock:
+            clients, self.clients = list(self.clients), set()
+        for client in clients:
+            with contextlib.suppress(OSError):
+                # The socket class's own: TLS sockets must not say goodbye from a foreign thread.
+                socket.socket.shutdown(client, socket.SHUT_RDWR)
+
+    # -- one client
+
+    def accept(self) -> None:
+        """Waits for a client and passes its socket to :meth:`_accept_method`."""
+        sock = self._accepting.accept()
+        self.logger.info("accepted %s with fd %s", _peer(sock), sock.fileno())
+        with self._clients_lock:
+            self.clients.add(sock)
+        self._accept_method(sock)
+
+    def _accept_method(self, sock: socket.socket) -> None:
+        """Decides who serves the client: this thread, another, a pool."""
+        raise NotImplementedError
+
+    def _authenticate_and_serve_client(self, sock: socket.socket) -> None:
+        """Lets the client in and serves it until it is gone."""
+        wrapped: Any = sock
+        try:
+            credentials = None
+            if self.authenticator is not None:
+                try:
+                    wrapped, credentials = self.authenticator(sock)
+                except AuthenticationError:
+                    self.logger.info("%s failed to authenticate, rejecting connection", _peer(sock))
+                    return
+                self.logger.info("%s authenticated successfully", _peer(sock))
+                with self._clients_lock:
+                    if sock in self.clients:
+                        self.clients.add(wrapped)
+            self._serve_client(wrapped, credentials)
+        except Exception:
+            self.logger.exception("client connection terminated abruptly")
+        finally:
+            for client in (wrapped, sock):
+                with contextlib.suppress(OSError):
+                    client.close()
+            with self._clients_lock:
+                self.clients -= {sock, wrapped}
+
+    def _serve_client(self, sock: Any, credentials: Any) -> None:
+        """Makes the connection and passes it to :meth:`_handle_connection`."""
+        address = _peer(sock)
+        self.logger.info("welcome %s", address)
+        try:
+            endpoints = (sock.getsockname(), sock.getpeername())
+            config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
+            conn = self.service._connect(Channel(SocketStream(sock)), config)
+            self._handle_connection(conn)
+        except EOFError:
+            pass
+        finally:
+            self.logger.info("goodbye %s", address)
+
+    def _handle_connection(self, conn: Connection) -> None:
+        """Serves a connection until it is closed."""
+        conn.serve_all()
+
+
+def _peer(sock: socket.socket) -> str:
+    try:
+        return str(sock.getpeername())
+    except OSError:
+        return "a client that is gone"
+
+
+class ThreadedServer(Server):
+    """Serves each client in a thread of its own."""
+
+    def _accept_method(self, sock: socket.socket) -> None:
+        spawn(self._authenticate_and_serve_client, sock)
+
+
+class OneShotServer(Server):
+    """Serves one client, in the thread of :meth:`start`, and then stops."""
+
+    def _accept_method(self, sock: socket.socket) -> None:
+        try:
+            self._authenticate_and_serve_client(sock)
+        finally:
+            self.close()

@@ -1,0 +1,284 @@
+"""The three ways a payload is delimited on a byte stream.
+
+* RPyC: 4-byte big-endian length, a compression flag, the payload, a newline;
+* EPC (Emacs): six hexadecimal digits, then that many bytes;
+* Erlang ports: a big-endian length of 1, 2 or 4 bytes (``{packet, N}``).
+
+A framer is fed whatever arrived, in pieces of any size, and gives back whole payloads. Memory
+grows only with the bytes that really came. After an error the framer is dead: ``error`` holds the
+reason, and payloads completed before it are still delivered.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import ClassVar, Protocol
+
+from ..errors import LimitExceeded, LocalProtocolError, MalformedFrame, ProtocolError
+
+__all__ = [
+    "MAX_FRAME_SIZE",
+    "MAX_INFLATED_SIZE",
+    "EpcFramer",
+    "ErlangFramer",
+    "Framer",
+    "RpycFramer",
+]
+
+MAX_FRAME_SIZE = 1 << 30
+"""Default limit of one frame's payload on the wire, in bytes."""
+
+MAX_INFLATED_SIZE = 64 << 20
+"""Default limit of a payload after inflation, in bytes; 16 times the wire size is always allowed."""
+
+_INFLATION_FACTOR = 16
+
+
+class Framer(Protocol):
+    """Payloads to frames and back, for one direction pair of one connection."""
+
+    error: ProtocolError | None
+
+    def encode(self, payload: bytes) -> bytes:
+        """Returns the whole frame for ``payload``."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Takes bytes as they arrived and returns the payloads they complete."""
+
+    def missing(self) -> int:
+        """Returns how many bytes at least are needed to complete something (never 0)."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no frame has been started: the stream may end here."""
+
+
+class _LengthFramer:
+    """What the three framers share: a buffer, and a header that says the length."""
+
+    _header_size: ClassVar[int] = 0
+    _trailer_size: ClassVar[int] = 0
+
+    def __init__(self, max_frame_size: int = MAX_FRAME_SIZE) -> None:
+        self.max_frame_size = max_frame_size
+        self.error: ProtocolError | None = None
+        self._buffer = bytearray()
+
+    @property
+    def idle(self) -> bool:
+        return not self._buffer
+
+    def missing(self) -> int:
+        have = len(self._buffer)
+        if have < self._header_size:
+            return self._header_size - have
+        try:
+            body = self._length(self._buffer, 0)
+        except ProtocolError:
+            return 1
+        return max(1, self._header_size + body + self._trailer_size - have)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        payloads: list[bytes] = []
+        if self.error is not None:
+            return payloads
+        if self._buffer:
+            self._buffer += data
+            source: bytes | bytearray = self._buffer
+        else:
+            source = data
+        position = 0
+        try:
+            position = self._split(source, payloads)
+        except ProtocolError as error:
+            self.error = error
+            position = len(source)
+        if source is self._buffer:
+            del self._buffer[:position]
+        elif position < len(source):
+            self._buffer += source[position:]
+        return payloads
+
+    def _split(self, source: bytes | bytearray, payloads: list[bytes]) -> int:
+        position, end = 0, len(source)
+        header, trailer = self._header_size, self._trailer_size
+        while end - position >= header:
+            length = self._length(source, position)
+            start = position + header
+            stop = start + length
+            if stop + trailer > end:
+                break
+            payloads.append(self._payload(source, position, start, stop))
+            position = stop + trailer
+        return position
+
+    def _length(self, source: bytes | bytearray, position: int) -> int:
+        raise NotImplementedError
+
+    def _payload(self, source: bytes | bytearray, position: int, start: int, stop: int) -> bytes:
+        return _slice(source, start, stop)
+
+    def _check_length(self, length: int) -> int:
+        if length > self.max_frame_size:
+            raise LimitExceeded("frame size in bytes", length, self.max_frame_size, "max_frame_size")
+        return length
+
+
+def _slice(source: bytes | bytearray, start: int, stop: int) -> bytes:
+    if type(source) is bytes:
+        return source[start:stop]
+    with memoryview(source) as view:
+        return bytes(view[start:stop])
+
+
+class RpycFramer(_LengthFramer):
+    """RPyC's frames: ``!LB`` header (length on the wire, compressed flag), payload, newline.
+
+    Args:
+        compress: whether to deflate payloads above ``COMPRESSION_THRESHOLD`` when sending.
+        max_frame_size: largest payload on the wire to accept, in bytes.
+        max_inflated_size: largest inflated payload to accept, in bytes.
+    """
+
+    COMPRESSION_THRESHOLD: ClassVar[int] = 3000
+    COMPRESSION_LEVEL: ClassVar[int] = 1
+    FRAME_HEADER: ClassVar[struct.Struct] = struct.Struct("!LB")
+    FLUSHER: ClassVar[bytes] = b"\n"
+    _header_size = 5
+    _trailer_size = 1
+
+    def __init__(
+        self,
+        compress: bool = True,
+        max_frame_size: int = MAX_FRAME_SIZE,
+        max_inflated_size: int = MAX_INFLATED_SIZE,
+    ) -> None:
+        super().__init__(max_frame_size)
+        self.compress = compress
+        self.max_inflated_size = max_inflated_size
+
+    def encode(self, payload: bytes) -> bytes:
+        flag = 0
+        size = len(payload)
+        if size > self.COMPRESSION_THRESHOLD and self.compress:
+            packed = zlib.compress(payload, self.COMPRESSION_LEVEL)
+            # A receiver with our limits would refuse what inflates too much.
+            if len(packed) < size <= max(MAX_INFLATED_SIZE, _INFLATION_FACTOR * len(packed)):
+                flag, payload, size = 1, packed, len(packed)
+        if size > 0xFFFFFFFF:
+            raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
+        return self.FRAME_HEADER.pack(size, flag) + payload + b"\n"
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if not self._buffer and len(data) > 6 and self.error is None:
+            # By far the most usual arrival: exactly one whole, plain frame.
+            length, flag = self.FRAME_HEADER.unpack_from(data)
+            if (
+                length == len(data) - 6
+                and not flag
+                and length <= self.max_frame_size
+                and data[-1] == 0x0A
+            ):
+                return [data[5:-1]]
+        return super().feed(data)
+
+    def _length(self, source: bytes | bytearray, position: int) -> int:
+        length, flag = self.FRAME_HEADER.unpack_from(source, position)
+        if flag > 1 or not 0 < length <= self.max_frame_size:
+            self._refuse(length, flag)
+        return int(length)
+
+    def _refuse(self, length: int, flag: int) -> None:
+        header = self.FRAME_HEADER.pack(length, flag)
+        hint = _foreign_protocol(header)
+        if hint:
+            raise MalformedFrame(f"expected an RPyC frame, got {header!r}: this looks like {hint}")
+        if length == 0:
+            raise MalformedFrame("expected a frame with a payload, got length 0")
+        if flag > 1:
+            raise MalformedFrame(f"expected compression flag 0 or 1, got {flag}")
+        self._check_length(length)
+
+    def _payload(self, source: bytes | bytearray, position: int, start: int, stop: int) -> bytes:
+        if source[stop] != 0x0A:
+            trailer = bytes(source[stop : stop + 1])
+            raise MalformedFrame(f"expected a newline after the payload, got {trailer!r}")
+        payload = _slice(source, start, stop)
+        return self._inflate(payload) if source[position + 4] else payload
+
+    def _inflate(self, packed: bytes) -> bytes:
+        limit = max(self.max_inflated_size, _INFLATION_FACTOR * len(packed))
+        inflater = zlib.decompressobj()
+        try:
+            payload = inflater.decompress(packed, limit + 1)
+        except zlib.error as error:
+            raise MalformedFrame(f"expected zlib data in a compressed frame: {error}") from error
+        if len(payload) > limit:
+            raise LimitExceeded(
+                "inflated frame size in bytes", len(payload), limit, "max_inflated_size"
+            )
+        if not inflater.eof or inflater.unused_data:
+            raise MalformedFrame("expected one whole zlib stream in a compressed frame")
+        if not payload:
+            raise MalformedFrame("expected a frame with a payload, got 0 inflated bytes")
+        return payload
+
+
+def _foreign_protocol(start: bytes) -> str | None:
+    if start[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"DELE", b"HTTP"):
+        return "HTTP"
+    if start[0] == 0x16 and start[1] == 3:
+        return "TLS"
+    if start[:4] == b"SSH-":
+        return "SSH"
+    if all(byte in b"0123456789abcdefABCDEF" for byte in start):
+        return "EPC (Emacs)"
+    return None
+
+
+class EpcFramer(_LengthFramer):
+    """EPC's frames: six hexadecimal digits, then that many bytes (16,777,215 at most)."""
+
+    MAX_SIZE: ClassVar[int] = 0xFFFFFF
+    _header_size = 6
+
+    def encode(self, payload: bytes) -> bytes:
+        if len(payload) > self.MAX_SIZE:
+            raise LocalProtocolError(f"frame of {len(payload)} bytes, EPC carries {self.MAX_SIZE}")
+        return b"%06x" % len(payload) + payload
+
+    def _length(self, source: bytes | bytearray, position: int) -> int:
+        digits = bytes(source[position : position + 6])
+        if not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
+            raise MalformedFrame(f"expected six hexadecimal digits, got {digits!r}")
+        return self._check_length(int(digits, 16))
+
+
+class ErlangFramer(_LengthFramer):
+    """Erlang's ``{packet, N}`` frames: a big-endian length of N bytes, then the payload.
+
+    Args:
+        packet: size of the length field in bytes: 1, 2 or 4.
+        max_frame_size: largest payload to accept, in bytes.
+    """
+
+    def __init__(self, packet: int = 4, max_frame_size: int = MAX_FRAME_SIZE) -> None:
+        if packet not in (1, 2, 4):
+            raise ValueError(f"invalid packet size value: {packet!r}, expected 1, 2 or 4")
+        super().__init__(max_frame_size)
+        self.packet = packet
+        self._header_size = packet  # type: ignore[misc]
+
+    def encode(self, payload: bytes) -> bytes:
+        limit = (1 << (8 * self.packet)) - 1
+        if len(payload) > limit:
+            raise LocalProtocolError(
+                f"frame of {len(payload)} bytes, packet {self.packet} carries {limit}"
+            )
+        return len(payload).to_bytes(self.packet, "big") + payload
+
+    def _length(self, source: bytes | bytearray, position: int) -> int:
+        return self._check_length(
+            int.from_bytes(source[position : position + self.packet], "big")
+        )

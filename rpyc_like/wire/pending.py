@@ -1,0 +1,85 @@
+"""The table of requests that wait for an answer.
+
+The table decides what an answer means; it completes nothing itself. Entries are returned to the
+caller, who acts on them after they have left the table: waking a waiter may call back into the
+connection.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+__all__ = ["ABANDONED", "UNKNOWN", "PendingTable"]
+
+E = TypeVar("E")
+
+
+class _Verdict:
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+ABANDONED = _Verdict("ABANDONED")
+"""The answer was expected, but nobody waits for it any more."""
+
+UNKNOWN = _Verdict("UNKNOWN")
+"""No request of this id was made, or it has been answered already."""
+
+
+class PendingTable(Generic[E]):
+    """Requests by id, from the moment of sending to the answer.
+
+    Ids count from 0, per table. A table that lives on an unchanged connection never reuses one.
+    """
+
+    def __init__(self) -> None:
+        self._ids = count()
+        self._entries: dict[Any, E | _Verdict] = {}
+        self.unknown = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def open(self, entry: E) -> int:
+        """Files ``entry`` and returns its new id."""
+        id_ = next(self._ids)
+        self._entries[id_] = entry
+        return id_
+
+    def get(self, id_: Any) -> E | None:
+        """Returns the live entry under ``id_``, or None."""
+        entry = self._entries.get(id_)
+        return None if isinstance(entry, _Verdict) else entry
+
+    def settle(self, id_: Any) -> E | _Verdict:
+        """Removes and returns the entry that an answer to ``id_`` belongs to.
+
+        Returns:
+            The entry; ABANDONED if nobody waits for this answer any more; UNKNOWN (counted in
+            ``unknown``) if no answer to ``id_`` was due.
+        """
+        entry = self._entries.pop(id_, UNKNOWN)
+        if entry is UNKNOWN:
+            self.unknown += 1
+        return entry
+
+    def abandon(self, id_: int) -> None:
+        """Keeps the id, so that a late answer is recognised, and forgets who waited."""
+        if id_ in self._entries:
+            self._entries[id_] = ABANDONED
+
+    def discard(self, id_: int) -> None:
+        """Forgets a request that was never sent."""
+        self._entries.pop(id_, None)
+
+    def fail_all(self) -> list[E]:
+        """Empties the table and returns the entries that waited, oldest first."""
+        entries = list(self._entries.values())
+        self._entries.clear()
+        return [entry for entry in entries if not isinstance(entry, _Verdict)]

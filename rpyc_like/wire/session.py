@@ -1,0 +1,96 @@
+"""One side's view of a conversation: state, pending requests, and what a payload means.
+
+A session is shared by every protocol and by both drivers. It neither moves bytes nor wakes
+anybody: it says what came in, and the driver acts. It never raises on what the peer sent; a
+violation is the outcome ``(BROKEN, error)``, after which the driver ends the conversation.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+from ..errors import ProtocolError
+from .codec import Codec
+from .messages import CAST, FAILURE, REPLY, REQUEST, Message
+from .pending import ABANDONED, UNKNOWN, PendingTable
+
+__all__ = ["ANSWER", "BROKEN", "CALL", "NOTHING", "NOTICE", "Outcome", "Session", "State"]
+
+ANSWER: Final = "answer"
+CALL: Final = "call"
+NOTICE: Final = "notice"
+NOTHING: Final = "nothing"
+BROKEN: Final = "broken"
+
+Outcome = tuple[Any, ...]
+"""``(ANSWER, entry, failed, value)``, ``(CALL, id, target, args)``, ``(NOTICE, payload)``,
+``(NOTHING,)`` or ``(BROKEN, error)``."""
+
+_NOTHING: Outcome = (NOTHING,)
+
+
+class State(enum.Enum):
+    """Where a session stands. It only ever moves forward."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Session:
+    """The conversation on one connection.
+
+    Args:
+        codec: decodes and encodes the protocol's payloads.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.pending: PendingTable[Any] = PendingTable()
+        self.state = State.OPEN
+
+    def request(self, entry: Any, target: Any, args: Any) -> tuple[int, bytes]:
+        """Files ``entry`` and returns its id and the payload to send.
+
+        Nothing is filed if the arguments cannot be encoded.
+        """
+        id_ = self.pending.open(entry)
+        try:
+            return id_, self.codec.encode_request(id_, target, args)
+        except BaseException:
+            self.pending.discard(id_)
+            raise
+
+    def receive(self, payload: bytes) -> Outcome:
+        """Returns what ``payload`` means for this side."""
+        try:
+            message = self.codec.decode(payload)
+            return self._interpret(message)
+        except ProtocolError as error:
+            return (BROKEN, error)
+
+    def _interpret(self, message: Message) -> Outcome:
+        kind = message[0]
+        if kind == REPLY or kind == FAILURE:
+            entry = self.pending.settle(message[1])
+            if entry is ABANDONED or entry is UNKNOWN:
+                return _NOTHING
+            return (ANSWER, entry, kind == FAILURE, message[2])
+        if kind == REQUEST:
+            return (CALL, message[1], message[2], message[3])
+        if kind == CAST:
+            return (NOTICE, message[1])
+        raise ProtocolError(f"codec made a message of unknown kind {kind!r}")
+
+    def closing(self) -> bool:
+        """Moves from OPEN to CLOSING; returns whether this call did it."""
+        if self.state is State.OPEN:
+            self.state = State.CLOSING
+            return True
+        return False
+
+    def closed(self) -> list[Any]:
+        """Moves to CLOSED and returns the entries that will never be answered."""
+        self.state = State.CLOSED
+        return self.pending.fail_all()
