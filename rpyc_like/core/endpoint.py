@@ -15,6 +15,7 @@ from typing import Any
 
 from ..link import flushing
 from ..link.result import Unfinished
+from ..link.streams.base import NativeStream
 from ..version import __version__
 from ..wire.framing import RpycFramer
 from ..wire.session import Session
@@ -125,6 +126,13 @@ class Endpoint:
         if isinstance(framer, RpycFramer):
             framer.max_frame_size = self._config["max_frame_size"]
             framer.max_inflated_size = self._config["max_inflated_size"]
+        self._stream = getattr(channel, "stream", None)
+        self._expect_delays(True)
+
+    def _expect_delays(self, expected: bool) -> None:
+        """Until a peer has said HELLO it may be one that does not set TCP_NODELAY."""
+        if isinstance(self._stream, NativeStream):
+            self._stream.ack_at_once(expected)
 
     # -- extensions
 
@@ -135,6 +143,7 @@ class Endpoint:
 
     def _learn_features(self, features: int) -> None:
         self._codec.features = features & FEATURES
+        self._expect_delays(False)
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
 
     # -- sending

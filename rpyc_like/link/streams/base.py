@@ -126,6 +126,9 @@ class NativeStream(Stream):
         """
         raise NotImplementedError
 
+    def ack_at_once(self, wanted: bool) -> None:
+        """Says whether the peer holds small messages back until it has seen an acknowledgement."""
+
     def finish(self) -> None:
         """Says that nothing more will be written; reading goes on."""
 

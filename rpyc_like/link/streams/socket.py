@@ -180,10 +180,12 @@ class SocketStream(DescriptorStream):
             if self._guard is None:
                 self.sock.shutdown(socket.SHUT_WR)
 
-    def ack_at_once(self) -> None:
+    def ack_at_once(self, wanted: bool) -> None:
         """Has each packet acknowledged when it comes, for peers that do not set TCP_NODELAY."""
-        self._quickack = _QUICKACK is not None and self.sock.family != getattr(
-            socket, "AF_UNIX", None
+        self._quickack = (
+            wanted
+            and _QUICKACK is not None
+            and self.sock.family in (socket.AF_INET, socket.AF_INET6)
         )
 
     # -- bytes

@@ -167,6 +167,9 @@ class TlsStream(NativeStream):
             self._say_goodbye()
         self.inner.close()
 
+    def ack_at_once(self, wanted: bool) -> None:
+        self.inner.ack_at_once(wanted)
+
     def finish(self) -> None:
         self._say_goodbye()
         self.inner.finish()

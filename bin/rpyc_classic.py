@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""Starts the classic server from a clone or an installation."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from rpyc_like.cli.rpyc_classic import main  # noqa: E402
+
+if __name__ == "__main__":
+    main()
