@@ -28,13 +28,13 @@ tag            value
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.digits import from_decimal, to_decimal
 
-__all__ = ["MAX_DEPTH", "MAX_DIGITS", "SIMPLE_TYPES", "dump", "dumpable", "load"]
+__all__ = ["MAX_DEPTH", "MAX_DIGITS", "SIMPLE_TYPES", "dump", "dumpable", "load", "load_at", "tuple_head", "tuple_size_at"]
 
 MAX_DEPTH: Final = 1000
 """Default limit of nesting, in containers."""
@@ -67,7 +67,6 @@ _CONSTANTS: Final[dict[Any, bytes]] = {
     NotImplemented: b"\x05",
     Ellipsis: b"\x06",
 }
-_CONSTANT_TYPES: Final = frozenset({type(None), bool, type(NotImplemented), type(Ellipsis)})
 _TUPLE_HEADS: Final = (b"\x02", b"\x10", b"\x11", b"\x12", b"\x13")
 _BYTES_HEADS: Final = (b"\x01", b"\x0a", b"\x0b", b"\x0c", b"\x0d")
 
@@ -101,6 +100,23 @@ def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> 
         TypeError: a part of ``obj`` is not of a brine type.
         LocalProtocolError: nested deeper than ``max_depth``, or an int above ``max_digits``.
     """
+    atom = _ATOMS.get(type(obj))
+    if atom is not None:
+        return atom(obj, max_digits)
+    if type(obj) is tuple and len(obj) < 5:
+        # By far the most usual value: the few plain arguments of a call.
+        parts = [_TUPLE_HEADS[len(obj)]]
+        for item in obj:
+            atom = _ATOMS.get(type(item))
+            if atom is None:
+                break
+            parts.append(atom(item, max_digits))
+        else:
+            return b"".join(parts)
+    return _dump_nested(obj, max_depth, max_digits)
+
+
+def _dump_nested(obj: Any, max_depth: int, max_digits: int) -> bytes:
     parts: list[bytes] = []
     append = parts.append
     stack: list[Iterator[Any]] = []
@@ -108,28 +124,16 @@ def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> 
     while True:
         for item in items:
             kind = type(item)
-            if kind is str:
-                raw = item.encode("utf-8")
-                append(b"\x08" + _bytes_head(len(raw)))
-                append(raw)
-            elif kind is int:
-                append(_IMMEDIATE.get(item) or _int(item, max_digits))
+            atom = _ATOMS.get(kind)
+            if atom is not None:
+                append(atom(item, max_digits))
             elif kind is tuple:
                 size = len(item)
-                append(_TUPLE_HEADS[size] if size < 5 else _tuple_head(size))
+                append(tuple_head(size))
                 if size:
                     stack.append(items)
                     items = iter(item)
                     break
-            elif kind in _CONSTANT_TYPES:
-                append(_CONSTANTS[item])
-            elif kind is bytes:
-                append(_bytes_head(len(item)))
-                append(item)
-            elif kind is float:
-                append(b"\x18" + _F8.pack(item))
-            elif kind is complex:
-                append(b"\x1b" + _C16.pack(item.real, item.imag))
             elif kind is frozenset:
                 append(b"\x1a")
                 stack.append(items)
@@ -158,8 +162,57 @@ def _bytes_head(size: int) -> bytes:
     return bytes((0x0E, size)) if size < 256 else b"\x0f" + _size(size)
 
 
-def _tuple_head(size: int) -> bytes:
+def _str_atom(value: str, max_digits: int) -> bytes:
+    raw = value.encode("utf-8")
+    return b"\x08" + _bytes_head(len(raw)) + raw
+
+
+def _bytes_atom(value: bytes, max_digits: int) -> bytes:
+    return _bytes_head(len(value)) + value
+
+
+def _constant_atom(value: Any, max_digits: int) -> bytes:
+    return _CONSTANTS[value]
+
+
+def _float_atom(value: float, max_digits: int) -> bytes:
+    return b"\x18" + _F8.pack(value)
+
+
+def _complex_atom(value: complex, max_digits: int) -> bytes:
+    return b"\x1b" + _C16.pack(value.real, value.imag)
+
+
+def tuple_head(size: int) -> bytes:
+    """Returns the brine of a tuple up to its first item."""
+    if size < 5:
+        return _TUPLE_HEADS[size]
     return bytes((0x14, size)) if size < 256 else b"\x15" + _size(size)
+
+
+def tuple_size_at(data: bytes, position: int) -> tuple[int, int]:
+    """Returns the size of the tuple whose brine starts at ``position``, and where its items start.
+
+    Raises:
+        IndexError: ``data`` ends before.
+        MalformedValue: there is no tuple, or it cannot be that large.
+    """
+    tag = data[position]
+    position += 1
+    if 0x10 <= tag <= 0x13:
+        return tag - 0x0F, position
+    if tag == 0x02:
+        return 0, position
+    if tag == 0x14:
+        size = data[position]
+        position += 1
+    elif tag == 0x15:
+        size, position = _size_at(data, position, len(data))
+    else:
+        raise MalformedValue(f"expected a tuple, got tag {tag:#04x}")
+    if size > len(data) - position:
+        raise MalformedValue(f"tuple of {size} items in {len(data) - position} bytes")
+    return size, position
 
 
 def _size(size: int) -> bytes:
@@ -168,7 +221,12 @@ def _size(size: int) -> bytes:
     return _U4.pack(size)
 
 
-def _int(value: int, max_digits: int) -> bytes:
+def _int_atom(value: int, max_digits: int) -> bytes:
+    if -1000000 < value < 1000000:
+        if -49 < value < 160:
+            return _IMMEDIATE[value]
+        digits = b"%d" % value
+        return _INT_HEADS[len(digits)] + digits
     if value.bit_length() > max_digits * 3.33:
         raise LocalProtocolError(
             f"integer of more than {max_digits} digits (configuration key 'max_digits')"
@@ -176,6 +234,18 @@ def _int(value: int, max_digits: int) -> bytes:
     digits = to_decimal(value).encode("ascii")
     size = len(digits)
     return (bytes((0x16, size)) if size < 256 else b"\x17" + _size(size)) + digits
+
+
+_INT_HEADS: Final = [bytes((0x16, size)) for size in range(8)]
+
+_ATOMS: Final[dict[type, Callable[[Any, int], bytes]]] = {
+    int: _int_atom,
+    str: _str_atom,
+    bytes: _bytes_atom,
+    float: _float_atom,
+    complex: _complex_atom,
+    **dict.fromkeys((type(None), bool, type(NotImplemented), type(Ellipsis)), _constant_atom),
+}
 
 
 _TUPLE, _SLICE, _FROZENSET = 0, 1, 2
@@ -189,7 +259,7 @@ def load(data: bytes, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) 
         LimitExceeded: nested deeper than ``max_depth``, or an int above ``max_digits``.
     """
     try:
-        value, end = _load(data, max_depth, max_digits)
+        value, end = load_at(data, 0, max_depth, max_digits)
     except IndexError:
         raise MalformedValue("brine value ends early") from None
     if end != len(data):
@@ -197,9 +267,19 @@ def load(data: bytes, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) 
     return value
 
 
-def _load(data: bytes, max_depth: int, max_digits: int) -> tuple[Any, int]:
+def load_at(
+    data: bytes, position: int, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS
+) -> tuple[Any, int]:
+    """Returns the value that starts at ``position``, and where it ends.
+
+    Raises:
+        IndexError: ``data`` ends inside the value.
+        MalformedValue, LimitExceeded: as :func:`load`.
+    """
+    tag = data[position]
+    if 0x20 <= tag <= 0xEF:
+        return tag - 0x50, position + 1
     end = len(data)
-    position = 0
     stack: list[tuple[int, int, list[Any]]] = []
     items: list[Any] = []
     need, shape = 1, _TUPLE
@@ -210,7 +290,13 @@ def _load(data: bytes, max_depth: int, max_digits: int) -> tuple[Any, int]:
         if 0x20 <= tag <= 0xEF:
             value = tag - 0x50
         elif tag == 0x08:
-            start, position = _bytes_span(data, position, end)
+            if data[position] == 0x0E:
+                start = position + 2
+                position = start + data[position + 1]
+                if position > end:
+                    raise MalformedValue("brine value ends early")
+            else:
+                start, position = _bytes_span(data, position, end)
             value = _text(data, start, position)
         elif 0x10 <= tag <= 0x15:
             if tag < 0x14:

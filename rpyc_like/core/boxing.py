@@ -2,46 +2,75 @@
 
 A boxed value is a pair of a label and plain data: ``(1, value)``; ``(2, boxed items)`` for a tuple
 with references in it; ``(3, id pack)`` for an object that the receiver owns; ``(4, id pack)`` for
-one that the sender owns.
+one that the sender owns. Both directions work on the brine bytes of the pair directly.
 
-Unboxing has two halves. :meth:`Boxer.accept` runs in wire order, in the reading role: it counts
+Unboxing has two halves. :meth:`Boxer.decode` runs in wire order, in the reading role: it counts
 received references and resolves those to local objects. Where a proxy's class is not known yet, the
 value is :class:`Incomplete`, and whoever consumes it asks the owner for the class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Generator
+from typing import Any, Final
 
-from ..errors import LimitExceeded, MalformedValue
+from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.identity import IdPack, fresh_id
 from ..link.result import Unfinished
 from . import brine, consts, netref
-from .netref import BaseNetref, builtin_classes_cache
+from .brine import dump, load_at
+from .netref import BaseNetref, NetrefMetaclass, builtin_classes_cache
 from .objects import ExportTable, ProxyTable, StaleReference, identify
 
-__all__ = ["Boxer", "Incomplete", "Steps", "id_pack"]
+__all__ = ["Boxer", "Incomplete", "Steps", "check_id_pack"]
 
 Steps = Generator[tuple[int, tuple[Any, ...]], Any, Any]
 """Yields requests ``(handler, args)`` to the peer, is sent the answers, returns a value."""
 
-_local = object.__getattribute__
+_PAIR: Final = 0x11
+_VALUE, _TUPLE, _LOCAL, _REMOTE = (
+    0x50 + label
+    for label in (
+        consts.LABEL_VALUE,
+        consts.LABEL_TUPLE,
+        consts.LABEL_LOCAL_REF,
+        consts.LABEL_REMOTE_REF,
+    )
+)
+_VALUE_HEAD: Final = bytes((_PAIR, _VALUE))
+_TUPLE_HEAD: Final = bytes((_PAIR, _TUPLE))
+_REMOTE_HEAD: Final = bytes((_PAIR, _REMOTE))
+_EMPTY: Final = _VALUE_HEAD + dump(())
+_MAX_NESTING: Final = 100  # of tuples with references in them; plain ones nest to ``max_depth``
+
+_get = object.__getattribute__
+_get_conn = BaseNetref.__dict__["____conn__"].__get__
+_get_boxed = BaseNetref.__dict__["____boxed__"].__get__
 
 
 class _Receipt:
     """A received reference whose proxy has not been built. Gives its count back if it never is."""
 
-    __slots__ = ("pack", "proxies", "proxy")
+    __slots__ = ("pack", "proxies", "proxy", "raw")
 
-    def __init__(self, pack: IdPack, proxies: ProxyTable) -> None:
+    def __init__(self, raw: bytes, pack: IdPack, proxies: ProxyTable) -> None:
+        self.raw = raw
         self.pack = pack
         self.proxies = proxies
         self.proxy: Any = None
 
     def __del__(self) -> None:
         if self.proxy is None:
-            self.proxies.release_later(self.pack, 1)
+            self.proxies.release_later(self.raw, 1)
+
+
+class _Branch:
+    """A tuple with receipts somewhere in it."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
 
 
 class Incomplete(Unfinished):
@@ -75,15 +104,6 @@ def _filled(tree: Any) -> Any:
     return tree
 
 
-class _Branch:
-    """A tuple with receipts somewhere in it."""
-
-    __slots__ = ("items",)
-
-    def __init__(self, items: list[Any]) -> None:
-        self.items = items
-
-
 class Boxer:
     """Boxes and unboxes for one connection.
 
@@ -91,7 +111,8 @@ class Boxer:
         conn: what proxies are bound to; offers ``sync_request`` or its like.
         exports: objects lent to the peer.
         proxies: proxies of the peer's objects.
-        base: what proxy classes derive from; built-in proxy classes are used with BaseNetref only.
+        base: what proxy classes derive from.
+        max_depth, max_digits: limits of plain values, both ways.
     """
 
     def __init__(
@@ -100,122 +121,158 @@ class Boxer:
         exports: ExportTable,
         proxies: ProxyTable,
         base: type = BaseNetref,
+        max_depth: int = brine.MAX_DEPTH,
+        max_digits: int = brine.MAX_DIGITS,
     ) -> None:
         self._conn = conn
         self._exports = exports
         self._proxies = proxies
         self._base = base
-        self._builtins = (
-            builtin_classes_cache if base is BaseNetref else _builtin_classes_over(base)
-        )
+        self._builtins = _builtin_classes(base)
+        self._max_depth = max_depth
+        self._max_digits = max_digits
         self.classes: dict[IdPack, type] = {}
         self.keep_classes = False
         self._foreign_classes: dict[tuple[int, int], int] = {}
 
     # -- sending
 
-    def box(self, obj: Any, lent: list[IdPack] | None = None) -> tuple[int, Any]:
-        """Returns the boxed form of ``obj``; references to local objects are counted.
+    def encode(self, obj: Any) -> bytes:
+        """Returns the brine of the boxed ``obj``; references to local objects are counted.
 
-        Args:
-            lent: gets the id pack of each counted reference, for rolling back.
+        If it fails, no reference has been counted.
         """
-        if brine.dumpable(obj):
-            return (consts.LABEL_VALUE, obj)
-        kind = type(obj)
-        if kind is tuple:
-            return (consts.LABEL_TUPLE, tuple([self.box(item, lent) for item in obj]))
-        if issubclass(kind, BaseNetref):
-            if _local(obj, "____conn__") is self._conn:
-                return (consts.LABEL_LOCAL_REF, _local(obj, "____id_pack__"))
-            pack = self._exports.lend(obj, self._identify_foreign)
-        else:
-            pack = self._exports.lend(obj, identify)
-        if lent is not None:
-            lent.append(pack)
-        return (consts.LABEL_REMOTE_REF, pack)
-
-    def pack(self, obj: Any, encode: Callable[[Any], bytes]) -> bytes:
-        """Returns ``encode(boxed obj)``; if that fails no reference has been counted."""
-        lent: list[IdPack] = []
+        lent: list[bytes] = []
         try:
-            return encode(self.box(obj, lent))
+            return self._encode(obj, lent)
         except BaseException as error:
-            for pack in lent:
-                self._exports.give_back(pack, 1)
+            for raw in lent:
+                self._exports.give_back(raw, 1)
             if isinstance(error, RecursionError):
-                raise ValueError("value is nested too deeply to send") from error
+                raise LocalProtocolError("value is nested too deeply to send") from error
             raise
+
+    def _encode(self, obj: Any, lent: list[bytes]) -> bytes:
+        kind = type(obj)
+        if type(kind) is NetrefMetaclass:
+            if _get_conn(obj) is self._conn:
+                return _get_boxed(obj)  # type: ignore[no-any-return]
+            raw = self._exports.lend(obj, self._identify_foreign)
+        elif kind is tuple and obj and type(type(obj[0])) is NetrefMetaclass:
+            return self._encode_items(obj, lent)
+        else:
+            try:
+                return _VALUE_HEAD + dump(obj, self._max_depth, self._max_digits)
+            except TypeError:
+                if kind is tuple:
+                    return self._encode_items(obj, lent)
+            raw = self._exports.lend(obj, identify)
+        lent.append(raw)
+        return _REMOTE_HEAD + raw
+
+    def _encode_items(self, items: tuple[Any, ...], lent: list[bytes]) -> bytes:
+        parts = [_TUPLE_HEAD, brine.tuple_head(len(items))]
+        for item in items:
+            kind = type(item)
+            if kind is tuple and not item:
+                parts.append(_EMPTY)
+            elif type(kind) is NetrefMetaclass and _get_conn(item) is self._conn:
+                parts.append(_get_boxed(item))
+            else:
+                parts.append(self._encode(item, lent))
+        return b"".join(parts)
 
     def _identify_foreign(self, proxy: Any) -> IdPack:
         """Returns a new id pack for a proxy of another connection.
 
         Its numbers are ours: two upstream peers may use the same ones for different things.
         """
-        name, foreign_class, foreign_instance = _local(proxy, "____id_pack__")
+        name, foreign_class, foreign_instance = _get(proxy, "____id_pack__")
         if foreign_instance == 0:
             return (name, fresh_id(), 0)
-        key = (id(_local(proxy, "____conn__")), foreign_class)
+        key = (id(_get_conn(proxy)), foreign_class)
         return (name, self._foreign_classes.setdefault(key, fresh_id()), fresh_id())
 
     # -- receiving
 
-    def accept(self, package: Any) -> Any:
-        """Returns the value of a boxed one, or an :class:`Incomplete`.
+    def decode(self, data: bytes, position: int) -> tuple[Any, int]:
+        """Returns the unboxed value (or an :class:`Incomplete`) at ``position``, and where it ends.
 
         Runs in the reading role, in wire order. Makes no request.
 
         Raises:
-            MalformedValue: ``package`` is not a boxed value.
-            StaleReference: it names an object that is not lent.
+            IndexError: ``data`` ends inside the value.
+            MalformedValue, LimitExceeded: there is no boxed value.
         """
-        label, content = _pair(package)
-        if label == consts.LABEL_VALUE:
-            return content
+        if data[position + 1] == _VALUE and data[position] == _PAIR:
+            return load_at(data, position + 2, self._max_depth, self._max_digits)
         receipts: list[_Receipt] = []
-        try:
-            value = self._accept(label, content, receipts)
-        except RecursionError:
-            raise LimitExceeded("nesting of boxed tuples", 500, 300, "max_depth") from None
-        return Incomplete(self, value, receipts) if receipts else value
+        value, position = self._decode(data, position, receipts, 0)
+        if receipts and type(value) is not StaleReference:
+            return Incomplete(self, value, receipts), position
+        return value, position
 
-    def _accept(self, label: Any, content: Any, receipts: list[_Receipt]) -> Any:
-        if label == consts.LABEL_VALUE:
-            return content
-        if label == consts.LABEL_LOCAL_REF:
-            return self._exports[id_pack(content)]
-        if label == consts.LABEL_REMOTE_REF:
-            return self._receive(id_pack(content), receipts)
-        if label == consts.LABEL_TUPLE and type(content) is tuple:
-            return self._accept_tuple(content, receipts)
-        raise MalformedValue(f"expected a boxed value, got label {label!r:.80}")
+    def _decode(
+        self, data: bytes, position: int, receipts: list[_Receipt], depth: int
+    ) -> tuple[Any, int]:
+        label = data[position + 1]
+        if data[position] != _PAIR:
+            label = 0
+        position += 2
+        if label == _VALUE:
+            return load_at(data, position, self._max_depth, self._max_digits)
+        if label == _LOCAL:
+            end = _id_pack_end(data, position)
+            entry = self._exports.by_raw.get(data[position:end])
+            return StaleReference() if entry is None else entry.obj, end
+        if label == _REMOTE:
+            end = _id_pack_end(data, position)
+            return self._receive(data[position:end], receipts), end
+        if label == _TUPLE:
+            return self._decode_items(data, position, receipts, depth + 1)
+        raise MalformedValue(f"expected a boxed value, got {data[position - 2 : position + 20]!r}")
 
-    def _accept_tuple(self, content: tuple[Any, ...], receipts: list[_Receipt]) -> Any:
+    def _decode_items(
+        self, data: bytes, position: int, receipts: list[_Receipt], depth: int
+    ) -> tuple[Any, int]:
+        if depth > _MAX_NESTING:
+            raise LimitExceeded("nesting of boxed tuples", depth, _MAX_NESTING, "max_depth")
         before = len(receipts)
+        size, position = brine.tuple_size_at(data, position)
         items: list[Any] = []
-        stale: StaleReference | None = None
-        for package in content:
-            try:
-                items.append(self._accept(*_pair(package), receipts))
-            except StaleReference as error:
-                stale = error  # later references are counted all the same
+        stale = None
+        for _ in range(size):
+            if data[position + 1] == _VALUE and data[position] == _PAIR:
+                if data[position + 2] == 0x02:
+                    item: Any = ()
+                    position += 3
+                else:
+                    item, position = load_at(
+                        data, position + 2, self._max_depth, self._max_digits
+                    )
+            else:
+                item, position = self._decode(data, position, receipts, depth)
+                if type(item) is StaleReference:
+                    stale = item  # references after it are counted all the same
+            items.append(item)
         if stale is not None:
-            raise stale
-        return _Branch(items) if len(receipts) > before else tuple(items)
+            return stale, position
+        return (_Branch(items) if len(receipts) > before else tuple(items)), position
 
-    def _receive(self, pack: IdPack, receipts: list[_Receipt]) -> Any:
+    def _receive(self, raw: bytes, receipts: list[_Receipt]) -> Any:
         proxies = self._proxies
         with proxies.lock:
-            proxy = proxies.get(pack)
+            proxy = proxies.get(raw)
             if proxy is not None:
                 proxy.____refcount__ += 1
                 return proxy
+            pack = check_id_pack(brine.load(raw))
             cls = self.class_of(pack)
             if cls is not None:
                 proxy = cls(self._conn, pack)
-                proxies.put(pack, proxy)
+                proxies.put(raw, proxy)
                 return proxy
-        receipt = _Receipt(pack, proxies)
+        receipt = _Receipt(raw, pack, proxies)
         receipts.append(receipt)
         return receipt
 
@@ -225,17 +282,25 @@ class Boxer:
         with proxies.lock:
             if receipt.proxy is not None:
                 return
-            proxy = proxies.get(receipt.pack)
+            proxy = proxies.get(receipt.raw)
             if proxy is None:
                 proxy = cls(self._conn, receipt.pack)
-                proxies.put(receipt.pack, proxy)
+                proxies.put(receipt.raw, proxy)
             else:
                 proxy.____refcount__ += 1
             receipt.proxy = proxy
 
-    def take_back(self, pack: IdPack, count: int) -> bool:
-        """Takes references back from the peer; returns whether it held that many."""
-        return self._exports.give_back(pack, count)
+    def take_back(self, data: bytes, position: int) -> tuple[bool, int]:
+        """Takes back what one ``id pack, count`` at ``position`` says, in wire order.
+
+        Returns:
+            Whether the peer held that many references, and where the count ends.
+        """
+        end = _id_pack_end(data, position)
+        count, after = load_at(data, end)
+        if type(count) is not int:
+            raise MalformedValue(f"expected a count, got {count!r:.80}")
+        return self._exports.give_back(data[position:end], count), after
 
     # -- classes
 
@@ -266,42 +331,50 @@ class Boxer:
         return cls
 
 
-def _pair(package: Any) -> tuple[Any, Any]:
-    if type(package) is not tuple or len(package) != 2:
-        raise MalformedValue(f"expected a boxed value (label, content), got {package!r:.80}")
-    return package
-
-
-def id_pack(content: Any) -> IdPack:
-    """Returns a received id pack, checked.
+def check_id_pack(content: Any) -> IdPack:
+    """Returns a received id pack, with its name as a str.
 
     Raises:
         MalformedValue: ``content`` is none.
     """
-    if (
-        type(content) is not tuple
-        or len(content) != 3
-        or type(content[1]) is not int
-        or type(content[2]) is not int
-    ):
-        raise MalformedValue(f"expected an id pack (name, int, int), got {content!r:.80}")
-    name, cls, instance = content
-    if type(name) is str:
-        return content  # type: ignore[return-value]
-    if type(name) is bytes:
-        return (name.decode("utf-8", "replace"), cls, instance)
-    raise MalformedValue(f"expected a name in an id pack, got {name!r:.80}")
+    if type(content) is tuple and len(content) == 3:
+        name, cls, instance = content
+        if type(cls) is int and type(instance) is int:
+            if type(name) is str:
+                return content
+            if type(name) is bytes:
+                return (name.decode("utf-8", "replace"), cls, instance)
+    raise MalformedValue(f"expected an id pack (name, int, int), got {content!r:.80}")
 
 
-def _builtin_classes_over(base: type) -> dict[str, type]:
-    known = _OVER.get(base)
+def _id_pack_end(data: bytes, position: int) -> int:
+    """Returns where the id pack at ``position`` ends; checks it if it is not of the usual form."""
+    if data[position] == 0x12 and data[position + 1] == 0x08 and data[position + 2] == 0x0E:
+        end = position + 4 + data[position + 3]
+        if data[end] == 0x16:
+            end += 2 + data[end + 1]
+            if data[end] == 0x16:
+                end += 2 + data[end + 1]
+            elif data[end] == 0x50:
+                end += 1
+            else:
+                end = 0
+            if 0 < end <= len(data):
+                return end
+    content, end = load_at(data, position)
+    check_id_pack(content)
+    return end
+
+
+_over: dict[type, dict[str, type]] = {BaseNetref: builtin_classes_cache}
+
+
+def _builtin_classes(base: type) -> dict[str, type]:
+    """Returns the proxy classes of built-in types that derive from ``base``."""
+    known = _over.get(base)
     if known is None:
-        known = _OVER[base] = {
+        known = _over[base] = {
             name: netref.class_factory((name, 0, 1), netref.builtin_methods(name), base)
             for name in builtin_classes_cache
         }
     return known
-
-
-_OVER: dict[type, dict[str, type]] = {}
-

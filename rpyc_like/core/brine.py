@@ -6,7 +6,26 @@
 
 from __future__ import annotations
 
-from ._brine_py import MAX_DEPTH, MAX_DIGITS, dump, dumpable, load
+from ._brine_py import (
+    MAX_DEPTH,
+    MAX_DIGITS,
+    dump,
+    dumpable,
+    load,
+    load_at,
+    tuple_head,
+    tuple_size_at,
+)
 from ._brine_py import SIMPLE_TYPES as simple_types
 
-__all__ = ["MAX_DEPTH", "MAX_DIGITS", "dump", "dumpable", "load", "simple_types"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_DIGITS",
+    "dump",
+    "dumpable",
+    "load",
+    "load_at",
+    "simple_types",
+    "tuple_head",
+    "tuple_size_at",
+]

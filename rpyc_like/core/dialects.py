@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 from ..errors import MalformedValue, ProtocolError
 from ..link.connection import CURRENT
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
-from . import brine, consts
-from .boxing import Boxer, id_pack
+from . import consts
+from .brine import dump, load_at, tuple_head, tuple_size_at
+from .boxing import Boxer
 from .objects import StaleReference
 
 __all__ = ["Dialect", "DialectMismatch", "RpycCodec", "Target", "recognise"]
@@ -76,13 +77,9 @@ class DialectMismatch(ProtocolError):
         self.heard = heard
 
 
-class Target(NamedTuple):
-    """What a request asks for, and for which thread it is meant."""
-
-    handler: int
-    cause: int | None
-    sender: int
-    addressee: int
+Target = tuple[int, int | None, int, int]
+"""Of a request: the handler's number, the number of this side's request that caused it (or None),
+the peer's thread that sent it and the thread of this side that it is meant for (or 0)."""
 
 
 class _Unheard(NamedTuple):
@@ -117,40 +114,36 @@ class RpycCodec:
     # -- encoding
 
     def encode_request(self, id_: int, target: int, args: Any) -> bytes:
-        return self.boxer.pack(args, lambda package: self.encode_boxed_request(id_, target, package))
+        return self.encode_boxed_request(id_, target, self.boxer.encode(args))
 
-    def encode_boxed_request(self, id_: int, target: int, package: Any) -> bytes:
+    def encode_boxed_request(self, id_: int, target: int, boxed: bytes) -> bytes:
         """Returns the payload of a request whose arguments have been boxed."""
         served = CURRENT.get()
-        if served is None or served.connection is not self.link:
-            content = self._dump((id_, (target, package)))
+        if served is None or served[0] is not self.link:
+            content = b"\x11%b\x11%b%b" % (dump(id_), dump(target), boxed)
             return self._payload(consts.MSG_REQUEST, content, 0)
         if self.features & consts.FEATURE_CAUSE:
-            content = self._dump((id_, (target, package, served.id_)))
+            content = b"\x11%b\x12%b%b%b" % (dump(id_), dump(target), boxed, dump(served[1]))
         else:
-            content = self._dump((id_, (target, package)))
-        return self._payload(consts.MSG_REQUEST, content, served.route or 0)
+            content = b"\x11%b\x11%b%b" % (dump(id_), dump(target), boxed)
+        return self._payload(consts.MSG_REQUEST, content, served[2])
 
     def encode_reply(self, id_: int, value: Any) -> bytes:
-        content = self.boxer.pack(value, lambda package: self._dump((id_, package)))
+        content = b"\x11" + dump(id_) + self.boxer.encode(value)
         return self._payload(consts.MSG_REPLY, content, self._requester())
 
     def encode_failure(self, id_: int, error: Any) -> bytes:
-        return self._payload(consts.MSG_EXCEPTION, self._dump((id_, error)), self._requester())
+        content = b"\x11" + dump(id_) + dump(error, *self._limits)
+        return self._payload(consts.MSG_EXCEPTION, content, self._requester())
 
     def _requester(self) -> int:
         served = CURRENT.get()
-        return 0 if served is None else served.route or 0
-
-    def _dump(self, pair: tuple[Any, Any]) -> bytes:
-        return brine.dump(pair, *self._limits)
+        return 0 if served is None else served[2]
 
     def _payload(self, kind: int, content: bytes, addressee: int) -> bytes:
         """Wraps ``content``, the brine of a pair, in the dialect's envelope."""
         if not self.heard:
             self._unheard.append(_Unheard(kind, content, get_ident(), addressee))
-        elif self._unheard:
-            self._unheard.clear()
         version, bound = self.dialect
         if version == 6:
             payload = _KINDS_6[kind] + content
@@ -179,33 +172,71 @@ class RpycCodec:
     # -- decoding
 
     def decode(self, payload: bytes) -> Message:
+        try:
+            return self._decode(payload)
+        except IndexError:
+            raise MalformedValue(f"message of {len(payload)} bytes ends early") from None
+
+    def _decode(self, payload: bytes) -> Message:
         if not self.heard:
             self._hear(payload)
         version, bound = self.dialect
-        sender = addressee = start = 0
+        sender = addressee = position = 0
         if bound:
             if len(payload) < 17:
                 raise MalformedValue(f"expected a thread prefix of 16 bytes, got {payload!r}")
             sender, addressee = _THREADS.unpack_from(payload)
-            start = 16
+            position = 16
         if version == 6:
-            kind = payload[start]
-            parts = brine.load(payload[start + 1 :], *self._limits)
+            kind = payload[position]
+            envelope = payload[position + 1] == 0x11
         else:
-            parts = brine.load(payload[start:] if start else payload, *self._limits)
-            if type(parts) is not tuple or len(parts) != 3:
-                raise MalformedValue(f"expected (kind, seq, args), got {parts!r:.80}")
-            kind, parts = parts[0], parts[1:]
-        if type(parts) is not tuple or len(parts) != 2 or type(parts[0]) is not int:
-            raise MalformedValue(f"expected (seq, args), got {parts!r:.80}")
-        seq, args = parts
+            kind = payload[position + 1] - 0x50
+            envelope = payload[position] == 0x12
+        id_, position = load_at(payload, position + 2)
+        if not envelope or type(id_) is not int:
+            raise MalformedValue(f"expected a message of {self.dialect}, got {payload[:40]!r}")
         if kind == consts.MSG_REPLY:
-            return (REPLY, seq, self._accept_answer(args))
+            value, position = self.boxer.decode(payload, position)
+            self._check_end(payload, position)
+            if type(value) is StaleReference:
+                raise MalformedValue("the answer names an object that was never sent") from value
+            return (REPLY, id_, value)
         if kind == consts.MSG_REQUEST:
-            return self._request(seq, args, sender, addressee)
+            return self._request(payload, position, id_, sender, addressee)
         if kind == consts.MSG_EXCEPTION:
-            return (FAILURE, seq, self.failure(args))
-        raise MalformedValue(f"expected message type 1, 2 or 3, got {kind!r:.80}")
+            error, position = load_at(payload, position, *self._limits)
+            self._check_end(payload, position)
+            return (FAILURE, id_, self.failure(error))
+        raise MalformedValue(f"expected message type 1, 2 or 3, got {kind}")
+
+    def _request(
+        self, payload: bytes, position: int, id_: int, sender: int, addressee: int
+    ) -> Message:
+        shape = payload[position]
+        if shape != 0x11 and shape != 0x12:
+            raise MalformedValue(f"expected (handler, args), got {payload[position:][:20]!r}")
+        handler, position = load_at(payload, position + 1)
+        if handler == consts.HANDLE_RELEASE and self.features & consts.FEATURE_RELEASE:
+            self._check_end(payload, self._released(payload, position))
+            return (CAST, None)
+        if handler == consts.HANDLE_DEL:
+            args: Any = (None,)
+            position = self._deleted(payload, position)
+        else:
+            args, position = self.boxer.decode(payload, position)
+        cause = None
+        if shape == 0x12:
+            cause, position = load_at(payload, position)
+        self._check_end(payload, position)
+        return (REQUEST, id_, (handler, cause, sender, addressee), args)
+
+    @staticmethod
+    def _check_end(payload: bytes, position: int) -> None:
+        if position != len(payload):
+            raise MalformedValue(
+                f"expected the end of the message at byte {position}, got {len(payload)} bytes"
+            )
 
     def _hear(self, payload: bytes) -> None:
         heard = recognise(payload)
@@ -214,69 +245,62 @@ class RpycCodec:
                 raise DialectMismatch(self.dialect, heard)
             self.dialect = heard
         self.heard = True
+        self._unheard.clear()
 
     def failure(self, raw: Any) -> Any:
         """Returns what the waiter of a failed request is given; set by the connection."""
         raise NotImplementedError
 
-    def _accept_answer(self, args: Any) -> Any:
-        try:
-            return self.boxer.accept(args)
-        except StaleReference as error:
-            raise MalformedValue("the answer names an object that was never sent") from error
+    # -- references given back
 
-    def _request(self, seq: int, args: Any, sender: int, addressee: int) -> Message:
-        if type(args) is not tuple or not 2 <= len(args) <= 3:
-            raise MalformedValue(f"expected (handler, args), got {args!r:.80}")
-        handler = args[0]
-        if handler == consts.HANDLE_RELEASE and self.features & consts.FEATURE_RELEASE:
-            self._take_back(_released(args[1]))
-            return (CAST, None)
-        target = Target(handler, args[2] if len(args) == 3 else None, sender, addressee)
-        if handler == consts.HANDLE_DEL:
-            self._take_back([_deleted(args[1])])
-            return (REQUEST, seq, target, (None,))
-        try:
-            return (REQUEST, seq, target, self.boxer.accept(args[1]))
-        except StaleReference as error:
-            return (REQUEST, seq, target, error)
+    def encode_release(self, released: list[tuple[bytes, int]]) -> bytes:
+        """Returns the payload that gives back a batch; it is never answered.
 
-    def _take_back(self, counts: list[tuple[Any, int]]) -> None:
-        """Lets go of what the peer gives back, in wire order."""
-        for pack, count in counts:
-            if not self.boxer.take_back(pack, count):
-                if self.features & consts.FEATURE_RELEASE:
-                    raise ProtocolError(f"peer gave back {count} references it does not hold")
-                logger.info("< gave back %d references, which it does not hold", count)
+        Args:
+            released: brine of id packs, and counts.
+        """
+        pairs = [b"\x11%b%b" % (raw, dump(count)) for raw, count in released]
+        batch = b"\x11\x51\x10" + tuple_head(len(pairs)) + b"".join(pairs)
+        return self.encode_boxed_request(0, consts.HANDLE_RELEASE, batch)
 
+    def encode_delete(self, id_: int, raw: bytes, count: int) -> bytes:
+        """Returns the payload that gives back references to one object, in a vanilla way."""
+        boxed = b"\x11\x52\x11\x11\x53%b\x11\x51%b" % (raw, dump(count))
+        return self.encode_boxed_request(id_, consts.HANDLE_DEL, boxed)
 
-def _released(package: Any) -> list[tuple[Any, int]]:
-    """Returns what a RELEASE gives back: ``(1, (((pack, count), ...),))`` when boxed."""
-    try:
-        label, (pairs,) = package
-        if label == consts.LABEL_VALUE:
-            return [(id_pack(pack), _count(count)) for pack, count in pairs]
-    except (TypeError, ValueError):
-        pass
-    raise MalformedValue(f"expected pairs of id pack and count, got {package!r:.80}")
+    def _released(self, payload: bytes, position: int) -> int:
+        if payload[position : position + 3] != b"\x11\x51\x10":
+            raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
+        size, position = tuple_size_at(payload, position + 3)
+        for _ in range(size):
+            if payload[position] != 0x11:
+                raise MalformedValue("expected a pair of id pack and count")
+            position = self._take_back(payload, position + 1)
+        # A request that was caused by another says so last.
+        return load_at(payload, position)[1] if position < len(payload) else position
 
+    def _take_back(self, payload: bytes, position: int) -> int:
+        held, position = self.boxer.take_back(payload, position)
+        if not held:
+            if self.features & consts.FEATURE_RELEASE:
+                raise ProtocolError("peer gave back references that it does not hold")
+            logger.info("< gave back references that it does not hold")
+        return position
 
-def _deleted(package: Any) -> tuple[Any, int]:
-    """Returns what a DEL gives back: ``(2, ((3, pack), (1, count)))`` when boxed, count optional."""
-    try:
-        label, ((ref, pack), *rest) = package
-        count = rest[0][1] if rest else 1
-        if label == consts.LABEL_TUPLE and ref == consts.LABEL_LOCAL_REF:
-            return id_pack(pack), _count(count)
-    except (TypeError, ValueError, IndexError):
-        pass
-    raise MalformedValue(f"expected a local reference and a count, got {package!r:.80}")
-
-
-def _count(count: Any) -> int:
-    if type(count) is not int:
-        raise TypeError(f"count must be an int, got {type(count).__name__}")
-    return count
+    def _deleted(self, payload: bytes, position: int) -> int:
+        """Handles ``(2, ((3, id pack), (1, count)))``, the boxed arguments of DEL."""
+        head = payload[position : position + 5]
+        if head == b"\x11\x52\x11\x11\x53":
+            end = load_at(payload, position + 5)[1]
+            if payload[end : end + 2] == b"\x11\x51":
+                # The count's box stands between: put the two side by side.
+                pair = payload[position + 5 : end] + payload[end + 2 :]
+                return end + 2 + self._take_back(pair, 0) - (end - position - 5)
+        elif head[:4] == b"\x11\x52\x10\x11" and head[4:] == b"\x53":
+            end = load_at(payload, position + 5)[1]
+            self._take_back(payload[position + 5 : end] + dump(1), 0)
+            return end
+        raise MalformedValue("expected a local reference and a count")
 
 
 _KINDS_6 = {kind: bytes((kind,)) for kind in (1, 2, 3)}

@@ -103,10 +103,9 @@ class Endpoint:
         self._local_objects = ExportTable()
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
-        self._boxer = Boxer(self, self._local_objects, self._proxies, base)
-        self._codec = RpycCodec(
-            self._boxer, self._first_dialect(), self._config["max_depth"], self._config["max_digits"]
-        )
+        limits = (self._config["max_depth"], self._config["max_digits"])
+        self._boxer = Boxer(self, self._local_objects, self._proxies, base, *limits)
+        self._codec = RpycCodec(self._boxer, self._first_dialect(), *limits)
         self._codec.failure = lambda raw: Failure(raw, self._unbox_exc)  # type: ignore[method-assign]
         self._session = Session(self._codec)
         self._HANDLERS = self._request_handlers()
@@ -163,19 +162,11 @@ class Endpoint:
         released = self._proxies.take_released()
         if not released:
             return []
-        if self._codec.features & consts.FEATURE_RELEASE:
-            # Never answered, so never filed: the number is the peer's to ignore.
-            batch = tuple(released)
-            return [self._codec.encode_request(0, consts.HANDLE_RELEASE, (batch,))]
-        return [self._release_request(pack, times) for pack, times in released]
-
-    def _release_request(self, pack: Any, times: int) -> bytes:
-        id_ = self._session.pending.open(_NO_ANSWER)
-        package = (
-            consts.LABEL_TUPLE,
-            ((consts.LABEL_LOCAL_REF, pack), (consts.LABEL_VALUE, times)),
-        )
-        return self._codec.encode_boxed_request(id_, consts.HANDLE_DEL, package)
+        codec = self._codec
+        if codec.features & consts.FEATURE_RELEASE:
+            return [codec.encode_release(released)]
+        opened = self._session.pending.open
+        return [codec.encode_delete(opened(_NO_ANSWER), raw, count) for raw, count in released]
 
     def _arm_flush(self) -> None:
         """Has releases sent soon if nothing else is. Called by finalizers."""
@@ -209,12 +200,11 @@ class Endpoint:
             raise KeyError(f"no request handler {number!r}") from None
 
     @staticmethod
-    def _check_args(args: Any) -> tuple[Any, ...]:
+    def _bad_args(args: Any) -> Exception:
+        """Returns the error for arguments that are not a tuple."""
         if isinstance(args, StaleReference):
-            raise args
-        if type(args) is not tuple:
-            raise TypeError(f"expected a tuple of arguments, got {type(args).__name__}")
-        return args
+            return args
+        return TypeError(f"expected a tuple of arguments, got {type(args).__name__}")
 
     def _box_exc(self, typ: Any, val: Any, tb: Any) -> Any:
         return vinegar.dump(

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from ..lib.code import get_methods
 from ..lib.identity import IdPack
-from . import consts
+from . import brine, consts
 
 __all__ = [
     "DELETED_ATTRS",
@@ -118,8 +118,9 @@ class BaseNetref(metaclass=NetrefMetaclass):
         id_pack: ``(name, class id, instance id)`` under which the owner knows the object.
     """
 
-    __slots__ = ("____conn__", "____id_pack__", "____refcount__", "__weakref__")
+    __slots__ = ("____boxed__", "____conn__", "____id_pack__", "____refcount__", "__weakref__")
 
+    ____boxed__: bytes  # how the reference is sent back to the owner: a label and the id pack
     ____conn__: Any
     ____id_pack__: IdPack
     ____refcount__: int
@@ -128,12 +129,11 @@ class BaseNetref(metaclass=NetrefMetaclass):
         _set_conn(self, conn)
         _set_id_pack(self, id_pack)
         _set_refcount(self, 1)
+        _set_boxed(self, _LOCAL_REF + brine.dump(id_pack))
 
     def __del__(self) -> None:
         try:
-            _local(self, "____conn__")._proxies.release_later(
-                _local(self, "____id_pack__"), _local(self, "____refcount__")
-            )
+            _get_conn(self)._proxies.release_later(_get_boxed(self)[2:], _get_refcount(self))
         except Exception:
             pass  # the interpreter is shutting down, or the proxy was never initialised
 
@@ -141,7 +141,7 @@ class BaseNetref(metaclass=NetrefMetaclass):
         if name not in LOCAL_ATTRS:
             if name == "__call__" or name == "__array__":
                 return _local(self, name)
-            return _local(self, "____conn__").sync_request(consts.HANDLE_GETATTR, self, name)
+            return _get_conn(self).sync_request(consts.HANDLE_GETATTR, self, name)
         if name in DELETED_ATTRS:
             raise AttributeError(name)
         if name != "__doc__":
@@ -230,6 +230,11 @@ NetProxy = BaseNetref
 _set_conn = BaseNetref.__dict__["____conn__"].__set__
 _set_id_pack = BaseNetref.__dict__["____id_pack__"].__set__
 _set_refcount = BaseNetref.__dict__["____refcount__"].__set__
+_set_boxed = BaseNetref.__dict__["____boxed__"].__set__
+_get_conn = BaseNetref.__dict__["____conn__"].__get__
+_get_boxed = BaseNetref.__dict__["____boxed__"].__get__
+_get_refcount = BaseNetref.__dict__["____refcount__"].__get__
+_LOCAL_REF: Final = brine.dump((consts.LABEL_LOCAL_REF, None))[:2]
 
 _SLICERS: Final = {
     "__getslice__": "__getitem__",
@@ -258,8 +263,8 @@ def _callattr_method(name: str) -> Callable[..., Any]:
 
 def _call_method(name: str) -> Callable[..., Any]:
     def __call__(_self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _local(_self, "____conn__").sync_request(
-            consts.HANDLE_CALL, _self, args, tuple(kwargs.items())
+        return _get_conn(_self).sync_request(
+            consts.HANDLE_CALL, _self, args, tuple(kwargs.items()) if kwargs else ()
         )
 
     return __call__

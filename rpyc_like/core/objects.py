@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..lib.identity import IdPack, class_id, fresh_id, name_pack
+from . import brine
 
 __all__ = ["Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
 
@@ -30,37 +31,45 @@ class StaleReference(KeyError):
 class Export:
     """An object lent to the peer, and how many references to it the peer holds."""
 
-    __slots__ = ("count", "obj", "pack")
+    __slots__ = ("count", "obj", "pack", "raw")
 
     def __init__(self, obj: Any, pack: IdPack) -> None:
         self.obj = obj
         self.pack = pack
+        self.raw = brine.dump(pack)
         self.count = 0
 
 
 class ExportTable:
-    """Local objects that the peer holds references to, by id pack."""
+    """Local objects that the peer holds references to.
+
+    Inside, the key is the brine of the id pack, because that is what travels; the face takes id
+    packs.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards both dicts and all counts
-        self._by_pack: dict[IdPack, Export] = {}
+        self.by_raw: dict[bytes, Export] = {}
         self._by_identity: dict[int, Export] = {}
         self._pinned: Any = None
 
     def __len__(self) -> int:
-        return len(self._by_pack)
+        return len(self.by_raw)
 
     def __contains__(self, pack: Any) -> bool:
-        return pack in self._by_pack
+        return self._entry(pack) is not None
 
     def __iter__(self) -> Iterator[IdPack]:
-        return iter(list(self._by_pack))
+        return iter([entry.pack for entry in list(self.by_raw.values())])
 
     def __getitem__(self, pack: Any) -> Any:
-        try:
-            return self._by_pack[pack].obj
-        except (KeyError, TypeError):
-            raise StaleReference(pack) from None
+        entry = self._entry(pack)
+        if entry is None:
+            raise StaleReference(pack)
+        return entry.obj
+
+    def _entry(self, pack: Any) -> Export | None:
+        return self.by_raw.get(brine.dump(pack)) if brine.dumpable(pack) else None
 
     def pin(self, obj: Any) -> None:
         """Keeps ``obj`` (the root) referenced whatever the peer gives back."""
@@ -68,46 +77,50 @@ class ExportTable:
 
     def count(self, pack: IdPack) -> int:
         """Returns how many references the peer holds."""
-        entry = self._by_pack.get(pack)
+        entry = self._entry(pack)
         return 0 if entry is None else entry.count
 
-    def lend(self, obj: Any, identify: Callable[[Any], IdPack]) -> IdPack:
-        """Counts one reference to ``obj`` and returns the id pack to send.
+    def lend(self, obj: Any, identify: Callable[[Any], IdPack]) -> bytes:
+        """Counts one reference to ``obj`` and returns the brine of the id pack to send.
 
         Args:
             identify: makes the id pack of an object that is not lent yet.
         """
-        is_class = isinstance(obj, type)
-        entry = None if is_class else self._by_identity.get(id(obj))
+        entry = None if isinstance(obj, type) else self._by_identity.get(id(obj))
         if entry is None or entry.obj is not obj:
-            pack = identify(obj)  # runs code of the program: outside of the lock
+            fresh = Export(obj, identify(obj))  # runs code of the program: outside of the lock
             with self._lock:
-                known = self._by_pack.get(pack) if is_class else self._by_identity.get(id(obj))
-                entry = known or Export(obj, pack)
-                self._by_pack[entry.pack] = entry
-                self._by_identity[id(obj)] = entry
-                entry.count += 1
-                return entry.pack
+                if isinstance(obj, type):
+                    entry = self.by_raw.get(fresh.raw, fresh)
+                else:
+                    entry = self._by_identity.get(id(obj), fresh)
+                return self._count_one(entry)
         with self._lock:
-            if not entry.count:  # given back in this very moment: lend it anew under its old id
-                self._by_pack[entry.pack] = entry
-                self._by_identity[id(obj)] = entry
-            entry.count += 1
-        return entry.pack
+            return self._count_one(entry)
 
-    def give_back(self, pack: Any, count: int) -> bool:
+    def _count_one(self, entry: Export) -> bytes:
+        if not entry.count:  # new, or given back in this very moment
+            self.by_raw[entry.raw] = entry
+            self._by_identity[id(entry.obj)] = entry
+        entry.count += 1
+        return entry.raw
+
+    def give_back(self, raw: bytes, count: int) -> bool:
         """Takes ``count`` references away; returns whether the peer held that many.
 
         The object is let go when none is left.
+
+        Args:
+            raw: the brine of the id pack.
         """
         with self._lock:
-            entry = self._by_pack.get(pack)
+            entry = self.by_raw.get(raw)
             held = 0 if entry is None else entry.count
             if entry is None or count < 1:
                 return False
             entry.count -= min(count, held)
             if not entry.count and entry.obj is not self._pinned:
-                del self._by_pack[entry.pack]
+                del self.by_raw[raw]
                 if self._by_identity.get(id(entry.obj)) is entry:
                     del self._by_identity[id(entry.obj)]
         return count <= held
@@ -115,10 +128,10 @@ class ExportTable:
     def clear(self) -> None:
         """Lets everything go."""
         with self._lock:
-            packs, self._by_pack = self._by_pack, {}
+            entries, self.by_raw = self.by_raw, {}
             identities, self._by_identity = self._by_identity, {}
             self._pinned = None
-        packs.clear()
+        entries.clear()
         identities.clear()
 
 
@@ -130,7 +143,7 @@ def identify(obj: Any) -> IdPack:
 
 
 class ProxyTable:
-    """Proxies of the peer's objects, by id pack, and the references to be given back.
+    """Proxies of the peer's objects by the brine of their id pack, and references to be given back.
 
     Args:
         arm: called (from finalizers) when something was queued and nothing was before.
@@ -138,43 +151,43 @@ class ProxyTable:
 
     def __init__(self, arm: Callable[[], None]) -> None:
         self.lock = threading.Lock()  # guards the dict and the proxies' reference counts
-        self._proxies: dict[IdPack, weakref.ref[Any]] = {}
-        self._released: deque[tuple[IdPack, int]] = deque()
+        self._proxies: dict[bytes, weakref.ref[Any]] = {}
+        self._released: deque[tuple[bytes, int]] = deque()
         self._arm = arm
 
     def __len__(self) -> int:
         return sum(1 for ref in list(self._proxies.values()) if ref() is not None)
 
-    def get(self, pack: IdPack) -> Any:
+    def get(self, raw: bytes) -> Any:
         """Returns the live proxy, or None."""
-        ref = self._proxies.get(pack)
+        ref = self._proxies.get(raw)
         return None if ref is None else ref()
 
-    def put(self, pack: IdPack, proxy: Any) -> None:
+    def put(self, raw: bytes, proxy: Any) -> None:
         """Files a new proxy; the caller holds ``lock``."""
-        self._proxies[pack] = weakref.ref(proxy)
+        self._proxies[raw] = weakref.ref(proxy)
 
-    def release_later(self, pack: IdPack, count: int) -> None:
+    def release_later(self, raw: bytes, count: int) -> None:
         """Queues references to be given back. Safe in finalizers and signal handlers."""
-        self._released.append((pack, count))
+        self._released.append((raw, count))
         self._arm()
 
     def releasing(self) -> bool:
         """Returns whether something waits to be given back."""
         return bool(self._released)
 
-    def take_released(self) -> list[tuple[IdPack, int]]:
+    def take_released(self) -> list[tuple[bytes, int]]:
         """Empties the queue and returns it, one item for each object."""
-        counts: dict[IdPack, int] = {}
+        counts: dict[bytes, int] = {}
         while self._released:
             try:
-                pack, count = self._released.popleft()
+                raw, count = self._released.popleft()
             except IndexError:
                 break
-            counts[pack] = counts.get(pack, 0) + count
+            counts[raw] = counts.get(raw, 0) + count
         with self.lock:
-            for pack in counts:
-                ref = self._proxies.get(pack)
+            for raw in counts:
+                ref = self._proxies.get(raw)
                 if ref is not None and ref() is None:
-                    del self._proxies[pack]
+                    del self._proxies[raw]
         return list(counts.items())

@@ -128,11 +128,18 @@ class Connection(Endpoint):
         The answer may take ``sync_request_timeout`` seconds of the configuration.
         """
         result = AsyncResult(self)
+        link = self._link
         timeout = self._config["sync_request_timeout"]
-        if timeout is not None:
-            result._deadline = Timeout(timeout)
-        self._request(result, handler, args)
-        return result.value
+        if self._codec.heard:
+            before = self._ahead() if self._proxies.releasing() or not self._greeted else []
+            link.exchange(result, handler, args, timeout, before)
+        else:
+            result.set_expiry(timeout)
+            self._request(result, handler, args)
+            link.wait(result, result._deadline)
+        if not result._ready:
+            raise self.expire(result)
+        return result.take()
 
     def async_request(
         self, handler: int, *args: Any, timeout: float | None = None
@@ -149,8 +156,6 @@ class Connection(Endpoint):
 
     def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
         link = self._link
-        if link.closed and link.end._ready:
-            raise link.closed_error()
         if self._codec.heard:
             if self._proxies.releasing() or not self._greeted:
                 return link.request(result, handler, args, *self._ahead())
@@ -264,9 +269,12 @@ class Connection(Endpoint):
     def serve_request(self, id_: int, target: Target, args: Any) -> None:
         """Does what the peer asks and sends the answer."""
         try:
-            if isinstance(args, Unfinished):
+            if type(args) is not tuple:
+                if not isinstance(args, Unfinished):
+                    raise self._bad_args(args)
                 args = self.finish(args)
-            value = self._handler(target.handler)(self, *self._check_args(args))
+            handler = self._HANDLERS.get(target[0]) or self._handler(target[0])
+            value = handler(self, *args)
             payload = self._codec.encode_reply(id_, value)
         except BaseException as error:
             self._send(self._encode_failure(id_, error))
@@ -290,19 +298,20 @@ class Connection(Endpoint):
     def notice(self, payload: Any) -> None:
         """Has nothing to do: releases were counted in wire order."""
 
-    def route(self, target: Target, args: Any) -> tuple[int | None, int]:
+    def route(self, target: Target) -> tuple[int | None, int]:
         """Returns the thread that a request is meant for, and the peer's thread to answer."""
+        handler, cause, sender, addressee = target
         link = self._link
-        if target.cause is not None:
-            return link.thread_waiting_for(target.cause), target.sender
-        if target.sender:
+        if cause is not None:
+            return link.thread_waiting_for(cause), sender
+        if sender:
             if link.workers is None:
                 link.workers = Workers().run
-            if target.addressee in link._waiters:
-                return target.addressee, target.sender
-            if target.handler in _QUICK:
-                return get_ident(), target.sender
-        return None, target.sender
+            if addressee in link._waiters:
+                return addressee, sender
+            if handler in _QUICK:
+                return get_ident(), sender
+        return None, sender
 
     def recover(self, error: BaseException) -> BaseException | None:
         """Speaks the peer's dialect over a new connection, if the first guess was wrong."""

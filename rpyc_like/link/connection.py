@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from threading import get_ident
+from time import monotonic
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
@@ -30,26 +31,18 @@ from .result import AsyncResult
 from .sending import FrameSender
 from .streams.base import READ, WRITE, NativeStream
 
-__all__ = ["CURRENT", "Application", "MessageConnection", "Served"]
+__all__ = ["CURRENT", "Application", "MessageConnection"]
 
 logger = logging.getLogger("rpyc_like.link")
 
 _SLICE = 0.05
 
 
-class Served:
-    """The request that a thread is serving."""
-
-    __slots__ = ("connection", "id_", "route")
-
-    def __init__(self, connection: Any, id_: Any, route: Any) -> None:
-        self.connection = connection
-        self.id_ = id_
-        self.route = route
-
-
-CURRENT: ContextVar[Served | None] = ContextVar("rpyc_like_current_request", default=None)
-"""The request being served in this thread or task."""
+CURRENT: ContextVar[tuple[Any, Any, int] | None] = ContextVar(
+    "rpyc_like_current_request", default=None
+)
+"""The request being served in this thread or task: its connection, its id, and the mark that the
+application's ``route`` gave it."""
 
 
 class Application(Protocol):
@@ -61,7 +54,7 @@ class Application(Protocol):
     def notice(self, payload: Any) -> None:
         """Takes something that needs no answer. May run code of the program."""
 
-    def route(self, target: Any, args: Any) -> tuple[int | None, Any]:
+    def route(self, target: Any) -> tuple[int | None, int]:
         """Returns the thread a request is meant for (None: any), and a mark kept while serving."""
 
     def disconnected(self, error: BaseException | None) -> None:
@@ -125,16 +118,25 @@ class MessageConnection:
             raise self.closed_error() from error
         return result
 
-    def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
-        """Serves the connection until ``result`` is there or the time is over."""
+    def wait(
+        self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None = None
+    ) -> None:
+        """Serves the connection until ``result`` is there or the time is over.
+
+        Args:
+            first: something to act on before.
+        """
         ident = get_ident()
         me = self._waiters.get(ident)
         outermost = me is None
         if me is None:
             me = self._waiters[ident] = Waiter(ident)
-        result._waiters.append(me)
+        waiters = result._waiters
+        waiters.append(me)
         reading = self.reading
         try:
+            if first is not None:
+                self._act(first)
             while not result._ready:
                 if me.inbox:
                     self._act(me.inbox.popleft())
@@ -142,7 +144,7 @@ class MessageConnection:
                     outcome = None
                     try:
                         if not result._ready:
-                            outcome = self._read(deadline)
+                            outcome = self._read(None if deadline is None else deadline.timeleft())
                     finally:
                         reading.leave()
                     if outcome is not None:
@@ -157,10 +159,36 @@ class MessageConnection:
                         return
                     reading.sleep(me, lambda: result._ready or me.inbox, left)
         finally:
-            result._waiters.remove(me)
+            waiters.remove(me)
             if outermost:
                 self._leave(me)
             reading.offer()
+
+    def exchange(
+        self, result: AsyncResult, target: Any, args: Any, timeout: float | None, before: list[bytes]
+    ) -> None:
+        """Sends a request and waits for its answer: :meth:`request` and :meth:`wait` in one.
+
+        Args:
+            timeout: seconds that the answer may take.
+            before: payloads that must reach the peer first.
+        """
+        started = monotonic()
+        self.request(result, target, args, *before)
+        first = None
+        if self.reading.enter():
+            # Nobody else reads: the next message is most likely the answer.
+            try:
+                if not result._ready:
+                    first = self._read(timeout)
+            finally:
+                self.reading.leave()
+        if not result._ready:
+            deadline = None
+            if timeout is not None:
+                deadline = result._deadline = Timeout(timeout + started - monotonic())
+                deadline.seconds = timeout
+            self.wait(result, deadline, first)
 
     def _leave(self, me: Waiter) -> None:
         with self._inbox_lock:
@@ -185,7 +213,7 @@ class MessageConnection:
                 return False
             reading.sleep(Waiter(get_ident()), lambda: False, left)
         try:
-            outcome = self._read(deadline)
+            outcome = self._read(None if deadline is None else deadline.timeleft())
         finally:
             reading.leave()
         if self.session.state is State.CLOSED and outcome is None:
@@ -195,14 +223,10 @@ class MessageConnection:
         self._act(outcome)
         return True
 
-    def _read(self, deadline: Timeout | None) -> Outcome | None:
+    def _read(self, timeout: float | None) -> Outcome | None:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
-        if self.session.state is State.CLOSED or self._orphaned:
-            if self._orphaned:
-                self.lose(ConnectionClosed("the process has forked; this copy is dead"))
-            return None
         try:
-            payload = self._receiver.receive(None if deadline is None else deadline.timeleft())
+            payload = self._receiver.receive(timeout)
         except (EOFError, OSError, ProtocolError) as error:
             self._break(error)
             return None
@@ -218,6 +242,8 @@ class MessageConnection:
 
     def _break(self, error: BaseException) -> None:
         """Ends the connection because of ``error``, unless the application can take it up again."""
+        if self.end._ready:
+            return
         remaining = self._application.recover(error)
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
@@ -239,7 +265,7 @@ class MessageConnection:
     def _place(self, outcome: Outcome) -> None:
         """Has a request served by the thread it is meant for."""
         _, id_, target, args = outcome
-        thread, route = self._application.route(target, args)
+        thread, route = self._application.route(target)
         if thread is None:
             if self.workers is not None:
                 self.workers(lambda: self._serve(id_, target, args, route))
@@ -254,8 +280,8 @@ class MessageConnection:
                 return
         self._serve(id_, target, args, route)
 
-    def _serve(self, id_: Any, target: Any, args: Any, route: Any) -> None:
-        token = CURRENT.set(Served(self, id_, route))
+    def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
+        token = CURRENT.set((self, id_, route))
         try:
             self._application.serve_request(id_, target, args)
         finally:
@@ -348,10 +374,15 @@ class MessageConnection:
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""
         self._orphaned = True
+        self._before_orphaned = self._receiver, self.send, self.try_send
+        self._receiver = _Dead()
+        self.send = self.try_send = self._receiver.send
 
     def adopt(self) -> None:
         """Takes the connection over after a fork whose parent leaves it alone."""
-        self._orphaned = False
+        if self._orphaned:
+            self._orphaned = False
+            self._receiver, self.send, self.try_send = self._before_orphaned
         self.reading = ReadingRole()
         self._waiters = {}
 
@@ -362,3 +393,19 @@ def _quietly(farewell: Callable[[], None]) -> None:
     except (EOFError, OSError):
         pass
 
+
+
+class _Dead:
+    """What a connection's copy in a forked child sends and receives with."""
+
+    def receive(self, timeout: float | None) -> bytes | None:
+        raise ConnectionClosed("the process has forked; this copy of the connection is dead")
+
+    def send(self, *payloads: bytes) -> Any:
+        raise ConnectionClosed("the process has forked; this copy of the connection is dead")
+
+    def queued(self) -> bool:
+        return False
+
+    def pull(self) -> None:
+        """Has nothing."""

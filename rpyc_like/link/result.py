@@ -48,29 +48,21 @@ class AsyncResult:
         conn: the connection the request was made on.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_callbacks",
-        "_conn",
-        "_deadline",
-        "_failed",
-        "_ready",
-        "_value",
-        "_waiters",
-        "id_",
-        "target",
-    )
+    # Most results are waited for once and forgotten: what they do not need is not made.
+    _ready = False
+    _failed = False
+    _value: Any = None
+    _deadline: Timeout | None = None
+    id_: int | None = None
+    target: Any = None
 
     def __init__(self, conn: Any) -> None:
         self._conn: ResultOwner = conn
-        self._ready = False
-        self._failed = False
-        self._value: Any = None
-        self._deadline: Timeout | None = None
-        self._callbacks: list[Callable[[AsyncResult], Any]] = []
-        self._waiters: list[Waiter] = []
-        self.id_: int | None = None
-        self.target: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_waiters" or name == "_callbacks":
+            return self.__dict__.setdefault(name, [])
+        raise AttributeError(name)
 
     def __repr__(self) -> str:
         if self._ready:
@@ -85,17 +77,18 @@ class AsyncResult:
 
     def settle(self, failed: bool, value: Any) -> None:
         """Stores the answer and wakes who waits. Runs no code of the program."""
-        if self._ready or self.expired:
+        if self._ready or (self._deadline is not None and self._deadline.expired()):
             return
         self._failed = failed
         self._value = value
         self._ready = True
-        for waiter in tuple(self._waiters):
-            waiter.wake()
+        if "_waiters" in self.__dict__:
+            for waiter in tuple(self._waiters):
+                waiter.wake()
 
     def run_callbacks(self) -> None:
         """Calls the callbacks that were added before the answer came, once."""
-        while self._ready and self._callbacks:
+        while self._ready and self.__dict__.get("_callbacks"):
             try:
                 callback = self._callbacks.pop(0)
             except IndexError:
@@ -159,6 +152,10 @@ class AsyncResult:
         """The answer: returned, or raised if it is an exception. Waits for it."""
         if not self._ready:
             self.wait()
+        return self.take()
+
+    def take(self) -> Any:
+        """Returns or raises an answer that is there."""
         value = self._value
         if isinstance(value, Unfinished):
             value = self._value = self._conn.finish(value)

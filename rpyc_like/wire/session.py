@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import ProtocolError
 from .codec import Codec
-from .messages import CAST, FAILURE, REPLY, REQUEST, Message
+from .messages import CAST, FAILURE, REPLY, REQUEST
 from .pending import ABANDONED, UNKNOWN, PendingTable
 
 __all__ = ["ANSWER", "BROKEN", "CALL", "NOTHING", "NOTICE", "Outcome", "Session", "State"]
@@ -66,22 +66,19 @@ class Session:
         """Returns what ``payload`` means for this side."""
         try:
             message = self.codec.decode(payload)
-            return self._interpret(message)
         except ProtocolError as error:
             return (BROKEN, error)
-
-    def _interpret(self, message: Message) -> Outcome:
         kind = message[0]
+        if kind == REQUEST:
+            return (CALL, message[1], message[2], message[3])
         if kind == REPLY or kind == FAILURE:
             entry = self.pending.settle(message[1])
             if entry is ABANDONED or entry is UNKNOWN:
                 return _NOTHING
             return (ANSWER, entry, kind == FAILURE, message[2])
-        if kind == REQUEST:
-            return (CALL, message[1], message[2], message[3])
         if kind == CAST:
             return (NOTICE, message[1])
-        raise ProtocolError(f"codec made a message of unknown kind {kind!r}")
+        return (BROKEN, ProtocolError(f"codec made a message of unknown kind {kind!r}"))
 
     def closing(self) -> bool:
         """Moves from OPEN to CLOSING; returns whether this call did it."""
