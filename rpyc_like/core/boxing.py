@@ -243,9 +243,13 @@ class Boxer:
         stale = None
         for _ in range(size):
             if data[position + 1] == _VALUE and data[position] == _PAIR:
-                if data[position + 2] == 0x02:
+                tag = data[position + 2]
+                if tag == 0x02:
                     item: Any = ()
                     position += 3
+                elif tag == 0x10 and 0x20 <= data[position + 3] <= 0xEF:
+                    item = (data[position + 3] - 0x50,)  # one small number: an index, a flag
+                    position += 4
                 else:
                     item, position = load_at(
                         data, position + 2, self._max_depth, self._max_digits
@@ -266,10 +270,10 @@ class Boxer:
             if proxy is not None:
                 proxy.____refcount__ += 1
                 return proxy
-            pack = check_id_pack(brine.load(raw))
+            pack = _read_id_pack(raw)
             cls = self.class_of(pack)
             if cls is not None:
-                proxy = cls(self._conn, pack)
+                proxy = cls(self._conn, pack, raw)
                 proxies.put(raw, proxy)
                 return proxy
         receipt = _Receipt(raw, pack, proxies)
@@ -284,7 +288,7 @@ class Boxer:
                 return
             proxy = proxies.get(receipt.raw)
             if proxy is None:
-                proxy = cls(self._conn, receipt.pack)
+                proxy = cls(self._conn, receipt.pack, receipt.raw)
                 proxies.put(receipt.raw, proxy)
             else:
                 proxy.____refcount__ += 1
@@ -364,6 +368,20 @@ def _id_pack_end(data: bytes, position: int) -> int:
     content, end = load_at(data, position)
     check_id_pack(content)
     return end
+
+
+def _read_id_pack(raw: bytes) -> IdPack:
+    """Returns the id pack whose brine is ``raw``; :func:`_id_pack_end` has checked its extent."""
+    if raw[2] == 0x0E and raw[-1] != 0x50:
+        middle = 4 + raw[3]
+        end = middle + 2 + raw[middle + 1]
+        digits = raw[middle + 2 : end], raw[end + 2 :]
+        if digits[0].isdigit() and digits[1].isdigit():
+            try:
+                return (raw[4:middle].decode(), int(digits[0]), int(digits[1]))
+            except ValueError as error:
+                raise MalformedValue(f"expected an id pack, got {raw[:80]!r}") from error
+    return check_id_pack(brine.load(raw))
 
 
 _over: dict[type, dict[str, type]] = {BaseNetref: builtin_classes_cache}

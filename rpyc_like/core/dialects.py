@@ -193,12 +193,23 @@ class RpycCodec:
         else:
             kind = payload[position + 1] - 0x50
             envelope = payload[position] == 0x12
-        id_, position = load_at(payload, position + 2)
+        position += 2
+        tag = payload[position]
+        if 0x20 <= tag <= 0xEF:
+            id_ = tag - 0x50
+            position += 1
+        elif tag == 0x16 and payload[position + 2 : position + 2 + payload[position + 1]].isdigit():
+            start = position + 2
+            position = start + payload[position + 1]
+            id_ = int(payload[start:position])
+        else:
+            id_, position = load_at(payload, position, *self._limits)
         if not envelope or type(id_) is not int:
             raise MalformedValue(f"expected a message of {self.dialect}, got {payload[:40]!r}")
         if kind == consts.MSG_REPLY:
             value, position = self.boxer.decode(payload, position)
-            self._check_end(payload, position)
+            if position != len(payload):
+                self._check_end(payload, position)
             if type(value) is StaleReference:
                 raise MalformedValue("the answer names an object that was never sent") from value
             return (REPLY, id_, value)
@@ -216,7 +227,10 @@ class RpycCodec:
         shape = payload[position]
         if shape != 0x11 and shape != 0x12:
             raise MalformedValue(f"expected (handler, args), got {payload[position:][:20]!r}")
-        handler, position = load_at(payload, position + 1)
+        handler: Any = payload[position + 1] - 0x50
+        position += 2
+        if not 0 <= handler < 160:
+            handler, position = load_at(payload, position - 1, *self._limits)
         if handler == consts.HANDLE_RELEASE and self.features & consts.FEATURE_RELEASE:
             self._check_end(payload, self._released(payload, position))
             return (CAST, None)
@@ -228,7 +242,8 @@ class RpycCodec:
         cause = None
         if shape == 0x12:
             cause, position = load_at(payload, position)
-        self._check_end(payload, position)
+        if position != len(payload):
+            self._check_end(payload, position)
         return (REQUEST, id_, (handler, cause, sender, addressee), args)
 
     @staticmethod

@@ -116,6 +116,7 @@ class BaseNetref(metaclass=NetrefMetaclass):
     Args:
         conn: the connection to the owner.
         id_pack: ``(name, class id, instance id)`` under which the owner knows the object.
+        raw: the brine of the id pack, if it is known already.
     """
 
     __slots__ = ("____boxed__", "____conn__", "____id_pack__", "____refcount__", "__weakref__")
@@ -125,11 +126,11 @@ class BaseNetref(metaclass=NetrefMetaclass):
     ____id_pack__: IdPack
     ____refcount__: int
 
-    def __init__(self, conn: Any, id_pack: IdPack) -> None:
+    def __init__(self, conn: Any, id_pack: IdPack, raw: bytes | None = None) -> None:
         _set_conn(self, conn)
         _set_id_pack(self, id_pack)
         _set_refcount(self, 1)
-        _set_boxed(self, _LOCAL_REF + brine.dump(id_pack))
+        _set_boxed(self, _LOCAL_REF + (brine.dump(id_pack) if raw is None else raw))
 
     def __del__(self) -> None:
         try:

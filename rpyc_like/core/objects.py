@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from ..lib.identity import IdPack, class_id, fresh_id, name_pack
@@ -36,8 +37,14 @@ class Export:
     def __init__(self, obj: Any, pack: IdPack) -> None:
         self.obj = obj
         self.pack = pack
-        self.raw = brine.dump(pack)
+        self.raw = _class_part(pack[0], pack[1]) + brine.dump(pack[2])
         self.count = 0
+
+
+@lru_cache(maxsize=4096)
+def _class_part(name: str, class_number: int) -> bytes:
+    """Returns the brine of an id pack up to its last number."""
+    return brine.tuple_head(3) + brine.dump(name) + brine.dump(class_number)
 
 
 class ExportTable:

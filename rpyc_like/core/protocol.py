@@ -241,10 +241,7 @@ class Connection(Endpoint):
     def serve_all(self) -> None:
         """Serves until the connection is closed."""
         try:
-            while not self.closed:
-                self.serve(None)
-        except EOFError:
-            pass
+            self._serve_until_closed()
         finally:
             self.close()
 
@@ -258,6 +255,9 @@ class Connection(Endpoint):
             self.close()
 
     def _serve_until_closed(self) -> None:
+        if type(self).serve is Connection.serve:
+            self._link.serve_forever()
+            return
         try:
             while not self.closed:
                 self.serve(None)
@@ -270,7 +270,7 @@ class Connection(Endpoint):
         """Does what the peer asks and sends the answer."""
         try:
             if type(args) is not tuple:
-                if not isinstance(args, Unfinished):
+                if not issubclass(type(args), Unfinished):
                     raise self._bad_args(args)
                 args = self.finish(args)
             handler = self._HANDLERS.get(target[0]) or self._handler(target[0])

@@ -198,6 +198,31 @@ class MessageConnection:
 
     # -- serving
 
+    def serve_forever(self) -> None:
+        """Takes messages and acts on them until the connection is gone."""
+        reading = self.reading
+        while not self.end._ready:
+            if reading.enter():
+                outcome = None
+                try:
+                    if not self.end._ready:
+                        outcome = self._read(None)
+                finally:
+                    reading.leave()
+                if outcome is not None:
+                    self._act(outcome)
+            else:
+                self.wait_for_role()
+
+    def wait_for_role(self, timeout: float | None = None) -> None:
+        """Sleeps until the reading role may be free, or the connection is gone."""
+        me = Waiter(get_ident())
+        self.end._waiters.append(me)
+        try:
+            self.reading.sleep(me, lambda: self.end._ready, timeout)
+        finally:
+            self.end._waiters.remove(me)
+
     def serve(self, deadline: Timeout | None, wait_for_role: bool = True) -> bool:
         """Takes one message and acts on it; returns whether there was one in time.
 
@@ -211,7 +236,9 @@ class MessageConnection:
             left = None if deadline is None else deadline.timeleft()
             if left == 0:
                 return False
-            reading.sleep(Waiter(get_ident()), lambda: False, left)
+            self.wait_for_role(left)
+            if self.end._ready:
+                raise self.closed_error()
         try:
             outcome = self._read(None if deadline is None else deadline.timeleft())
         finally:
@@ -274,7 +301,7 @@ class MessageConnection:
             with self._inbox_lock:
                 waiter = self._waiters.get(thread)
                 if waiter is not None:
-                    waiter.inbox.append((CALL, id_, target, args))
+                    waiter.inbox.append(outcome)
             if waiter is not None:
                 waiter.wake()
                 return
@@ -367,7 +394,7 @@ class MessageConnection:
         for entry in self.session.closed():
             entry.settle(True, self.closed_error())
             entry.run_callbacks()
-        for waiter in list(self._waiters.values()):
+        for waiter in [*self._waiters.values(), *self.end._waiters]:
             waiter.wake()
         self._application.disconnected(error)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ..errors import ConnectionClosed, MalformedFrame, ProtocolError
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
-from .streams.base import READ, NativeStream, Stream
+from .streams.base import NativeStream, Stream
 
 __all__ = ["ChannelReceiver", "FrameReceiver", "ReadingRole", "Receiver", "StreamReceiver", "Waiter"]
 
@@ -52,47 +52,45 @@ class FrameReceiver:
         return bool(self._payloads)
 
     def receive(self, timeout: float | None) -> bytes | None:
-        deadline: Timeout | None = None
-        while True:
-            if self._payloads:
-                payload = self._payloads.popleft()
-                if self._queued_bytes:
-                    self._queued_bytes = max(0, self._queued_bytes - len(payload))
-                return payload
+        if not self._payloads and self._ended is None and self._framer.error is None:
+            data = self._stream.recv_wait(timeout)
+            if data:
+                payloads = self._framer.feed(data)
+                if len(payloads) == 1:
+                    return payloads[0]
+                self._payloads.extend(payloads)
+            elif data is not None:
+                self._ended = _end_of_stream(self._framer)
+        return self._receive(timeout)
+
+    def _receive(self, timeout: float | None) -> bytes | None:
+        deadline = None if timeout is None else Timeout(timeout)
+        while not self._payloads:
             if self._ended is not None:
                 raise self._ended
             if self._framer.error is not None:
                 raise self._framer.error
-            if deadline is None:
-                seen = self._stream.wait(READ, timeout)
-                if timeout:
-                    deadline = Timeout(timeout)
-            else:
-                seen = self._stream.wait(READ, deadline.timeleft())
-            if seen:
-                payloads = self._take()
-                if len(payloads) == 1:
-                    return payloads[0]
-                self._payloads.extend(payloads)
-            elif timeout is not None and (deadline is None or deadline.expired()):
+            if deadline is not None and deadline.expired():
                 return None
+            self._take(self._stream.recv_wait(None if deadline is None else deadline.timeleft()))
+        payload = self._payloads.popleft()
+        if self._queued_bytes:
+            self._queued_bytes = max(0, self._queued_bytes - len(payload))
+        return payload
 
-    def _take(self) -> list[bytes]:
-        data = self._stream.recv_some()
-        if data is None:
-            return []
-        if not data:
+    def _take(self, data: bytes | None) -> None:
+        if data:
+            self._payloads.extend(self._framer.feed(data))
+        elif data is not None:
             self._ended = _end_of_stream(self._framer)
-            return []
-        return self._framer.feed(data)
 
     def pull(self) -> None:
         while self._queued_bytes < self._max_queued and self._ended is None:
-            if self._framer.error is not None or not self._stream.wait(READ, 0):
+            data = None if self._framer.error is not None else self._stream.recv_some()
+            if data is None:
                 return
-            for payload in self._take():
-                self._payloads.append(payload)
-                self._queued_bytes += len(payload)
+            self._take(data)
+            self._queued_bytes = sum(map(len, self._payloads))
 
 
 def _end_of_stream(framer: Framer) -> Exception:

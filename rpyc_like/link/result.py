@@ -157,7 +157,7 @@ class AsyncResult:
     def take(self) -> Any:
         """Returns or raises an answer that is there."""
         value = self._value
-        if isinstance(value, Unfinished):
+        if issubclass(type(value), Unfinished):  # isinstance would ask a proxy
             value = self._value = self._conn.finish(value)
         if self._failed:
             raise value

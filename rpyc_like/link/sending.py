@@ -59,13 +59,26 @@ class FrameSender:
         self._torn = False
 
     def send(self, *payloads: bytes) -> None:
-        self._queue.append(self._frames(payloads))
-        self._flush()
+        frame: bytes | memoryview
+        frame = self._framer.encode(payloads[0]) if len(payloads) == 1 else self._frames(payloads)
+        queue = self._queue
+        if not queue and not self._torn and self._role.acquire(False):
+            # Nobody sends: the frame leaves at once, in one write.
+            try:
+                self._torn = True
+                sent = self._stream.send_some(frame)
+                self._torn = False
+                if sent < len(frame):
+                    queue.appendleft(memoryview(frame)[sent:] if sent else frame)
+            finally:
+                self._role.release()
+        else:
+            queue.append(frame)
+        if queue:
+            self._flush()
 
     def _frames(self, payloads: tuple[bytes, ...]) -> bytes:
         encode = self._framer.encode
-        if len(payloads) == 1:
-            return encode(payloads[0])
         return b"".join([encode(payload) for payload in payloads])
 
     def _flush(self) -> None:

@@ -132,6 +132,9 @@ def _slice(source: bytes | bytearray, start: int, stop: int) -> bytes:
         return bytes(view[start:stop])
 
 
+_HEADER = struct.Struct("!LB")
+
+
 class RpycFramer(_LengthFramer):
     """RPyC's frames: ``!LB`` header (length on the wire, compressed flag), payload, newline.
 
@@ -143,7 +146,7 @@ class RpycFramer(_LengthFramer):
 
     COMPRESSION_THRESHOLD: ClassVar[int] = 3000
     COMPRESSION_LEVEL: ClassVar[int] = 1
-    FRAME_HEADER: ClassVar[struct.Struct] = struct.Struct("!LB")
+    FRAME_HEADER: ClassVar[struct.Struct] = _HEADER
     FLUSHER: ClassVar[bytes] = b"\n"
     _header_size = 5
     _trailer_size = 1
@@ -168,12 +171,12 @@ class RpycFramer(_LengthFramer):
                 flag, payload, size = 1, packed, len(packed)
         if size > 0xFFFFFFFF:
             raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
-        return self.FRAME_HEADER.pack(size, flag) + payload + b"\n"
+        return _HEADER.pack(size, flag) + payload + b"\n"
 
     def feed(self, data: bytes) -> list[bytes]:
         if not self._buffer and len(data) > 6 and self.error is None:
             # By far the most usual arrival: exactly one whole, plain frame.
-            length, flag = self.FRAME_HEADER.unpack_from(data)
+            length, flag = _HEADER.unpack_from(data)
             if (
                 length == len(data) - 6
                 and not flag
@@ -184,7 +187,7 @@ class RpycFramer(_LengthFramer):
         return super().feed(data)
 
     def _length(self, source: bytes | bytearray, position: int) -> int:
-        length, flag = self.FRAME_HEADER.unpack_from(source, position)
+        length, flag = _HEADER.unpack_from(source, position)
         if flag > 1 or not 0 < length <= self.max_frame_size:
             self._refuse(length, flag)
         return int(length)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 import time
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ __all__ = ["SocketStream", "connect_socket"]
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+_TIMEVAL = struct.Struct("@ll")
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 S = TypeVar("S", bound="SocketStream")
@@ -72,7 +74,7 @@ class SocketStream(DescriptorStream):
         sock: a connected stream socket, plain or :class:`ssl.SSLSocket`. TCP_NODELAY is set.
     """
 
-    __slots__ = ("_fd", "_guard", "_quickack", "sock")
+    __slots__ = ("_blocks", "_fd", "_guard", "_limit", "_quickack", "_receiving", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__()
@@ -80,6 +82,11 @@ class SocketStream(DescriptorStream):
         self._fd = sock.fileno()
         self._quickack = False
         self._guard: Any = None
+        self._receiving = False
+        # Whether a plain recv waits in the system, bounded by SO_RCVTIMEO: one system call, where
+        # polling and reading take two. A replaced socket module (gevent) waits in its own way.
+        self._blocks = bool(_DONTWAIT) and type(sock) is socket.socket and sock.gettimeout() is None
+        self._limit = 0
         if isinstance(sock, ssl.SSLSocket):
             self._guard = threading.Lock()
             sock.setblocking(False)
@@ -173,7 +180,9 @@ class SocketStream(DescriptorStream):
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def _release(self) -> None:
-        self.sock.close()
+        # A receiving thread sees _closed when it comes back, and it does: the socket is shut down.
+        if not self._receiving:
+            self.sock.close()
 
     def finish(self) -> None:
         with contextlib.suppress(OSError):
@@ -204,8 +213,36 @@ class SocketStream(DescriptorStream):
         except (OSError, ValueError) as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
         if self._quickack:
-            with contextlib.suppress(OSError):
-                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]
+            self._ack()
+        return data
+
+    def _ack(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]
+
+    def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
+        if not self._blocks or (timeout is not None and timeout < 1):
+            return super().recv_wait(timeout, limit)
+        self._receiving = True  # before looking at _closed: _release does it the other way round
+        try:
+            self._check_open()
+            wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
+            if wanted != self._limit:
+                self.sock.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(wanted, 0)
+                )
+                self._limit = wanted
+            data = self.sock.recv(limit)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ConnectionClosed(f"cannot read: {error}") from error
+        finally:
+            self._receiving = False
+            if self._closed:
+                self._release()
+        if self._quickack:
+            self._ack()
         return data
 
     def send_some(self, data: bytes | memoryview) -> int:
