@@ -42,6 +42,9 @@ MAX_DEPTH: Final = 1000
 MAX_DIGITS: Final = 100_000
 """Default limit of an integer, in decimal digits."""
 
+PLAIN_TYPES: Final = frozenset({tuple, frozenset, slice})
+"""Types that are brine if all their items are."""
+
 SIMPLE_TYPES: Final[frozenset[type]] = frozenset(
     {
         type(None),
@@ -222,9 +225,9 @@ def _size(size: int) -> bytes:
 
 
 def _int_atom(value: int, max_digits: int) -> bytes:
-    if -1000000 < value < 1000000:
-        if -49 < value < 160:
-            return _IMMEDIATE[value]
+    if -49 < value < 160:
+        return _IMMEDIATE[value]
+    if -(1 << 62) < value < (1 << 62):
         digits = b"%d" % value
         return _INT_HEADS[len(digits)] + digits
     if value.bit_length() > max_digits * 3.33:
@@ -236,7 +239,7 @@ def _int_atom(value: int, max_digits: int) -> bytes:
     return (bytes((0x16, size)) if size < 256 else b"\x17" + _size(size)) + digits
 
 
-_INT_HEADS: Final = [bytes((0x16, size)) for size in range(8)]
+_INT_HEADS: Final = [bytes((0x16, size)) for size in range(21)]
 
 _ATOMS: Final[dict[type, Callable[[Any, int], bytes]]] = {
     int: _int_atom,
@@ -280,6 +283,11 @@ def load_at(
     if 0x20 <= tag <= 0xEF:
         return tag - 0x50, position + 1
     end = len(data)
+    if tag == 0x08 and 0x0A <= data[position + 1] <= 0x0D:
+        # A short str: most attribute names are.
+        stop = position + data[position + 1] - 7
+        if stop <= end:
+            return _text(data, position + 2, stop), stop
     stack: list[tuple[int, int, list[Any]]] = []
     items: list[Any] = []
     need, shape = 1, _TUPLE

@@ -144,6 +144,8 @@ class Boxer:
         """
         lent: list[bytes] = []
         try:
+            if type(obj) is tuple and obj and type(type(obj[0])) is NetrefMetaclass:
+                return self._encode_items(obj, lent)  # the arguments of a request on an object
             return self._encode(obj, lent)
         except BaseException as error:
             for raw in lent:
@@ -158,14 +160,15 @@ class Boxer:
             if _get_conn(obj) is self._conn:
                 return _get_boxed(obj)  # type: ignore[no-any-return]
             raw = self._exports.lend(obj, self._identify_foreign)
-        elif kind is tuple and obj and type(type(obj[0])) is NetrefMetaclass:
-            return self._encode_items(obj, lent)
+        elif kind in brine.simple_types:
+            return _VALUE_HEAD + dump(obj, self._max_depth, self._max_digits)
         else:
-            try:
-                return _VALUE_HEAD + dump(obj, self._max_depth, self._max_digits)
-            except TypeError:
-                if kind is tuple:
-                    return self._encode_items(obj, lent)
+            if kind in brine.container_types:
+                try:
+                    return _VALUE_HEAD + dump(obj, self._max_depth, self._max_digits)
+                except TypeError:
+                    if kind is tuple:
+                        return self._encode_items(obj, lent)
             raw = self._exports.lend(obj, identify)
         lent.append(raw)
         return _REMOTE_HEAD + raw
@@ -293,6 +296,14 @@ class Boxer:
             else:
                 proxy.____refcount__ += 1
             receipt.proxy = proxy
+
+    def releasing(self) -> bool:
+        """Returns whether references wait to be given back to the peer."""
+        return self._proxies.releasing()
+
+    def take_released(self) -> list[tuple[bytes, int]]:
+        """Returns what is to be given back, and forgets it."""
+        return self._proxies.take_released()
 
     def take_back(self, data: bytes, position: int) -> tuple[bool, int]:
         """Takes back what one ``id pack, count`` at ``position`` says, in wire order.

@@ -16,11 +16,13 @@ from ._brine_py import (
     tuple_head,
     tuple_size_at,
 )
+from ._brine_py import PLAIN_TYPES as container_types
 from ._brine_py import SIMPLE_TYPES as simple_types
 
 __all__ = [
     "MAX_DEPTH",
     "MAX_DIGITS",
+    "container_types",
     "dump",
     "dumpable",
     "load",

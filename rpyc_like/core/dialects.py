@@ -120,13 +120,18 @@ class RpycCodec:
         """Returns the payload of a request whose arguments have been boxed."""
         served = CURRENT.get()
         if served is None or served[0] is not self.link:
-            content = b"\x11%b\x11%b%b" % (dump(id_), dump(target), boxed)
-            return self._payload(consts.MSG_REQUEST, content, 0)
-        if self.features & consts.FEATURE_CAUSE:
-            content = b"\x11%b\x12%b%b%b" % (dump(id_), dump(target), boxed, dump(served[1]))
+            cause, addressee = None, 0
+        else:
+            cause, addressee = served[1], served[2]
+        if self.features & consts.FEATURE_RELEASE and self.boxer.releasing():
+            # What finalizers have queued rides along.
+            batch = _batch(self.boxer.take_released())
+            content = b"\x11%b\x13%b%b%b%b" % (dump(id_), dump(target), boxed, dump(cause), batch)
+        elif cause is not None and self.features & consts.FEATURE_CAUSE:
+            content = b"\x11%b\x12%b%b%b" % (dump(id_), dump(target), boxed, dump(cause))
         else:
             content = b"\x11%b\x11%b%b" % (dump(id_), dump(target), boxed)
-        return self._payload(consts.MSG_REQUEST, content, served[2])
+        return self._payload(consts.MSG_REQUEST, content, addressee)
 
     def encode_reply(self, id_: int, value: Any) -> bytes:
         content = b"\x11" + dump(id_) + self.boxer.encode(value)
@@ -225,14 +230,16 @@ class RpycCodec:
         self, payload: bytes, position: int, id_: int, sender: int, addressee: int
     ) -> Message:
         shape = payload[position]
-        if shape != 0x11 and shape != 0x12:
+        if not 0x11 <= shape <= 0x13:
             raise MalformedValue(f"expected (handler, args), got {payload[position:][:20]!r}")
         handler: Any = payload[position + 1] - 0x50
         position += 2
         if not 0 <= handler < 160:
             handler, position = load_at(payload, position - 1, *self._limits)
         if handler == consts.HANDLE_RELEASE and self.features & consts.FEATURE_RELEASE:
-            self._check_end(payload, self._released(payload, position))
+            if payload[position : position + 3] != b"\x11\x51\x10":
+                raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
+            self._check_end(payload, self._released(payload, position + 3))
             return (CAST, None)
         if handler == consts.HANDLE_DEL:
             args: Any = (None,)
@@ -240,8 +247,10 @@ class RpycCodec:
         else:
             args, position = self.boxer.decode(payload, position)
         cause = None
-        if shape == 0x12:
+        if shape != 0x11:
             cause, position = load_at(payload, position)
+            if shape == 0x13:
+                position = self._released(payload, position)
         if position != len(payload):
             self._check_end(payload, position)
         return (REQUEST, id_, (handler, cause, sender, addressee), args)
@@ -274,9 +283,12 @@ class RpycCodec:
         Args:
             released: brine of id packs, and counts.
         """
-        pairs = [b"\x11%b%b" % (raw, dump(count)) for raw, count in released]
-        batch = b"\x11\x51\x10" + tuple_head(len(pairs)) + b"".join(pairs)
-        return self.encode_boxed_request(0, consts.HANDLE_RELEASE, batch)
+        content = b"\x11%b\x11%b\x11\x51\x10%b" % (
+            dump(0),
+            dump(consts.HANDLE_RELEASE),
+            _batch(released),
+        )
+        return self._payload(consts.MSG_REQUEST, content, 0)
 
     def encode_delete(self, id_: int, raw: bytes, count: int) -> bytes:
         """Returns the payload that gives back references to one object, in a vanilla way."""
@@ -284,15 +296,13 @@ class RpycCodec:
         return self.encode_boxed_request(id_, consts.HANDLE_DEL, boxed)
 
     def _released(self, payload: bytes, position: int) -> int:
-        if payload[position : position + 3] != b"\x11\x51\x10":
-            raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
-        size, position = tuple_size_at(payload, position + 3)
+        """Handles a batch of references given back; returns where it ends."""
+        size, position = tuple_size_at(payload, position)
         for _ in range(size):
             if payload[position] != 0x11:
                 raise MalformedValue("expected a pair of id pack and count")
             position = self._take_back(payload, position + 1)
-        # A request that was caused by another says so last.
-        return load_at(payload, position)[1] if position < len(payload) else position
+        return position
 
     def _take_back(self, payload: bytes, position: int) -> int:
         held, position = self.boxer.take_back(payload, position)
@@ -316,6 +326,12 @@ class RpycCodec:
             self._take_back(payload[position + 5 : end] + dump(1), 0)
             return end
         raise MalformedValue("expected a local reference and a count")
+
+
+def _batch(released: list[tuple[bytes, int]]) -> bytes:
+    """Returns the brine of a tuple of pairs of id pack and count."""
+    pairs = [b"\x11%b%b" % (raw, dump(count)) for raw, count in released]
+    return tuple_head(len(pairs)) + b"".join(pairs)
 
 
 _KINDS_6 = {kind: bytes((kind,)) for kind in (1, 2, 3)}

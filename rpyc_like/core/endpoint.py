@@ -55,6 +55,7 @@ class _HelloAnswer:
     """Takes the answer to this side's HELLO: ours give their features, others an error."""
 
     __slots__ = ("_endpoint",)
+    has_callbacks = False
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -71,6 +72,7 @@ class _NoAnswer:
     """Takes answers that mean nothing: to DEL and CLOSE."""
 
     __slots__ = ()
+    has_callbacks = False
 
     def settle(self, failed: bool, value: Any) -> None:
         """Ignores it."""
@@ -148,13 +150,13 @@ class Endpoint:
     # -- sending
 
     def _ahead(self) -> list[bytes]:
-        """Returns the payloads that go ahead of the next message of this side."""
+        """Returns the payloads that go ahead of this side's next request."""
         payloads: list[bytes] = []
         if not self._greeted:
             self._greeted = True
             hello = self._session.request(_HelloAnswer(self), consts.HANDLE_HELLO, (FEATURES,))
             payloads.append(hello[1])
-        if self._proxies.releasing():
+        if self._proxies.releasing() and not self._codec.features & consts.FEATURE_RELEASE:
             payloads += self._releases()
         return payloads
 

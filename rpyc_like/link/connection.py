@@ -87,6 +87,7 @@ class MessageConnection:
         self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
         self._gone_lock = threading.Lock()  # guards the first call of lose()
         self._orphaned = False
+        self._stash: Outcome | None = None  # read too early; belongs to the reading role
         self.attach(channel)
         forking.remember(self)
 
@@ -118,10 +119,38 @@ class MessageConnection:
             raise self.closed_error() from error
         return result
 
-    def wait(
-        self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None = None
+    def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
+        """Serves the connection until ``result`` is there or the time is over."""
+        first = self._read_answers(result, None if deadline is None else deadline.timeleft())
+        if not result._ready:
+            self._wait(result, deadline, first)
+
+    def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
+        """Reads once if nobody else reads, in the hope of the answer to ``result``.
+
+        Answers to other requests that have arrived with it are settled as well.
+
+        Returns:
+            What was read instead and needs acting on.
+        """
+        if not self.reading.enter():
+            return None
+        outcome = None
+        try:
+            if not result._ready:
+                outcome = self._read(timeout)
+                while self._receiver.queued() and outcome is not None and _is_settled(outcome):
+                    outcome = self._read(0)
+                if result._ready and outcome is not None and not _is_settled(outcome):
+                    self._stash, outcome = outcome, None
+        finally:
+            self.reading.leave()
+        return outcome
+
+    def _wait(
+        self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None
     ) -> None:
-        """Serves the connection until ``result`` is there or the time is over.
+        """The general way of waiting.
 
         Args:
             first: something to act on before.
@@ -175,20 +204,13 @@ class MessageConnection:
         """
         started = monotonic()
         self.request(result, target, args, *before)
-        first = None
-        if self.reading.enter():
-            # Nobody else reads: the next message is most likely the answer.
-            try:
-                if not result._ready:
-                    first = self._read(timeout)
-            finally:
-                self.reading.leave()
+        first = self._read_answers(result, timeout)
         if not result._ready:
             deadline = None
             if timeout is not None:
                 deadline = result._deadline = Timeout(timeout + started - monotonic())
                 deadline.seconds = timeout
-            self.wait(result, deadline, first)
+            self._wait(result, deadline, first)
 
     def _leave(self, me: Waiter) -> None:
         with self._inbox_lock:
@@ -252,6 +274,9 @@ class MessageConnection:
 
     def _read(self, timeout: float | None) -> Outcome | None:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
+        if self._stash is not None:
+            outcome, self._stash = self._stash, None
+            return outcome
         try:
             payload = self._receiver.receive(timeout)
         except (EOFError, OSError, ProtocolError) as error:
@@ -412,6 +437,11 @@ class MessageConnection:
             self._receiver, self.send, self.try_send = self._before_orphaned
         self.reading = ReadingRole()
         self._waiters = {}
+
+
+def _is_settled(outcome: Outcome) -> bool:
+    """Returns whether nothing more is to be done for a message that has been read."""
+    return outcome[0] is ANSWER and not outcome[1].has_callbacks
 
 
 def _quietly(farewell: Callable[[], None]) -> None:

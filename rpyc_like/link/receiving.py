@@ -15,6 +15,10 @@ from .streams.base import NativeStream, Stream
 __all__ = ["ChannelReceiver", "FrameReceiver", "ReadingRole", "Receiver", "StreamReceiver", "Waiter"]
 
 
+_SMALLEST_CHUNK = 1 << 12
+_LARGEST_CHUNK = 1 << 18
+
+
 class Receiver(Protocol):
     """Where a driver gets payloads. Used by the holder of the reading role only."""
 
@@ -47,14 +51,17 @@ class FrameReceiver:
         self._queued_bytes = 0
         self._max_queued = max_queued
         self._ended: Exception | None = None
+        self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
 
     def queued(self) -> bool:
         return bool(self._payloads)
 
     def receive(self, timeout: float | None) -> bytes | None:
         if not self._payloads and self._ended is None and self._framer.error is None:
-            data = self._stream.recv_wait(timeout)
+            data = self._stream.recv_wait(timeout, self._chunk)
             if data:
+                if len(data) == self._chunk and self._chunk < _LARGEST_CHUNK:
+                    self._chunk *= 2
                 payloads = self._framer.feed(data)
                 if len(payloads) == 1:
                     return payloads[0]
@@ -72,7 +79,8 @@ class FrameReceiver:
                 raise self._framer.error
             if deadline is not None and deadline.expired():
                 return None
-            self._take(self._stream.recv_wait(None if deadline is None else deadline.timeleft()))
+            left = None if deadline is None else deadline.timeleft()
+            self._take(self._stream.recv_wait(left, self._chunk))
         payload = self._payloads.popleft()
         if self._queued_bytes:
             self._queued_bytes = max(0, self._queued_bytes - len(payload))
@@ -80,6 +88,8 @@ class FrameReceiver:
 
     def _take(self, data: bytes | None) -> None:
         if data:
+            if len(data) == self._chunk and self._chunk < _LARGEST_CHUNK:
+                self._chunk *= 2
             self._payloads.extend(self._framer.feed(data))
         elif data is not None:
             self._ended = _end_of_stream(self._framer)

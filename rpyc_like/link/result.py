@@ -86,6 +86,11 @@ class AsyncResult:
             for waiter in tuple(self._waiters):
                 waiter.wake()
 
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether there is code of the program to run when the answer comes."""
+        return "_callbacks" in self.__dict__
+
     def run_callbacks(self) -> None:
         """Calls the callbacks that were added before the answer came, once."""
         while self._ready and self.__dict__.get("_callbacks"):
