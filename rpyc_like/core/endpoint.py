@@ -15,9 +15,7 @@ from typing import Any
 
 from ..link import flushing
 from ..link.result import Unfinished
-from ..link.streams.base import NativeStream
 from ..version import __version__
-from ..wire.framing import RpycFramer
 from ..wire.session import Session
 from . import access, consts, handlers, vinegar
 from .boxing import Boxer
@@ -121,20 +119,6 @@ class Endpoint:
             raise ValueError(f"configuration key 'dialect': expected None, 5 or 6, got {wanted!r}")
         return Dialect(wanted or 6, bool(self._config["bind_threads"]))
 
-    def _adopt_channel(self, channel: Any) -> None:
-        """Applies this side's limits to a channel."""
-        framer = getattr(channel, "framer", None)
-        if isinstance(framer, RpycFramer):
-            framer.max_frame_size = self._config["max_frame_size"]
-            framer.max_inflated_size = self._config["max_inflated_size"]
-        self._stream = getattr(channel, "stream", None)
-        self._expect_delays(True)
-
-    def _expect_delays(self, expected: bool) -> None:
-        """Until a peer has said HELLO it may be one that does not set TCP_NODELAY."""
-        if isinstance(self._stream, NativeStream):
-            self._stream.ack_at_once(expected)
-
     # -- extensions
 
     def _hello(self, features: int) -> int:
@@ -144,7 +128,6 @@ class Endpoint:
 
     def _learn_features(self, features: int) -> None:
         self._codec.features = features & FEATURES
-        self._expect_delays(False)
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
 
     # -- sending

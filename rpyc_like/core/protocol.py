@@ -16,6 +16,8 @@ from ..lib.timing import Timeout
 from ..link import flushing
 from ..link.connection import MessageConnection
 from ..link.result import AsyncResult, Unfinished
+from ..link.streams.base import NativeStream
+from ..wire.framing import RpycFramer
 from . import consts, handlers
 from .config import DEFAULT_CONFIG
 from .dialects import DialectMismatch, Target
@@ -60,6 +62,24 @@ class Connection(Endpoint):
         self._link = MessageConnection(channel, self._session, self)
         self._codec.link = self._link
         flushing.start()
+
+    def _adopt_channel(self, channel: Any) -> None:
+        """Applies this side's limits to a channel."""
+        framer = getattr(channel, "framer", None)
+        if isinstance(framer, RpycFramer):
+            framer.max_frame_size = self._config["max_frame_size"]
+            framer.max_inflated_size = self._config["max_inflated_size"]
+        self._expect_delays(channel, True)
+
+    def _expect_delays(self, channel: Any, expected: bool) -> None:
+        """Until a peer has said HELLO it may be one that does not set TCP_NODELAY."""
+        stream = getattr(channel, "stream", None)
+        if isinstance(stream, NativeStream):
+            stream.ack_at_once(expected)
+
+    def _learn_features(self, features: int) -> None:
+        super()._learn_features(features)
+        self._expect_delays(self._channel, False)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._config['connid']!r}>"

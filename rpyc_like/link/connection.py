@@ -124,6 +124,8 @@ class MessageConnection:
         first = self._read_answers(result, None if deadline is None else deadline.timeleft())
         if not result._ready:
             self._wait(result, deadline, first)
+        elif first is not None:
+            self._act(first)
 
     def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
         """Reads once if nobody else reads, in the hope of the answer to ``result``.
@@ -141,8 +143,8 @@ class MessageConnection:
                 outcome = self._read(timeout)
                 while self._receiver.queued() and outcome is not None and _is_settled(outcome):
                     outcome = self._read(0)
-                if result._ready and outcome is not None and not _is_settled(outcome):
-                    self._stash, outcome = outcome, None
+                if result._ready and outcome is not None and outcome[0] is CALL:
+                    self._stash, outcome = outcome, None  # not worth delaying the answer for
         finally:
             self.reading.leave()
         return outcome
@@ -211,6 +213,8 @@ class MessageConnection:
                 deadline = result._deadline = Timeout(timeout + started - monotonic())
                 deadline.seconds = timeout
             self._wait(result, deadline, first)
+        elif first is not None:
+            self._act(first)
 
     def _leave(self, me: Waiter) -> None:
         with self._inbox_lock:

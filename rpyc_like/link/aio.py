@@ -1,0 +1,188 @@
+"""The asyncio driver: one message connection on an event loop.
+
+The counterpart of :mod:`rpyc_like.link.connection` with the same session, framers and outcomes. It
+belongs to the loop it was made on; only :meth:`AioMessageConnection.call_soon` may be used from
+other threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import ConnectionClosed
+from ..wire.framing import Framer
+from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Session, State
+from . import forking
+
+__all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
+
+logger = logging.getLogger("rpyc_like.link")
+
+
+class AioResult:
+    """The answer to a request, to be awaited once."""
+
+    __slots__ = ("_future", "id_")
+    has_callbacks = False
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
+        self.id_: int | None = None
+
+    def settle(self, failed: bool, value: Any) -> None:
+        """Stores the answer and wakes who awaits it."""
+        if not self._future.done():
+            self._future.set_result((failed, value))
+
+    def run_callbacks(self) -> None:
+        """Has none: the future wakes its task through the loop."""
+
+    async def outcome(self) -> tuple[bool, Any]:
+        """Returns whether the answer is an exception, and the answer."""
+        return await self._future
+
+
+class AioApplication(Protocol):
+    """What runs on top of an asyncio message connection."""
+
+    def serve_request(self, id_: Any, target: Any, args: Any) -> None:
+        """Does what the peer asks, or starts a task that does, and has the answer sent."""
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Is told once that the connection is gone."""
+
+    def recover(self, error: BaseException) -> BaseException | None:
+        """Takes a broken conversation up again, or returns the error to end it with."""
+
+
+class AioMessageConnection(asyncio.Protocol):
+    """Requests and answers over an asyncio transport.
+
+    Args:
+        session: knows the protocol.
+        application: serves the peer's requests.
+        make_framer: makes what delimits payloads, one for each transport.
+    """
+
+    def __init__(
+        self, session: Session, application: AioApplication, make_framer: Callable[[], Framer]
+    ) -> None:
+        self.session = session
+        self.error: BaseException | None = None
+        self.ended = asyncio.Event()
+        self._application = application
+        self._make_framer = make_framer
+        self._framer = make_framer()
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Event()
+        self._room.set()
+        forking.remember(self)
+
+    # -- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._framer = self._make_framer()
+
+    def data_received(self, data: bytes) -> None:
+        transport, framer = self._transport, self._framer
+        for payload in framer.feed(data):
+            self._receive(payload)
+            if self._transport is not transport:
+                return  # the conversation goes on elsewhere, or not at all
+        if framer.error is not None:
+            self._break(framer.error)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._break(exc or ConnectionClosed("connection closed by peer"))
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    # -- messages
+
+    def _receive(self, payload: bytes) -> None:
+        outcome = self.session.receive(payload)
+        kind = outcome[0]
+        if kind is ANSWER:
+            outcome[1].settle(outcome[2], outcome[3])
+        elif kind is CALL:
+            self._application.serve_request(outcome[1], outcome[2], outcome[3])
+        elif kind is BROKEN:
+            self._break(outcome[1])
+        else:
+            assert kind is NOTICE or len(outcome) == 1
+
+    def request(self, result: AioResult, target: Any, args: Any, *before: bytes) -> None:
+        """Sends a request whose answer goes to ``result``."""
+        if self.session.state is State.CLOSED:
+            raise self.closed_error()
+        result.id_, payload = self.session.request(result, target, args)
+        self.send(*before, payload)
+
+    def send(self, *payloads: bytes) -> None:
+        """Sends payloads, in one write."""
+        if self._transport is None:
+            raise self.closed_error()
+        encode = self._framer.encode
+        self._transport.write(b"".join([encode(payload) for payload in payloads]))
+
+    async def drained(self) -> None:
+        """Waits until the transport takes more."""
+        await self._room.wait()
+
+    def call_soon(self, func: Callable[[], Any]) -> None:
+        """Has ``func`` called on the loop. From any thread."""
+        try:
+            self._loop.call_soon_threadsafe(func)
+        except RuntimeError:
+            pass  # the loop is closed
+
+    # -- the end
+
+    def detach(self) -> None:
+        """Drops the transport; the conversation goes on over another."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.set_protocol(asyncio.Protocol())
+            transport.abort()
+
+    def closed_error(self) -> ConnectionClosed:
+        """Returns the error for whoever still wants something."""
+        closed = ConnectionClosed(str(self.error) if self.error else "connection is closed")
+        closed.__cause__ = self.error
+        return closed
+
+    def _break(self, error: BaseException) -> None:
+        if self.ended.is_set():
+            return
+        remaining = self._application.recover(error)
+        if remaining is not None:
+            self.lose(remaining)
+
+    def lose(self, error: BaseException | None) -> None:
+        """Ends the connection for everybody. Idempotent."""
+        if self.ended.is_set():
+            return
+        self.ended.set()
+        self.error = error
+        self._room.set()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+        for entry in self.session.closed():
+            entry.settle(True, self.closed_error())
+        self._application.disconnected(error)
+
+    def orphan(self) -> None:
+        """Makes this copy, in a forked child, dead and silent."""
+        self._transport = None
+        self.ended.set()

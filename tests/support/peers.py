@@ -1,0 +1,75 @@
+"""Where the real peers are, and how a program is run with one of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INTEROP = ROOT / "tests" / "interop"
+
+OURS = "ours"
+PEERS = {
+    OURS: {},
+    "rpyc-6.0.2": {},
+    "rpyc-6.0.2-bound": {"RPYC_BIND_THREADS": "true"},
+    "rpyc-5.3.1": {},
+}
+"""Names of implementations, and the environment each runs in."""
+
+
+def peers_folder() -> Path:
+    return Path(os.environ.get("RPYC_LIKE_PEERS", ROOT / ".peers"))
+
+
+def path_of(name: str) -> Path:
+    """Returns the folder to put on the path; skips (in CI: fails) if the peer is not there."""
+    if name == OURS:
+        return ROOT
+    folder = peers_folder() / name.removesuffix("-bound")
+    if not (folder / "rpyc").is_dir():
+        message = f"{folder.name} is missing: run bin/test, which installs it"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+def environment(name: str) -> dict[str, str]:
+    """Returns the environment for a program that runs with implementation ``name``."""
+    return {**os.environ, "PYTHONPATH": str(path_of(name)), **PEERS[name]}
+
+
+def package(name: str) -> str:
+    return "rpyc_like" if name == OURS else "rpyc"
+
+
+@contextmanager
+def serving(name: str, kind: str) -> Iterator[int]:
+    """Runs the test server with implementation ``name`` and gives its port."""
+    args = [sys.executable, "-u", str(INTEROP / "serve.py"), package(name), kind]
+    env = environment(name)
+    with subprocess.Popen(
+        args, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as server:
+        assert server.stdout is not None
+        try:
+            yield int(server.stdout.readline())
+        finally:
+            server.kill()
+
+
+def run_scenario(
+    name: str, kind: str, port: int, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Runs the scenario as a client with implementation ``name``."""
+    args = [sys.executable, str(INTEROP / "scenario.py"), package(name), kind, str(port)]
+    return subprocess.run(
+        args, env=environment(name), capture_output=True, text=True, timeout=timeout, check=False
+    )
