@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from rpyc_like.cli.rpyc_classic import main  # noqa: E402
+from rpyc_like.cli.rpyc_classic import main
 
 if __name__ == "__main__":
     main()

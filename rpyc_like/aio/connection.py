@@ -45,7 +45,7 @@ async def connect(
 
 
 class Connection(Endpoint):
-    """One side of a conversation about Python objects, on an event loop. Made by :func:`connect`."""
+    """One side of a conversation about Python objects, on an event loop; see :func:`connect`."""
 
     def __init__(self, root: Any, config: dict[str, Any] | None, address: tuple[str, int]) -> None:
         super().__init__(root, config, AsyncNetref)

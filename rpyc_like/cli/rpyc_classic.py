@@ -19,7 +19,7 @@ __all__ = ["ClassicServer", "main"]
 
 
 class ClassicServer(cli.Application):  # type: ignore[misc]
-    """Gives whoever connects full control over this process. Serve it to nobody you do not trust."""
+    """Gives whoever connects full control over this process: for trusted clients only."""
 
     PROGNAME = "rpyc_classic"
     VERSION = __version__

@@ -1,0 +1,3 @@
+"""The Python-object protocol: values, references, services, connections."""
+
+from __future__ import annotations

@@ -34,7 +34,17 @@ from typing import Any, Final
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.digits import from_decimal, to_decimal
 
-__all__ = ["MAX_DEPTH", "MAX_DIGITS", "SIMPLE_TYPES", "dump", "dumpable", "load", "load_at", "tuple_head", "tuple_size_at"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_DIGITS",
+    "SIMPLE_TYPES",
+    "dump",
+    "dumpable",
+    "load",
+    "load_at",
+    "tuple_head",
+    "tuple_size_at",
+]
 
 MAX_DEPTH: Final = 1000
 """Default limit of nesting, in containers."""

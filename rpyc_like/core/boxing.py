@@ -254,9 +254,7 @@ class Boxer:
                     item = (data[position + 3] - 0x50,)  # one small number: an index, a flag
                     position += 4
                 else:
-                    item, position = load_at(
-                        data, position + 2, self._max_depth, self._max_digits
-                    )
+                    item, position = load_at(data, position + 2, self._max_depth, self._max_digits)
             else:
                 item, position = self._decode(data, position, receipts, depth)
                 if type(item) is StaleReference:

@@ -31,7 +31,7 @@ SAFE_ATTRS: set[str] = {
     *(f"__{name}__" for name in "getitem setitem delitem getslice setslice delslice".split()),
     "next",
 }
-"""Names that are readable under ``allow_safe_attrs``: operators, containers, iteration, ``with``."""
+"""Names that are readable under ``allow_safe_attrs``: operators, containers, ``with``."""
 
 DEFAULT_CONFIG: dict[str, Any] = {
     # attributes

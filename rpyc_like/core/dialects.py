@@ -24,8 +24,8 @@ from ..errors import MalformedValue, ProtocolError
 from ..link.connection import CURRENT
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from . import consts
-from .brine import dump, load_at, tuple_head, tuple_size_at
 from .boxing import Boxer
+from .brine import dump, load_at, tuple_head, tuple_size_at
 from .objects import StaleReference
 
 __all__ = ["Dialect", "DialectMismatch", "RpycCodec", "Target", "recognise"]
@@ -100,9 +100,7 @@ class RpycCodec:
         connection: the message connection that served requests are looked up for.
     """
 
-    def __init__(
-        self, boxer: Boxer, dialect: Dialect, max_depth: int, max_digits: int
-    ) -> None:
+    def __init__(self, boxer: Boxer, dialect: Dialect, max_depth: int, max_digits: int) -> None:
         self.boxer = boxer
         self.dialect = dialect
         self.heard = False

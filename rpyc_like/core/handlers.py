@@ -130,7 +130,7 @@ def buffiter(conn: Any, obj: Any, count: Any) -> tuple[Any, ...]:
 def oldslicing(
     conn: Any, obj: Any, attempt: Any, fallback: Any, start: Any, stop: Any, args: Any
 ) -> Any:
-    """Slices for peers on Python 2: ``attempt`` with a slice, else ``fallback`` with two numbers."""
+    """Slices for peers on Python 2: ``attempt`` with a slice, else ``fallback`` with numbers."""
     try:
         method = conn._handle_getattr(obj, attempt)
         return method(slice(start, stop), *args)

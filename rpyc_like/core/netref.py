@@ -212,9 +212,11 @@ class BaseNetref(metaclass=NetrefMetaclass):
         return pickle.loads, (syncreq(self, consts.HANDLE_PICKLE, protocol),)
 
     def __instancecheck__(self, other: Any) -> bool:
-        name, class_number, instance_number = _local(self, "____id_pack__")
+        _, class_number, instance_number = _local(self, "____id_pack__")
         if instance_number != 0:
-            raise TypeError("isinstance() arg 2 must be a class, type, or tuple of classes and types")
+            raise TypeError(
+                "isinstance() arg 2 must be a class, type, or tuple of classes and types"
+            )
         if not is_netref(other):
             descriptor = type(self).__dict__.get("__class__")
             return descriptor is not None and isinstance(other, descriptor.instance)

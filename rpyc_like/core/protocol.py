@@ -50,6 +50,16 @@ class Connection(Endpoint):
         config: overrides of :data:`DEFAULT_CONFIG`.
     """
 
+    # Set on classic connections when first asked for.
+    modules: Any
+    eval: Any
+    execute: Any
+    namespace: Any
+    builtin: Any
+    builtins: Any
+    teleport: Any
+    proc: Any  # on those to a subprocess
+
     def __init__(self, root: Any, channel: Any, config: dict[str, Any] | None = None) -> None:
         super().__init__(root, config)
         self._adopt_channel(channel)
@@ -161,9 +171,7 @@ class Connection(Endpoint):
             raise self.expire(result)
         return result.take()
 
-    def async_request(
-        self, handler: int, *args: Any, timeout: float | None = None
-    ) -> AsyncResult:
+    def async_request(self, handler: int, *args: Any, timeout: float | None = None) -> AsyncResult:
         """Sends a request and returns the AsyncResult of the answer.
 
         Args:

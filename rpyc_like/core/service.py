@@ -198,7 +198,7 @@ class FakeSlaveService(VoidService):
 
 
 class MasterService(Service):
-    """Gives this side ``conn.modules``, ``eval``, ``execute``, ``namespace``, ``builtins``, ``teleport``.
+    """Gives this side ``conn.modules``, ``eval``, ``execute``, ``namespace``, ``builtins`` ...
 
     They are fetched from the peer's slave service when first used, so that a server need not speak
     before it has heard which dialect its client speaks.
@@ -265,7 +265,7 @@ def _mark(member: T, prefix: str) -> T:
 
 
 def service(cls: type[T]) -> type[T]:
-    """Gives each member that :func:`exposed` marked its prefixed name as well, in nested classes too."""
+    """Gives each member that :func:`exposed` marked its prefixed name, in nested classes too."""
     for name, member in list(vars(cls).items()):
         prefix = getattr(member, "__exposed__", None)
         if not isinstance(prefix, str):

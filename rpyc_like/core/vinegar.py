@@ -51,9 +51,7 @@ def dump(
         return consts.EXC_STOP_ITERATION
     text = _traceback_text(typ, val, tb) if include_local_traceback else "<traceback denied>"
     attributes = [(name, _plain(value)) for name, value in _public_attributes(val)]
-    attributes.append(
-        ("_remote_version", version if include_local_version else "<version denied>")
-    )
+    attributes.append(("_remote_version", version if include_local_version else "<version denied>"))
     cls = _travelling_class(type(val))
     args = tuple(_plain(arg) for arg in val.args)
     return (cls.__module__, cls.__name__), args, tuple(attributes), text

@@ -31,9 +31,9 @@ def get_methods(obj_attrs: Collection[str], obj: Any) -> list[tuple[str, str | N
     For a class, its metaclass's methods come first and its own on top of them.
     """
     methods: dict[str, Any] = {}
-    mros = list(reversed(type(obj).__mro__))
+    mros: list[type] = list(reversed(type(obj).__mro__))
     if isinstance(obj, type):
-        mros += reversed(type.mro(obj) if obj is not type else obj.__mro__)
+        mros += reversed(obj.__mro__)
     for cls in mros:
         methods.update(vars(cls))
     return [

@@ -18,10 +18,10 @@ def setup_logger(
         namespace: the name of the logger to return; the root logger without it.
     """
     level = logging.ERROR if quiet else logging.DEBUG
-    options = {"filename": logfile} if logfile else {}
+    handler = logging.FileHandler(logfile) if logfile else logging.StreamHandler()
     logging.basicConfig(
         level=level,
         format="%(asctime)s %(levelname)s %(name)s[%(threadName)s]: %(message)s",
-        **options,  # type: ignore[arg-type]
+        handlers=[handler],
     )
     return logging.getLogger(namespace)

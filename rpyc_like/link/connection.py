@@ -149,9 +149,7 @@ class MessageConnection:
             self.reading.leave()
         return outcome
 
-    def _wait(
-        self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None
-    ) -> None:
+    def _wait(self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None) -> None:
         """The general way of waiting.
 
         Args:
@@ -196,7 +194,12 @@ class MessageConnection:
             reading.offer()
 
     def exchange(
-        self, result: AsyncResult, target: Any, args: Any, timeout: float | None, before: list[bytes]
+        self,
+        result: AsyncResult,
+        target: Any,
+        args: Any,
+        timeout: float | None,
+        before: list[bytes],
     ) -> None:
         """Sends a request and waits for its answer: :meth:`request` and :meth:`wait` in one.
 
@@ -348,7 +351,7 @@ class MessageConnection:
         entry = self.session.pending.get(id_)
         if isinstance(entry, AsyncResult):
             for waiter in entry._waiters:
-                return waiter.ident
+                return int(waiter.ident)
         return None
 
     def _read_while_full(self) -> None:
@@ -453,7 +456,6 @@ def _quietly(farewell: Callable[[], None]) -> None:
         farewell()
     except (EOFError, OSError):
         pass
-
 
 
 class _Dead:

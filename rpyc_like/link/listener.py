@@ -1,7 +1,8 @@
 """Listening sockets and the accept loop, shared by every server.
 
-An authenticator is a callable that is given an accepted socket and returns ``(socket, credentials)``,
-or raises :class:`~rpyc_like.errors.AuthenticationError`. It runs in the client's own thread.
+An authenticator is a callable that is given an accepted socket and returns
+``(socket, credentials)``, or raises :class:`~rpyc_like.errors.AuthenticationError`. It runs in
+the client's own thread.
 """
 
 from __future__ import annotations

@@ -12,7 +12,14 @@ from ..lib.timing import Timeout
 from ..wire.framing import Framer
 from .streams.base import NativeStream, Stream
 
-__all__ = ["ChannelReceiver", "FrameReceiver", "ReadingRole", "Receiver", "StreamReceiver", "Waiter"]
+__all__ = [
+    "ChannelReceiver",
+    "FrameReceiver",
+    "ReadingRole",
+    "Receiver",
+    "StreamReceiver",
+    "Waiter",
+]
 
 
 _SMALLEST_CHUNK = 1 << 12

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..lib.timing import Timeout
-from .receiving import Waiter
 
 __all__ = ["AsyncResult", "ResultOwner", "Unfinished"]
 

@@ -40,7 +40,8 @@ def connect_channel(
         service: what this side gives the peer: a service class, or an instance.
         config: overrides of the default configuration.
     """
-    return service._connect(channel, config)
+    conn: Connection = service._connect(channel, config)
+    return conn
 
 
 def connect_stream(
@@ -67,7 +68,9 @@ def connect_stdpipes(
     return connect_stream(PipeStream.from_std(), service, config)
 
 
-def _connect_reopenable(open_stream: Any, service: ServiceLike, config: Config | None) -> Connection:
+def _connect_reopenable(
+    open_stream: Any, service: ServiceLike, config: Config | None
+) -> Connection:
     """Makes a connection that may be opened again, if the peer speaks another dialect."""
 
     def reopen() -> Channel:
@@ -103,9 +106,7 @@ def connect(
         OSError: nobody listens there, or the name is unknown.
     """
     options: dict[str, Any] = {"keepalive": keepalive, "timeout": timeout, "ipv6": ipv6}
-    return _connect_reopenable(
-        lambda: SocketStream.connect(host, port, **options), service, config
-    )
+    return _connect_reopenable(lambda: SocketStream.connect(host, port, **options), service, config)
 
 
 def unix_connect(
@@ -172,7 +173,7 @@ def connect_subproc(
         proc.kill()
         proc.wait()
         raise
-    conn.proc = proc  # type: ignore[attr-defined]
+    conn.proc = proc
     return conn
 
 

@@ -30,7 +30,7 @@ MAX_FRAME_SIZE = 1 << 30
 """Default limit of one frame's payload on the wire, in bytes."""
 
 MAX_INFLATED_SIZE = 64 << 20
-"""Default limit of a payload after inflation, in bytes; 16 times the wire size is always allowed."""
+"""Default limit of an inflated payload, in bytes; 16 times the wire size is always allowed."""
 
 _INFLATION_FACTOR = 16
 
@@ -121,7 +121,9 @@ class _LengthFramer:
 
     def _check_length(self, length: int) -> int:
         if length > self.max_frame_size:
-            raise LimitExceeded("frame size in bytes", length, self.max_frame_size, "max_frame_size")
+            raise LimitExceeded(
+                "frame size in bytes", length, self.max_frame_size, "max_frame_size"
+            )
         return length
 
 
@@ -282,6 +284,4 @@ class ErlangFramer(_LengthFramer):
         return len(payload).to_bytes(self.packet, "big") + payload
 
     def _length(self, source: bytes | bytearray, position: int) -> int:
-        return self._check_length(
-            int.from_bytes(source[position : position + self.packet], "big")
-        )
+        return self._check_length(int.from_bytes(source[position : position + self.packet], "big"))

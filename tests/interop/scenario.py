@@ -64,7 +64,20 @@ def calls(conn):
     root = conn.root
     assert root.add(1) == 2
     assert root.add(1, b=5) == 6
-    values = (None, True, 3, -300, 10**30, 1.5, 2j, "text", "ü" * 300, b"x" * 300, (), (1, (2, "3")))
+    values = (
+        None,
+        True,
+        3,
+        -300,
+        10**30,
+        1.5,
+        2j,
+        "text",
+        "ü" * 300,
+        b"x" * 300,
+        (),
+        (1, (2, "3")),
+    )
     for value in (*values, frozenset([1]), slice(1, 2, 3), NotImplemented, Ellipsis):
         assert root.echo(value) == value, value
     mine = [1, 2, 3]

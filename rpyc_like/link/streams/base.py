@@ -209,7 +209,7 @@ if hasattr(select, "poll"):
 
 else:  # Windows
 
-    class _Poller:
+    class _Poller:  # type: ignore[no-redef]
         """Waits for a fixed set of sockets; see the other definition."""
 
         __slots__ = ("_readers", "_writers")

@@ -78,7 +78,7 @@ class PipeStream(DescriptorStream):
 
     def fileno(self) -> int:
         self._check_open()
-        return self._in
+        return int(self._in)
 
     def _interrupt(self) -> None:
         self._wake.wake()

@@ -44,7 +44,7 @@ def connect_socket(
         attempts: how often to go through the addresses, with a growing pause between.
 
     Raises:
-        OSError: the last error met (:class:`ConnectionRefusedError`, :class:`socket.gaierror`, ...).
+        OSError: the last error met (:class:`ConnectionRefusedError`, :class:`socket.gaierror`).
     """
     addresses = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
     failure: OSError | None = None

@@ -98,7 +98,17 @@ class TlsStream(NativeStream):
         TimeoutError: it did not end in time.
     """
 
-    __slots__ = ("__weakref__", "_accepted", "_cipher", "_ended", "_inbox", "_lock", "_outbox", "_tls", "inner")
+    __slots__ = (
+        "__weakref__",
+        "_accepted",
+        "_cipher",
+        "_ended",
+        "_inbox",
+        "_lock",
+        "_outbox",
+        "_tls",
+        "inner",
+    )
 
     def __init__(
         self,
