@@ -29,6 +29,7 @@ GenericException = RemoteError
 
 _SKIPPED = frozenset({"args", "with_traceback", "add_note"})
 _CACHE_SIZE = 512
+_MISSING = object()
 
 
 def dump(
@@ -210,7 +211,9 @@ def _rebuild(cls: type[BaseException], args: Any, attributes: Any, text: Any) ->
         if name in _SKIPPED:
             continue
         try:
-            setattr(exc, name, value)
+            # What the constructor has set stays: an OSError shows a file name set to None.
+            if getattr(exc, name, _MISSING) != value:
+                setattr(exc, name, value)
         except Exception:
             continue
     exc._remote_tb = _warned(text, version)  # type: ignore[attr-defined]

@@ -162,6 +162,7 @@ class RpycFramer(_LengthFramer):
         super().__init__(max_frame_size)
         self.compress = compress
         self.max_inflated_size = max_inflated_size
+        self._in_use = False
 
     def encode(self, payload: bytes) -> bytes:
         flag = 0
@@ -185,6 +186,7 @@ class RpycFramer(_LengthFramer):
                 and length <= self.max_frame_size
                 and data[-1] == 0x0A
             ):
+                self._in_use = True
                 return [data[5:-1]]
         return super().feed(data)
 
@@ -192,6 +194,8 @@ class RpycFramer(_LengthFramer):
         length, flag = _HEADER.unpack_from(source, position)
         if flag > 1 or not 0 < length <= self.max_frame_size:
             self._refuse(length, flag)
+        if not self._in_use and length >> 16 == 0x1603:
+            self._refuse(length, flag)  # as a first frame: a TLS record
         return int(length)
 
     def _refuse(self, length: int, flag: int) -> None:
@@ -210,6 +214,7 @@ class RpycFramer(_LengthFramer):
             trailer = bytes(source[stop : stop + 1])
             raise MalformedFrame(f"expected a newline after the payload, got {trailer!r}")
         payload = _slice(source, start, stop)
+        self._in_use = True
         return self._inflate(payload) if source[position + 4] else payload
 
     def _inflate(self, packed: bytes) -> bytes:

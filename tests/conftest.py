@@ -1,0 +1,45 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rpyc_like.core.protocol import Connection
+from rpyc_like.core.service import VoidService
+from rpyc_like.link.channel import Channel
+from rpyc_like.link.streams import MemoryStream
+
+Pair = tuple[Connection, Connection]
+
+
+@pytest.fixture
+def pair() -> Iterator[Callable[..., Pair]]:
+    """Makes two connected connections in this process; the second one is served by a thread."""
+    made: list[Connection] = []
+    threads: list[threading.Thread] = []
+
+    def make(
+        there: Any,
+        here: Any = VoidService,
+        there_config: dict[str, Any] | None = None,
+        here_config: dict[str, Any] | None = None,
+    ) -> Pair:
+        a, b = MemoryStream.create_pair()
+        server = there._connect(Channel(b), there_config)
+        client = here._connect(Channel(a), here_config)
+        thread = threading.Thread(target=server.serve_all, daemon=True)
+        thread.start()
+        made.extend((client, server))
+        threads.append(thread)
+        return client, server
+
+    yield make
+    for conn in made:
+        conn.close()
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive(), "a serving thread did not end"
