@@ -25,8 +25,8 @@ logger = logging.getLogger("rpyc_like.core")
 class StaleReference(KeyError):
     """The peer named an object that it does not hold."""
 
-    def __str__(self) -> str:
-        return "stale or foreign reference"
+    def __init__(self) -> None:
+        super().__init__("stale or foreign reference")
 
 
 class Export:
@@ -72,7 +72,7 @@ class ExportTable:
     def __getitem__(self, pack: Any) -> Any:
         entry = self._entry(pack)
         if entry is None:
-            raise StaleReference(pack)
+            raise StaleReference
         return entry.obj
 
     def _entry(self, pack: Any) -> Export | None:

@@ -15,7 +15,7 @@ import traceback
 from collections import OrderedDict
 from typing import Any
 
-from ..errors import MalformedValue, RemoteError, RpycLikeError
+from ..errors import MalformedValue, RemoteError
 from ..version import __version__
 from . import brine, consts
 
@@ -29,6 +29,7 @@ GenericException = RemoteError
 
 _SKIPPED = frozenset({"args", "with_traceback", "add_note"})
 _CACHE_SIZE = 512
+_PACKAGE = __name__.partition(".")[0]
 _MISSING = object()
 
 
@@ -67,11 +68,8 @@ def _traceback_text(typ: Any, val: BaseException, tb: Any) -> str:
 
 def _travelling_class(cls: type) -> type:
     """Returns the class to name: of ours, the first base that every peer has."""
-    if issubclass(cls, RpycLikeError):
-        for base in cls.__mro__:
-            if base.__module__ == "builtins":
-                if base is not Exception or cls.__mro__[-3] is base:
-                    return base
+    if cls.__module__.partition(".")[0] == _PACKAGE:
+        return next(base for base in cls.__mro__ if base.__module__ == "builtins")
     return cls
 
 

@@ -108,7 +108,7 @@ class MessageConnection:
         Args:
             before: payloads that must reach the peer first.
         """
-        if self.session.state is State.CLOSED:
+        if self._orphaned or self.session.state is State.CLOSED:
             raise self.closed_error()
         result.target = target
         result.id_, payload = self.session.request(result, target, args)

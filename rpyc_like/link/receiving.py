@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -64,6 +65,7 @@ class FrameReceiver:
         return bool(self._payloads)
 
     def receive(self, timeout: float | None) -> bytes | None:
+        started = monotonic()
         if not self._payloads and self._ended is None and self._framer.error is None:
             data = self._stream.recv_wait(timeout, self._chunk)
             if data:
@@ -75,10 +77,11 @@ class FrameReceiver:
                 self._payloads.extend(payloads)
             elif data is not None:
                 self._ended = _end_of_stream(self._framer)
-        return self._receive(timeout)
+        if timeout is not None:
+            timeout += started - monotonic()
+        return self._receive(None if timeout is None else Timeout(max(0.0, timeout)))
 
-    def _receive(self, timeout: float | None) -> bytes | None:
-        deadline = None if timeout is None else Timeout(timeout)
+    def _receive(self, deadline: Timeout | None) -> bytes | None:
         while not self._payloads:
             if self._ended is not None:
                 raise self._ended

@@ -1,0 +1,508 @@
+"""Two connections of ours, in one process."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like.core import consts
+from rpyc_like.core.protocol import Connection
+from rpyc_like.errors import ConnectionClosed
+from rpyc_like.link.channel import Channel
+from rpyc_like.link.streams import MemoryStream
+
+Pair = tuple[Connection, Connection]
+MakePair = Callable[..., Pair]
+
+
+class Item:
+    """An instance of a class of the program's own."""
+
+    def __init__(self, value: int) -> None:
+        self.exposed_value = value
+
+    def __len__(self) -> int:
+        return self.exposed_value
+
+
+class TestService(rpyc.Service):
+    """What the tests ask for."""
+
+    __test__ = False
+    ended = 0
+
+    def on_connect(self, conn: Connection) -> None:
+        self.conn = conn
+        self.kept: list[Any] = []
+
+    def on_disconnect(self, conn: Connection) -> None:
+        self.ended += 1
+
+    def exposed_item(self, value: int) -> Item:
+        return Item(value)
+
+    def exposed_call(self, func: Any, *args: Any) -> Any:
+        return func(*args)
+
+    def exposed_keep(self, obj: Any) -> None:
+        self.kept.append(obj)
+
+    def exposed_drop(self) -> None:
+        self.kept.clear()
+
+    def exposed_sleep(self, seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    def exposed_thread(self) -> int:
+        return threading.get_ident()
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 3
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.005)
+
+
+def count_requests(conn: Connection) -> list[int]:
+    """Returns a list that gets the number of each request the connection is asked from now on."""
+    asked: list[int] = []
+    original = conn._session.receive
+
+    def receive(payload: bytes) -> Any:
+        outcome = original(payload)
+        if outcome[0] == "call":
+            asked.append(outcome[2][0])
+        return outcome
+
+    conn._session.receive = receive  # type: ignore[method-assign]
+    return asked
+
+
+def test_one_class_is_described_once(pair: MakePair) -> None:
+    """Instances of a known class cost one request each."""
+    client, server = pair(TestService)
+    item = client.root.item
+    assert len(item(3)) == 3
+    asked = count_requests(server)
+    assert [item(n).value for n in range(3)] == [0, 1, 2]
+    assert asked == [consts.HANDLE_CALL, consts.HANDLE_GETATTR] * 3
+
+
+def test_a_changed_class_is_described_again(pair: MakePair) -> None:
+    """A method that a class gets later works on objects that are sent later."""
+
+    class Growing:
+        pass
+
+    class Growers(rpyc.Service):
+        def exposed_make(self) -> Growing:
+            return Growing()
+
+    client, _ = pair(Growers)
+    with pytest.raises(TypeError):
+        len(client.root.make())
+    Growing.__len__ = lambda self: 5  # type: ignore[attr-defined]
+    assert len(client.root.make()) == 5
+
+
+def test_hasattr_is_one_request(pair: MakePair) -> None:
+    """A missing attribute is asked for once."""
+    client, server = pair(TestService)
+    root = client.root
+    asked = count_requests(server)
+    assert not hasattr(root, "missing")
+    assert asked == [consts.HANDLE_GETATTR]
+
+
+def test_identity_and_counts(pair: MakePair) -> None:
+    """The same object is the same proxy; the owner lets go when the last one has died."""
+    client, server = pair(TestService)
+    item = client.root.item(1)
+    held = len(server._local_objects)
+    back = [client.root.call(lambda: item) for _ in range(3)]
+    assert all(one is item for one in back)
+    del back, item
+    gc.collect()
+    eventually(lambda: len(server._local_objects) < held)
+
+
+def test_references_are_given_back_without_a_request(pair: MakePair) -> None:
+    """``del`` of the last reference acts, though nothing is asked afterwards."""
+    client, server = pair(TestService)
+    item = client.root.item(1)
+    held = len(server._local_objects)
+    del item
+    gc.collect()
+    eventually(lambda: len(server._local_objects) < held)
+
+
+def test_give_back_reaches_the_peer_before_the_next_request(pair: MakePair) -> None:
+    """Whoever asks the owner afterwards finds the object gone."""
+    client, server = pair(TestService)
+    item = client.root.item(1)
+    held = client.root.call
+    before = len(server._local_objects)
+    del item
+    gc.collect()
+    held(lambda: None)
+    assert len(server._local_objects) <= before
+
+
+def test_an_abandoned_answer_gives_its_references_back(pair: MakePair) -> None:
+    """References inside an answer that came too late are not lost."""
+    client, server = pair(TestService)
+    slow = rpyc.async_(client.root.call)
+
+    def late() -> Any:
+        time.sleep(0.2)
+        return client_item
+
+    client_item = client.root.item(4)
+    baseline = len(server._local_objects)
+    result = rpyc.timed(client.root.sleep, 0.01)(0.2)
+    with pytest.raises(TimeoutError, match=r"no answer to CALL within 0\.01 s"):
+        result.wait()
+    assert client._session.pending.get(result.id_) is None
+    pending = slow(late)
+    del pending
+    client.ping()
+    eventually(lambda: len(server._local_objects) <= baseline)
+
+
+def test_a_frame_that_cannot_be_sent_counts_nothing(pair: MakePair) -> None:
+    """References in arguments that fail to encode are rolled back, and the connection works."""
+    client, _ = pair(TestService)
+    call = client.root.call
+    held = len(client._local_objects)
+    deep: Any = ()
+    for _ in range(3000):
+        deep = (deep, 1)
+    with pytest.raises(rpyc.errors.LocalProtocolError):
+        call([1], [2], deep)
+    assert len(client._local_objects) == held
+    assert call(lambda: 5) == 5
+
+
+def test_callbacks_run_in_the_waiting_thread(pair: MakePair) -> None:
+    """A callback runs in the thread whose call caused it, whoever reads."""
+    client, _ = pair(TestService)
+    call = client.root.call
+    wrong: list[int] = []
+
+    def work() -> None:
+        me = threading.get_ident()
+        for _ in range(50):
+            if call(threading.get_ident) != me:
+                wrong.append(me)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not wrong
+
+
+def test_many_threads_get_their_own_answers(pair: MakePair) -> None:
+    """Answers find the thread that asked, and nobody sleeps through one."""
+    client, _ = pair(TestService)
+    call = client.root.call
+    wrong: list[int] = []
+
+    def work(base: int) -> None:
+        for n in range(100):
+            if call(int, base + n) != base + n:
+                wrong.append(base + n)
+
+    threads = [threading.Thread(target=work, args=(base * 1000,)) for base in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert not wrong
+
+
+def test_a_waiting_thread_passes_the_reading_role_on(pair: MakePair) -> None:
+    """A fast answer reaches its thread while the one that reads still waits for a slow one."""
+    client, _ = pair(TestService, there_config=None)
+    sleep = rpyc.async_(client.root.sleep)
+    slow = threading.Thread(target=lambda: sleep(0.3).wait())
+    slow.start()
+    time.sleep(0.05)
+    asked = time.monotonic()
+    client.ping()
+    slow.join()
+    assert time.monotonic() - asked < 1
+
+
+def test_nested_calls(pair: MakePair) -> None:
+    """Calls go back and forth on one connection."""
+    client, _ = pair(TestService)
+    call = client.root.call
+
+    def down(depth: int) -> int:
+        return 0 if depth == 0 else call(down, depth - 1) + 1
+
+    assert down(10) == 10
+
+
+def test_async_results(pair: MakePair) -> None:
+    """ready, error, value, callbacks and the older names."""
+    client, _ = pair(TestService)
+    result = rpyc.async_(client.root.sleep)(0.05)
+    assert not result.ready
+    assert not result.is_ready
+    seen: list[Any] = []
+    result.on_ready(lambda ready: seen.append(ready.value))
+    assert result.result == 0.05
+    assert seen == [0.05]
+    result.add_callback(lambda ready: seen.append("at once"))
+    assert seen[-1] == "at once"
+    assert result.is_ready
+    assert not result.error
+    assert rpyc.Async is rpyc.async_
+    assert rpyc.__dict__["async"] is rpyc.async_
+    assert rpyc.NetProxy is rpyc.BaseNetref
+
+
+def test_async_needs_something_callable(pair: MakePair) -> None:
+    """async_ says what it expects."""
+    client, _ = pair(TestService)
+    with pytest.raises(TypeError, match="proxy of a remote object"):
+        rpyc.async_(len)
+    with pytest.raises(TypeError, match="callable"):
+        rpyc.async_(client.root.item(1))
+
+
+def test_stale_reference(pair: MakePair) -> None:
+    """An object that the owner has let go is refused without details, and the rest goes on."""
+    client, server = pair(TestService)
+    item = client.root.item(1)
+    raw = next(raw for raw, held in server._local_objects.by_raw.items() if type(held.obj) is Item)
+    server._local_objects.give_back(raw, 1)
+    with pytest.raises(KeyError, match="stale or foreign reference"):
+        _ = item.value
+    client.ping()
+
+
+def test_unknown_request(pair: MakePair) -> None:
+    """A request number that does not exist is answered with an error."""
+    client, _ = pair(TestService)
+    with pytest.raises(KeyError, match="no request handler 77"):
+        client.sync_request(77)
+    with pytest.raises(TypeError):
+        client.sync_request(consts.HANDLE_GETATTR)
+    client.ping()
+
+
+def test_a_result_that_cannot_be_sent(pair: MakePair) -> None:
+    """A result that fails to be boxed is an error to its caller, and the connection works."""
+
+    class Evil:
+        @property
+        def __class__(self) -> Any:  # type: ignore[override]
+            raise RuntimeError("no class")
+
+    class Evils(rpyc.Service):
+        def exposed_evil(self) -> Evil:
+            return Evil()
+
+    client, _ = pair(Evils)
+    with pytest.raises(RuntimeError, match="no class"):
+        client.root.evil()
+    client.ping()
+
+
+def test_close(pair: MakePair) -> None:
+    """Both sides notice, on_disconnect runs once, and later use says what happened."""
+    client, server = pair(TestService)
+    item = client.root.item(1)
+    service = server._local_root
+    client.close()
+    client.close()
+    assert client.closed
+    eventually(lambda: server.closed)
+    eventually(lambda: service.ended == 1)
+    with pytest.raises(ConnectionClosed):
+        client.ping()
+    with pytest.raises(EOFError):
+        _ = item.value
+    server.close()
+    assert service.ended == 1
+
+
+def test_close_from_a_callback(pair: MakePair) -> None:
+    """A callback may close the connection that it came over."""
+    client, _ = pair(TestService)
+    with pytest.raises(EOFError):
+        client.root.call(client.close)
+    assert client.closed
+
+
+def test_close_takes_two_seconds_at_most() -> None:
+    """A peer that does nothing does not hold close() up."""
+    here, _there = MemoryStream.create_pair()
+    conn = rpyc.connect_channel(Channel(here))
+    started = time.monotonic()
+    conn.close()
+    assert time.monotonic() - started < 3
+
+
+def test_a_peer_that_vanishes_fails_every_waiter(pair: MakePair) -> None:
+    """All waiting threads end at once, with the reason."""
+    client, server = pair(TestService)
+    release = threading.Event()
+    server._local_root.exposed_block = lambda: release.wait(20)
+    block = rpyc.async_(client.root.block)
+    results = [block() for _ in range(3)]
+    errors: list[BaseException] = []
+
+    def wait(result: Any) -> None:
+        try:
+            result.wait()
+            _ = result.value
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=wait, args=(result,)) for result in results]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    server._channel.stream.close()
+    for thread in threads:
+        thread.join(3)
+        assert not thread.is_alive()
+    release.set()
+    assert [type(error) for error in errors] == [ConnectionClosed] * 3
+    assert "closed by peer" in str(errors[0])
+
+
+def test_both_sides_send_much_at_once(pair: MakePair) -> None:
+    """Two sides that fill each other's buffers go on: whoever sends reads meanwhile."""
+
+    class Echo(rpyc.Service):
+        def exposed_echo(self, data: bytes) -> bytes:
+            return data
+
+    client, _ = pair(Echo)
+    client._channel.framer.compress = False
+    echo = rpyc.async_(client.root.echo)
+    data = b"x" * 400_000
+    results = [echo(data) for _ in range(20)]
+    assert all(result.value == data for result in results)
+
+
+def test_ping_and_custom_data(pair: MakePair) -> None:
+    """ping echoes."""
+    client, _ = pair(TestService)
+    client.ping()
+    client.ping("data", timeout=1)
+
+
+def test_passing_a_foreign_proxy_on(pair: MakePair) -> None:
+    """A proxy of one connection works through another, and is freed."""
+
+    class Gateway(rpyc.Service):
+        def on_connect(self, conn: Connection) -> None:
+            self.upstream, _ = pair(TestService)
+
+        def exposed_item(self, value: int) -> Any:
+            return self.upstream.root.item(value)
+
+        def exposed_list(self) -> Any:
+            return self.upstream.root.call(lambda: [1, 2])
+
+    client, gateway = pair(Gateway)
+    items = [client.root.item(n) for n in (5, 6)]
+    assert [len(item) for item in items] == [5, 6]
+    assert [item.value for item in items] == [5, 6]
+    before = len(gateway._local_objects)
+    del items
+    gc.collect()
+    eventually(lambda: len(gateway._local_objects) < before)
+
+
+def test_services(pair: MakePair) -> None:
+    """Names, aliases, instances and the decorators."""
+
+    @rpyc.service
+    class Decorated(rpyc.Service):
+        ALIASES = ["one", "Two"]
+
+        @rpyc.exposed
+        def shown(self) -> int:
+            return 1
+
+        @rpyc.exposed("exposed_")
+        def prefixed(self) -> int:
+            return 2
+
+        def hidden(self) -> int:
+            return 3
+
+        @rpyc.exposed
+        class Inner:
+            @rpyc.exposed
+            def deep(self) -> int:
+                return 4
+
+    shared = Decorated()
+    client, _ = pair(shared)
+    assert (client.root.shown(), client.root.prefixed()) == (1, 2)
+    assert not hasattr(client.root, "hidden")
+    assert client.root.Inner().deep() == 4
+    assert tuple(client.root.get_service_aliases()) == ("ONE", "TWO")
+    assert TestService.get_service_name() == "TEST"
+    assert client.root.get_service_name() == "ONE"
+    with pytest.raises(TypeError, match="expected a function"):
+        rpyc.exposed(5)
+
+
+def test_classic_client_gives_nothing(pair: MakePair) -> None:
+    """A server can use what it is passed, and nothing else of a classic client."""
+    client, server = pair(rpyc.ClassicService, rpyc.core.service.ClassicClient)
+
+    class Mine:
+        public = 1
+        _private = 2
+
+    seen: list[Any] = []
+    client.execute("def look(x): return x.public\ndef peek(x): return x._private")
+    seen.append(client.namespace["look"](Mine()))
+    assert seen == [1]
+    with pytest.raises(AttributeError, match="cannot access"):
+        client.namespace["peek"](Mine())
+    outcomes: list[Any] = []
+
+    def attack() -> None:
+        outcomes.append(server.root.getmodule("os"))
+        outcomes.append(server.root.eval("1 + 1"))
+        outcomes.append(hasattr(server.root, "on_connect"))
+        outcomes.append(hasattr(server.root, "__globals__"))
+
+    thread = threading.Thread(target=attack)
+    thread.start()
+    while thread.is_alive():
+        client.serve(0.01)
+    assert outcomes == [None, None, True, False]
+
+
+def test_dead_after_fork(pair: MakePair) -> None:
+    """The copy of a connection in a forked child is dead and silent."""
+    client, _ = pair(TestService)
+    item = client.root.item(3)
+    client._link.orphan()
+    with pytest.raises(ConnectionClosed, match="forked"):
+        _ = item.value
+    assert client.closed
+    client.adopt_after_fork()
+    assert item.value == 3
