@@ -179,9 +179,7 @@ def test_many_at_once(echoes: tuple[Echo, Echo]) -> None:
     wrong: list[Any] = []
 
     def work(base: int) -> None:
-        results = [
-            (n, here.link.request(AsyncResult(here), "echo", [base, n])) for n in range(20)
-        ]
+        results = [(n, here.link.request(AsyncResult(here), "echo", [base, n])) for n in range(20)]
         for n, result in results:
             here.link.wait(result, Timeout(20))
             if result._value != [base, n]:

@@ -175,8 +175,9 @@ def test_closing_ends_a_wait(pair: Pair, timeout: float | None) -> None:
 
     def wait() -> None:
         try:
-            if here.recv_wait(timeout) == b"":
-                ended.set()
+            while here.recv_wait(timeout) != b"":
+                assert not ended.is_set()
+            ended.set()
         except ConnectionClosed:
             ended.set()
 

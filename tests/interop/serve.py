@@ -7,6 +7,7 @@ import importlib
 import sys
 import tempfile
 import threading
+import time
 
 package, kind = sys.argv[1:]
 rpyc = importlib.import_module(package)
@@ -77,8 +78,10 @@ class TestService(rpyc.Service):
 def main():
     service = rpyc.ClassicService if kind == "classic" else TestService
     server = ThreadedServer(service, hostname="127.0.0.1", port=0)
-    print(server.port, flush=True)
     threading.Thread(target=server.start, daemon=True).start()
+    while not server.active:  # RPyC listens only when it has been started
+        time.sleep(0.001)
+    print(server.port, flush=True)
     sys.stdin.read()
 
 

@@ -402,7 +402,7 @@ def test_both_sides_send_much_at_once(pair: MakePair) -> None:
 
 
 def test_ping_and_custom_data(pair: MakePair) -> None:
-    """ping echoes."""
+    """Ping echoes."""
     client, _ = pair(TestService)
     client.ping()
     client.ping("data", timeout=1)

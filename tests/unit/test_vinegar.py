@@ -41,7 +41,7 @@ def test_builtin_exceptions_are_rebuilt() -> None:
 
 
 def test_os_errors_keep_their_fields() -> None:
-    """errno and file name arrive, and the text is that of a local error."""
+    """Errno and file name arrive, and the text is that of a local error."""
     error = travel(FileNotFoundError(2, "No such file", "/x"))
     assert isinstance(error, FileNotFoundError)
     assert (error.errno, error.filename) == (2, "/x")
