@@ -1,4 +1,4 @@
-"""The real driver under each framer, over each kind of stream, with a protocol of the test's own."""
+"""The real driver under each framer, over each kind of stream, with a protocol of our own."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class JsonCodec:
 
 
 class Echo:
-    """Answers ``echo`` with its arguments, ``back`` by asking its caller, all else with an error."""
+    """Answers ``echo`` with its arguments, ``back`` by asking its caller, else with an error."""
 
     def __init__(self, channel: Any) -> None:
         self.codec = JsonCodec()

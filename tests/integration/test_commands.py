@@ -125,7 +125,7 @@ def test_tour() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_interactive_session() -> None:
-    """In a terminal there is a prompt with conn, completion of remote names, and both tracebacks."""
+    """In a terminal there is a prompt with conn, completion, and both tracebacks."""
     child = pexpect.spawn(
         QUICKSTART[0],
         QUICKSTART[1:],

@@ -127,8 +127,10 @@ def test_identity_and_counts(pair: MakePair) -> None:
     client, server = pair(TestService)
     item = client.root.item(1)
     held = len(server._local_objects)
-    back = [client.root.call(lambda: item) for _ in range(3)]
+    call, passed = client.root.call, [item]
+    back = [call(passed.__getitem__, 0) for _ in range(3)]
     assert all(one is item for one in back)
+    passed.clear()
     del back, item
     gc.collect()
     eventually(lambda: len(server._local_objects) < held)

@@ -1,0 +1,120 @@
+"""``python -m tests.bench``: ours, rpyc and a bare socket side by side, in one run.
+
+Each contestant has a server process and a client process of its own. Rounds alternate between them,
+so that noise hits all alike; medians and ratios are what counts. "above" is the time above the bare
+ping-pong of equally large frames in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from tests.support.peers import ROOT, environment
+
+ROWS = {
+    "bound": "bound call f(1)",
+    "root": "conn.root.f(1)",
+    "instance": "call returning a user-class instance",
+    "async": "1,000 pipelined async calls (each)",
+}
+CONTESTANTS = {
+    "pingpong": "ours",
+    "rpyc": "rpyc-6.0.2",
+    "ours": "ours",
+}
+"""Names, and the implementation whose environment each runs in."""
+
+
+class Contestant:
+    """A client process that times rows on command."""
+
+    def __init__(self, name: str) -> None:
+        env = environment(CONTESTANTS[name])
+        script = str(ROOT / "tests" / "bench" / "worker.py")
+        self._server = subprocess.Popen(
+            [sys.executable, script, "serve", name],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._server.stdout is not None
+        port = self._server.stdout.readline().strip()
+        self._client = subprocess.Popen(
+            [sys.executable, script, "call", name, port],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def time(self, row: str) -> float:
+        """Returns microseconds per operation, of one round."""
+        assert self._client.stdin is not None and self._client.stdout is not None
+        self._client.stdin.write(row + "\n")
+        self._client.stdin.flush()
+        return float(self._client.stdout.readline())
+
+    def stop(self) -> None:
+        """Ends both processes."""
+        for process in (self._client, self._server):
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.close()
+            process.wait(10)
+            process.stdout.close()
+
+
+def measure(rounds: int) -> dict[str, dict[str, float]]:
+    """Returns the median of each contestant on each row, in microseconds."""
+    contestants = {name: Contestant(name) for name in CONTESTANTS}
+    times: dict[str, dict[str, list[float]]] = {
+        row: {name: [] for name in contestants} for row in ROWS
+    }
+    try:
+        for _ in range(rounds):
+            for row in ROWS:
+                for name, contestant in contestants.items():
+                    times[row][name].append(contestant.time(row))
+    finally:
+        for contestant in contestants.values():
+            contestant.stop()
+    return {
+        row: {name: statistics.median(values) for name, values in by_name.items()}
+        for row, by_name in times.items()
+    }
+
+
+def table(medians: dict[str, dict[str, float]]) -> str:
+    """Returns the medians as text, with the ratio that counts."""
+    head = f"{'row':<38}{'ping-pong':>10}{'rpyc':>9}{'ours':>9}{'rpyc/ours':>11}{'above/above':>13}"
+    lines = [head, "-" * len(head)]
+    for row, text in ROWS.items():
+        floor, rpyc, ours = (medians[row][name] for name in CONTESTANTS)
+        above = (ours - floor) / (rpyc - floor)
+        lines.append(
+            f"{text:<38}{floor:>10.1f}{rpyc:>9.1f}{ours:>9.1f}{rpyc / ours:>11.2f}{above:>13.2f}"
+        )
+    lines.append("microseconds, medians; above/above: ours above the ping-pong by rpyc above it")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", help="a file to write the medians to")
+    options = parser.parse_args()
+    medians: Any = measure(options.rounds)
+    print(table(medians))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(medians, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()
