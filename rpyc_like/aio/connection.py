@@ -186,7 +186,7 @@ class Connection(Endpoint):
 
     def flush_released(self) -> bool:
         """Has releases sent. Called by the flusher's thread."""
-        self._armed = False
+        self._proxies.armed = False
         self._link.call_soon(self._flush)
         return False
 

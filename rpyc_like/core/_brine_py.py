@@ -234,7 +234,8 @@ def _size(size: int) -> bytes:
     return _U4.pack(size)
 
 
-def _int_atom(value: int, max_digits: int) -> bytes:
+def int_atom(value: int, max_digits: int) -> bytes:
+    """Returns the brine of an int; ``max_digits`` does not bind those below 63 bits."""
     if -49 < value < 160:
         return _IMMEDIATE[value]
     if -(1 << 62) < value < (1 << 62):
@@ -252,7 +253,7 @@ def _int_atom(value: int, max_digits: int) -> bytes:
 _INT_HEADS: Final = [bytes((0x16, size)) for size in range(21)]
 
 _ATOMS: Final[dict[type, Callable[[Any, int], bytes]]] = {
-    int: _int_atom,
+    int: int_atom,
     str: _str_atom,
     bytes: _bytes_atom,
     float: _float_atom,
@@ -296,8 +297,8 @@ def load_at(
     if tag == 0x08 and 0x0A <= data[position + 1] <= 0x0D:
         # A short str: most attribute names are.
         stop = position + data[position + 1] - 7
-        if stop <= end:
-            return _text(data, position + 2, stop), stop
+        if stop <= end and data[position + 2 : stop].isascii():
+            return str(data[position + 2 : stop], "ascii"), stop
     stack: list[tuple[int, int, list[Any]]] = []
     items: list[Any] = []
     need, shape = 1, _TUPLE

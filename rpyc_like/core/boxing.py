@@ -126,7 +126,7 @@ class Boxer:
     ) -> None:
         self._conn = conn
         self._exports = exports
-        self._proxies = proxies
+        self.proxies = proxies
         self._base = base
         self._builtins = _builtin_classes(base)
         self._max_depth = max_depth
@@ -265,7 +265,7 @@ class Boxer:
         return (_Branch(items) if len(receipts) > before else tuple(items)), position
 
     def _receive(self, raw: bytes, receipts: list[_Receipt]) -> Any:
-        proxies = self._proxies
+        proxies = self.proxies
         with proxies.lock:
             proxy = proxies.get(raw)
             if proxy is not None:
@@ -283,7 +283,7 @@ class Boxer:
 
     def redeem(self, receipt: _Receipt, cls: type) -> None:
         """Builds the proxy of a receipt, or finds the one that has been built meanwhile."""
-        proxies = self._proxies
+        proxies = self.proxies
         with proxies.lock:
             if receipt.proxy is not None:
                 return
@@ -295,14 +295,6 @@ class Boxer:
                 proxy.____refcount__ += 1
             receipt.proxy = proxy
 
-    def releasing(self) -> bool:
-        """Returns whether references wait to be given back to the peer."""
-        return self._proxies.releasing()
-
-    def take_released(self) -> list[tuple[bytes, int]]:
-        """Returns what is to be given back, and forgets it."""
-        return self._proxies.take_released()
-
     def take_back(self, data: bytes, position: int) -> tuple[bool, int]:
         """Takes back what one ``id pack, count`` at ``position`` says, in wire order.
 
@@ -310,7 +302,10 @@ class Boxer:
             Whether the peer held that many references, and where the count ends.
         """
         end = _id_pack_end(data, position)
-        count, after = load_at(data, end)
+        count: Any = data[end] - 0x50
+        after = end + 1
+        if not 0 < count < 160:
+            count, after = load_at(data, end)
         if type(count) is not int:
             raise MalformedValue(f"expected a count, got {count!r:.80}")
         return self._exports.give_back(data[position:end], count), after

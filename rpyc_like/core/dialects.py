@@ -25,7 +25,7 @@ from ..link.connection import CURRENT
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from . import consts
 from .boxing import Boxer
-from .brine import dump, load_at, tuple_head, tuple_size_at
+from .brine import dump, int_atom, load_at, tuple_head, tuple_size_at
 from .objects import StaleReference
 
 __all__ = ["Dialect", "DialectMismatch", "RpycCodec", "Target", "recognise"]
@@ -104,6 +104,7 @@ class RpycCodec:
         self.boxer = boxer
         self.dialect = dialect
         self.heard = False
+        self._plain = False  # whether the usual dialect is spoken: 6, unbound
         self.features = 0
         self.link: Any = None
         self._limits = (max_depth, max_digits)
@@ -121,18 +122,24 @@ class RpycCodec:
             cause, addressee = None, 0
         else:
             cause, addressee = served[1], served[2]
-        if self.features & consts.FEATURE_RELEASE and self.boxer.releasing():
+        head = b"\x11" + int_atom(id_, 0)
+        if self.features & consts.FEATURE_RELEASE and self.boxer.proxies.released:
             # What finalizers have queued rides along.
-            batch = _batch(self.boxer.take_released())
-            content = b"\x11%b\x13%b%b%b%b" % (dump(id_), dump(target), boxed, dump(cause), batch)
+            batch = _batch(self.boxer.proxies.take_released())
+            content = b"%b\x13%b%b%b%b" % (head, _HANDLERS[target], boxed, dump(cause), batch)
         elif cause is not None and self.features & consts.FEATURE_CAUSE:
-            content = b"\x11%b\x12%b%b%b" % (dump(id_), dump(target), boxed, dump(cause))
+            content = b"%b\x12%b%b%b" % (head, _HANDLERS[target], boxed, dump(cause))
         else:
-            content = b"\x11%b\x11%b%b" % (dump(id_), dump(target), boxed)
-        return self._payload(consts.MSG_REQUEST, content, addressee)
+            content = b"%b\x11%b%b" % (head, _HANDLERS[target], boxed)
+        return b"\x01" + content if self._plain else self._payload(1, content, addressee)
 
     def encode_reply(self, id_: int, value: Any) -> bytes:
-        content = b"\x11" + dump(id_) + self.boxer.encode(value)
+        if type(value) is int and -49 < value < 160:
+            content = b"\x11%b\x11\x51%c" % (int_atom(id_, 0), value + 0x50)
+        else:
+            content = b"\x11%b%b" % (int_atom(id_, 0), self.boxer.encode(value))
+        if self._plain:
+            return b"\x02" + content
         return self._payload(consts.MSG_REPLY, content, self._requester())
 
     def encode_failure(self, id_: int, error: Any) -> bytes:
@@ -162,7 +169,7 @@ class RpycCodec:
     def repeat_unheard(self, dialect: Dialect) -> list[bytes]:
         """Changes to another dialect and returns what must be sent again, as payloads."""
         self.dialect = dialect
-        self.heard = False
+        self.heard = self._plain = False
         unheard, self._unheard = self._unheard, []
         payloads = []
         for kind, content, sender, addressee in unheard:
@@ -267,6 +274,7 @@ class RpycCodec:
                 raise DialectMismatch(self.dialect, heard)
             self.dialect = heard
         self.heard = True
+        self._plain = heard == (6, False)
         self._unheard.clear()
 
     def failure(self, raw: Any) -> Any:
@@ -296,10 +304,13 @@ class RpycCodec:
     def _released(self, payload: bytes, position: int) -> int:
         """Handles a batch of references given back; returns where it ends."""
         size, position = tuple_size_at(payload, position)
+        take_back = self.boxer.take_back
         for _ in range(size):
             if payload[position] != 0x11:
                 raise MalformedValue("expected a pair of id pack and count")
-            position = self._take_back(payload, position + 1)
+            held, position = take_back(payload, position + 1)
+            if not held:
+                raise ProtocolError("peer gave back references that it does not hold")
         return position
 
     def _take_back(self, payload: bytes, position: int) -> int:
@@ -328,9 +339,21 @@ class RpycCodec:
 
 def _batch(released: list[tuple[bytes, int]]) -> bytes:
     """Returns the brine of a tuple of pairs of id pack and count."""
+    if len(released) == 1:
+        return b"\x10\x11%b%b" % (released[0][0], dump(released[0][1]))
     pairs = [b"\x11%b%b" % (raw, dump(count)) for raw, count in released]
     return tuple_head(len(pairs)) + b"".join(pairs)
 
+
+class _HandlerBytes(dict[int, bytes]):
+    """The brine of handler numbers."""
+
+    def __missing__(self, number: int) -> bytes:
+        known = self[number] = dump(number)
+        return known
+
+
+_HANDLERS = _HandlerBytes()
 
 _KINDS_6 = {kind: bytes((kind,)) for kind in (1, 2, 3)}
 _KINDS_5 = {kind: bytes((0x12, 0x50 + kind)) for kind in (1, 2, 3)}

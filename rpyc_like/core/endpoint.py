@@ -110,7 +110,6 @@ class Endpoint:
         self._session = Session(self._codec)
         self._HANDLERS = self._request_handlers()
         self._greeted = False
-        self._armed = False
         self._weak: weakref.ref[Any] = weakref.ref(self)
 
     def _first_dialect(self) -> Dialect:
@@ -139,7 +138,7 @@ class Endpoint:
             self._greeted = True
             hello = self._session.request(_HelloAnswer(self), consts.HANDLE_HELLO, (FEATURES,))
             payloads.append(hello[1])
-        if self._proxies.releasing() and not self._codec.features & consts.FEATURE_RELEASE:
+        if self._proxies.released and not self._codec.features & consts.FEATURE_RELEASE:
             payloads += self._releases()
         return payloads
 
@@ -154,10 +153,7 @@ class Endpoint:
         return [codec.encode_delete(opened(_NO_ANSWER), raw, count) for raw, count in released]
 
     def _arm_flush(self) -> None:
-        """Has releases sent soon if nothing else is. Called by finalizers."""
-        if not self._armed:
-            self._armed = True
-            flushing.arm(self._weak)
+        flushing.arm(self._weak)
 
     def _farewell(self) -> bytes:
         return self._session.request(_NO_ANSWER, consts.HANDLE_CLOSE, ())[1]

@@ -134,7 +134,10 @@ class BaseNetref(metaclass=NetrefMetaclass):
 
     def __del__(self) -> None:
         try:
-            _get_conn(self)._proxies.release_later(_get_boxed(self)[2:], _get_refcount(self))
+            proxies = _get_conn(self)._proxies
+            proxies.released.append((_get_boxed(self)[2:], _get_refcount(self)))
+            if not proxies.armed:
+                proxies.arm()
         except Exception:
             pass  # the interpreter is shutting down, or the proxy was never initialised
 

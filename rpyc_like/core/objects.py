@@ -157,10 +157,12 @@ class ProxyTable:
     """
 
     def __init__(self, arm: Callable[[], None]) -> None:
+        self.armed = False
+        self._arm = arm
         self.lock = threading.Lock()  # guards the dict and the proxies' reference counts
         self._proxies: dict[bytes, weakref.ref[Any]] = {}
-        self._released: deque[tuple[bytes, int]] = deque()
-        self._arm = arm
+        self.released: deque[tuple[bytes, int]] = deque()
+        """What waits to be given back to the peer."""
 
     def __len__(self) -> int:
         return sum(1 for ref in list(self._proxies.values()) if ref() is not None)
@@ -176,25 +178,31 @@ class ProxyTable:
 
     def release_later(self, raw: bytes, count: int) -> None:
         """Queues references to be given back. Safe in finalizers and signal handlers."""
-        self._released.append((raw, count))
-        self._arm()
+        self.released.append((raw, count))
+        if not self.armed:
+            self.arm()
 
-    def releasing(self) -> bool:
-        """Returns whether something waits to be given back."""
-        return bool(self._released)
+    def arm(self) -> None:
+        """Has what is queued sent soon if nothing else is. Safe in finalizers."""
+        self.armed = True
+        self._arm()
 
     def take_released(self) -> list[tuple[bytes, int]]:
         """Empties the queue and returns it, one item for each object."""
-        counts: dict[bytes, int] = {}
-        while self._released:
-            try:
-                raw, count = self._released.popleft()
-            except IndexError:
-                break
-            counts[raw] = counts.get(raw, 0) + count
+        released: list[tuple[bytes, int]] = []
+        try:
+            while self.released:
+                released.append(self.released.popleft())
+        except IndexError:
+            pass  # another thread was faster
         with self.lock:
-            for raw in counts:
+            for raw, _ in released:
                 ref = self._proxies.get(raw)
                 if ref is not None and ref() is None:
                     del self._proxies[raw]
+        if len(released) < 2:
+            return released
+        counts: dict[bytes, int] = {}
+        for raw, count in released:
+            counts[raw] = counts.get(raw, 0) + count
         return list(counts.items())

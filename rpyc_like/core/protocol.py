@@ -161,7 +161,7 @@ class Connection(Endpoint):
         link = self._link
         timeout = self._config["sync_request_timeout"]
         if self._codec.heard:
-            before = self._ahead() if self._proxies.releasing() or not self._greeted else []
+            before = self._ahead() if self._proxies.released or not self._greeted else []
             link.exchange(result, handler, args, timeout, before)
         else:
             result.set_expiry(timeout)
@@ -185,7 +185,7 @@ class Connection(Endpoint):
     def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
         link = self._link
         if self._codec.heard:
-            if self._proxies.releasing() or not self._greeted:
+            if self._proxies.released or not self._greeted:
                 return link.request(result, handler, args, *self._ahead())
             return link.request(result, handler, args)
         with self._opening:
@@ -310,16 +310,17 @@ class Connection(Endpoint):
                 raise
         else:
             del args, value
-            self._send(payload)
+            if self._proxies.released:
+                self._send(payload)
+                return
+            try:
+                self._link.send(payload)
+            except EOFError as error:
+                self._link.lose(error)
 
     def _send(self, payload: bytes) -> None:
-        if self._link.end._ready:
-            return
         try:
-            if self._proxies.releasing():
-                self._link.send(*self._releases(), payload)
-            else:
-                self._link.send(payload)
+            self._link.send(*self._releases(), payload)
         except EOFError as error:
             self._link.lose(error)
 
@@ -376,14 +377,14 @@ class Connection(Endpoint):
 
     def flush_released(self) -> bool:
         """Sends releases if that goes without waiting; returns whether something is left."""
-        self._armed = False
+        self._proxies.armed = False
         link = self._link
         if link.closed:
             return False
         try:
             if self._greeted and self._codec.heard:
                 return not link.try_send(*self._releases())
-            return self._proxies.releasing()
+            return bool(self._proxies.released)
         except EOFError:
             return False
 

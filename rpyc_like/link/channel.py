@@ -63,7 +63,7 @@ class Channel:
 
     def poll(self, timeout: float | Timeout | None) -> bool:
         """Waits up to ``timeout`` seconds (None: for ever) until something can be received."""
-        return self.receiver.queued() or self.stream.poll(timeout)
+        return bool(self.receiver.payloads) or self.stream.poll(timeout)
 
     def recv(self) -> bytes:
         """Returns the next payload.

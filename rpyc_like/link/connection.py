@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic
@@ -141,7 +141,9 @@ class MessageConnection:
         try:
             if not result._ready:
                 outcome = self._read(timeout)
-                while self._receiver.queued() and outcome is not None and _is_settled(outcome):
+                if result._ready and not self._receiver.payloads:
+                    return None if _is_settled(outcome) else outcome  # by far the most usual
+                while self._receiver.payloads and outcome is not None and _is_settled(outcome):
                     outcome = self._read(0)
                 if result._ready and outcome is not None and outcome[0] is CALL:
                     self._stash, outcome = outcome, None  # not worth delaying the answer for
@@ -238,7 +240,11 @@ class MessageConnection:
                         outcome = self._read(None)
                 finally:
                     reading.leave()
-                if outcome is not None:
+                if outcome is None:
+                    continue
+                if outcome[0] is CALL:
+                    self._place(outcome)
+                else:
                     self._act(outcome)
             else:
                 self.wait_for_role()
@@ -434,8 +440,9 @@ class MessageConnection:
         """Makes this copy, in a forked child, dead and silent."""
         self._orphaned = True
         self._before_orphaned = self._receiver, self.send, self.try_send
-        self._receiver = _Dead()
-        self.send = self.try_send = self._receiver.send
+        dead = _Dead()
+        self._receiver = dead
+        self.send = self.try_send = dead.send
 
     def adopt(self) -> None:
         """Takes the connection over after a fork whose parent leaves it alone."""
@@ -446,9 +453,9 @@ class MessageConnection:
         self._waiters = {}
 
 
-def _is_settled(outcome: Outcome) -> bool:
+def _is_settled(outcome: Outcome | None) -> bool:
     """Returns whether nothing more is to be done for a message that has been read."""
-    return outcome[0] is ANSWER and not outcome[1].has_callbacks
+    return outcome is None or (outcome[0] is ANSWER and not outcome[1].has_callbacks)
 
 
 def _quietly(farewell: Callable[[], None]) -> None:
@@ -467,8 +474,7 @@ class _Dead:
     def send(self, *payloads: bytes) -> Any:
         raise ConnectionClosed("the process has forked; this copy of the connection is dead")
 
-    def queued(self) -> bool:
-        return False
+    payloads: Collection[bytes] = ()
 
     def pull(self) -> None:
         """Has nothing."""

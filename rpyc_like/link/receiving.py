@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Collection
 from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
@@ -30,6 +31,10 @@ _LARGEST_CHUNK = 1 << 18
 class Receiver(Protocol):
     """Where a driver gets payloads. Used by the holder of the reading role only."""
 
+    @property
+    def payloads(self) -> Collection[bytes]:
+        """What is there without asking the system."""
+
     def receive(self, timeout: float | None) -> bytes | None:
         """Returns the next payload, or None when the time is over.
 
@@ -37,9 +42,6 @@ class Receiver(Protocol):
             ConnectionClosed: the stream ended or broke.
             ProtocolError: what came is not a frame.
         """
-
-    def queued(self) -> bool:
-        """Returns whether a payload is there without asking the system."""
 
     def pull(self) -> None:
         """Takes in what has arrived, without waiting, as far as memory limits allow."""
@@ -55,18 +57,15 @@ class FrameReceiver:
     def __init__(self, stream: NativeStream, framer: Framer, max_queued: int = 256 << 20) -> None:
         self._stream = stream
         self._framer = framer
-        self._payloads: deque[bytes] = deque()
+        self.payloads: deque[bytes] = deque()
         self._queued_bytes = 0
         self._max_queued = max_queued
         self._ended: Exception | None = None
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
 
-    def queued(self) -> bool:
-        return bool(self._payloads)
-
     def receive(self, timeout: float | None) -> bytes | None:
         started = monotonic()
-        if not self._payloads and self._ended is None and self._framer.error is None:
+        if not self.payloads and self._ended is None and self._framer.error is None:
             data = self._stream.recv_wait(timeout, self._chunk)
             if data:
                 if len(data) == self._chunk and self._chunk < _LARGEST_CHUNK:
@@ -74,7 +73,7 @@ class FrameReceiver:
                 payloads = self._framer.feed(data)
                 if len(payloads) == 1:
                     return payloads[0]
-                self._payloads.extend(payloads)
+                self.payloads.extend(payloads)
             elif data is not None:
                 self._ended = _end_of_stream(self._framer)
         if timeout is not None:
@@ -82,7 +81,7 @@ class FrameReceiver:
         return self._receive(None if timeout is None else Timeout(max(0.0, timeout)))
 
     def _receive(self, deadline: Timeout | None) -> bytes | None:
-        while not self._payloads:
+        while not self.payloads:
             if self._ended is not None:
                 raise self._ended
             if self._framer.error is not None:
@@ -91,7 +90,7 @@ class FrameReceiver:
                 return None
             left = None if deadline is None else deadline.timeleft()
             self._take(self._stream.recv_wait(left, self._chunk))
-        payload = self._payloads.popleft()
+        payload = self.payloads.popleft()
         if self._queued_bytes:
             self._queued_bytes = max(0, self._queued_bytes - len(payload))
         return payload
@@ -100,7 +99,7 @@ class FrameReceiver:
         if data:
             if len(data) == self._chunk and self._chunk < _LARGEST_CHUNK:
                 self._chunk *= 2
-            self._payloads.extend(self._framer.feed(data))
+            self.payloads.extend(self._framer.feed(data))
         elif data is not None:
             self._ended = _end_of_stream(self._framer)
 
@@ -110,7 +109,7 @@ class FrameReceiver:
             if data is None:
                 return
             self._take(data)
-            self._queued_bytes = sum(map(len, self._payloads))
+            self._queued_bytes = sum(map(len, self.payloads))
 
 
 def _end_of_stream(framer: Framer) -> Exception:
@@ -124,12 +123,11 @@ def _end_of_stream(framer: Framer) -> Exception:
 class StreamReceiver:
     """Receives over a program's own stream class, through its ``poll`` and ``read``."""
 
+    payloads: Collection[bytes] = ()
+
     def __init__(self, stream: Stream, framer: Framer) -> None:
         self._stream = stream
         self._framer = framer
-
-    def queued(self) -> bool:
-        return False
 
     def pull(self) -> None:
         """Does nothing: such a stream cannot be read without waiting."""
@@ -147,11 +145,10 @@ class StreamReceiver:
 class ChannelReceiver:
     """Receives over a program's own channel class, through its ``poll`` and ``recv``."""
 
+    payloads: Collection[bytes] = ()
+
     def __init__(self, channel: Any) -> None:
         self._channel = channel
-
-    def queued(self) -> bool:
-        return False
 
     def pull(self) -> None:
         """Does nothing: such a channel cannot be read without waiting."""
