@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rpyc_like.version import __version__  # noqa: E402
+from rpyc_like.version import __version__
 
 project = "rpyc_like"
 author = "the rpyc_like maintainers"
