@@ -210,7 +210,10 @@ class Boxer:
         if data[position + 1] == _VALUE and data[position] == _PAIR:
             return load_at(data, position + 2, self._max_depth, self._max_digits)
         receipts: list[_Receipt] = []
-        value, position = self._decode(data, position, receipts, 0)
+        if data[position + 1] == _TUPLE and data[position] == _PAIR:
+            value, position = self._decode_items(data, position + 2, receipts, 1)
+        else:
+            value, position = self._decode(data, position, receipts, 0)
         if receipts and type(value) is not StaleReference:
             return Incomplete(self, value, receipts), position
         return value, position
@@ -245,7 +248,19 @@ class Boxer:
         items: list[Any] = []
         stale = None
         for _ in range(size):
-            if data[position + 1] == _VALUE and data[position] == _PAIR:
+            label = data[position + 1]
+            if data[position] != _PAIR:
+                label = 0
+            if label == _LOCAL:
+                end = _id_pack_end(data, position + 2)
+                entry = self._exports.by_raw.get(data[position + 2 : end])
+                position = end
+                if entry is None:
+                    stale = StaleReference()
+                else:
+                    items.append(entry.obj)
+                continue
+            if label == _VALUE:
                 tag = data[position + 2]
                 if tag == 0x02:
                     item: Any = ()

@@ -183,9 +183,28 @@ class RpycCodec:
 
     def decode(self, payload: bytes) -> Message:
         try:
+            if self._plain and payload[0] == consts.MSG_REPLY and payload[1] == 0x11:
+                return self._answer(payload, 2)
             return self._decode(payload)
         except IndexError:
             raise MalformedValue(f"message of {len(payload)} bytes ends early") from None
+
+    def _answer(self, payload: bytes, position: int) -> Message:
+        """Returns the message of a reply whose number starts at ``position``."""
+        tag = payload[position]
+        if tag == 0x16 and payload[position + 2 : position + 2 + payload[position + 1]].isdigit():
+            start = position + 2
+            position = start + payload[position + 1]
+            id_: Any = int(payload[start:position])
+        else:
+            id_, position = load_at(payload, position, *self._limits)
+        value, position = self.boxer.decode(payload, position)
+        if position != len(payload) or type(id_) is not int:
+            self._check_end(payload, position)
+            raise MalformedValue(f"expected the number of a request, got {id_!r:.80}")
+        if type(value) is StaleReference:
+            raise MalformedValue("the answer names an object that was never sent") from value
+        return (REPLY, id_, value)
 
     def _decode(self, payload: bytes) -> Message:
         if not self.heard:
@@ -204,6 +223,8 @@ class RpycCodec:
             kind = payload[position + 1] - 0x50
             envelope = payload[position] == 0x12
         position += 2
+        if kind == consts.MSG_REPLY and envelope:
+            return self._answer(payload, position)
         tag = payload[position]
         if 0x20 <= tag <= 0xEF:
             id_ = tag - 0x50
@@ -216,13 +237,6 @@ class RpycCodec:
             id_, position = load_at(payload, position, *self._limits)
         if not envelope or type(id_) is not int:
             raise MalformedValue(f"expected a message of {self.dialect}, got {payload[:40]!r}")
-        if kind == consts.MSG_REPLY:
-            value, position = self.boxer.decode(payload, position)
-            if position != len(payload):
-                self._check_end(payload, position)
-            if type(value) is StaleReference:
-                raise MalformedValue("the answer names an object that was never sent") from value
-            return (REPLY, id_, value)
         if kind == consts.MSG_REQUEST:
             return self._request(payload, position, id_, sender, addressee)
         if kind == consts.MSG_EXCEPTION:

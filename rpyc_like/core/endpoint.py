@@ -110,6 +110,7 @@ class Endpoint:
         self._session = Session(self._codec)
         self._HANDLERS = self._request_handlers()
         self._greeted = False
+        self._stands_ahead = True  # whether something may have to go ahead of a request
         self._weak: weakref.ref[Any] = weakref.ref(self)
 
     def _first_dialect(self) -> Dialect:
@@ -127,6 +128,7 @@ class Endpoint:
 
     def _learn_features(self, features: int) -> None:
         self._codec.features = features & FEATURES
+        self._stands_ahead = not features & consts.FEATURE_RELEASE  # else releases ride along
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
 
     # -- sending

@@ -62,7 +62,7 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
     Args:
         kwargs: pairs of a name and a value.
     """
-    return obj(*args, **dict(kwargs))
+    return obj(*args, **dict(kwargs)) if kwargs else obj(*args)
 
 
 def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any:

@@ -12,9 +12,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
-from ..lib.identity import IdPack, class_id, fresh_id, name_pack
+from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
 from . import brine
 
 __all__ = ["Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
@@ -144,9 +145,14 @@ class ExportTable:
 
 def identify(obj: Any) -> IdPack:
     """Returns a new id pack for a local object."""
+    cls = type(obj)
     if isinstance(obj, type):
-        return (name_pack(obj), class_id(obj), 0)
-    return (name_pack(obj), class_id(type(obj)), fresh_id())
+        name, number = class_pack(obj)
+        return (name, number, 0)
+    name, number = class_pack(cls)
+    if issubclass(cls, ModuleType) or obj.__class__ is not cls:
+        name = name_pack(obj)
+    return (name, number, fresh_id())
 
 
 class ProxyTable:

@@ -161,8 +161,9 @@ class Connection(Endpoint):
         link = self._link
         timeout = self._config["sync_request_timeout"]
         if self._codec.heard:
-            before = self._ahead() if self._proxies.released or not self._greeted else []
-            link.exchange(result, handler, args, timeout, before)
+            link.exchange(
+                result, handler, args, timeout, self._ahead() if self._stands_ahead else ()
+            )
         else:
             result.set_expiry(timeout)
             self._request(result, handler, args)
@@ -185,7 +186,7 @@ class Connection(Endpoint):
     def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
         link = self._link
         if self._codec.heard:
-            if self._proxies.released or not self._greeted:
+            if self._stands_ahead:
                 return link.request(result, handler, args, *self._ahead())
             return link.request(result, handler, args)
         with self._opening:

@@ -15,7 +15,7 @@ from itertools import count
 from types import ModuleType
 from typing import Any
 
-__all__ = ["IdPack", "class_id", "fresh_id", "get_id_pack", "name_pack"]
+__all__ = ["IdPack", "class_id", "class_pack", "fresh_id", "get_id_pack", "name_pack"]
 
 IdPack = tuple[str, int, int]
 
@@ -28,7 +28,7 @@ class _Numbers:
     def __init__(self) -> None:
         start = int.from_bytes(os.urandom(7), "big") | (1 << 55)
         self.next = count(start).__next__
-        self.classes: dict[int, tuple[Any, Any, int]] = {}
+        self.classes: dict[int, tuple[Any, Any, int, str]] = {}
 
 
 _numbers = _Numbers()
@@ -54,20 +54,30 @@ def class_id(cls: type) -> int:
     It stays the same as long as the class keeps its shape (which attributes the classes of its
     MRO define): a peer may cache a class's description under it.
     """
-    shape = _shape(cls)
+    return _known_class(cls)[2]
+
+
+def class_pack(cls: type) -> tuple[str, int]:
+    """Returns the name and the number of a class."""
+    known = _known_class(cls)
+    return known[3], known[2]
+
+
+def _known_class(cls: type) -> tuple[Any, Any, int, str]:
     known = _numbers.classes.get(id(cls))
-    if known is not None and known[0]() is cls and known[1] == shape:
-        return known[2]
-    return _number_class(cls, shape)
+    if known is not None and known[0]() is cls:
+        if known[1] is None or known[1] == _shape(cls):
+            return known
+    return _number_class(cls)
 
 
-def _shape(cls: type) -> Any:
+def _shape(cls: type) -> list[int] | None:
     if not cls.__flags__ & _HEAP_TYPE:
         return None
     return [len(base.__dict__) for base in cls.__mro__]
 
 
-def _number_class(cls: type, shape: Any) -> int:
+def _number_class(cls: type) -> tuple[Any, Any, int, str]:
     key, classes = id(cls), _numbers.classes
 
     def forget(dead: Any) -> None:
@@ -75,9 +85,14 @@ def _number_class(cls: type, shape: Any) -> int:
         if entry is not None and entry[0] is dead:
             del classes[key]
 
-    number = fresh_id()
-    classes[key] = (weakref.ref(cls, forget), shape, number)
-    return number
+    known = (weakref.ref(cls, forget), _shape(cls), fresh_id(), _class_name(cls))
+    classes[key] = known
+    return known
+
+
+def _class_name(cls: type) -> str:
+    module = getattr(cls, "__module__", None)
+    return f"{module if isinstance(module, str) else 'builtins'}.{cls.__name__}"
 
 
 def name_pack(obj: Any) -> str:
@@ -85,12 +100,8 @@ def name_pack(obj: Any) -> str:
     if isinstance(obj, ModuleType):
         name = str(obj.__name__)
         return name if name in sys.modules else f"builtins.{name}"
-    cls = obj if isinstance(obj, type) else type(obj)
-    claimed = cls if cls is obj else getattr(obj, "__class__", cls)
-    if not isinstance(claimed, type):
-        claimed = cls
-    module = getattr(claimed, "__module__", None)
-    return f"{module if isinstance(module, str) else 'builtins'}.{claimed.__name__}"
+    cls = obj if isinstance(obj, type) else getattr(obj, "__class__", type(obj))
+    return _class_name(cls if isinstance(cls, type) else type(obj))
 
 
 def get_id_pack(obj: Any) -> IdPack:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic
@@ -201,7 +201,7 @@ class MessageConnection:
         target: Any,
         args: Any,
         timeout: float | None,
-        before: list[bytes],
+        before: Sequence[bytes],
     ) -> None:
         """Sends a request and waits for its answer: :meth:`request` and :meth:`wait` in one.
 
