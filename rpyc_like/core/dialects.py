@@ -183,25 +183,21 @@ class RpycCodec:
 
     def decode(self, payload: bytes) -> Message:
         try:
-            if self._plain and payload[0] == consts.MSG_REPLY and payload[1] == 0x11:
-                return self._answer(payload, 2)
+            if self._plain and payload[1] == 0x11:
+                if payload[0] == consts.MSG_REPLY:
+                    return self._answer(payload, 2)
+                if payload[0] == consts.MSG_REQUEST:
+                    return self._request(payload, 2, 0, 0)
             return self._decode(payload)
         except IndexError:
             raise MalformedValue(f"message of {len(payload)} bytes ends early") from None
 
     def _answer(self, payload: bytes, position: int) -> Message:
         """Returns the message of a reply whose number starts at ``position``."""
-        tag = payload[position]
-        if tag == 0x16 and payload[position + 2 : position + 2 + payload[position + 1]].isdigit():
-            start = position + 2
-            position = start + payload[position + 1]
-            id_: Any = int(payload[start:position])
-        else:
-            id_, position = load_at(payload, position, *self._limits)
+        id_, position = self._number(payload, position)
         value, position = self.boxer.decode(payload, position)
-        if position != len(payload) or type(id_) is not int:
+        if position != len(payload):
             self._check_end(payload, position)
-            raise MalformedValue(f"expected the number of a request, got {id_!r:.80}")
         if type(value) is StaleReference:
             raise MalformedValue("the answer names an object that was never sent") from value
         return (REPLY, id_, value)
@@ -225,29 +221,34 @@ class RpycCodec:
         position += 2
         if kind == consts.MSG_REPLY and envelope:
             return self._answer(payload, position)
-        tag = payload[position]
-        if 0x20 <= tag <= 0xEF:
-            id_ = tag - 0x50
-            position += 1
-        elif tag == 0x16 and payload[position + 2 : position + 2 + payload[position + 1]].isdigit():
-            start = position + 2
-            position = start + payload[position + 1]
-            id_ = int(payload[start:position])
-        else:
-            id_, position = load_at(payload, position, *self._limits)
-        if not envelope or type(id_) is not int:
+        if kind == consts.MSG_REQUEST and envelope:
+            return self._request(payload, position, sender, addressee)
+        id_, position = self._number(payload, position)
+        if not envelope:
             raise MalformedValue(f"expected a message of {self.dialect}, got {payload[:40]!r}")
-        if kind == consts.MSG_REQUEST:
-            return self._request(payload, position, id_, sender, addressee)
         if kind == consts.MSG_EXCEPTION:
             error, position = load_at(payload, position, *self._limits)
             self._check_end(payload, position)
             return (FAILURE, id_, self.failure(error))
         raise MalformedValue(f"expected message type 1, 2 or 3, got {kind}")
 
-    def _request(
-        self, payload: bytes, position: int, id_: int, sender: int, addressee: int
-    ) -> Message:
+    def _number(self, payload: bytes, position: int) -> tuple[int, int]:
+        """Returns the number of a request at ``position``, and where it ends."""
+        tag = payload[position]
+        if tag == 0x16:
+            start = position + 2
+            end = start + payload[position + 1]
+            digits = payload[start:end]
+            if digits.isdigit() and len(digits) < 20 and end <= len(payload):
+                return int(digits), end
+        number, end = load_at(payload, position, *self._limits)
+        if type(number) is not int:
+            raise MalformedValue(f"expected the number of a request, got {number!r:.80}")
+        return number, end
+
+    def _request(self, payload: bytes, position: int, sender: int, addressee: int) -> Message:
+        """Returns the message of a request whose number is at ``position``."""
+        id_, position = self._number(payload, position)
         shape = payload[position]
         if not 0x11 <= shape <= 0x13:
             raise MalformedValue(f"expected (handler, args), got {payload[position:][:20]!r}")

@@ -53,14 +53,14 @@ class _HelloAnswer:
     """Takes the answer to this side's HELLO: ours give their features, others an error."""
 
     __slots__ = ("_endpoint",)
-    has_callbacks = False
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    def settle(self, failed: bool, value: Any) -> None:
+    def settle(self, failed: bool, value: Any) -> bool:
         if not failed and type(value) is int:
             self._endpoint._learn_features(value)
+        return False
 
     def run_callbacks(self) -> None:
         """Has none."""
@@ -70,10 +70,10 @@ class _NoAnswer:
     """Takes answers that mean nothing: to DEL and CLOSE."""
 
     __slots__ = ()
-    has_callbacks = False
 
-    def settle(self, failed: bool, value: Any) -> None:
+    def settle(self, failed: bool, value: Any) -> bool:
         """Ignores it."""
+        return False
 
     def run_callbacks(self) -> None:
         """Has none."""

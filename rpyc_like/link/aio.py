@@ -26,16 +26,16 @@ class AioResult:
     """The answer to a request, to be awaited once."""
 
     __slots__ = ("_future", "id_")
-    has_callbacks = False
 
     def __init__(self) -> None:
         self._future: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
         self.id_: int | None = None
 
-    def settle(self, failed: bool, value: Any) -> None:
-        """Stores the answer and wakes who awaits it."""
+    def settle(self, failed: bool, value: Any) -> bool:
+        """Stores the answer and wakes who awaits it; has no callbacks."""
         if not self._future.done():
             self._future.set_result((failed, value))
+        return False
 
     def run_callbacks(self) -> None:
         """Has none: the future wakes its task through the loop."""

@@ -36,6 +36,8 @@ __all__ = ["CURRENT", "Application", "MessageConnection"]
 logger = logging.getLogger("rpyc_like.link")
 
 _SLICE = 0.05
+_SETTLED: Outcome = (NOTHING,)
+"""Read an answer, and nothing more is to be done for it."""
 
 
 CURRENT: ContextVar[tuple[Any, Any, int] | None] = ContextVar(
@@ -135,21 +137,22 @@ class MessageConnection:
         Returns:
             What was read instead and needs acting on.
         """
-        if not self.reading.enter():
+        reading = self.reading
+        if not reading.lock.acquire(False):
             return None
         outcome = None
         try:
             if not result._ready:
                 outcome = self._read(timeout)
-                if result._ready and not self._receiver.payloads:
-                    return None if _is_settled(outcome) else outcome  # by far the most usual
-                while self._receiver.payloads and outcome is not None and _is_settled(outcome):
+                while self._receiver.payloads and outcome is _SETTLED:
                     outcome = self._read(0)
                 if result._ready and outcome is not None and outcome[0] is CALL:
                     self._stash, outcome = outcome, None  # not worth delaying the answer for
         finally:
-            self.reading.leave()
-        return outcome
+            reading.lock.release()
+            if reading.sleepers:
+                reading.offer()
+        return None if outcome is _SETTLED else outcome
 
     def _wait(self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None) -> None:
         """The general way of waiting.
@@ -231,15 +234,17 @@ class MessageConnection:
 
     def serve_forever(self) -> None:
         """Takes messages and acts on them until the connection is gone."""
-        reading = self.reading
-        while not self.end._ready:
-            if reading.enter():
+        reading, end = self.reading, self.end
+        while not end._ready:
+            if reading.lock.acquire(False):
                 outcome = None
                 try:
-                    if not self.end._ready:
+                    if not end._ready:
                         outcome = self._read(None)
                 finally:
-                    reading.leave()
+                    reading.lock.release()
+                    if reading.sleepers:
+                        reading.offer()
                 if outcome is None:
                     continue
                 if outcome[0] is CALL:
@@ -300,7 +305,8 @@ class MessageConnection:
         outcome = self.session.receive(payload)
         kind = outcome[0]
         if kind is ANSWER:
-            outcome[1].settle(outcome[2], outcome[3])
+            if not outcome[1].settle(outcome[2], outcome[3]):
+                return _SETTLED
         elif kind is BROKEN:
             self._break(outcome[1])
         return outcome
@@ -451,11 +457,6 @@ class MessageConnection:
             self._receiver, self.send, self.try_send = self._before_orphaned
         self.reading = ReadingRole()
         self._waiters = {}
-
-
-def _is_settled(outcome: Outcome | None) -> bool:
-    """Returns whether nothing more is to be done for a message that has been read."""
-    return outcome is None or (outcome[0] is ANSWER and not outcome[1].has_callbacks)
 
 
 def _quietly(farewell: Callable[[], None]) -> None:

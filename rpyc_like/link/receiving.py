@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Collection
-from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -51,6 +50,8 @@ class FrameReceiver:
     """Receives over a native stream.
 
     Args:
+        stream: where bytes come from.
+        framer: cuts them into payloads.
         max_queued: bytes of whole payloads that :meth:`pull` may pile up.
     """
 
@@ -64,51 +65,46 @@ class FrameReceiver:
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
 
     def receive(self, timeout: float | None) -> bytes | None:
-        started = monotonic()
         if not self.payloads and self._ended is None and self._framer.error is None:
             data = self._stream.recv_wait(timeout, self._chunk)
-            if data:
-                if len(data) == self._chunk and self._chunk < _LARGEST_CHUNK:
-                    self._chunk *= 2
-                payloads = self._framer.feed(data)
-                if len(payloads) == 1:
-                    return payloads[0]
-                self.payloads.extend(payloads)
-            elif data is not None:
-                self._ended = _end_of_stream(self._framer)
-        if timeout is not None:
-            timeout += started - monotonic()
-        return self._receive(None if timeout is None else Timeout(max(0.0, timeout)))
+            if data is None:
+                return None
+            payloads = self._take(data)
+            if len(payloads) == 1:
+                return payloads[0]
+            self.payloads.extend(payloads)
+        return self._receive(Timeout(timeout))
 
-    def _receive(self, deadline: Timeout | None) -> bytes | None:
+    def _receive(self, deadline: Timeout) -> bytes | None:
         while not self.payloads:
             if self._ended is not None:
                 raise self._ended
             if self._framer.error is not None:
                 raise self._framer.error
-            if deadline is not None and deadline.expired():
+            data = self._stream.recv_wait(deadline.timeleft(), self._chunk)
+            if data is None:
                 return None
-            left = None if deadline is None else deadline.timeleft()
-            self._take(self._stream.recv_wait(left, self._chunk))
+            self.payloads.extend(self._take(data))
         payload = self.payloads.popleft()
         if self._queued_bytes:
             self._queued_bytes = max(0, self._queued_bytes - len(payload))
         return payload
 
-    def _take(self, data: bytes | None) -> None:
-        if data:
-            if len(data) == self._chunk and self._chunk < _LARGEST_CHUNK:
-                self._chunk *= 2
-            self.payloads.extend(self._framer.feed(data))
-        elif data is not None:
+    def _take(self, data: bytes) -> list[bytes]:
+        """Returns the payloads that ``data`` completes; notes the end."""
+        if not data:
             self._ended = _end_of_stream(self._framer)
+            return []
+        if len(data) == self._chunk and self._chunk < _LARGEST_CHUNK:
+            self._chunk *= 2
+        return self._framer.feed(data)
 
     def pull(self) -> None:
         while self._queued_bytes < self._max_queued and self._ended is None:
             data = None if self._framer.error is not None else self._stream.recv_some()
             if data is None:
                 return
-            self._take(data)
+            self.payloads.extend(self._take(data))
             self._queued_bytes = sum(map(len, self.payloads))
 
 
@@ -195,27 +191,28 @@ class ReadingRole:
     code runs. Leaving wakes exactly one sleeping thread.
     """
 
-    __slots__ = ("_lock", "_sleepers")
+    __slots__ = ("lock", "sleepers")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sleepers: deque[Waiter] = deque()
+        # The driver's usual paths use these two directly, as enter() and leave() do.
+        self.lock = threading.Lock()
+        self.sleepers: deque[Waiter] = deque()
 
     def enter(self) -> bool:
         """Takes the role if it is free."""
-        return self._lock.acquire(False)
+        return self.lock.acquire(False)
 
     def leave(self) -> None:
         """Gives the role back and offers it to a sleeping thread."""
-        self._lock.release()
-        if self._sleepers:
+        self.lock.release()
+        if self.sleepers:
             self.offer()
 
     def offer(self) -> None:
         """Wakes one sleeping thread if the role is free."""
-        if not self._lock.locked():
+        if not self.lock.locked():
             try:
-                self._sleepers.popleft().wake()
+                self.sleepers.popleft().wake()
             except IndexError:
                 pass
 
@@ -226,11 +223,11 @@ class ReadingRole:
             stop: asked once more before sleeping; a true answer means not to sleep.
         """
         waiter.arm()
-        self._sleepers.append(waiter)
-        if self._lock.locked() and not stop():
+        self.sleepers.append(waiter)
+        if self.lock.locked() and not stop():
             waiter.sleep(timeout)
         try:
-            self._sleepers.remove(waiter)
+            self.sleepers.remove(waiter)
         except ValueError:
             pass  # the role was offered; whoever does not take it must offer it on
 
@@ -238,7 +235,7 @@ class ReadingRole:
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Takes the role, waiting for it if ``blocking``."""
-        return self._lock.acquire(blocking, timeout)
+        return self.lock.acquire(blocking, timeout)
 
     release = leave
 

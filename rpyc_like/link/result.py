@@ -74,20 +74,20 @@ class AsyncResult:
 
     # -- delivery (by the connection)
 
-    def settle(self, failed: bool, value: Any) -> None:
-        """Stores the answer and wakes who waits. Runs no code of the program."""
+    def settle(self, failed: bool, value: Any) -> bool:
+        """Stores the answer and wakes who waits. Runs no code of the program.
+
+        Returns:
+            Whether :meth:`run_callbacks` has something to do.
+        """
         if self._ready or (self._deadline is not None and self._deadline.expired()):
-            return
+            return False
         self._failed = failed
         self._value = value
         self._ready = True
         if "_waiters" in self.__dict__:
             for waiter in tuple(self._waiters):
                 waiter.wake()
-
-    @property
-    def has_callbacks(self) -> bool:
-        """Whether there is code of the program to run when the answer comes."""
         return "_callbacks" in self.__dict__
 
     def run_callbacks(self) -> None:

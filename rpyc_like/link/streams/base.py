@@ -106,9 +106,16 @@ class NativeStream(Stream):
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
         """Waits for bytes and returns them, ``b""`` at the end, None when the time is over.
 
-        May return None earlier. Used by one thread at a time.
+        Used by one thread at a time.
         """
-        return self.recv_some(limit) if self.wait(READ, timeout) else None
+        deadline = Timeout(timeout)
+        while self.wait(READ, deadline.timeleft()):
+            data = self.recv_some(limit)
+            if data is not None:
+                return data
+            if deadline.expired():
+                break
+        return None
 
     def send_some(self, data: bytes | memoryview) -> int:
         """Writes what fits now and returns how many bytes that was (0 if none).

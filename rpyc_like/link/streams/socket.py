@@ -232,15 +232,17 @@ class SocketStream(DescriptorStream):
                     socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(wanted, 0)
                 )
                 self._limit = wanted
-            data = self.sock.recv(limit)
+            data: bytes | None = self.sock.recv(limit)
         except BlockingIOError:
-            return None
+            data = None
         except OSError as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
         finally:
             self._receiving = False
             if self._closed:
                 self._release()
+        if data is None:  # the system waited as long as it was told, a power of two
+            return self.recv_wait(None if timeout is None else timeout - wanted, limit)
         if self._quickack:
             self._ack()
         return data
