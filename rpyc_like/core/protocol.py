@@ -41,6 +41,35 @@ _QUICK = frozenset(
 )
 
 
+class _Classic:
+    """A name that a classic connection has, fetched from the peer when it is first asked for.
+
+    Each is then an attribute of the connection. (A ``__getattr__`` would do it too, and make every
+    attribute of every connection slow.)
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, conn: Connection | None, owner: type) -> Any:
+        if conn is None:
+            return self
+        installer, conn._installer = conn._installer, None
+        if installer is not None:
+            try:
+                installer(conn, conn.root)
+            except BaseException:
+                conn._installer = installer
+                raise
+        try:
+            return conn.__dict__[self._name]
+        except KeyError:
+            raise AttributeError(
+                f"{owner.__name__!r} object has no attribute {self._name!r}: "
+                "not a classic connection"
+            ) from None
+
+
 class Connection(Endpoint):
     """One side of a conversation about Python objects, shared by any number of threads.
 
@@ -50,15 +79,14 @@ class Connection(Endpoint):
         config: overrides of :data:`DEFAULT_CONFIG`.
     """
 
-    # Set on classic connections when first asked for.
-    modules: Any
-    eval: Any
-    execute: Any
-    namespace: Any
-    builtin: Any
-    builtins: Any
-    teleport: Any
-    proc: Any  # on those to a subprocess
+    modules = _Classic()
+    eval = _Classic()
+    execute = _Classic()
+    namespace = _Classic()
+    builtin = _Classic()
+    builtins = _Classic()
+    teleport = _Classic()
+    proc: Any  # on connections to a subprocess
 
     def __init__(self, root: Any, channel: Any, config: dict[str, Any] | None = None) -> None:
         super().__init__(root, config)
@@ -108,20 +136,8 @@ class Connection(Endpoint):
             except Exception:
                 pass  # the interpreter is shutting down
 
-    def __getattr__(self, name: str) -> Any:
-        installer = self.__dict__.get("_installer")
-        if installer is None or name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self._installer = None
-        try:
-            installer(self, self.root)
-        except BaseException:
-            self._installer = installer
-            raise
-        return getattr(self, name)
-
     def _install_later(self, installer: Any) -> None:
-        """Has ``installer(conn, conn.root)`` called when a missing attribute is asked for."""
+        """Has ``installer(conn, conn.root)`` called when a classic name is first asked for."""
         self._installer = installer
 
     # -- state

@@ -165,8 +165,7 @@ class MessageConnection:
         outermost = me is None
         if me is None:
             me = self._waiters[ident] = Waiter(ident)
-        waiters = result._waiters
-        waiters.append(me)
+        waiters = result.add_waiter(me)
         reading = self.reading
         try:
             if first is not None:
@@ -257,11 +256,11 @@ class MessageConnection:
     def wait_for_role(self, timeout: float | None = None) -> None:
         """Sleeps until the reading role may be free, or the connection is gone."""
         me = Waiter(get_ident())
-        self.end._waiters.append(me)
+        waiters = self.end.add_waiter(me)
         try:
             self.reading.sleep(me, lambda: self.end._ready, timeout)
         finally:
-            self.end._waiters.remove(me)
+            waiters.remove(me)
 
     def serve(self, deadline: Timeout | None, wait_for_role: bool = True) -> bool:
         """Takes one message and acts on it; returns whether there was one in time.
@@ -362,7 +361,7 @@ class MessageConnection:
         """Returns the thread that waits for the answer to this side's request ``id_``."""
         entry = self.session.pending.get(id_)
         if isinstance(entry, AsyncResult):
-            for waiter in entry._waiters:
+            for waiter in entry.waiters():
                 return int(waiter.ident)
         return None
 
@@ -438,7 +437,7 @@ class MessageConnection:
         for entry in self.session.closed():
             entry.settle(True, self.closed_error())
             entry.run_callbacks()
-        for waiter in [*self._waiters.values(), *self.end._waiters]:
+        for waiter in [*self._waiters.values(), *self.end.waiters()]:
             waiter.wake()
         self._application.disconnected(error)
 

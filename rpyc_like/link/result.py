@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..lib.timing import Timeout
+from .receiving import Waiter
 
 __all__ = ["AsyncResult", "ResultOwner", "Unfinished"]
 
@@ -58,10 +59,12 @@ class AsyncResult:
     def __init__(self, conn: Any) -> None:
         self._conn: ResultOwner = conn
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "_waiters" or name == "_callbacks":
-            return self.__dict__.setdefault(name, [])
-        raise AttributeError(name)
+    # No __getattr__ here: it would make each attribute of the class slow.
+
+    def _list(self, name: str) -> list[Any]:
+        """Returns the list called ``name``, which is made when it is first needed."""
+        found: list[Any] = self.__dict__.setdefault(name, [])
+        return found
 
     def __repr__(self) -> str:
         if self._ready:
@@ -86,15 +89,25 @@ class AsyncResult:
         self._value = value
         self._ready = True
         if "_waiters" in self.__dict__:
-            for waiter in tuple(self._waiters):
+            for waiter in self.waiters():
                 waiter.wake()
         return "_callbacks" in self.__dict__
+
+    def add_waiter(self, waiter: Waiter) -> list[Waiter]:
+        """Notes a thread to wake; returns the list to remove it from."""
+        waiters = self._list("_waiters")
+        waiters.append(waiter)
+        return waiters
+
+    def waiters(self) -> tuple[Waiter, ...]:
+        """Returns the threads that wait for the answer."""
+        return tuple(self.__dict__.get("_waiters", ()))
 
     def run_callbacks(self) -> None:
         """Calls the callbacks that were added before the answer came, once."""
         while self._ready and self.__dict__.get("_callbacks"):
             try:
-                callback = self._callbacks.pop(0)
+                callback = self._list("_callbacks").pop(0)
             except IndexError:
                 return
             callback(self)
@@ -123,7 +136,7 @@ class AsyncResult:
 
         A later call happens in the thread that received the answer.
         """
-        self._callbacks.append(func)
+        self._list("_callbacks").append(func)
         if self._ready:
             self.run_callbacks()
 

@@ -132,10 +132,10 @@ class TlsStream(NativeStream):
             inner.close()
             raise
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "sock":
-            return self.inner.sock  # type: ignore[attr-defined]
-        raise AttributeError(name)
+    @property
+    def sock(self) -> Any:
+        """The socket underneath, where there is one."""
+        return self.inner.sock  # type: ignore[attr-defined]
 
     def getpeercert(self, binary_form: bool = False) -> Any:
         """Returns the peer's certificate, as :meth:`ssl.SSLSocket.getpeercert`."""
