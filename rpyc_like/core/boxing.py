@@ -12,6 +12,7 @@ value is :class:`Incomplete`, and whoever consumes it asks the owner for the cla
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import lru_cache
 from typing import Any, Final
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
@@ -41,6 +42,7 @@ _VALUE_HEAD: Final = bytes((_PAIR, _VALUE))
 _TUPLE_HEAD: Final = bytes((_PAIR, _TUPLE))
 _REMOTE_HEAD: Final = bytes((_PAIR, _REMOTE))
 _EMPTY: Final = _VALUE_HEAD + dump(())
+_SHORT: Final = 40
 _MAX_NESTING: Final = 100  # of tuples with references in them; plain ones nest to ``max_depth``
 
 _get = object.__getattribute__
@@ -181,6 +183,8 @@ class Boxer:
                 parts.append(_EMPTY)
             elif type(kind) is NetrefMetaclass and _get_conn(item) is self._conn:
                 parts.append(_get_boxed(item))
+            elif kind is str and len(item) < _SHORT:
+                parts.append(_boxed_name(item))
             else:
                 parts.append(self._encode(item, lent))
         return b"".join(parts)
@@ -287,7 +291,9 @@ class Boxer:
                 proxy.____refcount__ += 1
                 return proxy
             pack = _read_id_pack(raw)
-            cls = self.class_of(pack)
+            cls = self._builtins.get(pack[0]) if pack[2] else None
+            if cls is None:
+                cls = self.class_of(pack)
             if cls is not None:
                 proxy = cls(self._conn, pack, raw)
                 proxies.put(raw, proxy)
@@ -352,6 +358,12 @@ class Boxer:
         elif self.keep_classes:
             self.classes[(pack[0], pack[1], 1)] = cls
         return cls
+
+
+@lru_cache(maxsize=1024)
+def _boxed_name(name: str) -> bytes:
+    """Returns a boxed short text; most of them are names of attributes, which come again."""
+    return _VALUE_HEAD + dump(name)
 
 
 def check_id_pack(content: Any) -> IdPack:

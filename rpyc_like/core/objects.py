@@ -38,7 +38,7 @@ class Export:
     def __init__(self, obj: Any, pack: IdPack) -> None:
         self.obj = obj
         self.pack = pack
-        self.raw = _class_part(pack[0], pack[1]) + brine.dump(pack[2])
+        self.raw = _class_part(pack[0], pack[1]) + brine.int_atom(pack[2], 0)
         self.count = 0
 
 
@@ -94,24 +94,24 @@ class ExportTable:
         Args:
             identify: makes the id pack of an object that is not lent yet.
         """
-        entry = None if isinstance(obj, type) else self._by_identity.get(id(obj))
-        if entry is None or entry.obj is not obj:
+        key = id(obj)
+        entry = self._by_identity.get(key)
+        if entry is None or entry.obj is not obj or not entry.pack[2]:
             fresh = Export(obj, identify(obj))  # runs code of the program: outside of the lock
             with self._lock:
-                if isinstance(obj, type):
+                if fresh.pack[2]:
+                    entry = self._by_identity.setdefault(key, fresh)
+                else:  # a class, which may have got another number since
                     entry = self.by_raw.get(fresh.raw, fresh)
-                else:
-                    entry = self._by_identity.get(id(obj), fresh)
-                return self._count_one(entry)
+                if not entry.count:
+                    self.by_raw[entry.raw] = self._by_identity[key] = entry
+                entry.count += 1
+                return entry.raw
         with self._lock:
-            return self._count_one(entry)
-
-    def _count_one(self, entry: Export) -> bytes:
-        if not entry.count:  # new, or given back in this very moment
-            self.by_raw[entry.raw] = entry
-            self._by_identity[id(entry.obj)] = entry
-        entry.count += 1
-        return entry.raw
+            if not entry.count:  # given back in this very moment
+                self.by_raw[entry.raw] = self._by_identity[key] = entry
+            entry.count += 1
+            return entry.raw
 
     def give_back(self, raw: bytes, count: int) -> bool:
         """Takes ``count`` references away; returns whether the peer held that many.

@@ -165,9 +165,11 @@ class RpycFramer(_LengthFramer):
         self._in_use = False
 
     def encode(self, payload: bytes) -> bytes:
-        flag = 0
         size = len(payload)
-        if size > self.COMPRESSION_THRESHOLD and self.compress:
+        if size <= self.COMPRESSION_THRESHOLD:
+            return _HEADER.pack(size, 0) + payload + b"\n"
+        flag = 0
+        if self.compress:
             packed = zlib.compress(payload, self.COMPRESSION_LEVEL)
             # A receiver with our limits would refuse what inflates too much.
             if len(packed) < size <= max(MAX_INFLATED_SIZE, _INFLATION_FACTOR * len(packed)):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.peers import OURS, PEERS, run_scenario, serving
+from tests.support.peers import PEERS, is_ours, run_scenario, serving
 
-CELLS = [(client, server) for client in PEERS for server in PEERS if OURS in (client, server)]
+CELLS = [
+    (client, server) for client in PEERS for server in PEERS if is_ours(client) or is_ours(server)
+]
 
 
 @pytest.mark.parametrize("kind", ["service", "classic"])

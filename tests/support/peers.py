@@ -17,11 +17,16 @@ INTEROP = ROOT / "tests" / "interop"
 OURS = "ours"
 PEERS = {
     OURS: {},
+    "ours-bound": {"RPYC_BIND_THREADS": "true"},
     "rpyc-6.0.2": {},
     "rpyc-6.0.2-bound": {"RPYC_BIND_THREADS": "true"},
     "rpyc-5.3.1": {},
 }
 """Names of implementations, and the environment each runs in."""
+
+
+def is_ours(name: str) -> bool:
+    return name.startswith(OURS)
 
 
 def peers_folder() -> Path:
@@ -30,7 +35,7 @@ def peers_folder() -> Path:
 
 def path_of(name: str) -> Path:
     """Returns the folder to put on the path; skips (in CI: fails) if the peer is not there."""
-    if name == OURS:
+    if is_ours(name):
         return ROOT
     folder = peers_folder() / name.removesuffix("-bound")
     if not (folder / "rpyc").is_dir():
@@ -47,7 +52,7 @@ def environment(name: str) -> dict[str, str]:
 
 
 def package(name: str) -> str:
-    return "rpyc_like" if name == OURS else "rpyc"
+    return "rpyc_like" if is_ours(name) else "rpyc"
 
 
 @contextmanager

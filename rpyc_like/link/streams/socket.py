@@ -74,7 +74,16 @@ class SocketStream(DescriptorStream):
         sock: a connected stream socket, plain or :class:`ssl.SSLSocket`. TCP_NODELAY is set.
     """
 
-    __slots__ = ("_blocks", "_fd", "_guard", "_limit", "_quickack", "_receiving", "sock")
+    __slots__ = (
+        "_blocks",
+        "_fd",
+        "_guard",
+        "_limit",
+        "_quickack",
+        "_receiving",
+        "_timeout",
+        "sock",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__()
@@ -86,7 +95,8 @@ class SocketStream(DescriptorStream):
         # Whether a plain recv waits in the system, bounded by SO_RCVTIMEO: one system call, where
         # polling and reading take two. A replaced socket module (gevent) waits in its own way.
         self._blocks = bool(_DONTWAIT) and type(sock) is socket.socket and sock.gettimeout() is None
-        self._limit = 0
+        self._limit = 0  # what SO_RCVTIMEO is set to
+        self._timeout: float | None = None  # what it was set for
         if isinstance(sock, ssl.SSLSocket):
             self._guard = threading.Lock()
             sock.setblocking(False)
@@ -225,13 +235,10 @@ class SocketStream(DescriptorStream):
             return super().recv_wait(timeout, limit)
         self._receiving = True  # before looking at _closed: _release does it the other way round
         try:
-            self._check_open()
-            wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
-            if wanted != self._limit:
-                self.sock.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(wanted, 0)
-                )
-                self._limit = wanted
+            if self._closed:
+                raise ConnectionClosed("stream is closed")
+            if timeout != self._timeout:
+                self._limit_receiving(timeout)
             data: bytes | None = self.sock.recv(limit)
         except BlockingIOError:
             data = None
@@ -241,11 +248,19 @@ class SocketStream(DescriptorStream):
             self._receiving = False
             if self._closed:
                 self._release()
-        if data is None:  # the system waited as long as it was told, a power of two
-            return self.recv_wait(None if timeout is None else timeout - wanted, limit)
+        if data is None:  # the system waited as long as it was told
+            return self.recv_wait(None if timeout is None else timeout - self._limit, limit)
         if self._quickack:
             self._ack()
         return data
+
+    def _limit_receiving(self, timeout: float | None) -> None:
+        """Has the system wait for the largest power of two of seconds that ``timeout`` holds."""
+        wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
+        if wanted != self._limit:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(wanted, 0))
+            self._limit = wanted
+        self._timeout = timeout
 
     def send_some(self, data: bytes | memoryview) -> int:
         try:
