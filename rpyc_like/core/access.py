@@ -68,7 +68,7 @@ def _has(obj: Any, name: str) -> bool:
 
 
 def access_attr(
-    config: dict[str, Any],
+    check: Callable[[Any, str, str], str],
     obj: Any,
     name: Any,
     args: tuple[Any, ...],
@@ -79,6 +79,7 @@ def access_attr(
     """Does ``default(obj, name, *args)``, if the gate lets it through.
 
     Args:
+        check: :func:`check_attr` for a configuration, or a program's own in its place.
         name: what the peer sent: a str, or bytes of UTF-8.
         overrider: the method by which a class decides itself (``_rpyc_getattr`` and so on).
     """
@@ -89,4 +90,4 @@ def access_attr(
     own = getattr(type(obj), overrider, None)
     if own is not None:
         return own(obj, name, *args)
-    return default(obj, check_attr(config, obj, name, perm), *args)
+    return default(obj, check(obj, name, perm), *args)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -109,6 +110,9 @@ class Endpoint:
         self._codec.failure = lambda raw: Failure(raw, self._unbox_exc)  # type: ignore[method-assign]
         self._session = Session(self._codec)
         self._HANDLERS = self._request_handlers()
+        self._gate: Callable[[Any, str, str], str] = self._check_attr
+        if type(self)._check_attr is Endpoint._check_attr:
+            self._gate = partial(access.check_attr, self._config)  # one call less
         self._greeted = False
         self._stands_ahead = True  # whether something may have to go ahead of a request
         self._weak: weakref.ref[Any] = weakref.ref(self)
@@ -221,7 +225,7 @@ class Endpoint:
         param: str,
         default: Callable[..., Any],
     ) -> Any:
-        return access.access_attr(self._config, obj, name, args, overrider, param, default)
+        return access.access_attr(self._gate, obj, name, args, overrider, param, default)
 
     _handle_ping = handlers.ping
     _handle_close = handlers.close

@@ -10,7 +10,6 @@ import pickle
 from itertools import islice
 from typing import Any
 
-from ..errors import AccessDenied
 from ..lib.code import get_methods
 from ..lib.identity import IdPack
 from . import consts
@@ -184,8 +183,3 @@ def hello(conn: Any, features: Any) -> int:
     if type(features) is not int:
         raise TypeError(f"features must be an int, got {type(features).__name__}")
     return conn._hello(features)  # type: ignore[no-any-return]
-
-
-def denied(conn: Any, *args: Any) -> Any:
-    """Answers a request number that does not exist."""
-    raise AccessDenied("no such request")

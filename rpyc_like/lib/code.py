@@ -6,18 +6,9 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
-__all__ = ["getattr_static", "get_methods", "hasattr_static", "hybridmethod"]
+__all__ = ["get_methods", "hasattr_static", "hybridmethod"]
 
 _MISSING = object()
-
-
-def getattr_static(obj: Any, name: str) -> Any:
-    """Returns what an attribute lookup on ``obj`` would find first, without running anything.
-
-    Raises:
-        AttributeError: the lookup finds nothing; ``__getattr__`` was not asked.
-    """
-    return inspect.getattr_static(obj, name)
 
 
 def hasattr_static(obj: Any, attr: str) -> bool:

@@ -217,7 +217,7 @@ class MessageConnection:
         if not result._ready:
             deadline = None
             if timeout is not None:
-                deadline = result._deadline = Timeout(timeout + started - monotonic())
+                deadline = result._deadline = Timeout(max(0.0, timeout + started - monotonic()))
                 deadline.seconds = timeout
             self._wait(result, deadline, first)
         elif first is not None:

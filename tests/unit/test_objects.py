@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -189,7 +190,8 @@ def test_setting_and_deleting_are_off() -> None:
 
 def read(obj: Any, name: Any) -> Any:
     config = make_config({})
-    return access.access_attr(config, obj, name, (), "_rpyc_getattr", "allow_getattr", getattr)
+    check = partial(access.check_attr, config)
+    return access.access_attr(check, obj, name, (), "_rpyc_getattr", "allow_getattr", getattr)
 
 
 def test_a_property_is_evaluated_once() -> None:
