@@ -359,6 +359,14 @@ class Connection(Endpoint):
                 return get_ident(), sender
         return None, sender
 
+    def will_repeat(self) -> bool:
+        """Returns whether the peer may say that it wants another dialect."""
+        return (
+            not self._codec.heard
+            and not self._reopened
+            and getattr(self._channel, "reopen", None) is not None
+        )
+
     def recover(self, error: BaseException) -> BaseException | None:
         """Speaks the peer's dialect over a new connection, if the first guess was wrong."""
         if not isinstance(error, DialectMismatch):

@@ -62,6 +62,9 @@ class Application(Protocol):
     def disconnected(self, error: BaseException | None) -> None:
         """Is told once that the connection is gone."""
 
+    def will_repeat(self) -> bool:
+        """Returns whether what cannot be sent will be sent again, over another channel."""
+
     def recover(self, error: BaseException) -> BaseException | None:
         """Takes a broken conversation up again in another way, and returns None if that worked.
 
@@ -89,6 +92,7 @@ class MessageConnection:
         self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
         self._gone_lock = threading.Lock()  # guards the first call of lose()
         self._orphaned = False
+        self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._stash: Outcome | None = None  # read too early; belongs to the reading role
         self.attach(channel)
         forking.remember(self)
@@ -117,8 +121,9 @@ class MessageConnection:
         try:
             self.send(*before, payload)
         except ConnectionClosed as error:
-            self.lose(error)
-            raise self.closed_error() from error
+            if not self._application.will_repeat():
+                self.lose(error)
+                raise self.closed_error() from error
         return result
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
@@ -173,6 +178,9 @@ class MessageConnection:
             while not result._ready:
                 if me.inbox:
                     self._act(me.inbox.popleft())
+                elif self.end._ready:
+                    result.settle(True, self.closed_error())
+                    return
                 elif reading.enter():
                     outcome = None
                     try:
@@ -182,8 +190,6 @@ class MessageConnection:
                         reading.leave()
                     if outcome is not None:
                         self._act(outcome)
-                    elif self.session.state is State.CLOSED:
-                        result.settle(True, self.closed_error())
                     elif deadline is not None and deadline.expired():
                         return
                 else:
@@ -282,11 +288,11 @@ class MessageConnection:
             outcome = self._read(None if deadline is None else deadline.timeleft())
         finally:
             reading.leave()
-        if self.session.state is State.CLOSED and outcome is None:
-            raise self.closed_error()
         if outcome is None:
             return False
         self._act(outcome)
+        if outcome[0] is BROKEN and self.end._ready:
+            raise self.closed_error()
         return True
 
     def _read(self, timeout: float | None) -> Outcome | None:
@@ -297,8 +303,9 @@ class MessageConnection:
         try:
             payload = self._receiver.receive(timeout)
         except (EOFError, OSError, ProtocolError) as error:
+            outcome = (BROKEN, error)
             self._break(error)
-            return None
+            return outcome
         if payload is None:
             return None
         outcome = self.session.receive(payload)
@@ -318,7 +325,7 @@ class MessageConnection:
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
                 logger.warning("! %r", remaining)
-            self.lose(remaining)
+            self._mark_lost(remaining)  # _act does the rest, when the role has been given up
 
     def _act(self, outcome: Outcome) -> None:
         """Does what a message asks for, outside of the reading role."""
@@ -331,6 +338,7 @@ class MessageConnection:
             self._application.notice(outcome[1])
         else:
             assert kind is NOTHING or kind is BROKEN
+            self._tell_lost()
 
     def _place(self, outcome: Outcome) -> None:
         """Has a request served by the thread it is meant for."""
@@ -422,24 +430,37 @@ class MessageConnection:
 
     def lose(self, error: BaseException | None) -> None:
         """Ends the connection for everybody: waiters fail, the channel is closed. Idempotent."""
+        self._mark_lost(error)
+        self._tell_lost()
+
+    def _mark_lost(self, error: BaseException | None) -> None:
+        """Closes the channel and settles what waits, once. Runs no callback."""
         with self._gone_lock:
-            first = not self.end._ready
-            if first:
-                self.error = error
-                self.end._ready = True
-        if not first:
-            return
+            if self.end._ready:
+                return
+            self.error = error
+            self.end._ready = True
         if not self._orphaned:
             try:
                 self.channel.close()
             except Exception:
                 logger.debug("! closing the channel", exc_info=True)
-        for entry in self.session.closed():
+        entries = self.session.closed()
+        for entry in entries:
             entry.settle(True, self.closed_error())
-            entry.run_callbacks()
         for waiter in [*self._waiters.values(), *self.end.waiters()]:
             waiter.wake()
-        self._application.disconnected(error)
+        self._untold.append(entries)
+
+    def _tell_lost(self) -> None:
+        """Runs callbacks and tells the application, once, outside of the reading role."""
+        try:
+            entries = self._untold.pop()
+        except IndexError:
+            return
+        for entry in entries:
+            entry.run_callbacks()
+        self._application.disconnected(self.error)
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""

@@ -80,6 +80,9 @@ class Echo:
     def route(self, target: Any) -> tuple[int | None, int]:
         return None, 0
 
+    def will_repeat(self) -> bool:
+        return False
+
     def recover(self, error: BaseException) -> BaseException | None:
         return error
 

@@ -403,6 +403,27 @@ def test_both_sides_send_much_at_once(pair: MakePair) -> None:
     assert all(result.value == data for result in results)
 
 
+def test_no_lock_is_held_while_the_end_is_told(pair: MakePair) -> None:
+    """Callbacks and on_disconnect run when the reading role is free, in the thread that noticed."""
+    free: list[bool] = []
+
+    class Watching(rpyc.Service):
+        def on_disconnect(self, conn: Connection) -> None:
+            free.append(not conn._recvlock.lock.locked())
+
+    client, server = pair(TestService, Watching)
+    release = threading.Event()
+    server._local_root.exposed_block = lambda: release.wait(20)
+    result = rpyc.async_(client.root.block)()
+    result.add_callback(lambda _: free.append(not client._recvlock.lock.locked()))
+    server._channel.stream.close()
+    with pytest.raises(EOFError):
+        client.serve(5)
+    release.set()
+    assert free == [True, True]
+    assert result.error
+
+
 def test_ping_and_custom_data(pair: MakePair) -> None:
     """Ping echoes."""
     client, _ = pair(TestService)

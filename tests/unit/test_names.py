@@ -30,7 +30,7 @@ NAMES = {
     "rpyc_like.core.stream": "Stream SocketStream PipeStream",
     "rpyc_like.core.async_": "AsyncResult AsyncResultTimeout",
     "rpyc_like.core.vinegar": "dump load GenericException REMOTE_LINE",
-    "rpyc_like.core.netref": "BaseNetref NetrefMetaclass NetrefClass class_factory syncreq asyncreq",
+    "rpyc_like.core.netref": "BaseNetref NetrefMetaclass NetrefClass class_factory syncreq",
     "rpyc_like.utils.classic": "connect connect_subproc connect_thread unix_connect ssl_connect",
     "rpyc_like.utils.factory": "connect unix_connect ssl_connect connect_subproc connect_thread",
     "rpyc_like.utils.helpers": "async_ timed Async",
