@@ -31,6 +31,8 @@ _SKIPPED = frozenset({"args", "with_traceback", "add_note"})
 _CACHE_SIZE = 512
 _PACKAGE = __name__.partition(".")[0]
 _MISSING = object()
+_SPOKEN = frozenset({"4", "5", "6"})
+"""Major versions whose exceptions mean here what they mean there."""
 
 
 def dump(
@@ -219,10 +221,8 @@ def _rebuild(cls: type[BaseException], args: Any, attributes: Any, text: Any) ->
 
 
 def _warned(text: Any, version: Any) -> Any:
-    ours = __version__.partition(".")[0]
     if type(text) is not str or type(version) is not str or version == "<version denied>":
         return text
-    theirs = version.partition(".")[0]
-    if theirs == ours:
+    if version.partition(".")[0] in _SPOKEN:
         return text
     return f"{text}\nWARNING: Remote is on RPyC {version} and local is on RPyC {__version__}.\n\n"

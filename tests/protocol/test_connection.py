@@ -424,6 +424,39 @@ def test_no_lock_is_held_while_the_end_is_told(pair: MakePair) -> None:
     assert result.error
 
 
+def test_serving_in_several_threads() -> None:
+    """serve_threaded lets several calls of one connection run at once."""
+    a, b = MemoryStream.create_pair()
+    server = TestService._connect(Channel(b), None)
+    thread = threading.Thread(target=server.serve_threaded, args=(4,), daemon=True)
+    thread.start()
+    client = rpyc.connect_channel(Channel(a))
+    barrier = threading.Barrier(3)
+    server._local_root.exposed_meet = lambda: barrier.wait(10)
+    meet = rpyc.async_(client.root.meet)
+    results = [meet() for _ in range(3)]
+    assert sorted(result.value for result in results) == [0, 1, 2]
+    client.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_serve_and_poll() -> None:
+    """Serve and poll say whether a message came in time; poll_all serves what is there."""
+    a, b = MemoryStream.create_pair()
+    server, client = TestService._connect(Channel(b), None), rpyc.connect_channel(Channel(a))
+    assert not server.serve(0.01)
+    assert not server.poll()
+    result = client.async_request(consts.HANDLE_PING, "x")
+    assert server.poll(1)
+    assert server.poll_all(0.01) or result.ready
+    assert result.value == "x"
+    thread = threading.Thread(target=server.serve_all)
+    thread.start()
+    client.close()
+    thread.join(5)
+
+
 def test_ping_and_custom_data(pair: MakePair) -> None:
     """Ping echoes."""
     client, _ = pair(TestService)

@@ -101,6 +101,14 @@ def test_wrong_shapes(value: Any) -> None:
         vinegar.load(value, False, False)
 
 
+@pytest.mark.parametrize(("version", "warned"), [("5.3.1", False), ("6.0.2", False), ("7.0", True)])
+def test_a_version_that_is_not_spoken_is_told(version: str, warned: bool) -> None:
+    """The text of an exception warns when its sender's version is unknown."""
+    attributes = (("_remote_version", version),)
+    error = vinegar.load((("builtins", "ValueError"), (), attributes, "text"), False, False)
+    assert ("WARNING" in str(error)) == warned
+
+
 def test_evil_attributes_are_ignored() -> None:
     """Attributes cannot change what the exception is."""
     attributes = (("__class__", 5), ("__traceback__", 5), ("with_traceback", 5), ("ok", 1), 7)
