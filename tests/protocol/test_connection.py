@@ -60,8 +60,9 @@ class TestService(rpyc.Service):
         time.sleep(seconds)
         return seconds
 
-    def exposed_thread(self) -> int:
-        return threading.get_ident()
+    def exposed_slow_item(self, seconds: float) -> Item:
+        time.sleep(seconds)
+        return Item(1)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -150,33 +151,30 @@ def test_give_back_reaches_the_peer_before_the_next_request(pair: MakePair) -> N
     """Whoever asks the owner afterwards finds the object gone."""
     client, server = pair(TestService)
     item = client.root.item(1)
-    held = client.root.call
+    call = client.root.call
     before = len(server._local_objects)
     del item
     gc.collect()
-    held(lambda: None)
-    assert len(server._local_objects) <= before
+    call(int)
+    assert len(server._local_objects) == before - 1
 
 
-def test_an_abandoned_answer_gives_its_references_back(pair: MakePair) -> None:
+@pytest.mark.parametrize("known", [True, False], ids=["known class", "unknown class"])
+def test_an_abandoned_answer_gives_its_references_back(pair: MakePair, known: bool) -> None:
     """References inside an answer that came too late are not lost."""
     client, server = pair(TestService)
-    slow = rpyc.async_(client.root.call)
-
-    def late() -> Any:
-        time.sleep(0.2)
-        return client_item
-
-    client_item = client.root.item(4)
-    baseline = len(server._local_objects)
-    result = rpyc.timed(client.root.sleep, 0.01)(0.2)
+    if known:
+        client.root.item(1)
+    slow = client.root.slow_item
+    client.ping()
+    before = len(server._local_objects)
+    result = rpyc.timed(slow, 0.01)(0.1)
     with pytest.raises(TimeoutError, match=r"no answer to CALL within 0\.01 s"):
         result.wait()
     assert client._session.pending.get(result.id_) is None
-    pending = slow(late)
-    del pending
-    client.ping()
-    eventually(lambda: len(server._local_objects) <= baseline)
+    eventually(lambda: len(server._local_objects) == before + 1)  # the answer has been sent
+    client.ping()  # and is received here
+    eventually(lambda: len(server._local_objects) == before)
 
 
 def test_a_frame_that_cannot_be_sent_counts_nothing(pair: MakePair) -> None:
