@@ -23,7 +23,7 @@ from .brine import dump, load_at
 from .netref import BaseNetref, NetrefMetaclass, builtin_classes_cache
 from .objects import ExportTable, ProxyTable, StaleReference, identify
 
-__all__ = ["Boxer", "Incomplete", "Steps", "check_id_pack"]
+__all__ = ["Boxer", "Incomplete", "Steps", "check_id_pack", "id_pack_end"]
 
 Steps = Generator[tuple[int, tuple[Any, ...]], Any, Any]
 """Yields requests ``(handler, args)`` to the peer, is sent the answers, returns a value."""
@@ -232,11 +232,11 @@ class Boxer:
         if label == _VALUE:
             return load_at(data, position, self._max_depth, self._max_digits)
         if label == _LOCAL:
-            end = _id_pack_end(data, position)
+            end = id_pack_end(data, position)
             entry = self._exports.by_raw.get(data[position:end])
             return StaleReference() if entry is None else entry.obj, end
         if label == _REMOTE:
-            end = _id_pack_end(data, position)
+            end = id_pack_end(data, position)
             return self._receive(data[position:end], receipts), end
         if label == _TUPLE:
             return self._decode_items(data, position, receipts, depth + 1)
@@ -256,7 +256,7 @@ class Boxer:
             if data[position] != _PAIR:
                 label = 0
             if label == _LOCAL:
-                end = _id_pack_end(data, position + 2)
+                end = id_pack_end(data, position + 2)
                 entry = self._exports.by_raw.get(data[position + 2 : end])
                 position = end
                 if entry is None:
@@ -316,20 +316,13 @@ class Boxer:
                 proxy.____refcount__ += 1
             receipt.proxy = proxy
 
-    def take_back(self, data: bytes, position: int) -> tuple[bool, int]:
-        """Takes back what one ``id pack, count`` at ``position`` says, in wire order.
+    def take_back(self, raw: bytes, count: int) -> bool:
+        """Takes references back from the peer; returns whether it held that many.
 
-        Returns:
-            Whether the peer held that many references, and where the count ends.
+        Args:
+            raw: the brine of the id pack.
         """
-        end = _id_pack_end(data, position)
-        count: Any = data[end] - 0x50
-        after = end + 1
-        if not 0 < count < 160:
-            count, after = load_at(data, end)
-        if type(count) is not int:
-            raise MalformedValue(f"expected a count, got {count!r:.80}")
-        return self._exports.give_back(data[position:end], count), after
+        return self._exports.give_back(raw, count)
 
     # -- classes
 
@@ -382,7 +375,7 @@ def check_id_pack(content: Any) -> IdPack:
     raise MalformedValue(f"expected an id pack (name, int, int), got {content!r:.80}")
 
 
-def _id_pack_end(data: bytes, position: int) -> int:
+def id_pack_end(data: bytes, position: int) -> int:
     """Returns where the id pack at ``position`` ends; checks it if it is not of the usual form."""
     if data[position] == 0x12 and data[position + 1] == 0x08 and data[position + 2] == 0x0E:
         end = position + 4 + data[position + 3]
@@ -402,7 +395,7 @@ def _id_pack_end(data: bytes, position: int) -> int:
 
 
 def _read_id_pack(raw: bytes) -> IdPack:
-    """Returns the id pack whose brine is ``raw``; :func:`_id_pack_end` has checked its extent."""
+    """Returns the id pack whose brine is ``raw``; :func:`id_pack_end` has checked its extent."""
     if raw[2] == 0x0E and raw[-1] != 0x50:
         middle = 4 + raw[3]
         end = middle + 2 + raw[middle + 1]

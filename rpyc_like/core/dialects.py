@@ -24,7 +24,7 @@ from ..errors import MalformedValue, ProtocolError
 from ..link.connection import CURRENT
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from . import consts
-from .boxing import Boxer
+from .boxing import Boxer, id_pack_end
 from .brine import dump, int_atom, load_at, tuple_head, tuple_size_at
 from .objects import StaleReference
 
@@ -319,37 +319,36 @@ class RpycCodec:
     def _released(self, payload: bytes, position: int) -> int:
         """Handles a batch of references given back; returns where it ends."""
         size, position = tuple_size_at(payload, position)
-        take_back = self.boxer.take_back
         for _ in range(size):
             if payload[position] != 0x11:
                 raise MalformedValue("expected a pair of id pack and count")
-            held, position = take_back(payload, position + 1)
-            if not held:
-                raise ProtocolError("peer gave back references that it does not hold")
-        return position
-
-    def _take_back(self, payload: bytes, position: int) -> int:
-        held, position = self.boxer.take_back(payload, position)
-        if not held:
-            if self.features & consts.FEATURE_RELEASE:
-                raise ProtocolError("peer gave back references that it does not hold")
-            logger.info("< gave back references that it does not hold")
+            end = id_pack_end(payload, position + 1)
+            count, after = load_at(payload, end)
+            self._take_back(payload[position + 1 : end], count)
+            position = after
         return position
 
     def _deleted(self, payload: bytes, position: int) -> int:
-        """Handles ``(2, ((3, id pack), (1, count)))``, the boxed arguments of DEL."""
-        head = payload[position : position + 5]
-        if head == b"\x11\x52\x11\x11\x53":
-            end = load_at(payload, position + 5)[1]
-            if payload[end : end + 2] == b"\x11\x51":
-                # The count's box stands between: put the two side by side.
-                pair = payload[position + 5 : end] + payload[end + 2 :]
-                return end + 2 + self._take_back(pair, 0) - (end - position - 5)
-        elif head[:4] == b"\x11\x52\x10\x11" and head[4:] == b"\x53":
-            end = load_at(payload, position + 5)[1]
-            self._take_back(payload[position + 5 : end] + dump(1), 0)
-            return end
+        """Handles the boxed arguments of DEL: ``(2, ((3, id pack), (1, count)))``, count optional."""
+        if payload[position : position + 2] == b"\x11\x52":
+            size, position = tuple_size_at(payload, position + 2)
+            if 1 <= size <= 2 and payload[position : position + 2] == b"\x11\x53":
+                end = id_pack_end(payload, position + 2)
+                raw, count = payload[position + 2 : end], 1
+                if size == 1 or payload[end : end + 2] == b"\x11\x51":
+                    if size == 2:
+                        count, end = load_at(payload, end + 2)
+                    self._take_back(raw, count)
+                    return end
         raise MalformedValue("expected a local reference and a count")
+
+    def _take_back(self, raw: bytes, count: Any) -> None:
+        if type(count) is not int:
+            raise MalformedValue(f"expected a count, got {count!r:.80}")
+        if not self.boxer.take_back(raw, count):
+            if self.features & consts.FEATURE_RELEASE:
+                raise ProtocolError("peer gave back references that it does not hold")
+            logger.info("< gave back references that it does not hold")
 
 
 def _batch(released: list[tuple[bytes, int]]) -> bytes:

@@ -381,9 +381,8 @@ class MessageConnection:
             stream.wait(WRITE, _SLICE)
             return
         try:
-            if stream.wait(READ | WRITE, _SLICE) & READ:
-                self._receiver.pull()
-                stream.wait(WRITE, 0)
+            if stream.wait(READ | WRITE, _SLICE) & READ and not self._receiver.pull():
+                stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
         finally:
             self.reading.leave()
 
@@ -497,5 +496,6 @@ class _Dead:
 
     payloads: Collection[bytes] = ()
 
-    def pull(self) -> None:
+    def pull(self) -> bool:
         """Has nothing."""
+        return False

@@ -42,8 +42,12 @@ class Receiver(Protocol):
             ProtocolError: what came is not a frame.
         """
 
-    def pull(self) -> None:
-        """Takes in what has arrived, without waiting, as far as memory limits allow."""
+    def pull(self) -> bool:
+        """Takes in what has arrived, without waiting, as far as memory limits allow.
+
+        Returns:
+            Whether it makes sense to wait for more.
+        """
 
 
 class FrameReceiver:
@@ -99,13 +103,15 @@ class FrameReceiver:
             self._chunk *= 2
         return self._framer.feed(data)
 
-    def pull(self) -> None:
+    def pull(self) -> bool:
+        before = len(self.payloads)
         while self._queued_bytes < self._max_queued and self._ended is None:
             data = None if self._framer.error is not None else self._stream.recv_some()
             if data is None:
-                return
+                return True
             self.payloads.extend(self._take(data))
             self._queued_bytes = sum(map(len, self.payloads))
+        return len(self.payloads) > before
 
 
 def _end_of_stream(framer: Framer) -> Exception:
@@ -125,8 +131,9 @@ class StreamReceiver:
         self._stream = stream
         self._framer = framer
 
-    def pull(self) -> None:
+    def pull(self) -> bool:
         """Does nothing: such a stream cannot be read without waiting."""
+        return False
 
     def receive(self, timeout: float | None) -> bytes | None:
         if not self._stream.poll(timeout):
@@ -146,8 +153,9 @@ class ChannelReceiver:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
-    def pull(self) -> None:
+    def pull(self) -> bool:
         """Does nothing: such a channel cannot be read without waiting."""
+        return False
 
     def receive(self, timeout: float | None) -> bytes | None:
         if not self._channel.poll(timeout):

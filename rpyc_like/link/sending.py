@@ -62,14 +62,17 @@ class FrameSender:
         frame: bytes | memoryview
         frame = self._framer.encode(payloads[0]) if len(payloads) == 1 else self._frames(payloads)
         queue = self._queue
-        if not queue and not self._torn and self._role.acquire(False):
-            # Nobody sends: the frame leaves at once, in one write.
+        if not queue and self._role.acquire(False):
             try:
-                self._torn = True
-                sent = self._stream.send_some(frame)
-                self._torn = False
-                if sent < len(frame):
-                    queue.appendleft(memoryview(frame)[sent:] if sent else frame)
+                if queue or self._torn:
+                    queue.append(frame)  # another thread has left something since we looked
+                else:
+                    # Nobody sends: the frame leaves at once, in one write.
+                    self._torn = True
+                    sent = self._stream.send_some(frame)
+                    self._torn = False
+                    if sent < len(frame):
+                        queue.appendleft(memoryview(frame)[sent:] if sent else frame)
             finally:
                 self._role.release()
         else:

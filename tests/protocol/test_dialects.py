@@ -102,6 +102,22 @@ def test_ping_bytes(raw_server: Callable[..., Channel]) -> None:
     assert channel.recv().hex() == "021154115108 0b6869".replace(" ", "")
 
 
+@pytest.mark.parametrize(
+    "count", ["", "51", "16022d35", "160a31303030303030303030"], ids=["none", "1", "-5", "10**9"]
+)
+def test_vanilla_releases_are_clamped(raw_server: Callable[..., Channel], count: str) -> None:
+    """A DEL is answered whatever its count says, and the root stays."""
+    channel = raw_server()
+    channel.send(GETROOT_6)
+    root = channel.recv()[5:]
+    boxed = "1153" + root.hex() + ("1151" + count if count else "")
+    size = "11" if count else "10"
+    channel.send(bytes.fromhex("011151115f1152" + size + boxed))
+    assert channel.recv().hex() == "021151115100"
+    channel.send(GETROOT_6)
+    assert channel.recv()[5:] == root
+
+
 class Goodbye:
     """Openers of channels whose peer says goodbye in another dialect, then serves in it."""
 

@@ -1,0 +1,106 @@
+"""Sending as a role: frames stay whole, whoever comes when."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from rpyc_like.errors import ConnectionClosed
+from rpyc_like.link.sending import FrameSender
+from rpyc_like.link.streams.base import NativeStream
+from rpyc_like.wire.framing import ErlangFramer
+
+
+class Recorder(NativeStream):
+    """Takes at most ``room`` bytes at once, then is full for one attempt."""
+
+    def __init__(self, room: int = 1 << 20) -> None:
+        self.room = room
+        self.data = b""
+        self.full = False
+
+    def send_some(self, data: bytes | memoryview) -> int:
+        if self.full:
+            self.full = False
+            return 0
+        taken = bytes(data[: self.room])
+        self.full = len(taken) < len(data)
+        self.data += taken
+        return len(taken)
+
+    def wait(self, events: int, timeout: float | None) -> int:
+        return events
+
+
+class RoleTakenLate:
+    """The role's lock, where something happens in the moment before it is taken first."""
+
+    def __init__(self, lock: Any, before: Any) -> None:
+        self.lock = lock
+        self.before = before
+
+    def acquire(self, *args: Any) -> bool:
+        before, self.before = self.before, None
+        if before is not None:
+            before()
+        return bool(self.lock.acquire(*args))
+
+    def release(self) -> None:
+        self.lock.release()
+
+
+def test_a_frame_never_lands_inside_another() -> None:
+    """A thread that found the queue empty, and gets the role when another has left half a frame."""
+    stream = Recorder()
+    sender = FrameSender(stream, ErlangFramer(1))
+    frame = ErlangFramer(1).encode(b"first")
+    stream.data = frame[:3]  # another thread has written so much, queued the rest, left the role
+
+    def leave_half() -> None:
+        sender._queue.appendleft(memoryview(frame)[3:])
+
+    sender._role = RoleTakenLate(threading.Lock(), leave_half)  # type: ignore[assignment]
+    sender.send(b"second")
+    assert ErlangFramer(1).feed(stream.data) == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("room", [1, 3, 7, 1000])
+def test_partial_writes(room: int) -> None:
+    """Frames that leave in pieces arrive whole and in order."""
+    stream = Recorder(room)
+    sender = FrameSender(stream, ErlangFramer(2))
+    payloads = [b"x" * size for size in (1, 50, 2, 300)]
+    for payload in payloads:
+        sender.send(payload)
+    sender.send(b"a", b"b")
+    assert ErlangFramer(2).feed(stream.data) == [*payloads, b"a", b"b"]
+
+
+def test_try_send_leaves_the_rest_for_later() -> None:
+    """What does not go without waiting goes ahead of the next frame."""
+    stream = Recorder(3)
+    sender = FrameSender(stream, ErlangFramer(1))
+    assert not sender.try_send(b"hello")
+    stream.room = 100
+    sender.send(b"after")
+    assert ErlangFramer(1).feed(stream.data) == [b"hello", b"after"]
+    assert sender.try_send(b"fits")
+
+
+def test_an_interrupted_write_poisons() -> None:
+    """After a write that was interrupted nothing is sent, because the stream may be torn."""
+    stream = Recorder()
+    sender = FrameSender(stream, ErlangFramer(1))
+
+    def interrupted(data: Any) -> int:
+        raise KeyboardInterrupt
+
+    stream.send_some = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        sender.send(b"x")
+    del stream.send_some
+    with pytest.raises(ConnectionClosed, match="interrupted"):
+        sender.send(b"y")
+    assert stream.data == b""
