@@ -329,7 +329,7 @@ class RpycCodec:
         return position
 
     def _deleted(self, payload: bytes, position: int) -> int:
-        """Handles the boxed arguments of DEL: ``(2, ((3, id pack), (1, count)))``, count optional."""
+        """Handles what DEL is given: ``(2, ((3, id pack), (1, count)))``, count optional."""
         if payload[position : position + 2] == b"\x11\x52":
             size, position = tuple_size_at(payload, position + 2)
             if 1 <= size <= 2 and payload[position : position + 2] == b"\x11\x53":
