@@ -127,7 +127,7 @@ class Boxer:
         max_digits: int = brine.MAX_DIGITS,
     ) -> None:
         self._conn = conn
-        self._exports = exports
+        self.exports = exports
         self.proxies = proxies
         self._base = base
         self._builtins = _builtin_classes(base)
@@ -151,7 +151,7 @@ class Boxer:
             return self._encode(obj, lent)
         except BaseException as error:
             for raw in lent:
-                self._exports.give_back(raw, 1)
+                self.exports.give_back(raw, 1)
             if isinstance(error, RecursionError):
                 raise LocalProtocolError("value is nested too deeply to send") from error
             raise
@@ -161,7 +161,7 @@ class Boxer:
         if type(kind) is NetrefMetaclass:
             if _get_conn(obj) is self._conn:
                 return _get_boxed(obj)  # type: ignore[no-any-return]
-            raw = self._exports.lend(obj, self._identify_foreign)
+            raw = self.exports.lend(obj, self._identify_foreign)
         elif kind in brine.simple_types:
             return _VALUE_HEAD + dump(obj, self._max_depth, self._max_digits)
         else:
@@ -171,7 +171,7 @@ class Boxer:
                 except TypeError:
                     if kind is tuple:
                         return self._encode_items(obj, lent)
-            raw = self._exports.lend(obj, identify)
+            raw = self.exports.lend(obj, identify)
         lent.append(raw)
         return _REMOTE_HEAD + raw
 
@@ -233,7 +233,7 @@ class Boxer:
             return load_at(data, position, self._max_depth, self._max_digits)
         if label == _LOCAL:
             end = id_pack_end(data, position)
-            entry = self._exports.by_raw.get(data[position:end])
+            entry = self.exports.by_raw.get(data[position:end])
             return StaleReference() if entry is None else entry.obj, end
         if label == _REMOTE:
             end = id_pack_end(data, position)
@@ -257,7 +257,7 @@ class Boxer:
                 label = 0
             if label == _LOCAL:
                 end = id_pack_end(data, position + 2)
-                entry = self._exports.by_raw.get(data[position + 2 : end])
+                entry = self.exports.by_raw.get(data[position + 2 : end])
                 position = end
                 if entry is None:
                     stale = StaleReference()
@@ -315,14 +315,6 @@ class Boxer:
             else:
                 proxy.____refcount__ += 1
             receipt.proxy = proxy
-
-    def take_back(self, raw: bytes, count: int) -> bool:
-        """Takes references back from the peer; returns whether it held that many.
-
-        Args:
-            raw: the brine of the id pack.
-        """
-        return self._exports.give_back(raw, count)
 
     # -- classes
 

@@ -345,7 +345,7 @@ class RpycCodec:
     def _take_back(self, raw: bytes, count: Any) -> None:
         if type(count) is not int:
             raise MalformedValue(f"expected a count, got {count!r:.80}")
-        if not self.boxer.take_back(raw, count):
+        if not self.boxer.exports.give_back(raw, count):
             if self.features & consts.FEATURE_RELEASE:
                 raise ProtocolError("peer gave back references that it does not hold")
             logger.info("< gave back references that it does not hold")

@@ -73,7 +73,8 @@ class FrameReceiver:
             data = self._stream.recv_wait(timeout, self._chunk)
             if data is None:
                 return None
-            payloads = self._take(data)
+            # All but the end and a full buffer is plain data, and most of that is one frame.
+            payloads = self._framer.feed(data) if 0 < len(data) < self._chunk else self._take(data)
             if len(payloads) == 1:
                 return payloads[0]
             self.payloads.extend(payloads)
