@@ -110,9 +110,11 @@ class Endpoint:
         self._codec.failure = lambda raw: Failure(raw, self._unbox_exc)  # type: ignore[method-assign]
         self._session = Session(self._codec)
         self._HANDLERS = self._request_handlers()
-        self._gate: Callable[[Any, str, str], str] = self._check_attr
+        self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
+        self._visible: Callable[[Any, str], bool] = self._readable
         if type(self)._check_attr is Endpoint._check_attr:
-            self._gate = partial(access.check_attr, self._config)  # one call less
+            self._gate = partial(access.decide, self._config)
+            self._visible = partial(access.visible, self._config)
         self._greeted = False
         self._stands_ahead = True  # whether something may have to go ahead of a request
         self._weak: weakref.ref[Any] = weakref.ref(self)
@@ -215,6 +217,18 @@ class Endpoint:
 
     def _check_attr(self, obj: Any, name: str, perm: str) -> str:
         return access.check_attr(self._config, obj, name, perm)
+
+    def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any]:
+        """Asks a program's own ``_check_attr``."""
+        return self._check_attr(obj, name, perm), access.MISSING
+
+    def _readable(self, obj: Any, name: str) -> bool:
+        """Asks a program's own ``_check_attr`` whether a name may be shown."""
+        try:
+            self._check_attr(obj, name, "allow_getattr")
+        except AttributeError:
+            return False
+        return True
 
     def _access_attr(
         self,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import pickle
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
-from ..lib.code import get_methods
+from ..errors import AccessDenied
+from ..lib.code import IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from . import consts
-from .netref import LOCAL_ATTRS, is_netref
+from .netref import COMPARISONS, LOCAL_ATTRS, SLICERS, is_netref
 
 __all__ = ["NAMES"]
 
@@ -23,6 +24,11 @@ NAMES = {
     if name.startswith("HANDLE_")
 }
 """Handler numbers to their names, for error texts and logs."""
+
+MAX_COUNT: Final = 100_000
+"""Most items that a peer may ask for in one request."""
+
+SLICINGS: Final = {*SLICERS, *SLICERS.values()}
 
 
 def ping(conn: Any, data: Any) -> Any:
@@ -56,7 +62,7 @@ def setattr_(conn: Any, obj: Any, name: Any, value: Any) -> None:
 
 
 def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
-    """Calls an object.
+    """Calls an object. What was lent to the peer may be called.
 
     Args:
         kwargs: pairs of a name and a value.
@@ -65,34 +71,67 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
 
 
 def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any:
-    """Calls an attribute."""
-    return conn._handle_call(conn._handle_getattr(obj, name), args, kwargs)
+    """Calls an attribute. Of a class, special methods are those of its metaclass."""
+    if name == "__call__":
+        return conn._handle_call(obj, args, kwargs)
+    if issubclass(type(obj), type) and name in IMPLICIT:
+        method = _special_of_class(conn, obj, name)
+    else:
+        method = conn._handle_getattr(obj, name)
+    return conn._handle_call(method, args, kwargs)
+
+
+def _special_of_class(conn: Any, cls: type, name: str) -> Any:
+    """Returns what Python would call for a special method of a class."""
+    if hasattr_static(type(cls), name):
+        _of_type(conn, cls, name)
+        return getattr(type(cls), name).__get__(cls)
+    if name == "__getitem__" and hasattr_static(cls, "__class_getitem__"):
+        _of_type(conn, cls, name)
+        return cls.__class_getitem__  # type: ignore[attr-defined]
+    return conn._handle_getattr(cls, name)
+
+
+def _of_type(conn: Any, obj: Any, name: str) -> Any:
+    """Returns a special method of an object's class, if the gate lets the peer use it."""
+    return conn._access_attr(type(obj), name, (), "_rpyc_getattr", "allow_getattr", getattr)
 
 
 def repr_(conn: Any, obj: Any) -> str:
     """Returns ``repr(obj)``."""
+    _of_type(conn, obj, "__repr__")
     return repr(obj)
 
 
 def str_(conn: Any, obj: Any) -> str:
     """Returns ``str(obj)``."""
+    _of_type(conn, obj, "__str__")
     return str(obj)
 
 
 def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
     """Compares two objects with the operator that ``type(obj)`` has."""
-    compare = conn._access_attr(type(obj), op, (), "_rpyc_getattr", "allow_getattr", getattr)
-    return compare(obj, other)
+    if op not in COMPARISONS:
+        raise AccessDenied(f"expected the name of a comparison, got {op!r:.80}")
+    return _of_type(conn, obj, op)(obj, other)
 
 
 def hash_(conn: Any, obj: Any) -> int:
     """Returns ``hash(obj)``."""
+    _of_type(conn, obj, "__hash__")
     return hash(obj)
 
 
 def dir_(conn: Any, obj: Any) -> tuple[str, ...]:
-    """Returns the names of an object's attributes."""
-    return tuple(dir(obj))
+    """Returns the names of an object's attributes, as far as the peer may read them.
+
+    A class that decides itself what may be read (``_rpyc_getattr``) tells by its own ``__dir__``.
+    """
+    kind = type(obj)
+    if hasattr(kind, "_rpyc_getattr") and not is_netref(obj):
+        known = getattr(kind, "__dir__", None) not in (object.__dir__, type.__dir__)
+        return tuple(str(name) for name in dir(obj)) if known else ()
+    return tuple(name for name in dir(obj) if type(name) is str and conn._visible(obj, name))
 
 
 def pickle_(conn: Any, obj: Any, proto: Any) -> bytes:
@@ -111,18 +150,30 @@ def del_(conn: Any, obj: Any, count: Any = 1) -> None:
 
 
 def inspect_(conn: Any, id_pack: IdPack) -> Any:
-    """Returns ``(name, docstring)`` of an object's methods."""
+    """Returns ``(name, docstring)`` of an object's methods, as far as the peer may use them."""
     obj = conn._local_objects[id_pack]
     if is_netref(obj):
         # The owner knows; this side has no more than the proxy.
-        owner = object.__getattribute__(obj, "____conn__")
-        pack = object.__getattribute__(obj, "____id_pack__")
-        return owner.sync_request(consts.HANDLE_INSPECT, pack)
-    return tuple(get_methods(LOCAL_ATTRS, obj))
+        methods = _ask_owner(obj, consts.HANDLE_INSPECT)
+    else:
+        methods = tuple(get_methods(LOCAL_ATTRS, obj))
+    kind = type(obj)
+    return tuple(
+        (name, doc) for name, doc in methods if name == "__call__" or conn._visible(kind, name)
+    )
+
+
+def _ask_owner(proxy: Any, handler: int) -> Any:
+    """Asks the owner of ``proxy`` about its id pack."""
+    owner = object.__getattribute__(proxy, "____conn__")
+    return owner.sync_request(handler, object.__getattribute__(proxy, "____id_pack__"))
 
 
 def buffiter(conn: Any, obj: Any, count: Any) -> tuple[Any, ...]:
     """Returns the next ``count`` items of an iterator."""
+    if type(count) is not int or not 0 <= count <= MAX_COUNT:
+        raise ValueError(f"expected a count of 0 to {MAX_COUNT}, got {count!r:.80}")
+    _of_type(conn, obj, "__iter__")
     return tuple(islice(obj, count))
 
 
@@ -130,6 +181,9 @@ def oldslicing(
     conn: Any, obj: Any, attempt: Any, fallback: Any, start: Any, stop: Any, args: Any
 ) -> Any:
     """Slices for peers on Python 2: ``attempt`` with a slice, else ``fallback`` with numbers."""
+    for name in (attempt, fallback):
+        if name not in SLICINGS:
+            raise AccessDenied(f"expected the name of a slicing method, got {name!r:.80}")
     try:
         method = conn._handle_getattr(obj, attempt)
         return method(slice(start, stop), *args)
@@ -165,17 +219,13 @@ def _stand_in(exc: Any) -> BaseException:
 
 def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:
     """Returns whether the object that the peer names is an instance of class ``obj``."""
-    other = _lent(conn, other_id_pack)
-    if other is None:
+    if not issubclass(type(obj), type) and not is_netref(obj):
+        raise TypeError(f"expected a class, got an instance of {type(obj).__name__}")
+    try:
+        other = conn._local_objects[other_id_pack]
+    except KeyError:
         return False
     return isinstance(other, obj)
-
-
-def _lent(conn: Any, id_pack: Any) -> Any:
-    try:
-        return conn._local_objects[id_pack]
-    except KeyError:
-        return None
 
 
 def hello(conn: Any, features: Any) -> int:

@@ -24,7 +24,7 @@ from types import (
 )
 from typing import Any, Final
 
-from ..lib.code import get_methods
+from ..lib.code import instance_methods
 from ..lib.identity import IdPack
 from . import brine, consts
 
@@ -46,10 +46,10 @@ __all__ = [
 DELETED_ATTRS: Final = frozenset({"__array_struct__", "__array_interface__"})
 """Names that no proxy has, because C code that finds them would read foreign memory."""
 
-_COMPARISONS: Final = ("__eq__", "__ne__", "__lt__", "__gt__", "__le__", "__ge__", "__cmp__")
+COMPARISONS: Final = ("__eq__", "__ne__", "__lt__", "__gt__", "__le__", "__ge__", "__cmp__")
 
 LOCAL_ATTRS: Final = DELETED_ATTRS.union(
-    _COMPARISONS,
+    COMPARISONS,
     ("____conn__", "____id_pack__", "____refcount__"),
     ("__class__", "__del__", "__delattr__", "__dict__", "__dir__", "__doc__", "__exit__"),
     ("__getattr__", "__getattribute__", "__hash__", "__init__", "__instancecheck__"),
@@ -242,7 +242,7 @@ _get_boxed = BaseNetref.__dict__["____boxed__"].__get__
 _get_refcount = BaseNetref.__dict__["____refcount__"].__get__
 _LOCAL_REF: Final = brine.dump((consts.LABEL_LOCAL_REF, None))[:2]
 
-_SLICERS: Final = {
+SLICERS: Final = {
     "__getslice__": "__getitem__",
     "__setslice__": "__setitem__",
     "__delslice__": "__delitem__",
@@ -277,7 +277,7 @@ def _call_method(name: str) -> Callable[..., Any]:
 
 
 def _slice_method(name: str) -> Callable[..., Any]:
-    attempt = _SLICERS[name]
+    attempt = SLICERS[name]
 
     def method(self: Any, start: Any, stop: Any, *args: Any) -> Any:
         if stop == sys.maxsize:
@@ -300,7 +300,7 @@ def _array_method(name: str) -> Callable[..., Any]:
 _MAKERS: Final[dict[str, Callable[[str], Callable[..., Any]]]] = {
     "__call__": _call_method,
     "__array__": _array_method,
-    **dict.fromkeys(_SLICERS, _slice_method),
+    **dict.fromkeys(SLICERS, _slice_method),
 }
 
 
@@ -362,10 +362,8 @@ builtin_classes_cache: Final[dict[str, type]] = {}
 
 
 def builtin_methods(name: str) -> list[tuple[str, str | None]]:
-    """Returns the methods of instances of a built-in type (not those of the type itself)."""
-    cls = _normalized_builtin_types[name]
-    defined = {attr for base in cls.__mro__ for attr in vars(base)}
-    return [(attr, doc) for attr, doc in get_methods(LOCAL_ATTRS, cls) if attr in defined]
+    """Returns the methods of instances of a built-in type."""
+    return instance_methods(LOCAL_ATTRS, _normalized_builtin_types[name])
 
 
 for _name in _normalized_builtin_types:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["get_methods", "hasattr_static", "hybridmethod"]
+__all__ = ["IMPLICIT", "get_methods", "hasattr_static", "hybridmethod", "instance_methods"]
 
 _MISSING = object()
 
@@ -16,21 +16,45 @@ def hasattr_static(obj: Any, attr: str) -> bool:
     return inspect.getattr_static(obj, attr, _MISSING) is not _MISSING
 
 
+_OPERATORS = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor".split()
+
+IMPLICIT: Final = frozenset(
+    f"__{name}__"
+    for name in (
+        *_OPERATORS,
+        *(f"r{name}" for name in _OPERATORS),
+        *(f"i{name}" for name in _OPERATORS),
+        *"neg pos abs invert round trunc floor ceil int float complex index".split(),
+        *"bool len length_hint contains iter next reversed missing".split(),
+        *"getitem setitem delitem call enter bytes format fspath get set delete".split(),
+        *"await aiter anext aenter aexit copy deepcopy array".split(),
+    )
+)
+"""Special methods that Python and its libraries look up on an object's class."""
+
+
 def get_methods(obj_attrs: Collection[str], obj: Any) -> list[tuple[str, str | None]]:
     """Returns ``(name, docstring)`` of each method of ``obj`` whose name is not in ``obj_attrs``.
 
-    For a class, its metaclass's methods come first and its own on top of them.
+    They are those of its class (of a class: its metaclass), as for the operators of Python. A
+    class that can be subscripted (``list[int]``) has ``__getitem__`` as well.
     """
-    methods: dict[str, Any] = {}
-    mros: list[type] = list(reversed(type(obj).__mro__))
-    if isinstance(obj, type):
-        mros += reversed(obj.__mro__)
-    for cls in mros:
-        methods.update(vars(cls))
+    methods = instance_methods(obj_attrs, type(obj))
+    if isinstance(obj, type) and hasattr_static(obj, "__class_getitem__"):
+        if not hasattr_static(type(obj), "__getitem__"):
+            methods.append(("__getitem__", None))
+    return methods
+
+
+def instance_methods(obj_attrs: Collection[str], cls: type) -> list[tuple[str, str | None]]:
+    """Returns what :func:`get_methods` returns for instances of ``cls``."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        found.update(vars(base))
     return [
-        (name, inspect.getdoc(value))
-        for name, value in methods.items()
-        if name not in obj_attrs and inspect.isroutine(value)
+        (name, inspect.getdoc(value) if inspect.isroutine(value) else None)
+        for name, value in found.items()
+        if name not in obj_attrs and (name in IMPLICIT or inspect.isroutine(value))
     ]
 
 

@@ -190,8 +190,9 @@ def test_setting_and_deleting_are_off() -> None:
 
 def read(obj: Any, name: Any) -> Any:
     config = make_config({})
-    check = partial(access.check_attr, config)
-    return access.access_attr(check, obj, name, (), "_rpyc_getattr", "allow_getattr", getattr)
+    return access.access_attr(
+        partial(access.decide, config), obj, name, (), "_rpyc_getattr", "allow_getattr", getattr
+    )
 
 
 def test_a_property_is_evaluated_once() -> None:
