@@ -103,7 +103,7 @@ class RemoteError(RpycLikeError):
 
 
 class AuthenticationError(RpycLikeError):
-    """An authenticator refused the client."""
+    """An authenticator refused the client, or there is none where one is needed."""
 
 
 class DiscoveryError(RpycLikeError):

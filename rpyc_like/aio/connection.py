@@ -53,13 +53,16 @@ class Connection(Endpoint):
         self._reopened = False
         self._remote_root: Any = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._link = AioMessageConnection(self._session, self, self._make_framer)
+        self._link = AioMessageConnection(
+            self._session, self, self._make_framer, self._config["frame_timeout"]
+        )
         self._codec.link = self._link
         flushing.start()
 
     def _make_framer(self) -> RpycFramer:
         config = self._config
-        return RpycFramer(True, config["max_frame_size"], config["max_inflated_size"])
+        sizes = ("max_frame_size", "max_inflated_size", "max_first_frame_size")
+        return RpycFramer(True, *[config[key] for key in sizes])
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()

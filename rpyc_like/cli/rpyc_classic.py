@@ -7,7 +7,9 @@ from typing import Any
 
 from plumbum import cli
 
+from ..core.config import COMPAT_RPYC6
 from ..core.service import ClassicService
+from ..errors import AuthenticationError
 from ..lib.logs import setup_logger
 from ..utils.authenticators import SSLAuthenticator
 from ..utils.classic import DEFAULT_SERVER_PORT, DEFAULT_SERVER_SSL_PORT
@@ -57,9 +59,20 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         help="certificates of those whose clients are let in (PEM)",
     )
 
+    insecure = cli.Flag(
+        "--insecure", help="let everybody on the network in, with an address that is not loopback"
+    )
+
     def main(self) -> int:
         """Serves in the chosen mode."""
         setup_logger(self.quiet, self.logfile)
+        try:
+            return self._serve()
+        except AuthenticationError as error:
+            sys.stderr.write(f"rpyc_classic: {error} (--insecure)\n")
+            return 2
+
+    def _serve(self) -> int:
         if self.mode == "stdio":
             self._serve_stdio()
         elif self.mode == "oneshot":
@@ -80,6 +93,7 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
             "port": port if self.port is None else int(self.port),
             "ipv6": self.ipv6,
             "authenticator": authenticator,
+            "insecure": self.insecure or COMPAT_RPYC6,
         }
         return factory(ClassicService, **{**options, **overrides})
 

@@ -9,10 +9,28 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..wire.framing import MAX_FRAME_SIZE, MAX_INFLATED_SIZE
+from ..lib.code import IMPLICIT
+from ..link.receiving import FRAME_TIMEOUT, MAX_QUEUED
+from ..wire.framing import MAX_FIRST_FRAME_SIZE, MAX_FRAME_SIZE, MAX_INFLATED_SIZE
+from ..wire.session import MAX_UNKNOWN
 from .brine import MAX_DEPTH, MAX_DIGITS
+from .dialects import MAX_REQUESTS
+from .objects import MAX_OBJECTS
 
-__all__ = ["DEFAULT_CONFIG", "SAFE_ATTRS", "make_config"]
+__all__ = ["CLIENT_ATTRS", "COMPAT_RPYC6", "DEFAULT_CONFIG", "SAFE_ATTRS", "make_config"]
+
+COMPAT_VARIABLE = "RPYC_LIKE_COMPAT"
+
+
+def _compatible() -> bool:
+    wanted = os.environ.get(COMPAT_VARIABLE, "")
+    if wanted not in ("", "rpyc6"):
+        raise ValueError(f"environment variable {COMPAT_VARIABLE}: expected rpyc6, got {wanted!r}")
+    return wanted == "rpyc6"
+
+
+COMPAT_RPYC6 = _compatible()
+"""Whether RPyC's own defaults hold where ours are safer (``RPYC_LIKE_COMPAT=rpyc6``)."""
 
 _BINARY = "add sub mul div truediv floordiv mod pow lshift rshift and or xor"
 _REFLECTED = f"{_BINARY} divmod"
@@ -32,6 +50,16 @@ SAFE_ATTRS: set[str] = {
     "next",
 }
 """Names that are readable under ``allow_safe_attrs``: operators, containers, ``with``."""
+
+CLIENT_ATTRS: frozenset[str] = frozenset(
+    {
+        *IMPLICIT,
+        *(f"__{name}__" for name in "eq ne lt le gt ge hash repr str dir exit".split()),
+        *(f"__{name}__" for name in "name qualname module doc".split()),
+    }
+)
+"""What a classic client lets its server use of the objects that it passes, beside ``SAFE_ATTRS``:
+every operator and conversion, and what they are called."""
 
 DEFAULT_CONFIG: dict[str, Any] = {
     # attributes
@@ -65,10 +93,19 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "bind_threads": os.environ.get("RPYC_BIND_THREADS", "false").lower() == "true",
     # ours
     "dialect": None,
+    "allow_obtain": None,
+    "allow_implicit_pickle": COMPAT_RPYC6,
+    "rebuild_exit_exceptions": COMPAT_RPYC6,
+    "max_first_frame_size": MAX_FIRST_FRAME_SIZE,
     "max_frame_size": MAX_FRAME_SIZE,
     "max_inflated_size": MAX_INFLATED_SIZE,
     "max_depth": MAX_DEPTH,
     "max_digits": MAX_DIGITS,
+    "max_objects": MAX_OBJECTS,
+    "max_requests": MAX_REQUESTS,
+    "max_queued_bytes": MAX_QUEUED,
+    "max_unknown_answers": MAX_UNKNOWN,
+    "frame_timeout": FRAME_TIMEOUT,
 }
 """Every configuration key with its default; described in the reference of the configuration."""
 

@@ -20,17 +20,21 @@ import struct
 from threading import get_ident
 from typing import Any, NamedTuple
 
-from ..errors import MalformedValue, ProtocolError
+from ..errors import LimitExceeded, MalformedValue, ProtocolError
 from ..link.connection import CURRENT
+from ..wire.codec import MalformedAnswer
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from . import consts
 from .boxing import Boxer, id_pack_end
-from .brine import dump, int_atom, load_at, tuple_head, tuple_size_at
+from .brine import MAX_DEPTH, MAX_DIGITS, dump, int_atom, load_at, tuple_head, tuple_size_at
 from .objects import StaleReference
 
-__all__ = ["Dialect", "DialectMismatch", "RpycCodec", "Target", "recognise"]
+__all__ = ["MAX_REQUESTS", "Dialect", "DialectMismatch", "RpycCodec", "Target", "recognise"]
 
 logger = logging.getLogger("rpyc_like.core")
+
+MAX_REQUESTS = 100_000
+"""Default limit of a peer's unanswered requests."""
 
 _THREADS = struct.Struct("!QQ")
 
@@ -97,10 +101,18 @@ class RpycCodec:
     Args:
         boxer: boxes and unboxes values.
         dialect: what to speak until the peer is heard.
-        connection: the message connection that served requests are looked up for.
+        max_depth, max_digits: limits of plain values, both ways.
+        max_requests: of the peer's, that may be waiting for their answers at once.
     """
 
-    def __init__(self, boxer: Boxer, dialect: Dialect, max_depth: int, max_digits: int) -> None:
+    def __init__(
+        self,
+        boxer: Boxer,
+        dialect: Dialect,
+        max_depth: int = MAX_DEPTH,
+        max_digits: int = MAX_DIGITS,
+        max_requests: int = MAX_REQUESTS,
+    ) -> None:
         self.boxer = boxer
         self.dialect = dialect
         self.heard = False
@@ -108,6 +120,9 @@ class RpycCodec:
         self.features = 0
         self.link: Any = None
         self._limits = (max_depth, max_digits)
+        self._max_requests = max_requests
+        self.serving: set[int] = set()
+        """Numbers of the peer's requests that have not been answered."""
         self._unheard: list[_Unheard] = []
 
     # -- encoding
@@ -134,6 +149,7 @@ class RpycCodec:
         return b"\x01" + content if self._plain else self._payload(1, content, addressee)
 
     def encode_reply(self, id_: int, value: Any) -> bytes:
+        self.serving.discard(id_)
         if type(value) is int and -49 < value < 160:
             content = b"\x11%b\x11\x51%c" % (int_atom(id_, 0), value + 0x50)
         else:
@@ -143,6 +159,7 @@ class RpycCodec:
         return self._payload(consts.MSG_REPLY, content, self._requester())
 
     def encode_failure(self, id_: int, error: Any) -> bytes:
+        self.serving.discard(id_)
         content = b"\x11" + dump(id_) + dump(error, *self._limits)
         return self._payload(consts.MSG_EXCEPTION, content, self._requester())
 
@@ -170,6 +187,7 @@ class RpycCodec:
         """Changes to another dialect and returns what must be sent again, as payloads."""
         self.dialect = dialect
         self.heard = self._plain = False
+        self.serving.clear()
         unheard, self._unheard = self._unheard, []
         payloads = []
         for kind, content, sender, addressee in unheard:
@@ -199,7 +217,7 @@ class RpycCodec:
         if position != len(payload):
             self._check_end(payload, position)
         if type(value) is StaleReference:
-            raise MalformedValue("the answer names an object that was never sent") from value
+            return (FAILURE, id_, MalformedValue("the answer names an object that was never sent"))
         return (REPLY, id_, value)
 
     def _decode(self, payload: bytes) -> Message:
@@ -229,7 +247,10 @@ class RpycCodec:
         if kind == consts.MSG_EXCEPTION:
             error, position = load_at(payload, position, *self._limits)
             self._check_end(payload, position)
-            return (FAILURE, id_, self.failure(error))
+            try:
+                return (FAILURE, id_, self.failure(error))
+            except MalformedValue as malformed:
+                raise MalformedAnswer(id_, str(malformed)) from None
         raise MalformedValue(f"expected message type 1, 2 or 3, got {kind}")
 
     def _number(self, payload: bytes, position: int) -> tuple[int, int]:
@@ -273,6 +294,13 @@ class RpycCodec:
                 position = self._released(payload, position)
         if position != len(payload):
             self._check_end(payload, position)
+        serving = self.serving
+        if id_ in serving:
+            raise MalformedValue(f"expected a new number of a request, got {id_} a second time")
+        serving.add(id_)
+        if len(serving) > self._max_requests:
+            key = "max_requests"
+            raise LimitExceeded("unanswered requests", len(serving), self._max_requests, key)
         return (REQUEST, id_, (handler, cause, sender, addressee), args)
 
     @staticmethod

@@ -101,14 +101,16 @@ class Endpoint:
             self._config["connid"] = f"conn{next(_connection_numbers)}"
         self._local_root = root
         self._last_traceback: Any = None
-        self._local_objects = ExportTable()
+        self._local_objects = ExportTable(self._config["max_objects"])
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
         limits = (self._config["max_depth"], self._config["max_digits"])
         self._boxer = Boxer(self, self._local_objects, self._proxies, base, *limits)
-        self._codec = RpycCodec(self._boxer, self._first_dialect(), *limits)
+        self._codec = RpycCodec(
+            self._boxer, self._first_dialect(), *limits, self._config["max_requests"]
+        )
         self._codec.failure = lambda raw: Failure(raw, self._unbox_exc)  # type: ignore[method-assign]
-        self._session = Session(self._codec)
+        self._session = Session(self._codec, self._config["max_unknown_answers"])
         self._HANDLERS = self._request_handlers()
         self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable

@@ -7,6 +7,7 @@ special methods up on the class. Explicit attribute access always asks the owner
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterable
 from types import (
@@ -208,10 +209,12 @@ class BaseNetref(metaclass=NetrefMetaclass):
         return syncreq(self, consts.HANDLE_CTXEXIT, value)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        conn = _local(self, "____conn__")
-        if not conn._config["allow_pickle"]:
+        if not _local(self, "____conn__")._config["allow_implicit_pickle"]:
             # The bytes would be the peer's, and unpickling runs them.
-            raise ValueError("pickling is disabled (configuration key 'allow_pickle')")
+            raise ValueError(
+                "a proxy is not pickled or copied implicitly: use obtain() "
+                "(configuration key 'allow_implicit_pickle')"
+            )
         return pickle.loads, (syncreq(self, consts.HANDLE_PICKLE, protocol),)
 
     def __instancecheck__(self, other: Any) -> bool:
@@ -288,14 +291,22 @@ def _slice_method(name: str) -> Callable[..., Any]:
 
 
 def _array_method(name: str) -> Callable[..., Any]:
-    def __array__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _local(self, "____conn__")._config["allow_pickle"]:
-            raise ValueError("pickling is disabled (configuration key 'allow_pickle')")
-        array = pickle.loads(syncreq(self, consts.HANDLE_PICKLE, -1))
-        return array.__array__(*args, **kwargs)
+    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+        """Returns a local NumPy array: shape, type and bytes travel, no pickle."""
+        import numpy  # type: ignore[import-not-found,unused-ignore]
+
+        array = syncreq(self, consts.HANDLE_CALLATTR, name, (), ())
+        kind = str(array.dtype.str)
+        if not _PLAIN_DTYPE.fullmatch(kind):
+            raise ValueError(f"expected an array of numbers, times or text, got dtype {kind!r:.80}")
+        shape = tuple([int(size) for size in array.shape])
+        local = numpy.frombuffer(bytes(array.tobytes()), numpy.dtype(kind)).reshape(shape)
+        return local.copy() if dtype is None else local.astype(dtype)
 
     return __array__
 
+
+_PLAIN_DTYPE: Final = re.compile(r"[<>|=][biufcSUmM?]\d{1,9}(\[[\w/]{1,20}\])?")
 
 _MAKERS: Final[dict[str, Callable[[str], Callable[..., Any]]]] = {
     "__call__": _call_method,

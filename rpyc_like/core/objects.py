@@ -15,12 +15,16 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+from ..errors import LimitExceeded
 from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
 from . import brine
 
-__all__ = ["Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
+__all__ = ["MAX_OBJECTS", "Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
 
 logger = logging.getLogger("rpyc_like.core")
+
+MAX_OBJECTS = 2_000_000
+"""Default limit of objects that a peer holds references to."""
 
 
 class StaleReference(KeyError):
@@ -53,9 +57,13 @@ class ExportTable:
 
     Inside, the key is the brine of the id pack, because that is what travels; the face takes id
     packs.
+
+    Args:
+        max_objects: how many objects a peer may be lent at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_objects: int = MAX_OBJECTS) -> None:
+        self._max_objects = max_objects
         self._lock = threading.Lock()  # guards both dicts and all counts
         self.by_raw: dict[bytes, Export] = {}
         self._by_identity: dict[int, Export] = {}
@@ -97,6 +105,9 @@ class ExportTable:
         key = id(obj)
         entry = self._by_identity.get(key)
         if entry is None or entry.obj is not obj or not entry.pack[2]:
+            if len(self.by_raw) >= self._max_objects:
+                held = len(self.by_raw) + 1
+                raise LimitExceeded("lent objects", held, self._max_objects, "max_objects")
             fresh = Export(obj, identify(obj))  # runs code of the program: outside of the lock
             with self._lock:
                 if fresh.pack[2]:

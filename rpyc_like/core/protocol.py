@@ -15,6 +15,7 @@ from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
 from ..link import flushing
 from ..link.connection import MessageConnection
+from ..link.receiving import FrameReceiver
 from ..link.result import AsyncResult, Unfinished
 from ..link.streams.base import NativeStream
 from ..wire.framing import RpycFramer
@@ -105,8 +106,12 @@ class Connection(Endpoint):
         """Applies this side's limits to a channel."""
         framer = getattr(channel, "framer", None)
         if isinstance(framer, RpycFramer):
-            framer.max_frame_size = self._config["max_frame_size"]
-            framer.max_inflated_size = self._config["max_inflated_size"]
+            for key in ("max_first_frame_size", "max_frame_size", "max_inflated_size"):
+                setattr(framer, key, self._config[key])
+        receiver = getattr(channel, "receiver", None)
+        if isinstance(receiver, FrameReceiver):
+            receiver.max_queued = self._config["max_queued_bytes"]
+            receiver.frame_timeout = self._config["frame_timeout"]
         self._expect_delays(channel, True)
 
     def _expect_delays(self, channel: Any, expected: bool) -> None:
@@ -146,6 +151,11 @@ class Connection(Endpoint):
     def closed(self) -> bool:
         """Whether the connection is closed, or closing."""
         return self._link.closed
+
+    @property
+    def heard(self) -> bool:
+        """Whether the peer has said anything yet."""
+        return self._codec.heard
 
     @property
     def _channel(self) -> Any:

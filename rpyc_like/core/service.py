@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from ..errors import AccessDenied
-from ..lib.code import hybridmethod
+from ..lib.code import hasattr_static, hybridmethod
+from .config import CLIENT_ATTRS
 from .protocol import Connection
 
 __all__ = [
@@ -168,6 +169,7 @@ class SlaveService(Slave, Service):
         conn._config.update(
             allow_all_attrs=True,
             allow_pickle=True,
+            allow_obtain=True,
             allow_getattr=True,
             allow_setattr=True,
             allow_delattr=True,
@@ -242,8 +244,20 @@ class ClassicClient(MasterService, FakeSlaveService):
     """
 
     def on_connect(self, conn: Connection) -> None:
-        conn._config.update(allow_public_attrs=True, instantiate_custom_exceptions=True)
+        conn._config.update(
+            allow_public_attrs=True,
+            safe_attrs=conn._config["safe_attrs"] | CLIENT_ATTRS,
+            instantiate_custom_exceptions=True,
+            allow_obtain=True,
+        )
         super().on_connect(conn)
+
+    def _rpyc_getattr(self, name: str) -> Any:
+        """Gives the peer what is exposed, and none of the methods that this side needs."""
+        exposed = name if name.startswith("exposed_") else f"exposed_{name}"
+        if hasattr_static(self, exposed):
+            return getattr(self, exposed)
+        raise AccessDenied(f"cannot access {name!r}")
 
 
 def exposed(arg: Any) -> Any:

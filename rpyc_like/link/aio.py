@@ -16,6 +16,7 @@ from ..errors import ConnectionClosed
 from ..wire.framing import Framer
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Session, State
 from . import forking
+from .receiving import FRAME_TIMEOUT, FrameClock
 
 __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
@@ -65,10 +66,15 @@ class AioMessageConnection(asyncio.Protocol):
         session: knows the protocol.
         application: serves the peer's requests.
         make_framer: makes what delimits payloads, one for each transport.
+        frame_timeout: seconds for a frame that has been started; None to wait for ever.
     """
 
     def __init__(
-        self, session: Session, application: AioApplication, make_framer: Callable[[], Framer]
+        self,
+        session: Session,
+        application: AioApplication,
+        make_framer: Callable[[], Framer],
+        frame_timeout: float | None = FRAME_TIMEOUT,
     ) -> None:
         self.session = session
         self.error: BaseException | None = None
@@ -76,6 +82,9 @@ class AioMessageConnection(asyncio.Protocol):
         self._application = application
         self._make_framer = make_framer
         self._framer = make_framer()
+        self._frame_timeout = frame_timeout
+        self._clock: FrameClock | None = None  # runs while a frame is incomplete
+        self._alarm: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Event()
@@ -91,12 +100,38 @@ class AioMessageConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         transport, framer = self._transport, self._framer
-        for payload in framer.feed(data):
+        payloads = framer.feed(data)
+        if payloads:
+            self._clock = None
+        for payload in payloads:
             self._receive(payload)
             if self._transport is not transport:
                 return  # the conversation goes on elsewhere, or not at all
         if framer.error is not None:
             self._break(framer.error)
+        elif not framer.idle or self._clock is not None:
+            self._watch(len(data))
+
+    def _watch(self, size: int) -> None:
+        """Watches over a frame that has been started."""
+        if self._framer.idle:
+            self._clock = None
+        elif self._clock is None:
+            self._clock = FrameClock(self._frame_timeout)
+        else:
+            self._clock.received += size
+        if self._clock is not None and self._alarm is None:
+            left = self._clock.left()
+            if left is not None:
+                self._alarm = self._loop.call_later(left, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._clock is not None and not self.ended.is_set():
+            if self._clock.expired():
+                self._break(self._clock.error())
+            else:
+                self._watch(0)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._break(exc or ConnectionClosed("connection closed by peer"))
@@ -175,6 +210,8 @@ class AioMessageConnection(asyncio.Protocol):
         self.ended.set()
         self.error = error
         self._room.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()

@@ -13,14 +13,15 @@ import logging
 import os
 import socket
 import stat
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import ConnectionClosed
 from .streams.base import READ, WakePipe, wait_for_fds
 
-__all__ = ["Authenticator", "Listener", "listen_tcp", "listen_unix"]
+__all__ = ["Authenticator", "Listener", "cut_after", "listen_tcp", "listen_unix"]
 
 logger = logging.getLogger("rpyc_like.link")
 
@@ -65,6 +66,23 @@ def listen_unix(path: str, backlog: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+@contextlib.contextmanager
+def cut_after(sock: socket.socket, seconds: float) -> Iterator[None]:
+    """Hangs up on a client if the block takes longer than ``seconds``."""
+
+    def cut() -> None:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _remove_stale(path: str) -> None:

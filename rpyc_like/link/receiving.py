@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Collection
+from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
 
-from ..errors import ConnectionClosed, MalformedFrame, ProtocolError
+from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
 from .streams.base import NativeStream, Stream
 
 __all__ = [
+    "FRAME_TIMEOUT",
+    "MAX_QUEUED",
     "ChannelReceiver",
+    "FrameClock",
     "FrameReceiver",
     "ReadingRole",
     "Receiver",
@@ -23,6 +27,13 @@ __all__ = [
 ]
 
 
+MAX_QUEUED = 256 << 20
+"""Default limit of bytes that are read ahead while the peer does not read, in whole frames."""
+
+FRAME_TIMEOUT = 30.0
+"""Default time for a frame that has been started, in seconds; see :class:`FrameClock`."""
+
+_OVERHEAD = 64  # what a queued payload costs beside its bytes
 _SMALLEST_CHUNK = 1 << 12
 _LARGEST_CHUNK = 1 << 18
 
@@ -56,25 +67,25 @@ class FrameReceiver:
     Args:
         stream: where bytes come from.
         framer: cuts them into payloads.
-        max_queued: bytes of whole payloads that :meth:`pull` may pile up.
     """
 
-    def __init__(self, stream: NativeStream, framer: Framer, max_queued: int = 256 << 20) -> None:
+    def __init__(self, stream: NativeStream, framer: Framer) -> None:
         self._stream = stream
         self._framer = framer
         self.payloads: deque[bytes] = deque()
+        self.max_queued = MAX_QUEUED
+        self.frame_timeout: float | None = FRAME_TIMEOUT
         self._queued_bytes = 0
-        self._max_queued = max_queued
         self._ended: Exception | None = None
+        self._clock: FrameClock | None = None  # runs while a frame is incomplete
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
 
     def receive(self, timeout: float | None) -> bytes | None:
-        if not self.payloads and self._ended is None and self._framer.error is None:
+        if not self.payloads and self._clock is None and self._ended is None:
             data = self._stream.recv_wait(timeout, self._chunk)
             if data is None:
                 return None
-            # All but the end and a full buffer is plain data, and most of that is one frame.
-            payloads = self._framer.feed(data) if 0 < len(data) < self._chunk else self._take(data)
+            payloads = self._take(data)
             if len(payloads) == 1:
                 return payloads[0]
             self.payloads.extend(payloads)
@@ -84,35 +95,94 @@ class FrameReceiver:
         while not self.payloads:
             if self._ended is not None:
                 raise self._ended
-            if self._framer.error is not None:
-                raise self._framer.error
-            data = self._stream.recv_wait(deadline.timeleft(), self._chunk)
-            if data is None:
+            left = deadline.timeleft()
+            if self._clock is not None:
+                left = self._clock.shorten(left)
+            data = self._stream.recv_wait(left, self._chunk)
+            if data is not None:
+                self.payloads.extend(self._take(data))
+            elif self._clock is not None and self._clock.expired():
+                self._ended = self._clock.error()
+            else:
                 return None
-            self.payloads.extend(self._take(data))
         payload = self.payloads.popleft()
         if self._queued_bytes:
-            self._queued_bytes = max(0, self._queued_bytes - len(payload))
+            self._queued_bytes = max(0, self._queued_bytes - len(payload) - _OVERHEAD)
         return payload
 
     def _take(self, data: bytes) -> list[bytes]:
         """Returns the payloads that ``data`` completes; notes the end."""
-        if not data:
-            self._ended = _end_of_stream(self._framer)
+        framer, size = self._framer, len(data)
+        if size >= self._chunk:
+            self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
+        elif not size:
+            self._ended = _end_of_stream(framer)
             return []
-        if len(data) == self._chunk and self._chunk < _LARGEST_CHUNK:
-            self._chunk *= 2
-        return self._framer.feed(data)
+        payloads = framer.feed(data)
+        if framer.idle:
+            self._clock = None
+        elif framer.error is not None:
+            self._ended = framer.error
+        elif self._clock is None or payloads:
+            self._clock = FrameClock(self.frame_timeout)
+        else:
+            self._clock.received += size
+        return payloads
 
     def pull(self) -> bool:
         before = len(self.payloads)
-        while self._queued_bytes < self._max_queued and self._ended is None:
-            data = None if self._framer.error is not None else self._stream.recv_some()
+        while self._queued_bytes < self.max_queued and self._ended is None:
+            data = self._stream.recv_some()
             if data is None:
                 return True
-            self.payloads.extend(self._take(data))
-            self._queued_bytes = sum(map(len, self.payloads))
+            payloads = self._take(data)
+            self.payloads.extend(payloads)
+            self._queued_bytes += sum(map(len, payloads)) + _OVERHEAD * len(payloads)
         return len(self.payloads) > before
+
+
+class FrameClock:
+    """Watches over a frame that has been started.
+
+    It must be complete ``timeout`` seconds after its start, and 1 second later for each 4 KiB of it
+    that have come.
+
+    Args:
+        timeout: None to wait for ever.
+    """
+
+    SLOWEST = 4096
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._start = monotonic()
+        self.received = 0
+
+    def left(self) -> float | None:
+        """Returns the seconds that are left, None for ever."""
+        if self._timeout is None:
+            return None
+        end = self._start + self._timeout + self.received / self.SLOWEST
+        return max(0.0, end - monotonic())
+
+    def shorten(self, timeout: float | None) -> float | None:
+        """Returns the shorter one of ``timeout`` and what is left."""
+        left = self.left()
+        return timeout if left is None or (timeout is not None and timeout < left) else left
+
+    def expired(self) -> bool:
+        """Returns whether the frame should have come."""
+        return self.left() == 0
+
+    def error(self) -> LimitExceeded:
+        """Returns the error for a frame that takes too long."""
+        assert self._timeout is not None
+        return LimitExceeded(
+            "seconds for a frame that has been started",
+            round(monotonic() - self._start),
+            int(self._timeout),
+            "frame_timeout",
+        )
 
 
 def _end_of_stream(framer: Framer) -> Exception:

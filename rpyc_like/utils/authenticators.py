@@ -39,6 +39,13 @@ class SSLAuthenticator:
         self.ssl_version = ssl_version
         self.ciphers = ciphers
 
+    @property
+    def authenticates(self) -> bool:
+        """Whether clients must show a certificate: without that TLS only hides what is said."""
+        if self.cert_reqs is None:
+            return self.ca_certs is not None
+        return self.cert_reqs == ssl.CERT_REQUIRED
+
     def __call__(self, sock: socket.socket) -> tuple[ssl.SSLSocket, Any]:
         context = server_context(
             self.keyfile,

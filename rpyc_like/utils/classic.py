@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from ..core import consts, teleporting
+from ..core.config import COMPAT_RPYC6
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
 from ..core.service import ClassicClient, ClassicService
@@ -44,6 +45,7 @@ DEFAULT_SERVER_SSL_PORT = 18821
 STREAM_CHUNK = consts.STREAM_CHUNK
 
 SlaveService = ClassicService
+_Client = ClassicService if COMPAT_RPYC6 else ClassicClient
 
 Filter = Callable[[str], bool]
 
@@ -60,22 +62,22 @@ def _ready(conn: Connection) -> Connection:
 
 def connect_channel(channel: Any) -> Connection:
     """Makes a classic connection over an open channel."""
-    return _ready(factory.connect_channel(channel, ClassicClient))
+    return _ready(factory.connect_channel(channel, _Client))
 
 
 def connect_stream(stream: Any) -> Connection:
     """Makes a classic connection over an open stream."""
-    return _ready(factory.connect_stream(stream, ClassicClient))
+    return _ready(factory.connect_stream(stream, _Client))
 
 
 def connect_stdpipes() -> Connection:
     """Makes a classic connection over this process's standard input and output."""
-    return _ready(factory.connect_stdpipes(ClassicClient))
+    return _ready(factory.connect_stdpipes(_Client))
 
 
 def connect_pipes(input: Any, output: Any) -> Connection:
     """Makes a classic connection over two open binary files."""
-    return _ready(factory.connect_pipes(input, output, ClassicClient))
+    return _ready(factory.connect_pipes(input, output, _Client))
 
 
 def connect(
@@ -86,12 +88,12 @@ def connect(
     timeout: float | None = 3,
 ) -> Connection:
     """Connects to a classic server over TCP."""
-    return _ready(factory.connect(host, port, ClassicClient, None, ipv6, keepalive, timeout))
+    return _ready(factory.connect(host, port, _Client, None, ipv6, keepalive, timeout))
 
 
 def unix_connect(path: str) -> Connection:
     """Connects to a classic server over a unix socket."""
-    return _ready(factory.unix_connect(path, ClassicClient))
+    return _ready(factory.unix_connect(path, _Client))
 
 
 def ssl_connect(
@@ -116,7 +118,7 @@ def ssl_connect(
             cert_reqs=cert_reqs,
             ssl_version=ssl_version,
             ciphers=ciphers,
-            service=ClassicClient,
+            service=_Client,
             ipv6=ipv6,
         )
     )
@@ -131,12 +133,12 @@ def connect_subproc(server_file: str | None = None) -> Connection:
     """
     start = ["-m", "rpyc_like.cli.rpyc_classic"] if server_file is None else [server_file]
     args = [sys.executable, "-u", *start, "-q", "-m", "stdio"]
-    return _ready(factory.connect_subproc(args, ClassicClient))
+    return _ready(factory.connect_subproc(args, _Client))
 
 
 def connect_thread() -> Connection:
     """Connects to a classic server that runs in a thread of this process."""
-    return _ready(factory.connect_thread(ClassicClient, remote_service=ClassicService))
+    return _ready(factory.connect_thread(_Client, remote_service=ClassicService))
 
 
 # -- by value
@@ -145,15 +147,31 @@ def connect_thread() -> Connection:
 def obtain(proxy: Any) -> Any:
     """Returns a local copy of a remote object, made by pickling it there.
 
-    The bytes are the peer's and unpickling runs them: for peers that are trusted.
+    The bytes are the peer's and unpickling runs them: for peers that are trusted. Classic
+    connections allow it; others need the configuration key ``allow_obtain`` or ``allow_pickle``.
+
+    Raises:
+        ValueError: this side's configuration does not allow it, or the peer's does not.
     """
     if not is_netref(proxy):
         return pickle.loads(pickle.dumps(proxy))
+    _check_obtain(object.__getattribute__(proxy, "____conn__"))
     return pickle.loads(syncreq(proxy, consts.HANDLE_PICKLE, pickle.HIGHEST_PROTOCOL))
+
+
+def _check_obtain(conn: Connection) -> None:
+    config = conn._config
+    allowed = config["allow_pickle"] if config["allow_obtain"] is None else config["allow_obtain"]
+    if not allowed and not COMPAT_RPYC6:
+        raise ValueError(
+            "copying by pickle is not allowed on this side of the connection "
+            "(configuration key 'allow_obtain' or 'allow_pickle')"
+        )
 
 
 def deliver(conn: Connection, localobj: Any) -> Any:
     """Returns a proxy of a remote copy of a local object, made by pickling it here."""
+    _check_obtain(conn)
     remote_pickle = conn.modules["rpyc.lib.compat"].pickle
     return remote_pickle.loads(bytes(pickle.dumps(localobj)))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 from ..core.channel import Channel
+from ..core.config import COMPAT_RPYC6
 from ..core.protocol import Connection
 from ..core.service import Service, VoidService
 from ..core.stream import PipeStream, SocketStream, Stream, TlsStream
@@ -148,7 +150,10 @@ def ssl_connect(
         OSError: nobody listens there; :class:`ssl.SSLError` is one: the handshake failed.
     """
     reqs = cert_reqs if verify_mode is None else verify_mode
-    context = client_context(keyfile, certfile, ca_certs, reqs, ssl_version, ciphers)
+    if reqs is None and COMPAT_RPYC6 and ca_certs is None:
+        reqs = ssl.CERT_NONE
+    named = not COMPAT_RPYC6 or cert_reqs is not None
+    context = client_context(keyfile, certfile, ca_certs, reqs, ssl_version, ciphers, named)
     options: dict[str, Any] = {"keepalive": keepalive, "timeout": timeout, "ipv6": ipv6}
 
     def open_stream() -> TlsStream:

@@ -8,20 +8,36 @@ order: ``accept``, ``_accept_method``, ``_authenticate_and_serve_client``, ``_se
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import socket
 import threading
 from typing import Any
 
 from ..core.channel import Channel
+from ..core.config import COMPAT_RPYC6
 from ..core.protocol import Connection
-from ..core.service import Service
+from ..core.service import Service, Slave
 from ..core.stream import SocketStream
 from ..errors import AuthenticationError
 from ..lib.threads import spawn
-from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
+from ..link.listener import Authenticator, Listener, cut_after, listen_tcp, listen_unix
 
-__all__ = ["OneShotServer", "Server", "ThreadedServer"]
+__all__ = ["OneShotServer", "Server", "ThreadedServer", "gives_full_control"]
+
+
+_OPEN_DOOR = """\
+this service gives full control of this process to whoever connects, and {host} can be reached \
+from other machines; expected an authenticator. One line each:
+  ssh:            leave hostname= out, and on the client: ssh -L {port}:localhost:{port} THIS_HOST
+  TLS:            authenticator=SSLAuthenticator("server.key", "server.pem", "clients.pem")
+  authenticator:  authenticator=your_function   # socket -> (socket, credentials), or raises
+Or, where everybody on the network may do everything: insecure=True"""
+
+
+def gives_full_control(service: Any) -> bool:
+    """Returns whether a service (a class or an instance) lets its peers do everything."""
+    return issubclass(service if isinstance(service, type) else type(service), Slave)
 
 
 class Server:
@@ -40,6 +56,15 @@ class Server:
         logger: where to log; a logger named after the service and port without it.
         listener_timeout: accepted for compatibility; accepting is not polled.
         socket_path: a unix socket to listen on instead of TCP.
+        insecure: whether a service that gives full control may be reached from other machines
+            without an authenticator.
+        auth_timeout: seconds that the authenticator may take for a client.
+        max_silent_clients: clients that are not let in yet, or have not said anything yet; more
+            are refused.
+
+    Raises:
+        AuthenticationError: the service gives full control to whoever connects, and ``insecure``
+            is not set.
     """
 
     def __init__(
@@ -57,6 +82,10 @@ class Server:
         logger: logging.Logger | None = None,
         listener_timeout: float | None = 0.5,
         socket_path: str | None = None,
+        *,
+        insecure: bool = COMPAT_RPYC6,
+        auth_timeout: float = 30.0,
+        max_silent_clients: int = 1000,
     ) -> None:
         self.active = False
         self._closed = False
@@ -68,6 +97,9 @@ class Server:
         self.registrar = registrar
         self.protocol_config: dict[str, Any] = {} if protocol_config is None else protocol_config
         self.hostname = hostname
+        self.auth_timeout = auth_timeout
+        self.max_silent_clients = max_silent_clients
+        self._silent: dict[socket.socket, Connection | None] = {}  # who has not said anything yet
         self.clients: set[socket.socket] = set()
         self._clients_lock = threading.Lock()  # guards clients
         if socket_path is not None:
@@ -76,8 +108,15 @@ class Server:
             self.listener = listen_unix(socket_path, backlog)
             self.host, self.port = "", socket_path
         else:
+            if hostname is None and COMPAT_RPYC6:
+                hostname = "::" if ipv6 else "0.0.0.0"
             self.listener = listen_tcp(hostname, port, ipv6, backlog, reuse_addr)
             self.host, self.port = self.listener.getsockname()[:2]
+            authenticates = getattr(authenticator, "authenticates", authenticator is not None)
+            if gives_full_control(service) and not (insecure or authenticates):
+                if not ipaddress.ip_address(self.host.partition("%")[0]).is_loopback:
+                    self.listener.close()
+                    raise AuthenticationError(_OPEN_DOOR.format(host=self.host, port=self.port))
         self._accepting = Listener(self.listener, socket_path)
         self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
         self.protocol_config.setdefault("logger", self.logger)
@@ -160,8 +199,23 @@ class Server:
         sock = self._accepting.accept()
         self.logger.info("accepted %s with fd %s", _peer(sock), sock.fileno())
         with self._clients_lock:
-            self.clients.add(sock)
-        self._accept_method(sock)
+            refused = self._too_many_silent()
+            if not refused:
+                self.clients.add(sock)
+                self._silent[sock] = None
+        if refused:
+            self.logger.warning("refused %s: %d clients are silent", _peer(sock), len(self._silent))
+            sock.close()
+        else:
+            self._accept_method(sock)
+
+    def _too_many_silent(self) -> bool:
+        """Forgets who has spoken, and returns whether one more would be too many."""
+        if len(self._silent) >= self.max_silent_clients:
+            for sock, conn in list(self._silent.items()):
+                if conn is not None and (conn.heard or conn.closed):
+                    del self._silent[sock]
+        return len(self._silent) >= self.max_silent_clients
 
     def _accept_method(self, sock: socket.socket) -> None:
         """Decides who serves the client: this thread, another, a pool."""
@@ -174,7 +228,8 @@ class Server:
             credentials = None
             if self.authenticator is not None:
                 try:
-                    wrapped, credentials = self.authenticator(sock)
+                    with cut_after(sock, self.auth_timeout):
+                        wrapped, credentials = self.authenticator(sock)
                 except AuthenticationError:
                     self.logger.info("%s failed to authenticate, rejecting connection", _peer(sock))
                     return
@@ -182,6 +237,8 @@ class Server:
                 with self._clients_lock:
                     if sock in self.clients:
                         self.clients.add(wrapped)
+            with self._clients_lock:
+                self._silent[wrapped] = self._silent.pop(sock, None)
             self._serve_client(wrapped, credentials)
         except Exception:
             self.logger.exception("client connection terminated abruptly")
@@ -191,6 +248,8 @@ class Server:
                     client.close()
             with self._clients_lock:
                 self.clients -= {sock, wrapped}
+                for client in (sock, wrapped):
+                    self._silent.pop(client, None)
 
     def _serve_client(self, sock: Any, credentials: Any) -> None:
         """Makes the connection and passes it to :meth:`_handle_connection`."""
@@ -200,6 +259,8 @@ class Server:
             endpoints = (sock.getsockname(), sock.getpeername())
             config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
             conn = self.service._connect(Channel(SocketStream(sock)), config)
+            with self._clients_lock:
+                self._silent[sock] = conn
             self._handle_connection(conn)
         except EOFError:
             pass

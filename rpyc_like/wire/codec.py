@@ -8,9 +8,22 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ..errors import MalformedValue
 from .messages import Message
 
-__all__ = ["Codec"]
+__all__ = ["Codec", "MalformedAnswer"]
+
+
+class MalformedAnswer(MalformedValue):
+    """An answer is broken in itself: whoever waits for it gets this, and the conversation ends.
+
+    Args:
+        id_: of the request that was answered.
+    """
+
+    def __init__(self, id_: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.id_ = id_
 
 
 class Codec(Protocol):

@@ -18,6 +18,7 @@ from typing import ClassVar, Protocol
 from ..errors import LimitExceeded, LocalProtocolError, MalformedFrame, ProtocolError
 
 __all__ = [
+    "MAX_FIRST_FRAME_SIZE",
     "MAX_FRAME_SIZE",
     "MAX_INFLATED_SIZE",
     "EpcFramer",
@@ -28,6 +29,9 @@ __all__ = [
 
 MAX_FRAME_SIZE = 1 << 30
 """Default limit of one frame's payload on the wire, in bytes."""
+
+MAX_FIRST_FRAME_SIZE = 1 << 20
+"""Default limit of the first frame of a peer that has not shown yet that it speaks RPyC."""
 
 MAX_INFLATED_SIZE = 64 << 20
 """Default limit of an inflated payload, in bytes; 16 times the wire size is always allowed."""
@@ -93,7 +97,7 @@ class _LengthFramer:
             position = self._split(source, payloads)
         except ProtocolError as error:
             self.error = error
-            position = len(source)
+            position = max(0, len(source) - 1)  # not idle: this is no place to end
         if source is self._buffer:
             del self._buffer[:position]
         elif position < len(source):
@@ -144,6 +148,7 @@ class RpycFramer(_LengthFramer):
         compress: whether to deflate payloads above ``COMPRESSION_THRESHOLD`` when sending.
         max_frame_size: largest payload on the wire to accept, in bytes.
         max_inflated_size: largest inflated payload to accept, in bytes.
+        max_first_frame_size: the same as ``max_frame_size`` for the first frame of a stream.
     """
 
     COMPRESSION_THRESHOLD: ClassVar[int] = 3000
@@ -158,8 +163,10 @@ class RpycFramer(_LengthFramer):
         compress: bool = True,
         max_frame_size: int = MAX_FRAME_SIZE,
         max_inflated_size: int = MAX_INFLATED_SIZE,
+        max_first_frame_size: int = MAX_FIRST_FRAME_SIZE,
     ) -> None:
         super().__init__(max_frame_size)
+        self.max_first_frame_size = max_first_frame_size
         self.compress = compress
         self.max_inflated_size = max_inflated_size
         self._in_use = False
@@ -187,8 +194,8 @@ class RpycFramer(_LengthFramer):
                 and not flag
                 and length <= self.max_frame_size
                 and data[-1] == 0x0A
+                and self._in_use
             ):
-                self._in_use = True
                 return [data[5:-1]]
         return super().feed(data)
 
@@ -196,8 +203,9 @@ class RpycFramer(_LengthFramer):
         length, flag = _HEADER.unpack_from(source, position)
         if flag > 1 or not 0 < length <= self.max_frame_size:
             self._refuse(length, flag)
-        if not self._in_use and length >> 16 == 0x1603:
-            self._refuse(length, flag)  # as a first frame: a TLS record
+        if not self._in_use:
+            if length >> 16 == 0x1603 or length > self.max_first_frame_size:
+                self._refuse(length, flag)
         return int(length)
 
     def _refuse(self, length: int, flag: int) -> None:
@@ -209,6 +217,9 @@ class RpycFramer(_LengthFramer):
             raise MalformedFrame("expected a frame with a payload, got length 0")
         if flag > 1:
             raise MalformedFrame(f"expected compression flag 0 or 1, got {flag}")
+        if not self._in_use and self.max_first_frame_size < self.max_frame_size:
+            limit, key = self.max_first_frame_size, "max_first_frame_size"
+            raise LimitExceeded("size of the first frame in bytes", length, limit, key)
         self._check_length(length)
 
     def _payload(self, source: bytes | bytearray, position: int, start: int, stop: int) -> bytes:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-__all__ = ["ABANDONED", "UNKNOWN", "PendingTable"]
+__all__ = ["ABANDONED", "UNKNOWN", "PendingTable", "Verdict"]
 
 E = TypeVar("E")
 
 
-class _Verdict:
+class Verdict:
+    """What is found in place of an entry."""
+
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
@@ -25,10 +27,10 @@ class _Verdict:
         return self._name
 
 
-ABANDONED = _Verdict("ABANDONED")
+ABANDONED = Verdict("ABANDONED")
 """The answer was expected, but nobody waits for it any more."""
 
-UNKNOWN = _Verdict("UNKNOWN")
+UNKNOWN = Verdict("UNKNOWN")
 """No request of this id was made, or it has been answered already."""
 
 
@@ -40,7 +42,7 @@ class PendingTable(Generic[E]):
 
     def __init__(self) -> None:
         self._ids = count()
-        self._entries: dict[Any, E | _Verdict] = {}
+        self._entries: dict[Any, E | Verdict] = {}
         self.unknown = 0
 
     def __len__(self) -> int:
@@ -55,9 +57,9 @@ class PendingTable(Generic[E]):
     def get(self, id_: Any) -> E | None:
         """Returns the live entry under ``id_``, or None."""
         entry = self._entries.get(id_)
-        return None if isinstance(entry, _Verdict) else entry
+        return None if isinstance(entry, Verdict) else entry
 
-    def settle(self, id_: Any) -> E | _Verdict:
+    def settle(self, id_: Any) -> E | Verdict:
         """Removes and returns the entry that an answer to ``id_`` belongs to.
 
         Returns:
@@ -82,4 +84,4 @@ class PendingTable(Generic[E]):
         """Empties the table and returns the entries that waited, oldest first."""
         entries = list(self._entries.values())
         self._entries.clear()
-        return [entry for entry in entries if not isinstance(entry, _Verdict)]
+        return [entry for entry in entries if not isinstance(entry, Verdict)]

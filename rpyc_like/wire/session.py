@@ -10,18 +10,31 @@ from __future__ import annotations
 import enum
 from typing import Any, Final
 
-from ..errors import ProtocolError
-from .codec import Codec
+from ..errors import LimitExceeded, ProtocolError
+from .codec import Codec, MalformedAnswer
 from .messages import CAST, FAILURE, REPLY, REQUEST
-from .pending import ABANDONED, UNKNOWN, PendingTable
+from .pending import ABANDONED, UNKNOWN, PendingTable, Verdict
 
-__all__ = ["ANSWER", "BROKEN", "CALL", "NOTHING", "NOTICE", "Outcome", "Session", "State"]
+__all__ = [
+    "ANSWER",
+    "BROKEN",
+    "CALL",
+    "MAX_UNKNOWN",
+    "NOTHING",
+    "NOTICE",
+    "Outcome",
+    "Session",
+    "State",
+]
 
 ANSWER: Final = "answer"
 CALL: Final = "call"
 NOTICE: Final = "notice"
 NOTHING: Final = "nothing"
 BROKEN: Final = "broken"
+
+MAX_UNKNOWN: Final = 1000
+"""Default number of answers that nobody asked for until a session breaks."""
 
 Outcome = tuple[Any, ...]
 """``(ANSWER, entry, failed, value)``, ``(CALL, id, target, args)``, ``(NOTICE, payload)``,
@@ -43,9 +56,11 @@ class Session:
 
     Args:
         codec: decodes and encodes the protocol's payloads.
+        max_unknown: answers that nobody asked for, which are dropped, until the session breaks.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, max_unknown: int = MAX_UNKNOWN) -> None:
+        self._max_unknown = max_unknown
         self.codec = codec
         self.pending: PendingTable[Any] = PendingTable()
         self.state = State.OPEN
@@ -67,18 +82,34 @@ class Session:
         try:
             message = self.codec.decode(payload)
         except ProtocolError as error:
+            if isinstance(error, MalformedAnswer):
+                self._fail(error)
             return (BROKEN, error)
         kind = message[0]
         if kind == REQUEST:
             return (CALL, message[1], message[2], message[3])
         if kind == REPLY or kind == FAILURE:
             entry = self.pending.settle(message[1])
-            if entry is ABANDONED or entry is UNKNOWN:
+            if entry is ABANDONED:
                 return _NOTHING
+            if entry is UNKNOWN:
+                if self.pending.unknown <= self._max_unknown:
+                    return _NOTHING
+                return (BROKEN, self._too_many_unknown())
             return (ANSWER, entry, kind == FAILURE, message[2])
         if kind == CAST:
             return (NOTICE, message[1])
         return (BROKEN, ProtocolError(f"codec made a message of unknown kind {kind!r}"))
+
+    def _too_many_unknown(self) -> LimitExceeded:
+        what, key = "answers nobody asked for", "max_unknown_answers"
+        return LimitExceeded(what, self.pending.unknown, self._max_unknown, key)
+
+    def _fail(self, error: MalformedAnswer) -> None:
+        """Settles the one request that was answered with something malformed."""
+        entry = self.pending.settle(error.id_)
+        if not isinstance(entry, Verdict):
+            entry.settle(True, error)
 
     def closing(self) -> bool:
         """Moves from OPEN to CLOSING; returns whether this call did it."""

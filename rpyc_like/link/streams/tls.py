@@ -41,10 +41,11 @@ def client_context(
         check_hostname: whether the certificate must name the host.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if ssl_version is None else ssl_version)
-    if cert_reqs == ssl.CERT_NONE or not check_hostname:
+    reqs = ssl.CERT_REQUIRED if cert_reqs is None else ssl.VerifyMode(cert_reqs)
+    if reqs == ssl.CERT_NONE:
         context.check_hostname = False
-    if cert_reqs is not None:
-        context.verify_mode = ssl.VerifyMode(cert_reqs)
+    context.verify_mode = reqs
+    context.check_hostname = check_hostname and reqs != ssl.CERT_NONE
     if ca_certs is not None:
         context.load_verify_locations(ca_certs)
     elif context.verify_mode != ssl.CERT_NONE:
