@@ -39,6 +39,7 @@ __all__ = [
     "MAX_DIGITS",
     "SIMPLE_TYPES",
     "dump",
+    "dump_surrogates",
     "dumpable",
     "load",
     "load_at",
@@ -111,6 +112,7 @@ def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> 
 
     Raises:
         TypeError: a part of ``obj`` is not of a brine type.
+        UnicodeEncodeError: a text holds a lone surrogate.
         LocalProtocolError: nested deeper than ``max_depth``, or an int above ``max_digits``.
     """
     atom = _ATOMS.get(type(obj))
@@ -129,7 +131,21 @@ def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> 
     return _dump_nested(obj, max_depth, max_digits)
 
 
-def _dump_nested(obj: Any, max_depth: int, max_digits: int) -> bytes:
+def dump_surrogates(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
+    """Returns the same for a value whose texts hold lone surrogates, as file names may.
+
+    Peers of other kinds cannot read that.
+    """
+    return _dump_nested(obj, max_depth, max_digits, {**_ATOMS, str: _surrogate_atom})
+
+
+def _dump_nested(
+    obj: Any,
+    max_depth: int,
+    max_digits: int,
+    atoms: dict[type, Callable[[Any, int], bytes]] | None = None,
+) -> bytes:
+    atoms = _ATOMS if atoms is None else atoms
     parts: list[bytes] = []
     append = parts.append
     stack: list[Iterator[Any]] = []
@@ -137,7 +153,7 @@ def _dump_nested(obj: Any, max_depth: int, max_digits: int) -> bytes:
     while True:
         for item in items:
             kind = type(item)
-            atom = _ATOMS.get(kind)
+            atom = atoms.get(kind)
             if atom is not None:
                 append(atom(item, max_digits))
             elif kind is tuple:
@@ -177,6 +193,11 @@ def _bytes_head(size: int) -> bytes:
 
 def _str_atom(value: str, max_digits: int) -> bytes:
     raw = value.encode("utf-8")
+    return b"\x08" + _bytes_head(len(raw)) + raw
+
+
+def _surrogate_atom(value: str, max_digits: int) -> bytes:
+    raw = value.encode("utf-8", "surrogatepass")
     return b"\x08" + _bytes_head(len(raw)) + raw
 
 

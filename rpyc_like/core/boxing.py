@@ -11,8 +11,8 @@ value is :class:`Incomplete`, and whoever consumes it asks the owner for the cla
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
@@ -20,7 +20,14 @@ from ..lib.identity import IdPack, fresh_id
 from ..link.result import Unfinished
 from . import brine, consts, netref
 from .brine import dump, load_at
-from .netref import BaseNetref, NetrefMetaclass, builtin_classes_cache
+from .classes import RemoteClasses, split_description
+from .netref import (
+    BaseNetref,
+    NetrefMetaclass,
+    NetrefType,
+    builtin_classes_cache,
+    class_state,
+)
 from .objects import ExportTable, ProxyTable, StaleReference, identify
 
 __all__ = ["Boxer", "Incomplete", "Steps", "check_id_pack", "id_pack_end"]
@@ -43,7 +50,7 @@ _TUPLE_HEAD: Final = bytes((_PAIR, _TUPLE))
 _REMOTE_HEAD: Final = bytes((_PAIR, _REMOTE))
 _EMPTY: Final = _VALUE_HEAD + dump(())
 _SHORT: Final = 40
-_MAX_NESTING: Final = 100  # of tuples with references in them; plain ones nest to ``max_depth``
+_MAX_CLASSES: Final = 4096  # of the peer's, whose description is kept
 
 _get = object.__getattribute__
 _get_conn = BaseNetref.__dict__["____conn__"].__get__
@@ -69,21 +76,32 @@ class _Receipt:
 class _Branch:
     """A tuple with receipts somewhere in it."""
 
-    __slots__ = ("items",)
+    __slots__ = ("items", "value")
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
+        self.value: tuple[Any, ...] = ()
 
 
 class Incomplete(Unfinished):
-    """A received value in which proxies are still missing."""
+    """A received value in which proxies are still missing.
 
-    __slots__ = ("_boxer", "_receipts", "_tree")
+    Args:
+        boxer: knows the classes of proxies.
+        tree: a receipt or a branch.
+        receipts: all receipts in it.
+        branches: all branches in it, inner ones first.
+    """
 
-    def __init__(self, boxer: Boxer, tree: Any, receipts: list[_Receipt]) -> None:
+    __slots__ = ("_boxer", "_branches", "_receipts", "_tree")
+
+    def __init__(
+        self, boxer: Boxer, tree: Any, receipts: list[_Receipt], branches: list[_Branch]
+    ) -> None:
         self._boxer = boxer
         self._tree = tree
         self._receipts = receipts
+        self._branches = branches
 
     def steps(self) -> Steps:
         """Asks for unknown classes, builds the proxies, returns the value."""
@@ -95,15 +113,15 @@ class Incomplete(Unfinished):
                     methods = yield consts.HANDLE_INSPECT, (receipt.pack,)
                     cls = boxer.learn_class(receipt.pack, methods)
                 boxer.redeem(receipt, cls)
+        for branch in self._branches:
+            branch.value = tuple([_filled(item) for item in branch.items])
         return _filled(self._tree)
 
 
-def _filled(tree: Any) -> Any:
-    if type(tree) is _Receipt:
-        return tree.proxy
-    if type(tree) is _Branch:
-        return tuple([_filled(item) for item in tree.items])
-    return tree
+def _filled(item: Any) -> Any:
+    if type(item) is _Receipt:
+        return item.proxy
+    return item.value if type(item) is _Branch else item
 
 
 class Boxer:
@@ -113,6 +131,7 @@ class Boxer:
         conn: what proxies are bound to; offers ``sync_request`` or its like.
         exports: objects lent to the peer.
         proxies: proxies of the peer's objects.
+        remote_classes: what stands for the peer's classes.
         base: what proxy classes derive from.
         max_depth, max_digits: limits of plain values, both ways.
     """
@@ -122,6 +141,7 @@ class Boxer:
         conn: Any,
         exports: ExportTable,
         proxies: ProxyTable,
+        remote_classes: RemoteClasses,
         base: type = BaseNetref,
         max_depth: int = brine.MAX_DEPTH,
         max_digits: int = brine.MAX_DIGITS,
@@ -133,8 +153,10 @@ class Boxer:
         self._builtins = _builtin_classes(base)
         self._max_depth = max_depth
         self._max_digits = max_digits
-        self.classes: dict[IdPack, type] = {}
+        self._remote_classes = remote_classes
+        self.classes: dict[IdPack, Callable[..., Any]] = {}
         self.keep_classes = False
+        self.keep_surrogates = False
         self._foreign_classes: dict[tuple[int, int], int] = {}
 
     # -- sending
@@ -149,45 +171,84 @@ class Boxer:
             if type(obj) is tuple and obj and type(type(obj[0])) is NetrefMetaclass:
                 return self._encode_items(obj, lent)  # the arguments of a request on an object
             return self._encode(obj, lent)
-        except BaseException as error:
+        except BaseException:
             for raw in lent:
                 self.exports.give_back(raw, 1)
-            if isinstance(error, RecursionError):
-                raise LocalProtocolError("value is nested too deeply to send") from error
             raise
 
     def _encode(self, obj: Any, lent: list[bytes]) -> bytes:
+        kind = type(obj)
+        if kind in brine.simple_types:
+            return _VALUE_HEAD + self._dump(obj)
+        if kind in brine.container_types:
+            try:
+                return _VALUE_HEAD + self._dump(obj)
+            except TypeError:
+                if kind is tuple:
+                    return self._encode_items(obj, lent)
+        return self._encode_reference(obj, lent)
+
+    def _dump(self, obj: Any) -> bytes:
+        try:
+            return dump(obj, self._max_depth, self._max_digits)
+        except UnicodeEncodeError:
+            if not self.keep_surrogates:
+                raise  # the peer could not read it
+            return brine.dump_surrogates(obj, self._max_depth, self._max_digits)
+
+    def _encode_reference(self, obj: Any, lent: list[bytes]) -> bytes:
         kind = type(obj)
         if type(kind) is NetrefMetaclass:
             if _get_conn(obj) is self._conn:
                 return _get_boxed(obj)  # type: ignore[no-any-return]
             raw = self.exports.lend(obj, self._identify_foreign)
-        elif kind in brine.simple_types:
-            return _VALUE_HEAD + dump(obj, self._max_depth, self._max_digits)
+        elif issubclass(kind, NetrefType) and class_state(obj).refcount:
+            if class_state(obj).conn is self._conn:
+                return class_state(obj).boxed
+            raw = self.exports.lend(obj, self._identify_foreign)
         else:
-            if kind in brine.container_types:
-                try:
-                    return _VALUE_HEAD + dump(obj, self._max_depth, self._max_digits)
-                except TypeError:
-                    if kind is tuple:
-                        return self._encode_items(obj, lent)
             raw = self.exports.lend(obj, identify)
         lent.append(raw)
         return _REMOTE_HEAD + raw
 
     def _encode_items(self, items: tuple[Any, ...], lent: list[bytes]) -> bytes:
         parts = [_TUPLE_HEAD, brine.tuple_head(len(items))]
-        for item in items:
-            kind = type(item)
-            if kind is tuple and not item:
-                parts.append(_EMPTY)
-            elif type(kind) is NetrefMetaclass and _get_conn(item) is self._conn:
-                parts.append(_get_boxed(item))
-            elif kind is str and len(item) < _SHORT:
-                parts.append(_boxed_name(item))
+        stack: list[Iterator[Any]] = []
+        rest = iter(items)
+        while True:
+            for item in rest:
+                kind = type(item)
+                if kind is tuple:
+                    if not item:
+                        parts.append(_EMPTY)
+                        continue
+                    try:
+                        parts.append(_VALUE_HEAD + self._dump(item))
+                    except TypeError:
+                        parts += (_TUPLE_HEAD, brine.tuple_head(len(item)))
+                        stack.append(rest)
+                        rest = iter(item)
+                        break
+                elif type(kind) is NetrefMetaclass and _get_conn(item) is self._conn:
+                    parts.append(_get_boxed(item))
+                elif kind is str and len(item) < _SHORT:
+                    parts.append(self._boxed_name(item))
+                else:
+                    parts.append(self._encode(item, lent))
             else:
-                parts.append(self._encode(item, lent))
-        return b"".join(parts)
+                if not stack:
+                    return b"".join(parts)
+                rest = stack.pop()
+            if len(stack) > self._max_depth:
+                raise LocalProtocolError(
+                    f"value nested deeper than {self._max_depth} (configuration key 'max_depth')"
+                )
+
+    def _boxed_name(self, name: str) -> bytes:
+        try:
+            return _boxed_name(name)
+        except UnicodeEncodeError:
+            return _VALUE_HEAD + self._dump(name)
 
     def _identify_foreign(self, proxy: Any) -> IdPack:
         """Returns a new id pack for a proxy of another connection.
@@ -198,7 +259,12 @@ class Boxer:
         if foreign_instance == 0:
             return (name, fresh_id(), 0)
         key = (id(_get_conn(proxy)), foreign_class)
-        return (name, self._foreign_classes.setdefault(key, fresh_id()), fresh_id())
+        known = self._foreign_classes.get(key)
+        if known is None:
+            known = self._foreign_classes[key] = fresh_id()
+            if len(self._foreign_classes) > _MAX_CLASSES:
+                del self._foreign_classes[next(iter(self._foreign_classes))]
+        return (name, known, fresh_id())
 
     # -- receiving
 
@@ -213,75 +279,89 @@ class Boxer:
         """
         if data[position + 1] == _VALUE and data[position] == _PAIR:
             return load_at(data, position + 2, self._max_depth, self._max_digits)
+        label = data[position + 1] if data[position] == _PAIR else 0
         receipts: list[_Receipt] = []
-        if data[position + 1] == _TUPLE and data[position] == _PAIR:
-            value, position = self._decode_items(data, position + 2, receipts, 1)
+        branches: list[_Branch] = []
+        value: Any
+        if label == _TUPLE:
+            value, position = self._decode_items(data, position + 2, receipts, branches)
+        elif label == _REMOTE:
+            end = id_pack_end(data, position + 2)
+            value, position = self._receive(data[position + 2 : end], receipts), end
+        elif label == _LOCAL:
+            return self._own(data, position + 2)
         else:
-            value, position = self._decode(data, position, receipts, 0)
+            raise MalformedValue(f"expected a boxed value, got {data[position : position + 22]!r}")
         if receipts and type(value) is not StaleReference:
-            return Incomplete(self, value, receipts), position
+            return Incomplete(self, value, receipts, branches), position
         return value, position
 
-    def _decode(
-        self, data: bytes, position: int, receipts: list[_Receipt], depth: int
-    ) -> tuple[Any, int]:
-        label = data[position + 1]
-        if data[position] != _PAIR:
-            label = 0
-        position += 2
-        if label == _VALUE:
-            return load_at(data, position, self._max_depth, self._max_digits)
-        if label == _LOCAL:
-            end = id_pack_end(data, position)
-            entry = self.exports.by_raw.get(data[position:end])
-            return StaleReference() if entry is None else entry.obj, end
-        if label == _REMOTE:
-            end = id_pack_end(data, position)
-            return self._receive(data[position:end], receipts), end
-        if label == _TUPLE:
-            return self._decode_items(data, position, receipts, depth + 1)
-        raise MalformedValue(f"expected a boxed value, got {data[position - 2 : position + 20]!r}")
+    def _own(self, data: bytes, position: int) -> tuple[Any, int]:
+        """Returns the object of this side that is named at ``position``, and where that ends."""
+        end = id_pack_end(data, position)
+        entry = self.exports.by_raw.get(data[position:end])
+        if entry is not None:
+            return entry.obj, end
+        check_id_pack(brine.load(data[position:end]))
+        return StaleReference(), end
 
     def _decode_items(
-        self, data: bytes, position: int, receipts: list[_Receipt], depth: int
+        self, data: bytes, position: int, receipts: list[_Receipt], branches: list[_Branch]
     ) -> tuple[Any, int]:
-        if depth > _MAX_NESTING:
-            raise LimitExceeded("nesting of boxed tuples", depth, _MAX_NESTING, "max_depth")
-        before = len(receipts)
-        size, position = brine.tuple_size_at(data, position)
+        left, position = brine.tuple_size_at(data, position)
         items: list[Any] = []
+        before = len(receipts)
         stale = None
-        for _ in range(size):
-            label = data[position + 1]
-            if data[position] != _PAIR:
-                label = 0
-            if label == _LOCAL:
-                end = id_pack_end(data, position + 2)
-                entry = self.exports.by_raw.get(data[position + 2 : end])
-                position = end
-                if entry is None:
-                    stale = StaleReference()
+        stack: list[tuple[list[Any], int, int]] = []
+        by_raw = self.exports.by_raw
+        while True:
+            while left:
+                left -= 1
+                label = data[position + 1]
+                if data[position] != _PAIR:
+                    label = 0
+                if label == _LOCAL:
+                    end = id_pack_end(data, position + 2)
+                    entry = by_raw.get(data[position + 2 : end])
+                    if entry is not None:
+                        items.append(entry.obj)
+                    else:
+                        stale, _ = self._own(data, position + 2)  # what follows counts all the same
+                    position = end
+                elif label == _VALUE:
+                    tag = data[position + 2]
+                    if tag == 0x02:
+                        items.append(())
+                        position += 3
+                    elif tag == 0x10 and 0x20 <= data[position + 3] <= 0xEF:
+                        items.append((data[position + 3] - 0x50,))  # one small number: an index
+                        position += 4
+                    else:
+                        limits = (self._max_depth, self._max_digits)
+                        item, position = load_at(data, position + 2, *limits)
+                        items.append(item)
+                elif label == _REMOTE:
+                    end = id_pack_end(data, position + 2)
+                    items.append(self._receive(data[position + 2 : end], receipts))
+                    position = end
+                elif label == _TUPLE:
+                    if len(stack) >= self._max_depth:
+                        depth = len(stack) + 1
+                        raise LimitExceeded("nesting", depth, self._max_depth, "max_depth")
+                    stack.append((items, left, before))
+                    left, position = brine.tuple_size_at(data, position + 2)
+                    items, before = [], len(receipts)
                 else:
-                    items.append(entry.obj)
-                continue
-            if label == _VALUE:
-                tag = data[position + 2]
-                if tag == 0x02:
-                    item: Any = ()
-                    position += 3
-                elif tag == 0x10 and 0x20 <= data[position + 3] <= 0xEF:
-                    item = (data[position + 3] - 0x50,)  # one small number: an index, a flag
-                    position += 4
-                else:
-                    item, position = load_at(data, position + 2, self._max_depth, self._max_digits)
-            else:
-                item, position = self._decode(data, position, receipts, depth)
-                if type(item) is StaleReference:
-                    stale = item  # references after it are counted all the same
-            items.append(item)
-        if stale is not None:
-            return stale, position
-        return (_Branch(items) if len(receipts) > before else tuple(items)), position
+                    got = data[position : position + 22]
+                    raise MalformedValue(f"expected a boxed value, got {got!r}")
+            value: Any = tuple(items)
+            if len(receipts) > before:
+                value = _Branch(items)
+                branches.append(value)
+            if not stack:
+                return (value if stale is None else stale), position
+            items, left, before = stack.pop()
+            items.append(value)
 
     def _receive(self, raw: bytes, receipts: list[_Receipt]) -> Any:
         proxies = self.proxies
@@ -291,9 +371,7 @@ class Boxer:
                 proxy.____refcount__ += 1
                 return proxy
             pack = _read_id_pack(raw)
-            cls = self._builtins.get(pack[0]) if pack[2] else None
-            if cls is None:
-                cls = self.class_of(pack)
+            cls = self.class_of(pack)
             if cls is not None:
                 proxy = cls(self._conn, pack, raw)
                 proxies.put(raw, proxy)
@@ -302,7 +380,7 @@ class Boxer:
         receipts.append(receipt)
         return receipt
 
-    def redeem(self, receipt: _Receipt, cls: type) -> None:
+    def redeem(self, receipt: _Receipt, cls: Callable[..., Any]) -> None:
         """Builds the proxy of a receipt, or finds the one that has been built meanwhile."""
         proxies = self.proxies
         with proxies.lock:
@@ -318,31 +396,34 @@ class Boxer:
 
     # -- classes
 
-    def class_of(self, pack: IdPack) -> type | None:
-        """Returns the proxy class for an object, if it is known without asking."""
+    def class_of(self, pack: IdPack) -> Callable[..., Any] | None:
+        """Returns what makes a proxy of an object, if it is known without asking."""
         if pack[2] == 0:
             return self.classes.get(pack)
         cls = self._builtins.get(pack[0])
         if cls is None and self.keep_classes:
-            cls = self.classes.get((pack[0], pack[1], 1))
+            return self.classes.get((pack[0], pack[1], 1))
         return cls
 
-    def learn_class(self, pack: IdPack, methods: Any) -> type:
-        """Makes the proxy class from the owner's description of an object's methods.
+    def learn_class(self, pack: IdPack, methods: Any) -> Callable[..., Any]:
+        """Returns what makes a proxy, from the owner's description of an object's class.
 
         Args:
             methods: the answer to INSPECT, pairs of a name and a docstring.
         """
-        if type(methods) is not tuple or not all(
-            type(item) is tuple and len(item) == 2 and type(item[0]) is str for item in methods
-        ):
-            raise MalformedValue(f"expected pairs of name and docstring, got {methods!r:.80}")
-        cls = netref.class_factory(pack, methods, self._base)
-        if pack[2] == 0:
-            self.classes[pack] = cls
-        elif self.keep_classes:
-            self.classes[(pack[0], pack[1], 1)] = cls
-        return cls
+        description = split_description(methods)
+        plain, names, _ = description
+        make: Callable[..., Any]
+        if pack[2] == 0 and self._base is BaseNetref:
+            make = partial(self._remote_classes.proxy, description)
+        else:
+            stand_in = partial(self._remote_classes.stand_in, names) if names else None
+            make = netref.class_factory(pack, plain, self._base, stand_in)
+        if pack[2] == 0 or self.keep_classes:
+            self.classes[pack if pack[2] == 0 else (pack[0], pack[1], 1)] = make
+            if len(self.classes) > _MAX_CLASSES:
+                del self.classes[next(iter(self.classes))]
+        return make
 
 
 @lru_cache(maxsize=1024)

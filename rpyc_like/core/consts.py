@@ -40,6 +40,9 @@ HANDLE_HELLO: Final = 100
 HANDLE_RELEASE: Final = 101
 """Extension: a batch of ``(id_pack, count)`` that is never answered; needs FEATURE_RELEASE."""
 
+HANDLE_SUBCLASSCHECK: Final = 102
+"""Extension: ``(class, class)``, whether the first is a subclass of the second."""
+
 FEATURE_CAUSE: Final = 1
 """Requests carry the number of the request that caused them as a third item."""
 
@@ -48,6 +51,11 @@ FEATURE_RELEASE: Final = 2
 
 FEATURE_CLASS_IDS: Final = 4
 """Class ids are never reused and change with the class's shape: they may key a cache."""
+
+FEATURE_TYPES: Final = 8
+"""INSPECT tells the bases of a class, exceptions travel with their bases, causes and notes,
+CTXEXIT is given an exception by value, texts may hold lone surrogates, HANDLE_SUBCLASSCHECK is
+understood."""
 
 EXC_STOP_ITERATION: Final = 1
 STREAM_CHUNK: Final = 64000

@@ -277,6 +277,8 @@ class RpycCodec:
         position += 2
         if not 0 <= handler < 160:
             handler, position = load_at(payload, position - 1, *self._limits)
+            if type(handler) is not int:
+                handler = f"{handler!r:.80}"  # there is none, and it may not even be hashable
         if handler == consts.HANDLE_RELEASE and self.features & consts.FEATURE_RELEASE:
             if payload[position : position + 3] != b"\x11\x51\x10":
                 raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
@@ -286,7 +288,14 @@ class RpycCodec:
             args: Any = (None,)
             position = self._deleted(payload, position)
         else:
+            start = position
             args, position = self.boxer.decode(payload, position)
+            if (
+                payload[start + 1] != 0x52
+                or payload[start + 4] != 0x53
+                or payload[start + 3] != 0x11
+            ) and handler in _ON_OBJECTS:
+                args = self._check_object(payload, start, args)
         cause = None
         if shape != 0x11:
             cause, position = load_at(payload, position)
@@ -302,6 +311,18 @@ class RpycCodec:
             key = "max_requests"
             raise LimitExceeded("unanswered requests", len(serving), self._max_requests, key)
         return (REQUEST, id_, (handler, cause, sender, addressee), args)
+
+    @staticmethod
+    def _check_object(payload: bytes, position: int, args: Any) -> Any:
+        """Refuses a request about something else than an object that was lent to the peer.
+
+        A value that came with the request is none: the peer could have this side compute with it
+        what it likes.
+        """
+        if payload[position : position + 3] == b"\x11\x52\x14":  # more than four arguments
+            if payload[position + 4 : position + 6] == b"\x11\x53":
+                return args
+        return TypeError("expected a reference to an object of this side, got something else")
 
     @staticmethod
     def _check_end(payload: bytes, position: int) -> None:
@@ -396,6 +417,17 @@ class _HandlerBytes(dict[int, bytes]):
 
 
 _HANDLERS = _HandlerBytes()
+
+_ON_OBJECTS = frozenset(
+    (
+        *(consts.HANDLE_GETATTR, consts.HANDLE_DELATTR, consts.HANDLE_SETATTR, consts.HANDLE_CALL),
+        *(consts.HANDLE_CALLATTR, consts.HANDLE_REPR, consts.HANDLE_STR, consts.HANDLE_CMP),
+        *(consts.HANDLE_HASH, consts.HANDLE_DIR, consts.HANDLE_PICKLE, consts.HANDLE_BUFFITER),
+        *(consts.HANDLE_OLDSLICING, consts.HANDLE_CTXEXIT, consts.HANDLE_INSTANCECHECK),
+        consts.HANDLE_SUBCLASSCHECK,
+    )
+)
+"""Requests whose first argument is an object of the side that is asked."""
 
 _KINDS_6 = {kind: bytes((kind,)) for kind in (1, 2, 3)}
 _KINDS_5 = {kind: bytes((0x12, 0x50 + kind)) for kind in (1, 2, 3)}

@@ -20,18 +20,22 @@ from ..version import __version__
 from ..wire.session import Session
 from . import access, consts, handlers, vinegar
 from .boxing import Boxer
+from .classes import RemoteClasses
 from .config import make_config
 from .dialects import Dialect, RpycCodec
 from .netref import BaseNetref
-from .objects import ExportTable, ProxyTable, StaleReference
+from .objects import ExportTable, ProxyTable
 
 __all__ = ["FEATURES", "Endpoint", "Failure"]
 
 logger = logging.getLogger("rpyc_like.core")
 
-FEATURES = consts.FEATURE_CAUSE | consts.FEATURE_RELEASE | consts.FEATURE_CLASS_IDS
+FEATURES = (
+    consts.FEATURE_CAUSE | consts.FEATURE_RELEASE | consts.FEATURE_CLASS_IDS | consts.FEATURE_TYPES
+)
 """The extensions that this implementation understands."""
 
+_MAX_SENT_ERRORS = 512
 _VERSIONS_SENT = {5: "5.3.1", 6: __version__}
 _connection_numbers = count(1)
 
@@ -105,11 +109,13 @@ class Endpoint:
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
         limits = (self._config["max_depth"], self._config["max_digits"])
-        self._boxer = Boxer(self, self._local_objects, self._proxies, base, *limits)
+        self._classes = RemoteClasses(self._config)
+        self._sent_errors: dict[vinegar.Name, type[BaseException]] = {}
+        self._boxer = Boxer(self, self._local_objects, self._proxies, self._classes, base, *limits)
         self._codec = RpycCodec(
             self._boxer, self._first_dialect(), *limits, self._config["max_requests"]
         )
-        self._codec.failure = lambda raw: Failure(raw, self._unbox_exc)  # type: ignore[method-assign]
+        self._codec.failure = self._failure  # type: ignore[method-assign]
         self._session = Session(self._codec, self._config["max_unknown_answers"])
         self._HANDLERS = self._request_handlers()
         self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
@@ -127,6 +133,10 @@ class Endpoint:
             raise ValueError(f"configuration key 'dialect': expected None, 5 or 6, got {wanted!r}")
         return Dialect(wanted or 6, bool(self._config["bind_threads"]))
 
+    def _failure(self, raw: Any) -> Failure:
+        vinegar.check(raw)
+        return Failure(raw, self._unbox_exc)
+
     # -- extensions
 
     def _hello(self, features: int) -> int:
@@ -138,6 +148,7 @@ class Endpoint:
         self._codec.features = features & FEATURES
         self._stands_ahead = not features & consts.FEATURE_RELEASE  # else releases ride along
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
+        self._boxer.keep_surrogates = bool(features & consts.FEATURE_TYPES)
 
     # -- sending
 
@@ -172,11 +183,23 @@ class Endpoint:
 
     def _encode_failure(self, id_: Any, error: BaseException) -> bytes:
         typ, tb = type(error), error.__traceback__
+        self._remember_error(typ)
         self._last_traceback = tb
         log = self._config["logger"]
         if log is not None and not isinstance(error, StopIteration):
             log.debug("Exception caught", exc_info=(typ, error, tb))
-        return self._codec.encode_failure(id_, self._box_exc(typ, error, tb))
+        try:
+            return self._codec.encode_failure(id_, self._box_exc(typ, error, tb))
+        except Exception:
+            logger.debug("! an exception that cannot be sent", exc_info=True)
+            return self._codec.encode_failure(id_, vinegar.undescribed(error))
+
+    def _remember_error(self, cls: type[BaseException]) -> None:
+        """Notes the class of an exception that is sent: the peer may give it back."""
+        sent = self._sent_errors
+        sent[(cls.__module__, cls.__name__)] = cls
+        if len(sent) > _MAX_SENT_ERRORS:
+            del sent[next(iter(sent))]
 
     def _propagates(self, error: BaseException) -> bool:
         config = self._config
@@ -193,7 +216,7 @@ class Endpoint:
     @staticmethod
     def _bad_args(args: Any) -> Exception:
         """Returns the error for arguments that are not a tuple."""
-        if isinstance(args, StaleReference):
+        if isinstance(args, Exception):
             return args
         return TypeError(f"expected a tuple of arguments, got {type(args).__name__}")
 
@@ -205,7 +228,17 @@ class Endpoint:
             include_local_traceback=self._config["include_local_traceback"],
             include_local_version=self._config["include_local_version"],
             version=_VERSIONS_SENT[self._codec.dialect.version],
+            whole=bool(self._codec.features & consts.FEATURE_TYPES),
         )
+
+    def _box_own_exc(self, error: BaseException) -> Any:
+        """Returns an exception by value, for the ``__exit__`` of a peer's object."""
+        return vinegar.dump(type(error), error, None, False, False, whole=True)
+
+    def _restore_exc(self, raw: Any) -> BaseException:
+        """Returns the exception that a peer leaves a ``with`` block with."""
+        custom = self._config["instantiate_custom_exceptions"]
+        return vinegar.restore(raw, self._sent_errors, custom)
 
     def _unbox_exc(self, raw: Any) -> BaseException:
         return vinegar.load(
@@ -213,6 +246,7 @@ class Endpoint:
             import_custom_exceptions=self._config["import_custom_exceptions"],
             instantiate_custom_exceptions=self._config["instantiate_custom_exceptions"],
             instantiate_oldstyle_exceptions=self._config["instantiate_oldstyle_exceptions"],
+            make_class=self._classes.exception,
         )
 
     # -- the gate and the handlers
@@ -263,6 +297,7 @@ class Endpoint:
     _handle_oldslicing = handlers.oldslicing
     _handle_ctxexit = handlers.ctxexit
     _handle_instancecheck = handlers.instancecheck
+    _handle_subclasscheck = handlers.subclasscheck
     _handle_hello = handlers.hello
 
     @classmethod

@@ -14,6 +14,7 @@ from ..errors import AccessDenied
 from ..lib.code import IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from . import consts
+from .classes import describe, split_description
 from .netref import COMPARISONS, LOCAL_ATTRS, SLICERS, is_netref
 
 __all__ = ["NAMES"]
@@ -154,13 +155,14 @@ def inspect_(conn: Any, id_pack: IdPack) -> Any:
     obj = conn._local_objects[id_pack]
     if is_netref(obj):
         # The owner knows; this side has no more than the proxy.
-        methods = _ask_owner(obj, consts.HANDLE_INSPECT)
+        methods, *_ = split_description(_ask_owner(obj, consts.HANDLE_INSPECT))
     else:
         methods = tuple(get_methods(LOCAL_ATTRS, obj))
     kind = type(obj)
-    return tuple(
-        (name, doc) for name, doc in methods if name == "__call__" or conn._visible(kind, name)
-    )
+    shown = [one for one in methods if one[0] == "__call__" or conn._visible(kind, one[0])]
+    if conn._codec.features & consts.FEATURE_TYPES and not is_netref(obj):
+        shown.append(describe(obj))
+    return tuple(shown)
 
 
 def _ask_owner(proxy: Any, handler: int) -> Any:
@@ -196,7 +198,9 @@ def oldslicing(
 def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
     """Leaves a ``with`` block: calls ``__exit__`` with an exception, or with none."""
     leave = conn._handle_getattr(obj, "__exit__")
-    if not exc:
+    if type(exc) is tuple:
+        exc = conn._restore_exc(exc)
+    if not exc and not issubclass(type(exc), BaseException):
         return leave(None, None, None)
     if not isinstance(exc, BaseException) or is_netref(exc):
         exc = _stand_in(exc)
@@ -226,6 +230,14 @@ def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:
     except KeyError:
         return False
     return isinstance(other, obj)
+
+
+def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
+    """Returns whether class ``cls`` is a subclass of class ``other``."""
+    for one in (cls, other):
+        if not issubclass(type(one), type):
+            raise TypeError(f"expected a class, got an instance of {type(one).__name__}")
+    return issubclass(cls, other)
 
 
 def hello(conn: Any, features: Any) -> int:

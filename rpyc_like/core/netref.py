@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import re
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from types import (
     BuiltinFunctionType,
@@ -35,12 +36,16 @@ __all__ = [
     "BaseNetref",
     "NetProxy",
     "NetrefClass",
+    "NetrefExceptionType",
     "NetrefMetaclass",
+    "NetrefType",
     "asyncreq",
     "builtin_classes_cache",
     "builtin_methods",
     "class_factory",
+    "class_state",
     "is_netref",
+    "local_class",
     "syncreq",
 ]
 
@@ -76,7 +81,7 @@ def asyncreq(proxy: Any, handler: int, *args: Any) -> Any:
 
 def is_netref(obj: Any) -> bool:
     """Returns whether ``obj`` is a proxy, whatever class it claims to be."""
-    return issubclass(type(obj), BaseNetref)
+    return issubclass(type(obj), _PROXY_TYPES)
 
 
 class NetrefMetaclass(type):
@@ -206,6 +211,9 @@ class BaseNetref(metaclass=NetrefMetaclass):
         return str(syncreq(self, consts.HANDLE_STR))
 
     def __exit__(self, kind: Any, value: Any, traceback: Any) -> Any:
+        conn = _local(self, "____conn__")
+        if value is not None and conn._codec.features & consts.FEATURE_TYPES:
+            value = conn._box_own_exc(value)
         return syncreq(self, consts.HANDLE_CTXEXIT, value)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -218,23 +226,200 @@ class BaseNetref(metaclass=NetrefMetaclass):
         return pickle.loads, (syncreq(self, consts.HANDLE_PICKLE, protocol),)
 
     def __instancecheck__(self, other: Any) -> bool:
-        _, class_number, instance_number = _local(self, "____id_pack__")
-        if instance_number != 0:
+        if _local(self, "____id_pack__")[2] != 0:
             raise TypeError(
                 "isinstance() arg 2 must be a class, type, or tuple of classes and types"
             )
-        if not is_netref(other):
-            descriptor = type(self).__dict__.get("__class__")
-            return descriptor is not None and isinstance(other, descriptor.instance)
-        other_pack = _local(other, "____id_pack__")
-        if _local(other, "____conn__") is _local(self, "____conn__"):
-            if class_number == other_pack[1]:
-                return bool(other_pack[2] != 0)
-            return bool(syncreq(self, consts.HANDLE_INSTANCECHECK, other_pack))
-        return bool(class_number == other_pack[1] and other_pack[2] != 0)
+        return _is_instance(self, other)
 
 
 NetProxy = BaseNetref
+
+
+def _is_instance(cls: Any, other: Any) -> bool:
+    """Returns whether ``other`` is an instance of the remote class behind the proxy ``cls``."""
+    name, class_number, _ = _local(cls, "____id_pack__")
+    if not is_netref(other):
+        known = local_class(name)
+        return known is not None and isinstance(other, known)
+    other_pack = _local(other, "____id_pack__")
+    same = bool(class_number == other_pack[1] and other_pack[2] != 0)
+    if same or _local(other, "____conn__") is not _local(cls, "____conn__"):
+        return same
+    return bool(syncreq(cls, consts.HANDLE_INSTANCECHECK, other_pack))
+
+
+class ClassState:
+    """How a remote class is known to its owner. Gives the reference back when the class dies."""
+
+    __slots__ = ("boxed", "conn", "pack", "refcount")
+
+    def __init__(self) -> None:
+        self.conn: Any = None
+        self.pack: IdPack | None = None
+        self.boxed = b""
+        self.refcount = 0
+
+    def bind(self, conn: Any, pack: IdPack, raw: bytes) -> None:
+        """Notes a reference that was received."""
+        self.conn, self.pack, self.boxed = conn, pack, _LOCAL_REF + raw
+        self.refcount = 1
+
+    def __del__(self) -> None:
+        try:
+            if self.refcount:
+                self.conn._proxies.release_later(self.boxed[2:], self.refcount)
+        except Exception:
+            pass  # the interpreter is shutting down
+
+
+_CLASS_LOCAL: Final = (LOCAL_ATTRS - {"__class__", "__doc__", "__exit__"}).union(
+    ("____boxed__", "____state__", "__abstractmethods__", "__flags__", "__mro__", "__name__"),
+    ("__subclasshook__", "__init_subclass__", "__set_name__", "__prepare__", "__subclasscheck__"),
+)
+"""Names of a remote class that are answered here."""
+
+
+def class_state(cls: type) -> ClassState:
+    """Returns how a remote class is known to its owner."""
+    state: ClassState = type.__getattribute__(cls, "____state__")
+    return state
+
+
+class NetrefType(type):
+    """Metaclass of remote classes: each is a class here, and its owner answers for it.
+
+    :class:`rpyc_like.core.classes.RemoteClasses` makes them.
+    """
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> Any:
+        """Makes the representative of a remote class.
+
+        Args:
+            namespace: holds its state (``____state__``), and in ``____bases__`` the classes that
+                come next in its ``__mro__``.
+        """
+        if "____state__" not in namespace:
+            raise TypeError(
+                f"cannot derive {name!r} from a remote class: its instances live on the other side"
+            )
+        return super().__new__(mcs, name, bases, namespace)
+
+    def mro(cls) -> list[type]:
+        own = super().mro()
+        first = type.__getattribute__(cls, "__dict__")["____bases__"]
+        return [cls, *first, *(base for base in own[1:] if base not in first)]
+
+    @property
+    def ____conn__(cls) -> Any:
+        return class_state(cls).conn
+
+    @property
+    def ____id_pack__(cls) -> Any:
+        return class_state(cls).pack
+
+    @property
+    def ____boxed__(cls) -> bytes:
+        return class_state(cls).boxed
+
+    @property
+    def ____refcount__(cls) -> int:
+        return class_state(cls).refcount
+
+    @____refcount__.setter
+    def ____refcount__(cls, count: int) -> None:
+        class_state(cls).refcount = count
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name in _CLASS_LOCAL:
+            return type.__getattribute__(cls, name)
+        if name == "__class__":
+            return type
+        return _owner_attr(cls, name)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name in _CLASS_LOCAL:
+            type.__setattr__(cls, name, value)
+        else:
+            _class_request(cls, consts.HANDLE_SETATTR, name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        _class_request(cls, consts.HANDLE_DELATTR, name)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _class_request(cls, consts.HANDLE_CALL, args, tuple(kwargs.items()))
+
+    def __dir__(cls) -> list[str]:
+        return list(_class_request(cls, consts.HANDLE_DIR))
+
+    def __repr__(cls) -> str:
+        if class_state(cls).conn is None:
+            return f"<class '{cls.__module__}.{cls.__name__}', known by name>"
+        return str(_class_request(cls, consts.HANDLE_REPR))
+
+    def __str__(cls) -> str:
+        if class_state(cls).conn is None:
+            return repr(cls)
+        return str(_class_request(cls, consts.HANDLE_STR))
+
+    def __lt__(cls, other: Any) -> Any:
+        return _class_request(cls, consts.HANDLE_CMP, other, "__lt__")
+
+    def __gt__(cls, other: Any) -> Any:
+        return _class_request(cls, consts.HANDLE_CMP, other, "__gt__")
+
+    def __le__(cls, other: Any) -> Any:
+        return _class_request(cls, consts.HANDLE_CMP, other, "__le__")
+
+    def __ge__(cls, other: Any) -> Any:
+        return _class_request(cls, consts.HANDLE_CMP, other, "__ge__")
+
+    def __instancecheck__(cls, other: Any) -> bool:
+        if type.__instancecheck__(cls, other):
+            return True
+        return class_state(cls).conn is not None and _is_instance(cls, other)
+
+    def __subclasscheck__(cls, other: Any) -> bool:
+        if type.__subclasscheck__(cls, other):
+            return True
+        state = class_state(cls)
+        if not is_netref(other):
+            known = local_class(f"{cls.__module__}.{cls.__name__}")
+            return known is not None and issubclass(other, known)
+        if state.conn is None or _local(other, "____conn__") is not state.conn:
+            return False
+        return bool(state.conn.is_subclass(other, cls))
+
+
+class NetrefExceptionType(NetrefType):
+    """Metaclass of remote exception classes, of which there are instances here as well."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        try:
+            return type.__getattribute__(cls, name)
+        except AttributeError:
+            return _owner_attr(cls, name)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if class_state(cls).conn is None or cls.__module__ == "builtins":
+            return type.__call__(cls, *args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+def _owner_attr(cls: type, name: str) -> Any:
+    return _class_request(cls, consts.HANDLE_GETATTR, name)
+
+
+def _class_request(cls: type, handler: int, *args: Any) -> Any:
+    conn = class_state(cls).conn
+    if conn is None:
+        raise AttributeError(f"{cls.__name__!r} is known here by its name alone")
+    return conn.sync_request(handler, cls, *args)
+
+
+_PROXY_TYPES: Final = (BaseNetref, NetrefType)
 
 _set_conn = BaseNetref.__dict__["____conn__"].__set__
 _set_id_pack = BaseNetref.__dict__["____id_pack__"].__set__
@@ -316,7 +501,10 @@ _MAKERS: Final[dict[str, Callable[[str], Callable[..., Any]]]] = {
 
 
 def class_factory(
-    id_pack: IdPack, methods: Iterable[tuple[str, str | None]], base: type = BaseNetref
+    id_pack: IdPack,
+    methods: Iterable[tuple[str, str | None]],
+    base: type = BaseNetref,
+    stand_in: Callable[[], type] | None = None,
 ) -> type:
     """Returns a new proxy class.
 
@@ -324,9 +512,16 @@ def class_factory(
         id_pack: of an instance of the remote class, or of the class itself (third field 0).
         methods: ``(name, docstring)`` of the remote object's methods.
         base: what the class derives from.
+        stand_in: returns what ``__class__`` of an instance is if neither this program nor the
+            owner gives its class.
     """
     name = str(id_pack[0])
-    namespace: dict[str, Any] = {"__slots__": (), "__class__": _local_class(name)}
+    known: Any = local_class(name)
+    if known is not None:
+        known = NetrefClass(known)
+    elif id_pack[2] and base is BaseNetref:
+        known = _RemoteClassOf(stand_in)
+    namespace: dict[str, Any] = {"__slots__": (), "__class__": known}
     for method, doc in methods:
         if method not in LOCAL_ATTRS:
             namespace[method] = _make_method(method, doc)
@@ -335,23 +530,53 @@ def class_factory(
     return type(base)(short or name, (base,), namespace)
 
 
-def _local_class(name: str) -> NetrefClass | None:
-    """Returns the descriptor for ``__class__`` of remote objects of class ``name``.
+class _RemoteClassOf:
+    """What ``proxy.__class__`` is where this program does not have the class.
+
+    The remote class, if its owner gives it; else a stand-in, or the class of the proxy. It is a
+    class in any case, because ``isinstance`` takes nothing else.
+    """
+
+    def __init__(self, stand_in: Callable[[], type] | None) -> None:
+        self._stand_in = stand_in
+        self._known: Callable[[], Any] = lambda: None
+        self._denied = False
+
+    def __get__(self, proxy: Any, kind: Any) -> Any:
+        if proxy is None:
+            return self
+        found = self._known()
+        if found is not None:
+            return found
+        if not self._denied:
+            try:
+                found = syncreq(proxy, consts.HANDLE_GETATTR, "__class__")
+            except AttributeError:
+                self._denied = True
+            else:
+                if is_netref(found):
+                    self._known = weakref.ref(found)
+                return found
+        return kind if self._stand_in is None else self._stand_in()
+
+
+def local_class(name: str) -> type | None:
+    """Returns this program's class for what the other side calls ``name``, if it has one.
 
     Only modules that this program has imported are looked at.
     """
     known = _normalized_builtin_types.get(name)
     if known is not None:
-        return NetrefClass(known)
+        return known
     module_name = name
     while module_name:
         module = sys.modules.get(module_name)
         if module is not None:
             rest = name[len(module_name) + 1 :]
             if not rest:
-                return NetrefClass(type(module))
+                return type(module)
             found = vars(module).get(rest)
-            return NetrefClass(found) if isinstance(found, type) else None
+            return found if isinstance(found, type) else None
         module_name = module_name.rpartition(".")[0]
     return None
 

@@ -230,6 +230,16 @@ class Connection(Endpoint):
         if echo != sent:
             raise PingError("echo mismatches sent data")
 
+    def is_subclass(self, cls: Any, other: Any) -> bool:
+        """Asks the owner of two remote classes whether the first is a subclass of the second."""
+        if self._codec.features & consts.FEATURE_TYPES:
+            return bool(self.sync_request(consts.HANDLE_SUBCLASSCHECK, cls, other))
+        try:
+            check = self.sync_request(consts.HANDLE_GETATTR, other, "__subclasscheck__")
+        except AttributeError:
+            return False  # its policy does not tell
+        return bool(check(cls))
+
     # -- what an AsyncResult asks for
 
     def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from rpyc_like.core import brine
 from rpyc_like.core.boxing import Boxer, Incomplete
+from rpyc_like.core.classes import RemoteClasses
+from rpyc_like.core.config import make_config
 from rpyc_like.core.objects import ExportTable, ProxyTable, StaleReference
 from rpyc_like.errors import ProtocolError
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
@@ -105,7 +107,7 @@ def test_any_arrival_gives_the_same_payloads(
 def boxer() -> tuple[Boxer, ExportTable]:
     exports = ExportTable()
     conn: Any = object()
-    return Boxer(conn, exports, ProxyTable(lambda: None)), exports
+    return Boxer(conn, exports, ProxyTable(lambda: None), RemoteClasses(make_config({}))), exports
 
 
 @given(values)

@@ -75,9 +75,13 @@ def test_tracebacks_and_versions(pair: MakePair) -> None:
 def test_system_exit_stays_an_error(pair: MakePair) -> None:
     """A handler that raises SystemExit does not end the server."""
     client, _ = pair(Subject)
+    with pytest.raises(rpyc.GenericException) as caught:
+        client.root.exit()
+    assert type(caught.value).__name__ == "builtins.SystemExit"
+    client.ping()
+    client, _ = pair(Subject, here_config={"rebuild_exit_exceptions": True})
     with pytest.raises(SystemExit):
         client.root.exit()
-    client.ping()
 
 
 def test_timeout(pair: MakePair) -> None:
@@ -122,11 +126,15 @@ def test_pickle_is_off(pair: MakePair) -> None:
 
     client, _ = pair(Subject)
     remote = client.root.list()
-    with pytest.raises(ValueError, match="pickling is disabled"):
+    with pytest.raises(ValueError, match="allow_obtain"):
         rpyc.classic.obtain(remote)
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match="allow_implicit_pickle"):
         copy.copy(remote)
-    client, _ = pair(Subject, there_config={"allow_pickle": True})
+    client, _ = pair(Subject, here_config={"allow_obtain": True})
+    with pytest.raises(ValueError, match="pickling is disabled"):
+        rpyc.classic.obtain(client.root.list())
+    here = {"allow_pickle": True}
+    client, _ = pair(Subject, there_config={"allow_pickle": True}, here_config=here)
     assert rpyc.classic.obtain(client.root.list()) == [1]
 
 

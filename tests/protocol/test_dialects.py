@@ -212,7 +212,7 @@ MALFORMED = [
     ("0111501154115410", MalformedValue),
     ("011150115f11521011545150", MalformedValue),
     ("01115011541151" + "10" * 3000 + "00", LimitExceeded),
-    ("01115011541152" + "101152" * 300 + "02", LimitExceeded),
+    ("01115011541152" + "101152" * 1100 + "02", LimitExceeded),
     ("02115011535050", MalformedValue),
 ]
 

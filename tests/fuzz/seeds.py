@@ -1,0 +1,104 @@
+"""Writes the first inputs of the corpus: ``python -m tests.fuzz.seeds``.
+
+They are what a real client says, so that the fuzzer starts from conversations that make sense.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rpyc_like.core import brine, consts
+from rpyc_like.lib import identity
+from rpyc_like.wire.framing import EpcFramer, RpycFramer
+
+from . import targets
+
+CORPUS = Path(__file__).parent / "corpus"
+
+VALUES = [
+    *(None, True, 3, -300, 10**30, 1.5, 2j, "text", "\u00fc" * 100, b"x" * 300, b"ab", ()),
+    *((1, (2, "3")), frozenset([5]), slice(1, 2, 3), NotImplemented, Ellipsis, (1, 2, 3, 4, 5)),
+]
+
+
+def request(number: int, handler: int, boxed: bytes) -> bytes:
+    """Returns the payload of a request."""
+    head = b"\x11" + brine.dump(number) + b"\x11" + brine.dump(handler)
+    return b"\x01" + head + boxed
+
+
+def on(pack: tuple[str, int, int], *rest: bytes) -> bytes:
+    """Returns the boxed arguments of a request about a lent object."""
+    return (
+        b"\x11\x52"
+        + brine.tuple_head(1 + len(rest))
+        + b"\x11\x53"
+        + brine.dump(pack)
+        + b"".join(rest)
+    )
+
+
+def value(plain: object) -> bytes:
+    return b"\x11\x51" + brine.dump(plain)
+
+
+def conversations() -> Iterator[list[bytes]]:
+    """Yields what clients say: each begins by asking for the root."""
+    targets._start_numbers_anew()
+    name, number = identity.class_pack(targets.Service)
+    root = (name, number, number + 1)
+    callback = b"\x11\x54" + brine.dump(("m.f", 7, 8))
+    start = [request(0, consts.HANDLE_GETROOT, value(()))]
+    for handler in (*range(1, 21), *range(100, 104)):
+        yield [request(0, handler, value(()))]
+        yield [*start, request(1, handler, on(root))]
+        yield [*start, request(1, handler, on(root, value("echo")))]
+        yield [*start, request(1, handler, on(root, value("__exit__"), value(1)))]
+        yield [*start, request(1, handler, on(root, value("item"), value(()), value(())))]
+        yield [*start, request(1, handler, on(root, callback, value("__eq__")))]
+        yield [*start, request(1, handler, value((root,)))]
+    for method in ("echo", "item", "fail", "count", "call"):
+        for argument in ((value(((1,))),), (b"\x11\x52\x10" + callback,)):
+            call = on(root, value(method), *argument, value(()))
+            yield [*start, request(1, consts.HANDLE_CALLATTR, call)]
+    hello = request(1, consts.HANDLE_HELLO, value((15,)))
+    release = b"\x01\x11\x50\x11" + brine.dump(101) + value(((root, 1),))
+    yield [*start, hello, request(2, consts.HANDLE_GETROOT, value(())), release]
+    yield [b"\x02\x11\x50" + value(5), b"\x02\x11\x51" + value(b"x")]
+    error = (("builtins", "KeyError"), ("x",), (("_remote_version", "6.0.2"),), "text")
+    extra = ((("builtins", "KeyError"),), ("note",), error, None, True, None)
+    for exception in (error, (*error, extra), 1, "old"):
+        yield [b"\x03\x11\x50" + brine.dump(exception)]
+    yield [b"\x12" + request(0, consts.HANDLE_GETROOT, value(()))[1:].replace(b"\x11", b"\x51", 1)]
+
+
+def write(name: str, data: bytes) -> None:
+    folder = CORPUS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / hashlib.sha1(data).hexdigest()).write_bytes(data)
+
+
+def main() -> None:
+    for plain in VALUES:
+        write("brine", brine.dump(plain))
+    payload = b"payload" * 10
+    packed = zlib.compress(payload)
+    frames = [
+        RpycFramer().encode(payload) * 3,
+        len(packed).to_bytes(4, "big") + b"\1" + packed + b"\n",
+    ]
+    frames += [EpcFramer().encode(payload), b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"]
+    for frame in frames:
+        write("frame", b"\x03" + frame)
+    for role in (b"\0", b"\1"):
+        for payloads in conversations():
+            write("dispatch", role + targets.join(payloads))
+    print(*(f"{folder.name}: {len(list(folder.iterdir()))}" for folder in sorted(CORPUS.iterdir())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
