@@ -11,10 +11,11 @@ from itertools import islice
 from typing import Any, Final
 
 from ..errors import AccessDenied
-from ..lib.code import IMPLICIT, get_methods, hasattr_static
+from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from . import consts
 from .classes import describe, split_description
+from .copying import COPIED, copy_of, is_container
 from .netref import COMPARISONS, LOCAL_ATTRS, SLICERS, is_netref
 
 __all__ = ["NAMES"]
@@ -79,6 +80,8 @@ def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any
         method = _special_of_class(conn, obj, name)
     else:
         method = conn._handle_getattr(obj, name)
+        if name in BINARY and type(obj) in COPIED:
+            args = tuple([copy_of(arg) if is_container(arg) else arg for arg in args])
     return conn._handle_call(method, args, kwargs)
 
 
@@ -88,7 +91,7 @@ def _special_of_class(conn: Any, cls: type, name: str) -> Any:
         _of_type(conn, cls, name)
         return getattr(type(cls), name).__get__(cls)
     if name == "__getitem__" and hasattr_static(cls, "__class_getitem__"):
-        _of_type(conn, cls, name)
+        conn._gate(type(cls), name, "allow_getattr")
         return cls.__class_getitem__  # type: ignore[attr-defined]
     return conn._handle_getattr(cls, name)
 

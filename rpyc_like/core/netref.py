@@ -187,22 +187,22 @@ class BaseNetref(metaclass=NetrefMetaclass):
         return syncreq(self, consts.HANDLE_CMP, other, "__cmp__")
 
     def __eq__(self, other: Any) -> Any:
-        return syncreq(self, consts.HANDLE_CMP, other, "__eq__")
+        return _compare(self, other, "__eq__")
 
     def __ne__(self, other: Any) -> Any:
-        return syncreq(self, consts.HANDLE_CMP, other, "__ne__")
+        return _compare(self, other, "__ne__")
 
     def __lt__(self, other: Any) -> Any:
-        return syncreq(self, consts.HANDLE_CMP, other, "__lt__")
+        return _compare(self, other, "__lt__")
 
     def __gt__(self, other: Any) -> Any:
-        return syncreq(self, consts.HANDLE_CMP, other, "__gt__")
+        return _compare(self, other, "__gt__")
 
     def __le__(self, other: Any) -> Any:
-        return syncreq(self, consts.HANDLE_CMP, other, "__le__")
+        return _compare(self, other, "__le__")
 
     def __ge__(self, other: Any) -> Any:
-        return syncreq(self, consts.HANDLE_CMP, other, "__ge__")
+        return _compare(self, other, "__ge__")
 
     def __repr__(self) -> str:
         return str(syncreq(self, consts.HANDLE_REPR))
@@ -234,6 +234,15 @@ class BaseNetref(metaclass=NetrefMetaclass):
 
 
 NetProxy = BaseNetref
+
+
+def _compare(proxy: Any, other: Any, op: str) -> Any:
+    outcome = syncreq(proxy, consts.HANDLE_CMP, other, op)
+    if outcome is NotImplemented and type(other) not in brine.simple_types:
+        from .copying import retried_comparison
+
+        return retried_comparison(proxy, other, op)
+    return outcome
 
 
 def _is_instance(cls: Any, other: Any) -> bool:
@@ -464,6 +473,17 @@ def _call_method(name: str) -> Callable[..., Any]:
     return __call__
 
 
+def _radd_method(name: str) -> Callable[..., Any]:
+    def __radd__(self: Any, other: Any) -> Any:
+        from .copying import copy_of, is_container
+
+        if is_netref(other) or not is_container(self):
+            return NotImplemented
+        return other + copy_of(self)
+
+    return __radd__
+
+
 def _slice_method(name: str) -> Callable[..., Any]:
     attempt = SLICERS[name]
 
@@ -604,3 +624,6 @@ def builtin_methods(name: str) -> list[tuple[str, str | None]]:
 
 for _name in _normalized_builtin_types:
     builtin_classes_cache[_name] = class_factory((_name, 0, 1), builtin_methods(_name))
+for _name in ("builtins.list", "builtins.bytearray"):
+    # Concatenation has no reflected operator: the local operand would never ask.
+    setattr(builtin_classes_cache[_name], "__radd__", _radd_method("__radd__"))

@@ -271,7 +271,16 @@ def remote_texts(cls: type[BaseException]) -> dict[str, Any]:
         "__qualname__": cls.__qualname__,
         "__str__": lambda self: with_remote(self, cls.__str__(self)),
         "__repr__": lambda self: with_remote(self, cls.__repr__(self)),
+        "__reduce_ex__": _reduce,
     }
+
+
+def _reduce(self: BaseException, protocol: Any) -> Any:
+    """Pickles a received exception as what was received."""
+    raw = dump(type(self), self, None, False, True, whole=True)
+    if type(raw) is tuple:
+        raw = (*raw[:3], getattr(self, "_remote_tb", _HIDDEN), *raw[4:])
+    return load, (raw, False, True)
 
 
 # -- receiving

@@ -6,7 +6,14 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-__all__ = ["IMPLICIT", "get_methods", "hasattr_static", "hybridmethod", "instance_methods"]
+__all__ = [
+    "BINARY",
+    "IMPLICIT",
+    "get_methods",
+    "hasattr_static",
+    "hybridmethod",
+    "instance_methods",
+]
 
 _MISSING = object()
 
@@ -18,18 +25,18 @@ def hasattr_static(obj: Any, attr: str) -> bool:
 
 _OPERATORS = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor".split()
 
+BINARY: Final = frozenset(f"__{kind}{name}__" for name in _OPERATORS for kind in ("", "r", "i"))
+"""Special methods of the operators with two operands."""
+
 IMPLICIT: Final = frozenset(
     f"__{name}__"
     for name in (
-        *_OPERATORS,
-        *(f"r{name}" for name in _OPERATORS),
-        *(f"i{name}" for name in _OPERATORS),
         *"neg pos abs invert round trunc floor ceil int float complex index".split(),
         *"bool len length_hint contains iter next reversed missing".split(),
         *"getitem setitem delitem call enter bytes format fspath get set delete".split(),
         *"await aiter anext aenter aexit copy deepcopy array".split(),
     )
-)
+).union(BINARY)
 """Special methods that Python and its libraries look up on an object's class."""
 
 

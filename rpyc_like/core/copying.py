@@ -1,0 +1,90 @@
+"""Local copies of remote containers, for operators whose other operand is a container here.
+
+Python's own containers refuse to work with anything but their own kind: ``[1] + x`` wants a list.
+So where one operand is a list (dict, set, bytearray) on one side and the other one on the other
+side, one of them is copied. Nothing is kept: each operation copies anew.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Any, Final
+
+from . import consts
+from .netref import BaseNetref, builtin_classes_cache, is_netref, syncreq
+
+__all__ = ["COPIED", "copy_of", "is_container", "retried_comparison"]
+
+COPIED: Final = (list, dict, set, frozenset, bytearray)
+"""Types whose instances are copied, and only those: no subclasses."""
+
+_PLAIN: Final = (int, float, str, bytes, tuple, frozenset)
+_AT_ONCE: Final = 1000
+
+_proxies: Final = {builtin_classes_cache[f"builtins.{kind.__name__}"]: kind for kind in COPIED}
+
+
+def is_container(obj: Any) -> bool:
+    """Returns whether ``obj`` is a proxy of a container that is copied."""
+    return type(obj) in _proxies
+
+
+def copy_of(proxy: Any) -> Any:
+    """Returns a local copy of the container behind a proxy; its items are as they travel."""
+    return _copied(proxy, _proxies[type(proxy)])
+
+
+def _copied(proxy: Any, kind: type) -> Any:
+    if kind is dict:
+        return {key: proxy[key] for key in _items(proxy)}
+    return kind(_items(proxy))
+
+
+def _items(proxy: Any) -> Iterator[Any]:
+    """Yields the items of a remote iterable, many for each trip."""
+    iterator = syncreq(proxy, consts.HANDLE_CALLATTR, "__iter__", (), ())
+    while items := syncreq(iterator, consts.HANDLE_BUFFITER, _AT_ONCE):
+        yield from items
+
+
+def retried_comparison(proxy: Any, other: Any, op: str) -> Any:
+    """Returns the outcome of a comparison which the owner of ``proxy`` cannot make.
+
+    Returns:
+        NotImplemented if this side cannot either.
+    """
+    kind = type(other)
+    for base in _PLAIN:
+        if kind is not base and issubclass(kind, base) and _compares_as(kind, base, op):
+            return syncreq(proxy, consts.HANDLE_CMP, _plain(other, base), op)
+    if issubclass(kind, enum.Enum) and op in ("__eq__", "__ne__") and proxy.__class__ is kind:
+        same = repr(proxy) == repr(other)
+        return same if op == "__eq__" else not same
+    target = _proxies.get(kind, kind)
+    if target not in COPIED:
+        return NotImplemented
+    own = _proxies.get(type(proxy)) or _container_class(proxy)
+    if own is None:
+        return NotImplemented
+    # The class of the other operand does the rest, as it would here.
+    return getattr(own, op)(_copied(proxy, own), copy_of(other) if is_netref(other) else other)
+
+
+def _compares_as(kind: type, base: type, op: str) -> bool:
+    return getattr(kind, op) is getattr(base, op)
+
+
+def _plain(value: Any, base: type) -> Any:
+    """Returns the plain value of an instance of a subclass, whatever its conversions say."""
+    if base is str:
+        return str.__str__(value)
+    if base is int:
+        return int.__int__(value)
+    return base.__new__(base, value)
+
+
+def _container_class(proxy: BaseNetref) -> type | None:
+    """Returns which container the remote class derives from."""
+    cls = proxy.__class__
+    return next((base for base in COPIED if isinstance(cls, type) and issubclass(cls, base)), None)
