@@ -60,7 +60,7 @@ def decide(config: dict[str, Any], obj: Any, name: str, perm: str) -> tuple[str,
     Raises:
         AccessDenied: it may not be.
     """
-    if not config[perm]:
+    if not config[perm] or not (name.isascii() or _means_itself(config, name)):
         raise _denied(name)
     plain = _is_plain(config, name)
     prefix = config["exposed_prefix"] if config["allow_exposed_attrs"] else ""
@@ -123,6 +123,11 @@ def visible(config: dict[str, Any], obj: Any, name: str) -> bool:
     return bool(prefix) and not is_netref(obj) and _has(obj, prefix + name)
 
 
+def _means_itself(config: dict[str, Any], name: str) -> bool:
+    """Returns whether a name cannot be read as another one that looks alike."""
+    return config["allow_all_attrs"] or unicodedata.normalize("NFKC", name) == name
+
+
 def _denied(name: str) -> AccessDenied:
     return AccessDenied(f"cannot access {name[:MAX_NAME]!r}")
 
@@ -137,12 +142,7 @@ def _is_plain(config: dict[str, Any], name: str) -> bool:
             return True
     if config["allow_safe_attrs"] and name in config["safe_attrs"]:
         return True
-    return (
-        config["allow_public_attrs"]
-        and name[:1] != "_"
-        and name not in INTERNALS
-        and (name.isascii() or unicodedata.normalize("NFKC", name) == name)
-    )
+    return config["allow_public_attrs"] and name[:1] != "_" and name not in INTERNALS
 
 
 def _has(obj: Any, name: str) -> bool:

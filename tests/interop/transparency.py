@@ -98,9 +98,9 @@ behaviour(
     conversions=conversions,
     call=lambda s: s.number(1, a=2),
     of_decimals=lambda s: (str(s.price + 1), str(1 + s.price), s.price > 1, float(s.price)),
-    list_plus_list=lambda s: list(s.numbers() + [4]),
+    list_plus_list=lambda s: list(s.numbers() + [4]),  # noqa: RUF005
     list_plus_remote_list=lambda s: list(s.numbers() + s.numbers()),
-    local_list_plus_remote_list=lambda s: list([4] + s.numbers()),
+    local_list_plus_remote_list=lambda s: list([4] + s.numbers()),  # noqa: RUF005
     list_times_number=lambda s: list(s.numbers() * 2),
     list_extended_in_place=lambda s: iadd(s.numbers()),
     dict_or_dict=lambda s: dict(s.mapping() | {"c": 3})["c"],
@@ -157,7 +157,7 @@ def sockets():
 
 behaviour(
     "iteration",
-    list=lambda s: [n for n in s.numbers()],
+    list=lambda s: list(s.numbers()),
     dict=lambda s: sorted(s.mapping()),
     items=lambda s: dict(s.Dictionary(a=1).items()),
     generator=lambda s: list(s.count()),
@@ -168,7 +168,7 @@ behaviour(
     throw_an_exception_class=lambda s: throw(s.throw_inside(), ValueError),
     unpacking=lambda s: first_of(*s.pair),
     keyword_unpacking=lambda s: s.Point(**s.Dictionary(x=1, y=2)).y,
-    file_lines=lambda s: [line for line in s.make_file()],
+    file_lines=lambda s: list(s.make_file()),
     zip_and_enumerate=lambda s: list(zip(s.numbers(), enumerate(s.stack))),
     enum_class=lambda s: [member.name for member in s.Color],
     class_with_iter=lambda s: list(s.Registered),

@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INTEROP = ROOT / "tests" / "interop"
+THERE = INTEROP / "there"
+"""What only the test server can import."""
 
 OURS = "ours"
 PEERS = {
@@ -60,6 +62,7 @@ def serving(name: str, kind: str) -> Iterator[int]:
     """Runs the test server with implementation ``name`` and gives its port."""
     args = [sys.executable, "-u", str(INTEROP / "serve.py"), package(name), kind]
     env = environment(name)
+    env["PYTHONPATH"] += os.pathsep + str(THERE)
     with subprocess.Popen(
         args, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as server:

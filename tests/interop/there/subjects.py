@@ -6,6 +6,7 @@ classes.
 
 import abc
 import array
+import builtins
 import collections
 import contextlib
 import dataclasses
@@ -277,7 +278,7 @@ def fail_with_notes():
 
 
 def fail_group():
-    raise ExceptionGroup("several", [ValueError("one"), TypeError("two")])
+    raise builtins.ExceptionGroup("several", [ValueError("one"), TypeError("two")])
 
 
 def fail_unicode():
@@ -285,7 +286,7 @@ def fail_unicode():
 
 
 def fail_os():
-    open("/no/such/file")
+    open("/no/such/file")  # noqa: SIM115
 
 
 def leave(kind=SystemExit):
@@ -324,7 +325,7 @@ def connect():
 
 
 def make_file(text="one\ntwo\n"):
-    file = tempfile.TemporaryFile("w+")
+    file = tempfile.TemporaryFile("w+")  # noqa: SIM115
     file.write(text)
     file.seek(0)
     return file
