@@ -75,7 +75,8 @@ LEADS_OUT = set(
 ) - {"mro"}
 INTERNAL = set(
     "gi_frame gi_code gi_yieldfrom gi_running cr_frame cr_code cr_await cr_origin ag_frame "
-    "ag_code f_globals f_locals f_back f_builtins f_code tb_frame tb_next co_code co_consts co_names".split()
+    "ag_code f_globals f_locals f_back f_builtins f_code tb_frame "
+    "tb_next co_code co_consts co_names".split()
 )
 SAFE = set(
     "__add__ __sub__ __mul__ __eq__ __lt__ __len__ __iter__ __next__ __getitem__ __setitem__ "
