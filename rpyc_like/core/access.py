@@ -23,7 +23,7 @@ from typing import Any, Final
 from ..errors import AccessDenied
 from .netref import is_netref
 
-__all__ = ["INTERNALS", "MAX_NAME", "access_attr", "check_attr", "decide", "visible"]
+__all__ = ["INTERNALS", "MAX_NAME", "access_attr", "check_attr", "decide", "exact_name", "visible"]
 
 MAX_NAME: Final = 1000
 """Longest name, in characters, that is looked up for a peer."""
@@ -160,7 +160,7 @@ def _has(obj: Any, name: str) -> bool:
     return type(attributes) is dict and name in attributes
 
 
-def _exact_name(name: Any) -> str:
+def exact_name(name: Any) -> str:
     """Returns the name that a peer sent as a str, or as bytes of UTF-8."""
     if type(name) is bytes:
         try:
@@ -173,7 +173,7 @@ def _exact_name(name: Any) -> str:
         raise AccessDenied(
             f"expected an attribute name of at most {MAX_NAME} characters, got {len(name)}"
         )
-    return name  # type: ignore[no-any-return]
+    return str(name)
 
 
 def access_attr(
@@ -192,7 +192,7 @@ def access_attr(
         name: what the peer sent: a str, or bytes of UTF-8.
         overrider: the method by which a class decides itself (``_rpyc_getattr`` and so on).
     """
-    name = _exact_name(name)
+    name = exact_name(name)
     kind = type(obj)
     own = getattr(kind, overrider, None)
     if own is not None and not is_netref(obj):

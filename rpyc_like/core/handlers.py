@@ -14,6 +14,7 @@ from ..errors import AccessDenied
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from . import consts
+from .access import exact_name
 from .classes import describe, split_description
 from .copying import COPIED, copy_of, is_container
 from .netref import COMPARISONS, LOCAL_ATTRS, SLICERS, is_netref
@@ -74,6 +75,7 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
 
 def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any:
     """Calls an attribute. Of a class, special methods are those of its metaclass."""
+    name = exact_name(name)
     if name == "__call__":
         return conn._handle_call(obj, args, kwargs)
     if issubclass(type(obj), type) and name in IMPLICIT:
@@ -115,7 +117,7 @@ def str_(conn: Any, obj: Any) -> str:
 
 def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
     """Compares two objects with the operator that ``type(obj)`` has."""
-    if op not in COMPARISONS:
+    if exact_name(op) not in COMPARISONS:
         raise AccessDenied(f"expected the name of a comparison, got {op!r:.80}")
     return _of_type(conn, obj, op)(obj, other)
 
@@ -146,6 +148,8 @@ def pickle_(conn: Any, obj: Any, proto: Any) -> bytes:
     """
     if not conn._config["allow_pickle"]:
         raise ValueError("pickling is disabled (configuration key 'allow_pickle')")
+    if type(proto) is not int:
+        raise TypeError(f"expected a protocol number, got {type(proto).__name__}")
     return pickle.dumps(obj, proto)
 
 
@@ -177,7 +181,8 @@ def _ask_owner(proxy: Any, handler: int) -> Any:
 def buffiter(conn: Any, obj: Any, count: Any) -> tuple[Any, ...]:
     """Returns the next ``count`` items of an iterator."""
     if type(count) is not int or not 0 <= count <= MAX_COUNT:
-        raise ValueError(f"expected a count of 0 to {MAX_COUNT}, got {count!r:.80}")
+        got = count if type(count) is int else type(count).__name__
+        raise ValueError(f"expected a count of 0 to {MAX_COUNT}, got {got}")
     _of_type(conn, obj, "__iter__")
     return tuple(islice(obj, count))
 
@@ -187,7 +192,7 @@ def oldslicing(
 ) -> Any:
     """Slices for peers on Python 2: ``attempt`` with a slice, else ``fallback`` with numbers."""
     for name in (attempt, fallback):
-        if name not in SLICINGS:
+        if exact_name(name) not in SLICINGS:
             raise AccessDenied(f"expected the name of a slicing method, got {name!r:.80}")
     try:
         method = conn._handle_getattr(obj, attempt)
