@@ -1,0 +1,608 @@
+"""Takes each fix away and sees its test fail: ``python -m tests.support.mutations [CASE ...]``.
+
+A mutation is one replacement in the sources. The tests named with it run on a mutated copy and must
+fail there; they have passed on the unchanged one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Mutation(NamedTuple):
+    """One fix, taken away."""
+
+    case: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+FRAMES, STATE = "tests/faults/test_frames.py", "tests/faults/test_state.py"
+GATE, EXCEPTIONS = "tests/faults/test_gate.py", "tests/faults/test_exceptions.py"
+POLICY, DEFAULTS = "tests/protocol/test_policy.py", "tests/integration/test_defaults.py"
+
+MUTATIONS = [
+    Mutation(
+        "1",
+        "link/receiving.py",
+        "    if framer.idle:\n        return ConnectionClosed",
+        "    if True:\n        return ConnectionClosed",
+        f"{FRAMES}::test_case_1_truncated",
+    ),
+    Mutation(
+        "2",
+        "wire/framing.py",
+        "not 0 < length <= self.max_frame_size",
+        "not 0 < length",
+        f"{FRAMES}::test_case_2_huge_length",
+    ),
+    Mutation(
+        "2",
+        "wire/framing.py",
+        " or length > self.max_first_frame_size",
+        "",
+        f"{FRAMES}::test_case_2_the_first_frame_is_bounded_more",
+    ),
+    Mutation(
+        "3",
+        "wire/framing.py",
+        "hint = _foreign_protocol(header)",
+        "hint = None",
+        f"{FRAMES}::test_case_3_other_protocols",
+    ),
+    Mutation(
+        "4",
+        "wire/framing.py",
+        "not 0 < length <= self.max_frame_size",
+        "not length <= self.max_frame_size",
+        f"{FRAMES}::test_cases_4_5_6_8_malformed_frames",
+    ),
+    Mutation(
+        "5",
+        "wire/framing.py",
+        "if source[stop] != 0x0A:",
+        "if False:",
+        f"{FRAMES}::test_cases_4_5_6_8_malformed_frames",
+    ),
+    Mutation(
+        "6",
+        "wire/framing.py",
+        "if flag > 1 or not 0",
+        "if not 0",
+        f"{FRAMES}::test_cases_4_5_6_8_malformed_frames",
+    ),
+    Mutation(
+        "7",
+        "wire/framing.py",
+        "inflater.decompress(packed, limit + 1)",
+        "inflater.decompress(packed)",
+        f"{FRAMES}::test_case_7_bomb",
+    ),
+    Mutation(
+        "7",
+        "wire/framing.py",
+        "< size <= max(MAX_INFLATED_SIZE, _INFLATION_FACTOR * len(packed)):",
+        "< size:",
+        f"{FRAMES}::test_case_7_the_sender_keeps_to_the_rule",
+    ),
+    Mutation(
+        "8",
+        "wire/framing.py",
+        "if not inflater.eof or inflater.unused_data:",
+        "if False:",
+        f"{FRAMES}::test_cases_4_5_6_8_malformed_frames",
+    ),
+    Mutation(
+        "9",
+        "core/dialects.py",
+        "    def _check_end(payload: bytes, position: int) -> None:\n        if position",
+        "    def _check_end(payload: bytes, position: int) -> None:\n        if False and position",
+        f"{FRAMES}::test_cases_9_to_14_malformed_values",
+    ),
+    Mutation(
+        "10",
+        "core/_brine_py.py",
+        'raise MalformedValue(f"unknown brine tag {tag:#04x}")',
+        "return None, position",
+        f"{FRAMES}::test_cases_9_to_14_malformed_values",
+    ),
+    Mutation(
+        "11",
+        "core/_brine_py.py",
+        "if len(stack) >= max_depth:",
+        "if False:",
+        f"{FRAMES}::test_cases_9_to_14_malformed_values",
+    ),
+    Mutation(
+        "12",
+        "core/_brine_py.py",
+        '            if size > end - position:\n                raise MalformedValue(f"tuple',
+        '            if False:\n                raise MalformedValue(f"tuple',
+        f"{FRAMES}::test_cases_9_to_14_malformed_values",
+    ),
+    Mutation(
+        "13",
+        "core/_brine_py.py",
+        "if size > max_digits + 1:",
+        "if False:",
+        f"{FRAMES}::test_cases_9_to_14_malformed_values",
+    ),
+    Mutation(
+        "13",
+        "core/_brine_py.py",
+        'digits = to_decimal(value).encode("ascii")',
+        'digits = str(value).encode("ascii")',
+        f"{FRAMES}::test_case_13_sending_large_integers",
+    ),
+    Mutation(
+        "14",
+        "core/_brine_py.py",
+        'str(data[start:stop], "utf-8", "surrogatepass")',
+        'str(data[start:stop], "utf-8", "replace")',
+        f"{FRAMES}::test_case_14_edges {FRAMES}::test_cases_9_to_14_malformed_values",
+    ),
+    Mutation(
+        "15",
+        "link/receiving.py",
+        "elif self._clock is None or payloads:",
+        "elif False:",
+        f"{FRAMES}::test_case_15_slow_frame",
+    ),
+    Mutation(
+        "15",
+        "utils/server.py",
+        "with cut_after(sock, self.auth_timeout):",
+        "with contextlib.nullcontext():",
+        f"{DEFAULTS}::test_slow_authentication",
+    ),
+    Mutation(
+        "15",
+        "utils/server.py",
+        "refused = self._too_many_silent()",
+        "refused = False",
+        f"{DEFAULTS}::test_silent_clients_are_bounded",
+    ),
+    Mutation(
+        "16",
+        "wire/framing.py",
+        "            self._buffer += source[position:]",
+        "            self._buffer[:] = source[position:]\n            self._buffer += b''[:0]\n"
+        "            del self._buffer[1000:]",
+        f"{FRAMES}::test_case_16_any_split",
+    ),
+    Mutation(
+        "17",
+        "core/dialects.py",
+        '    raise MalformedValue(\n        f"expected a message of RPyC 5.x',
+        "    return Dialect(6, False)\n    raise MalformedValue(\n"
+        '        f"expected a message of RPyC 5.x',
+        f"{FRAMES}::test_case_17_unknown_dialect",
+    ),
+    Mutation(
+        "19",
+        "wire/session.py",
+        "if self.pending.unknown <= self._max_unknown:",
+        "if True:",
+        f"{STATE}::test_case_19_unknown_and_double_answers",
+    ),
+    Mutation(
+        "19",
+        "wire/pending.py",
+        "            self._entries[id_] = ABANDONED",
+        "            del self._entries[id_]",
+        f"{STATE}::test_case_19_late_answers_are_expected",
+    ),
+    Mutation(
+        "20",
+        "core/dialects.py",
+        "if id_ in serving:",
+        "if False:",
+        f"{STATE}::test_case_20_reused_number",
+    ),
+    Mutation(
+        "21",
+        "core/dialects.py",
+        'raise MalformedValue(f"expected message type 1, 2 or 3, got {kind}")',
+        "return (CAST, None)",
+        f"{STATE}::test_case_21_message_type",
+    ),
+    Mutation(
+        "22",
+        "core/dialects.py",
+        'handler = f"{handler!r:.80}"',
+        "pass",
+        f"{STATE}::test_case_22_unknown_request",
+    ),
+    Mutation(
+        "23",
+        "core/dialects.py",
+        "args = self._check_object(payload, start, args)",
+        "pass",
+        f"{STATE}::test_case_23_requests_are_about_lent_objects",
+    ),
+    Mutation(
+        "24",
+        "core/vinegar.py",
+        "tb = _without_ours(tb)",
+        "pass",
+        f"{STATE}::test_case_24_forged_reference",
+    ),
+    Mutation(
+        "25",
+        "core/objects.py",
+        "self.by_raw: dict[bytes, Export] = {}",
+        'self.by_raw: dict[bytes, Export] = globals().setdefault("_all", {})',
+        f"{STATE}::test_case_25_object_of_another_connection",
+    ),
+    Mutation(
+        "26",
+        "core/objects.py",
+        "if entry is None or count < 1:",
+        "if entry is None:",
+        f"{STATE}::test_case_26_wrong_counts",
+    ),
+    Mutation(
+        "26",
+        "core/dialects.py",
+        'raise ProtocolError("peer gave back references that it does not hold")',
+        "pass",
+        f"{STATE}::test_case_26_wrong_counts_of_ours",
+    ),
+    Mutation(
+        "27",
+        "core/objects.py",
+        " and entry.obj is not self._pinned",
+        "",
+        f"{STATE}::test_case_27_the_root_stays",
+    ),
+    Mutation(
+        "28",
+        "core/objects.py",
+        "                self.by_raw[entry.raw] = self._by_identity[key] = entry\n"
+        "            entry.count += 1\n            return",
+        "                self.by_raw[entry.raw] = self._by_identity[key] = entry\n"
+        "            entry.count = 1\n            return",
+        f"{STATE}::test_case_28_give_back_crosses_a_second_sending",
+    ),
+    Mutation(
+        "29",
+        "core/objects.py",
+        "return (name, number, fresh_id())",
+        "return (name, number, id(obj))",
+        f"{STATE}::test_case_29_ids_are_not_addresses_and_not_reused",
+    ),
+    Mutation(
+        "30",
+        "core/boxing.py",
+        'raise MalformedValue(f"expected an id pack (name, int, int), got {content!r:.80}")',
+        'return ("x", 1, 2)',
+        f"{STATE}::test_case_30_malformed_id_pack",
+    ),
+    Mutation(
+        "31",
+        "core/dialects.py",
+        'return (FAILURE, id_, MalformedValue("the answer names',
+        'raise (MalformedValue("the answer names',
+        f"{STATE}::test_case_31_answer_with_a_foreign_reference",
+    ),
+    Mutation(
+        "32",
+        "core/protocol.py",
+        "        except BaseException as error:\n            self._send(self._encode_failure",
+        "        except LookupError as error:\n            self._send(self._encode_failure",
+        f"{STATE}::test_case_32_results_that_cannot_be_sent",
+    ),
+    Mutation(
+        "33",
+        "core/boxing.py",
+        "if len(stack) > self._max_depth:",
+        "if False:",
+        f"{STATE}::test_case_33_deep_values_to_send",
+    ),
+    Mutation(
+        "34",
+        "core/protocol.py",
+        "limit = _CLOSE_LIMIT if timeout is None else min(_CLOSE_LIMIT, timeout)",
+        "limit = timeout",
+        f"{STATE}::test_case_34_closing_on_a_hung_peer",
+    ),
+    Mutation(
+        "34",
+        "core/endpoint.py",
+        "        if self._closed_once:\n            return\n",
+        "",
+        f"{STATE}::test_case_34_closing",
+    ),
+    Mutation(
+        "35",
+        "core/objects.py",
+        "if len(self.by_raw) >= self._max_objects:",
+        "if False:",
+        f"{STATE}::test_case_35_objects",
+    ),
+    Mutation(
+        "35",
+        "core/dialects.py",
+        "if len(serving) > self._max_requests:",
+        "if False:",
+        f"{STATE}::test_case_35_requests",
+    ),
+    Mutation(
+        "35",
+        "link/receiving.py",
+        "while self._queued_bytes < self.max_queued and self._ended is None:",
+        "while self._ended is None:",
+        f"{STATE}::test_case_35_queued_bytes",
+    ),
+    Mutation(
+        "37",
+        "core/access.py",
+        " and name not in INTERNALS",
+        "",
+        f"{GATE}::test_cases_37_38_over_the_wire {POLICY}::test_reading",
+    ),
+    Mutation(
+        "38",
+        "core/handlers.py",
+        "if exact_name(op) not in COMPARISONS:",
+        "if False:",
+        f"{POLICY}::test_names_in_other_places",
+    ),
+    Mutation(
+        "38",
+        "core/handlers.py",
+        '    _of_type(conn, obj, "__iter__")\n',
+        "",
+        f"{POLICY}::test_fixed_names",
+    ),
+    Mutation(
+        "39",
+        "core/handlers.py",
+        "if type(name) is str and conn._visible(obj, name))",
+        "if type(name) is str)",
+        f"{GATE}::test_case_39_what_is_told",
+    ),
+    Mutation(
+        "39",
+        "core/handlers.py",
+        '    _of_type(conn, obj, "__repr__")\n',
+        "",
+        f"{POLICY}::test_fixed_names",
+    ),
+    Mutation(
+        "40",
+        "core/access.py",
+        "if len(name) > MAX_NAME:\n        raise",
+        "if False:\n        raise",
+        f"{POLICY}::test_strange_names",
+    ),
+    Mutation(
+        "40",
+        "core/access.py",
+        'unicodedata.normalize("NFKC", name) == name',
+        "True",
+        f"{POLICY}::test_strange_names",
+    ),
+    Mutation(
+        "41",
+        "core/access.py",
+        "return default(obj, name, *args) if value is MISSING or args else value",
+        "return default(obj, name, *args)",
+        f"{POLICY}::test_asked_once",
+    ),
+    Mutation(
+        "42",
+        "core/_brine_py.py",
+        "    kind = type(obj)\n    if kind in SIMPLE_TYPES:",
+        "    kind = type(obj)\n    if isinstance(obj, str):\n        return True\n"
+        "    if kind in SIMPLE_TYPES:",
+        "tests/unit/test_brine.py",
+    ),
+    Mutation(
+        "43",
+        "core/access.py",
+        'if config["allow_all_attrs"]:\n        return True',
+        'if config["allow_getattr"]:\n        return True',
+        f"{GATE}::test_case_43_calling_is_for_what_was_given",
+    ),
+    Mutation(
+        "44",
+        "core/netref.py",
+        '_config["allow_implicit_pickle"]',
+        '_config["allow_pickle"]',
+        f"{GATE}::test_case_44_no_code_of_the_peer_runs",
+    ),
+    Mutation(
+        "45",
+        "core/access.py",
+        "elif type(name) is not str:",
+        "elif not isinstance(name, str):",
+        f"{GATE}::test_case_45_a_proxy_is_never_a_text",
+    ),
+    Mutation(
+        "46",
+        "core/service.py",
+        '    def _rpyc_getattr(self, name: str) -> Any:\n        """Gives the peer',
+        '    def _unused(self, name: str) -> Any:\n        """Gives the peer',
+        f"{GATE}::test_case_46_a_classic_client_gives_nothing",
+    ),
+    Mutation(
+        "47",
+        "utils/classic.py",
+        "if not allowed and not COMPAT_RPYC6:",
+        "if False:",
+        f"{GATE}::test_case_47_explicit_copies",
+    ),
+    Mutation(
+        "48",
+        "core/vinegar.py",
+        "        if name in _SKIPPED:\n            continue\n        try:\n            # What",
+        "        try:\n            # What",
+        f"{EXCEPTIONS}::test_case_48_evil_attributes",
+    ),
+    Mutation(
+        "49",
+        "core/vinegar.py",
+        "return cls if exits or issubclass(cls, Exception) else None",
+        "return cls",
+        f"{EXCEPTIONS}::test_case_49_exits_are_errors",
+    ),
+    Mutation(
+        "50",
+        "core/vinegar.py",
+        'in ".".join(name)[:200])',
+        'in ".".join(name))',
+        f"{EXCEPTIONS}::test_case_50_class_names",
+    ),
+    Mutation(
+        "50",
+        "core/vinegar.py",
+        "while len(_generic_exceptions_cache) > _CACHE_SIZE:",
+        "while False:",
+        f"{EXCEPTIONS}::test_case_50_many_classes",
+    ),
+    Mutation(
+        "51",
+        "core/vinegar.py",
+        "            value = getattr(val, name)\n        except Exception:",
+        "            value = getattr(val, name)\n        except KeyError:",
+        f"{EXCEPTIONS}::test_case_51_exceptions_that_raise",
+    ),
+    Mutation(
+        "51",
+        "core/endpoint.py",
+        "return self._codec.encode_failure(id_, vinegar.undescribed(error))",
+        "raise",
+        f"{EXCEPTIONS}::test_case_51_exceptions_that_raise",
+    ),
+    Mutation(
+        "52",
+        "core/vinegar.py",
+        "            cls = GenericException\n",
+        "            raise\n",
+        f"{EXCEPTIONS}::test_case_52_groups",
+    ),
+    Mutation(
+        "53",
+        "core/vinegar.py",
+        "exc.__cause__ = _load(cause, make)",
+        "pass",
+        f"{EXCEPTIONS}::test_case_53_notes_and_causes",
+    ),
+    Mutation(
+        "53",
+        "core/vinegar.py",
+        "if error is None or len(seen) >= _MAX_CHAIN or",
+        "if error is None or",
+        f"{EXCEPTIONS}::test_case_53_long_chains",
+    ),
+    Mutation(
+        "54",
+        "core/vinegar.py",
+        "if import_custom_exceptions and name[0] not in sys.modules:",
+        "if name[0] not in sys.modules:",
+        f"{EXCEPTIONS}::test_case_54_no_import",
+    ),
+    Mutation(
+        "54",
+        "core/vinegar.py",
+        "if not isinstance(cls, type) or not issubclass(cls, BaseException):",
+        "if not isinstance(cls, type):",
+        f"{EXCEPTIONS}::test_case_54_no_import",
+    ),
+    Mutation(
+        "55",
+        "core/vinegar.py",
+        '_ADDRESS.sub("", repr(value))',
+        "repr(value)",
+        f"{EXCEPTIONS}::test_case_55_tracebacks",
+    ),
+    Mutation(
+        "56",
+        "core/vinegar.py",
+        "if typ is StopIteration and not val.args:",
+        "if typ is StopIteration:",
+        f"{EXCEPTIONS}::test_case_56_stop_iteration",
+    ),
+    Mutation(
+        "57",
+        "core/endpoint.py",
+        "        vinegar.check(raw)\n",
+        "",
+        f"{EXCEPTIONS}::test_case_57_wrong_shape",
+    ),
+    Mutation(
+        "57",
+        "wire/session.py",
+        "                self._fail(error)\n",
+        "                pass\n",
+        f"{EXCEPTIONS}::test_case_57_wrong_shape",
+    ),
+]
+
+
+def check(mutation: Mutation, folder: Path) -> str | None:
+    """Runs the tests of a mutation in a copy of the tree; returns what is wrong, or None."""
+    path = folder / "rpyc_like" / mutation.file
+    before = path.read_text()
+    if mutation.old not in before:
+        return f"its text is not in {mutation.file} any more"
+    path.write_text(before.replace(mutation.old, mutation.new))
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", "25", "-W", "ignore"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *mutation.test.split()],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        path.write_text(before)
+    if done.returncode == 0:
+        return "the tests pass without the fix"
+    return None if done.returncode == 1 else f"the tests did not run:\n{done.stdout[-800:]}"
+
+
+def main() -> None:
+    wanted = [one for one in MUTATIONS if not sys.argv[1:] or one.case in sys.argv[1:]]
+    folders: SimpleQueue[Path] = SimpleQueue()
+    with tempfile.TemporaryDirectory() as base:
+        for number in range(2):
+            folder = Path(base) / str(number)
+            skipped = shutil.ignore_patterns(".*", "__pycache__", "_build", "corpus")
+            shutil.copytree(ROOT, folder, ignore=skipped)
+            folders.put(folder)
+
+        def run(mutation: Mutation) -> str | None:
+            folder = folders.get()
+            try:
+                return check(mutation, folder)
+            finally:
+                folders.put(folder)
+
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = list(pool.map(run, wanted))
+    for mutation, wrong in zip(wanted, outcomes, strict=True):
+        print(f"case {mutation.case:>3}: {wrong or 'fails without its fix'} ({mutation.test})")
+    failed = [wrong for wrong in outcomes if wrong]
+    print(f"{len(wanted) - len(failed)} of {len(wanted)} mutations are noticed")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
