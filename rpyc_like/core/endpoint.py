@@ -99,7 +99,6 @@ class Endpoint:
     _HANDLERS: dict[int, Callable[..., Any]]
 
     def __init__(self, root: Any, config: dict[str, Any] | None, base: type = BaseNetref) -> None:
-        self._closed_once = False
         self._config = make_config(config)
         if self._config["connid"] is None:
             self._config["connid"] = f"conn{next(_connection_numbers)}"
@@ -313,10 +312,7 @@ class Endpoint:
     # -- the end
 
     def _forget_everything(self) -> None:
-        """Clears the tables and tells the service, once."""
-        if self._closed_once:
-            return
-        self._closed_once = True
+        """Clears the tables and tells the service. The driver calls it once."""
         on_disconnect = getattr(self._local_root, "on_disconnect", None)
         try:
             if on_disconnect is not None:

@@ -227,9 +227,8 @@ def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException]
         cls = getattr(sys.modules[module], name, None)
     else:
         cls = None
-    if not isinstance(cls, type) or not issubclass(cls, BaseException):
-        return None
-    return cls if exits or issubclass(cls, Exception) else None
+    base = BaseException if exits else Exception
+    return cls if isinstance(cls, type) and issubclass(cls, base) else None
 
 
 def generic_class(name: Name) -> type[RemoteError]:

@@ -327,7 +327,10 @@ def test_case_33_deep_values_to_send(pair: Any) -> None:
     """What is nested too deeply is refused before it is sent, with or without references."""
     client, _ = pair(Subject)
     keep, held = client.root.keep, len(client._local_objects)
-    for deep in (nest(3000), nest(3000, [])):
+    shallow_first: Any = ()
+    for _ in range(3000):
+        shallow_first = ([], shallow_first)
+    for deep in (nest(3000), nest(3000, []), shallow_first):
         with pytest.raises(LocalProtocolError, match="max_depth"):
             keep(deep)
     assert len(client._local_objects) == held
