@@ -19,7 +19,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from ..errors import MalformedValue
-from ..lib.code import IMPLICIT, instance_methods
+from ..lib.code import IMPLICIT, clean_name, instance_methods
 from ..lib.identity import IdPack
 from .netref import (
     LOCAL_ATTRS,
@@ -157,10 +157,11 @@ class RemoteClasses:
     ) -> type:
         bases = [cls for name in names if (cls := local_class(".".join(name))) is not None]
         solid = next((cls for cls in bases if _is_solid(cls)), object)
-        namespace: dict[str, Any] = {"__module__": names[0][0], "__qualname__": names[0][1]}
+        module, name = map(clean_name, names[0])
+        namespace: dict[str, Any] = {"__module__": module, "__qualname__": name}
         namespace |= {name: _make_method(name, None) for name in special if name in IMPLICIT}
         made: type = _build(
-            self._metaclass(methods & _FORWARDED), names[0][1], (solid, object), bases, namespace
+            self._metaclass(methods & _FORWARDED), name, (solid, object), bases, namespace
         )
         return made
 

@@ -26,7 +26,7 @@ from types import (
 )
 from typing import Any, Final
 
-from ..lib.code import instance_methods
+from ..lib.code import clean_name, instance_methods
 from ..lib.identity import IdPack
 from . import brine, consts
 
@@ -520,6 +520,13 @@ _MAKERS: Final[dict[str, Callable[[str], Callable[..., Any]]]] = {
 }
 
 
+_MAKES_CLASSES: Final = frozenset(
+    "____boxed__ __classcell__ __class_getitem__ __init_subclass__ __mro_entries__ __prepare__ "
+    "__qualname__ __set_name__ __subclasshook__ mro".split()
+)
+"""Names that mean something to Python when it makes a class, and are no methods of instances."""
+
+
 def class_factory(
     id_pack: IdPack,
     methods: Iterable[tuple[str, str | None]],
@@ -543,11 +550,11 @@ def class_factory(
         known = _RemoteClassOf(stand_in)
     namespace: dict[str, Any] = {"__slots__": (), "__class__": known}
     for method, doc in methods:
-        if method not in LOCAL_ATTRS:
+        if method not in LOCAL_ATTRS and method not in _MAKES_CLASSES:
             namespace[method] = _make_method(method, doc)
     module, _, short = name.rpartition(".")
     namespace["__module__"] = module or "builtins"
-    return type(base)(short or name, (base,), namespace)
+    return type(base)(clean_name(short or name), (base,), namespace)
 
 
 class _RemoteClassOf:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from ..errors import MalformedValue, RemoteError
+from ..lib.code import clean_name
 from ..version import __version__
 from . import brine, consts
 
@@ -233,7 +234,7 @@ def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException]
 
 def generic_class(name: Name) -> type[RemoteError]:
     """Returns the :class:`GenericException` that is called after a class unknown here."""
-    full = "".join(c if c.isprintable() else "?" for c in ".".join(name)[:200])
+    full = clean_name(".".join(name))
     cls = _generic_exceptions_cache.get(full)
     if cls is None:
         cls = type(full, (RemoteError,), {"__module__": "rpyc_like.errors"})

@@ -9,6 +9,7 @@ from typing import Any, Final
 __all__ = [
     "BINARY",
     "IMPLICIT",
+    "clean_name",
     "get_methods",
     "hasattr_static",
     "hybridmethod",
@@ -16,6 +17,11 @@ __all__ = [
 ]
 
 _MISSING = object()
+
+
+def clean_name(name: str) -> str:
+    """Returns a name that a class can have, for one that somebody else made up."""
+    return "".join([c if c.isprintable() else "?" for c in name[:200]]) or "?"
 
 
 def hasattr_static(obj: Any, attr: str) -> bool:

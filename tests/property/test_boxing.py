@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from rpyc_like.core import brine, vinegar
 from rpyc_like.core.boxing import Boxer, Incomplete, check_id_pack
 from rpyc_like.core.classes import RemoteClasses
 from rpyc_like.core.config import make_config
-from rpyc_like.core.netref import BaseNetref
+from rpyc_like.core.netref import BaseNetref, is_netref
 from rpyc_like.core.objects import ExportTable, ProxyTable, StaleReference, identify
 from rpyc_like.errors import MalformedValue, ProtocolError
 
@@ -190,3 +191,82 @@ def test_any_value_is_an_exception_or_malformed(value: Any) -> None:
     except MalformedValue:
         return
     assert isinstance(error, Exception)
+
+
+special = sorted({name for kind in (object, type, dict, Conn) for name in dir(kind)})
+names_of_methods = st.one_of(st.text(max_size=6), st.sampled_from(special), st.just("____boxed__"))
+method_lists = st.lists(st.tuples(names_of_methods, st.one_of(st.none(), st.text())), max_size=12)
+class_names = st.tuples(st.text(max_size=6), st.text(max_size=6))
+descriptions = st.tuples(
+    st.just("____class____"),
+    st.one_of(
+        values,
+        st.tuples(
+            st.lists(class_names, min_size=1, max_size=4).map(tuple),
+            st.lists(names_of_methods, max_size=4).map(tuple),
+        ),
+    ),
+)
+
+
+@given(packs, method_lists, st.one_of(st.none(), descriptions))
+@settings(max_examples=300)
+def test_any_description_makes_a_proxy(pack: Any, methods: list[Any], description: Any) -> None:
+    """Whatever names a peer gives to its classes and methods, a proxy can be made of them."""
+    conn = Conn()
+    told = tuple(methods) + (() if description is None else (description,))
+    try:
+        make = conn.boxer.learn_class(pack, told)
+    except MalformedValue:
+        return
+    proxy = make(conn, pack, brine.dump(pack))
+    assert is_netref(proxy)
+    assert object.__getattribute__(proxy, "____id_pack__") == pack
+    assert type(object.__getattribute__(proxy, "____boxed__")) is bytes
+    isinstance(5, type(proxy))
+
+
+known = [name for name in dir(builtins) if isinstance(getattr(builtins, name), type)]
+bases = st.lists(
+    st.tuples(
+        st.sampled_from(["builtins", "m", "decimal", "", "\0"]),
+        st.one_of(st.sampled_from(known), st.text(max_size=4)),
+    ),
+    max_size=5,
+).map(tuple)
+chains = st.recursive(
+    st.none(),
+    lambda inner: st.tuples(
+        class_names.filter(bool),
+        st.lists(values, max_size=2).map(tuple),
+        st.lists(st.tuples(st.text(max_size=4), values), max_size=2).map(tuple),
+        st.text(max_size=5),
+        st.tuples(
+            bases,
+            st.lists(values, max_size=2).map(tuple),
+            inner,
+            inner,
+            st.booleans(),
+            st.one_of(st.none(), st.lists(inner.filter(bool), max_size=2).map(tuple)),
+        ),
+    ),
+    max_leaves=4,
+).filter(bool)
+
+
+@given(chains, bases, st.booleans(), st.booleans())
+@settings(max_examples=300)
+def test_any_exception_can_be_raised(dumped: Any, first: Any, custom: bool, exits: bool) -> None:
+    """Whatever bases and chains a peer tells of, an exception comes out, and its text."""
+    config = {"instantiate_custom_exceptions": custom, "rebuild_exit_exceptions": exits}
+    classes = RemoteClasses(config)
+    if first:
+        dumped = (first[0], *dumped[1:4], ((first[0], *dumped[4][0]), *dumped[4][1:]))
+    error = vinegar.load(dumped, False, custom, False, classes.exception)
+    assert isinstance(error, BaseException)
+    assert exits or isinstance(error, Exception)
+    str(error), repr(error)
+    try:
+        raise error
+    except BaseException as caught:
+        assert caught is error

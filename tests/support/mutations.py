@@ -460,8 +460,8 @@ MUTATIONS = [
     Mutation(
         "50",
         "core/vinegar.py",
-        'in ".".join(name)[:200])',
-        'in ".".join(name))',
+        'full = clean_name(".".join(name))',
+        'full = ".".join(name)',
         f"{EXCEPTIONS}::test_case_50_class_names",
     ),
     Mutation(
