@@ -20,14 +20,9 @@ from ..lib.identity import IdPack, fresh_id
 from ..link.result import Unfinished
 from . import brine, consts, netref
 from .brine import dump, load_at
+from .class_proxies import NetrefType, class_state
 from .classes import RemoteClasses, split_description
-from .netref import (
-    BaseNetref,
-    NetrefMetaclass,
-    NetrefType,
-    builtin_classes_cache,
-    class_state,
-)
+from .netref import BaseNetref, NetrefMetaclass, builtin_classes_cache
 from .objects import ExportTable, ProxyTable, StaleReference, identify
 
 __all__ = ["Boxer", "Incomplete", "Steps", "check_id_pack", "id_pack_end"]

@@ -21,15 +21,8 @@ from weakref import WeakValueDictionary
 from ..errors import MalformedValue
 from ..lib.code import IMPLICIT, clean_name, instance_methods
 from ..lib.identity import IdPack
-from .netref import (
-    LOCAL_ATTRS,
-    ClassState,
-    NetrefExceptionType,
-    NetrefType,
-    _make_method,
-    class_state,
-    local_class,
-)
+from .class_proxies import ClassState, NetrefExceptionType, NetrefType, class_state
+from .netref import LOCAL_ATTRS, _make_method, local_class
 from .vinegar import Name, bases_of, find_exception, generic_class, remote_texts
 
 __all__ = ["DESCRIPTION", "RemoteClasses", "describe", "split_description"]
