@@ -166,7 +166,7 @@ def test_the_lists_are_consistent() -> None:
     assert not INTERNAL & set(DEFAULT_CONFIG["safe_attrs"])
     assert set(DEFAULT_CONFIG["safe_attrs"]) >= SAFE
     assert {name for name in INTERNAL if name in NAMES} <= access.INTERNALS
-    assert len(NAMES) > 150
+    assert len(NAMES) > 120
 
 
 @pytest.mark.parametrize("name", TABLE)
