@@ -118,7 +118,7 @@ class RemoteClasses:
     ) -> Any:
         """Returns the class that stands for the remote class ``pack``."""
         methods, names, special = description
-        if names is None:
+        if not names:
             names = _guess_names(pack[0], methods)
         with self._lock:
             cls = self._class(names, frozenset(name for name, _ in methods), special, fresh=False)

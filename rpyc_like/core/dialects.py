@@ -292,8 +292,7 @@ class RpycCodec:
             args, position = self.boxer.decode(payload, position)
             if (
                 payload[start + 1] != 0x52
-                or payload[start + 4] != 0x53
-                or payload[start + 3] != 0x11
+                or payload.find(b"\x11\x53", start + 3, start + 5) != start + 3
             ) and handler in _ON_OBJECTS:
                 args = self._check_object(payload, start, args)
         cause = None

@@ -201,6 +201,8 @@ class Endpoint:
             del sent[next(iter(sent))]
 
     def _propagates(self, error: BaseException) -> bool:
+        if hasattr(error, "_remote_tb"):
+            return False  # it came from the peer, which does not end this program
         config = self._config
         return (isinstance(error, SystemExit) and config["propagate_SystemExit_locally"]) or (
             isinstance(error, KeyboardInterrupt) and config["propagate_KeyboardInterrupt_locally"]

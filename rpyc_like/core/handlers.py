@@ -7,6 +7,7 @@ function that uses a name goes through the connection's attribute gate.
 from __future__ import annotations
 
 import pickle
+from inspect import getattr_static
 from itertools import islice
 from typing import Any, Final
 
@@ -91,7 +92,9 @@ def _special_of_class(conn: Any, cls: type, name: str) -> Any:
     """Returns what Python would call for a special method of a class."""
     if hasattr_static(type(cls), name):
         _of_type(conn, cls, name)
-        return getattr(type(cls), name).__get__(cls)
+        method = getattr_static(type(cls), name)
+        bind = getattr(type(method), "__get__", None)
+        return method if bind is None else bind(method, cls, type(cls))
     if name == "__getitem__" and hasattr_static(cls, "__class_getitem__"):
         conn._gate(type(cls), name, "allow_getattr")
         return cls.__class_getitem__  # type: ignore[attr-defined]

@@ -213,7 +213,8 @@ class Server:
         """Forgets who has spoken, and returns whether one more would be too many."""
         if len(self._silent) >= self.max_silent_clients:
             for sock, conn in list(self._silent.items()):
-                if conn is not None and (conn.heard or conn.closed):
+                gone = sock.fileno() < 0 if conn is None else conn.heard or conn.closed
+                if gone:
                     del self._silent[sock]
         return len(self._silent) >= self.max_silent_clients
 
@@ -238,7 +239,7 @@ class Server:
                     if sock in self.clients:
                         self.clients.add(wrapped)
             with self._clients_lock:
-                self._silent[wrapped] = self._silent.pop(sock, None)
+                self._silent.pop(sock, None)
             self._serve_client(wrapped, credentials)
         except Exception:
             self.logger.exception("client connection terminated abruptly")

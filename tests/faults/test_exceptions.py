@@ -71,6 +71,30 @@ def test_case_49_exits_are_errors(peer: Any, name: str) -> None:
     assert isinstance(error, getattr(builtins, name))
 
 
+def test_case_49_an_interrupt_of_the_peer_stays_there(pair: Any) -> None:
+    """A peer that leaves a block with KeyboardInterrupt interrupts nothing here."""
+    left: list[Any] = []
+
+    class Manager:
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+            left.append(kind)
+            raise error
+
+    class Managers(rpyc.Service):
+        def exposed_manager(self) -> Manager:
+            return Manager()
+
+    client, server = pair(Managers)
+    with pytest.raises(RemoteError), client.root.manager():
+        raise KeyboardInterrupt
+    assert left == [KeyboardInterrupt]
+    client.ping()
+    assert not server.closed
+
+
 def test_case_49_cancelled(peer: Any) -> None:
     """Cancelling a task is this program's business too."""
     dumped = (("asyncio.exceptions", "CancelledError"), (), (), "")

@@ -142,6 +142,7 @@ def test_case_22_unknown_request(attack: Any, handler: Any) -> None:
 
 BAD_ARGUMENTS = [
     (4, (1, ())),
+    (4, (2, ())),
     (4, (1, (5, "real"))),
     (4, (2, ((1, 5), (1, "real")))),
     (4, (1, 5)),

@@ -202,7 +202,7 @@ descriptions = st.tuples(
     st.one_of(
         values,
         st.tuples(
-            st.lists(class_names, min_size=1, max_size=4).map(tuple),
+            st.lists(class_names, max_size=4).map(tuple),
             st.lists(names_of_methods, max_size=4).map(tuple),
         ),
     ),

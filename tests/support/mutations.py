@@ -458,6 +458,13 @@ MUTATIONS = [
         f"{EXCEPTIONS}::test_case_49_exits_are_errors",
     ),
     Mutation(
+        "49",
+        "core/endpoint.py",
+        "            return False  # it came from the peer",
+        "            pass  # it came from the peer",
+        f"{EXCEPTIONS}::test_case_49_an_interrupt_of_the_peer_stays_there",
+    ),
+    Mutation(
         "50",
         "core/vinegar.py",
         'full = clean_name(".".join(name))',
