@@ -35,7 +35,7 @@ from .utils.factory import (
     connect_thread,
     ssl_connect,
 )
-from .utils.helpers import Async, async_, timed
+from .utils.helpers import Async, BgServingThread, async_, buffiter, restricted, timed
 from .utils.server import OneShotServer, ThreadedServer
 from .version import __version__, version
 
@@ -47,6 +47,7 @@ __all__ = [
     "AsyncResult",
     "AsyncResultTimeout",
     "BaseNetref",
+    "BgServingThread",
     "Channel",
     "ClassicService",
     "Connection",
@@ -62,6 +63,7 @@ __all__ = [
     "VoidService",
     "__version__",
     "async_",
+    "buffiter",
     "classic",
     "connect",
     "connect_channel",
@@ -73,6 +75,7 @@ __all__ = [
     "exposed",
     "factory",
     "helpers",
+    "restricted",
     "server",
     "service",
     "setup_logger",

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import os
 import pickle
 import sys
-from collections.abc import Callable
-from types import FunctionType
+from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 from ..core import consts, teleporting
 from ..core.config import COMPAT_RPYC6
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
-from ..core.service import ClassicClient, ClassicService
+from ..core.service import ClassicClient, ClassicService, ModuleNamespace, Slave
 from . import factory
 
 __all__ = [
     "DEFAULT_SERVER_PORT",
     "DEFAULT_SERVER_SSL_PORT",
+    "MockClassicConnection",
     "SlaveService",
     "connect",
     "connect_channel",
+    "connect_multiprocess",
     "connect_pipes",
     "connect_stdpipes",
     "connect_stream",
@@ -31,13 +35,18 @@ __all__ = [
     "download",
     "download_dir",
     "download_file",
+    "interact",
     "obtain",
+    "pm",
+    "redirected_stdio",
     "ssl_connect",
     "teleport_function",
     "unix_connect",
     "upload",
     "upload_dir",
     "upload_file",
+    "upload_module",
+    "upload_package",
 ]
 
 DEFAULT_SERVER_PORT = 18812
@@ -139,6 +148,17 @@ def connect_subproc(server_file: str | None = None) -> Connection:
 def connect_thread() -> Connection:
     """Connects to a classic server that runs in a thread of this process."""
     return _ready(factory.connect_thread(_Client, remote_service=ClassicService))
+
+
+def connect_multiprocess(args: dict[str, Any] | None = None) -> Connection:
+    """Connects to a classic server that runs in another process, started for it.
+
+    Args:
+        args: what its namespace holds from the beginning.
+    """
+    return _ready(
+        factory.connect_multiprocess(_Client, remote_service=ClassicService, args=args or {})
+    )
 
 
 # -- by value
@@ -250,6 +270,38 @@ def upload_dir(
             )
 
 
+def upload_package(
+    conn: Connection,
+    module: ModuleType,
+    remotepath: str | None = None,
+    chunk_size: int = STREAM_CHUNK,
+) -> None:
+    """Copies a local package or module to where the other side can import it.
+
+    Args:
+        remotepath: where to; a folder of its name in the other side's site-packages without it.
+    """
+    source = os.path.abspath(inspect.getsourcefile(module) or "")
+    is_package = hasattr(module, "__path__")
+    if remotepath is None:
+        folder = conn.modules.sysconfig.get_path("purelib")
+        parts = module.__name__.split(".")
+        if not is_package:
+            parts[-1] += ".py"
+        remotepath = conn.modules.os.path.join(folder, *parts)
+        conn.modules.os.makedirs(conn.modules.os.path.dirname(remotepath), exist_ok=True)
+    localpath = os.path.dirname(source) if is_package else source
+    upload(conn, localpath, remotepath, _is_source, False, chunk_size)
+    conn.modules.importlib.invalidate_caches()
+
+
+upload_module = upload_package
+
+
+def _is_source(name: str) -> bool:
+    return name != "__pycache__"
+
+
 def download(
     conn: Connection,
     remotepath: str,
@@ -304,3 +356,63 @@ def download_dir(
                 True,
                 chunk_size,
             )
+
+
+# -- at the keyboard
+
+
+@contextlib.contextmanager
+def redirected_stdio(conn: Connection) -> Iterator[None]:
+    """Has the other side read from this side's standard input and write to its output and error."""
+    remote = conn.modules.sys
+    names = ("stdin", "stdout", "stderr")
+    before = [getattr(remote, name) for name in names]
+    try:
+        for name in names:
+            setattr(remote, name, getattr(sys, name))
+        yield
+    finally:
+        for name, stream in zip(names, before):
+            setattr(remote, name, stream)
+
+
+def pm(conn: Connection) -> None:
+    """Starts the debugger on the other side, on the last exception that was sent from there."""
+    with redirected_stdio(conn):
+        conn.modules.pdb.post_mortem(conn.root.getconn()._last_traceback)
+
+
+_INTERACT = """\
+def _rpyc_interact(namespace):
+    import code
+
+    code.interact(local=dict(namespace))
+"""
+
+
+def interact(conn: Connection, namespace: dict[str, Any] | None = None) -> None:
+    """Starts an interactive interpreter on the other side.
+
+    Args:
+        namespace: names it begins with; the connection's namespace without it.
+    """
+    conn.execute(_INTERACT)
+    start = conn.namespace["_rpyc_interact"]
+    with redirected_stdio(conn):
+        start(conn.namespace if namespace is None else namespace)
+
+
+class MockClassicConnection:
+    """Looks like a classic connection and does everything in this process."""
+
+    def __init__(self) -> None:
+        self.root = Slave()
+        self.modules = ModuleNamespace(self.root.getmodule)
+        self.eval = self.root.eval
+        self.execute = self.root.execute
+        self.namespace = self.root.namespace
+        self.builtin = self.builtins = self.modules.builtins
+
+    def teleport(self, func: Any, globals: Any = None, def_: bool = True) -> Any:
+        """Returns the function itself."""
+        return func

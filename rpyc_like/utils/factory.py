@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -20,6 +21,7 @@ from ..link.streams.tls import client_context
 __all__ = [
     "connect",
     "connect_channel",
+    "connect_multiprocess",
     "connect_pipes",
     "connect_stdpipes",
     "connect_stream",
@@ -200,3 +202,54 @@ def connect_thread(
     spawn(serve)
     ready.wait(10)
     return connect_stream(SocketStream(here), service, config)
+
+
+def _get_free_port() -> int:
+    """Returns a TCP port of the loopback address that nobody listens on at this moment."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _server(
+    listener: socket.socket, remote_service: ServiceLike, remote_config: Config, args: Any = None
+) -> None:
+    """Serves one client of a listening socket, and then ends. Runs in a process of its own."""
+    with contextlib.closing(listener):
+        sock, _ = listener.accept()
+    sock.setblocking(True)
+    conn = connect_stream(SocketStream(sock), remote_service, remote_config)
+    if args:
+        conn._local_root.namespace.update(args)
+    conn.serve_all()
+
+
+def connect_multiprocess(
+    service: ServiceLike = VoidService,
+    config: Config | None = None,
+    remote_service: ServiceLike = VoidService,
+    remote_config: Config | None = None,
+    args: dict[str, Any] | None = None,
+) -> Connection:
+    """Connects to a service that runs in another process, started for it.
+
+    Args:
+        args: what the namespace of a classic service holds from the beginning.
+
+    Returns:
+        The connection; its ``proc`` is the :class:`multiprocessing.Process`.
+    """
+    from multiprocessing import Process
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    with contextlib.closing(listener):
+        proc = Process(
+            target=_server,
+            args=(listener, remote_service, remote_config or {}, args),
+            daemon=True,
+        )
+        proc.start()
+        port = listener.getsockname()[1]
+        conn = connect("127.0.0.1", port, service, config)
+    conn.proc = proc
+    return conn

@@ -1,15 +1,27 @@
-"""Asynchronous and timed calls."""
+"""Asynchronous and timed calls, iteration in chunks, views, serving in the background."""
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from ..core import consts
-from ..core.netref import is_netref
+from ..core.netref import is_netref, syncreq
+from ..errors import AccessDenied
+from ..lib.threads import spawn
 from ..link.result import AsyncResult
 
-__all__ = ["Async", "async_", "timed"]
+__all__ = [
+    "Async",
+    "BgServingThread",
+    "async_",
+    "buffiter",
+    "classpartial",
+    "restricted",
+    "timed",
+]
 
 
 class _Async:
@@ -80,3 +92,149 @@ class timed:  # noqa: N801
 
     def __repr__(self) -> str:
         return f"timed({self.proxy.proxy!r}, {self.timeout!r})"
+
+
+def buffiter(obj: Any, chunk: int = 10, max_chunk: int = 1000, factor: float = 2) -> Iterator[Any]:
+    """Iterates over a remote object, with many items for each request.
+
+    Items are read ahead, at most ``max_chunk`` of them. A local object is iterated over as it is.
+
+    Args:
+        chunk: how many items to ask for first.
+        max_chunk: how many at most.
+        factor: what the number is multiplied with after each request.
+
+    Raises:
+        ValueError: ``factor`` is below 1, or ``chunk`` is.
+    """
+    if factor < 1:
+        raise ValueError(f"factor must be >= 1, got {factor!r}")
+    if chunk < 1:
+        raise ValueError(f"chunk must be >= 1, got {chunk!r}")
+    return _chunks(obj, chunk, max_chunk, factor)
+
+
+def _chunks(obj: Any, chunk: int, max_chunk: int, factor: float) -> Iterator[Any]:
+    iterator = iter(obj)
+    if not is_netref(iterator):
+        yield from iterator
+        return
+    count: float = chunk
+    while items := syncreq(iterator, consts.HANDLE_BUFFITER, int(count)):
+        yield from items
+        count = min(count * factor, max_chunk)
+
+
+class _Restricted:
+    """Gives some attributes of an object, and takes some."""
+
+    __slots__ = ("__weakref__", "_obj", "_readable", "_writable")
+
+    _obj: Any
+    _readable: frozenset[str]
+    _writable: frozenset[str]
+
+    def __init__(self, obj: Any, readable: Collection[str], writable: Collection[str]) -> None:
+        object.__setattr__(self, "_obj", obj)
+        object.__setattr__(self, "_readable", frozenset(readable))
+        object.__setattr__(self, "_writable", frozenset(writable))
+
+    def _rpyc_getattr(self, name: str) -> Any:
+        if name not in self._readable:
+            raise AccessDenied(name)
+        return getattr(self._obj, name)
+
+    __getattr__ = _rpyc_getattr
+
+    def _rpyc_setattr(self, name: str, value: Any) -> None:
+        if name not in self._writable:
+            raise AccessDenied(name)
+        setattr(self._obj, name, value)
+
+    __setattr__ = _rpyc_setattr
+
+    def _rpyc_delattr(self, name: str) -> None:
+        raise AccessDenied(name)
+
+    __delattr__ = _rpyc_delattr
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._readable)
+
+    def __repr__(self) -> str:
+        return f"<restricted {type(self._obj).__name__}>"
+
+
+def restricted(obj: Any, attrs: Collection[str], wattrs: Collection[str] | None = None) -> Any:
+    """Returns a view of ``obj`` that can be given to a peer in its place.
+
+    Args:
+        attrs: names that can be read.
+        wattrs: names that can be set; ``attrs`` without it.
+    """
+    return _Restricted(obj, attrs, attrs if wattrs is None else wattrs)
+
+
+class BgServingThread:
+    """Serves a connection in a thread, so that callbacks arrive while nobody makes a request.
+
+    Args:
+        conn: the connection.
+        callback: called without arguments when the connection has ended by itself.
+        serve_interval, sleep_interval: accepted for compatibility; a callback is served when it
+            arrives, and other threads need not be given time.
+    """
+
+    SERVE_INTERVAL: ClassVar[float] = 0.0
+    SLEEP_INTERVAL: ClassVar[float] = 0.1
+    _STOP_CHECK: ClassVar[float] = 0.1
+
+    def __init__(
+        self,
+        conn: Any,
+        callback: Callable[[], Any] | None = None,
+        serve_interval: float = SERVE_INTERVAL,
+        sleep_interval: float = SLEEP_INTERVAL,
+    ) -> None:
+        self._conn = conn
+        self._callback = callback
+        self._serve_interval = serve_interval
+        self._sleep_interval = sleep_interval
+        self._stopped = threading.Event()
+        self._thread = spawn(self._bg_server)
+
+    @property
+    def _active(self) -> bool:
+        return not self._stopped.is_set()
+
+    def _bg_server(self) -> None:
+        try:
+            while self._active:
+                self._conn.serve(self._STOP_CHECK)
+        except EOFError:
+            if self._active and self._callback is not None:
+                self._callback()
+        finally:
+            self._stopped.set()
+
+    def stop(self) -> None:
+        """Stops serving; returns when the thread has ended. Stopping twice is allowed."""
+        self._stopped.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+
+def classpartial(cls: type, *args: Any, **kwargs: Any) -> type:
+    """Returns a service class whose instances are made with these arguments.
+
+    A server makes one for each connection and passes none itself.
+    """
+
+    class Partial(cls):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(*args, **kwargs)
+
+    Partial.__name__ = cls.__name__
+    Partial.__qualname__ = cls.__qualname__
+    Partial.__module__ = cls.__module__
+    return Partial
