@@ -24,15 +24,18 @@ from .core.stream import PipeStream, SocketStream
 from .errors import AsyncResultTimeout, RemoteError
 from .lib import setup_logger, spawn
 from .link.result import AsyncResult
-from .utils import classic, exposed, factory, helpers, server, service
+from .utils import classic, exposed, factory, helpers, registry, server, service
 from .utils.factory import (
     connect,
+    connect_by_service,
     connect_channel,
     connect_pipes,
     connect_stdpipes,
     connect_stream,
     connect_subproc,
     connect_thread,
+    discover,
+    list_services,
     ssl_connect,
 )
 from .utils.helpers import Async, BgServingThread, async_, buffiter, restricted, timed
@@ -66,15 +69,19 @@ __all__ = [
     "buffiter",
     "classic",
     "connect",
+    "connect_by_service",
     "connect_channel",
     "connect_pipes",
     "connect_stdpipes",
     "connect_stream",
     "connect_subproc",
     "connect_thread",
+    "discover",
     "exposed",
     "factory",
     "helpers",
+    "list_services",
+    "registry",
     "restricted",
     "server",
     "service",

@@ -14,6 +14,12 @@ from ..lib.logs import setup_logger
 from ..utils.authenticators import SSLAuthenticator
 from ..utils.classic import DEFAULT_SERVER_PORT, DEFAULT_SERVER_SSL_PORT
 from ..utils.factory import connect_stdpipes
+from ..utils.registry import (
+    REGISTRY_PORT,
+    RegistryClient,
+    TCPRegistryClient,
+    UDPRegistryClient,
+)
 from ..utils.server import OneShotServer, Server, ThreadedServer
 from ..version import __version__
 
@@ -59,6 +65,24 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         help="certificates of those whose clients are let in (PEM)",
     )
 
+    auto_register = cli.Flag(
+        "--register", help="register with a registry, and again from time to time"
+    )
+    registry_type = cli.SwitchAttr(
+        "--registry-type",
+        cli.Set("UDP", "TCP"),
+        default="UDP",
+        help="what the registry is asked by",
+    )
+    registry_port = cli.SwitchAttr(
+        "--registry-port", cli.Range(0, 65535), default=REGISTRY_PORT, help="port of the registry"
+    )
+    registry_host = cli.SwitchAttr(
+        "--registry-host",
+        str,
+        default=None,
+        help="address of the registry (default a broadcast; needed for TCP)",
+    )
     insecure = cli.Flag(
         "--insecure", help="let everybody on the network in, with an address that is not loopback"
     )
@@ -89,6 +113,8 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
             authenticator = SSLAuthenticator(str(self.ssl_keyfile), str(self.ssl_certfile), cafile)
             port = DEFAULT_SERVER_SSL_PORT
         options: dict[str, Any] = {
+            "registrar": self._registrar(),
+            "auto_register": bool(self.auto_register),
             "hostname": self.host,
             "port": port if self.port is None else int(self.port),
             "ipv6": self.ipv6,
@@ -96,6 +122,18 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
             "insecure": self.insecure or COMPAT_RPYC6,
         }
         return factory(ClassicService, **{**options, **overrides})
+
+    def _registrar(self) -> RegistryClient | None:
+        if not self.auto_register:
+            return None
+        host, port = self.registry_host, int(self.registry_port)
+        if str(self.registry_type).upper() == "TCP":
+            if host is None:
+                raise cli.switches.MissingArgument("--registry-type TCP needs --registry-host")
+            return TCPRegistryClient(host, port)
+        if host is None:
+            return UDPRegistryClient(port=port)
+        return UDPRegistryClient(host, port)
 
     def _serve_oneshot(self) -> None:
         server = self._server(OneShotServer, **({} if self.port is not None else {"port": 0}))

@@ -15,11 +15,14 @@ from ..core.config import COMPAT_RPYC6
 from ..core.protocol import Connection
 from ..core.service import Service, VoidService
 from ..core.stream import PipeStream, SocketStream, Stream, TlsStream
+from ..errors import DiscoveryError, ForbiddenError
 from ..lib.threads import spawn
 from ..link.streams.tls import client_context
+from .registry import RegistryClient, UDPRegistryClient
 
 __all__ = [
     "connect",
+    "connect_by_service",
     "connect_channel",
     "connect_multiprocess",
     "connect_pipes",
@@ -27,6 +30,8 @@ __all__ = [
     "connect_stream",
     "connect_subproc",
     "connect_thread",
+    "discover",
+    "list_services",
     "ssl_connect",
     "unix_connect",
 ]
@@ -202,6 +207,73 @@ def connect_thread(
     spawn(serve)
     ready.wait(10)
     return connect_stream(SocketStream(here), service, config)
+
+
+def discover(
+    service_name: str,
+    host: str | None = None,
+    registrar: RegistryClient | None = None,
+    timeout: float = 2,
+) -> tuple[tuple[str, int], ...]:
+    """Returns where a service runs, as pairs of host and port.
+
+    Args:
+        host: only there (a name or an address).
+        registrar: whom to ask; a broadcast without it.
+        timeout: seconds that the answer may take, without ``registrar``.
+
+    Raises:
+        DiscoveryError: nobody knows.
+    """
+    if registrar is None:
+        registrar = UDPRegistryClient(timeout=timeout)
+    found = registrar.discover(service_name)
+    if not found:
+        raise DiscoveryError(f"no servers exposing {service_name!r} were found")
+    if host is not None:
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
+        found = tuple(address for address in found if address[0] in addresses)
+        if not found:
+            raise DiscoveryError(f"no servers exposing {service_name!r} were found on {host!r}")
+    return found
+
+
+def list_services(
+    registrar: RegistryClient | None = None, filter_host: str | None = None, timeout: float = 2
+) -> tuple[str, ...]:
+    """Returns the names of services that a registry knows.
+
+    Raises:
+        ForbiddenError: the registry does not tell.
+    """
+    if registrar is None:
+        registrar = UDPRegistryClient(timeout=timeout)
+    names = registrar.list(filter_host)
+    if names is None:
+        raise ForbiddenError("the registry does not allow listing")
+    return names
+
+
+def connect_by_service(
+    service_name: str,
+    host: str | None = None,
+    registrar: RegistryClient | None = None,
+    timeout: float = 2,
+    service: ServiceLike = VoidService,
+    config: Config | None = None,
+) -> Connection:
+    """Connects to any server of a service; those that do not answer are passed over.
+
+    Raises:
+        DiscoveryError: none was found, or none of those found answers.
+    """
+    failure: OSError | None = None
+    for address in discover(service_name, host, registrar, timeout):
+        try:
+            return connect(*address, service, config)
+        except OSError as error:
+            failure = error
+    raise DiscoveryError(f"none of the servers exposing {service_name!r} answers") from failure
 
 
 def _get_free_port() -> int:

@@ -169,12 +169,20 @@ class Server:
         aliases = self.service.get_service_aliases()
         while self.active and not self._closed:
             try:
-                self.registrar.register(aliases, self.port, interface=self.hostname)
+                self.registrar.register(aliases, self.port, interface=self._interface())
             except Exception:
                 self.logger.exception("error registering services")
             self._stopped.wait(self.registrar.REREGISTER_INTERVAL)
         with contextlib.suppress(Exception):
             self.registrar.unregister(self.port)
+
+    def _interface(self) -> str:
+        """Returns the address that the service can be reached at, if it is bound to one."""
+        try:
+            bound = ipaddress.ip_address(str(self.host).partition("%")[0])
+        except ValueError:
+            return ""
+        return "" if bound.is_unspecified else str(bound)
 
     def close(self) -> None:
         """Stops listening and hangs up on the clients. Idempotent."""
@@ -240,6 +248,8 @@ class Server:
                         self.clients.add(wrapped)
             with self._clients_lock:
                 self._silent.pop(sock, None)
+                if type(self)._serve_client is Server._serve_client:
+                    self._silent[wrapped] = None  # else nobody would tell when it has spoken
             self._serve_client(wrapped, credentials)
         except Exception:
             self.logger.exception("client connection terminated abruptly")

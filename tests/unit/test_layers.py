@@ -26,7 +26,11 @@ SEPARATE = {"core", "aio", "epc", "erlport"}
 """Packages of layer 3 do not import one another, but for these."""
 ALLOWED_ACROSS = {("aio", "core")}
 
-THIRD_PARTY = {"cli.rpyc_classic": {"plumbum"}, "core.netref": {"numpy"}}
+THIRD_PARTY = {
+    "cli.rpyc_classic": {"plumbum"},
+    "cli.rpyc_registry": {"plumbum"},
+    "core.netref": {"numpy"},
+}
 """Modules that may import what is not in the standard library."""
 
 

@@ -337,3 +337,7 @@ class WakePipe:
         for fd in ends or ():
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+    def __del__(self) -> None:
+        if os is not None:  # the interpreter may be shutting down
+            self.close()
