@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from . import colls, compat
 from .code import get_methods, hasattr_static, hybridmethod
+from .compat import maxint
 from .identity import get_id_pack
 from .logs import setup_logger
+from .modules import MissingModule, safe_import
 from .threads import SPAWN_THREAD_PREFIX, spawn, spawn_waitready
-from .timing import Timeout
+from .timing import Timeout, exp_backoff
 
 __all__ = [
     "SPAWN_THREAD_PREFIX",
+    "MissingModule",
     "Timeout",
+    "colls",
+    "compat",
+    "exp_backoff",
     "get_id_pack",
     "get_methods",
     "hasattr_static",
     "hybridmethod",
+    "maxint",
+    "safe_import",
     "setup_logger",
     "spawn",
     "spawn_waitready",

@@ -12,8 +12,12 @@ __all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready"]
 SPAWN_THREAD_PREFIX = "RpycSpawnThread"
 
 
-def spawn(func: Callable[..., Any], *args: Any, **kwargs: Any) -> threading.Thread:
-    """Starts ``func(*args, **kwargs)`` in a daemon thread and returns the thread."""
+def spawn(*args: Any, **kwargs: Any) -> threading.Thread:
+    """Starts ``func(*args, **kwargs)`` in a daemon thread and returns the thread.
+
+    The function is the first argument.
+    """
+    func, *args = args  # type: ignore[assignment]
     thread = threading.Thread(
         target=func,
         args=args,

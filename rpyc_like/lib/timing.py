@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
-__all__ = ["Timeout"]
+__all__ = ["Timeout", "exp_backoff"]
 
 
 class Timeout:
@@ -45,3 +46,8 @@ class Timeout:
 
     def __hash__(self) -> int:
         return hash(self.tmax)
+
+
+def exp_backoff(collision: int) -> float:
+    """Returns for how many seconds to pause after so many failures in a row, by chance."""
+    return random.uniform(0, 0.05 * 2 ** min(max(0, collision), 10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core.config import DEFAULT_CONFIG
 from ..core.service import exposed, service
 
-__all__ = ["exposed", "service"]
+__all__ = ["DEFAULT_CONFIG", "exposed", "service"]

@@ -69,6 +69,7 @@ def async_(proxy: Any) -> _Async:
 
 
 Async = async_
+globals()["async"] = async_  # a keyword since Python 3.7
 
 
 class timed:  # noqa: N801
@@ -224,13 +225,14 @@ class BgServingThread:
             self._thread.join()
 
 
-def classpartial(cls: type, *args: Any, **kwargs: Any) -> type:
+def classpartial(*args: Any, **kwargs: Any) -> type:
     """Returns a service class whose instances are made with these arguments.
 
-    A server makes one for each connection and passes none itself.
+    A server makes one for each connection and passes none itself. The class is the first argument.
     """
+    cls, *args = args  # type: ignore[assignment]
 
-    class Partial(cls):  # type: ignore[misc]
+    class Partial(cls):  # type: ignore[misc,valid-type]
         def __init__(self) -> None:
             super().__init__(*args, **kwargs)
 
