@@ -39,7 +39,7 @@ from .utils.factory import (
     ssl_connect,
 )
 from .utils.helpers import Async, BgServingThread, async_, buffiter, restricted, timed
-from .utils.server import OneShotServer, ThreadedServer
+from .utils.server import ForkingServer, OneShotServer, ThreadedServer
 from .version import __version__, version
 
 GenericException = RemoteError
@@ -54,6 +54,7 @@ __all__ = [
     "Channel",
     "ClassicService",
     "Connection",
+    "ForkingServer",
     "GenericException",
     "MasterService",
     "NetProxy",

@@ -20,7 +20,7 @@ from ..utils.registry import (
     TCPRegistryClient,
     UDPRegistryClient,
 )
-from ..utils.server import OneShotServer, Server, ThreadedServer
+from ..utils.server import ForkingServer, OneShotServer, Server, ThreadedServer
 from ..version import __version__
 
 __all__ = ["ClassicServer", "main"]
@@ -34,9 +34,10 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
 
     mode = cli.SwitchAttr(
         ["-m", "--mode"],
-        cli.Set("threaded", "stdio", "oneshot"),
+        cli.Set("threaded", "forking", "stdio", "oneshot"),
         default="threaded",
-        help="threaded: a thread for each client; oneshot: one client, then exit; "
+        help="threaded: a thread for each client; forking: a process for each; "
+        "oneshot: one client, then exit; "
         "stdio: over standard input and output (inetd, ssh, subprocess)",
     )
     port = cli.SwitchAttr(
@@ -102,7 +103,8 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         elif self.mode == "oneshot":
             self._serve_oneshot()
         else:
-            self._server(ThreadedServer).start()
+            kind = ForkingServer if self.mode == "forking" else ThreadedServer
+            self._server(kind).start()
         return 0
 
     def _server(self, factory: type[Server], **overrides: Any) -> Server:

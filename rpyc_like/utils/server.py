@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
+import sys
 import threading
-from typing import Any
+import warnings
+from typing import Any, NoReturn
 
 from ..core.channel import Channel
 from ..core.config import COMPAT_RPYC6
@@ -23,7 +26,7 @@ from ..errors import AuthenticationError
 from ..lib.threads import spawn
 from ..link.listener import Authenticator, Listener, cut_after, listen_tcp, listen_unix
 
-__all__ = ["OneShotServer", "Server", "ThreadedServer", "gives_full_control"]
+__all__ = ["ForkingServer", "OneShotServer", "Server", "ThreadedServer", "gives_full_control"]
 
 
 _OPEN_DOOR = """\
@@ -305,3 +308,58 @@ class OneShotServer(Server):
             self._authenticate_and_serve_client(sock)
         finally:
             self.close()
+
+
+class ForkingServer(Server):
+    """Serves each client in a process of its own (POSIX only).
+
+    What a client does to the process ends with it. A service instance is copied, not shared.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not hasattr(os, "fork"):
+            raise OSError("ForkingServer needs os.fork(), which this system does not have")
+        super().__init__(*args, **kwargs)
+        self._children: set[int] = set()
+
+    def _accept_method(self, sock: socket.socket) -> None:
+        with warnings.catch_warnings():
+            # Python warns of forking with threads; the child runs none of those there are.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid:
+            self._children.add(pid)
+            spawn(self._reap, pid)
+            with self._clients_lock:
+                self.clients.discard(sock)
+                self._silent.pop(sock, None)
+            sock.close()
+        else:
+            self._serve_in_child(sock)
+
+    def _serve_in_child(self, sock: socket.socket) -> NoReturn:
+        status = 1
+        try:
+            self._closed = True  # of the listener the child has a copy that it does not need
+            self.listener.close()
+            self._clients_lock = threading.Lock()  # another thread may have held it
+            self._authenticate_and_serve_client(sock)
+            status = 0
+        except KeyboardInterrupt:
+            pass  # Ctrl-C reaches all processes of a terminal
+        except BaseException:
+            self.logger.exception("a child process failed")
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self, pid: int) -> None:
+        """Waits for a child, so that it does not stay a zombie."""
+        with contextlib.suppress(OSError):
+            os.waitpid(pid, 0)
+        self._children.discard(pid)
+
+    def _handle_sigchld(self, signum: int, unused: Any) -> None:
+        """Has nothing to do: each child is waited for by a thread."""
