@@ -122,7 +122,7 @@ class NetrefType(ClassProxy):
 
     def __repr__(cls) -> str:
         if class_state(cls).conn is None:
-            return f"<class '{cls.__module__}.{cls.__name__}', known by name>"
+            return type.__repr__(cls)
         return str(_class_request(cls, consts.HANDLE_REPR))
 
     def __str__(cls) -> str:

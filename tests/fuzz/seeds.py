@@ -1,23 +1,19 @@
-"""Writes the first inputs of the corpus: ``python -m tests.fuzz.seeds``.
+"""Adds the first inputs to the corpus: ``python -m tests.fuzz.seeds``.
 
 They are what a real client says, so that the fuzzer starts from conversations that make sense.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from rpyc_like.core import brine, consts
 from rpyc_like.lib import identity
 from rpyc_like.wire.framing import EpcFramer, RpycFramer
 
-from . import targets
-
-CORPUS = Path(__file__).parent / "corpus"
+from . import corpus, targets
 
 VALUES = [
     *(None, True, 3, -300, 10**30, 1.5, 2j, "text", "\u00fc" * 100, b"x" * 300, b"ab", ()),
@@ -76,28 +72,22 @@ def conversations() -> Iterator[list[bytes]]:
     yield [b"\x12" + request(0, consts.HANDLE_GETROOT, value(()))[1:].replace(b"\x11", b"\x51", 1)]
 
 
-def write(name: str, data: bytes) -> None:
-    folder = CORPUS / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / hashlib.sha1(data).hexdigest()).write_bytes(data)
-
-
 def main() -> None:
-    for plain in VALUES:
-        write("brine", brine.dump(plain))
     payload = b"payload" * 10
     packed = zlib.compress(payload)
-    frames = [
-        RpycFramer().encode(payload) * 3,
-        len(packed).to_bytes(4, "big") + b"\1" + packed + b"\n",
-    ]
+    deflated = len(packed).to_bytes(4, "big") + b"\1" + packed + b"\n"
+    frames = [RpycFramer().encode(payload) * 3, deflated]
     frames += [EpcFramer().encode(payload), b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"]
-    for frame in frames:
-        write("frame", b"\x03" + frame)
-    for role in (b"\0", b"\1"):
-        for payloads in conversations():
-            write("dispatch", role + targets.join(payloads))
-    print(*(f"{folder.name}: {len(list(folder.iterdir()))}" for folder in sorted(CORPUS.iterdir())))
+    inputs = {
+        "brine": [brine.dump(plain) for plain in VALUES],
+        "frame": [b"\x03" + frame for frame in frames],
+        "dispatch": [
+            role + targets.join(payloads) for role in (b"\0", b"\1") for payloads in conversations()
+        ],
+    }
+    for name, seeds in inputs.items():
+        corpus.save(name, [*corpus.load(name), *seeds])
+        print(f"{name}: {len(corpus.load(name))} inputs")
 
 
 if __name__ == "__main__":
