@@ -256,7 +256,7 @@ def test_case_29_ids_are_not_addresses_and_not_reused(attack: Any) -> None:
         seen.add(pack)
         one.ask(consts.HANDLE_DEL, (2, ((3, pack), (1, 1))))
         assert one.ask(12, (2, ((3, pack),)))[0] == "error"
-    name, cls, instance = one.call("same")[1][1]
+    _, cls, instance = one.call("same")[1][1]
     assert id(one.victim._local_root.thing) not in (cls, instance)
     assert id(Thing) not in (cls, instance)
     assert identity.class_id(Thing) in {cls for _, cls, _ in seen}
