@@ -192,7 +192,8 @@ def access_attr(
         name: what the peer sent: a str, or bytes of UTF-8.
         overrider: the method by which a class decides itself (``_rpyc_getattr`` and so on).
     """
-    name = exact_name(name)
+    if type(name) is not str or len(name) > MAX_NAME:
+        name = exact_name(name)
     kind = type(obj)
     own = getattr(kind, overrider, None)
     if own is not None and not is_netref(obj):

@@ -85,7 +85,11 @@ class FrameReceiver:
             data = self._stream.recv_wait(timeout, self._chunk)
             if data is None:
                 return None
-            payloads = self._take(data)
+            # Most of what arrives is exactly one frame: then there is nothing to note.
+            framer = self._framer
+            payloads = framer.feed(data) if 0 < len(data) < self._chunk else None
+            if payloads is None or not framer.idle:
+                payloads = self._take(data, payloads)
             if len(payloads) == 1:
                 return payloads[0]
             self.payloads.extend(payloads)
@@ -110,15 +114,20 @@ class FrameReceiver:
             self._queued_bytes = max(0, self._queued_bytes - len(payload) - _OVERHEAD)
         return payload
 
-    def _take(self, data: bytes) -> list[bytes]:
-        """Returns the payloads that ``data`` completes; notes the end."""
+    def _take(self, data: bytes, payloads: list[bytes] | None = None) -> list[bytes]:
+        """Returns the payloads that ``data`` completes; notes the end, and what is begun.
+
+        Args:
+            payloads: what the framer has made of the data already.
+        """
         framer, size = self._framer, len(data)
         if size >= self._chunk:
             self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
         elif not size:
             self._ended = _end_of_stream(framer)
             return []
-        payloads = framer.feed(data)
+        if payloads is None:
+            payloads = framer.feed(data)
         if framer.idle:
             self._clock = None
         elif framer.error is not None:
