@@ -165,7 +165,9 @@ def inspect_(conn: Any, id_pack: IdPack) -> Any:
     obj = conn._local_objects[id_pack]
     if is_netref(obj):
         # The owner knows; this side has no more than the proxy.
-        methods, *_ = split_description(_ask_owner(obj, consts.HANDLE_INSPECT))
+        owner = object.__getattribute__(obj, "____conn__")
+        pack = object.__getattribute__(obj, "____id_pack__")
+        methods, *_ = split_description(owner.sync_request(consts.HANDLE_INSPECT, pack))
     else:
         methods = tuple(get_methods(LOCAL_ATTRS, obj))
     kind = type(obj)
@@ -173,12 +175,6 @@ def inspect_(conn: Any, id_pack: IdPack) -> Any:
     if conn._codec.features & consts.FEATURE_TYPES and not is_netref(obj):
         shown.append(describe(obj))
     return tuple(shown)
-
-
-def _ask_owner(proxy: Any, handler: int) -> Any:
-    """Asks the owner of ``proxy`` about its id pack."""
-    owner = object.__getattribute__(proxy, "____conn__")
-    return owner.sync_request(handler, object.__getattribute__(proxy, "____id_pack__"))
 
 
 def buffiter(conn: Any, obj: Any, count: Any) -> tuple[Any, ...]:

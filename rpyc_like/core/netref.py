@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from ..lib.code import clean_name, instance_methods
 from ..lib.identity import IdPack
+from ..lib.modules import class_in
 from . import brine, consts
 
 __all__ = [
@@ -434,8 +435,7 @@ def local_class(name: str) -> type | None:
             rest = name[len(module_name) + 1 :]
             if not rest:
                 return type(module)
-            found = vars(module).get(rest)
-            return found if isinstance(found, type) else None
+            return class_in(module_name, rest)
         module_name = module_name.rpartition(".")[0]
     return None
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from ..errors import MalformedValue, RemoteError
 from ..lib.code import clean_name
+from ..lib.modules import class_in
 from ..version import __version__
 from . import brine, consts
 
@@ -222,14 +223,12 @@ def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException]
         exits: whether those may that are no :class:`Exception`: SystemExit and the like.
     """
     module, name = full
-    if module in ("builtins", "exceptions"):
-        cls = getattr(builtins, name, None)
-    elif custom and module in sys.modules:
-        cls = getattr(sys.modules[module], name, None)
+    if module not in ("builtins", "exceptions"):
+        cls = class_in(module, name) if custom else None
     else:
-        cls = None
+        cls = class_in("builtins", name)
     base = BaseException if exits else Exception
-    return cls if isinstance(cls, type) and issubclass(cls, base) else None
+    return cls if cls is not None and issubclass(cls, base) else None
 
 
 def generic_class(name: Name) -> type[RemoteError]:

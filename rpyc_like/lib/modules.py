@@ -1,11 +1,22 @@
-"""Modules that may not be there."""
+"""Modules that may not be there, and what is in those that are."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, NoReturn
 
-__all__ = ["MissingModule", "safe_import"]
+__all__ = ["MissingModule", "class_in", "safe_import"]
+
+
+def class_in(module: str, name: str) -> type | None:
+    """Returns a class of a module that has been imported, if there is one of that name.
+
+    The names are somebody else's: nothing is imported for them, and a module that makes its names
+    on demand is not asked.
+    """
+    found = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+    return found if isinstance(found, type) else None
 
 
 class MissingModule:

@@ -6,12 +6,14 @@ import asyncio
 import builtins
 import sys
 import threading
+import types
 from typing import Any
 
 import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import brine, vinegar
+from rpyc_like.core.netref import local_class
 from rpyc_like.errors import ConnectionClosed, MalformedValue, RemoteError
 
 from .test_state import Peer, closed_by, peer, reply
@@ -269,6 +271,20 @@ def test_case_54_no_import(peer: Any) -> None:
 
     error = receive(one, (("decimal", "InvalidOperation"), ("x",), (), ""))
     assert isinstance(error, decimal.InvalidOperation)
+
+
+def test_case_54_no_code_of_a_module_runs(peer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that makes its names on demand is not asked to: it may import what it likes."""
+    asked: list[str] = []
+    lazy: Any = types.ModuleType("lazy")
+    lazy.__getattr__ = lambda name: asked.append(name) or ValueError
+    monkeypatch.setitem(sys.modules, "lazy", lazy)
+    one = peer(instantiate_custom_exceptions=True)
+    assert isinstance(receive(one, (("lazy", "Error"), (), (), "")), RemoteError)
+    assert local_class("lazy.Error") is None
+    assert asked == []
+    lazy.Known = KeyError
+    assert isinstance(receive(one, (("lazy", "Known"), (), (), "")), KeyError)
 
 
 def describe(**config: Any) -> Any:

@@ -523,9 +523,16 @@ MUTATIONS = [
     Mutation(
         "54",
         "core/vinegar.py",
-        "isinstance(cls, type) and issubclass(cls, base)",
-        "isinstance(cls, type)",
+        "cls is not None and issubclass(cls, base)",
+        "cls is not None",
         f"{EXCEPTIONS}::test_case_54_no_import",
+    ),
+    Mutation(
+        "54",
+        "lib/modules.py",
+        'getattr(sys.modules.get(module), "__dict__", {}).get(name)',
+        "getattr(sys.modules.get(module), name, None)",
+        f"{EXCEPTIONS}::test_case_54_no_code_of_a_module_runs",
     ),
     Mutation(
         "55",
