@@ -20,7 +20,7 @@ from .core.service import (
     SlaveService,
     VoidService,
 )
-from .core.stream import PipeStream, SocketStream
+from .core.stream import PipeStream, SocketStream, TunneledSocketStream
 from .errors import AsyncResultTimeout, RemoteError
 from .lib import setup_logger, spawn
 from .link.result import AsyncResult
@@ -64,6 +64,7 @@ __all__ = [
     "SlaveService",
     "SocketStream",
     "ThreadedServer",
+    "TunneledSocketStream",
     "VoidService",
     "__version__",
     "async_",

@@ -11,7 +11,7 @@ _NAMES = {
     "netref": ("BaseNetref",),
     "protocol": ("DEFAULT_CONFIG", "Connection"),
     "service": ("ClassicService", "MasterService", "Service", "SlaveService", "VoidService"),
-    "stream": ("PipeStream", "SocketStream"),
+    "stream": ("PipeStream", "SocketStream", "TunneledSocketStream"),
     "vinegar": ("GenericException",),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

@@ -81,6 +81,12 @@ _CONSTANTS: Final[dict[Any, bytes]] = {
     NotImplemented: b"\x05",
     Ellipsis: b"\x06",
 }
+own_dumps: Final[dict[type, Callable[[Any], bytes]]] = {}
+"""A program's own types, and what makes their brine; see :mod:`rpyc_like.core.own_types`."""
+
+own_loads: Final[dict[int, Callable[[bytes, int], tuple[Any, int]]]] = {}
+"""A program's own tags, and what reads the value behind one."""
+
 _TUPLE_HEADS: Final = (b"\x02", b"\x10", b"\x11", b"\x12", b"\x13")
 _BYTES_HEADS: Final = (b"\x01", b"\x0a", b"\x0b", b"\x0c", b"\x0d")
 
@@ -88,7 +94,7 @@ _BYTES_HEADS: Final = (b"\x01", b"\x0a", b"\x0b", b"\x0c", b"\x0d")
 def dumpable(obj: Any) -> bool:
     """Returns whether :func:`dump` accepts ``obj``, its depth and digits aside."""
     kind = type(obj)
-    if kind in SIMPLE_TYPES:
+    if kind in SIMPLE_TYPES or kind in own_dumps:
         return True
     if kind is not tuple and kind is not frozenset and kind is not slice:
         return False
@@ -99,7 +105,7 @@ def dumpable(obj: Any) -> bool:
             container = (container.start, container.stop, container.step)
         for item in container:
             kind = type(item)
-            if kind in SIMPLE_TYPES:
+            if kind in SIMPLE_TYPES or kind in own_dumps:
                 continue
             if kind is not tuple and kind is not frozenset and kind is not slice:
                 return False
@@ -173,6 +179,8 @@ def _dump_nested(
                 stack.append(items)
                 items = iter(((item.start, item.stop, item.step),))
                 break
+            elif kind in own_dumps:
+                append(own_dumps[kind](item))
             else:
                 raise TypeError(f"cannot dump {kind!r}")
         else:
@@ -448,6 +456,8 @@ def _rare(data: bytes, tag: int, position: int, end: int) -> tuple[Any, int]:
         if end - position < 16:
             raise MalformedValue("brine value ends early")
         return complex(*_C16.unpack_from(data, position)), position + 16
+    if tag in own_loads:
+        return own_loads[tag](data, position)
     raise MalformedValue(f"unknown brine tag {tag:#04x}")
 
 

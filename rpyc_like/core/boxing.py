@@ -19,13 +19,13 @@ from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.identity import IdPack, fresh_id
 from ..link.result import Unfinished
 from . import brine, consts, netref
-from .brine import dump, load_at
+from .brine import dump, load, load_at
 from .class_proxies import NetrefType, class_state
 from .classes import RemoteClasses, split_description
 from .netref import BaseNetref, NetrefMetaclass, builtin_classes_cache
 from .objects import ExportTable, ProxyTable, StaleReference, identify
 
-__all__ = ["Boxer", "Incomplete", "Steps", "check_id_pack", "id_pack_end"]
+__all__ = ["Boxer", "Incomplete", "Receipt", "Steps", "check_id_pack", "id_pack_end"]
 
 Steps = Generator[tuple[int, tuple[Any, ...]], Any, Any]
 """Yields requests ``(handler, args)`` to the peer, is sent the answers, returns a value."""
@@ -47,12 +47,13 @@ _EMPTY: Final = _VALUE_HEAD + dump(())
 _SHORT: Final = 40
 _MAX_CLASSES: Final = 4096  # of the peer's, whose description is kept
 
+_class_factory = netref.class_factory
 _get = object.__getattribute__
 _get_conn = BaseNetref.__dict__["____conn__"].__get__
 _get_boxed = BaseNetref.__dict__["____boxed__"].__get__
 
 
-class _Receipt:
+class Receipt:
     """A received reference whose proxy has not been built. Gives its count back if it never is."""
 
     __slots__ = ("pack", "proxies", "proxy", "raw")
@@ -91,7 +92,7 @@ class Incomplete(Unfinished):
     __slots__ = ("_boxer", "_branches", "_receipts", "_tree")
 
     def __init__(
-        self, boxer: Boxer, tree: Any, receipts: list[_Receipt], branches: list[_Branch]
+        self, boxer: Boxer, tree: Any, receipts: list[Receipt], branches: list[_Branch]
     ) -> None:
         self._boxer = boxer
         self._tree = tree
@@ -114,7 +115,7 @@ class Incomplete(Unfinished):
 
 
 def _filled(item: Any) -> Any:
-    if type(item) is _Receipt:
+    if type(item) is Receipt:
         return item.proxy
     return item.value if type(item) is _Branch else item
 
@@ -130,6 +131,9 @@ class Boxer:
         base: what proxy classes derive from.
         max_depth, max_digits: limits of plain values, both ways.
     """
+
+    direct = True
+    """Whether values go to bytes without a program's own methods in between."""
 
     def __init__(
         self,
@@ -170,6 +174,11 @@ class Boxer:
             for raw in lent:
                 self.exports.give_back(raw, 1)
             raise
+
+    def box(self, obj: Any) -> tuple[Any, Any]:
+        """Returns the package ``(label, plain value)`` of ``obj``; references are counted."""
+        package: tuple[Any, Any] = load(self.encode(obj), self._max_depth, self._max_digits)
+        return package
 
     def _encode(self, obj: Any, lent: list[bytes]) -> bytes:
         kind = type(obj)
@@ -275,7 +284,7 @@ class Boxer:
         if data[position + 1] == _VALUE and data[position] == _PAIR:
             return load_at(data, position + 2, self._max_depth, self._max_digits)
         label = data[position + 1] if data[position] == _PAIR else 0
-        receipts: list[_Receipt] = []
+        receipts: list[Receipt] = []
         branches: list[_Branch] = []
         value: Any
         if label == _TUPLE:
@@ -291,6 +300,13 @@ class Boxer:
             return Incomplete(self, value, receipts, branches), position
         return value, position
 
+    def unbox(self, package: Any) -> Any:
+        """Returns the value of a package, or an :class:`Incomplete`; references are counted."""
+        value, _ = self.decode(self._dump(package), 0)
+        if type(value) is StaleReference:
+            raise value
+        return value
+
     def _own(self, data: bytes, position: int) -> tuple[Any, int]:
         """Returns the object of this side that is named at ``position``, and where that ends."""
         end = id_pack_end(data, position)
@@ -301,7 +317,7 @@ class Boxer:
         return StaleReference(), end
 
     def _decode_items(
-        self, data: bytes, position: int, receipts: list[_Receipt], branches: list[_Branch]
+        self, data: bytes, position: int, receipts: list[Receipt], branches: list[_Branch]
     ) -> tuple[Any, int]:
         left, position = brine.tuple_size_at(data, position)
         items: list[Any] = []
@@ -358,7 +374,7 @@ class Boxer:
             items, left, before = stack.pop()
             items.append(value)
 
-    def _receive(self, raw: bytes, receipts: list[_Receipt]) -> Any:
+    def _receive(self, raw: bytes, receipts: list[Receipt]) -> Any:
         proxies = self.proxies
         with proxies.lock:
             proxy = proxies.get(raw)
@@ -371,11 +387,11 @@ class Boxer:
                 proxy = cls(self._conn, pack, raw)
                 proxies.put(raw, proxy)
                 return proxy
-        receipt = _Receipt(raw, pack, proxies)
+        receipt = Receipt(raw, pack, proxies)
         receipts.append(receipt)
         return receipt
 
-    def redeem(self, receipt: _Receipt, cls: Callable[..., Any]) -> None:
+    def redeem(self, receipt: Receipt, cls: Callable[..., Any]) -> None:
         """Builds the proxy of a receipt, or finds the one that has been built meanwhile."""
         proxies = self.proxies
         with proxies.lock:
@@ -409,11 +425,15 @@ class Boxer:
         description = split_description(methods)
         plain, names, _ = description
         make: Callable[..., Any]
-        if pack[2] == 0 and self._base is BaseNetref:
+        if self._base is not BaseNetref:
+            make = netref.class_factory(pack, plain, self._base)
+        elif pack[2] == 0 and netref.class_factory is _class_factory:
             make = partial(self._remote_classes.proxy, description)
         else:
-            stand_in = partial(self._remote_classes.stand_in, names) if names else None
-            make = netref.class_factory(pack, plain, self._base, stand_in)
+            # A program may have replaced the factory, by one that takes two arguments.
+            make = netref.class_factory(pack, plain)
+            if names:
+                netref.set_stand_in(make, partial(self._remote_classes.stand_in, names))
         if pack[2] == 0 or self.keep_classes:
             self.classes[pack if pack[2] == 0 else (pack[0], pack[1], 1)] = make
             if len(self.classes) > _MAX_CLASSES:

@@ -1,7 +1,7 @@
 """Brine: the serialisation of plain immutable values on the RPyC wire.
 
 ``dump`` and ``load`` are the fastest implementation this process has; the format is described in
-:mod:`rpyc_like.core._brine_py`.
+:mod:`rpyc_like.core._brine_py`, types of a program's own in :mod:`rpyc_like.core.own_types`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,92 @@ from ._brine_py import (
 )
 from ._brine_py import PLAIN_TYPES as container_types
 from ._brine_py import SIMPLE_TYPES as simple_types
+from .own_types import (
+    BYTES_LITERAL,
+    C16,
+    F8,
+    I1,
+    I4,
+    I8I8,
+    IMM_INTS,
+    IMM_INTS_LOADER,
+    TAG_COMPLEX,
+    TAG_ELLIPSIS,
+    TAG_EMPTY_STR,
+    TAG_EMPTY_TUPLE,
+    TAG_FALSE,
+    TAG_FLOAT,
+    TAG_FSET,
+    TAG_INT_L1,
+    TAG_INT_L4,
+    TAG_NONE,
+    TAG_NOT_IMPLEMENTED,
+    TAG_SLICE,
+    TAG_STR1,
+    TAG_STR2,
+    TAG_STR3,
+    TAG_STR4,
+    TAG_STR_L1,
+    TAG_STR_L4,
+    TAG_TRUE,
+    TAG_TUP1,
+    TAG_TUP2,
+    TAG_TUP3,
+    TAG_TUP4,
+    TAG_TUP_L1,
+    TAG_TUP_L4,
+    TAG_UNICODE,
+    register,
+)
+from .own_types import (
+    _dump as _dump,
+)
+from .own_types import (
+    _dump_registry as _dump_registry,
+)
+from .own_types import (
+    _load as _load,
+)
+from .own_types import (
+    _load_registry as _load_registry,
+)
 
 __all__ = [
+    "BYTES_LITERAL",
+    "C16",
+    "F8",
+    "I1",
+    "I4",
+    "I8I8",
+    "IMM_INTS",
+    "IMM_INTS_LOADER",
+    "TAG_COMPLEX",
+    "TAG_ELLIPSIS",
+    "TAG_EMPTY_STR",
+    "TAG_EMPTY_TUPLE",
+    "TAG_FALSE",
+    "TAG_FLOAT",
+    "TAG_FSET",
+    "TAG_INT_L1",
+    "TAG_INT_L4",
+    "TAG_NONE",
+    "TAG_NOT_IMPLEMENTED",
+    "TAG_SLICE",
+    "TAG_STR1",
+    "TAG_STR2",
+    "TAG_STR3",
+    "TAG_STR4",
+    "TAG_STR_L1",
+    "TAG_STR_L4",
+    "TAG_TRUE",
+    "TAG_TUP1",
+    "TAG_TUP2",
+    "TAG_TUP3",
+    "TAG_TUP4",
+    "TAG_TUP_L1",
+    "TAG_TUP_L4",
+    "TAG_UNICODE",
+    "register",
     "MAX_DEPTH",
     "MAX_DIGITS",
     "container_types",

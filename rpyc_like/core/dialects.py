@@ -121,6 +121,8 @@ class RpycCodec:
         self.link: Any = None
         self._limits = (max_depth, max_digits)
         self._max_requests = max_requests
+        self.releases_at_once = True
+        """Whether references given back with DEL are counted in wire order, without a handler."""
         self.serving: set[int] = set()
         """Numbers of the peer's requests that have not been answered."""
         self._unheard: list[_Unheard] = []
@@ -150,7 +152,7 @@ class RpycCodec:
 
     def encode_reply(self, id_: int, value: Any) -> bytes:
         self.serving.discard(id_)
-        if type(value) is int and -49 < value < 160:
+        if type(value) is int and -49 < value < 160 and self.boxer.direct:
             content = b"\x11%b\x11\x51%c" % (int_atom(id_, 0), value + 0x50)
         else:
             content = b"\x11%b%b" % (int_atom(id_, 0), self.boxer.encode(value))
@@ -284,7 +286,7 @@ class RpycCodec:
                 raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
             self._check_end(payload, self._released(payload, position + 3))
             return (CAST, None)
-        if handler == consts.HANDLE_DEL:
+        if handler == consts.HANDLE_DEL and self.releases_at_once:
             args: Any = (None,)
             position = self._deleted(payload, position)
         else:
@@ -391,6 +393,7 @@ class RpycCodec:
         raise MalformedValue("expected a local reference and a count")
 
     def _take_back(self, raw: bytes, count: Any) -> None:
+        """Counts references that the peer gives back."""
         if type(count) is not int:
             raise MalformedValue(f"expected a count, got {count!r:.80}")
         if not self.boxer.exports.give_back(raw, count):

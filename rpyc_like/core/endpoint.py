@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 from ..link import flushing
 from ..link.result import Unfinished
@@ -63,6 +63,8 @@ class _HelloAnswer:
         self._endpoint = endpoint
 
     def settle(self, failed: bool, value: Any) -> bool:
+        if issubclass(type(value), Unfinished):
+            value = value.plain
         if not failed and type(value) is int:
             self._endpoint._learn_features(value)
         return False
@@ -97,6 +99,8 @@ class Endpoint:
     """
 
     _HANDLERS: dict[int, Callable[..., Any]]
+    _own: ClassVar[dict[str, Any]] = {}
+    """The methods of the class itself, to tell those from a program's."""
 
     def __init__(self, root: Any, config: dict[str, Any] | None, base: type = BaseNetref) -> None:
         self._config = make_config(config)
@@ -110,7 +114,9 @@ class Endpoint:
         limits = (self._config["max_depth"], self._config["max_digits"])
         self._classes = RemoteClasses(self._config)
         self._sent_errors: dict[vinegar.Name, type[BaseException]] = {}
-        self._boxer = Boxer(self, self._local_objects, self._proxies, self._classes, base, *limits)
+        self._boxer = self._boxer_class()(
+            self, self._local_objects, self._proxies, self._classes, base, *limits
+        )
         self._codec = RpycCodec(
             self._boxer, self._first_dialect(), *limits, self._config["max_requests"]
         )
@@ -119,12 +125,27 @@ class Endpoint:
         self._HANDLERS = self._request_handlers()
         self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
-        if type(self)._check_attr is Endpoint._check_attr:
+        if not self._overrides("_check_attr"):
             self._gate = partial(access.decide, self._config)
             self._visible = partial(access.visible, self._config)
+        self._features = FEATURES
+        if self._overrides("_handle_del"):
+            self._codec.releases_at_once = False
+            self._features &= ~consts.FEATURE_RELEASE
         self._greeted = False
         self._stands_ahead = True  # whether something may have to go ahead of a request
         self._weak: weakref.ref[Any] = weakref.ref(self)
+
+    def _boxer_class(self) -> type[Boxer]:
+        return Boxer
+
+    def _overrides(self, *names: str) -> bool:
+        """Returns whether this connection's class has methods of a program's own under the names.
+
+        It is asked when the connection is made.
+        """
+        cls = type(self)
+        return any(getattr(cls, name) is not self._own[name] for name in names)
 
     def _first_dialect(self) -> Dialect:
         wanted = self._config["dialect"]
@@ -141,10 +162,11 @@ class Endpoint:
     def _hello(self, features: int) -> int:
         self._greeted = True
         self._learn_features(features)
-        return FEATURES
+        return self._features
 
     def _learn_features(self, features: int) -> None:
-        self._codec.features = features & FEATURES
+        features &= self._features
+        self._codec.features = features
         self._stands_ahead = not features & consts.FEATURE_RELEASE  # else releases ride along
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
         self._boxer.keep_surrogates = bool(features & consts.FEATURE_TYPES)
@@ -156,9 +178,12 @@ class Endpoint:
         payloads: list[bytes] = []
         if not self._greeted:
             self._greeted = True
-            hello = self._session.request(_HelloAnswer(self), consts.HANDLE_HELLO, (FEATURES,))
+            hello = self._session.request(
+                _HelloAnswer(self), consts.HANDLE_HELLO, (self._features,)
+            )
             payloads.append(hello[1])
-        if self._proxies.released and not self._codec.features & consts.FEATURE_RELEASE:
+        rides_along = self._codec.features & consts.FEATURE_RELEASE
+        if self._proxies.released and not rides_along:
             payloads += self._releases()
         return payloads
 
@@ -323,3 +348,6 @@ class Endpoint:
             self._local_objects.clear()
             self._last_traceback = None
             self._HANDLERS = {}
+
+
+Endpoint._own.update(vars(Endpoint))

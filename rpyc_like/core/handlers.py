@@ -6,6 +6,7 @@ function that uses a name goes through the connection's attribute gate.
 
 from __future__ import annotations
 
+import logging
 import pickle
 from inspect import getattr_static
 from itertools import islice
@@ -14,13 +15,15 @@ from typing import Any, Final
 from ..errors import AccessDenied
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
-from . import consts
+from . import consts, netref
 from .access import exact_name
 from .classes import describe, split_description
 from .copying import COPIED, copy_of, is_container
-from .netref import COMPARISONS, LOCAL_ATTRS, SLICERS, is_netref
+from .netref import COMPARISONS, SLICERS, is_netref
 
 __all__ = ["NAMES"]
+
+logger = logging.getLogger("rpyc_like.core")
 
 NAMES = {
     getattr(consts, name): name[len("HANDLE_") :]
@@ -157,7 +160,16 @@ def pickle_(conn: Any, obj: Any, proto: Any) -> bytes:
 
 
 def del_(conn: Any, obj: Any, count: Any = 1) -> None:
-    """Gives references back; the connection has done that in wire order already."""
+    """Gives references back.
+
+    Usually that has been done already, in wire order: then there is nothing left to do. It happens
+    here where a program's connection class overrides ``_handle_del``.
+    """
+    if not conn._codec.releases_at_once:
+        if type(count) is not int:
+            raise TypeError(f"expected a count, got {type(count).__name__}")
+        if not conn._local_objects.give_back_object(obj, count):
+            logger.info("< gave back references that it does not hold")
 
 
 def inspect_(conn: Any, id_pack: IdPack) -> Any:
@@ -169,7 +181,7 @@ def inspect_(conn: Any, id_pack: IdPack) -> Any:
         pack = object.__getattribute__(obj, "____id_pack__")
         methods, *_ = split_description(owner.sync_request(consts.HANDLE_INSPECT, pack))
     else:
-        methods = tuple(get_methods(LOCAL_ATTRS, obj))
+        methods = tuple(get_methods(netref.LOCAL_ATTRS, obj))
     kind = type(obj)
     shown = [one for one in methods if one[0] == "__call__" or conn._visible(kind, one[0])]
     if conn._codec.features & consts.FEATURE_TYPES and not is_netref(obj):

@@ -26,8 +26,9 @@ from types import (
 )
 from typing import Any, Final
 
-from ..lib.code import clean_name, instance_methods
-from ..lib.identity import IdPack
+from ..lib.code import clean_name, get_methods, instance_methods
+from ..lib.compat import maxint
+from ..lib.identity import IdPack, get_id_pack
 from ..lib.modules import class_in
 from . import brine, consts
 
@@ -41,10 +42,15 @@ __all__ = [
     "NetrefMetaclass",
     "asyncreq",
     "builtin_classes_cache",
+    "builtin_id_pack_cache",
     "builtin_methods",
     "class_factory",
     "is_netref",
+    "get_id_pack",
+    "get_methods",
     "local_class",
+    "maxint",
+    "set_stand_in",
     "syncreq",
 ]
 
@@ -71,6 +77,10 @@ _local: Callable[[Any, str], Any] = object.__getattribute__
 def syncreq(proxy: Any, handler: int, *args: Any) -> Any:
     """Asks the owner of ``proxy`` to do ``handler`` on it; returns the answer."""
     return _local(proxy, "____conn__").sync_request(handler, proxy, *args)
+
+
+_syncreq = syncreq
+"""What :func:`syncreq` is unless a program has replaced it; usual paths then go without it."""
 
 
 def asyncreq(proxy: Any, handler: int, *args: Any) -> Any:
@@ -150,6 +160,8 @@ class BaseNetref(metaclass=NetrefMetaclass):
         if name not in LOCAL_ATTRS:
             if name == "__call__" or name == "__array__":
                 return _local(self, name)
+            if syncreq is not _syncreq:
+                return syncreq(self, consts.HANDLE_GETATTR, name)
             return _get_conn(self).sync_request(consts.HANDLE_GETATTR, self, name)
         if name in DELETED_ATTRS:
             raise AttributeError(name)
@@ -160,7 +172,7 @@ class BaseNetref(metaclass=NetrefMetaclass):
                 value = None
             if value is not None or name in _OWN_SLOTS:
                 return value
-        return _local(self, "____conn__").sync_request(consts.HANDLE_GETATTR, self, name)
+        return syncreq(self, consts.HANDLE_GETATTR, name)
 
     # There is no __getattr__: Python would call it after each failure, and ask the owner twice.
 
@@ -290,18 +302,17 @@ def _make_method(name: str, doc: str | None) -> Callable[..., Any]:
 
 def _callattr_method(name: str) -> Callable[..., Any]:
     def method(_self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _local(_self, "____conn__").sync_request(
-            consts.HANDLE_CALLATTR, _self, name, args, tuple(kwargs.items())
-        )
+        return syncreq(_self, consts.HANDLE_CALLATTR, name, args, tuple(kwargs.items()))
 
     return method
 
 
 def _call_method(name: str) -> Callable[..., Any]:
     def __call__(_self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _get_conn(_self).sync_request(
-            consts.HANDLE_CALL, _self, args, tuple(kwargs.items()) if kwargs else ()
-        )
+        pairs = tuple(kwargs.items()) if kwargs else ()
+        if syncreq is not _syncreq:
+            return syncreq(_self, consts.HANDLE_CALL, args, pairs)
+        return _get_conn(_self).sync_request(consts.HANDLE_CALL, _self, args, pairs)
 
     return __call__
 
@@ -364,7 +375,6 @@ def class_factory(
     id_pack: IdPack,
     methods: Iterable[tuple[str, str | None]],
     base: type = BaseNetref,
-    stand_in: Callable[[], type] | None = None,
 ) -> type:
     """Returns a new proxy class.
 
@@ -372,15 +382,13 @@ def class_factory(
         id_pack: of an instance of the remote class, or of the class itself (third field 0).
         methods: ``(name, docstring)`` of the remote object's methods.
         base: what the class derives from.
-        stand_in: returns what ``__class__`` of an instance is if neither this program nor the
-            owner gives its class.
     """
     name = str(id_pack[0])
     known: Any = local_class(name)
     if known is not None:
         known = NetrefClass(known)
     elif id_pack[2] and base is BaseNetref:
-        known = _RemoteClassOf(stand_in)
+        known = _RemoteClassOf()
     namespace: dict[str, Any] = {"__slots__": (), "__class__": known}
     for method, doc in methods:
         if method not in LOCAL_ATTRS and method not in _MAKES_CLASSES:
@@ -397,8 +405,8 @@ class _RemoteClassOf:
     class in any case, because ``isinstance`` takes nothing else.
     """
 
-    def __init__(self, stand_in: Callable[[], type] | None) -> None:
-        self._stand_in = stand_in
+    def __init__(self) -> None:
+        self.stand_in: Callable[[], type] | None = None
         self._known: Callable[[], Any] = lambda: None
         self._denied = False
 
@@ -417,7 +425,14 @@ class _RemoteClassOf:
                 if is_netref(found):
                     self._known = weakref.ref(found)
                 return found
-        return kind if self._stand_in is None else self._stand_in()
+        return kind if self.stand_in is None else self.stand_in()
+
+
+def set_stand_in(cls: Any, stand_in: Callable[[], type]) -> None:
+    """Says what ``__class__`` of a proxy is where neither side gives the class of its object."""
+    remote_class = vars(cls).get("__class__")
+    if isinstance(remote_class, _RemoteClassOf):
+        remote_class.stand_in = stand_in
 
 
 def local_class(name: str) -> type | None:
@@ -454,6 +469,9 @@ _normalized_builtin_types: Final[dict[str, type]] = {
 
 builtin_classes_cache: Final[dict[str, type]] = {}
 """Proxy classes for instances of built-in types, shared by all connections."""
+
+builtin_id_pack_cache: Final[dict[str, IdPack]] = {}
+"""Empty, as in RPyC: kept for programs that import it."""
 
 
 def builtin_methods(name: str) -> list[tuple[str, str | None]]:

@@ -144,6 +144,11 @@ class ExportTable:
                     del self._by_identity[id(entry.obj)]
         return count <= held
 
+    def give_back_object(self, obj: Any, count: int) -> bool:
+        """Does the same for an object instead of its id pack."""
+        entry = self._by_identity.get(id(obj))
+        return entry is not None and entry.obj is obj and self.give_back(entry.raw, count)
+
     def clear(self) -> None:
         """Lets everything go."""
         with self._lock:

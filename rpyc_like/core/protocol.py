@@ -11,23 +11,38 @@ from threading import get_ident
 from typing import Any
 
 from ..errors import ConnectionClosed, PingError
+from ..lib.code import get_methods as get_methods
+from ..lib.code import hasattr_static as hasattr_static
+from ..lib.colls import RefCountingColl as RefCountingColl
+from ..lib.colls import WeakValueDict as WeakValueDict
+from ..lib.compat import acquire_lock as acquire_lock
+from ..lib.compat import maxint as maxint
+from ..lib.identity import IdPack
+from ..lib.identity import get_id_pack as get_id_pack
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
 from ..link import flushing
 from ..link.connection import MessageConnection
 from ..link.receiving import FrameReceiver
-from ..link.result import AsyncResult, Unfinished
+from ..link.result import AsyncResult, Delivery, Unfinished
 from ..link.streams.base import NativeStream
 from ..wire.framing import RpycFramer
-from . import consts, handlers
+from . import brine, consts, handlers
+
+# Names that programs of RPyC's import from here.
+from . import netref as netref
+from . import vinegar as vinegar
+from .boxing import Boxer
 from .config import DEFAULT_CONFIG
 from .dialects import DialectMismatch, Target
 from .endpoint import Endpoint
+from .own_boxing import OwnBoxer
 
 __all__ = ["DEFAULT_CONFIG", "UNBOUND_THREAD_ID", "AsyncResult", "Connection", "PingError"]
 
 UNBOUND_THREAD_ID = 0
 
+_AsyncResult = AsyncResult  # programs may replace the other name, by a subclass
 _CLOSE_LIMIT = 2.0
 _OPENING_LIMIT = 5.0
 _QUICK = frozenset(
@@ -99,8 +114,13 @@ class Connection(Endpoint):
         # until then may have to be sent again. Never held later.
         self._opening = threading.RLock()
         self._link = MessageConnection(channel, self._session, self)
+        if self._overrides("_dispatch"):
+            self._link.dispatch = self._dispatch
         self._codec.link = self._link
         flushing.start()
+
+    def _boxer_class(self) -> type[Boxer]:
+        return OwnBoxer if self._overrides("_box", "_unbox", "_netref_factory") else Boxer
 
     def _adopt_channel(self, channel: Any) -> None:
         """Applies this side's limits to a channel."""
@@ -163,7 +183,13 @@ class Connection(Endpoint):
 
     @property
     def _recvlock(self) -> Any:
+        """Who has it receives, and nobody else."""
         return self._link.reading
+
+    @property
+    def _seqcounter(self) -> Any:
+        """Gives the number of the next request."""
+        return self._session.pending.numbers
 
     def fileno(self) -> int:
         """Returns a descriptor to wait on for incoming messages."""
@@ -183,9 +209,11 @@ class Connection(Endpoint):
 
         The answer may take ``sync_request_timeout`` seconds of the configuration.
         """
+        timeout = self._config["sync_request_timeout"]
+        if AsyncResult is not _AsyncResult:
+            return self.async_request(handler, *args, timeout=timeout).value
         result = AsyncResult(self)
         link = self._link
-        timeout = self._config["sync_request_timeout"]
         if self._codec.heard:
             link.exchange(
                 result, handler, args, timeout, self._ahead() if self._stands_ahead else ()
@@ -211,12 +239,17 @@ class Connection(Endpoint):
 
     def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
         link = self._link
-        if self._codec.heard:
-            if self._stands_ahead:
-                return link.request(result, handler, args, *self._ahead())
-            return link.request(result, handler, args)
-        with self._opening:
-            return link.request(result, handler, args, *self._ahead())
+        entry: Any = result
+        if AsyncResult is not _AsyncResult and type(result).__call__ is not _AsyncResult.__call__:
+            entry = Delivery(result)
+        if not self._codec.heard:
+            with self._opening:
+                link.request(entry, handler, args, *self._ahead())
+        elif self._stands_ahead:
+            link.request(entry, handler, args, *self._ahead())
+        else:
+            link.request(entry, handler, args)
+        return result
 
     def ping(self, data: Any = None, timeout: float | None = 3) -> None:
         """Has the peer echo ``data``.
@@ -239,6 +272,38 @@ class Connection(Endpoint):
         except AttributeError:
             return False  # its policy does not tell
         return bool(check(cls))
+
+    # -- what a subclass may override; who does not, is spared the call
+
+    def _box(self, obj: Any) -> tuple[Any, Any]:
+        """Returns ``(label, plain value)`` for what is sent; a tuple's items are boxed by it too.
+
+        The labels are those of :mod:`rpyc_like.core.consts`; a label of the program's own is for
+        the ``_unbox`` of the other side. References are counted.
+        """
+        return self._boxer.box(obj)
+
+    def _unbox(self, package: tuple[Any, Any]) -> Any:
+        """Returns what a received ``(label, plain value)`` stands for."""
+        value = self._boxer.unbox(package)
+        return self.finish(value) if issubclass(type(value), Unfinished) else value
+
+    def _netref_factory(self, id_pack: IdPack) -> Any:
+        """Returns a new proxy; asks the owner about its class if that is not known."""
+        make = self._boxer.class_of(id_pack)
+        if make is None:
+            make = self._boxer.learn_class(
+                id_pack, self.sync_request(consts.HANDLE_INSPECT, id_pack)
+            )
+        return make(self, id_pack, brine.dump(id_pack))
+
+    def _dispatch(self, data: bytes) -> None:
+        """Acts on a received payload.
+
+        Messages that threads sharing a connection dispatch at the same time are taken in the order
+        in which this method is called, which need not be the wire's.
+        """
+        self._link.take(data)
 
     # -- what an AsyncResult asks for
 
@@ -342,20 +407,20 @@ class Connection(Endpoint):
             value = handler(self, *args)
             payload = self._codec.encode_reply(id_, value)
         except BaseException as error:
-            self._send(self._encode_failure(id_, error))
+            self._answer(self._encode_failure(id_, error))
             if self._propagates(error):
                 raise
         else:
             del args, value
             if self._proxies.released:
-                self._send(payload)
+                self._answer(payload)
                 return
             try:
                 self._link.send(payload)
             except EOFError as error:
                 self._link.lose(error)
 
-    def _send(self, payload: bytes) -> None:
+    def _answer(self, payload: bytes) -> None:
         try:
             self._link.send(*self._releases(), payload)
         except EOFError as error:
@@ -469,3 +534,6 @@ class Connection(Endpoint):
         """Takes the connection over in a forked child, for a program that becomes a daemon."""
         self._link.adopt()
         flushing.start()
+
+
+Connection._own = {**Endpoint._own, **vars(Connection)}

@@ -126,6 +126,8 @@ class ModuleNamespace:
 class Slave:
     """The whole interpreter, for a peer that may do everything."""
 
+    __slots__ = ("_conn", "namespace")
+
     def __init__(self) -> None:
         self._conn: Any = None
         self.namespace: dict[str, Any] = {}

@@ -7,16 +7,28 @@ layout is that of the code object's constructor of the sending Python, and its l
 
 from __future__ import annotations
 
+import dis
 import sys
+from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
 from . import brine
 
-__all__ = ["CODEOBJ_MAGIC", "export_function", "import_function", "teleport"]
+__all__ = [
+    "CODEOBJ_MAGIC",
+    "CODE_HAVEARG_SIZE",
+    "decode_codeobj",
+    "export_function",
+    "import_function",
+    "teleport",
+]
 
 CODEOBJ_MAGIC = "MAg1c J0hNNzo0hn ZqhuBP17LQk8"
 """Marks a nested code object among the constants; the wire's value."""
+
+CODE_HAVEARG_SIZE = 2 if sys.version_info >= (3, 6) else 3
+"""Bytes of an instruction with an argument."""
 
 _FIELDS_18 = (
     "argcount posonlyargcount kwonlyargcount nlocals stacksize flags code consts names varnames "
@@ -106,6 +118,12 @@ def import_function(
     if def_:
         globals[name] = func
     return func
+
+
+def decode_codeobj(codeobj: CodeType) -> Iterator[tuple[str, Any]]:
+    """Yields the instructions of a code object: names of operations, and their arguments."""
+    for instruction in dis.get_instructions(codeobj):
+        yield instruction.opname, instruction.argval
 
 
 def teleport(conn: Any, func: FunctionType, globals: Any = None, def_: bool = True) -> Any:

@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+from .. import version as version
 from ..errors import MalformedValue, RemoteError
 from ..lib.code import clean_name
 from ..lib.modules import class_in

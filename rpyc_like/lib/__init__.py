@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import colls, compat
+from .backoff import socket_backoff_connect
 from .code import get_methods, hasattr_static, hybridmethod
 from .compat import maxint
 from .identity import get_id_pack
@@ -25,6 +26,7 @@ __all__ = [
     "maxint",
     "safe_import",
     "setup_logger",
+    "socket_backoff_connect",
     "spawn",
     "spawn_waitready",
 ]

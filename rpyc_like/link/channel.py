@@ -32,9 +32,11 @@ class Channel:
     FRAME_HEADER = RpycFramer.FRAME_HEADER
     FLUSHER = RpycFramer.FLUSHER
 
+    __slots__ = ("__weakref__", "_compress", "framer", "receiver", "reopen", "sender", "stream")
+
     def __init__(self, stream: Stream, compress: bool = True, framer: Framer | None = None) -> None:
         self.stream = stream
-        self.compress = compress
+        self._compress = compress
         self.reopen: Callable[[], Channel] | None = None
         """Opens another channel to the same place, where that is possible."""
         self.framer: Framer = RpycFramer(compress) if framer is None else framer
@@ -47,6 +49,17 @@ class Channel:
             assert isinstance(stream, NativeStream)
             self.receiver = FrameReceiver(stream, self.framer)
             self.sender = FrameSender(stream, self.framer)
+
+    @property
+    def compress(self) -> bool:
+        """Whether long payloads are deflated when sending."""
+        return self._compress
+
+    @compress.setter
+    def compress(self, compress: bool) -> None:
+        self._compress = compress
+        if isinstance(self.framer, RpycFramer):
+            self.framer.compress = compress
 
     def close(self) -> None:
         """Closes the stream."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib.threads import spawn
@@ -27,13 +27,16 @@ from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Sessi
 from . import forking
 from .channel import endpoints
 from .receiving import FrameReceiver, ReadingRole, Waiter
-from .result import AsyncResult
+from .result import AsyncResult, Delivery
 from .sending import FrameSender
 from .streams.base import READ, WRITE, NativeStream
 
 __all__ = ["CURRENT", "Application", "MessageConnection"]
 
 logger = logging.getLogger("rpyc_like.link")
+
+RAW: Final = "raw"
+"""Read a payload, ``(RAW, payload)``, for a program's own way of dispatching it."""
 
 _SLICE = 0.05
 _SETTLED: Outcome = (NOTHING,)
@@ -86,10 +89,13 @@ class MessageConnection:
         self.reading = ReadingRole()
         self.end = AsyncResult(application)
         self.error: BaseException | None = None
+        self.dispatch: Callable[[bytes], None] | None = None
+        """Is given each payload, and gives it to :meth:`take`; a program's own method."""
         self.workers: Callable[[Callable[[], None]], Any] | None = None
         self._application = application
         self._waiters: dict[int, Waiter] = {}
         self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
+        self._taking = threading.Lock()  # guards decoding outside of the reading role
         self._gone_lock = threading.Lock()  # guards the first call of lose()
         self._orphaned = False
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
@@ -308,6 +314,12 @@ class MessageConnection:
             return outcome
         if payload is None:
             return None
+        if self.dispatch is not None:
+            return (RAW, payload)
+        return self._understand(payload)
+
+    def _understand(self, payload: bytes) -> Outcome:
+        """Returns what a payload means; answers are settled."""
         outcome = self.session.receive(payload)
         kind = outcome[0]
         if kind is ANSWER:
@@ -316,6 +328,12 @@ class MessageConnection:
         elif kind is BROKEN:
             self._break(outcome[1])
         return outcome
+
+    def take(self, payload: bytes) -> None:
+        """Acts on a payload that was received, or that a program says was."""
+        with self._taking:
+            outcome = self._understand(payload)
+        self._act(outcome)
 
     def _break(self, error: BaseException) -> None:
         """Ends the connection because of ``error``, unless the application can take it up again."""
@@ -336,6 +354,9 @@ class MessageConnection:
             self._place(outcome)
         elif kind is NOTICE:
             self._application.notice(outcome[1])
+        elif kind is RAW:
+            assert self.dispatch is not None
+            self.dispatch(outcome[1])
         else:
             assert kind is NOTHING or kind is BROKEN
             self._tell_lost()
@@ -368,7 +389,7 @@ class MessageConnection:
     def thread_waiting_for(self, id_: Any) -> int | None:
         """Returns the thread that waits for the answer to this side's request ``id_``."""
         entry = self.session.pending.get(id_)
-        if isinstance(entry, AsyncResult):
+        if isinstance(entry, (AsyncResult, Delivery)):
             for waiter in entry.waiters():
                 return int(waiter.ident)
         return None

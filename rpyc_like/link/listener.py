@@ -104,14 +104,17 @@ class Listener:
     Args:
         sock: a listening socket, which belongs to the listener from then on.
         path: of a unix socket, to be removed on closing.
+        timeout: of the socket itself, in seconds; for programs that accept on their own.
     """
 
-    def __init__(self, sock: socket.socket, path: str | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, path: str | None = None, timeout: float | None = 0
+    ) -> None:
         self.sock = sock
         self._path = path
         self._wake = WakePipe()
         self._closed = False
-        sock.setblocking(False)
+        sock.settimeout(timeout)
 
     def accept(self) -> socket.socket:
         """Waits for the next client and returns its socket.
@@ -127,7 +130,7 @@ class Listener:
                 continue
             try:
                 client, _ = self.sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError, TimeoutError):
                 continue
             except OSError as error:
                 if error.errno not in _EXHAUSTED:

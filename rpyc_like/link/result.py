@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..lib.timing import Timeout
 from .receiving import Waiter
 
-__all__ = ["AsyncResult", "ResultOwner", "Unfinished"]
+__all__ = ["AsyncResult", "Delivery", "ResultOwner", "Unfinished"]
 
 
 class Unfinished:
@@ -19,6 +19,9 @@ class Unfinished:
     """
 
     __slots__ = ()
+
+    plain: Any = None
+    """The value, if it is a plain one that needs nobody."""
 
     def steps(self) -> Any:
         """Returns the generator; running it again gives the same value."""
@@ -184,3 +187,53 @@ class AsyncResult:
     is_ready = ready
     result = value
     on_ready = add_callback
+
+
+class Delivery:
+    """Stands in for a result whose class has a ``__call__`` of its own, which gets the answer.
+
+    It is called with a finished value, outside of the reading role.
+
+    Args:
+        result: what the answer is for.
+    """
+
+    def __init__(self, result: AsyncResult) -> None:
+        self._result = result
+        self._answer: tuple[bool, Any] | None = None
+
+    @property
+    def id_(self) -> int | None:
+        """The number of the request."""
+        return self._result.id_
+
+    @id_.setter
+    def id_(self, number: int | None) -> None:
+        self._result.id_ = number
+
+    @property
+    def target(self) -> Any:
+        """What the request is for."""
+        return self._result.target
+
+    @target.setter
+    def target(self, target: Any) -> None:
+        self._result.target = target
+
+    def settle(self, failed: bool, value: Any) -> bool:
+        """Keeps the answer for :meth:`run_callbacks`."""
+        self._answer = failed, value
+        return True
+
+    def run_callbacks(self) -> None:
+        """Delivers the answer, once."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            failed, value = answer
+            if issubclass(type(value), Unfinished):
+                value = self._result._conn.finish(value)
+            self._result(failed, value)
+
+    def waiters(self) -> tuple[Waiter, ...]:
+        """Returns the threads that wait for the answer."""
+        return self._result.waiters()

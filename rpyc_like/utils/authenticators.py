@@ -7,6 +7,7 @@ import ssl
 from typing import Any
 
 from ..errors import AuthenticationError
+from ..lib.modules import safe_import as safe_import
 from ..link.streams.tls import server_context
 
 __all__ = ["AuthenticationError", "SSLAuthenticator"]

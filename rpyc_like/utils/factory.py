@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import socket
 import ssl
 import subprocess
@@ -13,9 +14,12 @@ from typing import Any
 from ..core.channel import Channel
 from ..core.config import COMPAT_RPYC6
 from ..core.protocol import Connection
+from ..core.service import MasterService as MasterService
 from ..core.service import Service, VoidService
+from ..core.service import SlaveService as SlaveService
 from ..core.stream import PipeStream, SocketStream, Stream, TlsStream
 from ..errors import DiscoveryError, ForbiddenError
+from ..lib.modules import safe_import as safe_import
 from ..lib.threads import spawn
 from ..link.streams.tls import client_context
 from .registry import RegistryClient, UDPRegistryClient
@@ -36,6 +40,7 @@ __all__ = [
     "unix_connect",
 ]
 
+_CONNECT_TIMEOUT = 3
 Config = dict[str, Any]
 ServiceLike = type[Service] | Service
 
@@ -86,7 +91,9 @@ def _connect_reopenable(
         return Channel(open_stream())
 
     channel = reopen()
-    channel.reopen = reopen
+    kind = service if isinstance(service, type) else type(service)
+    if inspect.getattr_static(kind, "_connect") is vars(Service)["_connect"]:
+        channel.reopen = reopen  # else the service has talked on this one already
     try:
         return connect_channel(channel, service, config)
     except BaseException:
@@ -101,7 +108,7 @@ def connect(
     config: Config | None = None,
     ipv6: bool = False,
     keepalive: bool | int = False,
-    timeout: float | None = 3,
+    timeout: float | None = _CONNECT_TIMEOUT,
     nodelay: bool = True,
 ) -> Connection:
     """Connects over TCP.
@@ -114,15 +121,21 @@ def connect(
     Raises:
         OSError: nobody listens there, or the name is unknown.
     """
-    options: dict[str, Any] = {"keepalive": keepalive, "timeout": timeout, "ipv6": ipv6}
+    options = _socket_options(ipv6, keepalive, timeout)
     return _connect_reopenable(lambda: SocketStream.connect(host, port, **options), service, config)
+
+
+def _socket_options(ipv6: bool, keepalive: bool | int, timeout: float | None) -> dict[str, Any]:
+    """Returns what to give ``SocketStream.connect``, which a program may have replaced."""
+    options: dict[str, Any] = {"ipv6": ipv6, "keepalive": keepalive}
+    return options if timeout == _CONNECT_TIMEOUT else {**options, "timeout": timeout}
 
 
 def unix_connect(
     path: str,
     service: ServiceLike = VoidService,
     config: Config | None = None,
-    timeout: float | None = 3,
+    timeout: float | None = _CONNECT_TIMEOUT,
 ) -> Connection:
     """Connects to a unix socket."""
     return _connect_reopenable(lambda: SocketStream.unix_connect(path, timeout), service, config)
@@ -142,7 +155,7 @@ def ssl_connect(
     ipv6: bool = False,
     keepalive: bool | int = False,
     verify_mode: int | None = None,
-    timeout: float | None = 3,
+    timeout: float | None = _CONNECT_TIMEOUT,
     nodelay: bool = True,
 ) -> Connection:
     """Connects over TCP with TLS. The server's certificate and host name are verified.
@@ -161,7 +174,7 @@ def ssl_connect(
         reqs = ssl.CERT_NONE
     named = not COMPAT_RPYC6 or cert_reqs is not None
     context = client_context(keyfile, certfile, ca_certs, reqs, ssl_version, ciphers, named)
-    options: dict[str, Any] = {"keepalive": keepalive, "timeout": timeout, "ipv6": ipv6}
+    options = _socket_options(ipv6, keepalive, timeout)
 
     def open_stream() -> TlsStream:
         stream = SocketStream.connect(host, port, **options)

@@ -7,16 +7,21 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from ..core import consts
-from ..core.netref import is_netref, syncreq
+from ..core.consts import HANDLE_BUFFITER, HANDLE_CALL
+from ..core.netref import asyncreq, is_netref, syncreq
 from ..errors import AccessDenied
+from ..lib.colls import WeakValueDict
 from ..lib.threads import spawn
 from ..link.result import AsyncResult
 
 __all__ = [
+    "HANDLE_BUFFITER",
+    "HANDLE_CALL",
     "Async",
     "BgServingThread",
+    "WeakValueDict",
     "async_",
+    "asyncreq",
     "buffiter",
     "classpartial",
     "restricted",
@@ -33,10 +38,7 @@ class _Async:
         self.proxy = proxy
 
     def __call__(self, *args: Any, **kwargs: Any) -> AsyncResult:
-        conn = object.__getattribute__(self.proxy, "____conn__")
-        result: AsyncResult = conn.async_request(
-            consts.HANDLE_CALL, self.proxy, args, tuple(kwargs.items())
-        )
+        result: AsyncResult = asyncreq(self.proxy, HANDLE_CALL, args, tuple(kwargs.items()))
         return result
 
     def __repr__(self) -> str:
@@ -121,7 +123,7 @@ def _chunks(obj: Any, chunk: int, max_chunk: int, factor: float) -> Iterator[Any
         yield from iterator
         return
     count: float = chunk
-    while items := syncreq(iterator, consts.HANDLE_BUFFITER, int(count)):
+    while items := syncreq(iterator, HANDLE_BUFFITER, int(count)):
         yield from items
         count = min(count * factor, max_chunk)
 

@@ -23,7 +23,11 @@ from ..core.protocol import Connection
 from ..core.service import Service, Slave
 from ..core.stream import SocketStream
 from ..errors import AuthenticationError
+from ..lib.compat import get_exc_errno as get_exc_errno
+from ..lib.compat import poll as poll
+from ..lib.modules import safe_import as safe_import
 from ..lib.threads import spawn
+from ..lib.threads import spawn_waitready as spawn_waitready
 from ..link.listener import Authenticator, Listener, cut_after, listen_tcp, listen_unix
 
 __all__ = ["ForkingServer", "OneShotServer", "Server", "ThreadedServer", "gives_full_control"]
@@ -57,7 +61,8 @@ class Server:
         registrar, auto_register: a registry client to register the service with.
         protocol_config: configuration of the connections.
         logger: where to log; a logger named after the service and port without it.
-        listener_timeout: accepted for compatibility; accepting is not polled.
+        listener_timeout: of the listening socket, in seconds; for a program's own ``accept``. The
+            server's does not poll.
         socket_path: a unix socket to listen on instead of TCP.
         insecure: whether a service that gives full control may be reached from other machines
             without an authenticator.
@@ -120,7 +125,7 @@ class Server:
                 if not ipaddress.ip_address(self.host.partition("%")[0]).is_loopback:
                     self.listener.close()
                     raise AuthenticationError(_OPEN_DOOR.format(host=self.host, port=self.port))
-        self._accepting = Listener(self.listener, socket_path)
+        self._accepting = Listener(self.listener, socket_path, listener_timeout)
         self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
         self.protocol_config.setdefault("logger", self.logger)
 

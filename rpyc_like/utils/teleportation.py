@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
-from ..core.teleporting import CODEOBJ_MAGIC, export_function, import_function
+from ..core import brine as brine
+from ..core import netref as netref
+from ..core.teleporting import (
+    CODE_HAVEARG_SIZE,
+    CODEOBJ_MAGIC,
+    decode_codeobj,
+    export_function,
+    import_function,
+)
+from ..lib.compat import is_py_gte38 as is_py_gte38
+from ..lib.compat import is_py_gte310 as is_py_gte310
+from ..lib.compat import is_py_gte311 as is_py_gte311
 
-__all__ = ["CODEOBJ_MAGIC", "export_function", "import_function"]
+__all__ = [
+    "CODEOBJ_MAGIC",
+    "CODE_HAVEARG_SIZE",
+    "decode_codeobj",
+    "export_function",
+    "import_function",
+]

@@ -41,7 +41,7 @@ class PendingTable(Generic[E]):
     """
 
     def __init__(self) -> None:
-        self._ids = count()
+        self.numbers = count()
         self._entries: dict[Any, E | Verdict] = {}
         self.unknown = 0
 
@@ -50,7 +50,7 @@ class PendingTable(Generic[E]):
 
     def open(self, entry: E) -> int:
         """Files ``entry`` and returns its new id."""
-        id_ = next(self._ids)
+        id_ = next(self.numbers)
         self._entries[id_] = entry
         return id_
 

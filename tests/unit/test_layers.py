@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2] / "rpyc_like"
 
 LAYERS = {
     0: ["lib", "errors", "version"],
-    1: ["wire", "core.consts", "core._brine_py", "core.brine", "core.vinegar"],
+    1: ["wire", "core.consts", "core._brine_py", "core.own_types", "core.brine", "core.vinegar"],
     2: ["link"],
     3: ["core", "aio", "epc", "erlport"],
     4: ["utils"],

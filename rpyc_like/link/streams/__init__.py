@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import NativeStream, Stream, has_own_io
 from .memory import MemoryStream
 from .pipe import PipeStream
-from .socket import SocketStream
+from .socket import SocketStream, TunneledSocketStream
 from .tls import TlsStream
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "SocketStream",
     "Stream",
     "TlsStream",
+    "TunneledSocketStream",
     "has_own_io",
 ]

@@ -17,9 +17,10 @@ import time
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
+from ...lib.backoff import socket_backoff_connect
 from .base import READ, DescriptorStream
 
-__all__ = ["SocketStream", "connect_socket"]
+__all__ = ["SocketStream", "TunneledSocketStream", "connect_socket"]
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
@@ -52,14 +53,9 @@ def connect_socket(
         if attempt:
             time.sleep(0.05 * 2**attempt)
         for kind, socktype, proto, _, address in addresses:
-            sock = socket.socket(kind, socktype, proto)
             try:
-                sock.settimeout(timeout)
-                sock.connect(address)
-                sock.settimeout(None)
-                return sock
+                return socket_backoff_connect(kind, socktype, proto, address, timeout, 1)
             except OSError as error:
-                sock.close()
                 failure = error
         if not isinstance(failure, (TimeoutError, InterruptedError)):
             break
@@ -283,6 +279,25 @@ class SocketStream(DescriptorStream):
                 if self.sock.pending():  # type: ignore[attr-defined]
                     return READ
         return super().wait(events, timeout)
+
+
+class TunneledSocketStream(SocketStream):
+    """A stream over a socket that leads through a tunnel, which is closed with the stream.
+
+    Set ``tun`` to the tunnel, something with a ``close`` method, after making it.
+    """
+
+    __slots__ = ("tun",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.tun: Any = None
+
+    def close(self) -> None:
+        super().close()
+        tunnel, self.tun = self.tun, None
+        if tunnel is not None:
+            tunnel.close()
 
 
 def _keep_alive(sock: socket.socket, keepalive: bool | int) -> None:

@@ -1,0 +1,66 @@
+"""A thread that calls back when files become readable; kept for programs that import it.
+
+Connections do not use it: see :class:`rpyc_like.utils.helpers.BgServingThread`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import threading
+from typing import Any
+
+from ..lib.threads import spawn
+
+__all__ = ["SelectReactor", "start_reactor"]
+
+
+class SelectReactor:
+    """Calls ``fileobj.on_readable()``, if there is such a method, when a file can be read.
+
+    A file is registered with its ``fileno()``; one that is closed is forgotten.
+    """
+
+    TIMEOUT = 0.5
+    """Seconds after which newly registered files are noticed at the latest."""
+
+    def __init__(self) -> None:
+        self._files: set[Any] = set()
+        self._lock = threading.Lock()  # guards _files
+
+    def register_read(self, fileobj: Any) -> None:
+        """Watches a file from now on."""
+        with self._lock:
+            self._files.add(fileobj)
+
+    def run(self) -> None:
+        """Watches until the process ends."""
+        while True:
+            self._run_once()
+
+    def _run_once(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            with self._lock:
+                files = list(self._files)
+            for fileobj in files:
+                try:
+                    selector.register(fileobj, selectors.EVENT_READ)
+                except (ValueError, KeyError, OSError, EOFError):
+                    with self._lock:
+                        self._files.discard(fileobj)
+            for key, _ in selector.select(self.TIMEOUT):
+                on_readable = getattr(key.fileobj, "on_readable", None)
+                if on_readable is not None:
+                    with contextlib.suppress(EOFError):
+                        on_readable()
+
+
+_reactor = SelectReactor()
+_thread: threading.Thread | None = None
+
+
+def start_reactor() -> None:
+    """Runs the process's reactor in a thread, once."""
+    global _thread
+    if _thread is None:
+        _thread = spawn(_reactor.run)
