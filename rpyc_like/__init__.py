@@ -39,7 +39,7 @@ from .utils.factory import (
     ssl_connect,
 )
 from .utils.helpers import Async, BgServingThread, async_, buffiter, restricted, timed
-from .utils.server import ForkingServer, OneShotServer, ThreadedServer
+from .utils.server import ForkingServer, OneShotServer, ThreadedServer, ThreadPoolServer
 from .version import __version__, version
 
 GenericException = RemoteError
@@ -63,6 +63,7 @@ __all__ = [
     "Service",
     "SlaveService",
     "SocketStream",
+    "ThreadPoolServer",
     "ThreadedServer",
     "TunneledSocketStream",
     "VoidService",

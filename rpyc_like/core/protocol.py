@@ -191,6 +191,10 @@ class Connection(Endpoint):
         """Gives the number of the next request."""
         return self._session.pending.numbers
 
+    def _unanswered(self) -> set[int]:
+        """Returns the numbers of the peer's requests whose answers have not been sent."""
+        return {*tuple(self._codec.serving), *tuple(self._link.running)}
+
     def fileno(self) -> int:
         """Returns a descriptor to wait on for incoming messages."""
         return int(self._link.channel.fileno())
@@ -440,7 +444,7 @@ class Connection(Endpoint):
                 link.workers = Workers().run
             if addressee in link._waiters:
                 return addressee, sender
-            if handler in _QUICK:
+            if handler in _QUICK and not link.pooled:
                 return get_ident(), sender
         return None, sender
 

@@ -73,8 +73,8 @@ class Workers:
         self._lock = threading.Lock()  # guards _free
         self._free: list[queue.SimpleQueue[Callable[[], Any]]] = []
 
-    def run(self, func: Callable[[], Any]) -> None:
-        """Runs ``func`` in a thread of its own."""
+    def run(self, func: Callable[[], Any], mark: Any = None) -> None:
+        """Runs ``func`` in a thread of its own; ``mark`` is for other ways of running."""
         with self._lock:
             inbox = self._free.pop() if self._free else None
         if inbox is None:

@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
+from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
 from . import forking
 from .channel import endpoints
@@ -91,7 +92,12 @@ class MessageConnection:
         self.error: BaseException | None = None
         self.dispatch: Callable[[bytes], None] | None = None
         """Is given each payload, and gives it to :meth:`take`; a program's own method."""
-        self.workers: Callable[[Callable[[], None]], Any] | None = None
+        self.workers: Callable[[Callable[[], None], Any], Any] | None = None
+        """Runs a request that is meant for no thread; also given the mark of its route."""
+        self.pooled = False
+        """Whether a :class:`~rpyc_like.link.pool.Poller` has the reading role for good."""
+        self.running: set[Any] = set()
+        """The peer's requests that are being served; their answers have not been sent."""
         self._application = application
         self._waiters: dict[int, Waiter] = {}
         self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
@@ -134,7 +140,8 @@ class MessageConnection:
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
-        first = self._read_answers(result, None if deadline is None else deadline.timeleft())
+        left = None if deadline is None else deadline.timeleft()
+        first = None if in_pool() else self._read_answers(result, left)
         if not result._ready:
             self._wait(result, deadline, first)
         elif first is not None:
@@ -166,6 +173,15 @@ class MessageConnection:
         return None if outcome is _SETTLED else outcome
 
     def _wait(self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None) -> None:
+        if in_pool():
+            with waiting():
+                self._serve_while_waiting(result, deadline, first)
+        else:
+            self._serve_while_waiting(result, deadline, first)
+
+    def _serve_while_waiting(
+        self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None
+    ) -> None:
         """The general way of waiting.
 
         Args:
@@ -225,7 +241,7 @@ class MessageConnection:
         """
         started = monotonic()
         self.request(result, target, args, *before)
-        first = self._read_answers(result, timeout)
+        first = None if in_pool() else self._read_answers(result, timeout)
         if not result._ready:
             deadline = None
             if timeout is not None:
@@ -367,7 +383,7 @@ class MessageConnection:
         thread, route = self._application.route(target)
         if thread is None:
             if self.workers is not None:
-                self.workers(lambda: self._serve(id_, target, args, route))
+                self.workers(lambda: self._serve(id_, target, args, route), route)
                 return
         elif thread != get_ident():
             with self._inbox_lock:
@@ -381,9 +397,11 @@ class MessageConnection:
 
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
         token = CURRENT.set((self, id_, route))
+        self.running.add(id_)
         try:
             self._application.serve_request(id_, target, args)
         finally:
+            self.running.discard(id_)
             CURRENT.reset(token)
 
     def thread_waiting_for(self, id_: Any) -> int | None:
@@ -399,11 +417,13 @@ class MessageConnection:
         stream = self.channel.stream
         assert isinstance(stream, NativeStream)
         if not self.reading.enter():
-            stream.wait(WRITE, _SLICE)
+            with waiting(for_room=True):
+                stream.wait(WRITE, _SLICE)
             return
         try:
-            if stream.wait(READ | WRITE, _SLICE) & READ and not self._receiver.pull():
-                stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
+            with waiting(for_room=True):
+                if stream.wait(READ | WRITE, _SLICE) & READ and not self._receiver.pull():
+                    stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
         finally:
             self.reading.leave()
 

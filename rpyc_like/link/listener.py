@@ -11,15 +11,17 @@ import contextlib
 import errno
 import logging
 import os
+import selectors
 import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import ConnectionClosed
-from .streams.base import READ, WakePipe, wait_for_fds
+from .streams.base import WakePipe
 
 __all__ = ["Authenticator", "Listener", "cut_after", "listen_tcp", "listen_unix"]
 
@@ -56,11 +58,16 @@ def listen_tcp(
 
 
 def listen_unix(path: str, backlog: int) -> socket.socket:
-    """Returns a listening unix socket at ``path``; a socket nobody listens on is replaced."""
+    """Returns a listening unix socket at ``path``, for programs of the same user.
+
+    A socket that nobody listens on any more is replaced.
+    """
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        os.fchmod(sock.fileno(), 0o600)  # Linux makes the file with it; others are told below
         sock.bind(path)
+        os.chmod(path, 0o600)
         sock.listen(backlog)
     except BaseException:
         sock.close()
@@ -102,19 +109,29 @@ class Listener:
     """Accepts connections until it is closed.
 
     Args:
-        sock: a listening socket, which belongs to the listener from then on.
-        path: of a unix socket, to be removed on closing.
-        timeout: of the socket itself, in seconds; for programs that accept on their own.
+        socks: listening sockets, which belong to the listener from then on.
+        path: of a unix socket among them, to be removed on closing.
+        timeout: of the sockets themselves, in seconds; for programs that accept on their own.
+        chores: called from time to time while waiting; returns in how many seconds it wants to be
+            called again, None for not at all.
     """
 
     def __init__(
-        self, sock: socket.socket, path: str | None = None, timeout: float | None = 0
+        self,
+        socks: Sequence[socket.socket],
+        path: str | None = None,
+        timeout: float | None = 0,
+        chores: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self.sock = sock
+        self._socks = list(socks)
         self._path = path
+        self._inode = None if path is None else _inode(path)
         self._wake = WakePipe()
         self._closed = False
-        sock.settimeout(timeout)
+        self._chores = chores
+        self._waiting: deque[socket.socket] = deque()  # those that had somebody when last asked
+        for sock in self._socks:
+            sock.settimeout(timeout)
 
     def accept(self) -> socket.socket:
         """Waits for the next client and returns its socket.
@@ -125,14 +142,16 @@ class Listener:
         while True:
             if self._closed:
                 raise ConnectionClosed("the server has stopped listening")
-            wait_for_fds([(self.sock.fileno(), READ), (self._wake.fileno(), READ)], None)
-            if self._closed:
+            if not self._waiting:
+                self._wait(self._chores())
                 continue
             try:
-                client, _ = self.sock.accept()
+                client, _ = self._waiting.popleft().accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError, TimeoutError):
                 continue
             except OSError as error:
+                if self._closed:
+                    continue
                 if error.errno not in _EXHAUSTED:
                     raise
                 logger.warning("! cannot accept a client: %s", error)
@@ -141,13 +160,43 @@ class Listener:
             client.setblocking(True)
             return client
 
+    def _wait(self, timeout: float | None) -> None:
+        """Waits for clients, for at most ``timeout`` seconds."""
+        if self._closed:
+            return
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake.fileno(), selectors.EVENT_READ)
+            try:
+                for sock in self._socks:
+                    selector.register(sock, selectors.EVENT_READ)
+            except ValueError:
+                return  # closed in this very moment
+            ready = [key.fileobj for key, _ in selector.select(timeout)]
+        self._waiting.extend(sock for sock in self._socks if sock in ready)
+
+    def let_go(self) -> None:
+        """Closes a forked child's copies of the sockets; the parent goes on listening."""
+        self._closed = True
+        for sock in self._socks:
+            sock.close()
+
     def close(self) -> None:
         """Stops listening. Idempotent; may be called from another thread."""
         if self._closed:
             return
         self._closed = True
         self._wake.wake()
-        self.sock.close()
-        if self._path is not None:
+        for sock in self._socks:
+            sock.close()
+        if self._path is not None and _inode(self._path) == self._inode:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    """Returns what tells a file from another one that has taken its place."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

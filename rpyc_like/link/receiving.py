@@ -138,6 +138,10 @@ class FrameReceiver:
             self._clock.received += size
         return payloads
 
+    def frame_left(self) -> float | None:
+        """Returns the seconds in which a started frame must be complete, None if there is none."""
+        return None if self._clock is None else self._clock.left()
+
     def pull(self) -> bool:
         before = len(self.payloads)
         while self._queued_bytes < self.max_queued and self._ended is None:

@@ -84,7 +84,7 @@ def test_unix_socket(start: Any, tmp_path: Path) -> None:
         assert conn.root.add(1, 2) == 3
     server.close()
     assert not os.path.exists(path)
-    with pytest.raises(ValueError, match="excludes"):
+    with pytest.raises(ValueError, match="exclude"):
         ThreadedServer(Adder, socket_path=path, port=5)
 
 

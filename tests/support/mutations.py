@@ -161,14 +161,14 @@ MUTATIONS = [
     ),
     Mutation(
         "15",
-        "utils/server.py",
+        "utils/base_server.py",
         "with cut_after(sock, self.auth_timeout):",
         "with contextlib.nullcontext():",
         f"{DEFAULTS}::test_slow_authentication",
     ),
     Mutation(
         "15",
-        "utils/server.py",
+        "utils/base_server.py",
         "refused = self._too_many_silent()",
         "refused = False",
         f"{DEFAULTS}::test_silent_clients_are_bounded",

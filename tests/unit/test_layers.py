@@ -30,6 +30,7 @@ THIRD_PARTY = {
     "cli.rpyc_classic": {"plumbum"},
     "cli.rpyc_registry": {"plumbum"},
     "core.netref": {"numpy"},
+    "utils.gevent_server": {"gevent"},
 }
 """Modules that may import what is not in the standard library."""
 

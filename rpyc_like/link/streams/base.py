@@ -108,6 +108,8 @@ class NativeStream(Stream):
 
         Used by one thread at a time.
         """
+        if timeout == 0:
+            return self.recv_some(limit)
         deadline = Timeout(timeout)
         while self.wait(READ, deadline.timeleft()):
             data = self.recv_some(limit)
@@ -274,6 +276,20 @@ class DescriptorStream(NativeStream):
     def closed(self) -> bool:
         return self._closed
 
+    def hold(self) -> None:
+        """Keeps the descriptor from being given back; for who waits for it elsewhere."""
+        with self._lock:
+            self._check_open()
+            self._users += 1
+
+    def let_go(self) -> None:
+        """Ends what :meth:`hold` began."""
+        with self._lock:
+            self._users -= 1
+            last = self._closed and not self._users
+        if last:
+            self._release()
+
     def close(self) -> None:
         with self._lock:
             if self._closed:
@@ -312,7 +328,7 @@ class DescriptorStream(NativeStream):
 
 
 class WakePipe:
-    """Ends a wait in another thread, once and for all."""
+    """Ends a wait in another thread."""
 
     __slots__ = ("_ends",)
 
@@ -326,10 +342,15 @@ class WakePipe:
         return self._ends[0]
 
     def wake(self) -> None:
-        """Ends every wait on :meth:`fileno`, now and later."""
+        """Ends every wait on :meth:`fileno`, now and later, until :meth:`clear`."""
         if self._ends is not None:
             with contextlib.suppress(OSError):
                 os.write(self._ends[1], b"x")
+
+    def clear(self) -> None:
+        """Makes :meth:`fileno` unreadable again."""
+        with contextlib.suppress(OSError):
+            os.read(self.fileno(), 4096)
 
     def close(self) -> None:
         """Gives the descriptors back; nobody may be waiting."""

@@ -8,6 +8,7 @@ blocking and under one lock, since OpenSSL allows one operation at a time.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 import ssl
@@ -90,13 +91,14 @@ class SocketStream(DescriptorStream):
         self._receiving = False
         # Whether a plain recv waits in the system, bounded by SO_RCVTIMEO: one system call, where
         # polling and reading take two. A replaced socket module (gevent) waits in its own way.
-        self._blocks = bool(_DONTWAIT) and type(sock) is socket.socket and sock.gettimeout() is None
+        native = type(sock).recv is _socket.socket.recv
+        self._blocks = bool(_DONTWAIT) and native and sock.gettimeout() is None
         self._limit = 0  # what SO_RCVTIMEO is set to
         self._timeout: float | None = None  # what it was set for
         if isinstance(sock, ssl.SSLSocket):
             self._guard = threading.Lock()
             sock.setblocking(False)
-        elif not _DONTWAIT:
+        elif not _DONTWAIT or not native:
             sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(OSError):

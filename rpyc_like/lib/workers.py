@@ -1,0 +1,205 @@
+"""A bounded pool of threads in which a thread that waits is replaced.
+
+Work comes in lanes. What is in one lane runs in order, one at a time; but while a function of the
+lane waits for an answer, the next one may run, because the answer may depend on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+
+from .threads import spawn
+
+__all__ = ["WorkerPool", "in_pool", "waiting"]
+
+logger = logging.getLogger("rpyc_like.lib")
+
+
+class _Here(threading.local):
+    """The pool that the current thread works for."""
+
+    pool: WorkerPool | None = None
+    lane: _Lane | None = None
+    waits = False  # also while it serves something that came in meanwhile
+
+
+_here = _Here()
+
+
+def in_pool() -> bool:
+    """Returns whether the current thread is one of a pool's."""
+    return _here.pool is not None
+
+
+@contextlib.contextmanager
+def waiting(for_room: bool = False) -> Iterator[None]:
+    """Says that the current thread waits in the block; a pool's thread is replaced meanwhile.
+
+    Args:
+        for_room: whether it waits until a peer reads. That peer's further requests wait too.
+    """
+    pool, lane = _here.pool, _here.lane
+    if pool is None or _here.waits:
+        yield
+        return
+    _here.waits = True
+    pool._begin_wait(None if for_room else lane)
+    try:
+        yield
+    finally:
+        pool._end_wait(None if for_room else lane)
+        _here.waits = False
+
+
+class _Lane:
+    """Work that is done in order."""
+
+    __slots__ = ("key", "queued", "runners", "work")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.work: deque[Callable[[], object]] = deque()
+        self.runners = 0  # threads that run something of it and do not wait
+        self.queued = False
+
+
+class WorkerPool:
+    """Threads that run functions.
+
+    Args:
+        size: how many threads may run at once, not counting those that wait.
+        batch: how many functions of a lane a thread runs before it looks at other lanes.
+        idle: seconds after which a thread without work ends.
+    """
+
+    def __init__(self, size: int, batch: int = 10, idle: float = 10.0) -> None:
+        if size < 1:
+            raise ValueError(f"expected a pool of at least 1 thread, got {size}")
+        self._size = size
+        self._batch = max(1, batch)
+        self._idle_limit = idle
+        self._changed = threading.Condition()  # guards everything below
+        self._lanes: dict[Hashable, _Lane] = {}
+        self._ready: deque[_Lane] = deque()
+        self._active = 0  # threads that do not wait for anything but work
+        self._idle = 0  # of those, who wait for work
+        self._closed = False
+        self.threads: set[threading.Thread] = set()
+
+    def run(self, func: Callable[[], object], lane: Hashable) -> None:
+        """Has a function run, after those that were given for the same lane before.
+
+        After :meth:`close` it does nothing.
+        """
+        with self._changed:
+            if self._closed:
+                return
+            found = self._lanes.get(lane)
+            if found is None:
+                found = self._lanes[lane] = _Lane(lane)
+            found.work.append(func)
+            self._offer(found)
+
+    def close(self) -> None:
+        """Drops what has not been started, and ends the threads when they have nothing to do."""
+        with self._changed:
+            self._closed = True
+            self._ready.clear()
+            self._lanes.clear()
+            self._changed.notify_all()
+
+    # The caller of what follows holds the lock.
+
+    def _offer(self, lane: _Lane) -> None:
+        """Puts a lane up for the next free thread, if there is something to be done in it."""
+        if lane.work and not lane.runners and not lane.queued and not self._closed:
+            lane.queued = True
+            self._ready.append(lane)
+            self._call()
+
+    def _call(self) -> None:
+        """Sees to it that a thread looks for work."""
+        if self._idle:
+            self._changed.notify()
+        elif self._active < self._size:
+            self._active += 1
+            try:
+                self.threads.add(spawn(self._work))
+            except RuntimeError as error:  # the system has no more threads
+                self._active -= 1
+                logger.warning("! cannot start a thread: %s", error)
+
+    def _next(self) -> _Lane | None:
+        """Waits for a lane to work on; None means that the thread is not needed any more."""
+        while not self._ready:
+            if self._closed or self._active > self._size:
+                return None
+            self._idle += 1
+            told = self._changed.wait(self._idle_limit)
+            self._idle -= 1
+            if not told and not self._ready:
+                return None
+        if self._active > self._size:
+            return None
+        lane = self._ready.popleft()
+        lane.queued = False
+        lane.runners += 1
+        return lane
+
+    # A worker.
+
+    def _work(self) -> None:
+        _here.pool = self
+        while True:
+            with self._changed:
+                lane = self._next()
+                if lane is None:
+                    self._leave()
+                    return
+            _here.lane = lane
+            try:
+                self._run_lane(lane)
+            finally:
+                _here.lane = None
+
+    def _run_lane(self, lane: _Lane) -> None:
+        for _ in range(self._batch):
+            with self._changed:
+                if not lane.work or lane.runners > 1:
+                    break
+                func = lane.work.popleft()
+            try:
+                func()
+            except Exception:
+                logger.exception("! a worker's function failed")
+        with self._changed:
+            lane.runners -= 1
+            if lane.work:
+                self._offer(lane)
+            elif not lane.runners and self._lanes.get(lane.key) is lane:
+                del self._lanes[lane.key]
+
+    def _leave(self) -> None:
+        self._active -= 1
+        self.threads.discard(threading.current_thread())
+        if self._ready:
+            self._call()
+
+    def _begin_wait(self, lane: _Lane | None) -> None:
+        with self._changed:
+            self._active -= 1
+            if lane is not None:
+                lane.runners -= 1
+                self._offer(lane)
+            if self._ready:
+                self._call()
+
+    def _end_wait(self, lane: _Lane | None) -> None:
+        with self._changed:
+            self._active += 1
+            if lane is not None:
+                lane.runners += 1

@@ -1,0 +1,185 @@
+"""One thread that reads from many connections, for a bounded pool of workers.
+
+The poller has the reading role of each of its connections. It takes in what has arrived, never
+waits for a single peer, settles answers and hands requests to the workers: a slow peer takes no
+worker, a slow call takes one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from ..lib.threads import spawn
+from ..lib.workers import WorkerPool
+from ..wire.session import BROKEN, CALL
+from .connection import MessageConnection
+from .receiving import FrameReceiver
+from .streams.base import DescriptorStream, WakePipe
+
+__all__ = ["Poller", "can_poll"]
+
+logger = logging.getLogger("rpyc_like.link")
+
+_TURN = 64  # messages of one connection before the others are looked at again
+
+
+def can_poll(link: Any) -> bool:
+    """Returns whether a poller can read from a connection: not over a program's own stream."""
+    return (
+        isinstance(link, MessageConnection)
+        and isinstance(link._receiver, FrameReceiver)
+        and isinstance(link.channel.stream, DescriptorStream)
+    )
+
+
+class _Member:
+    """A connection that is read by a poller."""
+
+    def __init__(self, link: MessageConnection, gone: Callable[[], object]) -> None:
+        self.link = link
+        self.gone = gone
+        self.fd = link.channel.fileno()
+        self.stream: DescriptorStream = link.channel.stream
+        assert isinstance(link._receiver, FrameReceiver)
+        self.receiver = link._receiver
+
+
+class Poller:
+    """Reads from connections until it is closed.
+
+    Args:
+        workers: run requests and callbacks.
+    """
+
+    def __init__(self, workers: WorkerPool) -> None:
+        self._workers = workers
+        self._selector = selectors.DefaultSelector()
+        self._wake = WakePipe()
+        self._selector.register(self._wake.fileno(), selectors.EVENT_READ)
+        self._members: dict[int, _Member] = {}
+        self._coming: deque[_Member] = deque()
+        self._asked: deque[int] = deque()
+        self._more: set[_Member] = set()  # whose turn ended before what had arrived
+        self._deadlines: dict[_Member, float] = {}  # by when a started frame must be complete
+        self._closed = False
+        self.thread = spawn(self._run)
+
+    def add(self, link: MessageConnection, gone: Callable[[], object]) -> None:
+        """Reads from a connection from now on, until it ends.
+
+        Args:
+            gone: called in a worker when it has ended.
+        """
+        link.reading.acquire()
+        link.channel.stream.hold()
+        link.pooled = True
+        link.workers = lambda func, mark: self._workers.run(func, (link, mark))
+        self._coming.append(_Member(link, gone))
+        self._wake.wake()
+
+    def look_at(self, fds: Iterable[int]) -> None:
+        """Has descriptors read from without waiting for the system to say so."""
+        self._asked.extend(fds)
+        self._wake.wake()
+
+    def close(self) -> None:
+        """Ends the thread; connections that are left are forgotten."""
+        self._closed = True
+        self._wake.wake()
+        if self.thread is not threading.current_thread():
+            self.thread.join(5)
+
+    # -- the poller's thread
+
+    def _run(self) -> None:
+        try:
+            while not self._closed:
+                self._turn()
+        finally:
+            for member in list(self._members.values()):
+                self._forget(member)
+            self._selector.close()
+            self._wake.close()
+
+    def _turn(self) -> None:
+        events = self._selector.select(self._timeout())
+        while self._coming:
+            self._admit(self._coming.popleft())
+        while self._asked:
+            asked = self._members.get(self._asked.popleft())
+            if asked is not None:
+                self._more.add(asked)
+        due, now = {*self._more}, monotonic()
+        self._more.clear()
+        due |= {member for member, end in self._deadlines.items() if end <= now}
+        for key, _ in events:
+            if key.fd == self._wake.fileno():
+                self._wake.clear()
+            elif key.fd in self._members:
+                due.add(self._members[key.fd])
+        self._handle(due)
+
+    def _timeout(self) -> float | None:
+        if self._more:
+            return 0
+        if self._deadlines:
+            return max(0.0, min(self._deadlines.values()) - monotonic())
+        return None
+
+    def _admit(self, member: _Member) -> None:
+        self._members[member.fd] = member
+        self._selector.register(member.fd, selectors.EVENT_READ)
+        self._more.add(member)  # something may have been read before
+
+    def _handle(self, members: set[_Member]) -> None:
+        for member in members:
+            try:
+                going_on = self._read(member)
+            except Exception as error:
+                logger.exception("! reading from a pooled connection")
+                self._workers.run(partial(member.link.lose, error), member)
+                going_on = False
+            if not going_on:
+                self._forget(member)
+
+    def _read(self, member: _Member) -> bool:
+        """Takes in what has arrived; returns whether the connection goes on."""
+        link = member.link
+        self._deadlines.pop(member, None)
+        for _ in range(_TURN):
+            if link.end._ready:
+                return False
+            outcome = link._read(0)
+            if outcome is None:
+                left = member.receiver.frame_left()
+                if left is not None:
+                    self._deadlines[member] = monotonic() + left
+                return True
+            if outcome[0] is CALL:
+                link._place(outcome)
+            elif len(outcome) > 1:  # may run code of the program
+                self._workers.run(partial(link._act, outcome), (link, None))
+            if outcome[0] is BROKEN:
+                return not link.end._ready
+        self._more.add(member)
+        return True
+
+    def _forget(self, member: _Member) -> None:
+        self._members.pop(member.fd, None)
+        self._more.discard(member)
+        self._deadlines.pop(member, None)
+        with contextlib.suppress(KeyError, ValueError, OSError):
+            self._selector.unregister(member.fd)
+        member.stream.let_go()
+        member.link.pooled = False
+        with contextlib.suppress(RuntimeError):
+            member.link.reading.release()
+        self._workers.run(member.gone, member)

@@ -1,0 +1,407 @@
+"""What all servers share: listening, letting clients in, ending in an orderly way.
+
+The methods with a leading underscore are meant to be overridden; they call each other in this
+order: ``accept``, ``_accept_method``, ``_authenticate_and_serve_client``, ``_serve_client``,
+``_handle_connection``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.channel import Channel
+from ..core.config import COMPAT_RPYC6
+from ..core.protocol import Connection
+from ..core.service import Service, Slave
+from ..core.stream import SocketStream
+from ..errors import AuthenticationError
+from ..lib.threads import spawn
+from ..link.listener import Authenticator, Listener, cut_after, listen_tcp, listen_unix
+from . import systemd
+from .draining import drain, is_serving_us, terminating
+
+__all__ = ["GRACE", "Server", "gives_full_control"]
+
+GRACE = 0.0 if COMPAT_RPYC6 else 5.0
+"""Default time that running calls are given when a server is closed, in seconds."""
+
+
+_OPEN_DOOR = """\
+this service gives full control of this process to whoever connects, and {host} can be reached \
+from other machines; expected an authenticator. One line each:
+  ssh:            leave hostname= out, and on the client: ssh -L {port}:localhost:{port} THIS_HOST
+  TLS:            authenticator=SSLAuthenticator("server.key", "server.pem", "clients.pem")
+  authenticator:  authenticator=your_function   # socket -> (socket, credentials), or raises
+Or, where everybody on the network may do everything: insecure=True"""
+
+
+def gives_full_control(service: Any) -> bool:
+    """Returns whether a service (a class or an instance) lets its peers do everything."""
+    return issubclass(service if isinstance(service, type) else type(service), Slave)
+
+
+class Server:
+    """Base of servers.
+
+    Args:
+        service: a service class (one instance for each client) or an instance (shared).
+        hostname: an address or name to bind to; the loopback address without it.
+        ipv6: whether to listen on IPv6.
+        port: 0 for one that is free.
+        backlog: how many clients may wait to be accepted.
+        reuse_addr: whether the port may be taken again at once after a stop.
+        authenticator: lets clients in or refuses them.
+        registrar, auto_register: a registry client to register the service with.
+        protocol_config: configuration of the connections.
+        logger: where to log; a logger named after the service and port without it.
+        listener_timeout: of the listening socket, in seconds; for a program's own ``accept``. The
+            server's does not poll.
+        socket_path: a unix socket to listen on instead of TCP.
+        insecure: whether a service that gives full control may be reached from other machines
+            without an authenticator.
+        auth_timeout: seconds that the authenticator may take for a client.
+        max_silent_clients: clients that are not let in yet, or have not said anything yet; more
+            are refused.
+        sockets: to listen on instead, already listening: those that systemd gives, for instance.
+        grace: seconds that running calls are given when the server is closed.
+        idle_timeout: seconds without any client after which the server closes itself.
+        tell_systemd: whether to say READY, STOPPING and WATCHDOG to the service manager, if this
+            process was started by one.
+
+    Raises:
+        AuthenticationError: the service gives full control to whoever connects, and ``insecure``
+            is not set.
+    """
+
+    def __init__(
+        self,
+        service: type[Service] | Service,
+        hostname: str | None = None,
+        ipv6: bool = False,
+        port: int = 0,
+        backlog: int = socket.SOMAXCONN,
+        reuse_addr: bool = True,
+        authenticator: Authenticator | None = None,
+        registrar: Any = None,
+        auto_register: bool | None = None,
+        protocol_config: dict[str, Any] | None = None,
+        logger: logging.Logger | None = None,
+        listener_timeout: float | None = 0.5,
+        socket_path: str | None = None,
+        *,
+        insecure: bool = COMPAT_RPYC6,
+        auth_timeout: float = 30.0,
+        max_silent_clients: int = 1000,
+        sockets: Sequence[socket.socket] = (),
+        grace: float = GRACE,
+        idle_timeout: float | None = None,
+        tell_systemd: bool = False,
+    ) -> None:
+        self.active = False
+        self._closed = False
+        self._stopped = threading.Event()
+        self._finished = threading.Event()
+        self._hurry = threading.Event()
+        self.grace = grace
+        self.idle_timeout = idle_timeout
+        self._busy_until = time.monotonic()
+        self._manager = systemd.Manager() if tell_systemd else None
+        self.service = service
+        self.authenticator = authenticator
+        self.backlog = backlog
+        self.auto_register = bool(registrar) if auto_register is None else auto_register
+        self.registrar = registrar
+        self.protocol_config: dict[str, Any] = {} if protocol_config is None else protocol_config
+        self.hostname = hostname
+        self.auth_timeout = auth_timeout
+        self.max_silent_clients = max_silent_clients
+        self._silent: dict[socket.socket, Connection | None] = {}  # who has not said anything yet
+        self.clients: set[socket.socket] = set()
+        self._connections: dict[Any, Connection] = {}  # of the clients that have been let in
+        self._clients_lock = threading.Lock()  # guards clients and _connections
+        if (socket_path is not None or sockets) and (hostname is not None or port or ipv6):
+            raise ValueError("socket_path and sockets exclude hostname, port and ipv6")
+        listeners = list(sockets)
+        if socket_path is not None:
+            listeners.append(listen_unix(socket_path, backlog))
+        elif not listeners:
+            if hostname is None and COMPAT_RPYC6:
+                hostname = "::" if ipv6 else "0.0.0.0"
+            listeners.append(listen_tcp(hostname, port, ipv6, backlog, reuse_addr))
+        self.listener = listeners[0]
+        self.host, self.port = _address(self.listener)
+        authenticates = getattr(authenticator, "authenticates", authenticator is not None)
+        if gives_full_control(service) and not (insecure or authenticates):
+            for listener in listeners:
+                _refuse_if_reachable(listener, listeners)
+        self._accepting = Listener(listeners, socket_path, listener_timeout, self._chores)
+        self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
+        self.protocol_config.setdefault("logger", self.logger)
+
+    def _service_name(self) -> str:
+        return self.service.get_service_name()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Returns the listening socket's descriptor."""
+        return self.listener.fileno()
+
+    # -- the life of a server
+
+    def start(self) -> None:
+        """Serves until :meth:`close` is called, Ctrl-C, or SIGTERM.
+
+        SIGTERM is handled in the main thread, unless the program handles it: the first one closes
+        the server and lets running calls finish, a second one cuts them.
+        """
+        with terminating(self._terminate):
+            self._listen()
+            self._register()
+            try:
+                while self.active:
+                    self.accept()
+            except EOFError:
+                pass  # closed by another thread
+            except KeyboardInterrupt:
+                self.logger.warning("keyboard interrupt!")
+            finally:
+                self.close()
+
+    def _start_in_thread(self) -> threading.Thread:
+        """Starts the server in a thread and returns that."""
+        self._listen()
+        return spawn(self.start)
+
+    def _listen(self) -> None:
+        if not self.active and not self._closed:
+            self.active = True
+            self._busy_until = time.monotonic()
+            self.logger.info("server started on [%s]:%s", self.host, self.port)
+            if self._manager is not None:
+                self._manager.ready()
+
+    def _register(self) -> None:
+        if self.auto_register and self.registrar is not None:
+            spawn(self._bg_register)
+
+    def _bg_register(self) -> None:
+        """Registers the service, and again from time to time while the server is active."""
+        aliases = self.service.get_service_aliases()
+        while self.active and not self._closed:
+            try:
+                self.registrar.register(aliases, self.port, interface=self._interface())
+            except Exception:
+                self.logger.exception("error registering services")
+            self._stopped.wait(self.registrar.REREGISTER_INTERVAL)
+        with contextlib.suppress(Exception):
+            self.registrar.unregister(self.port)
+
+    def _chores(self) -> float | None:
+        """Does what is due from time to time; returns in how many seconds it wants to be asked."""
+        due = [] if self._manager is None else self._manager.keep_alive()
+        if self.idle_timeout is not None:
+            if self._has_clients():
+                self._busy_until = time.monotonic()
+            left = self._busy_until + self.idle_timeout - time.monotonic()
+            if left <= 0:
+                self.logger.info("no clients for %s seconds, closing", self.idle_timeout)
+                self.active = False
+                self._accepting.close()
+            due.append(max(0.05, left))
+        return min(due, default=None)
+
+    def _has_clients(self) -> bool:
+        return bool(self.clients)
+
+    def _interface(self) -> str:
+        """Returns the address that the service can be reached at, if it is bound to one."""
+        try:
+            bound = ipaddress.ip_address(str(self.host).partition("%")[0])
+        except ValueError:
+            return ""
+        return "" if bound.is_unspecified else str(bound)
+
+    def close(self) -> None:
+        """Stops listening, lets running calls finish, and hangs up on the clients.
+
+        Calls are given ``grace`` seconds. Calling it again waits for the end of the first call.
+        """
+        with self._clients_lock:
+            first, self._closed = not self._closed, True
+        if not first:
+            if not is_serving_us(self._connections.values()):
+                self._finished.wait(self.grace + 1)
+            return
+        self.active = False
+        self._stopped.set()
+        if self._manager is not None:
+            self._manager.stopping()
+        self._accepting.close()
+        self.logger.info("listener closed")
+        try:
+            self._drain()
+        finally:
+            self._cut()
+            self._finished.set()
+
+    def _terminate(self) -> None:
+        """Closes the server; if that is under way already, does not wait for running calls."""
+        if self._closed:
+            self._hurry.set()
+        else:
+            self.close()
+
+    def _drain(self) -> None:
+        """Waits until what clients have asked for has been answered."""
+        with self._clients_lock:
+            connections = list(self._connections.values())
+        left = drain(connections, self.grace, self._hurry)
+        if left:
+            self.logger.warning("%d calls did not finish within %s seconds", left, self.grace)
+
+    def _cut(self) -> None:
+        """Hangs up on the clients."""
+        with self._clients_lock:
+            clients, self.clients = list(self.clients), set()
+        for client in clients:
+            with contextlib.suppress(OSError):
+                # The socket class's own: TLS sockets must not say goodbye from a foreign thread.
+                socket.socket.shutdown(client, socket.SHUT_RDWR)
+
+    # -- one client
+
+    def accept(self) -> None:
+        """Waits for a client and passes its socket to :meth:`_accept_method`."""
+        sock = self._accepting.accept()
+        self.logger.info("accepted %s with fd %s", _peer(sock), sock.fileno())
+        self._busy_until = time.monotonic()
+        with self._clients_lock:
+            refused = self._too_many_silent()
+            if not refused:
+                self.clients.add(sock)
+                self._silent[sock] = None
+        if refused:
+            self.logger.warning("refused %s: %d clients are silent", _peer(sock), len(self._silent))
+            sock.close()
+        else:
+            self._accept_method(sock)
+
+    def _too_many_silent(self) -> bool:
+        """Forgets who has spoken, and returns whether one more would be too many."""
+        if len(self._silent) >= self.max_silent_clients:
+            for sock, conn in list(self._silent.items()):
+                gone = sock.fileno() < 0 if conn is None else conn.heard or conn.closed
+                if gone:
+                    del self._silent[sock]
+        return len(self._silent) >= self.max_silent_clients
+
+    def _accept_method(self, sock: socket.socket) -> None:
+        """Decides who serves the client: this thread, another, a pool."""
+        raise NotImplementedError
+
+    def _authenticate_and_serve_client(self, sock: socket.socket) -> None:
+        """Lets the client in and serves it until it is gone."""
+        wrapped: Any = sock
+        kept: Any = False
+        try:
+            wrapped, credentials = self._let_in(sock)
+            kept = self._serve_client(wrapped, credentials)
+        except AuthenticationError:
+            self.logger.info("%s failed to authenticate, rejecting connection", _peer(sock))
+        except Exception:
+            self.logger.exception("client connection terminated abruptly")
+        finally:
+            if not kept:
+                self._drop(sock, wrapped)
+
+    def _let_in(self, sock: socket.socket) -> tuple[Any, Any]:
+        """Asks the authenticator; returns what to talk over, and credentials."""
+        wrapped, credentials = sock, None
+        if self.authenticator is not None:
+            with cut_after(sock, self.auth_timeout):
+                wrapped, credentials = self.authenticator(sock)
+            self.logger.info("%s authenticated successfully", _peer(sock))
+        with self._clients_lock:
+            if sock in self.clients:
+                self.clients.add(wrapped)
+            self._silent.pop(sock, None)
+            if type(self)._serve_client is Server._serve_client:
+                self._silent[wrapped] = None  # else nobody would tell when it has spoken
+        return wrapped, credentials
+
+    def _drop(self, *socks: Any) -> None:
+        """Closes and forgets the sockets of a client."""
+        for sock in socks:
+            with contextlib.suppress(OSError):
+                sock.close()
+        with self._clients_lock:
+            self._busy_until = time.monotonic()
+            self.clients.difference_update(socks)
+            for sock in socks:
+                self._silent.pop(sock, None)
+                self._connections.pop(sock, None)
+
+    def _serve_client(self, sock: Any, credentials: Any) -> Any:
+        """Makes the connection and passes it to :meth:`_handle_connection`.
+
+        Returns:
+            A true value if somebody else goes on with the client, and drops it.
+        """
+        address = _peer(sock)
+        self.logger.info("welcome %s", address)
+        try:
+            self._handle_connection(self._make_connection(sock, credentials))
+        except EOFError:
+            pass
+        finally:
+            self.logger.info("goodbye %s", address)
+
+    def _make_connection(self, sock: Any, credentials: Any) -> Connection:
+        endpoints = (sock.getsockname(), sock.getpeername())
+        config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
+        conn: Connection = self.service._connect(Channel(SocketStream(sock)), config)
+        with self._clients_lock:
+            self._silent[sock] = self._connections[sock] = conn
+            late = self._closed
+        if late:
+            conn.close()
+        return conn
+
+    def _handle_connection(self, conn: Connection) -> None:
+        """Serves a connection until it is closed."""
+        conn.serve_all()
+
+
+def _address(listener: socket.socket) -> tuple[str, Any]:
+    """Returns host and port of a listening socket; of a unix socket an empty text and its path."""
+    name = listener.getsockname()
+    return (name[0], name[1]) if isinstance(name, tuple) else ("", name)
+
+
+def _refuse_if_reachable(listener: socket.socket, listeners: Sequence[socket.socket]) -> None:
+    """Raises AuthenticationError for a socket that can be reached from other machines."""
+    host, port = _address(listener)
+    if not host or ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        return
+    for opened in listeners:
+        opened.close()
+    raise AuthenticationError(_OPEN_DOOR.format(host=host, port=port))
+
+
+def _peer(sock: socket.socket) -> str:
+    try:
+        return str(sock.getpeername())
+    except OSError:
+        return "a client that is gone"

@@ -1,0 +1,73 @@
+"""How a server ends in an orderly way: what it was asked before is answered first."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from ..core.protocol import Connection
+from ..lib.timing import Timeout
+from ..link.connection import CURRENT
+
+__all__ = ["drain", "is_serving_us", "terminating"]
+
+_STEP = 0.01
+
+
+def is_serving_us(connections: Collection[Connection]) -> bool:
+    """Returns whether the current thread serves a request of one of the connections."""
+    served = CURRENT.get()
+    return served is not None and any(conn._link is served[0] for conn in connections)
+
+
+def drain(connections: Collection[Connection], limit: float, hurry: threading.Event) -> int:
+    """Waits until what the peers have asked so far has been answered.
+
+    The request that the current thread itself serves is not waited for.
+
+    Args:
+        limit: seconds that it may take.
+        hurry: ends the wait when it is set.
+
+    Returns:
+        How many requests have not been answered.
+    """
+    served = CURRENT.get()
+    asked = {
+        conn: {
+            id_ for id_ in conn._unanswered() if served is None or served[:2] != (conn._link, id_)
+        }
+        for conn in connections
+    }
+    deadline = Timeout(limit)
+    while True:
+        for conn, ids in asked.items():
+            ids &= set() if conn.closed else conn._unanswered()
+        left = sum(map(len, asked.values()))
+        if not left or deadline.expired() or hurry.wait(_STEP):
+            return left
+
+
+@contextlib.contextmanager
+def terminating(terminate: Callable[[], Any]) -> Iterator[None]:
+    """Has SIGTERM call ``terminate`` in a thread of its own, each time it comes.
+
+    Does nothing outside of the main thread, or where the program handles the signal itself.
+    """
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def handle(signum: int, frame: Any) -> None:
+        _thread.start_new_thread(terminate, ())  # which, unlike Thread.start, waits for nothing
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,47 @@
+"""A greenlet for each client."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+from ..lib.modules import MissingModule, safe_import
+from ..link import connection
+from .base_server import Server
+
+__all__ = ["GeventServer"]
+
+gevent: Any = safe_import("gevent")
+
+
+class GeventServer(Server):
+    """Serves each client in a greenlet.
+
+    The program calls ``gevent.monkey.patch_all()`` before it imports anything of this package: its
+    waits are then gevent's, and none of them stops the others.
+
+    Raises:
+        RuntimeError: the program has not.
+        ImportError: gevent is not installed.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if isinstance(gevent, MissingModule):
+            raise ImportError("GeventServer needs gevent: pip install gevent")
+        from gevent import monkey
+
+        patched = monkey.is_module_patched("socket") and monkey.is_module_patched("threading")
+        if not patched or vars(connection)["get_ident"] is not threading.get_ident:
+            raise RuntimeError(
+                "expected gevent.monkey.patch_all() before the first import of this package, "
+                "got a program whose waits would block the hub"
+            )
+        super().__init__(*args, **kwargs)
+
+    def _register(self) -> None:
+        if self.auto_register and self.registrar is not None:
+            gevent.spawn(self._bg_register)
+
+    def _accept_method(self, sock: socket.socket) -> None:
+        gevent.spawn(self._authenticate_and_serve_client, sock)
