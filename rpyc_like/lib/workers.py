@@ -105,18 +105,16 @@ class WorkerPool:
             self._offer(found)
 
     def close(self) -> None:
-        """Drops what has not been started, and ends the threads when they have nothing to do."""
+        """Takes nothing more; the threads end when they have done what there is."""
         with self._changed:
             self._closed = True
-            self._ready.clear()
-            self._lanes.clear()
             self._changed.notify_all()
 
     # The caller of what follows holds the lock.
 
     def _offer(self, lane: _Lane) -> None:
         """Puts a lane up for the next free thread, if there is something to be done in it."""
-        if lane.work and not lane.runners and not lane.queued and not self._closed:
+        if lane.work and not lane.runners and not lane.queued:
             lane.queued = True
             self._ready.append(lane)
             self._call()

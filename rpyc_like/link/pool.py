@@ -69,6 +69,7 @@ class Poller:
         self._asked: deque[int] = deque()
         self._more: set[_Member] = set()  # whose turn ended before what had arrived
         self._deadlines: dict[_Member, float] = {}  # by when a started frame must be complete
+        self._joining = threading.Lock()  # guards _closed and _coming
         self._closed = False
         self.thread = spawn(self._run)
 
@@ -82,8 +83,15 @@ class Poller:
         link.channel.stream.hold()
         link.pooled = True
         link.workers = lambda func, mark: self._workers.run(func, (link, mark))
-        self._coming.append(_Member(link, gone))
-        self._wake.wake()
+        member = _Member(link, gone)
+        with self._joining:
+            late = self._closed
+            if not late:
+                self._coming.append(member)
+        if late:
+            self._end(member)
+        else:
+            self._wake.wake()
 
     def look_at(self, fds: Iterable[int]) -> None:
         """Has descriptors read from without waiting for the system to say so."""
@@ -91,8 +99,9 @@ class Poller:
         self._wake.wake()
 
     def close(self) -> None:
-        """Ends the thread; connections that are left are forgotten."""
-        self._closed = True
+        """Ends the connections that are left, and the thread."""
+        with self._joining:
+            self._closed = True
         self._wake.wake()
         if self.thread is not threading.current_thread():
             self.thread.join(5)
@@ -104,15 +113,16 @@ class Poller:
             while not self._closed:
                 self._turn()
         finally:
-            for member in list(self._members.values()):
-                self._forget(member)
+            for member in [*self._members.values(), *self._coming]:
+                self._end(member)
             self._selector.close()
             self._wake.close()
 
     def _turn(self) -> None:
         events = self._selector.select(self._timeout())
         while self._coming:
-            self._admit(self._coming.popleft())
+            self._admit(self._coming[0])
+            self._coming.popleft()
         while self._asked:
             asked = self._members.get(self._asked.popleft())
             if asked is not None:
@@ -171,6 +181,11 @@ class Poller:
                 return not link.end._ready
         self._more.add(member)
         return True
+
+    def _end(self, member: _Member) -> None:
+        """Hangs up, and forgets a connection."""
+        self._workers.run(partial(member.link.lose, None), member)
+        self._forget(member)
 
     def _forget(self, member: _Member) -> None:
         self._members.pop(member.fd, None)

@@ -68,6 +68,6 @@ class ThreadPoolServer(Server):
     def close(self) -> None:
         super().close()
         if self._finished.is_set():
-            self._pool.close()
             if self._poller is not None:
                 self._poller.close()
+            self._pool.close()

@@ -403,7 +403,7 @@ MUTATIONS = [
     Mutation(
         "42",
         "core/_brine_py.py",
-        "    kind = type(obj)\n    if kind in SIMPLE_TYPES:",
+        "    kind = type(obj)\n    if kind in SIMPLE_TYPES or kind in own_dumps:",
         "    kind = type(obj)\n    if isinstance(obj, str):\n        return True\n"
         "    if kind in SIMPLE_TYPES:",
         "tests/unit/test_brine.py",
