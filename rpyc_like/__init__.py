@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from . import cli
 from .core.channel import Channel
 from .core.netref import BaseNetref, NetProxy
 from .core.protocol import Connection
@@ -36,6 +37,7 @@ from .utils.factory import (
     connect_thread,
     discover,
     list_services,
+    ssh_connect,
     ssl_connect,
 )
 from .utils.helpers import Async, BgServingThread, async_, buffiter, restricted, timed
@@ -71,6 +73,7 @@ __all__ = [
     "async_",
     "buffiter",
     "classic",
+    "cli",
     "connect",
     "connect_by_service",
     "connect_channel",
@@ -90,6 +93,7 @@ __all__ = [
     "service",
     "setup_logger",
     "spawn",
+    "ssh_connect",
     "ssl_connect",
     "timed",
     "version",

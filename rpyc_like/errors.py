@@ -29,6 +29,7 @@ __all__ = [
     "AsyncResultTimeout",
     "AuthenticationError",
     "ConnectionClosed",
+    "DeploymentError",
     "DiscoveryError",
     "ForbiddenError",
     "LimitExceeded",
@@ -108,6 +109,26 @@ class AuthenticationError(RpycLikeError):
 
 class DiscoveryError(RpycLikeError):
     """No server of the wanted service was found."""
+
+
+class DeploymentError(RpycLikeError):
+    """A server could not be brought to another machine and started there.
+
+    Attributes:
+        machine: the machine, as a text.
+        step: what was being done.
+        status: the exit status of the program that did it, None if it did not end.
+        stderr: the end of what that wrote to standard error.
+    """
+
+    def __init__(self, machine: str, step: str, status: int | None, stderr: str) -> None:
+        what = "no exit status" if status is None else f"exit status {status}"
+        said = f":\n{stderr}" if stderr else ", nothing on standard error"
+        super().__init__(f"{machine}: {step} failed, {what}{said}")
+        self.machine = machine
+        self.step = step
+        self.status = status
+        self.stderr = stderr
 
 
 class ForbiddenError(RpycLikeError):

@@ -7,6 +7,8 @@ from typing import Any
 
 from plumbum import cli
 
+import rpyc_like as rpyc
+
 from ..core.config import COMPAT_RPYC6
 from ..core.service import ClassicService
 from ..errors import AuthenticationError
@@ -23,7 +25,9 @@ from ..utils.registry import (
 from ..utils.server import ForkingServer, OneShotServer, Server, ThreadedServer
 from ..version import __version__
 
-__all__ = ["ClassicServer", "main"]
+__all__ = ["DEFAULT_SERVER_PORT", "ClassicServer", "main", "rpyc"]
+
+SlaveService = ClassicService
 
 
 class ClassicServer(cli.Application):  # type: ignore[misc]

@@ -81,7 +81,7 @@ class DialectMismatch(ProtocolError):
         self.heard = heard
 
 
-Target = tuple[int, int | None, int, int]
+Target = tuple[int, Any, int, int]
 """Of a request: the handler's number, the number of this side's request that caused it (or None),
 the peer's thread that sent it and the thread of this side that it is meant for (or 0)."""
 

@@ -463,7 +463,7 @@ class Connection(Endpoint):
                 return error
             if isinstance(error, EOFError) and self._codec.waits_to_be_heard:
                 closed = ConnectionClosed(
-                    f"connection closed by peer before it answered {self._codec.dialect} (see "
+                    f"{error} before it answered {self._codec.dialect} (see "
                     "configuration keys 'dialect' and 'bind_threads')"
                 )
                 closed.__cause__ = error

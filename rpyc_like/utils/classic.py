@@ -39,6 +39,7 @@ __all__ = [
     "obtain",
     "pm",
     "redirected_stdio",
+    "ssh_connect",
     "ssl_connect",
     "teleport_function",
     "unix_connect",
@@ -95,14 +96,26 @@ def connect(
     ipv6: bool = False,
     keepalive: bool | int = False,
     timeout: float | None = 3,
+    nodelay: bool = True,
 ) -> Connection:
     """Connects to a classic server over TCP."""
     return _ready(factory.connect(host, port, _Client, None, ipv6, keepalive, timeout))
 
 
-def unix_connect(path: str) -> Connection:
+def unix_connect(path: str, timeout: float | None = 3, nodelay: bool = True) -> Connection:
     """Connects to a classic server over a unix socket."""
-    return _ready(factory.unix_connect(path, _Client))
+    return _ready(factory.unix_connect(path, _Client, None, timeout))
+
+
+def ssh_connect(
+    remote_machine: Any, remote_port: int, timeout: float | None = None, nodelay: bool = True
+) -> Connection:
+    """Connects to a classic server on another machine's loopback interface, through ssh.
+
+    Args:
+        remote_machine: a plumbum ``SshMachine`` or ``ParamikoMachine``.
+    """
+    return _ready(factory.ssh_connect(remote_machine, remote_port, _Client))
 
 
 def ssl_connect(

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Union
 
 from ..core.channel import Channel
 from ..core.config import COMPAT_RPYC6
@@ -18,6 +18,7 @@ from ..core.service import MasterService as MasterService
 from ..core.service import Service, VoidService
 from ..core.service import SlaveService as SlaveService
 from ..core.stream import PipeStream, SocketStream, Stream, TlsStream
+from ..core.stream import TunneledSocketStream as TunneledSocketStream
 from ..errors import DiscoveryError, ForbiddenError
 from ..lib.modules import safe_import as safe_import
 from ..lib.threads import spawn
@@ -36,13 +37,14 @@ __all__ = [
     "connect_thread",
     "discover",
     "list_services",
+    "ssh_connect",
     "ssl_connect",
     "unix_connect",
 ]
 
 _CONNECT_TIMEOUT = 3
 Config = dict[str, Any]
-ServiceLike = type[Service] | Service
+ServiceLike = Union[type[Service], Service]  # noqa: UP007 - the far side of a deployment may be Python 3.9
 
 
 def connect_channel(
@@ -136,6 +138,7 @@ def unix_connect(
     service: ServiceLike = VoidService,
     config: Config | None = None,
     timeout: float | None = _CONNECT_TIMEOUT,
+    nodelay: bool = True,
 ) -> Connection:
     """Connects to a unix socket."""
     return _connect_reopenable(lambda: SocketStream.unix_connect(path, timeout), service, config)
@@ -200,6 +203,26 @@ def connect_subproc(
         raise
     conn.proc = proc
     return conn
+
+
+def ssh_connect(
+    remote_machine: Any,
+    remote_port: int,
+    service: ServiceLike = VoidService,
+    config: Config | None = None,
+    timeout: float | None = None,
+    nodelay: bool = True,
+) -> Connection:
+    """Connects to a server on another machine's loopback interface, through ssh.
+
+    Args:
+        remote_machine: a plumbum ``SshMachine`` or ``ParamikoMachine``.
+        remote_port: what the server listens on there.
+        timeout, nodelay: accepted as everywhere; the machine's own settings hold.
+    """
+    from .tunnels import through_ssh
+
+    return connect_stream(through_ssh(remote_machine, remote_port), service, config)
 
 
 def connect_thread(
@@ -274,8 +297,12 @@ def connect_by_service(
     timeout: float = 2,
     service: ServiceLike = VoidService,
     config: Config | None = None,
+    nodelay: bool = True,
 ) -> Connection:
     """Connects to any server of a service; those that do not answer are passed over.
+
+    Args:
+        timeout: seconds that the registry may take, without ``registrar``.
 
     Raises:
         DiscoveryError: none was found, or none of those found answers.

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import socket
 
+from ..core.channel import Channel as Channel
+from ..core.stream import SocketStream as SocketStream
+from ..errors import AuthenticationError as AuthenticationError
 from ..lib.compat import get_exc_errno as get_exc_errno
 from ..lib.compat import poll as poll
 from ..lib.modules import safe_import

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,3 +82,17 @@ def run_scenario(
     return subprocess.run(
         args, env=environment(name), capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+def find_interpreter(version: str) -> str | None:
+    """Returns an interpreter of a version (``3.9``), if the machine has one that works."""
+    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")), Path("/opt/python")]
+    candidates = [shutil.which(f"python{version}")]
+    for root in roots:
+        candidates += map(str, sorted(root.glob(f"versions/{version}.*/bin/python")))
+    for candidate in filter(None, candidates):
+        probe = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        done = subprocess.run(probe, capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:
+            return candidate
+    return None

@@ -15,6 +15,7 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
@@ -286,7 +287,8 @@ class SocketStream(DescriptorStream):
 class TunneledSocketStream(SocketStream):
     """A stream over a socket that leads through a tunnel, which is closed with the stream.
 
-    Set ``tun`` to the tunnel, something with a ``close`` method, after making it.
+    Set ``tun`` to the tunnel, something with a ``close`` method, after making it. If it has a
+    method ``failure``, the end of the stream is explained with what that returns.
     """
 
     __slots__ = ("tun",)
@@ -294,6 +296,27 @@ class TunneledSocketStream(SocketStream):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
         self.tun: Any = None
+
+    def recv_some(self, limit: int = 1 << 16) -> bytes | None:
+        return self._explained(super().recv_some, limit)
+
+    def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
+        return self._explained(super().recv_wait, timeout, limit)
+
+    def _explained(self, receive: Callable[..., bytes | None], *args: Any) -> bytes | None:
+        """Receives; the end, or an error, is explained with what the tunnel has said."""
+        try:
+            data = receive(*args)
+        except ConnectionClosed as error:
+            raise self._explanation() or error from None
+        explanation = self._explanation() if data == b"" else None
+        if explanation is not None:
+            raise explanation
+        return data
+
+    def _explanation(self) -> ConnectionClosed | None:
+        why = self.tun.failure() if hasattr(self.tun, "failure") else ""
+        return ConnectionClosed(f"the tunnel has ended: {why}") if why else None
 
     def close(self) -> None:
         super().close()

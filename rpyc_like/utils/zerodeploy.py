@@ -1,0 +1,393 @@
+"""Servers on machines that have only a Python: this package is sent there, run, and removed.
+
+::
+
+    with DeployedServer(SshMachine("host")) as server:
+        conn = server.classic_connect()
+
+Everything goes over the ways to run a program that a plumbum machine offers. The server listens on
+a unix socket in a folder of its own, so that no two deployments meet and no other user of the
+machine gets in. It ends, and the folder is removed, when the deployment is closed, and also when
+this process or the connection to the machine dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import re
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import rpyc_like as rpyc
+
+from ..core.channel import Channel
+from ..core.protocol import Connection
+from ..core.service import VoidService
+from ..core.stream import SocketStream
+from ..errors import DeploymentError
+from ..lib.compat import BYTES_LITERAL as BYTES_LITERAL
+from . import classic
+from .factory import Config, ServiceLike, connect_channel
+from .tunnels import LastWords, open_tunnel
+
+__all__ = ["SERVER_SCRIPT", "DeployedServer", "MultiServerDeployment", "rpyc"]
+
+logger = logging.getLogger("rpyc_like.zerodeploy")
+
+_PACKAGE: Final = __name__.partition(".")[0]
+_PATIENCE: Final = 15.0
+
+SERVER_SCRIPT: Final = """\
+import os
+import sys
+
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, here)
+from $SERVER_MODULE$ import $SERVER_CLASS$ as ServerCls
+from $SERVICE_MODULE$ import $SERVICE_CLASS$ as ServiceCls
+
+logger = None
+$EXTRA_SETUP$
+
+t = ServerCls(ServiceCls, socket_path=os.path.join(here, "socket"), logger=logger)
+thd = t._start_in_thread()
+sys.stdout.write("rpyc_like-listening %s\\n" % t.port)
+sys.stdout.flush()
+try:
+    while sys.stdin.read(4096):
+        pass
+finally:
+    t.close()
+    thd.join(2)
+"""
+"""What runs on the far side; a program may bring its own.
+
+``$SERVER_MODULE$``, ``$SERVER_CLASS$``, ``$SERVICE_MODULE$``, ``$SERVICE_CLASS$`` and
+``$EXTRA_SETUP$`` are replaced. The script writes the port it listens on to standard output, alone
+in a line, and ends when its standard input does.
+"""
+
+_FIND_PYTHON: Final = """\
+found=
+for python in "$@"; do
+  if command -v "$python" >/dev/null 2>&1; then
+    found="$found $python"
+    if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+      exec "$python" -c "$0"
+    fi
+  fi
+done
+echo "expected Python 3.9 or newer under one of the names $*; found:${found:- none of them}" >&2
+exit 127
+"""
+
+_STEPS = {127: "finding a Python", 126: "finding a Python"}
+_LISTENING = re.compile(r"rpyc_like-listening (?P<path>.+)|(?P<port>\d{1,5})")
+
+
+class DeployedServer:
+    """A server that has been brought to another machine and started there.
+
+    Args:
+        remote_machine: a plumbum machine: ``SshMachine``, ``plumbum.local`` ...
+        server_class, service_class: names of classes that can be imported there
+            (``"rpyc.utils.server.ThreadedServer"``), or classes, whose modules are sent as well.
+        server_script: what to run there instead of :data:`SERVER_SCRIPT`.
+        extra_setup: lines of Python that run there before the server is made.
+        python_executable: the Python to use, a name, a path or a plumbum command; by default the
+            version that runs here if it is there, else ``python3``.
+
+    Raises:
+        DeploymentError: names the step that failed.
+    """
+
+    def __init__(
+        self,
+        remote_machine: Any,
+        server_class: str | type = "rpyc.utils.server.ThreadedServer",
+        service_class: str | type = "rpyc.core.service.SlaveService",
+        server_script: str = SERVER_SCRIPT,
+        extra_setup: str = "",
+        python_executable: Any = None,
+    ) -> None:
+        self.proc: Any = None
+        self._connections: list[Connection] = []
+        self.remote_machine = remote_machine
+        self.remote_port: int | str | None = None
+        self._python: str | None = None
+        self._python_executable = python_executable
+        script = _fill(server_script, server_class, service_class, extra_setup)
+        archive = _archive(script, server_class, service_class)
+        self._step = "connecting to the machine"
+        try:
+            self._start(archive)
+        except BaseException:
+            self.close(0)
+            raise
+
+    def _start(self, archive: bytes) -> None:
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        self.proc = self._command(_far_program("bootstrap")).popen(**pipes, new_session=True)
+        self._words = LastWords(self.proc.stderr)
+        sender = threading.Thread(target=self._send, args=(archive,), daemon=True)
+        sender.start()
+        for line in self.proc.stdout:
+            text = line.decode("utf-8", "replace").strip()
+            step, _, name = text.partition(" ")
+            found = _LISTENING.fullmatch(text)
+            if step == "rpyc_like-step":
+                self._step = name
+            elif step == "rpyc_like-python":
+                self._python = name
+            elif found and self._step == "starting the server":
+                self.remote_port = found["path"] or int(found["port"])
+                threading.Thread(target=self._log_output, daemon=True).start()
+                return
+        self._fail()
+
+    def _command(self, program: str, *args: str) -> Any:
+        """Returns the command that runs a Python program, given as text, on the machine."""
+        python = self._python_executable
+        if python is not None and not isinstance(python, (str, Path)):
+            return python["-c", program, args]
+        shell = self.remote_machine["/bin/sh"]
+        if self._python is not None:
+            return shell["-c", 'exec "$0" "$@"', self._python, "-c", program, args]
+        names = _python_names() if python is None else [str(python)]
+        return shell["-c", _FIND_PYTHON, program, names]
+
+    def _send(self, archive: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self.proc.stdin.write(b"%d\n%b" % (len(archive), archive))
+            self.proc.stdin.flush()
+
+    def _log_output(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            for line in self.proc.stdout:
+                logger.info("< %s", line.decode("utf-8", "replace").rstrip())
+
+    def _fail(self) -> None:
+        try:
+            status = self.proc.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            status = None
+        step = self._step
+        if step == "connecting to the machine":
+            step = _STEPS.get(status, step)
+        raise DeploymentError(str(self.remote_machine), step, status, self._words.get())
+
+    def __repr__(self) -> str:
+        return f"<DeployedServer on {self.remote_machine} at {self.remote_port}>"
+
+    def __enter__(self) -> DeployedServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close(0)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Ends the server and the connections to it; its files are removed. Idempotent.
+
+        Args:
+            timeout: seconds to wait for that; 15 by default. The far side goes on by itself.
+        """
+        proc, self.proc = self.proc, None
+        if proc is None:
+            return
+        while self._connections:
+            self._connections.pop().close()
+        with contextlib.suppress(OSError):
+            proc.stdin.close()
+        try:
+            proc.wait(_PATIENCE if timeout is None else timeout)
+        except subprocess.TimeoutExpired:
+            if timeout != 0:
+                proc.kill()
+                proc.wait()
+        with contextlib.suppress(OSError, ValueError):
+            if proc.poll() is not None:
+                proc.stdout.close()
+
+    def _stream(self) -> SocketStream:
+        if self.proc is None or self.remote_port is None:
+            raise ValueError("the deployment is closed")
+        command = self._command(_far_program("relay"), str(self.remote_port))
+        return open_tunnel(command.popen, new_session=True)
+
+    def _connect_sock(self) -> Any:
+        """Returns a socket that leads to the server."""
+        return self._stream().sock
+
+    def connect(
+        self, service: ServiceLike = VoidService, config: Config | None = None
+    ) -> Connection:
+        """Returns a connection to the server.
+
+        Args:
+            service: what this side gives the server.
+            config: overrides of the default configuration.
+        """
+        return self._keep(connect_channel(Channel(self._stream()), service, config))
+
+    def classic_connect(self) -> Connection:
+        """Returns a classic connection to the server, if it serves one."""
+        return self._keep(classic.connect_stream(self._stream()))
+
+    def _keep(self, conn: Connection) -> Connection:
+        self._connections = [one for one in self._connections if not one.closed] + [conn]
+        return conn
+
+
+class MultiServerDeployment:
+    """Servers on several machines, brought there at the same time.
+
+    Args:
+        remote_machines: plumbum machines.
+        server_class, service_class, options: as for :class:`DeployedServer`.
+
+    Raises:
+        DeploymentError: one of them failed; the others have been closed.
+    """
+
+    def __init__(
+        self,
+        remote_machines: Sequence[Any],
+        server_class: str | type = "rpyc.utils.server.ThreadedServer",
+        service_class: str | type = "rpyc.core.service.SlaveService",
+        **options: Any,
+    ) -> None:
+        self.remote_machines = list(remote_machines)
+        self.servers: list[DeployedServer] = []
+        with ThreadPoolExecutor(max(1, len(self.remote_machines))) as executor:
+            jobs = [
+                executor.submit(DeployedServer, machine, server_class, service_class, **options)
+                for machine in self.remote_machines
+            ]
+        failures = [job.exception() for job in jobs]
+        self.servers += [job.result() for job, error in zip(jobs, failures) if error is None]
+        for error in failures:
+            if error is not None:
+                self.close()
+                raise error
+
+    def __enter__(self) -> MultiServerDeployment:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[DeployedServer]:
+        return iter(self.servers)
+
+    def __len__(self) -> int:
+        return len(self.servers)
+
+    def __getitem__(self, index: int) -> DeployedServer:
+        return self.servers[index]
+
+    def close(self) -> None:
+        """Ends all servers. Idempotent."""
+        while self.servers:
+            self.servers.pop().close()
+
+    def connect_all(
+        self, service: ServiceLike = VoidService, config: Config | None = None
+    ) -> list[Connection]:
+        """Returns a connection to each server."""
+        return [server.connect(service, config) for server in self.servers]
+
+    def classic_connect_all(self) -> list[Connection]:
+        """Returns a classic connection to each server."""
+        return [server.classic_connect() for server in self.servers]
+
+
+def _python_names() -> list[str]:
+    major, minor = sys.version_info[:2]
+    return [f"python{major}.{minor}", f"python{major}", "python"]
+
+
+def _class_name(cls: str | type) -> tuple[str, str]:
+    """Returns module and name of a class; RPyC's modules are this package's."""
+    if isinstance(cls, type):
+        if cls.__module__ == "__main__" or "." in cls.__qualname__:
+            raise ValueError(f"expected a class at the top of an importable module, got {cls!r}")
+        return cls.__module__, cls.__name__
+    module, _, name = cls.rpartition(".")
+    if not module:
+        raise ValueError(f"expected a class as 'module.Class', got {cls!r}")
+    package, dot, rest = module.partition(".")
+    return (_PACKAGE + dot + rest if package == "rpyc" else module), name
+
+
+def _fill(script: str, server_class: str | type, service_class: str | type, setup: str) -> str:
+    server, service = _class_name(server_class), _class_name(service_class)
+    values = {
+        "SERVER_MODULE": server[0],
+        "SERVER_CLASS": server[1],
+        "SERVICE_MODULE": service[0],
+        "SERVICE_CLASS": service[1],
+        "EXTRA_SETUP": setup,
+    }
+    for name, value in values.items():
+        script = script.replace(f"${name}$", value)
+    return script
+
+
+@cache
+def _far_program(name: str) -> str:
+    return (resources.files(_PACKAGE) / "far" / f"{name}.py").read_text("utf-8")
+
+
+def _archive(script: str, *classes: str | type) -> bytes:
+    """Returns a zip archive of this package, the modules of classes, and the script."""
+    packages = {_PACKAGE}
+    packages.update(cls.__module__.partition(".")[0] for cls in classes if isinstance(cls, type))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package in sorted(packages - {"builtins"}):
+            for path, content in _sources(package):
+                archive.writestr(path, content)
+        archive.writestr("deployed-rpyc.py", script)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=16)
+def _sources(package: str) -> list[tuple[str, bytes]]:
+    """Returns paths and contents of the Python files of a package or module."""
+    module = importlib.import_module(package)
+    if not hasattr(module, "__path__"):
+        if not module.__file__ or not module.__file__.endswith(".py"):
+            raise ValueError(f"expected a module with a source file, got {module!r}")
+        return [(f"{package}.py", Path(module.__file__).read_bytes())]
+    return list(_walk(resources.files(package), package))
+
+
+def _walk(folder: Any, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        path = f"{prefix}/{entry.name}"
+        if entry.is_dir():
+            if entry.name != "__pycache__":
+                yield from _walk(entry, path)
+        elif entry.name.endswith((".py", ".typed")):
+            yield path, entry.read_bytes()
