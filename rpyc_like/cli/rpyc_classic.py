@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 import sys
 from typing import Any
 
@@ -13,7 +15,11 @@ from ..core.config import COMPAT_RPYC6
 from ..core.service import ClassicService
 from ..errors import AuthenticationError
 from ..lib.logs import setup_logger
+from ..link.listener import is_listening
+from ..link.streams.pipe import standard_socket
+from ..utils import systemd
 from ..utils.authenticators import SSLAuthenticator
+from ..utils.base_server import GRACE
 from ..utils.classic import DEFAULT_SERVER_PORT, DEFAULT_SERVER_SSL_PORT
 from ..utils.factory import connect_stdpipes
 from ..utils.registry import (
@@ -22,7 +28,7 @@ from ..utils.registry import (
     TCPRegistryClient,
     UDPRegistryClient,
 )
-from ..utils.server import ForkingServer, OneShotServer, Server, ThreadedServer
+from ..utils.server import ForkingServer, OneShotServer, Server, ThreadedServer, ThreadPoolServer
 from ..version import __version__
 
 __all__ = ["DEFAULT_SERVER_PORT", "ClassicServer", "main", "rpyc"]
@@ -38,10 +44,10 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
 
     mode = cli.SwitchAttr(
         ["-m", "--mode"],
-        cli.Set("threaded", "forking", "stdio", "oneshot"),
+        cli.Set("threaded", "pool", "forking", "stdio", "oneshot"),
         default="threaded",
-        help="threaded: a thread for each client; forking: a process for each; "
-        "oneshot: one client, then exit; "
+        help="threaded: a thread for each client; pool: some threads for all; forking: a process "
+        "for each; oneshot: one client, then exit; "
         "stdio: over standard input and output (inetd, ssh, subprocess)",
     )
     port = cli.SwitchAttr(
@@ -55,6 +61,46 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         ["--host"], str, default=None, help="address to bind to (default the loopback address)"
     )
     ipv6 = cli.Flag(["--ipv6"], help="listen on IPv6")
+    socket_path = cli.SwitchAttr(
+        ["--socket-path"],
+        str,
+        default=None,
+        excludes=["--port", "--host", "--ipv6"],
+        help="unix socket to listen on instead, for programs of the same user",
+    )
+    systemd = cli.Flag(
+        ["--systemd"],
+        excludes=["--port", "--host", "--ipv6", "--socket-path"],
+        help="use the sockets that systemd gives (LISTEN_FDS), and tell it how the service is "
+        "doing (NOTIFY_SOCKET, WATCHDOG_USEC)",
+    )
+    fd_names = cli.SwitchAttr(
+        ["--fd-name"],
+        str,
+        list=True,
+        requires=["--systemd"],
+        help="of systemd's sockets use those with this name (FileDescriptorName=); repeatable",
+    )
+    idle_exit = cli.SwitchAttr(
+        ["--idle-exit"], float, default=None, help="exit after so many seconds without a client"
+    )
+    grace = cli.SwitchAttr(
+        ["--grace"],
+        float,
+        default=GRACE,
+        help="seconds that running calls get after SIGTERM; a second SIGTERM cuts them",
+    )
+    threads = cli.SwitchAttr(
+        ["--threads"], int, default=20, help="calls that -m pool serves at once"
+    )
+    authenticator = cli.SwitchAttr(
+        ["--authenticator"],
+        str,
+        default=None,
+        excludes=["--ssl-keyfile"],
+        help="MODULE:NAME of a callable that is given each client's socket and returns (socket, "
+        "credentials), or raises AuthenticationError",
+    )
     logfile = cli.SwitchAttr("--logfile", str, default=None, help="log file (default stderr)")
     quiet = cli.Flag(["-q", "--quiet"], help="log errors only")
     ssl_keyfile = cli.SwitchAttr(
@@ -98,36 +144,64 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         try:
             return self._serve()
         except AuthenticationError as error:
-            sys.stderr.write(f"rpyc_classic: {error} (--insecure)\n")
-            return 2
+            self._complain(f"{error} (--insecure)")
+        except (ImportError, ValueError, OSError) as error:
+            self._complain(str(error))
+        return 2
+
+    def _complain(self, text: str) -> None:
+        if self.logfile:
+            logging.getLogger(self.PROGNAME).error("%s", text)
+        sys.stderr.write(f"{self.PROGNAME}: {text}\n")
 
     def _serve(self) -> int:
-        if self.mode == "stdio":
+        if self.systemd:
+            self._serve_systemd()
+        elif self.mode == "stdio":
             self._serve_stdio()
         elif self.mode == "oneshot":
             self._serve_oneshot()
         else:
-            kind = ForkingServer if self.mode == "forking" else ThreadedServer
-            self._server(kind).start()
+            self._server(**self._address()).start()
         return 0
 
-    def _server(self, factory: type[Server], **overrides: Any) -> Server:
-        authenticator = None
-        port = DEFAULT_SERVER_PORT
-        if self.ssl_keyfile:
-            cafile = str(self.ssl_cafile) if self.ssl_cafile else None
-            authenticator = SSLAuthenticator(str(self.ssl_keyfile), str(self.ssl_certfile), cafile)
-            port = DEFAULT_SERVER_SSL_PORT
+    def _address(self) -> dict[str, Any]:
+        """Returns where to listen."""
+        if self.socket_path:
+            return {"socket_path": str(self.socket_path)}
+        port = DEFAULT_SERVER_SSL_PORT if self.ssl_keyfile else DEFAULT_SERVER_PORT
+        port = port if self.port is None else int(self.port)
+        return {"hostname": self.host, "port": port, "ipv6": self.ipv6}
+
+    def _server(self, kind: type[Server] | None = None, **address: Any) -> Server:
         options: dict[str, Any] = {
             "registrar": self._registrar(),
             "auto_register": bool(self.auto_register),
-            "hostname": self.host,
-            "port": port if self.port is None else int(self.port),
-            "ipv6": self.ipv6,
-            "authenticator": authenticator,
+            "authenticator": self._authenticator(),
             "insecure": self.insecure or COMPAT_RPYC6,
+            "idle_timeout": self.idle_exit,
+            "grace": float(self.grace),
         }
-        return factory(ClassicService, **{**options, **overrides})
+        if kind is None:
+            kind = _KINDS[str(self.mode)]
+        if kind is ThreadPoolServer:
+            options["nbThreads"] = int(self.threads)
+        return kind(ClassicService, **options, **address)
+
+    def _authenticator(self) -> Any:
+        if self.authenticator:
+            module, _, name = str(self.authenticator).partition(":")
+            found = getattr(importlib.import_module(module), name, None)
+            if not callable(found):
+                raise ValueError(
+                    "--authenticator: expected MODULE:NAME of a callable, "
+                    f"got {str(self.authenticator)!r}"
+                )
+            return found
+        if self.ssl_keyfile:
+            cafile = str(self.ssl_cafile) if self.ssl_cafile else None
+            return SSLAuthenticator(str(self.ssl_keyfile), str(self.ssl_certfile), cafile)
+        return None
 
     def _registrar(self) -> RegistryClient | None:
         if not self.auto_register:
@@ -142,13 +216,39 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         return UDPRegistryClient(host, port)
 
     def _serve_oneshot(self) -> None:
-        server = self._server(OneShotServer, **({} if self.port is not None else {"port": 0}))
+        address = self._address()
+        if self.port is None and not self.socket_path:
+            address["port"] = 0
+        server = self._server(OneShotServer, **address)
         sys.stdout.write(f"rpyc-oneshot\n{server.host}\t{server.port}\n")
         sys.stdout.flush()
         server.start()
 
     def _serve_stdio(self) -> None:
-        connect_stdpipes(ClassicService).serve_all()
+        sock = standard_socket()
+        if sock is None:
+            connect_stdpipes(ClassicService).serve_all()
+        else:
+            self._server(OneShotServer, sockets=[sock]).start()
+
+    def _serve_systemd(self) -> None:
+        given = systemd.received_sockets()
+        sockets = [sock for name, sock in given if not self.fd_names or name in self.fd_names]
+        if not sockets:
+            wanted = f" named {', '.join(self.fd_names)}" if self.fd_names else ""
+            got = ", ".join(name for name, _ in given) or "none"
+            raise ValueError(f"--systemd: expected sockets{wanted} from systemd, got {got}")
+        kind = None if is_listening(sockets[0]) else OneShotServer
+        self._server(kind, sockets=sockets, tell_systemd=True).start()
+
+
+_KINDS: dict[str, type[Server]] = {
+    "threaded": ThreadedServer,
+    "pool": ThreadPoolServer,
+    "forking": ForkingServer,
+    "oneshot": OneShotServer,
+    "stdio": OneShotServer,
+}
 
 
 def main() -> None:

@@ -23,7 +23,14 @@ from typing import Any
 from ..errors import ConnectionClosed
 from .streams.base import WakePipe
 
-__all__ = ["Authenticator", "Listener", "cut_after", "listen_tcp", "listen_unix"]
+__all__ = [
+    "Authenticator",
+    "Listener",
+    "cut_after",
+    "is_listening",
+    "listen_tcp",
+    "listen_unix",
+]
 
 logger = logging.getLogger("rpyc_like.link")
 
@@ -31,6 +38,11 @@ Authenticator = Callable[[socket.socket], tuple[Any, Any]]
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE = 0.1
+
+
+def is_listening(sock: socket.socket) -> bool:
+    """Returns whether a socket waits for clients; else it is connected to one."""
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def listen_tcp(
@@ -109,7 +121,8 @@ class Listener:
     """Accepts connections until it is closed.
 
     Args:
-        socks: listening sockets, which belong to the listener from then on.
+        socks: listening sockets, which belong to the listener from then on. Those that are
+            connected already are accepted first.
         path: of a unix socket among them, to be removed on closing.
         timeout: of the sockets themselves, in seconds; for programs that accept on their own.
         chores: called from time to time while waiting; returns in how many seconds it wants to be
@@ -123,7 +136,8 @@ class Listener:
         timeout: float | None = 0,
         chores: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self._socks = list(socks)
+        self._socks = [sock for sock in socks if is_listening(sock)]
+        self._given = deque(sock for sock in socks if sock not in self._socks)
         self._path = path
         self._inode = None if path is None else _inode(path)
         self._wake = WakePipe()
@@ -142,6 +156,8 @@ class Listener:
         while True:
             if self._closed:
                 raise ConnectionClosed("the server has stopped listening")
+            if self._given:
+                return self._given.popleft()
             if not self._waiting:
                 self._wait(self._chores())
                 continue
@@ -186,7 +202,7 @@ class Listener:
             return
         self._closed = True
         self._wake.wake()
-        for sock in self._socks:
+        for sock in (*self._socks, *self._given):
             sock.close()
         if self._path is not None and _inode(self._path) == self._inode:
             with contextlib.suppress(OSError):

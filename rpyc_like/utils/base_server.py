@@ -70,6 +70,7 @@ class Server:
         max_silent_clients: clients that are not let in yet, or have not said anything yet; more
             are refused.
         sockets: to listen on instead, already listening: those that systemd gives, for instance.
+            One that is connected already is the first client.
         grace: seconds that running calls are given when the server is closed.
         idle_timeout: seconds without any client after which the server closes itself.
         tell_systemd: whether to say READY, STOPPING and WATCHDOG to the service manager, if this

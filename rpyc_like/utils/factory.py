@@ -192,7 +192,8 @@ def connect_subproc(
     """Starts a program and connects to its standard input and output.
 
     Returns:
-        The connection; its ``proc`` is the :class:`subprocess.Popen`.
+        The connection; its ``proc`` is the :class:`subprocess.Popen`, which is waited for in the
+        background: the child ends when the connection does, and leaves no zombie.
     """
     proc = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     try:
@@ -202,6 +203,7 @@ def connect_subproc(
         proc.wait()
         raise
     conn.proc = proc
+    spawn(proc.wait)
     return conn
 
 

@@ -12,7 +12,7 @@ import socket
 import time
 from typing import Final
 
-__all__ = ["Manager", "is_listening", "notify", "received_sockets", "watchdog_interval"]
+__all__ = ["Manager", "notify", "received_sockets", "watchdog_interval"]
 
 _FIRST_FD: Final = 3
 _VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -44,11 +44,6 @@ def received_sockets() -> list[tuple[str, socket.socket]]:
         sock.setblocking(True)
         sockets.append((given[position] if position < len(given) else "unknown", sock))
     return sockets
-
-
-def is_listening(sock: socket.socket) -> bool:
-    """Returns whether a socket waits for clients, or is connected to one (``Accept=yes``)."""
-    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def notify(state: str) -> bool:

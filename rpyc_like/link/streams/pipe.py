@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import stat
 import sys
 from typing import Any, TypeVar
@@ -11,11 +12,53 @@ from typing import Any, TypeVar
 from ...errors import ConnectionClosed
 from .base import READ, WRITE, DescriptorStream, WakePipe
 
-__all__ = ["PipeStream"]
+__all__ = ["PipeStream", "standard_socket", "take_standard_descriptors"]
 
 _SAFE_WRITE = 4096  # what POSIX promises not to block after the system called a pipe writable
 
 P = TypeVar("P", bound="PipeStream")
+
+
+def take_standard_descriptors() -> tuple[int, int]:
+    """Moves standard input and output to other descriptors, and returns those.
+
+    Afterwards reading descriptor 0 gives nothing, and what the program prints (Python or not) goes
+    to standard error; where that is the same connection, as under inetd, both go nowhere.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    incoming, outgoing = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    if _same_connection(2, outgoing):
+        os.dup2(null, 2)
+    os.dup2(2, 1)
+    os.close(null)
+    return incoming, outgoing
+
+
+def standard_socket() -> socket.socket | None:
+    """Returns what a super-server started this process with: a socket as its input and output.
+
+    The descriptors are moved away. None if standard input is something else.
+    """
+    if not (stat.S_ISSOCK(os.fstat(0).st_mode) and _same_connection(0, 1)):
+        return None
+    incoming, outgoing = take_standard_descriptors()
+    os.close(outgoing)
+    return socket.socket(fileno=incoming)
+
+
+def _same_connection(one: int, other: int) -> bool:
+    """Returns whether two descriptors are the same socket or pipe."""
+    try:
+        first, second = os.fstat(one), os.fstat(other)
+    except OSError:
+        return False
+    return stat.S_IFMT(first.st_mode) in (stat.S_IFSOCK, stat.S_IFIFO) and (
+        first.st_dev,
+        first.st_ino,
+    ) == (second.st_dev, second.st_ino)
 
 
 class PipeStream(DescriptorStream):
@@ -54,17 +97,10 @@ class PipeStream(DescriptorStream):
     def from_std(cls: type[P]) -> P:
         """Returns a stream over this process's standard input and output.
 
-        The descriptors are moved away first: afterwards reading descriptor 0 gives nothing, and
-        what the program prints (Python or not) goes to standard error.
+        The descriptors are moved away first; see :func:`take_standard_descriptors`.
         """
-        sys.stdout.flush()
-        incoming = os.fdopen(os.dup(0), "rb", buffering=0)
-        outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
-        os.dup2(2, 1)
-        return cls(incoming, outgoing)
+        incoming, outgoing = take_standard_descriptors()
+        return cls(os.fdopen(incoming, "rb", buffering=0), os.fdopen(outgoing, "wb", buffering=0))
 
     @classmethod
     def create_pair(cls: type[P]) -> tuple[P, P]:
