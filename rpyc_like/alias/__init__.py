@@ -46,7 +46,8 @@ class _Finder(MetaPathFinder, Loader):
             if error.name is not None and error.name.startswith(_PACKAGE):
                 return None
             raise
-        return ModuleSpec(fullname, self, is_package=hasattr(module, "__path__"))
+        is_package = hasattr(module, "__path__")
+        return ModuleSpec(fullname, self, origin=module.__file__, is_package=is_package)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Returns the module that stands behind an alias."""
