@@ -80,7 +80,7 @@ class Sshd:
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\n"
             f"AuthorizedKeysFile {folder / 'authorized'}\nPidFile none\nStrictModes no\n"
             "UsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n"
-            "MaxSessions 100\n"
+            "MaxSessions 100\nSubsystem sftp internal-sftp\n"
         )
 
     def _keygen(self, path: Path) -> None:

@@ -1,0 +1,25 @@
+"""The programs in demos/ print the same with the real RPyC, but for the import's name."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.demos import DEMOS, for_rpyc, run_both
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+def test_same_output(demo: str) -> None:
+    """A demo runs without an error on both, and prints the same."""
+    ours, theirs = run_both(demo)
+    assert (ours.returncode, ours.stderr) == (0, "")
+    assert theirs.returncode == 0, theirs.stderr
+    assert ours.stdout == theirs.stdout
+    assert len(ours.stdout.splitlines()) > 5
+
+
+def test_all_ten() -> None:
+    """Each kind of program is there; nothing but the name of imports is changed."""
+    assert len(DEMOS) == 10
+    assert for_rpyc("import rpyc_like as rpyc\nfrom rpyc_like.core import x  # rpyc_like\n") == (
+        "import rpyc\nfrom rpyc.core import x  # rpyc_like\n"
+    )
