@@ -2,7 +2,9 @@
 
 A function travels as plain data: ``(name, module, defaults, keyword defaults, code)``. The code's
 layout is that of the code object's constructor of the sending Python, and its length tells which:
-18 items since 3.11, 16 on 3.8 to 3.10. The byte code itself is bound to the Python version.
+18 items since 3.11, 16 on 3.8 to 3.10. The byte code itself is bound to the Python version (3.11,
+3.12 ...): a function is not sent to another one, and code that another one has made is refused,
+because running it could end the process.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Iterator
+from importlib.util import MAGIC_NUMBER
 from types import CodeType, FunctionType
 from typing import Any
 
 from . import brine
+from .bytecode import is_ours
 
 __all__ = [
     "CODEOBJ_MAGIC",
@@ -47,9 +51,11 @@ def _fields(size: int) -> list[str]:
 
 _OURS = _FIELDS_18 if sys.version_info >= (3, 11) else _FIELDS_16
 
+_ATTRIBUTES = {} if sys.version_info >= (3, 10) else {"linetable": "co_lnotab"}
+
 
 def _export_code(code: CodeType) -> tuple[Any, ...]:
-    values = {field: getattr(code, f"co_{field}") for field in _OURS}
+    values = {field: getattr(code, _ATTRIBUTES.get(field, f"co_{field}")) for field in _OURS}
     values["consts"] = tuple(_export_constant(const) for const in code.co_consts)
     return tuple(values[field] for field in _OURS)
 
@@ -87,6 +93,12 @@ def _import_code(exported: tuple[Any, ...]) -> CodeType:
         )
     values = dict(zip(fields, exported))
     values["consts"] = tuple(_import_constant(const) for const in values["consts"])
+    lines = values["linetable"]
+    if not is_ours(values["code"], lines, len(values["consts"]), len(values["names"])):
+        raise ValueError(
+            f"function {values['name']!r} was teleported from a Python with other byte code than "
+            f"{sys.version.split()[0]}"
+        )
     return CodeType(*(values[field] for field in fields))
 
 
@@ -126,12 +138,31 @@ def decode_codeobj(codeobj: CodeType) -> Iterator[tuple[str, Any]]:
         yield instruction.opname, instruction.argval
 
 
+def _check_byte_code(conn: Any, func: FunctionType) -> None:
+    """Raises ValueError if the other side's Python has other byte code than this one."""
+    there = conn.__dict__.get("_byte_code")
+    if there is None:
+        there = bytes(conn.modules["importlib.util"].MAGIC_NUMBER)
+        conn._byte_code = there  # a Python never changes it
+    if there != MAGIC_NUMBER:
+        version = str(conn.modules.sys.version).split()[0]
+        raise ValueError(
+            f"cannot teleport {func.__name__}: byte code of Python {sys.version.split()[0]} does "
+            f"not run on the other side's {version}; define it there with execute()"
+        )
+
+
 def teleport(conn: Any, func: FunctionType, globals: Any = None, def_: bool = True) -> Any:
     """Returns a proxy of a copy of ``func`` that lives on the other side of a classic connection.
 
     Args:
         globals: the copy's global names; the namespace of the connection without it.
+
+    Raises:
+        TypeError: it has a closure, or constants or defaults that are not plain values.
+        ValueError: the other side runs another version of Python.
     """
+    _check_byte_code(conn, func)
     if globals is None:
         globals = conn.namespace
     importer = conn.modules["rpyc.utils.teleportation"].import_function
