@@ -85,6 +85,11 @@ class SocketStream(DescriptorStream):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__()
+        if hasattr(type(sock), "____conn__"):
+            raise TypeError(
+                "expected a socket of this process, got a proxy, whose descriptor means something "
+                "else here; a proxy of a stream can be used"
+            )
         self.sock = sock
         self._fd = sock.fileno()
         self._quickack = False
