@@ -30,6 +30,7 @@ from ..utils.registry import (
 )
 from ..utils.server import ForkingServer, OneShotServer, Server, ThreadedServer, ThreadPoolServer
 from ..version import __version__
+from .rpyc_registry import read_secret
 
 __all__ = ["DEFAULT_SERVER_PORT", "ClassicServer", "main", "rpyc"]
 
@@ -134,6 +135,12 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         default=None,
         help="address of the registry (default a broadcast; needed for TCP)",
     )
+    registry_secret_file = cli.SwitchAttr(
+        "--registry-secret-file",
+        cli.ExistingFile,
+        default=None,
+        help="file with a secret that the registry knows too",
+    )
     insecure = cli.Flag(
         "--insecure", help="let everybody on the network in, with an address that is not loopback"
     )
@@ -207,13 +214,14 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         if not self.auto_register:
             return None
         host, port = self.registry_host, int(self.registry_port)
+        secret = read_secret(self.registry_secret_file)
         if str(self.registry_type).upper() == "TCP":
             if host is None:
                 raise cli.switches.MissingArgument("--registry-type TCP needs --registry-host")
-            return TCPRegistryClient(host, port)
+            return TCPRegistryClient(host, port, secret=secret)
         if host is None:
-            return UDPRegistryClient(port=port)
-        return UDPRegistryClient(host, port)
+            return UDPRegistryClient(port=port, secret=secret)
+        return UDPRegistryClient(host, port, secret=secret)
 
     def _serve_oneshot(self) -> None:
         address = self._address()

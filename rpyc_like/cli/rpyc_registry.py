@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any
+
 from plumbum import cli
 
 from ..lib.logs import setup_logger
@@ -30,6 +34,11 @@ def _truth(text: str) -> bool:
         raise ValueError(f"expected true or false, got {text!r}") from None
 
 
+def read_secret(file: Any) -> bytes | None:
+    """Returns the secret in a file, without the end of its line; None without a file."""
+    return None if file is None else Path(str(file)).read_bytes().strip()
+
+
 class RegistryServer(cli.Application):  # type: ignore[misc]
     """Knows which services run where, and tells who asks."""
 
@@ -56,17 +65,29 @@ class RegistryServer(cli.Application):  # type: ignore[misc]
         ["-l", "--listing"], _truth, default=False, help="whether all names are told: true, false"
     )
 
+    secret_file = cli.SwitchAttr(
+        "--secret-file",
+        cli.ExistingFile,
+        default=None,
+        help="file with a secret of at least 16 bytes that clients must know",
+    )
+
     def main(self) -> int:
         """Serves until it is interrupted."""
         setup_logger(self.quiet, self.logfile)
         host = self.host or ("::" if self.ipv6 else "0.0.0.0")
         kind = UDPRegistryServer if str(self.mode).upper() == "UDP" else TCPRegistryServer
-        server = kind(
-            host=host,
-            port=int(self.port),
-            pruning_timeout=self.pruning_timeout,
-            allow_listing=self.allow_listing,
-        )
+        try:
+            server = kind(
+                host=host,
+                port=int(self.port),
+                pruning_timeout=self.pruning_timeout,
+                allow_listing=self.allow_listing,
+                secret=read_secret(self.secret_file),
+            )
+        except (OSError, ValueError) as error:
+            sys.stderr.write(f"{self.PROGNAME}: {error}\n")
+            return 2
         server.start()
         return 0
 

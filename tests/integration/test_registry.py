@@ -375,3 +375,96 @@ def test_the_classic_command_registers(start: Any) -> None:
                     assert conn.eval("1 + 1") == 2
             finally:
                 process.kill()
+
+
+# -- sealed with a secret
+
+SECRET = b"sixteen bytes at least"
+
+
+@pytest.fixture(params=["UDP", "TCP"])
+def sealed(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Callable[..., Any]]]:
+    """A registry with a secret, and what makes clients of it."""
+    udp = request.param == "UDP"
+    kind = UDPRegistryServer if udp else TCPRegistryServer
+    server = kind(host="127.0.0.1", port=0, allow_listing=True, secret=SECRET)
+    thread = threading.Thread(target=server.start)
+    thread.start()
+
+    def client(**options: Any) -> Any:
+        make = UDPRegistryClient if udp else TCPRegistryClient
+        return make("127.0.0.1", port=server.port, timeout=0.5, **options)
+
+    yield server, client
+    server.close()
+    thread.join(5)
+
+
+def test_sealed_registry(sealed: tuple[Any, Callable[..., Any]]) -> None:
+    """Those who know the secret register, look for services and list them."""
+    _, client = sealed
+    knowing = client(secret=SECRET)
+    assert knowing.register(["CALC"], 1234)
+    assert knowing.discover("calc") == (("127.0.0.1", 1234),)
+    assert knowing.list() == ("CALC",)
+    knowing.unregister(1234)
+    assert knowing.discover("calc") == ()
+
+
+def test_nobody_else_is_answered(sealed: tuple[Any, Callable[..., Any]]) -> None:
+    """Without the secret, or with another, nothing is entered, removed or told."""
+    server, client = sealed
+    client(secret=SECRET).register(["CALC"], 1234)
+    for stranger in (client(), client(secret=b"another secret, long enough")):
+        assert not stranger.register(["EVIL"], 1)
+        assert stranger.discover("calc") == ()
+        stranger.unregister(1234)
+    assert set(server.services) == {"CALC"}
+
+
+def test_a_client_trusts_its_registry_only(sealed: tuple[Any, Callable[..., Any]]) -> None:
+    """A client with a secret takes no answer that was not sealed with it."""
+    with UDPRegistryServer(host="127.0.0.1", port=0) as open_one:
+        thread = threading.Thread(target=open_one.start)
+        thread.start()
+        asking = UDPRegistryClient("127.0.0.1", open_one.port, timeout=0.3, secret=SECRET)
+        assert asking.discover("calc") == ()
+    thread.join(5)
+
+
+def test_seals() -> None:
+    """A sealed message opens once, for a minute, unchanged."""
+    from rpyc_like.utils.registry_messages import Seal
+
+    ours, theirs = Seal(SECRET), Seal(SECRET)
+    data, nonce = ours.close(b"content")
+    assert theirs.open(data) == (b"content", nonce)
+    with pytest.raises(ValueError, match="seen before"):
+        theirs.open(data)
+    answer, _ = theirs.close(b"answer", nonce)
+    assert ours.open(answer, nonce) == (b"answer", nonce)
+    with pytest.raises(ValueError, match="seen before"):
+        ours.open(answer, b"x" * 16)
+    with pytest.raises(ValueError, match="another secret"):
+        Seal(b"some other secret, long").open(data)
+    with pytest.raises(ValueError, match="another secret"):
+        Seal(SECRET).open(data.replace(b"content", b"Content"))
+    with pytest.raises(ValueError, match="expected a sealed message"):
+        Seal(SECRET).open(brine.dump(("RPYC", "QUERY", ("X",))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: 1_000_000.0)
+        old, _ = ours.close(b"old")
+    with pytest.raises(ValueError, match="too old"):
+        theirs.open(old)
+    with pytest.raises(ValueError, match="at least 16"):
+        Seal(b"short")
+
+
+def test_secret_on_the_command_line(tmp_path: Path) -> None:
+    """Both commands take the secret from a file; one that is too short is refused."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"short\n")
+    command = [sys.executable, "-m", "rpyc_like.cli.rpyc_registry", "--secret-file", str(secret)]
+    done = subprocess.run([*command, "-p", "0"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "at least 16 bytes, got 5" in done.stderr

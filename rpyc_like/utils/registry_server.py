@@ -1,0 +1,371 @@
+"""Registries: servers that know which services run where."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections import OrderedDict
+from typing import Any, ClassVar
+
+from ..core import brine
+from ..errors import ProtocolError
+from ..lib.threads import spawn
+from ..link.streams.base import READ, WakePipe, wait_for_fds
+from .registry_messages import Seal, parse
+
+__all__ = [
+    "DEFAULT_PRUNING_TIMEOUT",
+    "MAX_DGRAM_SIZE",
+    "REGISTRY_PORT",
+    "Address",
+    "RegistryServer",
+    "TCPRegistryServer",
+    "UDPRegistryServer",
+]
+
+REGISTRY_PORT = 18811
+DEFAULT_PRUNING_TIMEOUT = 4 * 60
+MAX_DGRAM_SIZE = 1500
+
+_MAX_NAMES = 50
+_MAX_NAME = 200
+_SEAL_SIZE = 100  # what a seal adds to an answer
+
+Address = tuple[str, int]
+
+
+def _port(value: Any) -> int:
+    if type(value) is not int or not 0 < value < 65536:
+        raise ValueError(f"expected a port, got {value!r:.80}")
+    return value
+
+
+def _name(value: Any) -> str:
+    if type(value) is not str or not 0 < len(value) <= _MAX_NAME:
+        raise ValueError(f"expected the name of a service, got {value!r:.80}")
+    return value.upper()
+
+
+def _plain_host(host: str) -> str:
+    """Returns an address as text, an IPv4 address that came over IPv6 as itself."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+class _Rate:
+    """How many answers an address gets: a number at once, and so many more each second."""
+
+    def __init__(self, burst: int = 100, per_second: float = 50.0, addresses: int = 4096) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._addresses = addresses
+        self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def allows(self, host: str) -> bool:
+        """Counts one answer; returns whether it may be sent."""
+        now = time.monotonic()
+        left, seen = self._known.pop(host, (float(self._burst), now))
+        left = min(self._burst, left + (now - seen) * self._per_second)
+        self._known[host] = (max(0.0, left - 1), now)
+        while len(self._known) > self._addresses:
+            self._known.popitem(last=False)
+        return left >= 1
+
+
+class RegistryServer:
+    """Base of registries.
+
+    Args:
+        listenersock: a bound socket.
+        pruning_timeout: seconds after which a service that has not registered again is forgotten.
+        logger: where to log.
+        allow_listing: whether LIST is answered.
+        secret: what clients must know, at least 16 bytes; see :mod:`.registry_messages`.
+    """
+
+    TIMEOUT: ClassVar[float] = 1.0
+    MAX_ENTRIES: ClassVar[int] = 10_000
+
+    def __init__(
+        self,
+        listenersock: socket.socket,
+        pruning_timeout: float | None = None,
+        logger: logging.Logger | None = None,
+        allow_listing: bool = False,
+        secret: bytes | None = None,
+    ) -> None:
+        self._seal = None if secret is None else Seal(secret)
+        self.sock = listenersock
+        self.port = self.sock.getsockname()[1]
+        self.active = False
+        self.services: dict[str, dict[Address, float]] = {}
+        self.pruning_timeout = (
+            DEFAULT_PRUNING_TIMEOUT if pruning_timeout is None else pruning_timeout
+        )
+        self.logger = self._get_logger() if logger is None else logger
+        self.allow_listing = allow_listing
+        self._lock = threading.Lock()  # guards services
+        self._wake = WakePipe()
+        self.sock.setblocking(False)
+        self._rate = _Rate()
+
+    def _get_logger(self) -> logging.Logger:
+        raise NotImplementedError
+
+    def __enter__(self) -> RegistryServer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- what happens; for subclasses
+
+    def on_service_added(self, name: str, addrinfo: Address) -> None:
+        """Is told that a service has come."""
+
+    def on_service_removed(self, name: str, addrinfo: Address) -> None:
+        """Is told that a service has gone, or was not heard of for too long."""
+
+    def _add_service(self, name: str, addrinfo: Address) -> None:
+        with self._lock:
+            entries = self.services.setdefault(name, {})
+            is_new = addrinfo not in entries
+            if is_new and sum(map(len, self.services.values())) >= self.MAX_ENTRIES:
+                raise ValueError(f"the registry is full ({self.MAX_ENTRIES} entries)")
+            entries[addrinfo] = time.monotonic()
+        if is_new:
+            self.on_service_added(name, addrinfo)
+
+    def _remove_service(self, name: str, addrinfo: Address) -> None:
+        with self._lock:
+            entries = self.services.get(name, {})
+            known = entries.pop(addrinfo, None) is not None
+            if not entries:
+                self.services.pop(name, None)
+        if known:
+            self.on_service_removed(name, addrinfo)
+
+    def _prune(self) -> None:
+        oldest = time.monotonic() - self.pruning_timeout
+        with self._lock:
+            stale = [
+                (name, address)
+                for name, entries in self.services.items()
+                for address, heard in entries.items()
+                if heard < oldest
+            ]
+        for name, address in stale:
+            self.logger.debug("discarding stale %s:%s of %s", *address, name)
+            self._remove_service(name, address)
+
+    # -- commands
+
+    def cmd_query(self, host: str, name: Any) -> tuple[Address, ...]:
+        """Returns where a service runs, those heard of longest ago first."""
+        self._prune()
+        with self._lock:
+            entries = self.services.get(_name(name), {})
+            return tuple(sorted(entries, key=entries.__getitem__))
+
+    def cmd_list(self, host: str, filter_host: Any) -> tuple[str, ...] | None:
+        """Returns the names of services, of one host or of all; None if that is not allowed."""
+        if not self.allow_listing:
+            return None
+        wanted = filter_host[0] if type(filter_host) is tuple and filter_host else None
+        self._prune()
+        with self._lock:
+            return tuple(
+                name
+                for name, entries in self.services.items()
+                if wanted is None or any(address[0] == wanted for address in entries)
+            )
+
+    def cmd_register(self, host: str, names: Any, port: Any) -> str:
+        """Enters services of the host that the message came from."""
+        if type(names) is not tuple or not 0 < len(names) <= _MAX_NAMES:
+            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {names!r:.80}")
+        address = (host, _port(port))
+        for name in [_name(name) for name in names]:
+            self._add_service(name, address)
+        self.logger.debug("registered %s:%s as %s", *address, ", ".join(names))
+        return "OK"
+
+    def cmd_unregister(self, host: str, port: Any) -> str:
+        """Removes what runs on a port of the host that the message came from."""
+        address = (host, _port(port))
+        for name in list(self.services):
+            self._remove_service(name, address)
+        self.logger.debug("unregistered %s:%s", *address)
+        return "OK"
+
+    # -- serving
+
+    def _answer(self, data: bytes, host: str) -> bytes | None:
+        """Returns the answer to a message, or None for none."""
+        nonce = None
+        try:
+            if self._seal is not None:
+                data, nonce = self._seal.open(data)
+            command, args = parse(data)
+            if command not in ("QUERY", "LIST", "REGISTER", "UNREGISTER"):
+                raise ValueError(f"unknown command {command!r:.80}")
+            value = getattr(self, f"cmd_{command.lower()}")(host, *args)
+        except (ProtocolError, ValueError, TypeError, IndexError) as error:
+            self.logger.warning("a message from %s: %s", host, error)
+            return None
+        limit = MAX_DGRAM_SIZE if self._seal is None else MAX_DGRAM_SIZE - _SEAL_SIZE
+        answer = brine.dump(value)
+        while len(answer) > limit:
+            value = value[:-1]  # what does not fit is left out
+            answer = brine.dump(value)
+        return answer if self._seal is None else self._seal.close(answer, nonce)[0]
+
+    def _recv(self) -> tuple[bytes, Any]:
+        """Returns the next message and where it came from.
+
+        Raises:
+            BlockingIOError: none has come.
+        """
+        raise NotImplementedError
+
+    def _send(self, data: bytes, addrinfo: Any) -> None:
+        raise NotImplementedError
+
+    def _wait(self) -> None:
+        """Waits until something has come, or the registry is closed."""
+        wait_for_fds([(self.sock.fileno(), READ), (self._wake.fileno(), READ)], self.TIMEOUT)
+
+    def _work(self) -> None:
+        while self.active:
+            try:
+                self._wait()
+                data, addrinfo = self._recv()
+            except (BlockingIOError, InterruptedError):
+                continue
+            except (OSError, ValueError):
+                if self.active:
+                    self.logger.debug("cannot receive", exc_info=True)
+                    time.sleep(0.05)
+                continue
+            host = _plain_host(addrinfo[0])
+            answer = self._answer(data, host) if self._rate.allows(host) else None
+            if answer is not None:
+                with contextlib.suppress(OSError):
+                    self._send(answer, addrinfo)
+
+    def start(self) -> None:
+        """Serves until :meth:`close` is called, or Ctrl-C."""
+        self.active = True
+        self.logger.debug("registry started on port %s", self.port)
+        try:
+            self._work()
+        except KeyboardInterrupt:
+            self.logger.warning("keyboard interrupt!")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stops serving. Idempotent."""
+        self.active = False
+        self._wake.wake()
+        self.sock.close()
+        self.logger.debug("registry closed")
+
+
+def _bound(kind: int, host: str, port: int, reuse: bool) -> socket.socket:
+    info = socket.getaddrinfo(host, port, 0, kind, 0, socket.AI_PASSIVE)[0]
+    sock = socket.socket(info[0], kind)
+    try:
+        if reuse:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(info[4])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class UDPRegistryServer(RegistryServer):
+    """A registry that is asked by datagrams, also by broadcast.
+
+    Args:
+        host: the address to bind to; ``"::"`` for IPv6.
+    """
+
+    def __init__(
+        self,
+        host: str = "0.0.0.0",
+        port: int = REGISTRY_PORT,
+        pruning_timeout: float | None = None,
+        logger: logging.Logger | None = None,
+        allow_listing: bool = False,
+        secret: bytes | None = None,
+    ) -> None:
+        sock = _bound(socket.SOCK_DGRAM, host, port, reuse=False)
+        super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
+
+    def _get_logger(self) -> logging.Logger:
+        return logging.getLogger(f"REGSRV/UDP/{self.port}")
+
+    def _recv(self) -> tuple[bytes, Any]:
+        return self.sock.recvfrom(MAX_DGRAM_SIZE + 1)
+
+    def _send(self, data: bytes, addrinfo: Any) -> None:
+        self.sock.sendto(data, addrinfo)
+
+
+class TCPRegistryServer(RegistryServer):
+    """A registry that is asked over TCP, one question for each connection."""
+
+    TIMEOUT: ClassVar[float] = 3.0
+    MAX_CLIENTS: ClassVar[int] = 100
+
+    def __init__(
+        self,
+        host: str = "0.0.0.0",
+        port: int = REGISTRY_PORT,
+        pruning_timeout: float | None = None,
+        logger: logging.Logger | None = None,
+        reuse_addr: bool = True,
+        allow_listing: bool = False,
+        secret: bytes | None = None,
+    ) -> None:
+        sock = _bound(socket.SOCK_STREAM, host, port, reuse_addr)
+        sock.listen(10)
+        super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
+        self._clients = threading.BoundedSemaphore(self.MAX_CLIENTS)
+
+    def _get_logger(self) -> logging.Logger:
+        return logging.getLogger(f"REGSRV/TCP/{self.port}")
+
+    def _work(self) -> None:
+        while self.active:
+            try:
+                self._wait()
+                sock, addrinfo = self.sock.accept()
+            except (BlockingIOError, InterruptedError):
+                continue
+            except (OSError, ValueError):
+                if self.active:
+                    time.sleep(0.05)
+                continue
+            if self._clients.acquire(False):
+                spawn(self._serve, sock, addrinfo)
+            else:
+                sock.close()
+
+    def _serve(self, sock: socket.socket, addrinfo: Any) -> None:
+        """Answers one client, who may take its time without holding up the others."""
+        try:
+            with contextlib.closing(sock), contextlib.suppress(OSError):
+                sock.settimeout(self.TIMEOUT)
+                answer = self._answer(sock.recv(MAX_DGRAM_SIZE + 1), _plain_host(addrinfo[0]))
+                if answer is not None:
+                    sock.sendall(answer)
+        finally:
+            self._clients.release()
