@@ -13,8 +13,8 @@ UNREGISTER  port                 ``"OK"``
 
 A registry enters the address that a message comes from, and nothing else: nobody registers or
 removes somebody else. What is no message is not answered, answers over UDP fit into one datagram,
-and each address gets a bounded number of them. With a secret, which real RPyC does not know, messages are
-sealed (:mod:`rpyc_like.utils.registry_messages`), and others are not answered.
+and each address gets a bounded number of them. With a secret, which real RPyC does not know,
+messages are sealed (:mod:`rpyc_like.utils.registry_messages`), and others are not answered.
 """
 
 from __future__ import annotations

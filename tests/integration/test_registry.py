@@ -236,18 +236,20 @@ def test_answers_are_small_and_few(start: Any) -> None:
     assert answer is not None
     assert len(answer) <= MAX_DGRAM_SIZE
     assert len(brine.load(answer)) > 10
+    question = brine.dump(("RPYC", "QUERY", ("none",)))
+    answers = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(0.3)
-        for _ in range(1000):
-            sock.sendto(brine.dump(("RPYC", "QUERY", ("none",))), ("127.0.0.1", server.port))
-        answers = 0
-        try:
-            while True:
-                sock.recv(2000)
-                answers += 1
-        except TimeoutError:
-            pass
-    assert 50 < answers < 300
+        for _ in range(60):  # slowly enough that the system loses none
+            for _ in range(10):
+                sock.sendto(question, ("127.0.0.1", server.port))
+            sock.settimeout(0.01)
+            try:
+                while True:
+                    sock.recv(2000)
+                    answers += 1
+            except TimeoutError:
+                pass
+    assert 50 < answers < 400
 
 
 def test_the_registry_does_not_fill_the_memory(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,6 +235,31 @@ def test_services_are_told(kind: type[Server], start: Start) -> None:
     eventually(lambda: not server._connections)
 
 
+@pytest.mark.parametrize("kind", THREADED)
+def test_no_thread_to_be_had(
+    kind: type[Server], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client for whom the system has no thread is hung up on, and the server goes on."""
+    server = start(kind)
+    with connect(server) as conn:
+        conn.root.echo(1)  # whatever needs a thread has one
+    eventually(lambda: not server.clients)
+    starting = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    if kind is ThreadPoolServer:
+        server._handshakes._free.clear()  # type: ignore[attr-defined]
+    with socket.create_connection((server.host, server.port)) as sock:
+        sock.settimeout(5)
+        assert sock.recv(1) == b""
+    monkeypatch.setattr(threading.Thread, "start", starting)
+    with connect(server) as conn:
+        assert conn.root.echo(2) == 2
+
+
 # -- the pool
 
 

@@ -31,8 +31,80 @@ class Mutation(NamedTuple):
 FRAMES, STATE = "tests/faults/test_frames.py", "tests/faults/test_state.py"
 GATE, EXCEPTIONS = "tests/faults/test_gate.py", "tests/faults/test_exceptions.py"
 POLICY, DEFAULTS = "tests/protocol/test_policy.py", "tests/integration/test_defaults.py"
+SYSTEM, SSH = "tests/interop/test_started_by_the_system.py", "tests/interop/test_ssh.py"
+SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test_registry.py"
 
 MUTATIONS = [
+    Mutation(
+        "18",
+        "link/streams/pipe.py",
+        "if _same_connection(2, outgoing):",
+        "if False:",
+        f"{SYSTEM}::test_inetd_and_what_is_printed",
+    ),
+    Mutation(
+        "36",
+        "utils/registry_server.py",
+        "if self._rate.allows(host) else None",
+        "if True else None",
+        f"{REGISTRY}::test_answers_are_small_and_few",
+    ),
+    Mutation(
+        "36",
+        "utils/registry_server.py",
+        "        while len(answer) > limit:",
+        "        while False:",
+        f"{REGISTRY}::test_answers_are_small_and_few",
+    ),
+    Mutation(
+        "36",
+        "utils/registry_messages.py",
+        "not hmac.compare_digest(code, self._code(when, nonce, content))",
+        "False",
+        f"{REGISTRY}::test_nobody_else_is_answered",
+    ),
+    Mutation(
+        "36",
+        "utils/registry_messages.py",
+        "            if nonce in self._seen or",
+        "            if",
+        f"{REGISTRY}::test_seals",
+    ),
+    Mutation(
+        "73",
+        "utils/server.py",
+        "        except RuntimeError as error:",
+        "        except KeyError as error:",
+        f"{SERVERS}::test_no_thread_to_be_had",
+    ),
+    Mutation(
+        "82",
+        "link/listener.py",
+        "        os.chmod(path, 0o600)\n",
+        "        os.chmod(path, 0o755)\n",
+        f"{SERVERS}::test_unix_socket",
+    ),
+    Mutation(
+        "82",
+        "link/listener.py",
+        "and _inode(self._path) == self._inode",
+        "",
+        f"{SERVERS}::test_unix_socket_of_somebody_else",
+    ),
+    Mutation(
+        "83",
+        "utils/zerodeploy.py",
+        "self._words.get())",
+        '"")',
+        f"{SSH}::test_no_python {SSH}::test_changed_host_key",
+    ),
+    Mutation(
+        "83",
+        "far/bootstrap.py",
+        "shutil.rmtree(folder, ignore_errors=True)",
+        "pass",
+        f"{SSH}::test_client_that_is_killed",
+    ),
     Mutation(
         "1",
         "link/receiving.py",
