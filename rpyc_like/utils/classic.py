@@ -128,6 +128,8 @@ def ssl_connect(
     ssl_version: int | None = None,
     ciphers: str | None = None,
     ipv6: bool = False,
+    timeout: float | None = 3,
+    nodelay: bool = True,
 ) -> Connection:
     """Connects to a classic server over TCP with TLS; see :func:`factory.ssl_connect`."""
     return _ready(
@@ -142,6 +144,7 @@ def ssl_connect(
             ciphers=ciphers,
             service=_Client,
             ipv6=ipv6,
+            timeout=timeout,
         )
     )
 

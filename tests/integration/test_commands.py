@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -184,3 +187,74 @@ def test_quickstart_script_needs_no_installation(tmp_path: Path) -> None:
     assert "venv module does not work" in done.stdout
     assert "Running from the clone" in done.stdout
     assert "stopped the server" in done.stdout
+
+
+@pytest.mark.parametrize("mode", ["threaded", "pool", "forking", "oneshot"])
+def test_unix_socket(mode: str, tmp_path: Path) -> None:
+    """Each mode serves on a unix socket, and removes it when it is told to end."""
+    path = tmp_path / "socket"
+    args = [*CLASSIC, "-q", "-m", mode, "--socket-path", str(path), "--threads", "2"]
+    with subprocess.Popen(args, stdout=subprocess.DEVNULL) as server:
+        until(path.exists)
+        with rpyc.classic.unix_connect(str(path), timeout=5, nodelay=True) as conn:
+            assert conn.eval("6 * 7") == 42
+            slow = rpyc.async_(conn.eval)("__import__('time').sleep(0.5) or 'slept'")
+            time.sleep(0.1)
+            server.terminate()
+            assert slow.value == "slept"
+        assert server.wait(10) == 0
+    assert not path.exists()
+
+
+def test_idle_exit() -> None:
+    """A server that nobody needs ends."""
+    done = subprocess.run(
+        [*CLASSIC, "-q", "-p", "0", "--idle-exit", "0.3"], timeout=20, check=False
+    )
+    assert done.returncode == 0
+
+
+AUTHENTICATOR = """
+from rpyc_like.utils.authenticators import AuthenticationError
+
+def ask(sock):
+    name = sock.recv(3)
+    if name != b"ann":
+        raise AuthenticationError("who?")
+    return sock, name.decode()
+
+nothing = None
+"""
+
+
+def test_authenticator(tmp_path: Path) -> None:
+    """--authenticator names a callable that lets clients in, on any address."""
+    (tmp_path / "doorman.py").write_text(AUTHENTICATOR)
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    args = [*CLASSIC, "-m", "oneshot", "--host", "0.0.0.0", "-q", "--authenticator"]
+    for name in (b"ann", b"bob"):
+        with subprocess.Popen([*args, "doorman:ask"], env=env, stdout=subprocess.PIPE) as server:
+            assert server.stdout is not None
+            server.stdout.readline()
+            port = int(server.stdout.readline().split()[1])
+            stream = rpyc.SocketStream.connect("127.0.0.1", port)
+            stream.sock.sendall(name)
+            if name == b"ann":
+                with rpyc.classic.connect_stream(stream) as conn:
+                    assert conn.eval("1 + 1") == 2
+            else:
+                with pytest.raises(EOFError):
+                    rpyc.classic.connect_stream(stream)
+            assert server.wait(10) == 0
+    for wrong, text in (("doorman:nothing", "callable"), ("no_such:ask", "no_such")):
+        done = subprocess.run([*args, wrong], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert text in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+import subprocess
 import sys
 import threading
 import time
@@ -243,3 +245,42 @@ def test_mock_classic_connection() -> None:
     assert conn.builtins is conn.builtin
     assert conn.teleport(test_mock_classic_connection) is test_mock_classic_connection
     assert conn.root.getmodule("os").getpid() > 0
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.12", "3.13"])
+def test_packages_go_to_other_pythons(version: str, tmp_path: Path) -> None:
+    """upload_package finds the place for packages on any Python, also where distutils is gone."""
+    from plumbum import local
+
+    from rpyc_like.utils.zerodeploy import DeployedServer
+    from tests.interop import deployed_service
+    from tests.support.peers import find_interpreter
+
+    python = find_interpreter(version)
+    if python is None:
+        pytest.skip(f"no Python {version} on this machine")
+    made = subprocess.run(
+        [python, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=False
+    )
+    if made.returncode:
+        pytest.skip(f"Python {version} makes no environments")
+    with DeployedServer(local, python_executable=str(tmp_path / "venv" / "bin" / "python")) as far:
+        conn = far.classic_connect()
+        rpyc.classic.upload_package(conn, deployed_service)
+        rpyc.classic.upload_package(conn, rpyc.lib)
+        found = list((tmp_path / "venv").rglob("site-packages/tests/interop/deployed_service.py"))
+        assert len(found) == 1
+        assert list((tmp_path / "venv").rglob("site-packages/rpyc_like/lib/timing.py"))
+        conn.modules.sys.path.insert(0, str(found[0].parent))
+        assert conn.modules.deployed_service.Thermometer().exposed_read() == 21.5
+
+
+def test_options_are_accepted_everywhere() -> None:
+    """Whatever connects over a network takes ``timeout`` and ``nodelay``."""
+    factory, classic = rpyc.utils.factory, rpyc.classic
+    for home, names in (
+        (factory, "connect unix_connect ssl_connect ssh_connect connect_by_service"),
+        (classic, "connect unix_connect ssl_connect ssh_connect"),
+    ):
+        for name in names.split():
+            assert {"timeout", "nodelay"} <= {*inspect.signature(getattr(home, name)).parameters}
