@@ -1,7 +1,6 @@
 """A gateway in a chain: client - gateway - backend. Objects pass through, and are freed."""
 
 import gc
-import threading
 import time
 
 import rpyc_like as rpyc
@@ -77,7 +76,7 @@ def start(service):
         port=0,
         protocol_config={"allow_public_attrs": True},
     )
-    threading.Thread(target=server.start, daemon=True).start()
+    server._start_in_thread()
     return server
 
 

@@ -71,7 +71,7 @@ class Client:
 
 def main():
     server = ThreadedServer(ChatService, hostname="localhost", port=0)
-    threading.Thread(target=server.start, daemon=True).start()
+    server._start_in_thread()
 
     stranger = rpyc.connect("localhost", server.port)
     try:

@@ -61,7 +61,7 @@ class InstrumentService(rpyc.Service):
 
 def main():
     server = ThreadedServer(InstrumentService, hostname="localhost", port=0, auto_register=False)
-    threading.Thread(target=server.start, daemon=True).start()
+    server._start_in_thread()
     conn = rpyc.connect("localhost", server.port, config={"allow_public_attrs": True})
 
     meter = conn.root.meter(3)

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import os
-import threading
 
 import rpyc_like as rpyc
 from rpyc_like.core.channel import Channel
@@ -81,7 +80,7 @@ def connect(port, name, password):
 
 def main():
     server = ThreadedServer(VaultService, hostname="localhost", port=0, authenticator=authenticator)
-    threading.Thread(target=server.start, daemon=True).start()
+    server._start_in_thread()
     for name, password in (
         (b"ann", b"correct horse"),
         (b"bob", b"battery staple"),

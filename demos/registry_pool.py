@@ -61,7 +61,7 @@ def main():
             auto_register=True,
             nbThreads=2,
         )
-        threading.Thread(target=server.start, daemon=True).start()
+        server._start_in_thread()
         workers.append(server)
     addresses = eventually(lambda: len(found()) == 3 and found())
     print("workers:", len(addresses), {host for host, _ in addresses})

@@ -32,8 +32,9 @@ def check_slow(seconds):
 def serve():
     """Is a host: prints the port, serves until it is killed."""
     server = ThreadedServer(rpyc.SlaveService, hostname="localhost", port=0)
+    thread = server._start_in_thread()
     print(server.port, flush=True)
-    server.start()
+    thread.join()
 
 
 class Host:
