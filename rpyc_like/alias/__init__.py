@@ -1,9 +1,10 @@
-"""Answers ``import rpyc`` with this package, for a program that cannot be changed.
+"""Answers ``import rpyc`` or ``import epc`` with this package, for a program as it is.
 
 Nothing does so by itself. A program is run under the alias by ::
 
     python -m rpyc_like.alias program.py arguments      (or: -m module, -c code)
-    PYTHONPATH=$(python -m rpyc_like.alias --path) program
+    python -m rpyc_like.alias --epc program.py arguments
+    PYTHONPATH=$(python -m rpyc_like.alias --path) program      (or: --epc --path)
 
 and a program that can be changed a little calls :func:`install` before it imports ``rpyc``. Modules
 are the same objects under both names: ``rpyc.core.protocol is rpyc_like.core.protocol``.
@@ -21,27 +22,40 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final
 
-__all__ = ["PATH", "install"]
+__all__ = ["NAMES", "install", "path"]
 
-PATH: Final = str(Path(__file__).with_name("path"))
-"""A folder to put on the path of a program: its ``rpyc`` installs the alias."""
 
-_ALIAS = "rpyc"
+def path(name: str = "rpyc") -> str:
+    """Returns a folder to put on the path of a program: what is in it installs the alias."""
+    return str(Path(__file__).with_name("path" if name == "rpyc" else f"path_{name}"))
+
+
 _PACKAGE = __name__.partition(".")[0]
+NAMES: Final = {"rpyc": _PACKAGE, "epc": f"{_PACKAGE}.epc"}
+"""What can be answered, and with what."""
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds this package's modules under the names of RPyC's."""
+    """Finds this package's modules under the names of another's.
+
+    Args:
+        alias: the other package.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    def _real(self, name: str) -> str:
+        return NAMES[self.alias] + name[len(self.alias) :]
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Returns a spec for ``rpyc`` and what is below it."""
-        package, dot, rest = fullname.partition(".")
-        if package != _ALIAS:
+        if fullname.partition(".")[0] != self.alias:
             return None
         try:
-            module = importlib.import_module(_PACKAGE + dot + rest)
+            module = importlib.import_module(self._real(fullname))
         except ModuleNotFoundError as error:
             if error.name is not None and error.name.startswith(_PACKAGE):
                 return None
@@ -51,14 +65,13 @@ class _Finder(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Returns the module that stands behind an alias."""
-        rest = spec.name.partition(".")[2]
-        module = importlib.import_module(f"{_PACKAGE}.{rest}" if rest else _PACKAGE)
+        module = importlib.import_module(self._real(spec.name))
         spec.loader_state = module.__spec__
         return module
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Returns the code of a module, for ``python -m``."""
-        spec = importlib.util.find_spec(_PACKAGE + fullname[len(_ALIAS) :])
+        spec = importlib.util.find_spec(self._real(fullname))
         code: CodeType | None = spec.loader.get_code(spec.name)  # type: ignore[union-attr]
         return code
 
@@ -69,15 +82,18 @@ class _Finder(MetaPathFinder, Loader):
             module.__spec__ = spec.loader_state
 
 
-def install() -> None:
-    """Has ``import rpyc`` give this package, in this process.
+def install(name: str = "rpyc") -> None:
+    """Has ``import rpyc`` (or ``import epc``) give this package, in this process.
+
+    Args:
+        name: ``"rpyc"`` or ``"epc"``.
 
     Raises:
-        ImportError: the program has imported another ``rpyc`` already.
+        ImportError: the program has imported another package of that name already.
     """
-    known = sys.modules.get(_ALIAS)
-    ours = importlib.import_module(_PACKAGE)
+    known = sys.modules.get(name)
+    ours = importlib.import_module(NAMES[name])
     if known is not None and known is not ours:
-        raise ImportError(f"expected no rpyc yet, got {known!r}", name=_ALIAS)
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+        raise ImportError(f"expected no {name} yet, got {known!r}", name=name)
+    if not any(isinstance(one, _Finder) and one.alias == name for one in sys.meta_path):
+        sys.meta_path.insert(0, _Finder(name))

@@ -6,26 +6,30 @@ import runpy
 import sys
 from pathlib import Path
 
-from . import PATH, install
+from . import install, path
 
 _USAGE = """\
 usage: python -m rpyc_like.alias FILE [arguments]
        python -m rpyc_like.alias -m MODULE [arguments]
        python -m rpyc_like.alias -c CODE [arguments]
        python -m rpyc_like.alias --path
+with --epc in front: the same for programs that import epc
 """
 
 
 def main(arguments: list[str]) -> int:
     """Does what the arguments say."""
+    name = "rpyc"
+    if arguments[:1] == ["--epc"]:
+        name, arguments = "epc", arguments[1:]
     if arguments == ["--path"]:
-        print(PATH)
+        print(path(name))
         return 0
     needed = 2 if arguments[:1] in (["-m"], ["-c"]) else 1
     if len(arguments) < needed or arguments[0] in ("-h", "--help"):
         sys.stderr.write(_USAGE)
         return 2
-    install()
+    install(name)
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         sys.path[0] = ""

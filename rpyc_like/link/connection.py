@@ -90,6 +90,8 @@ class MessageConnection:
         self.reading = ReadingRole()
         self.end = AsyncResult(application)
         self.error: BaseException | None = None
+        self.closed_class: type[ConnectionClosed] = ConnectionClosed
+        """What whoever waits or wants something gets after the end."""
         self.dispatch: Callable[[bytes], None] | None = None
         """Is given each payload, and gives it to :meth:`take`; a program's own method."""
         self.workers: Callable[[Callable[[], None], Any], Any] | None = None
@@ -437,8 +439,8 @@ class MessageConnection:
     def closed_error(self) -> ConnectionClosed:
         """Returns the error for whoever still wants something."""
         if self._orphaned:
-            return ConnectionClosed("the process has forked; this copy of the connection is dead")
-        closed = ConnectionClosed(str(self.error) if self.error else "connection is closed")
+            return self.closed_class("the process has forked; this copy of the connection is dead")
+        closed = self.closed_class(str(self.error) if self.error else "connection is closed")
         closed.__cause__ = self.error
         return closed
 

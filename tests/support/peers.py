@@ -84,6 +84,17 @@ def run_scenario(
     )
 
 
+def epc_environment() -> dict[str, str]:
+    """Returns the environment for a program that uses ours, python-epc and sexpdata."""
+    folder = peers_folder() / "epc-0.0.5"
+    if not (folder / "epc").is_dir():
+        message = f"{folder.name} is missing: run bin/test, which installs it"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
+
+
 def find_interpreter(version: str) -> str | None:
     """Returns an interpreter of a version (``3.9``), if the machine has one that works."""
     roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")), Path("/opt/python")]

@@ -11,7 +11,19 @@ ROOT = Path(__file__).resolve().parents[2] / "rpyc_like"
 
 LAYERS = {
     0: ["lib", "errors", "version"],
-    1: ["wire", "core.consts", "core._brine_py", "core.own_types", "core.brine", "core.vinegar"],
+    1: [
+        "wire",
+        "epc.values",
+        "epc.reader",
+        "epc.writer",
+        "epc.codec",
+        "epc.errors",
+        "core.consts",
+        "core._brine_py",
+        "core.own_types",
+        "core.brine",
+        "core.vinegar",
+    ],
     2: ["link"],
     3: ["core", "aio", "epc", "erlport"],
     4: ["utils", "far"],
@@ -31,6 +43,8 @@ THIRD_PARTY = {
     "cli.rpyc_registry": {"plumbum"},
     "core.netref": {"numpy"},
     "utils.gevent_server": {"gevent"},
+    "epc.values": {"sexpdata"},
+    "epc.core": {"ipdb"},
 }
 """Modules that may import what is not in the standard library."""
 

@@ -1,0 +1,169 @@
+"""EPC's messages: lists that begin with a symbol, in UTF-8, with a newline at the end.
+
+======================== ======================== ==========================================
+call                     ``(call UID NAME ARGS)``  answered by one of the last three
+methods                  ``(methods UID)``         answered by ``return``
+answer                   ``(return UID VALUE)``
+error of the method      ``(return-error UID INFO)``
+error of the call        ``(epc-error UID INFO)``
+======================== ======================== ==========================================
+
+A message that is broken is a message too: whoever sent it gets an answer, with the number of the
+call as far as that can be made out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+from ..errors import LocalProtocolError, MalformedValue
+from ..wire.framing import EpcFramer
+from ..wire.messages import FAILURE, REPLY, REQUEST, Message
+from .errors import EPCError, ReturnError
+from .reader import Reader
+from .values import Symbol
+from .writer import write
+
+__all__ = ["CALL", "METHODS", "EpcCodec", "Problem", "Target", "Uid"]
+
+CALL: Final = "call"
+METHODS: Final = "methods"
+_BROKEN: Final = "broken"
+_HEAD: Final = re.compile(
+    r"\s*\(\s*(call|methods|return|return-error|epc-error)\s+(-?\d{1,18})(?=[\s)])"
+)
+_NO_UID: Final = object()
+
+
+class Target(NamedTuple):
+    """What a request is for: a call of a method, the list of methods, or nothing that is known."""
+
+    kind: str
+    name: Any = None
+
+
+class Problem(NamedTuple):
+    """What a request is answered with if it fails: which kind of error, and what is told."""
+
+    kind: str
+    info: Any
+
+
+class Uid:
+    """The number of a peer's call that is no plain number: EPC allows any value."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class EpcCodec:
+    """EPC's payloads to messages and back.
+
+    Args:
+        reader: reads values.
+    """
+
+    def __init__(self, reader: Reader | None = None) -> None:
+        self.reader = Reader() if reader is None else reader
+
+    # -- decoding
+
+    def decode(self, payload: bytes) -> Message:
+        """Returns the message in a payload; never raises on what the peer sent."""
+        try:
+            text = payload.decode("utf-8")
+            message = self.reader.read(text)
+        except (MalformedValue, ValueError, OverflowError) as error:
+            return self._broken(payload, error)
+        if type(message) is not list or not message or not _is_symbol(message[0]):
+            wrong = MalformedValue(
+                f"expected a list that begins with a symbol, got {message!r:.80}"
+            )
+            return _problem(Uid([]), Problem("epc-error", repr(wrong)))
+        kind = message[0].value()
+        uid: Any = message[1] if len(message) > 1 else []
+        if type(uid) is not int:
+            uid = Uid(uid)
+        parts = message[2:]
+        if kind == CALL or kind == METHODS:
+            expected = 2 if kind == CALL else 0
+            if len(message) < 2 or len(parts) != expected:
+                return _problem(uid, _wrong_number(kind, len(parts), expected, parts))
+            if kind == METHODS:
+                return (REQUEST, uid, Target(METHODS), ())
+            return (REQUEST, uid, Target(CALL, parts[0]), parts[1])
+        return self._answer(kind, uid, parts)
+
+    def _answer(self, kind: str, uid: Any, parts: list[Any]) -> Message:
+        id_ = uid if type(uid) is int else None
+        if kind == "return":
+            if len(parts) == 1:
+                return (REPLY, id_, parts[0])
+            what = "too many" if parts else "not enough"
+            return (
+                FAILURE,
+                id_,
+                EPCError(f"(return {id_} ...): Got {what} arguments in the reply: {parts!r}"),
+            )
+        info = parts[0] if parts else None
+        if kind == "return-error":
+            return (FAILURE, id_, ReturnError(info))
+        if kind == "epc-error":
+            return (FAILURE, id_, EPCError(info))
+        unknown = AttributeError(f"no message of kind {kind!r}")
+        return _problem(uid, Problem("return-error", repr(unknown)))
+
+    def _broken(self, payload: bytes, error: Exception) -> Message:
+        """Returns what an unreadable message means: its kind and number may be readable."""
+        head = _HEAD.match(payload[:200].decode("latin-1"))
+        if head is None:
+            return _problem(Uid([]), Problem("epc-error", repr(error)))
+        uid = int(head[2])
+        if head[1] in (CALL, METHODS):
+            return _problem(uid, Problem("return-error", repr(error)))
+        return (FAILURE, uid, EPCError(f"unreadable reply: {error}"))
+
+    # -- encoding
+
+    def encode_request(self, id_: Any, target: Target, args: Any) -> bytes:
+        if target.kind == METHODS:
+            return _payload([Symbol(METHODS), id_])
+        return _payload([Symbol(CALL), id_, _symbol(target.name), args])
+
+    def encode_reply(self, id_: Any, value: Any) -> bytes:
+        return _payload([Symbol("return"), _plain(id_), value])
+
+    def encode_failure(self, id_: Any, error: Problem) -> bytes:
+        return _payload([Symbol(error.kind), _plain(id_), error.info])
+
+
+def _payload(message: list[Any]) -> bytes:
+    payload = write(message).encode("utf-8") + b"\n"
+    if len(payload) > EpcFramer.MAX_SIZE:
+        size, limit = len(payload), EpcFramer.MAX_SIZE
+        raise LocalProtocolError(f"message of {size} bytes, EPC carries {limit}")
+    return payload
+
+
+def _plain(id_: Any) -> Any:
+    return id_.value if type(id_) is Uid else id_
+
+
+def _symbol(name: Any) -> Any:
+    return name if _is_symbol(name) else Symbol(name)
+
+
+def _is_symbol(value: Any) -> bool:
+    return isinstance(value, Symbol)
+
+
+def _problem(uid: Any, problem: Problem) -> Message:
+    return (REQUEST, uid, Target(_BROKEN, problem), ())
+
+
+def _wrong_number(kind: str, got: int, expected: int, parts: list[Any]) -> Problem:
+    what = "Not enough" if got < expected else "Too many"
+    counts = f"expected {expected + 1}, got {got + 1}"
+    info = f"({kind} UID ...): {what} arguments: {counts}: {parts!r:.200}"
+    return Problem("epc-error", info)

@@ -1,0 +1,82 @@
+"""Which methods there are, and where what happens is noted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+from xmlrpc.server import resolve_dotted_attribute
+
+__all__ = ["EPCCore", "EPCDispatcher"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class EPCDispatcher:
+    """Methods by name: functions that were registered, then those of one instance."""
+
+    def __init__(self) -> None:
+        self.funcs: dict[str, Callable[..., Any]] = {}
+        self.instance: Any = None
+        self.allow_dotted_names = False
+
+    def register_instance(self, instance: Any, allow_dotted_names: bool = False) -> None:
+        """Offers the methods of an object, but for those that begin with an underscore.
+
+        Args:
+            instance: may have ``_get_method(name)``, which is asked first.
+            allow_dotted_names: whether ``a.b`` means an attribute of an attribute.
+        """
+        self.instance = instance
+        self.allow_dotted_names = allow_dotted_names
+
+    def register_function(self, function: F, name: str | None = None) -> F:
+        """Offers a function, under its own name or another; returns it."""
+        self.funcs[function.__name__ if name is None else name] = function
+        return function
+
+    def get_method(self, name: str) -> Callable[..., Any]:
+        """Returns the function of a name.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        if name in self.funcs:
+            return self.funcs[name]
+        if self.instance is None:
+            raise AttributeError(f"no method {name!r}")
+        try:
+            found: Callable[..., Any] = self.instance._get_method(name)
+        except AttributeError:
+            found = resolve_dotted_attribute(self.instance, name, self.allow_dotted_names)  # type: ignore[assignment]
+        return found
+
+
+class EPCCore(EPCDispatcher):
+    """A dispatcher with a logger and a debugger.
+
+    Args:
+        debugger: ``"pdb"``, ``"ipdb"``, something with ``post_mortem``, or None; called in the
+            thread in which a method has failed, before the answer is sent.
+        log_traceback: whether failures are logged with their traceback.
+    """
+
+    logger = logging.getLogger("epc")
+
+    def __init__(self, debugger: Any = None, log_traceback: bool = False) -> None:
+        super().__init__()
+        self.debugger: Any = None
+        self.log_traceback = log_traceback
+        self.set_debugger(debugger)
+
+    def set_debugger(self, debugger: Any) -> None:
+        """Sets the debugger, or takes it away with None."""
+        if debugger == "pdb":
+            import pdb
+
+            debugger = pdb
+        elif debugger == "ipdb":
+            import ipdb  # type: ignore[import-not-found,unused-ignore]
+
+            debugger = ipdb
+        self.debugger = debugger

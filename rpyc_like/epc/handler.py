@@ -1,0 +1,372 @@
+"""One connection, in the shape of python-epc's: a request handler of ``socketserver``."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import socketserver
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..errors import ProtocolError
+from ..lib.threads import Workers
+from ..link.result import AsyncResult
+from ..link.streams import SocketStream
+from .codec import CALL, METHODS, Problem, Target
+from .errors import (
+    BaseRemoteError,
+    CallerUnknown,
+    EPCClosed,
+    EPCError,
+    EPCErrorCallerUnknown,
+    ReturnError,
+    ReturnErrorCallerUnknown,
+)
+from .peer import EpcPeer
+from .reader import Reader
+from .values import Symbol
+from .writer import write
+
+__all__ = [
+    "BaseRemoteError",
+    "BlockingCallback",
+    "CallerUnknown",
+    "EPCCallManager",
+    "EPCClosed",
+    "EPCError",
+    "EPCErrorCallerUnknown",
+    "EPCHandler",
+    "ReturnError",
+    "ReturnErrorCallerUnknown",
+    "ThreadingEPCHandler",
+    "encode_message",
+    "encode_object",
+    "encode_string",
+    "itermessage",
+    "unpack_message",
+]
+
+Callback = Callable[[Any], Any]
+
+
+def encode_string(string: str) -> bytes:
+    """Returns a text as a frame: six hexadecimal digits, then UTF-8 with a newline."""
+    payload = string.encode("utf-8") + b"\n"
+    return b"%06x" % len(payload) + payload
+
+
+def encode_object(obj: Any, **kwds: Any) -> bytes:
+    """Returns a value as a frame."""
+    return encode_string(write(obj))
+
+
+def encode_message(name: str, *args: Any, **kwds: Any) -> bytes:
+    """Returns a message as a frame: a list of the symbol ``name`` and the arguments."""
+    return encode_object([Symbol(name), *args])
+
+
+def unpack_message(bytes: bytes) -> tuple[str, Any, list[Any]]:
+    """Returns name, number and the rest of a message, from its payload."""
+    message = Reader().read(bytes.decode("utf-8"))
+    return (message[0].value(), message[1], message[2:])
+
+
+def itermessage(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Yields payloads.
+
+    Args:
+        read: returns so many bytes, fewer only at the end.
+    """
+    while True:
+        head = read(6)
+        if not head:
+            return
+        size = int(head, 16)
+        payload = read(size)
+        if len(payload) < size:
+            raise ValueError(f"expected {size} bytes, got {len(payload)}")
+        yield payload
+
+
+class BlockingCallback:
+    """Waits for one of two functions to be called: with a value, or with an error."""
+
+    def __init__(self) -> None:
+        self._answers: queue.Queue[tuple[bool, Any]] = queue.Queue()
+        self.cbs: dict[str, Callback] = {"callback": self.callback, "errback": self.errback}
+
+    def callback(self, value: Any) -> None:
+        """Takes a value."""
+        self._answers.put((True, value))
+
+    def errback(self, error: Any) -> None:
+        """Takes an error."""
+        self._answers.put((False, error))
+
+    def result(self, timeout: float | None) -> Any:
+        """Returns the value or raises the error; :class:`queue.Empty` after ``timeout`` seconds."""
+        succeeded, value = self._answers.get(timeout=timeout)
+        if succeeded:
+            return value
+        raise value
+
+
+class EPCCallManager:
+    """A view of the calls of this side that wait for their answers."""
+
+    def __init__(self, peer: EpcPeer) -> None:
+        self._peer = peer
+
+    @property
+    def callbacks(self) -> dict[int, Any]:
+        """The calls that wait, by number."""
+        return dict(self._peer.session.pending._entries)
+
+
+class _NoSuchMethod(EPCError):
+    """There is no method of the name that the peer calls."""
+
+
+class EPCHandler(socketserver.StreamRequestHandler):
+    """A connection to an EPC peer. What the peer asks is done in the thread that serves it.
+
+    It belongs to a server or client (``server``), whose methods are called.
+    """
+
+    server: Any
+    peer: EpcPeer
+
+    def setup(self) -> None:
+        """Begins the connection on ``request``, a socket."""
+        self.connection = self.request
+        self._answered = threading.local()
+        stream = self.request
+        if isinstance(stream, socket.socket):
+            stream = SocketStream(stream)
+        self.peer = EpcPeer(stream, self, self._reader())
+        self.callmanager = EPCCallManager(self.peer)
+        if type(self)._handle not in _OWN_HANDLES:
+            self.peer.link.dispatch = self._handle
+        self._prepare()
+        self.server.add_client(self)
+
+    def _reader(self) -> Reader | None:
+        return getattr(self.server, "reader", None)
+
+    def _prepare(self) -> None:
+        """Decides which threads serve the peer's requests."""
+
+    @property
+    def logger(self) -> Any:
+        """The server's logger."""
+        return self.server.logger
+
+    def handle(self) -> None:
+        """Serves until the connection ends."""
+        self.peer.link.serve_forever()
+
+    def finish(self) -> None:
+        """Ends the connection."""
+        self.peer.close()
+
+    def close(self) -> None:
+        """Hangs up; whoever waits for an answer gets :class:`EPCClosed`. Idempotent."""
+        self.peer.close()
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Takes the connection off the server's list."""
+        self.server.remove_client(self)
+
+    # -- the peer's requests
+
+    def _handle(self, sexp: bytes) -> None:
+        """Acts on a payload; programs override it."""
+        self.peer.link.take(sexp)
+
+    def answer(self, uid: Any, target: Target, args: Any) -> None:
+        """Does what is asked, and sees to it that exactly one answer is sent."""
+        self._answered.uids = getattr(self._answered, "uids", [])
+        self._answered.uids.append(uid)
+        try:
+            if target.kind == CALL:
+                self._handle_call(uid, target.name, args)
+            elif target.kind == METHODS:
+                self._handle_methods(uid)
+            else:
+                self.peer.fail(uid, target.name)
+                self._answered.uids.remove(uid)
+        except EOFError as error:
+            if self.peer.link.closed:
+                raise
+            self._fail(uid, error)
+        except BaseException as error:
+            self._fail(uid, error)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)) and _in_main_thread():
+                raise
+        finally:
+            if uid in self._answered.uids:
+                self._answered.uids.remove(uid)
+
+    def _handle_call(self, uid: Any, meth: Any, args: Any) -> None:
+        """Calls a method and sends its value; programs override it."""
+        name = meth.value() if hasattr(meth, "value") else str(meth)
+        try:
+            func = self.server.get_method(name)
+        except AttributeError:
+            raise _NoSuchMethod(f"EPC-ERROR: No such method : {name}") from None
+        self._send("return", uid, func(*args))
+
+    def _handle_methods(self, uid: Any) -> None:
+        """Sends names, argument lists (empty) and docstrings of the functions."""
+        functions = self.server.funcs.items()
+        self._send(
+            "return", uid, [(Symbol(name), [], func.__doc__ or "") for name, func in functions]
+        )
+
+    def _send(self, kind: str, uid: Any, value: Any = None, *rest: Any) -> None:
+        """Sends an answer."""
+        if kind == "return":
+            self.peer.reply(uid, value)
+        else:
+            self.peer.fail(uid, Problem(kind, value))
+        uids = getattr(self._answered, "uids", [])
+        if uid in uids:
+            uids.remove(uid)
+
+    def _fail(self, uid: Any, error: BaseException) -> None:
+        """Answers a request that has failed, unless it has been answered."""
+        try:
+            if self.handle_error(error):
+                return
+        except Exception:
+            self.logger.exception("handle_error failed")
+        if self.server.debugger is not None:
+            self.server.debugger.post_mortem(error.__traceback__)
+        if uid not in self._answered.uids:
+            return  # the answer had been sent
+        kind = "return-error"
+        info: Any = repr(error)
+        if isinstance(error, _NoSuchMethod):
+            kind, info = "epc-error", str(error)
+        elif getattr(self.server, "structured_errors", False):
+            info = _structured(error)
+        problem = Problem(kind, info)
+        try:
+            self.peer.fail(uid, problem)
+        except (ProtocolError, UnicodeError, TypeError):
+            self.peer.fail(uid, Problem(kind, f"{type(error).__name__}, which cannot be sent"))
+
+    def handle_error(self, err: BaseException) -> Any:
+        """Is told of each failure; a true value means that no answer is to be sent."""
+        self.logger.error("%r", err)
+        if self.server.log_traceback:
+            self.logger.error(
+                "%s", "".join(traceback.format_exception(type(err), err, err.__traceback__))
+            )
+        return None
+
+    # -- requests of this side
+
+    def call(
+        self,
+        name: str,
+        args: Any = (),
+        callback: Callback | None = None,
+        errback: Callback | None = None,
+    ) -> None:
+        """Calls a method of the peer and returns at once.
+
+        Args:
+            args: the arguments; a dict is sent as a property list.
+            callback: called with the value when it comes.
+            errback: called with the error (:class:`ReturnError`, :class:`EPCError`,
+                :class:`EPCClosed`) instead. What either raises is logged here.
+        """
+        self._deliver(self.peer.call(name, args), callback, errback)
+
+    def methods(self, callback: Callback | None = None, errback: Callback | None = None) -> None:
+        """Asks which methods the peer has."""
+        self._deliver(self.peer.methods(), callback, errback)
+
+    def async_call(self, name: str, *args: Any) -> AsyncResult:
+        """Calls a method of the peer and returns the :class:`AsyncResult` of the answer."""
+        return self.peer.call(name, args)
+
+    def call_sync(self, name: str, args: Any, timeout: float | None = None) -> Any:
+        """Calls a method of the peer and returns the value.
+
+        Args:
+            timeout: seconds that the answer may take, None for any time.
+
+        Raises:
+            ReturnError, EPCError: the peer answered with an error.
+            EPCClosed: the connection was lost.
+            queue.Empty: no answer came in time.
+        """
+        return self._wait(self.peer.call(name, args), timeout)
+
+    def methods_sync(self, timeout: float | None = None) -> Any:
+        """Returns ``(name, arguments, docstring)`` of the peer's methods."""
+        return self._wait(self.peer.methods(), timeout)
+
+    @staticmethod
+    def _wait(result: AsyncResult, timeout: float | None) -> Any:
+        result.set_expiry(timeout)
+        return result.value
+
+    def _deliver(
+        self, result: AsyncResult, callback: Callback | None, errback: Callback | None
+    ) -> None:
+        def deliver(done: AsyncResult) -> None:
+            try:
+                value = done.value
+            except BaseException as error:
+                if errback is None:
+                    self.logger.error("an answer that nobody waits for: %r", error)
+                    return
+                func, value = errback, error
+            else:
+                if callback is None:
+                    return
+                func = callback
+            try:
+                func(value)
+            except Exception:
+                self.logger.exception("a callback failed")
+
+        result.add_callback(deliver)
+
+
+class ThreadingEPCHandler(EPCHandler):
+    """A connection whose requests are served in threads of their own, all at the same time."""
+
+    def _prepare(self) -> None:
+        pool = getattr(self.server, "pool", None)
+        if pool is None:
+            self.peer.link.workers = Workers().run
+        elif self.server.ordered:
+            self.peer.link.workers = lambda func, mark: pool.run(func, self)
+        else:
+            self.peer.link.workers = lambda func, mark: pool.run(func, object())
+
+    def _handle(self, sexp: bytes) -> None:
+        super()._handle(sexp)
+
+
+_OWN_HANDLES = {EPCHandler._handle, ThreadingEPCHandler._handle}
+
+
+def _structured(error: BaseException) -> list[Any]:
+    """Returns what an error consists of: its class, its text, its module, its traceback."""
+    kind = type(error)
+    about = {
+        "module": kind.__module__,
+        "traceback": "".join(traceback.format_exception(kind, error, error.__traceback__)),
+    }
+    return [Symbol(kind.__name__), str(error), about]
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,470 @@
+"""Reads what Emacs prints.
+
+One regular expression finds tokens, an explicit stack builds values: depth costs memory and no
+recursion. Syntax: the Emacs Lisp reference manual, chapters "Printed Representation" and "Lisp Data
+Types"; sections on each type.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..errors import MalformedValue
+from ..lib.digits import from_decimal
+from . import values
+from .values import (
+    Backquote,
+    BoolVector,
+    ByteCode,
+    CharTable,
+    Comma,
+    CommaAt,
+    Dotted,
+    FunctionQuoted,
+    HashTable,
+    PropertizedString,
+    Record,
+)
+
+__all__ = ["MAX_DEPTH", "MAX_DIGITS", "Reader", "Unreadable"]
+
+MAX_DEPTH: Final = 1_000_000
+MAX_DIGITS: Final = 100_000
+
+_END = r"""(?=[\x00-\x20\xa0"';()\[\]#`,]|$)"""
+_INTEGERS, _DECIMAL, _WORD, _STRING, _OPEN, _CLOSE = range(1, 7)
+_ESCAPED, _PREFIX, _HASH, _CHARACTER, _OTHER = range(7, 12)
+_TOKEN: Final = re.compile(
+    r"[\x00-\x20\xa0]*(?:"
+    rf"(-?[0-9]+(?: -?[0-9]+)*){_END}"
+    rf"|(-?[0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?){_END}"
+    rf"""|([^\x00-\x20\xa0"';()\[\]#`,?\\][^\x00-\x20\xa0"';()\[\]#`,\\]*){_END}"""
+    r"""|"([^"\\]*(?:\\.[^"\\]*)*)\""""
+    r"|([(\[])"
+    r"|([)\]])"
+    r"""|((?:[^\x00-\x20\xa0"';()\[\]#`,?\\]|\\.)(?:[^\x00-\x20\xa0"';()\[\]#`,\\]|\\.)*)"""
+    r"|('|`|,@|,)"
+    r"""|(\#(?:s?\(|\^?\^?\[|&[0-9]+|'|\#|:|_|[0-9]+[=\#]|[xXbBoO][-+]?[0-9a-zA-Z]+"""
+    r"""|[0-9]+r[-+]?[0-9a-zA-Z]+|<))"""
+    r"""|(\?(?:\\(?:\^.|[0-7]{1,3}|x[0-9a-fA-F]+|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}"""
+    r"""|(?:[CMSHAs]-\\?)+.|.)|[^\\]))"""
+    r"|;[^\n]*"
+    r"|(.)"
+    r"|$)",
+    re.DOTALL,
+)
+_FLOAT: Final = re.compile(
+    r"[-+]?(?:[0-9]+\.[0-9]*|\.?[0-9]+)(?:[eE][-+]?[0-9]+)?$"
+    r"|[-+]?[0-9]*\.[0-9]+(?:[eE][-+]?[0-9]+)?$"
+)
+_SPECIAL_FLOAT: Final = re.compile(r"([-+]?)[0-9]+\.[0-9]+[eE]\+(INF|NaN)$")
+_ESCAPE: Final = re.compile(
+    r"\\(?:(\n| )|([0-7]{1,3})|x([0-9a-fA-F]+)(?:\\ )?|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})"
+    r"|N\{([^}]*)\}|\^(.)|C-(.)|M-(.)|(.))",
+    re.DOTALL,
+)
+_SIMPLE: Final = (
+    ('\\"', '"'),
+    ("\\n", "\n"),
+    ("\\t", "\t"),
+    ("\\r", "\r"),
+    ("\\f", "\f"),
+    ("\\b", "\b"),
+    ("\\e", "\x1b"),
+)
+_LETTERS: Final = {
+    "a": "\a",
+    "b": "\b",
+    "t": "\t",
+    "n": "\n",
+    "v": "\v",
+    "f": "\f",
+    "r": "\r",
+    "e": "\x1b",
+    "s": " ",
+    "d": "\x7f",
+}
+_MEMO_SIZE: Final = 10_000
+_MODIFIERS: Final = {
+    "A": 1 << 22,
+    "s": 1 << 23,
+    "H": 1 << 24,
+    "S": 1 << 25,
+    "C": 1 << 26,
+    "M": 1 << 27,
+}
+
+
+class Unreadable(MalformedValue):
+    """Emacs printed something that it cannot read back either: ``#<buffer x>``."""
+
+
+class _Dot:
+    """Stands for the dot of a pair until its list is complete."""
+
+
+_DOT: Final = _Dot()
+
+
+class _Opened:
+    """A prefix or a special bracket: what ends it, and what is made of what it holds."""
+
+    __slots__ = ("closer", "finish")
+
+    def __init__(self, closer: str | None, finish: Callable[[list[Any]], Any]) -> None:
+        self.closer = closer  # None for a prefix, which waits for one value
+        self.finish = finish
+
+
+class Reader:
+    """Reads Emacs Lisp values.
+
+    Args:
+        nil: makes the value of ``nil``; a new list by default.
+        properties: whether texts with properties keep them (:class:`.PropertizedString`).
+        tables: whether hash tables become dicts where their keys allow.
+        max_depth: of nesting.
+    """
+
+    def __init__(
+        self,
+        nil: Callable[[], Any] = list,
+        properties: bool = False,
+        tables: bool = False,
+        max_depth: int = MAX_DEPTH,
+    ) -> None:
+        self._nil = nil
+        self._properties = properties
+        self._tables = tables
+        self._max_depth = max_depth
+        self._words: dict[str, Any] = {"t": True}
+
+    def read(self, text: str) -> Any:
+        """Returns the one value in ``text``.
+
+        Raises:
+            Unreadable: it holds something that has no readable form.
+            MalformedValue: there is none, more than one, or a broken one.
+        """
+        values = self._read(text)
+        if len(values) != 1:
+            raise MalformedValue(f"expected one value, got {len(values)}")
+        return values[0]
+
+    def _read(self, text: str) -> list[Any]:
+        items: list[Any] = []
+        append = items.append
+        closer: str | None = ""  # what ends the list that is read; None for a prefix
+        finish: Callable[[list[Any]], Any] | None = None
+        stack: list[tuple[list[Any], str | None, Callable[[list[Any]], Any] | None]] = []
+        labels: dict[str, Any] = {}
+        dots = False  # whether there is a dot anywhere
+        words = self._words
+        for match in _TOKEN.finditer(text):
+            kind = match.lastindex
+            if kind == _WORD:
+                value = words.get(match[_WORD])
+                if value is None:
+                    value = self._word(match[_WORD])
+                    dots = dots or value is _DOT
+            elif kind == _STRING:
+                value = match[_STRING]
+                if "\\" in value:
+                    value = _unescaped(value)
+            elif kind == _INTEGERS:
+                digits = match[_INTEGERS]
+                if " " in digits and closer is not None:
+                    items += _integers(digits)
+                    continue
+                value = int(digits) if len(digits) < 4000 else _long_integer(digits)
+            elif kind == _OPEN:
+                stack.append((items, closer, finish))
+                if len(stack) > self._max_depth:
+                    raise MalformedValue(f"nested deeper than {self._max_depth}")
+                closer, finish = (")", None) if match[_OPEN] == "(" else ("]", values.Brackets)
+                items = []
+                append = items.append
+                continue
+            elif kind == _CLOSE:
+                if closer != match[_CLOSE]:
+                    raise MalformedValue(f"unexpected {match[_CLOSE]!r} at {match.end() - 1}")
+                value = items
+                if dots and any(item is _DOT for item in value):
+                    value = _dotted(value)
+                if finish is not None:
+                    value = finish(value)
+                elif not value:
+                    value = self._nil()
+                items, closer, finish = stack.pop()
+                append = items.append
+            elif kind == _DECIMAL:
+                value = float(match[_DECIMAL])
+            elif kind == _ESCAPED:
+                value = values.Symbol(_ESCAPED_CHARACTER.sub(r"\1", match[_ESCAPED]))
+            elif kind == _CHARACTER:
+                value = _character(match[_CHARACTER][1:])
+            elif kind is None:
+                continue
+            elif kind == _OTHER:
+                raise MalformedValue(f"unexpected {match[_OTHER]!r} at {match.end() - 1}")
+            else:
+                value = self._prefixed(match[kind], labels)
+                if type(value) is _Opened:
+                    stack.append((items, closer, finish))
+                    if len(stack) > self._max_depth:
+                        raise MalformedValue(f"nested deeper than {self._max_depth}")
+                    closer, finish = value.closer, value.finish
+                    items = []
+                    append = items.append
+                    continue
+            append(value)
+            while closer is None:  # a prefix has got its value
+                assert finish is not None
+                if value is _DOT:
+                    raise MalformedValue("unexpected dot")
+                value = finish(items)
+                items, closer, finish = stack.pop()
+                append = items.append
+                append(value)
+        if stack:
+            raise MalformedValue("the text ends inside a value")
+        if dots and any(item is _DOT for item in items):
+            raise MalformedValue("unexpected dot")
+        return items
+
+    def _word(self, word: str) -> Any:
+        """Returns what a word without escapes means."""
+        if word == "nil":
+            return self._nil()
+        if word == ".":
+            return _DOT
+        first = word[0]
+        if first in "0123456789+-.":
+            number = _number(word)
+            if number is not None:
+                return number
+        if len(self._words) > _MEMO_SIZE:
+            self._words = {"t": True}
+        symbol = self._words[word] = values.Symbol(word)
+        return symbol
+
+    def _prefixed(self, token: str, labels: dict[str, Any]) -> Any:
+        """Returns the value of a token, or what it begins."""
+        finish = _PREFIXES.get(token)
+        if finish is not None:
+            return _Opened(None, lambda got: finish(got[0]))
+        if token in ("#(", "#s(", "#[", "#^[", "#^^["):
+            makers: dict[str, Callable[[list[Any]], Any]] = {
+                "#(": self._propertized,
+                "#s(": self._record,
+                "#[": ByteCode,
+                "#^[": CharTable,
+                "#^^[": lambda got: CharTable(got, True),
+            }
+            return _Opened(")" if token.endswith("(") else "]", makers[token])
+        if token == "##":
+            return values.Symbol("")
+        if token == "#<":
+            raise Unreadable("an object without a readable form (#<...>)")
+        if token[1] == "&":
+            size = int(token[2:])
+            return _Opened(None, lambda got: _bool_vector(size, got[0]))
+        if token[-1] == "=":
+            label = token[1:-1]
+
+            def define(got: list[Any]) -> Any:
+                labels[label] = got[0]
+                return got[0]
+
+            return _Opened(None, define)
+        if token[-1] == "#":
+            if token[1:-1] not in labels:
+                raise MalformedValue(f"expected the label of a complete value, got {token}")
+            return labels[token[1:-1]]
+        return _radix(token)
+
+    def _propertized(self, got: list[Any]) -> Any:
+        if not got or type(got[0]) is not str or len(got) % 3 != 1:
+            raise MalformedValue("expected a text and triples of start, end and properties")
+        if not self._properties:
+            return got[0]
+        intervals = zip(got[1::3], got[2::3], got[3::3])
+        return PropertizedString(got[0], intervals)
+
+    def _record(self, got: list[Any]) -> Any:
+        if not got or got[0] != values.Symbol("hash-table"):
+            return Record(got)
+        about = {str(_name(key)): value for key, value in zip(got[1::2], got[2::2])}
+        data = about.get("data") or []
+        if type(data) is not list or len(data) % 2:
+            raise MalformedValue("expected keys and values in a hash table")
+        table = HashTable(zip(data[::2], data[1::2]), str(_name(about.get("test", "eql"))))
+        if self._tables:
+            try:
+                return table.to_dict()
+            except TypeError:
+                pass
+        return table
+
+
+_ESCAPED_CHARACTER: Final = re.compile(r"\\(.)", re.DOTALL)
+_PREFIXES: Final[dict[str, Callable[[Any], Any]]] = {
+    "'": values.Quoted,
+    "#'": FunctionQuoted,
+    "`": Backquote,
+    ",": Comma,
+    ",@": CommaAt,
+    "#:": lambda symbol: symbol,
+    "#_": lambda symbol: symbol,
+}
+
+
+def _name(symbol: Any) -> Any:
+    return symbol.value() if hasattr(symbol, "value") else symbol
+
+
+def _dotted(items: list[Any]) -> Any:
+    """Returns the list or pair that is written with a dot."""
+    if len(items) < 3 or items[-2] is not _DOT or sum(1 for one in items if one is _DOT) != 1:
+        raise MalformedValue("expected a dot before the last of at least two values")
+    end = items[-1]
+    if type(end) is list:
+        return items[:-2] + end
+    if type(end) is Dotted:
+        return Dotted(items[:-2] + end)
+    return Dotted([*items[:-2], values.Symbol("."), end])
+
+
+def _number(word: str) -> Any:
+    """Returns the number that a word stands for, or None."""
+    sign = word[0] in "+-"
+    digits = word[sign:]
+    if digits.isascii():
+        if digits.isdigit():
+            return _long_integer(word.lstrip("+"))
+        if digits[:-1].isdigit() and digits[-1] == ".":
+            return _long_integer(word[:-1].lstrip("+"))
+    if _FLOAT.match(word):
+        return float(word)
+    special = _SPECIAL_FLOAT.match(word)
+    if special:
+        return float(special[1] + special[2].lower())
+    return None
+
+
+def _long_integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise MalformedValue(f"integer of {len(digits)} digits, limit is {MAX_DIGITS}")
+    return int(digits) if len(digits) < 4000 else from_decimal(digits)
+
+
+def _radix(token: str) -> int:
+    """Returns an integer that is written in another base: ``#x1F``, ``#24r1k``."""
+    letter = token[1].lower()
+    base, digits = {"x": 16, "o": 8, "b": 2}.get(letter, 0), token[2:]
+    if not base:
+        number, _, digits = token[1:].partition("r")
+        base = int(number)
+    try:
+        return int(digits, base)
+    except ValueError:
+        raise MalformedValue(f"expected an integer of base {base}, got {token[:40]!r}") from None
+
+
+def _unescaped(text: str) -> str:
+    """Returns a text whose escapes have been replaced."""
+    if "\0" not in text:
+        return _simply_unescaped(text.replace("\\\\", "\0")).replace("\0", "\\")
+    parts = text.split("\\\\")
+    return "\\".join([_simply_unescaped(part) for part in parts])
+
+
+def _simply_unescaped(text: str) -> str:
+    """Does the same for a text in which no backslash is escaped."""
+    for written, meant in _SIMPLE:
+        text = text.replace(written, meant)
+    return _ESCAPE.sub(_escape, text) if "\\" in text else text
+
+
+def _integers(digits: str) -> list[int]:
+    """Returns integers that are separated by spaces."""
+    words = digits.split(" ")
+    if len(digits) < 4000 or max(map(len, words)) < 4000:
+        return [int(word) for word in words]
+    return [_long_integer(word) for word in words]
+
+
+def _escape(match: re.Match[str]) -> str:
+    """Returns what an escape in a text means."""
+    ignored, octal, hexa, four, eight, name, control, control2, meta, letter = match.groups()
+    if ignored is not None:
+        return ""
+    if octal is not None:
+        return _byte_or_character(int(octal, 8))
+    if hexa is not None:
+        return _byte_or_character(int(hexa, 16))
+    if four is not None or eight is not None:
+        return _chr(int(four or eight, 16))
+    if name is not None:
+        return chr(_named(name))
+    if control is not None or control2 is not None:
+        found = control or control2
+        return "\x7f" if found == "?" else chr(ord(found.upper()) & 0x1F)
+    if meta is not None:
+        return _byte_or_character(0x80 | (ord(meta) & 0x7F))
+    return _LETTERS.get(letter, letter)
+
+
+def _byte_or_character(code: int) -> str:
+    """Returns an ASCII character, a byte as Python's file names have it, or a character."""
+    return chr(0xDC00 + code) if 0x80 <= code <= 0xFF else _chr(code)
+
+
+def _chr(code: int) -> str:
+    if 0x3FFF80 <= code <= 0x3FFFFF:  # how Emacs numbers raw bytes
+        return chr(0xDC00 + (code & 0xFF))
+    if code > 0x10FFFF:
+        raise MalformedValue(f"character {code:#x} is not one of Unicode's")
+    return chr(code)
+
+
+def _named(name: str) -> int:
+    if name.startswith("U+"):
+        return int(name[2:], 16)
+    try:
+        return ord(unicodedata.lookup(name))
+    except (KeyError, TypeError):
+        raise MalformedValue(f"unknown character name {name!r:.80}") from None
+
+
+def _character(text: str) -> int:
+    """Returns the number of a character that is written with a question mark."""
+    if text[0] != "\\":
+        return ord(text)
+    modifiers = 0
+    text = text[1:]
+    while len(text) > 2 and text[1] == "-" and text[0] in _MODIFIERS:
+        modifiers |= _MODIFIERS[text[0]]
+        text = text[2:].removeprefix("\\")
+    if text in ("\n", " ") and not modifiers:
+        return ord(text)
+    if modifiers and len(text) == 1:
+        code = ord(text)
+    else:
+        made = _ESCAPE.sub(_escape, "\\" + text)
+        code = ord(made) if made else 0
+        code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    if modifiers & _MODIFIERS["C"] and (chr(code).isalpha() or chr(code) in "@[\\]^_?"):
+        modifiers &= ~_MODIFIERS["C"]
+        code = 0x7F if chr(code) == "?" else ord(chr(code).upper()) & 0x1F
+    return modifiers | code
+
+
+def _bool_vector(size: int, packed: Any) -> BoolVector:
+    if type(packed) is not str or size > 8 * len(packed):
+        raise MalformedValue("expected the bits of a bool-vector as a text")
+    codes = [ord(char) & 0xFF for char in packed]
+    return BoolVector(bool(codes[bit // 8] >> (bit % 8) & 1) for bit in range(size))

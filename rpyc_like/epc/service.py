@@ -1,0 +1,87 @@
+"""EPC behind any of the servers of :mod:`rpyc_like.utils.server`, and over any stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .core import EPCCore
+from .handler import ThreadingEPCHandler
+from .manager import EPCClientManager
+
+__all__ = ["EPCConnection", "EPCService"]
+
+
+class EPCConnection(ThreadingEPCHandler):
+    """A connection over an open stream.
+
+    Args:
+        stream: the stream, which belongs to the connection from then on.
+        server: whose methods the peer may call.
+    """
+
+    heard = True
+
+    def __init__(self, stream: Any, server: Any) -> None:
+        self.request = stream
+        self.client_address = None
+        self.server = server
+        self.setup()
+
+    @property
+    def _link(self) -> Any:
+        return self.peer.link
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self.peer.link.closed
+
+    def _unanswered(self) -> set[Any]:
+        return {*tuple(self.peer.link.running)}
+
+    def serve_all(self) -> None:
+        """Serves until the connection ends."""
+        try:
+            self.handle()
+        finally:
+            self.finish()
+
+
+class EPCService(EPCClientManager, EPCCore):
+    """Methods for Emacs, to be given to a server of this package instead of a service.
+
+    ::
+
+        service = EPCService()
+        service.register_function(print)
+        ThreadedServer(service, socket_path="/run/me/socket").start()
+
+    Args:
+        debugger, log_traceback: see :class:`.EPCCore`.
+        max_threads: how many calls of all clients are served at once; any number without it.
+        ordered: whether the calls of a client are served one after the other.
+        structured_errors: whether errors are told as lists instead of a text.
+    """
+
+    def __init__(
+        self,
+        debugger: Any = None,
+        log_traceback: bool = False,
+        max_threads: int | None = None,
+        ordered: bool = False,
+        structured_errors: bool = False,
+    ) -> None:
+        EPCClientManager.__init__(self, max_threads, ordered, structured_errors)
+        EPCCore.__init__(self, debugger, log_traceback)
+
+    def get_service_name(self) -> str:
+        """Returns what servers log."""
+        return "EPC"
+
+    def get_service_aliases(self) -> tuple[str, ...]:
+        """Returns the names a registry knows the service under."""
+        return ("EPC",)
+
+    def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> EPCConnection:
+        """Begins a connection over the stream of a channel."""
+        return EPCConnection(channel.stream, self)
