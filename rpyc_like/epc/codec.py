@@ -1,12 +1,12 @@
 """EPC's messages: lists that begin with a symbol, in UTF-8, with a newline at the end.
 
-======================== ======================== ==========================================
-call                     ``(call UID NAME ARGS)``  answered by one of the last three
-methods                  ``(methods UID)``         answered by ``return``
-answer                   ``(return UID VALUE)``
-error of the method      ``(return-error UID INFO)``
-error of the call        ``(epc-error UID INFO)``
-======================== ======================== ==========================================
+=================== =========================== =====================================
+call                ``(call UID NAME ARGS)``    answered by one of the last three
+methods             ``(methods UID)``           answered by ``return``
+answer              ``(return UID VALUE)``      one value
+error of the method ``(return-error UID INFO)`` what the method raised
+error of the call   ``(epc-error UID INFO)``    no such method, or a broken message
+=================== =========================== =====================================
 
 A message that is broken is a message too: whoever sent it gets an answer, with the number of the
 call as far as that can be made out.

@@ -117,4 +117,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["epc"]:
+        from . import epc_bench
+
+        epc_bench.main(sys.argv[2:])
+    else:
+        main()
