@@ -31,7 +31,7 @@ __all__ = [
 CODEOBJ_MAGIC = "MAg1c J0hNNzo0hn ZqhuBP17LQk8"
 """Marks a nested code object among the constants; the wire's value."""
 
-CODE_HAVEARG_SIZE = 2 if sys.version_info >= (3, 6) else 3
+CODE_HAVEARG_SIZE = 2
 """Bytes of an instruction with an argument."""
 
 _FIELDS_18 = (

@@ -147,7 +147,7 @@ class EPCHandler(socketserver.StreamRequestHandler):
             stream = SocketStream(stream)
         self.peer = EpcPeer(stream, self, self._reader())
         self.callmanager = EPCCallManager(self.peer)
-        if type(self)._handle not in _OWN_HANDLES:
+        if type(self)._handle is not EPCHandler._handle:
             self.peer.link.dispatch = self._handle
         self._prepare()
         self.server.add_client(self)
@@ -350,12 +350,6 @@ class ThreadingEPCHandler(EPCHandler):
             self.peer.link.workers = lambda func, mark: pool.run(func, self)
         else:
             self.peer.link.workers = lambda func, mark: pool.run(func, object())
-
-    def _handle(self, sexp: bytes) -> None:
-        super()._handle(sexp)
-
-
-_OWN_HANDLES = {EPCHandler._handle, ThreadingEPCHandler._handle}
 
 
 def _structured(error: BaseException) -> list[Any]:

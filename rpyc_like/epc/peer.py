@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from itertools import count
 from typing import Any, Protocol
 
@@ -131,6 +130,3 @@ class EpcPeer:
     def close(self) -> None:
         """Hangs up. EPC has no goodbye."""
         self.link.lose(None)
-
-
-Answer = Callable[[Any, Target, Any], None]

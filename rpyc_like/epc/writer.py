@@ -41,7 +41,6 @@ MAX_DEPTH: Final = 1_000_000
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _SYMBOL_SPECIAL: Final = re.compile(r"""([\\'`"()\[\]\x00-\x20\x7f\xa0,?;#])""")
-_NUMBER_LIKE: Final = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?(?:[0-9]+|INF|NaN))?$|[-+?.]")
 
 _Open = tuple[str, Iterator[Any], str]
 """What comes before the items, the items, and what comes after them."""
@@ -173,13 +172,7 @@ def _symbol(value: Any) -> str:
     if not name:
         return "##"
     text = _SYMBOL_SPECIAL.sub(r"\\\1", name)
-    if _NUMBER_LIKE.match(name) and name not in ("+", "-", "1+", "1-") and _reads_as_number(name):
-        text = "\\" + text
-    return text
-
-
-def _reads_as_number(name: str) -> bool:
-    return name == "." or bool(_NUMBER.match(name))
+    return "\\" + text if name == "." or _NUMBER.match(name) else text
 
 
 _NUMBER: Final = re.compile(

@@ -140,8 +140,7 @@ class Server:
         self.host, self.port = _address(self.listener)
         authenticates = getattr(authenticator, "authenticates", authenticator is not None)
         if gives_full_control(service) and not (insecure or authenticates):
-            for listener in listeners:
-                _refuse_if_reachable(listener, listeners)
+            _refuse_if_reachable(listeners)
         self._accepting = Listener(listeners, socket_path, listener_timeout, self._chores)
         self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
         self.protocol_config.setdefault("logger", self.logger)
@@ -241,8 +240,9 @@ class Server:
         """
         with self._clients_lock:
             first, self._closed = not self._closed, True
+            connections = list(self._connections.values())
         if not first:
-            if not is_serving_us(self._connections.values()):
+            if not is_serving_us(connections):
                 self._finished.wait(self.grace + 1)
             return
         self.active = False
@@ -391,14 +391,13 @@ def _address(listener: socket.socket) -> tuple[str, Any]:
     return (name[0], name[1]) if isinstance(name, tuple) else ("", name)
 
 
-def _refuse_if_reachable(listener: socket.socket, listeners: Sequence[socket.socket]) -> None:
-    """Raises AuthenticationError for a socket that can be reached from other machines."""
-    host, port = _address(listener)
-    if not host or ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-        return
-    for opened in listeners:
-        opened.close()
-    raise AuthenticationError(_OPEN_DOOR.format(host=host, port=port))
+def _refuse_if_reachable(listeners: Sequence[socket.socket]) -> None:
+    """Raises AuthenticationError if one can be reached from other machines, and closes all."""
+    for host, port in map(_address, listeners):
+        if host and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+            for listener in listeners:
+                listener.close()
+            raise AuthenticationError(_OPEN_DOOR.format(host=host, port=port))
 
 
 def _peer(sock: socket.socket) -> str:

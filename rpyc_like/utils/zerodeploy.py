@@ -27,7 +27,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import rpyc_like as rpyc
@@ -194,12 +193,7 @@ class DeployedServer:
     def __enter__(self) -> DeployedServer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __del__(self) -> None:

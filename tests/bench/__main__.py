@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
-from typing import Any
 
 from tests.support.peers import ROOT, environment
+
+from .rounds import Contestant, measure
 
 ROWS = {
     "bound": "bound call f(1)",
@@ -30,63 +29,7 @@ CONTESTANTS = {
 """Names, and the implementation whose environment each runs in."""
 
 
-class Contestant:
-    """A client process that times rows on command."""
-
-    def __init__(self, name: str) -> None:
-        env = environment(CONTESTANTS[name])
-        script = str(ROOT / "tests" / "bench" / "worker.py")
-        self._server = subprocess.Popen(
-            [sys.executable, script, "serve", name],
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._server.stdout is not None
-        port = self._server.stdout.readline().strip()
-        self._client = subprocess.Popen(
-            [sys.executable, script, "call", name, port],
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def time(self, row: str) -> float:
-        """Returns microseconds per operation, of one round."""
-        assert self._client.stdin is not None and self._client.stdout is not None
-        self._client.stdin.write(row + "\n")
-        self._client.stdin.flush()
-        return float(self._client.stdout.readline())
-
-    def stop(self) -> None:
-        """Ends both processes."""
-        for process in (self._client, self._server):
-            assert process.stdin is not None and process.stdout is not None
-            process.stdin.close()
-            process.wait(10)
-            process.stdout.close()
-
-
-def measure(rounds: int) -> dict[str, dict[str, float]]:
-    """Returns the median of each contestant on each row, in microseconds."""
-    contestants = {name: Contestant(name) for name in CONTESTANTS}
-    times: dict[str, dict[str, list[float]]] = {
-        row: {name: [] for name in contestants} for row in ROWS
-    }
-    try:
-        for _ in range(rounds):
-            for row in ROWS:
-                for name, contestant in contestants.items():
-                    times[row][name].append(contestant.time(row))
-    finally:
-        for contestant in contestants.values():
-            contestant.stop()
-    return {
-        row: {name: statistics.median(values) for name, values in by_name.items()}
-        for row, by_name in times.items()
-    }
+SCRIPT = str(ROOT / "tests" / "bench" / "worker.py")
 
 
 def table(medians: dict[str, dict[str, float]]) -> str:
@@ -109,7 +52,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", help="a file to write the medians to")
     options = parser.parse_args()
-    medians: Any = measure(options.rounds)
+    contestants = {
+        name: Contestant(SCRIPT, name, environment(kind)) for name, kind in CONTESTANTS.items()
+    }
+    medians = measure(options.rounds, ROWS, contestants)
     print(table(medians))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:

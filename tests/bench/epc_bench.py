@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +10,8 @@ from functools import partial
 from typing import Any
 
 from tests.support.peers import ROOT, epc_environment
+
+from .rounds import Contestant, measure
 
 ROWS = {
     "int": "call_sync of an int",
@@ -21,58 +21,6 @@ ROWS = {
 }
 CONTESTANTS = ("pingpong", "theirs", "ours")
 SCRIPT = str(ROOT / "tests" / "bench" / "epc_worker.py")
-
-
-class Contestant:
-    """A server process, and a client process that times rows on command."""
-
-    def __init__(self, name: str) -> None:
-        self._server = self._start("serve", name)
-        assert self._server.stdout is not None
-        self._client = self._start("call", name, self._server.stdout.readline().strip())
-
-    @staticmethod
-    def _start(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, SCRIPT, *arguments],
-            env=epc_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def time(self, row: str) -> float:
-        """Returns microseconds per operation, of one round."""
-        assert self._client.stdin is not None
-        assert self._client.stdout is not None
-        self._client.stdin.write(row + "\n")
-        self._client.stdin.flush()
-        return float(self._client.stdout.readline())
-
-    def stop(self) -> None:
-        """Ends both processes."""
-        for process in (self._client, self._server):
-            process.kill()
-            process.communicate()
-
-
-def measure(rounds: int) -> dict[str, dict[str, float]]:
-    """Returns the median of each contestant on each row, in microseconds."""
-    contestants = {name: Contestant(name) for name in CONTESTANTS}
-    times: dict[str, dict[str, list[float]]] = {row: {n: [] for n in CONTESTANTS} for row in ROWS}
-    try:
-        for _ in range(rounds):
-            for row in ROWS:
-                for name, contestant in contestants.items():
-                    times[row][name].append(contestant.time(row))
-    finally:
-        for contestant in contestants.values():
-            contestant.stop()
-    return {
-        row: {name: statistics.median(values) for name, values in by_name.items()}
-        for row, by_name in times.items()
-    }
 
 
 def best(func: Callable[[], Any], rounds: int = 5) -> float:
@@ -128,7 +76,8 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args(arguments)
-    medians = measure(options.rounds)
+    contestants = {name: Contestant(SCRIPT, name, epc_environment()) for name in CONTESTANTS}
+    medians = measure(options.rounds, ROWS, contestants)
     print(f"{'row':<30}{'ping-pong':>12}{'python-epc':>12}{'ours':>10}{'times':>8}{'above':>9}")
     for row, text in ROWS.items():
         floor, theirs, ours = (medians[row][name] for name in CONTESTANTS)

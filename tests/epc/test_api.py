@@ -83,7 +83,7 @@ def test_calls(start: Start, kind: type[EPCServer]) -> None:
         with pytest.raises(EPCError, match="No such method : nothing"):
             client.call_sync("nothing", [])
         names = {str(name.value()): doc for name, _, doc in client.methods_sync()}
-        assert names == {"echo": "Returns its arguments.", "fail": []} or names["fail"] == ""
+        assert names == {"echo": "Returns its arguments.", "fail": ""}
         answers: queue.Queue[Any] = queue.Queue()
         client.call("echo", [7], answers.put)
         assert answers.get(timeout=5) == [7]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -202,9 +201,6 @@ def test_large_values() -> None:
         "(say (equal (list text) (epc:call-sync epc 'echo (list text)))) (epc:stop-epc epc)"
     )
     assert lines == ["t"]
-
-
-Check = Callable[[], Any]
 
 
 def test_the_process_ends(tmp_path: Path) -> None:
