@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from ..link.result import AsyncResult
 from .core import EPCCore
 from .handler import ThreadingEPCHandler
-from .utils import newthread
+from .utils import ThreadedIterator, newthread
 
-__all__ = ["EPCClient", "EPCClientHandler"]
+__all__ = ["EPCClient", "EPCClientHandler", "EPCCore", "ThreadedIterator", "ThreadingEPCHandler"]
 
 
 class EPCClientHandler(ThreadingEPCHandler):
@@ -40,7 +40,7 @@ class EPCClient(EPCCore):
 
     Args:
         socket_or_address: a connected socket, or host and port; without it :meth:`connect` follows.
-        debugger, log_traceback: see :class:`.EPCCore`.
+        debugger, log_traceback, options: see :class:`.EPCCore`.
     """
 
     thread_daemon: ClassVar[bool] = True
@@ -51,9 +51,13 @@ class EPCClient(EPCCore):
     handler_thread: threading.Thread
 
     def __init__(
-        self, socket_or_address: Any = None, debugger: Any = None, log_traceback: bool = False
+        self,
+        socket_or_address: Any = None,
+        debugger: Any = None,
+        log_traceback: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(debugger, log_traceback)
+        super().__init__(debugger, log_traceback, **options)
         if socket_or_address is not None:
             self.connect(socket_or_address)
 
@@ -90,8 +94,8 @@ class EPCClient(EPCCore):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def add_client(self, handler: Any) -> None:
+    def add_client(self, *_: Any) -> None:
         """Has nothing to do: a client has one connection."""
 
-    def remove_client(self, handler: Any) -> None:
+    def remove_client(self, *_: Any) -> None:
         """Has nothing to do."""

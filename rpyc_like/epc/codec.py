@@ -73,7 +73,7 @@ class EpcCodec:
         """Returns the message in a payload; never raises on what the peer sent."""
         try:
             text = payload.decode("utf-8")
-            message = self.reader.read(text)
+            message = self.reader.read(text, 1 if text.startswith("(return") else 2)
         except (MalformedValue, ValueError, OverflowError) as error:
             return self._broken(payload, error)
         if type(message) is not list or not message or not _is_symbol(message[0]):
@@ -92,7 +92,8 @@ class EpcCodec:
                 return _problem(uid, _wrong_number(kind, len(parts), expected, parts))
             if kind == METHODS:
                 return (REQUEST, uid, Target(METHODS), ())
-            return (REQUEST, uid, Target(CALL, parts[0]), parts[1])
+            args = () if self.reader.is_nil(parts[1]) else parts[1]
+            return (REQUEST, uid, Target(CALL, parts[0]), args)
         return self._answer(kind, uid, parts)
 
     def _answer(self, kind: str, uid: Any, parts: list[Any]) -> Message:
@@ -126,28 +127,25 @@ class EpcCodec:
 
     # -- encoding
 
+    def encode(self, kind: str, uid: Any, *parts: Any) -> bytes:
+        """Returns the payload of any message."""
+        uid = uid.value if type(uid) is Uid else uid
+        payload = write([Symbol(kind), uid, *parts]).encode("utf-8") + b"\n"
+        if len(payload) > EpcFramer.MAX_SIZE:
+            size, limit = len(payload), EpcFramer.MAX_SIZE
+            raise LocalProtocolError(f"message of {size} bytes, EPC carries {limit}")
+        return payload
+
     def encode_request(self, id_: Any, target: Target, args: Any) -> bytes:
         if target.kind == METHODS:
-            return _payload([Symbol(METHODS), id_])
-        return _payload([Symbol(CALL), id_, _symbol(target.name), args])
+            return self.encode(METHODS, id_)
+        return self.encode(CALL, id_, _symbol(target.name), args)
 
     def encode_reply(self, id_: Any, value: Any) -> bytes:
-        return _payload([Symbol("return"), _plain(id_), value])
+        return self.encode("return", id_, value)
 
     def encode_failure(self, id_: Any, error: Problem) -> bytes:
-        return _payload([Symbol(error.kind), _plain(id_), error.info])
-
-
-def _payload(message: list[Any]) -> bytes:
-    payload = write(message).encode("utf-8") + b"\n"
-    if len(payload) > EpcFramer.MAX_SIZE:
-        size, limit = len(payload), EpcFramer.MAX_SIZE
-        raise LocalProtocolError(f"message of {size} bytes, EPC carries {limit}")
-    return payload
-
-
-def _plain(id_: Any) -> Any:
-    return id_.value if type(id_) is Uid else id_
+        return self.encode(error.kind, id_, error.info)
 
 
 def _symbol(name: Any) -> Any:

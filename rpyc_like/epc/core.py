@@ -7,9 +7,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from xmlrpc.server import resolve_dotted_attribute
 
+from ..lib.workers import WorkerPool
+from .reader import Reader
+
 __all__ = ["EPCCore", "EPCDispatcher"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_MANY = 10_000
 
 
 class EPCDispatcher:
@@ -53,20 +58,37 @@ class EPCDispatcher:
 
 
 class EPCCore(EPCDispatcher):
-    """A dispatcher with a logger and a debugger.
+    """A dispatcher with a logger and a debugger, and how calls are served.
 
     Args:
         debugger: ``"pdb"``, ``"ipdb"``, something with ``post_mortem``, or None; called in the
             thread in which a method has failed, before the answer is sent.
         log_traceback: whether failures are logged with their traceback.
+        reader: reads values, in another way than the usual one.
+        max_threads: how many calls of all peers are served at once; any number without it.
+        ordered: whether the calls of a peer are served one after the other.
+        structured_errors: whether errors are told as lists instead of a text.
     """
 
     logger = logging.getLogger("epc")
 
-    def __init__(self, debugger: Any = None, log_traceback: bool = False) -> None:
+    def __init__(
+        self,
+        debugger: Any = None,
+        log_traceback: bool = False,
+        *,
+        reader: Reader | None = None,
+        max_threads: int | None = None,
+        ordered: bool = False,
+        structured_errors: bool = False,
+    ) -> None:
         super().__init__()
         self.debugger: Any = None
         self.log_traceback = log_traceback
+        self.reader = reader
+        self.ordered = ordered
+        self.structured_errors = structured_errors
+        self.pool = WorkerPool(max_threads or _MANY) if max_threads or ordered else None
         self.set_debugger(debugger)
 
     def set_debugger(self, debugger: Any) -> None:

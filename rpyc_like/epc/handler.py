@@ -114,19 +114,43 @@ class BlockingCallback:
 
 
 class EPCCallManager:
-    """A view of the calls of this side that wait for their answers."""
+    """The calls of this side that wait for their answers.
+
+    Args:
+        peer: makes the calls.
+    """
 
     def __init__(self, peer: EpcPeer) -> None:
         self._peer = peer
 
     @property
     def callbacks(self) -> dict[int, Any]:
-        """The calls that wait, by number."""
-        return dict(self._peer.session.pending._entries)
+        """The calls that wait, by number; a copy."""
+        return self._peer.session.pending.waiting()
 
+    def get_uid(self) -> int:
+        """Returns a number that no call has had."""
+        return next(self._peer.session.pending.numbers)
 
-class _NoSuchMethod(EPCError):
-    """There is no method of the name that the peer calls."""
+    def call(
+        self,
+        handler: EPCHandler,
+        name: str,
+        args: Any = (),
+        callback: Callback | None = None,
+        errback: Callback | None = None,
+    ) -> None:
+        """Calls a method; see :meth:`EPCHandler.call`."""
+        handler.call(name, args, callback, errback)
+
+    def methods(
+        self,
+        handler: EPCHandler,
+        callback: Callback | None = None,
+        errback: Callback | None = None,
+    ) -> None:
+        """Asks which methods there are; see :meth:`EPCHandler.methods`."""
+        handler.methods(callback, errback)
 
 
 class EPCHandler(socketserver.StreamRequestHandler):
@@ -141,19 +165,15 @@ class EPCHandler(socketserver.StreamRequestHandler):
     def setup(self) -> None:
         """Begins the connection on ``request``, a socket."""
         self.connection = self.request
-        self._answered = threading.local()
         stream = self.request
         if isinstance(stream, socket.socket):
             stream = SocketStream(stream)
-        self.peer = EpcPeer(stream, self, self._reader())
+        self.peer = EpcPeer(stream, self, self.server.reader)
         self.callmanager = EPCCallManager(self.peer)
         if type(self)._handle is not EPCHandler._handle:
             self.peer.link.dispatch = self._handle
         self._prepare()
         self.server.add_client(self)
-
-    def _reader(self) -> Reader | None:
-        return getattr(self.server, "reader", None)
 
     def _prepare(self) -> None:
         """Decides which threads serve the peer's requests."""
@@ -187,16 +207,16 @@ class EPCHandler(socketserver.StreamRequestHandler):
 
     def answer(self, uid: Any, target: Target, args: Any) -> None:
         """Does what is asked, and sees to it that exactly one answer is sent."""
-        self._answered.uids = getattr(self._answered, "uids", [])
-        self._answered.uids.append(uid)
         try:
             if target.kind == CALL:
-                self._handle_call(uid, target.name, args)
+                message = self._handle_call(uid, target.name, args)
             elif target.kind == METHODS:
-                self._handle_methods(uid)
+                message = self._handle_methods(uid)
             else:
-                self.peer.fail(uid, target.name)
-                self._answered.uids.remove(uid)
+                problem: Problem = target.name
+                message = [problem.kind, uid, problem.info]
+                self._is_handled(EPCError(problem.info))
+            self._send(*message)
         except EOFError as error:
             if self.peer.link.closed:
                 raise
@@ -205,61 +225,54 @@ class EPCHandler(socketserver.StreamRequestHandler):
             self._fail(uid, error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)) and _in_main_thread():
                 raise
-        finally:
-            if uid in self._answered.uids:
-                self._answered.uids.remove(uid)
 
-    def _handle_call(self, uid: Any, meth: Any, args: Any) -> None:
-        """Calls a method and sends its value; programs override it."""
+    def _handle_call(self, uid: Any, meth: Any, args: Any) -> list[Any]:
+        """Calls a method and returns the answer: kind, number, value. Programs override it."""
         name = meth.value() if hasattr(meth, "value") else str(meth)
         try:
             func = self.server.get_method(name)
         except AttributeError:
-            raise _NoSuchMethod(f"EPC-ERROR: No such method : {name}") from None
-        self._send("return", uid, func(*args))
+            return ["epc-error", uid, f"EPC-ERROR: No such method : {name}"]
+        return ["return", uid, func(*args)]
 
-    def _handle_methods(self, uid: Any) -> None:
-        """Sends names, argument lists (empty) and docstrings of the functions."""
+    def _handle_methods(self, uid: Any) -> list[Any]:
+        """Returns the answer with names, argument lists (empty) and docstrings of the functions."""
         functions = self.server.funcs.items()
-        self._send(
-            "return", uid, [(Symbol(name), [], func.__doc__ or "") for name, func in functions]
-        )
+        return ["return", uid, [(Symbol(name), [], func.__doc__ or "") for name, func in functions]]
 
-    def _send(self, kind: str, uid: Any, value: Any = None, *rest: Any) -> None:
-        """Sends an answer."""
-        if kind == "return":
-            self.peer.reply(uid, value)
-        else:
-            self.peer.fail(uid, Problem(kind, value))
-        uids = getattr(self._answered, "uids", [])
-        if uid in uids:
-            uids.remove(uid)
+    def _send(self, kind: str, uid: Any, *parts: Any) -> None:
+        """Sends a message, an answer as a rule."""
+        self.peer.send(kind, uid, *parts)
 
-    def _fail(self, uid: Any, error: BaseException) -> None:
-        """Answers a request that has failed, unless it has been answered."""
+    def unclaimed(self, error: CallerUnknown) -> None:
+        """Hands an answer that nobody waits for to :meth:`handle_error`."""
+        self._is_handled(error)
+
+    def _is_handled(self, error: BaseException) -> bool:
         try:
-            if self.handle_error(error):
-                return
+            return bool(self.handle_error(error))
         except Exception:
             self.logger.exception("handle_error failed")
+            return False
+
+    def _fail(self, uid: Any, error: BaseException) -> None:
+        """Answers a request that has failed."""
+        if self._is_handled(error):
+            return
         if self.server.debugger is not None:
             self.server.debugger.post_mortem(error.__traceback__)
-        if uid not in self._answered.uids:
-            return  # the answer had been sent
-        kind = "return-error"
-        info: Any = repr(error)
-        if isinstance(error, _NoSuchMethod):
-            kind, info = "epc-error", str(error)
-        elif getattr(self.server, "structured_errors", False):
-            info = _structured(error)
-        problem = Problem(kind, info)
+        info = _structured(error) if self.server.structured_errors else repr(error)
         try:
-            self.peer.fail(uid, problem)
+            self._send("return-error", uid, info)
         except (ProtocolError, UnicodeError, TypeError):
-            self.peer.fail(uid, Problem(kind, f"{type(error).__name__}, which cannot be sent"))
+            self._send("return-error", uid, f"{type(error).__name__}, which cannot be sent")
 
     def handle_error(self, err: BaseException) -> Any:
-        """Is told of each failure; a true value means that no answer is to be sent."""
+        """Is told of each failure: of a method, a message, an answer that nobody waits for.
+
+        Returns:
+            Whether it is dealt with, so that no answer is sent to the peer.
+        """
         self.logger.error("%r", err)
         if self.server.log_traceback:
             self.logger.error(
@@ -282,7 +295,8 @@ class EPCHandler(socketserver.StreamRequestHandler):
             args: the arguments; a dict is sent as a property list.
             callback: called with the value when it comes.
             errback: called with the error (:class:`ReturnError`, :class:`EPCError`,
-                :class:`EPCClosed`) instead. What either raises is logged here.
+                :class:`EPCClosed`) instead; without it the error goes to :meth:`handle_error`.
+                What either raises is logged here.
         """
         self._deliver(self.peer.call(name, args), callback, errback)
 
@@ -324,7 +338,7 @@ class EPCHandler(socketserver.StreamRequestHandler):
                 value = done.value
             except BaseException as error:
                 if errback is None:
-                    self.logger.error("an answer that nobody waits for: %r", error)
+                    self._is_handled(error)
                     return
                 func, value = errback, error
             else:
@@ -343,7 +357,7 @@ class ThreadingEPCHandler(EPCHandler):
     """A connection whose requests are served in threads of their own, all at the same time."""
 
     def _prepare(self) -> None:
-        pool = getattr(self.server, "pool", None)
+        pool = self.server.pool
         if pool is None:
             self.peer.link.workers = Workers().run
         elif self.server.ordered:

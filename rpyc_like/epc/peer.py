@@ -11,9 +11,16 @@ from ..link.channel import Channel
 from ..link.connection import MessageConnection
 from ..link.result import AsyncResult, Unfinished
 from ..wire.framing import EpcFramer
-from ..wire.session import Session
-from .codec import CALL, METHODS, EpcCodec, Problem, Target
-from .errors import EPCClosed, EPCTimeout
+from ..wire.session import NOTICE, Outcome, Session
+from .codec import CALL, METHODS, EpcCodec, Target
+from .errors import (
+    CallerUnknown,
+    EPCClosed,
+    EPCError,
+    EPCErrorCallerUnknown,
+    EPCTimeout,
+    ReturnErrorCallerUnknown,
+)
 from .reader import Reader
 
 __all__ = ["EpcPeer", "RequestHandler"]
@@ -27,8 +34,22 @@ class RequestHandler(Protocol):
     def answer(self, uid: Any, target: Target, args: Any) -> None:
         """Does what is asked and sends exactly one answer."""
 
+    def unclaimed(self, error: CallerUnknown) -> None:
+        """Is told of an answer that nobody waits for."""
+
     def disconnected(self, error: BaseException | None) -> None:
         """Is told once that the connection is gone."""
+
+
+class _EpcSession(Session):
+    """A session that tells of answers which nobody waits for."""
+
+    def _unclaimed(self, failed: bool, value: Any) -> Outcome:
+        kind = CallerUnknown
+        if failed:
+            kind = EPCErrorCallerUnknown if type(value) is EPCError else ReturnErrorCallerUnknown
+            value = value.args[0]
+        return (NOTICE, kind(value))
 
 
 class EpcPeer:
@@ -42,7 +63,7 @@ class EpcPeer:
 
     def __init__(self, stream: Any, handler: RequestHandler, reader: Reader | None = None) -> None:
         self.codec = EpcCodec(reader)
-        self.session = Session(self.codec)
+        self.session = _EpcSession(self.codec)
         self.session.pending.numbers = count(1)
         self._handler = handler
         self.link = MessageConnection(Channel(stream, framer=EpcFramer()), self.session, self)
@@ -89,13 +110,9 @@ class EpcPeer:
 
     # -- answers
 
-    def reply(self, uid: Any, value: Any) -> None:
-        """Answers a call with a value."""
-        self.link.send(self.codec.encode_reply(uid, value))
-
-    def fail(self, uid: Any, problem: Problem) -> None:
-        """Answers a call with an error."""
-        self.link.send(self.codec.encode_failure(uid, problem))
+    def send(self, kind: str, uid: Any, *parts: Any) -> None:
+        """Sends a message."""
+        self.link.send(self.codec.encode(kind, uid, *parts))
 
     # -- what the link asks for
 
@@ -107,7 +124,8 @@ class EpcPeer:
             self.link.lose(error)
 
     def notice(self, payload: Any) -> None:
-        """Has nothing to do: every message of EPC's is a request or an answer."""
+        """Tells the handler of an answer that nobody waits for."""
+        self._handler.unclaimed(payload)
 
     def route(self, target: Target) -> tuple[int | None, int]:
         """Returns that any thread may serve a request."""

@@ -8,13 +8,14 @@ Types"; sections on each type.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import MalformedValue
 from ..lib.digits import from_decimal
 from . import values
+from .dicts import alist_to_dict, plist_to_dict
+from .escapes import character, unescaped
 from .values import (
     Backquote,
     BoolVector,
@@ -61,41 +62,7 @@ _FLOAT: Final = re.compile(
     r"|[-+]?[0-9]*\.[0-9]+(?:[eE][-+]?[0-9]+)?$"
 )
 _SPECIAL_FLOAT: Final = re.compile(r"([-+]?)[0-9]+\.[0-9]+[eE]\+(INF|NaN)$")
-_ESCAPE: Final = re.compile(
-    r"\\(?:(\n| )|([0-7]{1,3})|x([0-9a-fA-F]+)(?:\\ )?|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})"
-    r"|N\{([^}]*)\}|\^(.)|C-(.)|M-(.)|(.))",
-    re.DOTALL,
-)
-_SIMPLE: Final = (
-    ('\\"', '"'),
-    ("\\n", "\n"),
-    ("\\t", "\t"),
-    ("\\r", "\r"),
-    ("\\f", "\f"),
-    ("\\b", "\b"),
-    ("\\e", "\x1b"),
-)
-_LETTERS: Final = {
-    "a": "\a",
-    "b": "\b",
-    "t": "\t",
-    "n": "\n",
-    "v": "\v",
-    "f": "\f",
-    "r": "\r",
-    "e": "\x1b",
-    "s": " ",
-    "d": "\x7f",
-}
 _MEMO_SIZE: Final = 10_000
-_MODIFIERS: Final = {
-    "A": 1 << 22,
-    "s": 1 << 23,
-    "H": 1 << 24,
-    "S": 1 << 25,
-    "C": 1 << 26,
-    "M": 1 << 27,
-}
 
 
 class Unreadable(MalformedValue):
@@ -126,6 +93,8 @@ class Reader:
         nil: makes the value of ``nil``; a new list by default.
         properties: whether texts with properties keep them (:class:`.PropertizedString`).
         tables: whether hash tables become dicts where their keys allow.
+        plists: whether property lists become dicts; see :func:`.plist_to_dict`.
+        alists: whether association lists become dicts; see :func:`.alist_to_dict`.
         max_depth: of nesting.
     """
 
@@ -134,27 +103,33 @@ class Reader:
         nil: Callable[[], Any] = list,
         properties: bool = False,
         tables: bool = False,
+        plists: bool = False,
+        alists: bool = False,
         max_depth: int = MAX_DEPTH,
     ) -> None:
         self._nil = nil
         self._properties = properties
         self._tables = tables
+        self._dicts = [plist_to_dict] * plists + [alist_to_dict] * alists
         self._max_depth = max_depth
         self._words: dict[str, Any] = {"t": True}
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str, plain: int = 0) -> Any:
         """Returns the one value in ``text``.
+
+        Args:
+            plain: of how many levels the lists stay lists: those of a message.
 
         Raises:
             Unreadable: it holds something that has no readable form.
             MalformedValue: there is none, more than one, or a broken one.
         """
-        values = self._read(text)
+        values = self._read(text, plain)
         if len(values) != 1:
             raise MalformedValue(f"expected one value, got {len(values)}")
         return values[0]
 
-    def _read(self, text: str) -> list[Any]:
+    def _read(self, text: str, plain: int) -> list[Any]:
         items: list[Any] = []
         append = items.append
         closer: str | None = ""  # what ends the list that is read; None for a prefix
@@ -162,7 +137,7 @@ class Reader:
         stack: list[tuple[list[Any], str | None, Callable[[list[Any]], Any] | None]] = []
         labels: dict[str, Any] = {}
         dots = False  # whether there is a dot anywhere
-        words = self._words
+        words, dicts = self._words, self._dicts
         for match in _TOKEN.finditer(text):
             kind = match.lastindex
             if kind == _WORD:
@@ -173,7 +148,7 @@ class Reader:
             elif kind == _STRING:
                 value = match[_STRING]
                 if "\\" in value:
-                    value = _unescaped(value)
+                    value = unescaped(value)
             elif kind == _INTEGERS:
                 digits = match[_INTEGERS]
                 if " " in digits and closer is not None:
@@ -198,6 +173,8 @@ class Reader:
                     value = finish(value)
                 elif not value:
                     value = self._nil()
+                elif dicts and len(stack) > plain:
+                    value = self._converted(value)
                 items, closer, finish = stack.pop()
                 append = items.append
             elif kind == _DECIMAL:
@@ -205,7 +182,7 @@ class Reader:
             elif kind == _ESCAPED:
                 value = values.Symbol(_ESCAPED_CHARACTER.sub(r"\1", match[_ESCAPED]))
             elif kind == _CHARACTER:
-                value = _character(match[_CHARACTER][1:])
+                value = character(match[_CHARACTER][1:])
             elif kind is None:
                 continue
             elif kind == _OTHER:
@@ -233,6 +210,19 @@ class Reader:
             raise MalformedValue("the text ends inside a value")
         if dots and any(item is _DOT for item in items):
             raise MalformedValue("unexpected dot")
+        return items
+
+    def is_nil(self, value: Any) -> bool:
+        """Returns whether a value is what this reader makes of ``nil``."""
+        nil = self._nil()
+        return type(value) is type(nil) and bool(value == nil)
+
+    def _converted(self, items: list[Any]) -> Any:
+        """Returns a dict instead of a list, if that is wished and possible."""
+        for convert in self._dicts:
+            found = convert(items, self._converted, self._nil)
+            if found is not None:
+                return found
         return items
 
     def _word(self, word: str) -> Any:
@@ -374,93 +364,12 @@ def _radix(token: str) -> int:
         raise MalformedValue(f"expected an integer of base {base}, got {token[:40]!r}") from None
 
 
-def _unescaped(text: str) -> str:
-    """Returns a text whose escapes have been replaced."""
-    if "\0" not in text:
-        return _simply_unescaped(text.replace("\\\\", "\0")).replace("\0", "\\")
-    parts = text.split("\\\\")
-    return "\\".join([_simply_unescaped(part) for part in parts])
-
-
-def _simply_unescaped(text: str) -> str:
-    """Does the same for a text in which no backslash is escaped."""
-    for written, meant in _SIMPLE:
-        text = text.replace(written, meant)
-    return _ESCAPE.sub(_escape, text) if "\\" in text else text
-
-
 def _integers(digits: str) -> list[int]:
     """Returns integers that are separated by spaces."""
     words = digits.split(" ")
     if len(digits) < 4000 or max(map(len, words)) < 4000:
         return [int(word) for word in words]
     return [_long_integer(word) for word in words]
-
-
-def _escape(match: re.Match[str]) -> str:
-    """Returns what an escape in a text means."""
-    ignored, octal, hexa, four, eight, name, control, control2, meta, letter = match.groups()
-    if ignored is not None:
-        return ""
-    if octal is not None:
-        return _byte_or_character(int(octal, 8))
-    if hexa is not None:
-        return _byte_or_character(int(hexa, 16))
-    if four is not None or eight is not None:
-        return _chr(int(four or eight, 16))
-    if name is not None:
-        return chr(_named(name))
-    if control is not None or control2 is not None:
-        found = control or control2
-        return "\x7f" if found == "?" else chr(ord(found.upper()) & 0x1F)
-    if meta is not None:
-        return _byte_or_character(0x80 | (ord(meta) & 0x7F))
-    return _LETTERS.get(letter, letter)
-
-
-def _byte_or_character(code: int) -> str:
-    """Returns an ASCII character, a byte as Python's file names have it, or a character."""
-    return chr(0xDC00 + code) if 0x80 <= code <= 0xFF else _chr(code)
-
-
-def _chr(code: int) -> str:
-    if 0x3FFF80 <= code <= 0x3FFFFF:  # how Emacs numbers raw bytes
-        return chr(0xDC00 + (code & 0xFF))
-    if code > 0x10FFFF:
-        raise MalformedValue(f"character {code:#x} is not one of Unicode's")
-    return chr(code)
-
-
-def _named(name: str) -> int:
-    if name.startswith("U+"):
-        return int(name[2:], 16)
-    try:
-        return ord(unicodedata.lookup(name))
-    except (KeyError, TypeError):
-        raise MalformedValue(f"unknown character name {name!r:.80}") from None
-
-
-def _character(text: str) -> int:
-    """Returns the number of a character that is written with a question mark."""
-    if text[0] != "\\":
-        return ord(text)
-    modifiers = 0
-    text = text[1:]
-    while len(text) > 2 and text[1] == "-" and text[0] in _MODIFIERS:
-        modifiers |= _MODIFIERS[text[0]]
-        text = text[2:].removeprefix("\\")
-    if text in ("\n", " ") and not modifiers:
-        return ord(text)
-    if modifiers and len(text) == 1:
-        code = ord(text)
-    else:
-        made = _ESCAPE.sub(_escape, "\\" + text)
-        code = ord(made) if made else 0
-        code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
-    if modifiers & _MODIFIERS["C"] and (chr(code).isalpha() or chr(code) in "@[\\]^_?"):
-        modifiers &= ~_MODIFIERS["C"]
-        code = 0x7F if chr(code) == "?" else ord(chr(code).upper()) & 0x1F
-    return modifiers | code
 
 
 def _bool_vector(size: int, packed: Any) -> BoolVector:

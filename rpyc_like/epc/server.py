@@ -41,8 +41,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         server_address: host and port; port 0 for one that is free.
         RequestHandlerClass: what handles a connection.
         bind_and_activate: whether to listen at once.
-        debugger, log_traceback: see :class:`.EPCCore`.
-        max_threads, ordered, structured_errors: see :class:`.EPCClientManager`; the first two are
+        debugger, log_traceback, options: see :class:`.EPCCore`; ``max_threads`` and ``ordered`` are
             for :class:`ThreadingEPCServer`.
         exit_with_last_client: whether to end when the last client has gone.
         exit_with_stdin: whether to end when standard input does: when whoever started the program
@@ -59,19 +58,17 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         debugger: Any = None,
         log_traceback: bool = False,
         *,
-        max_threads: int | None = None,
-        ordered: bool = False,
-        structured_errors: bool = False,
         exit_with_last_client: bool = False,
         exit_with_stdin: bool = False,
+        **options: Any,
     ) -> None:
         if ":" in server_address[0]:
             self.address_family = socket.AF_INET6
         socketserver.TCPServer.__init__(
             self, server_address, RequestHandlerClass, bind_and_activate
         )
-        EPCClientManager.__init__(self, max_threads, ordered, structured_errors)
-        EPCCore.__init__(self, debugger, log_traceback)
+        EPCClientManager.__init__(self)
+        EPCCore.__init__(self, debugger, log_traceback, **options)
         self._exits = exit_with_last_client
         if exit_with_stdin:
             when_stdin_ends(self.shutdown)

@@ -57,22 +57,12 @@ class EPCService(EPCClientManager, EPCCore):
         ThreadedServer(service, socket_path="/run/me/socket").start()
 
     Args:
-        debugger, log_traceback: see :class:`.EPCCore`.
-        max_threads: how many calls of all clients are served at once; any number without it.
-        ordered: whether the calls of a client are served one after the other.
-        structured_errors: whether errors are told as lists instead of a text.
+        debugger, log_traceback, options: see :class:`.EPCCore`.
     """
 
-    def __init__(
-        self,
-        debugger: Any = None,
-        log_traceback: bool = False,
-        max_threads: int | None = None,
-        ordered: bool = False,
-        structured_errors: bool = False,
-    ) -> None:
-        EPCClientManager.__init__(self, max_threads, ordered, structured_errors)
-        EPCCore.__init__(self, debugger, log_traceback)
+    def __init__(self, debugger: Any = None, log_traceback: bool = False, **options: Any) -> None:
+        EPCClientManager.__init__(self)
+        EPCCore.__init__(self, debugger, log_traceback, **options)
 
     def get_service_name(self) -> str:
         """Returns what servers log."""

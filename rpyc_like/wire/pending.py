@@ -59,6 +59,11 @@ class PendingTable(Generic[E]):
         entry = self._entries.get(id_)
         return None if isinstance(entry, Verdict) else entry
 
+    def waiting(self) -> dict[Any, E]:
+        """Returns a copy of the live entries, by id."""
+        entries = list(self._entries.items())
+        return {id_: entry for id_, entry in entries if not isinstance(entry, Verdict)}
+
     def settle(self, id_: Any) -> E | Verdict:
         """Removes and returns the entry that an answer to ``id_`` belongs to.
 

@@ -94,12 +94,16 @@ class Session:
                 return _NOTHING
             if entry is UNKNOWN:
                 if self.pending.unknown <= self._max_unknown:
-                    return _NOTHING
+                    return self._unclaimed(kind == FAILURE, message[2])
                 return (BROKEN, self._too_many_unknown())
             return (ANSWER, entry, kind == FAILURE, message[2])
         if kind == CAST:
             return (NOTICE, message[1])
         return (BROKEN, ProtocolError(f"codec made a message of unknown kind {kind!r}"))
+
+    def _unclaimed(self, failed: bool, value: Any) -> Outcome:
+        """Returns what is done about an answer that nobody asked for: nothing."""
+        return _NOTHING
 
     def _too_many_unknown(self) -> LimitExceeded:
         what, key = "answers nobody asked for", "max_unknown_answers"

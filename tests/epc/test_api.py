@@ -12,8 +12,16 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.epc.client import EPCClient
-from rpyc_like.epc.handler import EPCClosed, EPCError, EPCHandler, ReturnError
+from rpyc_like.epc.client import EPCClient, EPCClientHandler
+from rpyc_like.epc.handler import (
+    CallerUnknown,
+    EPCClosed,
+    EPCError,
+    EPCErrorCallerUnknown,
+    EPCHandler,
+    ReturnError,
+    ReturnErrorCallerUnknown,
+)
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
 
 KINDS = [EPCServer, ThreadingEPCServer]
@@ -301,9 +309,11 @@ def test_own_handlers(start: Start) -> None:
             seen.append(sexp)
             super()._handle(sexp)
 
-        def _handle_call(self, uid: Any, meth: Any, args: Any) -> None:
+        def _handle_call(self, uid: Any, meth: Any, args: Any) -> list[Any]:
             seen.append(meth.value())
-            super()._handle_call(uid, meth, args)
+            if meth.value() == "mine":
+                return ["return-error", uid, "not today"]
+            return super()._handle_call(uid, meth, args)
 
         def handle_error(self, err: BaseException) -> Any:
             seen.append(err)
@@ -314,9 +324,74 @@ def test_own_handlers(start: Start) -> None:
         assert client.call_sync("echo", [1]) == [1]
         with pytest.raises(ReturnError):
             client.call_sync("fail", [])
+        with pytest.raises(ReturnError, match="not today"):
+            client.call_sync("mine", [])
     assert b"(call 1 echo (1))\n" in seen
     assert "echo" in seen
     assert any(isinstance(one, ValueError) for one in seen)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "info"),
+    [
+        (b"(return 77 (1 2))", CallerUnknown, [1, 2]),
+        (b'(return-error 77 "x")', ReturnErrorCallerUnknown, "x"),
+        (b'(epc-error 77 "x")', EPCErrorCallerUnknown, "x"),
+        (b"(return-error 77)", ReturnErrorCallerUnknown, None),
+        (b"(return-error foo 3)", ReturnErrorCallerUnknown, 3),
+        (b"(call 3)", EPCError, ...),
+        (b"(foo 3)", EPCError, ...),
+    ],
+)
+def test_handle_error_is_told(start: Start, message: bytes, kind: Any, info: Any) -> None:
+    """Answers that nobody waits for and broken messages come to ``handle_error`` too."""
+    told: list[Any] = []
+
+    class Own(EPCHandler):
+        def handle_error(self, err: BaseException) -> None:
+            told.append(err)
+            raise OSError("handle_error itself fails")
+
+    server = start(EPCServer, RequestHandlerClass=Own)
+    with socket.create_connection(server.server_address) as peer:
+        peer.sendall(b"%06x%s" % (len(message), message))
+        eventually(lambda: told)
+        assert type(told[0]) is kind
+        assert info in (..., told[0].args[0])
+        peer.sendall(b"000010(call 5 echo ())")
+        peer.settimeout(10)
+        got = b""
+        while b"(return 5 ())" not in got:
+            got += peer.recv(1000)
+
+
+def test_errors_without_an_errback(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of a call whose program gave no ``errback`` goes to the client's handler."""
+    told: list[Any] = []
+    monkeypatch.setattr(EPCClientHandler, "handle_error", lambda self, err: told.append(err))
+    with connect(start()) as client:
+        client.call("fail", ["x"])
+        eventually(lambda: told)
+    assert type(told[0]) is ReturnError
+    assert told[0].args == ("ValueError('x')",)
+
+
+def test_call_manager(start: Start) -> None:
+    """The calls that wait can be looked at and made through ``callmanager``."""
+    release = threading.Event()
+    server = start()
+    server.register_function(lambda: release.wait(10), "wait")
+    got: list[Any] = []
+    with connect(server) as client:
+        manager = client.handler.callmanager
+        manager.call(client.handler, "wait", [], got.append)
+        manager.methods(client.handler, got.append)
+        assert 1 in manager.callbacks
+        assert manager.get_uid() == 3
+        eventually(lambda: 2 not in manager.callbacks)
+        release.set()
+        eventually(lambda: len(got) == 2)
+        assert manager.callbacks == {}
 
 
 def test_instances(start: Start) -> None:

@@ -19,8 +19,10 @@ import trustme
 from rpyc_like.core.channel import Channel
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.handler import EPCClosed, EPCError, ReturnError
+from rpyc_like.epc.reader import Reader
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
 from rpyc_like.epc.service import EPCConnection, EPCService
+from rpyc_like.epc.values import Dotted, Symbol
 from rpyc_like.link.streams import PipeStream, SocketStream, TlsStream
 from rpyc_like.link.streams.tls import client_context
 from rpyc_like.utils.authenticators import SSLAuthenticator
@@ -194,6 +196,27 @@ def test_structured_errors() -> None:
         assert (name.value(), text) == ("ZeroDivisionError", "division by zero")
         assert about[0].value() == ":module"
         assert "Traceback" in about[3]
+
+
+@pytest.mark.parametrize("kind", [EPCServer, ThreadingEPCServer])
+def test_another_reader(kind: Any) -> None:
+    """A reader of one's own makes other values, of arguments and of answers."""
+    reader = Reader(nil=lambda: None, tables=True, plists=True, alists=True)
+    seen: list[Any] = []
+    with epc_server(kind, reader=reader) as server:
+        server.register_function(lambda *args: seen.append(args), "see")
+        server.register_function(lambda: {"a": [], "b": {"c": 1}}, "plist")
+        server.register_function(lambda: [Dotted([Symbol("k"), Symbol("."), 1])], "alist")
+        with EPCClient(server.server_address, reader=reader) as client:
+            client.call_sync("see", [None, [], {"x": {"y": ()}}, "text"], 10)
+            client.call_sync("see", None, 10)
+            client.call_sync("see", {"a": 1}, 10)
+            assert seen[0] == (None, None, {"x": {"y": None}}, "text")
+            assert seen[1] == ()
+            assert seen[2] == (Symbol(":a"), 1)
+            assert client.call_sync("plist", (), 10) == {"a": None, "b": {"c": 1}}
+            assert client.call_sync("alist", [], 10) == {"k": 1}
+            assert client.methods_sync(10)[0][1:] == [None, ""]
 
 
 @pytest.mark.parametrize("kind", [EPCServer, ThreadingEPCServer])

@@ -173,6 +173,33 @@ def test_options() -> None:
     assert write(text) == '#("abc" 0 3 (face bold))'
     assert Reader(tables=True).read("#s(hash-table data (1 2))") == {1: 2}
     assert type(Reader(tables=True).read("#s(hash-table data ((1) 2))")) is HashTable
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(:a 1 :b (:c nil))", {"a": 1, "b": {"c": []}}),
+        ("(:a 1 :b)", [Symbol(":a"), 1, Symbol(":b")]),
+        ("(:a 1 b 2)", [Symbol(":a"), 1, Symbol("b"), 2]),
+        ('((a . 1) ("b" . "c") (3 . t))', {"a": 1, "b": "c", 3: True}),
+        ("((a . 1) (b) (c 2 3) (d :e 4))", {"a": 1, "b": [], "c": [2, 3], "d": {"e": 4}}),
+        ("((a (b . 1)))", [[Symbol("a"), Dotted([Symbol("b"), Symbol("."), 1])]]),
+        ("((a (b . 1)) (c . 2))", {"a": {"b": 1}, "c": 2}),
+        ("((a b . c) (d . 1))", {"a": Dotted([Symbol("b"), Symbol("."), Symbol("c")]), "d": 1}),
+        ("((a 1) (b 2))", [[Symbol("a"), 1], [Symbol("b"), 2]]),
+        ("((a . 1) 2)", [Dotted([Symbol("a"), Symbol("."), 1]), 2]),
+        ("((a . 1) ((b) . 2))", ...),
+        ("(a . b)", Dotted([Symbol("a"), Symbol("."), Symbol("b")])),
+        ("[(:a 1)]", Brackets([{"a": 1}])),
+        ("()", []),
+    ],
+)
+def test_dicts(text: str, value: Any) -> None:
+    """Property lists and association lists become dicts if that is wanted."""
+    got = Reader(plists=True, alists=True).read(text)
+    assert got == (Reader().read(text) if value is ... else value)
+    assert type(Reader().read(text)) is not dict
+
     assert Reader().read("(a . b)").end == S("b")
     assert Reader().read("#s(hash-table data (1 2))").to_dict() == {1: 2}
 

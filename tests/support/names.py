@@ -1,7 +1,7 @@
-"""RPyC's public names beside ours: ``python -m tests.support.names`` prints what is not there.
+"""The peers' public names beside ours: ``python -m tests.support.names`` prints what is missing.
 
-``tests/data/rpyc-6.0.2-names.json`` was made by introspection of the installed rpyc 6.0.2: modules,
-their names, signatures as ``[name, kind, has a default]``, and members of classes.
+``tests/data/*-names.json`` were made by introspection of the installed rpyc 6.0.2 and epc 0.0.5:
+modules, their names, signatures as ``[name, kind, has a default]``, and members of classes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).resolve().parents[1] / "data" / "rpyc-6.0.2-names.json"
+DATA = Path(__file__).resolve().parents[1] / "data"
+PEERS = {
+    "rpyc": ("rpyc-6.0.2-names.json", "rpyc_like"),
+    "epc": ("epc-0.0.5-names.json", "rpyc_like.epc"),
+}
 _POSITIONAL = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")
 
 
@@ -50,11 +54,12 @@ def misfit(theirs: list[list[Any]] | None, ours: list[list[Any]] | None) -> str 
     return None
 
 
-def problems() -> list[str]:
-    """Returns what is missing or does not fit, as ``module.name: why``."""
+def problems(peer: str) -> list[str]:
+    """Returns what of a peer's is missing or does not fit, as ``module.name: why``."""
     found = []
-    for module_name, names in json.loads(DATA.read_text()).items():
-        own_name = module_name.replace("rpyc", "rpyc_like", 1)
+    data, package = PEERS[peer]
+    for module_name, names in json.loads((DATA / data).read_text()).items():
+        own_name = module_name.replace(peer, package, 1)
         try:
             module = importlib.import_module(own_name)
         except ImportError:
@@ -84,7 +89,7 @@ def problems() -> list[str]:
 
 
 def main() -> None:
-    found = problems()
+    found = [problem for peer in PEERS for problem in problems(peer)]
     print(*found, f"{len(found)} differences", sep="\n")
 
 

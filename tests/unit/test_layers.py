@@ -14,6 +14,8 @@ LAYERS = {
     1: [
         "wire",
         "epc.values",
+        "epc.dicts",
+        "epc.escapes",
         "epc.reader",
         "epc.writer",
         "epc.codec",
