@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -12,9 +13,10 @@ import pytest
 
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.handler import EPCError, ReturnError
-from tests.support.peers import INTEROP, OURS, environment
+from tests.support.peers import INTEROP, OURS, ROOT, environment
 from tests.support.programs import eventually, program
 
+DEMOS = ROOT / "demos" / "emacs"
 SERVER = INTEROP / "emacs_server.py"
 KINDS = ["EPCServer", "ThreadingEPCServer"]
 
@@ -210,3 +212,40 @@ def test_the_process_ends(tmp_path: Path) -> None:
         "(say (process-id (epc:manager-server-process epc))) (epc:stop-epc epc)"
     )
     eventually(lambda: not Path(f"/proc/{line}").exists(), "the end of the process")
+
+
+def demo(name: str, *before: str) -> list[str]:
+    """Runs a demo as its README says, and returns what it printed."""
+    done = subprocess.run(
+        [*before, program("emacs"), "--batch", "-l", str(DEMOS / name)],
+        env={**environment(OURS), "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_demo_echo() -> None:
+    """The demo in which Emacs starts an echo server and both call each other."""
+    lines = demo("echo.el")
+    echoes = [line.removeprefix("echo ").split(" -> ") for line in lines if " -> " in line]
+    assert len(echoes) == 6
+    assert all(there == back for there, back in echoes)
+    assert "Emacs adds for Python: 6" in lines
+    assert any(line.startswith("an error: ") and "ZeroDivisionError" in line for line in lines)
+    assert "method echo: Returns its arguments." in lines
+    assert lines[-1] == "stopped"
+
+
+def test_demo_window() -> None:
+    """The demo in which Emacs opens a window of Python's and hears from its button."""
+    try:
+        import tkinter  # noqa: F401 - whether it is there
+    except ImportError:
+        assert "CI" not in os.environ, "tkinter is missing"
+        pytest.skip("tkinter is missing: install python3-tk")
+    lines = demo("window.el", program("xvfb-run"), "-a")
+    assert lines == ["the window is open", r'heard ("typed \"text\"")', "closed"]

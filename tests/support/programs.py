@@ -22,6 +22,8 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "inetd": "openbsd-inetd",
     "systemd-socket-activate": "systemd",
+    "emacs": "emacs-nox elpa-epc",
+    "xvfb-run": "xvfb xauth",
 }
 """Programs, and the Debian packages they come from; ``bin/test`` installs them."""
 
