@@ -23,7 +23,7 @@ from ..wire.messages import FAILURE, REPLY, REQUEST, Message
 from .errors import EPCError, ReturnError
 from .reader import Reader
 from .values import Symbol
-from .writer import write
+from .writer import symbol_text, write
 
 __all__ = ["CALL", "METHODS", "EpcCodec", "Problem", "Target", "Uid"]
 
@@ -33,7 +33,10 @@ _BROKEN: Final = "broken"
 _HEAD: Final = re.compile(
     r"\s*\(\s*(call|methods|return|return-error|epc-error)\s+(-?\d{1,18})(?=[\s)])"
 )
-_NO_UID: Final = object()
+_USUAL: Final = re.compile(
+    r"\((?:call (\d{1,18}) ([a-zA-Z][-\w/:+*]*)|return (\d{1,18})) ", re.ASCII
+)
+_MANY_NAMES: Final = 10_000
 
 
 class Target(NamedTuple):
@@ -66,6 +69,7 @@ class EpcCodec:
 
     def __init__(self, reader: Reader | None = None) -> None:
         self.reader = Reader() if reader is None else reader
+        self._names: dict[str, Any] = {}
 
     # -- decoding
 
@@ -73,6 +77,11 @@ class EpcCodec:
         """Returns the message in a payload; never raises on what the peer sent."""
         try:
             text = payload.decode("utf-8")
+            usual = _USUAL.match(text)
+            if usual is not None and text.endswith(")\n") and ";" not in text:
+                message = self._usual(usual, text[usual.end() : -2])
+                if message is not None:
+                    return message
             message = self.reader.read(text, 1 if text.startswith("(return") else 2)
         except (MalformedValue, ValueError, OverflowError) as error:
             return self._broken(payload, error)
@@ -92,9 +101,32 @@ class EpcCodec:
                 return _problem(uid, _wrong_number(kind, len(parts), expected, parts))
             if kind == METHODS:
                 return (REQUEST, uid, Target(METHODS), ())
-            args = () if self.reader.is_nil(parts[1]) else parts[1]
-            return (REQUEST, uid, Target(CALL, parts[0]), args)
+            return (REQUEST, uid, Target(CALL, parts[0]), self._arguments(parts[1]))
         return self._answer(kind, uid, parts)
+
+    def _usual(self, match: re.Match[str], rest: str) -> Message | None:
+        """Returns the message of a text that begins as most do, or None if it goes on otherwise."""
+        number, name, answered = match.groups()
+        try:
+            values = self.reader.read_all(rest, 1 if answered is None else 0)
+        except MalformedValue:
+            return None
+        if len(values) != 1:
+            return None
+        if answered is not None:
+            return (REPLY, int(answered), values[0])
+        return (REQUEST, int(number), self._target(name), self._arguments(values[0]))
+
+    def _target(self, name: str) -> Target:
+        target = self._names.get(name)
+        if target is None:
+            if len(self._names) >= _MANY_NAMES:
+                self._names.clear()
+            target = self._names[name] = Target(CALL, self.reader.read(name))
+        return target
+
+    def _arguments(self, args: Any) -> Any:
+        return () if type(args) is not list and self.reader.is_nil(args) else args
 
     def _answer(self, kind: str, uid: Any, parts: list[Any]) -> Message:
         id_ = uid if type(uid) is int else None
@@ -129,23 +161,31 @@ class EpcCodec:
 
     def encode(self, kind: str, uid: Any, *parts: Any) -> bytes:
         """Returns the payload of any message."""
-        uid = uid.value if type(uid) is Uid else uid
-        payload = write([Symbol(kind), uid, *parts]).encode("utf-8") + b"\n"
+        return self._payload(kind, uid, *map(write, parts))
+
+    def encode_request(self, id_: Any, target: Target, args: Any) -> bytes:
+        if target.kind == METHODS:
+            return self._payload(METHODS, id_)
+        name = target.name
+        name = symbol_text(name) if type(name) is str else write(_symbol(name))
+        return self._payload(CALL, id_, name, write(args))
+
+    def encode_reply(self, id_: Any, value: Any) -> bytes:
+        return self._payload("return", id_, write(value))
+
+    def encode_failure(self, id_: Any, error: Problem) -> bytes:
+        return self._payload(error.kind, id_, write(error.info))
+
+    @staticmethod
+    def _payload(kind: str, uid: Any, *texts: str) -> bytes:
+        if type(uid) is not int:
+            uid = write(uid.value if type(uid) is Uid else uid)
+        spaced = [part for text in texts for part in (" ", text)]
+        payload = "".join((f"({kind} {uid}", *spaced, ")\n")).encode()
         if len(payload) > EpcFramer.MAX_SIZE:
             size, limit = len(payload), EpcFramer.MAX_SIZE
             raise LocalProtocolError(f"message of {size} bytes, EPC carries {limit}")
         return payload
-
-    def encode_request(self, id_: Any, target: Target, args: Any) -> bytes:
-        if target.kind == METHODS:
-            return self.encode(METHODS, id_)
-        return self.encode(CALL, id_, _symbol(target.name), args)
-
-    def encode_reply(self, id_: Any, value: Any) -> bytes:
-        return self.encode("return", id_, value)
-
-    def encode_failure(self, id_: Any, error: Problem) -> bytes:
-        return self.encode(error.kind, id_, error.info)
 
 
 def _symbol(name: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ProtocolError
 from ..lib.threads import Workers
+from ..link.relay import Relay
 from ..link.result import AsyncResult
 from ..link.streams import SocketStream
 from .codec import CALL, METHODS, Problem, Target
@@ -260,7 +261,10 @@ class EPCHandler(socketserver.StreamRequestHandler):
         if self._is_handled(error):
             return
         if self.server.debugger is not None:
-            self.server.debugger.post_mortem(error.__traceback__)
+            try:
+                self.server.debugger.post_mortem(error.__traceback__)
+            except Exception:
+                self.logger.exception("the debugger failed")
         info = _structured(error) if self.server.structured_errors else repr(error)
         try:
             self._send("return-error", uid, info)
@@ -319,16 +323,11 @@ class EPCHandler(socketserver.StreamRequestHandler):
             EPCClosed: the connection was lost.
             queue.Empty: no answer came in time.
         """
-        return self._wait(self.peer.call(name, args), timeout)
+        return self.peer.call_sync(name, args, timeout)
 
     def methods_sync(self, timeout: float | None = None) -> Any:
         """Returns ``(name, arguments, docstring)`` of the peer's methods."""
-        return self._wait(self.peer.methods(), timeout)
-
-    @staticmethod
-    def _wait(result: AsyncResult, timeout: float | None) -> Any:
-        result.set_expiry(timeout)
-        return result.value
+        return self.peer.methods_sync(timeout)
 
     def _deliver(
         self, result: AsyncResult, callback: Callback | None, errback: Callback | None
@@ -354,7 +353,17 @@ class EPCHandler(socketserver.StreamRequestHandler):
 
 
 class ThreadingEPCHandler(EPCHandler):
-    """A connection whose requests are served in threads of their own, all at the same time."""
+    """A connection whose requests are served at the same time, each in a thread of its own.
+
+    A quick one is served by the thread that has read it; see :mod:`rpyc_like.link.relay`.
+    """
+
+    def handle(self) -> None:
+        """Serves until the connection ends."""
+        if self.server.pool is None:
+            Relay(self.peer.link).serve()
+        else:
+            super().handle()
 
     def _prepare(self) -> None:
         pool = self.server.pool

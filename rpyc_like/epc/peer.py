@@ -79,6 +79,21 @@ class EpcPeer:
         """
         return self.link.request(AsyncResult(self), Target(CALL, name), args)
 
+    def call_sync(self, name: str, args: Any, timeout: float | None) -> Any:
+        """Calls a method of the peer and returns the value."""
+        return self._exchange(Target(CALL, name), args, timeout)
+
+    def methods_sync(self, timeout: float | None) -> Any:
+        """Returns which methods the peer has."""
+        return self._exchange(Target(METHODS), (), timeout)
+
+    def _exchange(self, target: Target, args: Any, timeout: float | None) -> Any:
+        result = AsyncResult(self)
+        self.link.exchange(result, target, args, timeout, ())
+        if not result._ready:
+            raise self.expire(result)
+        return result.value
+
     def methods(self) -> AsyncResult:
         """Asks which methods the peer has."""
         return self.link.request(AsyncResult(self), Target(METHODS), ())

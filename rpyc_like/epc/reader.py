@@ -37,13 +37,13 @@ MAX_DIGITS: Final = 100_000
 
 _END = r"""(?=[\x00-\x20\xa0"';()\[\]#`,]|$)"""
 _INTEGERS, _DECIMAL, _WORD, _STRING, _OPEN, _CLOSE = range(1, 7)
-_ESCAPED, _PREFIX, _HASH, _CHARACTER, _OTHER = range(7, 12)
+_ESCAPED, _PREFIX, _HASH, _CHARACTER, _LONG, _OTHER = range(7, 13)
 _TOKEN: Final = re.compile(
     r"[\x00-\x20\xa0]*(?:"
     rf"(-?[0-9]+(?: -?[0-9]+)*){_END}"
     rf"|(-?[0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?){_END}"
     rf"""|([^\x00-\x20\xa0"';()\[\]#`,?\\][^\x00-\x20\xa0"';()\[\]#`,\\]*){_END}"""
-    r"""|"([^"\\]*(?:\\.[^"\\]*)*)\""""
+    r"""|"([^"\\]{0,300}(?:\\.[^"\\]{0,300}){0,10})\""""
     r"|([(\[])"
     r"|([)\]])"
     r"""|((?:[^\x00-\x20\xa0"';()\[\]#`,?\\]|\\.)(?:[^\x00-\x20\xa0"';()\[\]#`,\\]|\\.)*)"""
@@ -53,6 +53,7 @@ _TOKEN: Final = re.compile(
     r"""|(\?(?:\\(?:\^.|[0-7]{1,3}|x[0-9a-fA-F]+|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}"""
     r"""|(?:[CMSHAs]-\\?)+.|.)|[^\\]))"""
     r"|;[^\n]*"
+    r"|(\")"
     r"|(.)"
     r"|$)",
     re.DOTALL,
@@ -124,12 +125,13 @@ class Reader:
             Unreadable: it holds something that has no readable form.
             MalformedValue: there is none, more than one, or a broken one.
         """
-        values = self._read(text, plain)
+        values = self.read_all(text, plain)
         if len(values) != 1:
             raise MalformedValue(f"expected one value, got {len(values)}")
         return values[0]
 
-    def _read(self, text: str, plain: int) -> list[Any]:
+    def read_all(self, text: str, plain: int = 0) -> list[Any]:
+        """Returns all values in ``text``; see :meth:`read`."""
         items: list[Any] = []
         append = items.append
         closer: str | None = ""  # what ends the list that is read; None for a prefix
@@ -138,74 +140,82 @@ class Reader:
         labels: dict[str, Any] = {}
         dots = False  # whether there is a dot anywhere
         words, dicts = self._words, self._dicts
-        for match in _TOKEN.finditer(text):
-            kind = match.lastindex
-            if kind == _WORD:
-                value = words.get(match[_WORD])
-                if value is None:
-                    value = self._word(match[_WORD])
-                    dots = dots or value is _DOT
-            elif kind == _STRING:
-                value = match[_STRING]
-                if "\\" in value:
-                    value = unescaped(value)
-            elif kind == _INTEGERS:
-                digits = match[_INTEGERS]
-                if " " in digits and closer is not None:
-                    items += _integers(digits)
-                    continue
-                value = int(digits) if len(digits) < 4000 else _long_integer(digits)
-            elif kind == _OPEN:
-                stack.append((items, closer, finish))
-                if len(stack) > self._max_depth:
-                    raise MalformedValue(f"nested deeper than {self._max_depth}")
-                closer, finish = (")", None) if match[_OPEN] == "(" else ("]", values.Brackets)
-                items = []
-                append = items.append
-                continue
-            elif kind == _CLOSE:
-                if closer != match[_CLOSE]:
-                    raise MalformedValue(f"unexpected {match[_CLOSE]!r} at {match.end() - 1}")
-                value = items
-                if dots and any(item is _DOT for item in value):
-                    value = _dotted(value)
-                if finish is not None:
-                    value = finish(value)
-                elif not value:
-                    value = self._nil()
-                elif dicts and len(stack) > plain:
-                    value = self._converted(value)
-                items, closer, finish = stack.pop()
-                append = items.append
-            elif kind == _DECIMAL:
-                value = float(match[_DECIMAL])
-            elif kind == _ESCAPED:
-                value = values.Symbol(_ESCAPED_CHARACTER.sub(r"\1", match[_ESCAPED]))
-            elif kind == _CHARACTER:
-                value = character(match[_CHARACTER][1:])
-            elif kind is None:
-                continue
-            elif kind == _OTHER:
-                raise MalformedValue(f"unexpected {match[_OTHER]!r} at {match.end() - 1}")
-            else:
-                value = self._prefixed(match[kind], labels)
-                if type(value) is _Opened:
+        position: int | None = 0
+        while position is not None:
+            for match in _TOKEN.finditer(text, position):
+                kind = match.lastindex
+                if kind == _WORD:
+                    value = words.get(match[_WORD])
+                    if value is None:
+                        value = self._word(match[_WORD])
+                        dots = dots or value is _DOT
+                elif kind == _STRING:
+                    value = match[_STRING]
+                    if "\\" in value:
+                        value = unescaped(value)
+                elif kind == _INTEGERS:
+                    digits = match[_INTEGERS]
+                    if " " in digits and closer is not None:
+                        items += _integers(digits)
+                        continue
+                    value = int(digits) if len(digits) < 4000 else _long_integer(digits)
+                elif kind == _OPEN:
                     stack.append((items, closer, finish))
                     if len(stack) > self._max_depth:
                         raise MalformedValue(f"nested deeper than {self._max_depth}")
-                    closer, finish = value.closer, value.finish
+                    closer, finish = (")", None) if match[_OPEN] == "(" else ("]", values.Brackets)
                     items = []
                     append = items.append
                     continue
-            append(value)
-            while closer is None:  # a prefix has got its value
-                assert finish is not None
-                if value is _DOT:
-                    raise MalformedValue("unexpected dot")
-                value = finish(items)
-                items, closer, finish = stack.pop()
-                append = items.append
+                elif kind == _CLOSE:
+                    if closer != match[_CLOSE]:
+                        raise MalformedValue(f"unexpected {match[_CLOSE]!r} at {match.end() - 1}")
+                    value = items
+                    if dots and any(item is _DOT for item in value):
+                        value = _dotted(value)
+                    if finish is not None:
+                        value = finish(value)
+                    elif not value:
+                        value = self._nil()
+                    elif dicts and len(stack) > plain:
+                        value = self._converted(value)
+                    items, closer, finish = stack.pop()
+                    append = items.append
+                elif kind == _LONG:
+                    value, position = _long_text(text, match.end())
+                elif kind == _DECIMAL:
+                    value = float(match[_DECIMAL])
+                elif kind == _ESCAPED:
+                    value = values.Symbol(_ESCAPED_CHARACTER.sub(r"\1", match[_ESCAPED]))
+                elif kind == _CHARACTER:
+                    value = character(match[_CHARACTER][1:])
+                elif kind is None:
+                    continue
+                elif kind == _OTHER:
+                    raise MalformedValue(f"unexpected {match[_OTHER]!r} at {match.end() - 1}")
+                else:
+                    value = self._prefixed(match[kind], labels)
+                    if type(value) is _Opened:
+                        stack.append((items, closer, finish))
+                        if len(stack) > self._max_depth:
+                            raise MalformedValue(f"nested deeper than {self._max_depth}")
+                        closer, finish = value.closer, value.finish
+                        items = []
+                        append = items.append
+                        continue
                 append(value)
+                while closer is None:  # a prefix has got its value
+                    assert finish is not None
+                    if value is _DOT:
+                        raise MalformedValue("unexpected dot")
+                    value = finish(items)
+                    items, closer, finish = stack.pop()
+                    append = items.append
+                    append(value)
+                if kind == _LONG:
+                    break
+            else:
+                position = None
         if stack:
             raise MalformedValue("the text ends inside a value")
         if dots and any(item is _DOT for item in items):
@@ -300,6 +310,18 @@ class Reader:
         return table
 
 
+def _long_text(text: str, start: int) -> tuple[str, int]:
+    """Returns the text that begins at a place behind its first quote, and the place behind it."""
+    end = text.find('"', start)
+    if end >= 0 and text.find("\\", start, end) < 0:
+        return text[start:end], end + 1
+    match = _REST.match(text, start)
+    if match is None:
+        raise MalformedValue("the text ends inside a value")
+    return unescaped(match[1]), match.end()
+
+
+_REST: Final = re.compile(r'([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 _ESCAPED_CHARACTER: Final = re.compile(r"\\(.)", re.DOTALL)
 _PREFIXES: Final[dict[str, Callable[[Any], Any]]] = {
     "'": values.Quoted,

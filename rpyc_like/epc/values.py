@@ -25,6 +25,7 @@ __all__ = [
     "Quoted",
     "Record",
     "Symbol",
+    "quoted_item",
     "vector_items",
 ]
 
@@ -45,7 +46,7 @@ except ImportError:
 
         def value(self) -> str:
             """Returns its name."""
-            return str(self)
+            return str.__str__(self)
 
         def __eq__(self, other: object) -> bool:
             return type(other) is _Symbol and str.__eq__(self, other)
@@ -216,4 +217,9 @@ class PropertizedString(str):
 
 def vector_items(value: Any) -> Iterable[Any]:
     """Returns what is in a vector, of any version of sexpdata's."""
-    return value.I if hasattr(value, "I") else value.val  # type: ignore[no-any-return]
+    return value.I if hasattr(value, "I") else value.value()  # type: ignore[no-any-return]
+
+
+def quoted_item(value: Any) -> Any:
+    """Returns what is quoted, by any version of sexpdata's ``Quoted`` or a class of this module."""
+    return value[0] if isinstance(value, tuple) else value.value()

@@ -31,7 +31,7 @@ from .values import (
     Record,
 )
 
-__all__ = ["MAX_TOKENS", "write"]
+__all__ = ["MAX_TOKENS", "symbol_text", "write"]
 
 MAX_TOKENS: Final = 1 << 24
 """More cannot be in one frame."""
@@ -39,6 +39,10 @@ MAX_TOKENS: Final = 1 << 24
 MAX_DEPTH: Final = 1_000_000
 """Of nesting; a list that holds itself would go on for ever."""
 
+_LONG: Final = 1000
+"""Characters from which on it pays to see first whether a text has anything to escape."""
+
+_TO_ESCAPE: Final = '\n"\\' + "".join(map(chr, range(32)))
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _SYMBOL_SPECIAL: Final = re.compile(r"""([\\'`"()\[\]\x00-\x20\x7f\xa0,?;#])""")
 
@@ -63,6 +67,14 @@ def write(value: Any) -> str:
         TypeError: there is none.
         LocalProtocolError: it does not end.
     """
+    simple = _ATOMS.get(type(value)) or (_flat if type(value) in (list, tuple) else None)
+    text = None if simple is None else simple(value)
+    if text is None:
+        text = _write(value)
+    return text if text.isascii() else _SURROGATE.sub(_surrogate, text)
+
+
+def _write(value: Any) -> str:
     parts: list[str] = []
     append = parts.append
     stack: list[tuple[Iterator[Any], str]] = []
@@ -100,8 +112,7 @@ def write(value: Any) -> str:
             break
         else:
             if not stack:
-                text = "".join(parts)
-                return text if text.isascii() else _SURROGATE.sub(_surrogate, text)
+                return "".join(parts)
             append(closer)
             items, closer = stack.pop()
             space = " "
@@ -126,6 +137,8 @@ def _flat(value: Sequence[Any]) -> str | None:
 
 def _string(text: str) -> str:
     """Returns a text in quotes."""
+    if len(text) > _LONG and not any(char in text for char in _TO_ESCAPE):
+        return f'"{text}"'
     if "\x1b" not in text and "\0" not in text:
         made = encode_basestring(text)
         if "\\u00" not in made:
@@ -168,7 +181,12 @@ def _float(value: float) -> str:
 
 
 def _symbol(value: Any) -> str:
-    name = str(value.value()) if hasattr(value, "value") else str(value)
+    return symbol_text(str(value.value()) if hasattr(value, "value") else str(value))
+
+
+@lru_cache(maxsize=4096)
+def symbol_text(name: str) -> str:
+    """Returns the text of the symbol of a name."""
     if not name:
         return "##"
     text = _SYMBOL_SPECIAL.sub(r"\\\1", name)
@@ -239,7 +257,7 @@ def _extended(value: Any) -> str | None:
 
 
 def _quoted(mark: str) -> Callable[[Any], _Open]:
-    return lambda value: (mark, iter((value[0],)), "")
+    return lambda value: (mark, iter((values.quoted_item(value),)), "")
 
 
 def _is_dot(value: Any) -> bool:

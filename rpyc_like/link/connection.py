@@ -100,6 +100,10 @@ class MessageConnection:
         """Whether a :class:`~rpyc_like.link.pool.Poller` has the reading role for good."""
         self.running: set[Any] = set()
         """The peer's requests that are being served; their answers have not been sent."""
+        self.exchanges = 0
+        """How many requests were made whose threads wait for the answers."""
+        self.bystander: Waiter | None = None
+        """The thread that would read if it did not leave that to others; see :mod:`.relay`."""
         self._application = application
         self._waiters: dict[int, Waiter] = {}
         self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
@@ -128,6 +132,16 @@ class MessageConnection:
         Args:
             before: payloads that must reach the peer first.
         """
+        self._request(result, target, args, before)
+        bystander = self.bystander
+        if bystander is not None:
+            self.bystander = None
+            bystander.wake()
+        return result
+
+    def _request(
+        self, result: AsyncResult, target: Any, args: Any, before: Sequence[bytes]
+    ) -> None:
         if self._orphaned or self.session.state is State.CLOSED:
             raise self.closed_error()
         result.target = target
@@ -138,7 +152,6 @@ class MessageConnection:
             if not self._application.will_repeat():
                 self.lose(error)
                 raise self.closed_error() from error
-        return result
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
@@ -147,7 +160,7 @@ class MessageConnection:
         if not result._ready:
             self._wait(result, deadline, first)
         elif first is not None:
-            self._act(first)
+            self.act(first)
 
     def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
         """Reads once if nobody else reads, in the hope of the answer to ``result``.
@@ -198,10 +211,10 @@ class MessageConnection:
         reading = self.reading
         try:
             if first is not None:
-                self._act(first)
+                self.act(first)
             while not result._ready:
                 if me.inbox:
-                    self._act(me.inbox.popleft())
+                    self.act(me.inbox.popleft())
                 elif self.end._ready:
                     result.settle(True, self.closed_error())
                     return
@@ -213,7 +226,7 @@ class MessageConnection:
                     finally:
                         reading.leave()
                     if outcome is not None:
-                        self._act(outcome)
+                        self.act(outcome)
                     elif deadline is not None and deadline.expired():
                         return
                 else:
@@ -242,7 +255,8 @@ class MessageConnection:
             before: payloads that must reach the peer first.
         """
         started = monotonic()
-        self.request(result, target, args, *before)
+        self._request(result, target, args, before)
+        self.exchanges += 1
         first = None if in_pool() else self._read_answers(result, timeout)
         if not result._ready:
             deadline = None
@@ -251,18 +265,23 @@ class MessageConnection:
                 deadline.seconds = timeout
             self._wait(result, deadline, first)
         elif first is not None:
-            self._act(first)
+            self.act(first)
 
     def _leave(self, me: Waiter) -> None:
         with self._inbox_lock:
             self._waiters.pop(me.ident, None)
         while me.inbox:
-            self._act(me.inbox.popleft())
+            self.act(me.inbox.popleft())
 
     # -- serving
 
-    def serve_forever(self) -> None:
-        """Takes messages and acts on them until the connection is gone."""
+    def serve_forever(self, act: Callable[[Outcome], bool | None] | None = None) -> None:
+        """Takes messages and acts on them until the connection is gone.
+
+        Args:
+            act: does what a message asks for, and returns whether to leave off.
+        """
+        act = self.act if act is None else act
         reading, end = self.reading, self.end
         while not end._ready:
             if reading.lock.acquire(False):
@@ -274,12 +293,8 @@ class MessageConnection:
                     reading.lock.release()
                     if reading.sleepers:
                         reading.offer()
-                if outcome is None:
-                    continue
-                if outcome[0] is CALL:
-                    self._place(outcome)
-                else:
-                    self._act(outcome)
+                if outcome is not None and act(outcome):
+                    return
             else:
                 self.wait_for_role()
 
@@ -314,7 +329,7 @@ class MessageConnection:
             reading.leave()
         if outcome is None:
             return False
-        self._act(outcome)
+        self.act(outcome)
         if outcome[0] is BROKEN and self.end._ready:
             raise self.closed_error()
         return True
@@ -351,7 +366,7 @@ class MessageConnection:
         """Acts on a payload that was received, or that a program says was."""
         with self._taking:
             outcome = self._understand(payload)
-        self._act(outcome)
+        self.act(outcome)
 
     def _break(self, error: BaseException) -> None:
         """Ends the connection because of ``error``, unless the application can take it up again."""
@@ -361,9 +376,9 @@ class MessageConnection:
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
                 logger.warning("! %r", remaining)
-            self._mark_lost(remaining)  # _act does the rest, when the role has been given up
+            self._mark_lost(remaining)  # act does the rest, when the role has been given up
 
-    def _act(self, outcome: Outcome) -> None:
+    def act(self, outcome: Outcome) -> None:
         """Does what a message asks for, outside of the reading role."""
         kind = outcome[0]
         if kind is ANSWER:
@@ -378,6 +393,16 @@ class MessageConnection:
         else:
             assert kind is NOTHING or kind is BROKEN
             self._tell_lost()
+
+    def act_here(self, outcome: Outcome) -> None:
+        """Does what a message asks for in this thread, unless it is meant for another."""
+        if outcome[0] is CALL:
+            _, id_, target, args = outcome
+            thread, route = self._application.route(target)
+            if thread is None:
+                self._serve(id_, target, args, route)
+                return
+        self.act(outcome)
 
     def _place(self, outcome: Outcome) -> None:
         """Has a request served by the thread it is meant for."""

@@ -176,7 +176,7 @@ class Poller:
             if outcome[0] is CALL:
                 link._place(outcome)
             elif len(outcome) > 1:  # may run code of the program
-                self._workers.run(partial(link._act, outcome), (link, None))
+                self._workers.run(partial(link.act, outcome), (link, None))
             if outcome[0] is BROKEN:
                 return not link.end._ready
         self._more.add(member)

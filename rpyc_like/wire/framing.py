@@ -11,9 +11,10 @@ reason, and payloads completed before it are still delivered.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedFrame, ProtocolError
 
@@ -260,6 +261,9 @@ def _foreign_protocol(start: bytes) -> str | None:
     return None
 
 
+_HEXADECIMAL: Final = re.compile(rb"[0-9a-fA-F]{6}").fullmatch
+
+
 class EpcFramer(_LengthFramer):
     """EPC's frames: six hexadecimal digits, then that many bytes (16,777,215 at most)."""
 
@@ -273,7 +277,7 @@ class EpcFramer(_LengthFramer):
 
     def _length(self, source: bytes | bytearray, position: int) -> int:
         digits = bytes(source[position : position + 6])
-        if not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
+        if not _HEXADECIMAL(digits):  # int() would take more
             raise MalformedFrame(f"expected six hexadecimal digits, got {digits!r}")
         return self._check_length(int(digits, 16))
 

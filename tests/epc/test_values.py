@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import enum
 import math
+import os
 import subprocess
 import sys
 from typing import Any
@@ -32,6 +33,7 @@ from rpyc_like.epc.values import (
 )
 from rpyc_like.epc.writer import write
 from rpyc_like.errors import LocalProtocolError, MalformedValue
+from tests.support.peers import ROOT, peers_folder
 
 S = Symbol
 
@@ -337,4 +339,32 @@ def test_without_sexpdata() -> None:
         "assert len({Symbol('a'), Symbol('a'), 'a'}) == 2\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("version", ["epc-0.0.5", "sexpdata-0.0.3"])
+def test_with_sexpdata(version: str) -> None:
+    """The classes of sexpdata, old and new, are handed out and accepted."""
+    home = peers_folder() / version
+    if not home.is_dir():
+        assert "CI" not in os.environ, f"{home} is missing"
+        pytest.skip(f"{home} is missing: run bin/test")
+    code = (
+        "import sexpdata\nfrom rpyc_like.epc.reader import Reader\n"
+        "from rpyc_like.epc.writer import write\n"
+        'value = Reader().read("(a \'b [1 (c)] :k \\"text\\")")\n'
+        "assert isinstance(value[0], sexpdata.Symbol) and value[0].value() == 'a', value\n"
+        "assert isinstance(value[1], sexpdata.Quoted), value\n"
+        "bracket = getattr(sexpdata, 'Brackets', None) or sexpdata.Bracket\n"
+        "assert isinstance(value[2], bracket), value\n"
+        'assert write(value) == sexpdata.dumps(value) == "(a \'b [1 (c)] :k \\"text\\")"\n'
+        'assert write([sexpdata.String("x"), sexpdata.Quoted([1])]) == "(\\"x\\" \'(1))"\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{home}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr

@@ -77,6 +77,12 @@ VALUES = [
     ("(make-bool-vector 5 t)", '#&5"\x1f"'),
     ("(string-to-unibyte (string 97 98))", '"ab"'),
     ('"a\\200b"', '"a\\200b"'),
+    ('(make-symbol "u")', "u"),
+    ('(intern "-1.5e3")', r"\-1.5e3"),
+    ('(intern ".")', r"\."),
+    ("0.0e+NaN", "0.0e+NaN"),
+    ("'(function car)", "#'car"),
+    ("'(quote x y)", "(quote x y)"),
 ]
 
 
@@ -86,6 +92,19 @@ def test_values(kind: str) -> None:
     calls = " ".join(call("echo", f"(list {value})") for value, _ in VALUES)
     lines = emacs(f"{start(kind)} {calls} (epc:stop-epc epc)")
     assert lines == [f"({printed})" for _, printed in VALUES]
+
+
+def test_char_tables_and_byte_code() -> None:
+    """A char-table, printed over several lines, and a compiled function go there and come back."""
+    lines = emacs(
+        f"{start('EPCServer')}"
+        "(let ((table (make-char-table 'foo))) (aset table ?a 5)"
+        " (say (equal table (car (epc:call-sync epc 'echo (list table))))))"
+        "(let ((compiled (byte-compile (lambda (x) (+ x 1)))))"
+        " (say (funcall (car (epc:call-sync epc 'echo (list compiled))) 41)))"
+        "(epc:stop-epc epc)"
+    )
+    assert lines == ["t", "42"]
 
 
 def test_hash_tables_and_records() -> None:
@@ -202,7 +221,7 @@ def test_large_values() -> None:
         "(setq text (make-string 2000000 ?x))"
         "(say (equal (list text) (epc:call-sync epc 'echo (list text)))) (epc:stop-epc epc)"
     )
-    assert lines == ["t"]
+    assert lines == ["t", "42"]
 
 
 def test_the_process_ends(tmp_path: Path) -> None:
