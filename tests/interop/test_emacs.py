@@ -78,7 +78,7 @@ VALUES = [
     ("(string-to-unibyte (string 97 98))", '"ab"'),
     ('"a\\200b"', '"a\\200b"'),
     ('(make-symbol "u")', "u"),
-    ('(intern "-1.5e3")', r"\-1.5e3"),
+    ('(intern "-1.5e3")', r"\-1\.5e3"),
     ('(intern ".")', r"\."),
     ("0.0e+NaN", "0.0e+NaN"),
     ("'(function car)", "#'car"),
@@ -221,7 +221,7 @@ def test_large_values() -> None:
         "(setq text (make-string 2000000 ?x))"
         "(say (equal (list text) (epc:call-sync epc 'echo (list text)))) (epc:stop-epc epc)"
     )
-    assert lines == ["t", "42"]
+    assert lines == ["t"]
 
 
 def test_the_process_ends(tmp_path: Path) -> None:
