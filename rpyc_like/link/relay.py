@@ -139,8 +139,9 @@ class Relay:
         seen = link.exchanges
         if not seen:
             return
-        link.bystander = waiter = Waiter(get_ident())
+        waiter = Waiter(get_ident())
         waiter.arm()
+        link.bystander = waiter
         waiters = link.end.add_waiter(waiter)
         try:
             while not link.end._ready:

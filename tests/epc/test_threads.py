@@ -17,16 +17,15 @@ class Served:
     """A server whose methods tell about threads."""
 
     def __init__(self) -> None:
-        self.threads: list[int] = []
+        self.threads: list[str] = []
         self.release = threading.Event()
         self.server = ThreadingEPCServer(("127.0.0.1", 0))
         self.server.logger.setLevel(100)
         for function in (self.quick, self.slow, self.held, self.push):
             self.server.register_function(function)
 
-    def quick(self) -> int:
-        self.threads.append(threading.get_ident())
-        return threading.get_ident()
+    def quick(self) -> None:
+        self.threads.append(threading.current_thread().name)
 
     def slow(self, seconds: float) -> float:
         time.sleep(seconds)
@@ -61,13 +60,16 @@ def connected(**functions: Any) -> Iterator[tuple[Served, EPCClient]]:
 
 
 def test_quick_calls_stay_in_one_thread() -> None:
-    """As long as calls are quick, whoever reads them runs them."""
+    """As long as calls are quick, whoever reads them runs them: no worker does."""
     with connected() as (served, client):
-        client.call_sync("quick", [])  # the thread that stands by begins with the first call
-        time.sleep(0.05)
-        for _ in range(200):
-            client.call_sync("quick", [], 10)
-        assert max(map(served.threads.count, served.threads)) >= 150
+        for _ in range(30):  # on a busy machine a call may look slow: then workers run some
+            served.threads.clear()
+            for _ in range(50):
+                client.call_sync("quick", [], 10)
+            if not any("_work" in name for name in served.threads):
+                return
+            time.sleep(RUSH + 0.01)
+        raise AssertionError(served.threads)
 
 
 def test_a_slow_call_holds_up_none() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.peers import INTEROP, ROOT, epc_environment
+from tests.support.peers import INTEROP, ROOT, epc_environment, epc_output
 
 PROGRAM = INTEROP / "epc_there.py"
 PACKAGES = {"ours": "rpyc_like.epc", "theirs": "epc"}
@@ -34,17 +34,7 @@ def serving(name: str) -> Iterator[int]:
 
 def outcome(server: str, client: str) -> list[str]:
     with serving(server) as port:
-        done = subprocess.run(
-            [sys.executable, str(PROGRAM), PACKAGES[client], "use", str(port)],
-            env=epc_environment(),
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-            cwd=ROOT,
-        )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+        return epc_output(str(PROGRAM), PACKAGES[client], "use", str(port))
 
 
 @pytest.mark.parametrize(("server", "client"), PAIRS)

@@ -95,6 +95,21 @@ def epc_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
 
 
+def epc_output(*command: str) -> list[str]:
+    """Runs Python with ours, python-epc and sexpdata, and returns the lines that it printed."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=epc_environment(),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 def find_interpreter(version: str) -> str | None:
     """Returns an interpreter of a version (``3.9``), if the machine has one that works."""
     roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")), Path("/opt/python")]
