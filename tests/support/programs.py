@@ -24,6 +24,10 @@ PACKAGES = {
     "systemd-socket-activate": "systemd",
     "emacs": "emacs-nox elpa-epc",
     "xvfb-run": "xvfb xauth",
+    "erl": "erlang-base",
+    "erlc": "erlang-dev",
+    "escript": "erlang-base",
+    "elixir": "elixir",
 }
 """Programs, and the Debian packages they come from; ``bin/test`` installs them."""
 

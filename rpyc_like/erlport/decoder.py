@@ -1,0 +1,452 @@
+"""From Erlang's external term format to Python, in one pass and without recursion.
+
+Source: the chapter "External Term Format" of Erlang's runtime system guide. All integers are
+big-endian unless a comment says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, Final
+
+from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
+from .maps import Map
+from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
+
+__all__ = ["MAX_INFLATED_SIZE", "VERSION", "Decoder"]
+
+VERSION: Final = 131
+
+MAX_INFLATED_SIZE: Final = 64 << 20
+"""Default limit of an inflated term, in bytes; 16 times its size is always allowed."""
+
+_INFLATION_FACTOR: Final = 16
+_MANY_ATOMS: Final = 50_000
+_BULK: Final = 4  # elements from which reading them in one go pays
+
+_TUPLE, _LIST, _MAP, _FUN = range(4)
+
+_U16 = struct.Struct(">H").unpack_from
+_U32 = struct.Struct(">I").unpack_from
+_I32 = struct.Struct(">i").unpack_from
+_F64 = struct.Struct(">d").unpack_from
+_FLOAT_TEXT = re.compile(rb"[-+]?\d+\.\d+([eE][-+]?\d+)?\0").match
+_NODE_IDS = {
+    88: struct.Struct(">III"),
+    103: struct.Struct(">IIB"),
+    89: struct.Struct(">II"),
+    102: struct.Struct(">IB"),
+    120: struct.Struct(">QI"),
+    101: struct.Struct(">IB"),
+}
+
+
+class Decoder:
+    """Bytes to values.
+
+    Args:
+        atom: makes an atom of its name.
+        constants: what atoms of these names mean, instead of an atom.
+        list_type: makes a list of a list; None if a plain list will do.
+        tuple_type: makes a tuple of a list of its elements.
+        map_type: makes a map of pairs.
+        binary: makes a value of the bytes of a binary; None for bytes.
+        max_inflated_size: largest inflated term to accept, in bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        atom: Callable[[str], Any],
+        constants: dict[str, Any],
+        list_type: Callable[[list[Any]], Any] | None = None,
+        tuple_type: Callable[[list[Any]], Any] = tuple,
+        map_type: Callable[[list[tuple[Any, Any]]], Any] = Map,
+        binary: Callable[[bytes], Any] | None = None,
+        max_inflated_size: int = MAX_INFLATED_SIZE,
+    ) -> None:
+        self._atom = atom
+        self._constants = constants
+        self._list = list_type
+        self._tuple = tuple_type
+        self._map = map_type
+        self._binary = binary
+        self.max_inflated_size = max_inflated_size
+        self._atoms: dict[bytes, Any] = {}
+
+    def decode(self, data: bytes) -> tuple[Any, bytes]:
+        """Returns a term and the bytes after it.
+
+        Args:
+            data: begins with the version byte 131; may be compressed.
+
+        Raises:
+            IncompleteData: the bytes end too early.
+            MalformedTerm: they are not a term.
+            TermLimitExceeded: it is inflated to more than is allowed.
+        """
+        if type(data) is not bytes:
+            data = bytes(data)
+        if len(data) < 2:
+            if data and data[0] != VERSION:
+                raise MalformedTerm(f"unknown protocol version: {data[0]}")
+            raise IncompleteData(data)
+        if data[0] != VERSION:
+            raise MalformedTerm(f"unknown protocol version: {data[0]}")
+        if data[1] == 80:
+            return self._compressed(data)
+        if data[1] == 121:
+            if len(data) < 11:
+                raise IncompleteData(data)
+            return Local(data[1:]), b""
+        value, end = self.decode_from(data, 1)
+        return value, data[end:]
+
+    def _compressed(self, data: bytes) -> tuple[Any, bytes]:
+        if len(data) < 6:
+            raise IncompleteData(data)
+        (size,) = _U32(data, 2)
+        limit = max(self.max_inflated_size, _INFLATION_FACTOR * len(data))
+        if size > limit:
+            what = "inflated term size in bytes"
+            raise TermLimitExceeded(what, size, limit, "max_inflated_size")
+        inflater = zlib.decompressobj()
+        try:
+            term = inflater.decompress(data[6:], size + 1)
+            if len(term) == size and not inflater.eof:
+                term += inflater.decompress(inflater.unconsumed_tail, 1)
+        except zlib.error as error:
+            raise MalformedTerm(f"expected compressed data: {error}") from error
+        if len(term) > size or (inflater.eof and len(term) < size):
+            raise MalformedTerm(f"expected {size} compressed bytes, got another number")
+        if not inflater.eof:
+            raise IncompleteData(data)
+        try:
+            value, _ = self.decode_from(term, 0)
+        except IncompleteData:
+            raise MalformedTerm("expected a whole term in the compressed data") from None
+        return value, inflater.unused_data
+
+    def decode_from(self, data: bytes, start: int) -> tuple[Any, int]:
+        """Returns the term that begins at ``start`` with its tag, and where it ends."""
+        try:
+            value, end = self._decode(data, start)
+        except (IndexError, struct.error):
+            raise IncompleteData(data) from None
+        if end > len(data):
+            raise IncompleteData(data)
+        return value, end
+
+    def _decode(self, data: bytes, position: int) -> tuple[Any, int]:
+        size = len(data)
+        atoms, list_type, binary = self._atoms, self._list, self._binary
+        # The innermost container that is not complete: its kind, its elements, how many it needs.
+        kind, items, needed = -1, [], 0  # type: tuple[int, list[Any], int]
+        about: Any = None
+        outer: list[tuple[int, list[Any], int, Any]] = []
+        value: Any
+        while True:
+            tag = data[position]
+            if tag == 97:
+                value = data[position + 1]
+                position += 2
+            elif tag == 100 or tag == 119 or tag == 115 or tag == 118:
+                if tag == 100 or tag == 118:
+                    end = position + 3 + (data[position + 1] << 8 | data[position + 2])
+                else:
+                    end = position + 2 + data[position + 1]
+                name = data[position:end]
+                try:
+                    value = atoms[name]
+                except KeyError:
+                    value = self._new_atom(name, end - position)
+                position = end
+            elif tag == 98:
+                value = _I32(data, position + 1)[0]
+                position += 5
+            elif tag == 109:
+                end = position + 5 + _U32(data, position + 1)[0]
+                if end > size:
+                    raise IncompleteData(data)
+                value = data[position + 5 : end]
+                if binary is not None:
+                    value = binary(value)
+                position = end
+            elif tag == 104 or tag == 105:
+                if tag == 104:
+                    count = data[position + 1]
+                    position += 2
+                else:
+                    count = _U32(data, position + 1)[0]
+                    position += 5
+                if count:
+                    if count > size - position:
+                        raise IncompleteData(data)
+                    outer.append((kind, items, needed, about))
+                    kind, items, needed = _TUPLE, [], count
+                    continue
+                value = self._tuple([])
+            elif tag == 106:
+                value = [] if list_type is None else list_type([])
+                position += 1
+            elif tag == 107:
+                end = position + 3 + (data[position + 1] << 8 | data[position + 2])
+                if end > size:
+                    raise IncompleteData(data)
+                value = list(data[position + 3 : end])
+                if list_type is not None:
+                    value = list_type(value)
+                position = end
+            elif tag == 108:
+                count = _U32(data, position + 1)[0]
+                position += 5
+                if count >= size - position:
+                    raise IncompleteData(data)
+                if kind == _LIST and len(items) == needed - 1:
+                    needed += count  # a list as the tail of a list goes on with it
+                else:
+                    outer.append((kind, items, needed, about))
+                    kind, items, needed = _LIST, [], count + 1
+                if count >= _BULK:
+                    position = _bulk(data, position, count, items)
+                continue
+            elif tag == 70:
+                value = _F64(data, position + 1)[0]
+                if not isfinite(value):
+                    raise MalformedTerm(f"expected a finite float, got {value}")
+                position += 9
+            elif tag == 116:
+                count = _U32(data, position + 1)[0]
+                position += 5
+                if 2 * count > size - position:
+                    raise IncompleteData(data)
+                if count:
+                    outer.append((kind, items, needed, about))
+                    kind, items, needed = _MAP, [], 2 * count
+                    continue
+                value = self._map([])
+            elif tag == 112:
+                end, count = _fun_head(data, position)
+                outer.append((kind, items, needed, about))
+                kind, items, needed, about = _FUN, [], 4 + count, (position, end)
+                position += 30
+                continue
+            else:
+                value, position = self._rare(tag, data, position)
+
+            while kind >= 0:
+                items.append(value)
+                if len(items) < needed:
+                    break
+                if kind == _TUPLE:
+                    value = self._tuple(items)
+                elif kind == _LIST:
+                    value = self._finished_list(items)
+                elif kind == _MAP:
+                    try:
+                        value = self._map(list(zip(items[::2], items[1::2], strict=True)))
+                    except TermLimitExceeded:
+                        raise
+                    except ValueError as error:
+                        raise MalformedTerm(f"expected a map: {error}") from None
+                else:
+                    value = _fun(data, items, about, position)
+                kind, items, needed, about = outer.pop()
+            else:
+                return value, position
+
+    def _finished_list(self, items: list[Any]) -> Any:
+        tail = items.pop()
+        if type(tail) is list or (isinstance(tail, list) and type(tail) is not ImproperList):
+            items.extend(tail)
+        elif not items:
+            return tail
+        else:
+            return ImproperList(items, tail)
+        return items if self._list is None else self._list(items)
+
+    def _new_atom(self, raw: bytes, size: int) -> Any:
+        """Returns what an atom means.
+
+        Args:
+            raw: the atom in the external format.
+            size: how many bytes that should be.
+        """
+        if len(raw) < size:
+            raise IncompleteData(raw)
+        name = _atom_name(raw)
+        value = self._constants.get(name, self)
+        if value is self:
+            value = self._atom(name)
+        if len(self._atoms) >= _MANY_ATOMS:
+            self._atoms.clear()
+        self._atoms[raw] = value
+        return value
+
+    def _rare(self, tag: int, data: bytes, position: int) -> tuple[Any, int]:
+        """Returns the value of a tag that is not often seen, and where it ends."""
+        value: Any
+        if tag == 110 or tag == 111:
+            if tag == 110:
+                start, count = position + 3, data[position + 1]
+            else:
+                start, count = position + 6, _U32(data, position + 1)[0]
+            negative = data[start - 1]
+            if start + count > len(data):
+                raise IncompleteData(data)
+            value = int.from_bytes(data[start : start + count], "little")
+            return (-value if negative else value), start + count
+        if tag == 77:
+            return _bits(data, position)
+        if tag == 99:
+            text = data[position + 1 : position + 32]
+            if len(text) < 31:
+                raise IncompleteData(data)
+            match = _FLOAT_TEXT(text)
+            value = float(match[0][:-1]) if match else None
+            if value is None or not isfinite(value):
+                raise MalformedTerm(f"expected a float as text, got {text!r}")
+            return value, position + 32
+        if tag == 113:
+            module, end = _atom_at(data, position + 1)
+            function, end = _atom_at(data, end)
+            if data[end] == 97:
+                return Export(module, function, data[end + 1]), end + 2
+            if data[end] == 98:
+                arity = _I32(data, end + 1)[0]
+                if arity >= 0:
+                    return Export(module, function, arity), end + 5
+            raise MalformedTerm("expected the arity of a function")
+        if tag in _NODE_IDS or tag == 90 or tag == 114:
+            return _node_identifier(tag, data, position)
+        if tag == VERSION:
+            raise MalformedTerm("expected a tag, got the version byte 131 again")
+        raise MalformedTerm(f"unsupported data tag: {tag}")
+
+
+def _bulk(data: bytes, position: int, count: int, items: list[Any]) -> int:
+    """Reads elements that are all floats, or all integers of four bytes, in one go.
+
+    Returns:
+        Where the next element begins: where the first one does if they are something else.
+    """
+    tag = data[position]
+    if tag == 70:
+        code, step = "d", 9
+    elif tag == 98:
+        code, step = "i", 5
+    else:
+        return position
+    end = position + step * count
+    if end > len(data) or data[position:end:step].count(tag) != count:
+        return position
+    # The first tag is where it should be, so the second is, and so on.
+    values = struct.unpack_from(">" + f"x{code}" * count, data, position)
+    if tag == 70 and not all(map(isfinite, values)):
+        raise MalformedTerm("expected finite floats, got nan or inf")
+    items.extend(values)
+    return end
+
+
+def _atom_name(raw: bytes) -> str:
+    tag = raw[0]
+    text = raw[3:] if tag == 100 or tag == 118 else raw[2:]
+    if tag == 100 or tag == 115:
+        name = text.decode("latin-1")
+    else:
+        try:
+            name = text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise MalformedTerm(f"expected an atom in UTF-8, got {text!r:.300}") from None
+    if len(name) > 255:
+        raise MalformedTerm(f"expected an atom of 255 characters at most, got {len(name)}")
+    return name
+
+
+def _atom_at(data: bytes, position: int) -> tuple[str, int]:
+    """Returns the name of the atom at a position, and where it ends."""
+    tag = data[position]
+    if tag == 100 or tag == 118:
+        end = position + 3 + _U16(data, position + 1)[0]
+    elif tag == 115 or tag == 119:
+        end = position + 2 + data[position + 1]
+    else:
+        raise MalformedTerm(f"expected an atom, got data tag {tag}")
+    if end > len(data):
+        raise IncompleteData(data)
+    return _atom_name(data[position:end]), end
+
+
+def _bits(data: bytes, position: int) -> tuple[Any, int]:
+    (count,) = _U32(data, position + 1)
+    bits = data[position + 5]
+    end = position + 6 + count
+    if end > len(data):
+        raise IncompleteData(data)
+    if not count and not bits:
+        return b"", end
+    if not count or not 1 <= bits <= 8:
+        raise MalformedTerm(f"expected 1 to 8 bits in the last of {count} bytes, got {bits}")
+    last = data[end - 1] & (0xFF00 >> bits)  # the other bits mean nothing
+    return BitBinary(data[position + 6 : end - 1] + bytes((last,)), bits), end
+
+
+def _node_identifier(tag: int, data: bytes, position: int) -> tuple[Any, int]:
+    """Returns a pid, port or reference, in the layouts of all releases."""
+    if tag == 90 or tag == 114:
+        (count,) = _U16(data, position + 1)
+        node, position = _atom_at(data, position + 3)
+        if tag == 90:
+            (creation,) = _U32(data, position)
+            position += 4
+        else:
+            creation = data[position]
+            position += 1
+        if count > 5:
+            raise MalformedTerm(f"expected a reference of 5 numbers at most, got {count}")
+        ids = struct.unpack_from(f">{count}I", data, position)
+        return Reference(node, creation, ids), position + 4 * count
+    node, position = _atom_at(data, position + 1)
+    layout = _NODE_IDS[tag]
+    numbers = layout.unpack_from(data, position)
+    position += layout.size
+    if tag == 101:
+        return Reference(node, numbers[1], numbers[:1]), position
+    if tag in (89, 102, 120):
+        return PortId(node, *numbers), position
+    if tag == 103 and numbers[2] > 3:
+        raise MalformedTerm(f"expected a creation of 3 at most in an old pid, got {numbers[2]}")
+    return Pid(node, *numbers), position
+
+
+def _fun_head(data: bytes, position: int) -> tuple[int, int]:
+    """Returns where a fun ends, and how many terms it has closed over."""
+    (size,) = _U32(data, position + 1)
+    (count,) = _U32(data, position + 26)
+    end = position + 1 + size
+    if end > len(data):
+        raise IncompleteData(data)
+    if count > size:
+        raise MalformedTerm(f"expected at most {size} terms in a fun of {size} bytes, got {count}")
+    return end, count
+
+
+def _fun(data: bytes, items: list[Any], about: tuple[int, int], position: int) -> Fun:
+    """Returns a fun whose parts have been read.
+
+    Args:
+        about: where it starts, and where it says that it ends.
+        position: where it ends.
+    """
+    start, stop = about
+    if position != stop:
+        raise MalformedTerm(f"expected a fun of {stop - start} bytes, got {position - start}")
+    index, uniq, pid = items[1:4]
+    if type(index) is not int or type(uniq) is not int or type(pid) is not Pid:
+        raise MalformedTerm("expected module, index, number and pid in a fun")
+    module, _ = _atom_at(data, start + 30)
+    return Fun(data[start:stop], module, data[start + 5])

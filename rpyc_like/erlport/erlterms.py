@@ -1,0 +1,181 @@
+"""Terms as erlport 0.6 has them: atoms are texts, None is the atom ``none``, dicts are lists.
+
+What that library has no type for (maps, improper lists, pids, references, ports, functions) has one
+here; see :mod:`.values` and :mod:`.maps`. Terms as erlport 1.x has them are in
+:mod:`rpyc_like.erlport.modern`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from .decoder import Decoder
+from .encoder import Encoder
+from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
+from .maps import Map as _Map
+from .maps import MutationError
+from .order import order_key
+from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
+
+__all__ = [
+    "Atom",
+    "BitBinary",
+    "Export",
+    "Fun",
+    "ImproperList",
+    "IncompleteData",
+    "Local",
+    "MalformedTerm",
+    "Map",
+    "MutationError",
+    "Pid",
+    "PortId",
+    "Reference",
+    "String",
+    "TermLimitExceeded",
+    "decode",
+    "decode_term",
+    "encode",
+    "encode_term",
+]
+
+
+class Atom(str):
+    """An atom; equal to the text of its name.
+
+    Args:
+        name: at most 255 characters.
+
+    Raises:
+        ValueError: it is longer.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: str | bytes = "") -> Atom:
+        if isinstance(name, bytes):
+            name = name.decode("latin-1")
+        elif not isinstance(name, str):
+            raise TypeError(f"expected the name of an atom, got {type(name).__name__}")
+        if len(name) > 255:
+            raise ValueError("invalid atom length")
+        return super().__new__(cls, name)
+
+    def __repr__(self) -> str:
+        return f"atom({self!s})"
+
+
+class String(str):
+    """A text, of a list of characters that :func:`decode` has returned.
+
+    Args:
+        value: a text, or a list of code points.
+
+    Raises:
+        TypeError: it is something else.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, value: str | Iterable[int]) -> String:
+        if isinstance(value, list):
+            try:
+                value = "".join(map(chr, value))
+            except TypeError:
+                raise TypeError("expected a list of code points") from None
+        elif not isinstance(value, str):
+            raise TypeError(f"expected a text or a list of code points, got {type(value).__name__}")
+        return super().__new__(cls, value)
+
+    def __repr__(self) -> str:
+        return f"string({str(self)!r})"
+
+
+class Map(_Map):
+    """A map; see :class:`rpyc_like.erlport.maps.Map`."""
+
+    plain_keys: ClassVar[frozenset[type]] = _Map.plain_keys | {Atom}
+
+    @classmethod
+    def canonical(cls, term: Any) -> tuple[bytes, int]:
+        return _canonical.encode_term(term), level(term)
+
+
+def level(term: Any) -> int:
+    """Returns how deep maps are nested as keys in a term, 0 if there are none."""
+    deepest = 0
+    stack = [term]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, _Map):
+            deepest = max(deepest, item.level)
+            stack += item.values()
+        elif isinstance(item, (tuple, list)):
+            stack += item
+            if isinstance(item, ImproperList):
+                stack.append(item.tail)
+    return deepest
+
+
+def _fallback(value: Any) -> Any:
+    if isinstance(value, datetime.datetime):
+        return (
+            (value.year, value.month, value.day),
+            (value.hour, value.minute, value.second),
+        )
+    raise ValueError(f"unsupported data type: {type(value)}")
+
+
+def _sorted_pairs(value: dict[Any, Any]) -> list[Any]:
+    pairs = list(value.items())
+    try:
+        return sorted(pairs)
+    except TypeError:
+        return sorted(pairs, key=order_key)
+
+
+_CONSTANTS = {"true": True, "false": False, "none": None}
+
+_decoder = Decoder(atom=Atom, constants=_CONSTANTS, map_type=Map)
+_encoder = Encoder(atom_type=Atom, none="none", fallback=_fallback, dictionary=_sorted_pairs)
+_canonical = Encoder(atom_type=Atom, none="none", canonical=True)
+
+
+def decode(data: bytes) -> tuple[Any, bytes]:
+    """Returns the term that ``data`` begins with, and the bytes after it.
+
+    Args:
+        data: the external format, from the version byte 131 on.
+
+    Raises:
+        IncompleteData: the bytes end too early.
+        ValueError: they are not a term (:class:`.MalformedTerm`), or too large a one when it is
+            inflated (:class:`.TermLimitExceeded`: 64 MiB, or 16 times ``data``).
+    """
+    return _decoder.decode(data)
+
+
+def decode_term(data: bytes) -> tuple[Any, bytes]:
+    """Returns what :func:`decode` does, of bytes that begin with the tag."""
+    value, end = _decoder.decode_from(bytes(data), 0)
+    return value, bytes(data[end:])
+
+
+def encode(term: Any, compressed: Any = False) -> bytes:
+    """Returns a value in the external format.
+
+    Args:
+        compressed: False or 0, True (which is 6), or a level of zlib's. The term is compressed if
+            that makes it shorter.
+
+    Raises:
+        ValueError: the value is no term: of another type, nan, inf, or it contains itself.
+    """
+    return _encoder.encode(term, compressed)
+
+
+def encode_term(term: Any) -> bytes:
+    """Returns what :func:`encode` does without the version byte."""
+    return _encoder.encode_term(term)
