@@ -1,10 +1,23 @@
-"""What is wrong with a term, or with the bytes of one."""
+"""What is wrong with a term, with the bytes of one, or with a call."""
 
 from __future__ import annotations
 
-from ..errors import LimitExceeded, MalformedValue
+from typing import Any
 
-__all__ = ["IncompleteData", "MalformedTerm", "TermLimitExceeded"]
+from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
+
+__all__ = [
+    "CallError",
+    "DuplicateMessageId",
+    "Error",
+    "IncompleteData",
+    "InvalidMessage",
+    "MalformedTerm",
+    "TermLimitExceeded",
+    "UnexpectedMessage",
+    "UnexpectedResponses",
+    "UnknownMessage",
+]
 
 
 class MalformedTerm(MalformedValue, ValueError):
@@ -25,3 +38,47 @@ class IncompleteData(MalformedTerm):
 
 class TermLimitExceeded(LimitExceeded, ValueError):
     """A term is larger than allowed."""
+
+
+class Error(Exception):
+    """Base of what goes wrong with messages."""
+
+
+class InvalidMessage(Error, MalformedValue):
+    """A message has the wrong shape."""
+
+
+class UnknownMessage(Error, MalformedValue):
+    """A message is of no known kind."""
+
+
+class UnexpectedMessage(Error):
+    """A message came where none could."""
+
+
+class UnexpectedResponses(UnexpectedMessage):
+    """Answers came that nobody waits for."""
+
+
+class DuplicateMessageId(Error, LocalProtocolError):
+    """The number of a request is in use."""
+
+
+class CallError(Error):
+    """The called side answered with an error.
+
+    Attributes:
+        language: an atom, ``erlang`` or ``python``.
+        type: the class of the exception: an atom, ``error``, ``exit``, ``throw`` or ``undefined``
+            of Erlang's.
+        value: the reason, a term.
+        stacktrace: a list.
+    """
+
+    def __init__(self, error: Any) -> None:
+        if isinstance(error, tuple) and len(error) == 4:
+            self.language, self.type, self.value, self.stacktrace = error
+        else:
+            self.language = self.type = None
+            self.value, self.stacktrace = error, []
+        super().__init__(error)

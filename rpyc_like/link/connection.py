@@ -118,11 +118,16 @@ class MessageConnection:
     def attach(self, channel: Any) -> None:
         """Moves the conversation to another channel (before anything was understood on the old)."""
         self.channel = channel
-        self._receiver, self._sender = endpoints(channel)
-        if isinstance(self._receiver, FrameReceiver) and isinstance(self._sender, FrameSender):
-            self._sender.blocked = self._read_while_full
-        self.send = self._sender.send
-        self.try_send = self._sender.try_send
+        self.receiver, self.sender = endpoints(channel)
+        if isinstance(self.receiver, FrameReceiver) and isinstance(self.sender, FrameSender):
+            self.sender.blocked = self._read_while_full
+        self.send = self.sender.send
+        self.try_send = self.sender.try_send
+
+    @property
+    def backlog(self) -> bool:
+        """Whether messages have arrived that were not acted on yet."""
+        return bool(self.receiver.payloads)
 
     # -- requests of this side
 
@@ -177,7 +182,7 @@ class MessageConnection:
         try:
             if not result._ready:
                 outcome = self._read(timeout)
-                while self._receiver.payloads and outcome is _SETTLED:
+                while self.receiver.payloads and outcome is _SETTLED:
                     outcome = self._read(0)
                 if result._ready and outcome is not None and outcome[0] is CALL:
                     self._stash, outcome = outcome, None  # not worth delaying the answer for
@@ -340,7 +345,7 @@ class MessageConnection:
             outcome, self._stash = self._stash, None
             return outcome
         try:
-            payload = self._receiver.receive(timeout)
+            payload = self.receiver.receive(timeout)
         except (EOFError, OSError, ProtocolError) as error:
             outcome = (BROKEN, error)
             self._break(error)
@@ -449,7 +454,7 @@ class MessageConnection:
             return
         try:
             with waiting(for_room=True):
-                if stream.wait(READ | WRITE, _SLICE) & READ and not self._receiver.pull():
+                if stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():
                     stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
         finally:
             self.reading.leave()
@@ -532,16 +537,16 @@ class MessageConnection:
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""
         self._orphaned = True
-        self._before_orphaned = self._receiver, self.send, self.try_send
+        self._before_orphaned = self.receiver, self.send, self.try_send
         dead = _Dead()
-        self._receiver = dead
+        self.receiver = dead
         self.send = self.try_send = dead.send
 
     def adopt(self) -> None:
         """Takes the connection over after a fork whose parent leaves it alone."""
         if self._orphaned:
             self._orphaned = False
-            self._receiver, self.send, self.try_send = self._before_orphaned
+            self.receiver, self.send, self.try_send = self._before_orphaned
         self.reading = ReadingRole()
         self._waiters = {}
 

@@ -35,7 +35,7 @@ def can_poll(link: Any) -> bool:
     """Returns whether a poller can read from a connection: not over a program's own stream."""
     return (
         isinstance(link, MessageConnection)
-        and isinstance(link._receiver, FrameReceiver)
+        and isinstance(link.receiver, FrameReceiver)
         and isinstance(link.channel.stream, DescriptorStream)
     )
 
@@ -48,8 +48,8 @@ class _Member:
         self.gone = gone
         self.fd = link.channel.fileno()
         self.stream: DescriptorStream = link.channel.stream
-        assert isinstance(link._receiver, FrameReceiver)
-        self.receiver = link._receiver
+        assert isinstance(link.receiver, FrameReceiver)
+        self.receiver = link.receiver
 
 
 class Poller:

@@ -78,13 +78,18 @@ class FrameSender:
         else:
             queue.append(frame)
         if queue:
-            self._flush()
+            self.flush()
+
+    def hold(self, payload: bytes) -> None:
+        """Queues a payload, which leaves with the next one that is sent, or with :meth:`flush`."""
+        self._queue.append(self._framer.encode(payload))
 
     def _frames(self, payloads: tuple[bytes, ...]) -> bytes:
         encode = self._framer.encode
         return b"".join([encode(payload) for payload in payloads])
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Writes out what is queued."""
         while self._queue:
             if not self._role.acquire(False):
                 # The holder looks at the queue again before and after it leaves the role.

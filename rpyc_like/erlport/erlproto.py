@@ -1,0 +1,324 @@
+"""Ports in the shape of erlport 0.6's: :class:`Port` moves terms, :class:`Protocol` serves them."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import traceback
+from collections import deque
+from typing import Any, ClassVar, Final
+
+from ..errors import ConnectionClosed, LocalProtocolError, ProtocolError
+from ..link.result import AsyncResult
+from ..link.streams import PipeStream
+from ..wire.framing import MAX_FRAME_SIZE, ErlangFramer
+from ..wire.messages import FAILURE, REPLY, REQUEST, Message
+from ..wire.session import CALL, Outcome
+from . import erlterms
+from .erlterms import Atom
+from .errors import CallError
+from .peer import ErlangPeer
+
+__all__ = ["NO_REPLY", "Port", "Protocol"]
+
+logger = logging.getLogger("rpyc_like.erlport")
+
+
+class _NoReply:
+    """See :data:`NO_REPLY`."""
+
+    def __repr__(self) -> str:
+        return "NO_REPLY"
+
+
+NO_REPLY: Final = _NoReply()
+"""Returned by a handler that sends no reply."""
+
+
+class _Broken:
+    """A frame whose content is not a term.
+
+    Args:
+        error: what is wrong with it.
+    """
+
+    def __init__(self, error: ValueError) -> None:
+        self.error = error
+
+
+class _PortCodec:
+    """Terms, and answers to this side's requests among them.
+
+    Args:
+        compressed: see :func:`.encode`.
+    """
+
+    def __init__(self, compressed: Any) -> None:
+        self.compressed = compressed
+        self.waiting: Any = None
+        """The table of requests that wait for an answer."""
+
+    def decode(self, payload: bytes) -> Message:
+        """Returns the message in a frame; never raises."""
+        try:
+            term: Any = erlterms.decode(payload)[0]
+        except ValueError as error:
+            return (REQUEST, None, _Broken(error), ())
+        if type(term) is tuple and len(term) == 3 and len(self.waiting) and type(term[1]) is int:
+            if term[0] == "r" and self.waiting.get(term[1]) is not None:
+                return (REPLY, term[1], term[2])
+            if term[0] == "e" and self.waiting.get(term[1]) is not None:
+                return (FAILURE, term[1], CallError(term[2]))
+        return (REQUEST, None, term, ())
+
+    def encode_request(self, id_: Any, target: Any, args: Any) -> bytes:
+        module, function = target
+        call = (Atom("C"), id_, Atom(module), Atom(function), list(args), Atom("N"))
+        return erlterms.encode(call, self.compressed)
+
+    def encode_reply(self, id_: Any, value: Any) -> bytes:
+        return erlterms.encode(value, self.compressed)
+
+    encode_failure = encode_reply
+
+
+class Port:
+    """Terms over a pair of descriptors, as Erlang's ``open_port`` has them.
+
+    Args:
+        packet: size of the length before each term, in bytes: 1, 2 or 4.
+        use_stdio: whether to use standard input and output, which are moved to other descriptors:
+            what the program prints goes to standard error then.
+        compressed: whether terms are compressed when written; see :func:`.encode`.
+        descriptors: numbers to read from and write to; without them and without ``use_stdio`` these
+            are 3 and 4.
+        stream: any open stream instead, a :class:`~rpyc_like.core.stream.SocketStream` for example.
+        max_frame_size: longest term to accept, in bytes.
+
+    Raises:
+        ValueError: ``packet`` is something else.
+    """
+
+    def __init__(
+        self,
+        packet: int = 1,
+        use_stdio: bool = False,
+        compressed: Any = False,
+        descriptors: tuple[int, int] | None = None,
+        *,
+        stream: Any = None,
+        max_frame_size: int = MAX_FRAME_SIZE,
+    ) -> None:
+        framer = ErlangFramer(packet, max_frame_size)
+        self.packet = packet
+        self._codec = _PortCodec(compressed)
+        self.in_d = self.out_d = -1
+        """The descriptors that are read from and written to."""
+        if stream is None:
+            if descriptors is not None:
+                stream = _stream_over(*descriptors)
+            elif use_stdio:
+                stream = PipeStream.from_std()
+            else:
+                stream = _stream_over(3, 4)
+            self.in_d, self.out_d = stream.incoming.fileno(), stream.outgoing.fileno()
+        self._served: Protocol | None = None
+        self._unread: deque[Any] = deque()
+        self._peer = ErlangPeer(stream, framer, self._codec, self)
+        self._codec.waiting = self._peer.session.pending
+
+    @property
+    def compressed(self) -> Any:
+        """Whether terms are compressed when written; may be set."""
+        return self._codec.compressed
+
+    @compressed.setter
+    def compressed(self, compressed: Any) -> None:
+        self._codec.compressed = compressed
+
+    @property
+    def peer(self) -> ErlangPeer:
+        """The connection."""
+        return self._peer
+
+    # -- terms
+
+    def read(self) -> Any:
+        """Returns the next term.
+
+        Raises:
+            EOFError: Erlang has closed the port.
+            IncompleteData: a frame is empty, or ends within a term.
+            ValueError: a frame holds something else.
+        """
+        link = self._peer.link
+        if not self._unread:
+            link.serve_forever(self._keep_one)
+        if not self._unread:
+            if isinstance(link.error, ProtocolError):
+                raise link.error
+            raise link.closed_error()
+        term = self._unread.popleft()
+        if type(term) is _Broken:
+            raise term.error
+        return term
+
+    def _keep_one(self, outcome: Outcome) -> bool:
+        if outcome[0] is CALL:
+            self._unread.append(outcome[2])
+            return True
+        self._peer.link.act(outcome)
+        return False
+
+    def write(self, message: Any) -> None:
+        """Writes a term.
+
+        Raises:
+            ValueError: the value is no term.
+            LocalProtocolError: it is longer than ``packet`` allows.
+            EOFError: Erlang has closed the port.
+        """
+        self._peer.batch.send(erlterms.encode(message, self._codec.compressed))
+
+    def call(self, module: str, function: str, args: Any, timeout: float | None = None) -> Any:
+        """Asks Erlang for something and returns the answer; serves what comes in meanwhile.
+
+        Erlang gets ``{'C', Id, Module, Function, Args, 'N'}`` and answers ``{r, Id, Value}``, or
+        ``{e, Id, Reason}``.
+
+        Args:
+            args: a list of terms.
+            timeout: seconds that the answer may take, None for any time.
+
+        Raises:
+            CallError: the answer is an error.
+            TimeoutError: it did not come in time.
+            EOFError: Erlang has closed the port.
+        """
+        return self._peer.call_sync((module, function), args, timeout)
+
+    def async_call(self, module: str, function: str, args: Any) -> AsyncResult:
+        """Does what :meth:`call` does, and returns an :class:`AsyncResult` at once."""
+        return self._peer.call((module, function), args)
+
+    def close(self) -> None:
+        """Closes both descriptors. Idempotent."""
+        self._peer.close()
+
+    # -- what the connection asks for
+
+    def answer(self, id_: Any, message: Any, args: Any) -> None:
+        """Has a message handled, or kept for :meth:`read`."""
+        if self._served is None:
+            self._unread.append(message)
+        elif type(message) is _Broken:
+            logger.warning("! %s", message.error)
+            self.write(_BADARG)
+        else:
+            self._served.handle(self, message)
+
+    def message(self, payload: Any) -> None:
+        """Is never called: all terms may want an answer."""
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Has nothing to do."""
+
+    def serve(self, protocol: Protocol) -> None:
+        """Has a protocol handle what comes, until Erlang closes the port."""
+        self._served = protocol
+        try:
+            while self._unread:
+                self.answer(None, self._unread.popleft(), ())
+            self._peer.serve_here()
+        finally:
+            self._served = None
+
+
+def _stream_over(incoming: int, outgoing: int) -> PipeStream:
+    opened = os.fdopen(incoming, "rb", buffering=0)
+    if incoming == outgoing:
+        return PipeStream(opened, opened)
+    return PipeStream(opened, os.fdopen(outgoing, "wb", buffering=0))
+
+
+_ERROR: Final = Atom("error")
+_BADARG: Final = (_ERROR, Atom("badarg"))
+_UNDEF: Final = (_ERROR, Atom("undef"))
+_FUNCTION_CLAUSE: Final = (_ERROR, Atom("function_clause"))
+
+
+class Protocol:
+    """Serves requests: an atom, or a tuple that begins with one, is handled by ``handle_<atom>``.
+
+    A handler is called with the rest of the tuple. What it returns is the reply; one that is a
+    generator sends each value it yields. There is no reply if it returns :data:`NO_REPLY`.
+
+    ======================================= ==================================================
+    anything else                           ``{error, badarg}``
+    there is no such handler                ``{error, undef}``
+    it raised :class:`TypeError`            ``{error, function_clause}``, and a line in the log
+    it raised another exception             ``{error, {exception, {Type, Text, Stack}}}``
+    what it returned is no term, too long   the same
+    ======================================= ==================================================
+    """
+
+    none_is_reply: ClassVar[bool] = True
+    """Whether a handler that returns None replies with the atom ``none``, or not at all."""
+
+    def run(self, port: Port) -> None:
+        """Serves until Erlang closes the port."""
+        port.serve(self)
+
+    def handle(self, port: Port, message: Any) -> None:
+        """Handles one message; override it to do something else with all of them."""
+        args: tuple[Any, ...] = ()
+        name = message
+        if type(message) is tuple and message:
+            name, args = message[0], message[1:]
+        if not isinstance(name, Atom):
+            port.write(_BADARG)
+            return
+        handler = getattr(self, f"handle_{name}", None)
+        if handler is None:
+            port.write(_UNDEF)
+            return
+        try:
+            reply = handler(*args)
+            if inspect.isgenerator(reply):
+                for one in reply:
+                    port.write(one)
+                return
+            if reply is NO_REPLY or (reply is None and not self.none_is_reply):
+                return
+            port.write(reply)
+        except TypeError:
+            logger.debug("! handle_%s", name, exc_info=True)
+            port.write(_FUNCTION_CLAUSE)
+        except ConnectionClosed:
+            raise
+        except Exception as error:
+            logger.warning("! handle_%s: %r", name, error)
+            _report(port, error)
+
+
+def _report(port: Port, error: BaseException) -> None:
+    """Replies with what an exception says; without its stack where there is no room."""
+    kind = type(error)
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    stack = [(one.filename, one.lineno or 0, one.name, one.line or "") for one in reversed(frames)]
+    name = Atom(f"{kind.__module__}.{kind.__qualname__}"[-255:])
+    for text, lines in ((_text(error), stack), ("", [])):
+        try:
+            port.write((_ERROR, (Atom("exception"), (name, text, lines))))
+        except LocalProtocolError:
+            continue
+        return
+    port.write((_ERROR, Atom("exception")))
+
+
+def _text(error: BaseException) -> str:
+    with contextlib.suppress(Exception):
+        return str(error).encode("utf-8", "replace").decode()
+    return f"{type(error).__name__}, whose text cannot be made"

@@ -1,0 +1,150 @@
+"""One connection to Erlang: what a session and the driver for threads need to know of it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any, Protocol
+
+from ..lib.timing import Timeout
+from ..link.batching import Batch
+from ..link.channel import Channel
+from ..link.connection import MessageConnection
+from ..link.result import AsyncResult, Unfinished
+from ..wire.codec import Codec
+from ..wire.framing import ErlangFramer
+from ..wire.session import Session
+
+__all__ = ["ErlangPeer", "Handler"]
+
+
+class Handler(Protocol):
+    """What serves the peer's requests."""
+
+    def answer(self, id_: Any, target: Any, args: Any) -> None:
+        """Does what is asked and sends the answers."""
+
+    def message(self, payload: Any) -> None:
+        """Takes a message that is not answered."""
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Is told once that the connection is gone."""
+
+
+class ErlangPeer:
+    """The other side of a connection to Erlang.
+
+    Args:
+        stream: an open stream, which belongs to the connection from then on.
+        framer: what delimits messages.
+        codec: what messages look like.
+        handler: serves the peer's requests.
+    """
+
+    def __init__(self, stream: Any, framer: ErlangFramer, codec: Codec, handler: Handler) -> None:
+        self._handler = handler
+        self.session = Session(codec)
+        self.link = MessageConnection(Channel(stream, framer=framer), self.session, self)
+        self.batch = Batch(self.link)
+        self._home: int | None = None
+
+    # -- requests of this side
+
+    def call(self, target: Any, args: Any) -> AsyncResult:
+        """Sends a request and returns the :class:`AsyncResult` of its answer."""
+        return self.link.request(AsyncResult(self), target, args)
+
+    def call_sync(self, target: Any, args: Any, timeout: float | None) -> Any:
+        """Sends a request and returns the answer, serving what comes in meanwhile.
+
+        Raises:
+            TimeoutError: no answer came within ``timeout`` seconds.
+            ConnectionClosed: the connection was lost.
+        """
+        result = AsyncResult(self)
+        self.link.exchange(result, target, args, timeout, ())
+        if not result._ready:
+            raise self.expire(result)
+        return result.value
+
+    def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
+        """Serves the connection until the result has come or the time is over."""
+        self.link.wait(result, deadline)
+
+    def poll_all(self, timeout: float = 0) -> bool:
+        """Serves what has arrived."""
+        served = False
+        try:
+            while self.link.serve(Timeout(timeout), False):
+                served = True
+        except EOFError:
+            pass
+        return served
+
+    def finish(self, value: Unfinished) -> Any:
+        """Has nothing to do: values are plain."""
+        return value
+
+    def expire(self, result: AsyncResult) -> BaseException:
+        """Forgets a call that was not answered in time."""
+        if result.id_ is not None:
+            self.session.pending.abandon(result.id_)
+        seconds = None if result._deadline is None else result._deadline.seconds
+        return TimeoutError(f"no answer to {result.target} within {seconds} s")
+
+    # -- serving
+
+    def serve_here(self) -> None:
+        """Serves until the connection ends; every request in this thread, one after the other.
+
+        While one of them waits for an answer of the peer's, the next may be served.
+        """
+        self._home = threading.get_ident()
+        try:
+            self.link.wait(self.link.end, None)
+        finally:
+            self._home = None
+            self._flush()
+
+    # -- what the link asks for
+
+    def serve_request(self, id_: Any, target: Any, args: Any) -> None:
+        """Has the handler answer."""
+        try:
+            self._handler.answer(id_, target, args)
+            if not self.link.backlog:
+                self.batch.flush()
+        except EOFError as error:
+            if not self.link.closed:
+                self.link.lose(error)
+
+    def notice(self, payload: Any) -> None:
+        """Hands a message to the handler."""
+        self._handler.message(payload)
+
+    def route(self, target: Any) -> tuple[int | None, int]:
+        """Returns the thread of :meth:`serve_here`, if there is one."""
+        return self._home, 0
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Tells the handler."""
+        self._handler.disconnected(error)
+
+    def will_repeat(self) -> bool:
+        """Returns False: there is one dialect."""
+        return False
+
+    def recover(self, error: BaseException) -> BaseException | None:
+        """Returns the error: there is no other way to go on."""
+        return error
+
+    # -- the end
+
+    def close(self) -> None:
+        """Hangs up. There is no goodbye."""
+        self._flush()
+        self.link.lose(None)
+
+    def _flush(self) -> None:
+        with contextlib.suppress(EOFError):
+            self.batch.flush()
