@@ -103,7 +103,14 @@ class Decoder:
             if len(data) < 11:
                 raise IncompleteData(data)
             return Local(data[1:]), b""
-        value, end = self.decode_from(data, 1)
+        try:
+            value, end = self._decode(data, 1)
+        except (IndexError, struct.error):
+            raise IncompleteData(data) from None
+        if end >= len(data):
+            if end > len(data):
+                raise IncompleteData(data)
+            return value, b""
         return value, data[end:]
 
     def _compressed(self, data: bytes) -> tuple[Any, bytes]:

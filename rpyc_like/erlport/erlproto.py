@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import os
 import traceback
 from collections import deque
+from types import GeneratorType
 from typing import Any, ClassVar, Final
 
 from ..errors import ConnectionClosed, LocalProtocolError, ProtocolError
 from ..link.result import AsyncResult
 from ..link.streams import PipeStream
 from ..wire.framing import MAX_FRAME_SIZE, ErlangFramer
-from ..wire.messages import FAILURE, REPLY, REQUEST, Message
-from ..wire.session import CALL, Outcome
+from ..wire.messages import FAILURE, REPLY, Message
+from ..wire.session import Outcome
 from . import erlterms
 from .erlterms import Atom
 from .errors import CallError
@@ -37,6 +37,9 @@ NO_REPLY: Final = _NoReply()
 """Returned by a handler that sends no reply."""
 
 
+_decode = erlterms._decoder.decode
+
+
 class _Broken:
     """A frame whose content is not a term.
 
@@ -49,7 +52,7 @@ class _Broken:
 
 
 class _PortCodec:
-    """Terms, and answers to this side's requests among them.
+    """This side's requests, and the answers to them.
 
     Args:
         compressed: see :func:`.encode`.
@@ -57,21 +60,11 @@ class _PortCodec:
 
     def __init__(self, compressed: Any) -> None:
         self.compressed = compressed
-        self.waiting: Any = None
-        """The table of requests that wait for an answer."""
 
     def decode(self, payload: bytes) -> Message:
-        """Returns the message in a frame; never raises."""
-        try:
-            term: Any = erlterms.decode(payload)[0]
-        except ValueError as error:
-            return (REQUEST, None, _Broken(error), ())
-        if type(term) is tuple and len(term) == 3 and len(self.waiting) and type(term[1]) is int:
-            if term[0] == "r" and self.waiting.get(term[1]) is not None:
-                return (REPLY, term[1], term[2])
-            if term[0] == "e" and self.waiting.get(term[1]) is not None:
-                return (FAILURE, term[1], CallError(term[2]))
-        return (REQUEST, None, term, ())
+        """Returns the answer in a frame that holds one."""
+        kind, id_, value = erlterms.decode(payload)[0]
+        return (REPLY, id_, value) if kind == "r" else (FAILURE, id_, CallError(value))
 
     def encode_request(self, id_: Any, target: Any, args: Any) -> bytes:
         module, function = target
@@ -127,7 +120,11 @@ class Port:
         self._served: Protocol | None = None
         self._unread: deque[Any] = deque()
         self._peer = ErlangPeer(stream, framer, self._codec, self)
-        self._codec.waiting = self._peer.session.pending
+        self._peer.link.dispatch = self._dispatch
+        self._pending = self._peer.session.pending
+        self._receiver = self._peer.link.receiver
+        self._batch = self._peer.batch
+        self._encode = erlterms._encoder.encode
 
     @property
     def compressed(self) -> Any:
@@ -166,11 +163,8 @@ class Port:
         return term
 
     def _keep_one(self, outcome: Outcome) -> bool:
-        if outcome[0] is CALL:
-            self._unread.append(outcome[2])
-            return True
         self._peer.link.act(outcome)
-        return False
+        return bool(self._unread)
 
     def write(self, message: Any) -> None:
         """Writes a term.
@@ -180,7 +174,7 @@ class Port:
             LocalProtocolError: it is longer than ``packet`` allows.
             EOFError: Erlang has closed the port.
         """
-        self._peer.batch.send(erlterms.encode(message, self._codec.compressed))
+        self._batch.send(self._encode(message, self._codec.compressed))
 
     def call(self, module: str, function: str, args: Any, timeout: float | None = None) -> Any:
         """Asks Erlang for something and returns the answer; serves what comes in meanwhile.
@@ -209,18 +203,47 @@ class Port:
 
     # -- what the connection asks for
 
-    def answer(self, id_: Any, message: Any, args: Any) -> None:
-        """Has a message handled, or kept for :meth:`read`."""
-        if self._served is None:
-            self._unread.append(message)
-        elif type(message) is _Broken:
-            logger.warning("! %s", message.error)
+    def _dispatch(self, payload: bytes) -> None:
+        """Has a term handled, or keeps it for :meth:`read`; or takes it for an answer."""
+        term: Any
+        try:
+            term = _decode(payload)[0]
+        except ValueError as error:
+            term = _Broken(error)
+        link = self._peer.link
+        if len(self._pending) and self._is_answer(term):
+            link.take(payload)
+        elif self._served is None:
+            self._unread.append(term)
+        elif not link.hand_over(payload):
+            try:
+                self._handle(self._served, term)
+                if self._batch.held and not self._receiver.payloads:
+                    self._batch.flush()
+            except ConnectionClosed as error:
+                link.lose(error)
+
+    def _is_answer(self, term: Any) -> bool:
+        return (
+            type(term) is tuple
+            and len(term) == 3
+            and term[0] in ("r", "e")
+            and type(term[1]) is int
+            and term[1] in self._pending
+        )
+
+    def _handle(self, protocol: Protocol, term: Any) -> None:
+        if type(term) is _Broken:
+            logger.warning("! %s", term.error)
             self.write(_BADARG)
         else:
-            self._served.handle(self, message)
+            protocol.handle(self, term)
+
+    def answer(self, id_: Any, target: Any, args: Any) -> None:
+        """Is never called: requests have no numbers."""
 
     def message(self, payload: Any) -> None:
-        """Is never called: all terms may want an answer."""
+        """Is never called: every term may be a request."""
 
     def disconnected(self, error: BaseException | None) -> None:
         """Has nothing to do."""
@@ -230,7 +253,7 @@ class Port:
         self._served = protocol
         try:
             while self._unread:
-                self.answer(None, self._unread.popleft(), ())
+                self._handle(protocol, self._unread.popleft())
             self._peer.serve_here()
         finally:
             self._served = None
@@ -280,13 +303,13 @@ class Protocol:
         if not isinstance(name, Atom):
             port.write(_BADARG)
             return
-        handler = getattr(self, f"handle_{name}", None)
+        handler = getattr(self, "handle_" + name, None)
         if handler is None:
             port.write(_UNDEF)
             return
         try:
             reply = handler(*args)
-            if inspect.isgenerator(reply):
+            if type(reply) is GeneratorType:
                 for one in reply:
                     port.write(one)
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import Any, Protocol
 
 from ..lib.timing import Timeout
@@ -46,7 +45,6 @@ class ErlangPeer:
         self.session = Session(codec)
         self.link = MessageConnection(Channel(stream, framer=framer), self.session, self)
         self.batch = Batch(self.link)
-        self._home: int | None = None
 
     # -- requests of this side
 
@@ -99,11 +97,9 @@ class ErlangPeer:
 
         While one of them waits for an answer of the peer's, the next may be served.
         """
-        self._home = threading.get_ident()
         try:
-            self.link.wait(self.link.end, None)
+            self.link.serve_in_order()
         finally:
-            self._home = None
             self._flush()
 
     # -- what the link asks for
@@ -124,7 +120,8 @@ class ErlangPeer:
 
     def route(self, target: Any) -> tuple[int | None, int]:
         """Returns the thread of :meth:`serve_here`, if there is one."""
-        return self._home, 0
+        thread = self.link.server_thread
+        return None if thread is None else thread.ident, 0
 
     def disconnected(self, error: BaseException | None) -> None:
         """Tells the handler."""

@@ -36,22 +36,25 @@ class Batch:
 
     def __init__(self, link: MessageConnection) -> None:
         self._link = link
-        self._size = 0  # bytes held
+        self._receiver = link.receiver
+        self._sender = link.sender
+        self._can_hold = isinstance(self._sender, FrameSender)
+        self.held = 0
+        """Bytes that are held."""
         self._number = 0  # of the batch
         self._waiter: Waiter | None = None
         self._asleep = False
 
     def send(self, payload: bytes) -> None:
         """Sends an answer, or holds it while there are requests to serve."""
-        link = self._link
-        sender = link.sender
-        if not link.backlog or not isinstance(sender, FrameSender):
-            self._done()
-            link.send(payload)
+        if not (self._can_hold and self._receiver.payloads):
+            if self.held:
+                self._done()
+            self._link.send(payload)
             return
-        sender.hold(payload)
-        self._size += len(payload) + 1
-        if self._size > _LARGEST:
+        self._sender.hold(payload)  # type: ignore[attr-defined]
+        self.held += len(payload) + 1
+        if self.held > _LARGEST:
             self.flush()
         elif self._waiter is None:
             self._waiter = Waiter(get_ident())
@@ -62,14 +65,12 @@ class Batch:
 
     def flush(self) -> None:
         """Sends what is held."""
-        if self._size:
+        if self.held:
             self._done()
-            sender = self._link.sender
-            if isinstance(sender, FrameSender):
-                sender.flush()
+            self._sender.flush()  # type: ignore[attr-defined]
 
     def _done(self) -> None:
-        self._size = 0
+        self.held = 0
         self._number += 1
 
     def _watch(self, waiter: Waiter) -> None:
@@ -79,12 +80,12 @@ class Batch:
         seen, quiet = self._number, 0
         while not link.end._ready:
             waiter.sleep(_TICK)
-            if not self._size:
+            if not self.held:
                 quiet += 1
                 if quiet > _PATIENCE:
                     waiter.arm()
                     self._asleep = True
-                    if not self._size and not link.end._ready:
+                    if not self.held and not link.end._ready:
                         waiter.sleep(None)
                     self._asleep = False
                     quiet = 0

@@ -104,6 +104,8 @@ class MessageConnection:
         """How many requests were made whose threads wait for the answers."""
         self.bystander: Waiter | None = None
         """The thread that would read if it did not leave that to others; see :mod:`.relay`."""
+        self.server_thread: Waiter | None = None
+        """The thread that serves all requests, in order."""
         self._application = application
         self._waiters: dict[int, Waiter] = {}
         self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
@@ -302,6 +304,56 @@ class MessageConnection:
                     return
             else:
                 self.wait_for_role()
+
+    def serve_in_order(self) -> None:
+        """Takes messages and acts on them in this thread, until the connection is gone.
+
+        Requests that other threads read are served here as well, if the application's ``route``
+        says so or its ``dispatch`` calls :meth:`hand_over`.
+        """
+        ident = get_ident()
+        me = self.server_thread = self._waiters.setdefault(ident, Waiter(ident))
+        waiters = self.end.add_waiter(me)
+        reading, end, receiver, dispatch = self.reading, self.end, self.receiver, self.dispatch
+        try:
+            while not end._ready:
+                if me.inbox:
+                    self.act(me.inbox.popleft())
+                elif reading.lock.acquire(False):
+                    payload = outcome = None
+                    try:
+                        if dispatch is None:
+                            outcome = self._read(None)
+                        else:
+                            payload = receiver.receive(None)
+                    except (EOFError, OSError, ProtocolError) as error:
+                        self._break(error)
+                    finally:
+                        reading.lock.release()
+                        if reading.sleepers:
+                            reading.offer()
+                    if payload is not None:
+                        assert dispatch is not None
+                        dispatch(payload)
+                    elif outcome is not None:
+                        self.act(outcome)
+                else:
+                    reading.sleep(me, lambda: me.inbox or end._ready, None)
+            self._tell_lost()
+        finally:
+            self.server_thread = None
+            waiters.remove(me)
+            self._leave(me)
+            reading.offer()
+
+    def hand_over(self, payload: bytes) -> bool:
+        """Gives a payload to the thread in :meth:`serve_in_order`, unless that is this one."""
+        thread = self.server_thread
+        if thread is None or thread.ident == get_ident():
+            return False
+        thread.inbox.append((RAW, payload))
+        thread.wake()
+        return True
 
     def wait_for_role(self, timeout: float | None = None) -> None:
         """Sleeps until the reading role may be free, or the connection is gone."""

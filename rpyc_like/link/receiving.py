@@ -81,6 +81,8 @@ class FrameReceiver:
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
 
     def receive(self, timeout: float | None) -> bytes | None:
+        if self.payloads and not self._queued_bytes:
+            return self.payloads.popleft()
         if not self.payloads and self._clock is None and self._ended is None:
             data = self._stream.recv_wait(timeout, self._chunk)
             if data is None:

@@ -295,15 +295,31 @@ class ErlangFramer(_LengthFramer):
             raise ValueError(f"invalid packet size value: {packet!r}, expected 1, 2 or 4")
         super().__init__(max_frame_size)
         self.packet = packet
+        self._largest = (1 << (8 * packet)) - 1
         self._header_size = packet  # type: ignore[misc]
 
     def encode(self, payload: bytes) -> bytes:
-        limit = (1 << (8 * self.packet)) - 1
-        if len(payload) > limit:
-            raise LocalProtocolError(
-                f"frame of {len(payload)} bytes, packet {self.packet} carries {limit}"
-            )
-        return len(payload).to_bytes(self.packet, "big") + payload
+        size = len(payload)
+        if size > self._largest:
+            limit = self._largest
+            raise LocalProtocolError(f"frame of {size} bytes, packet {self.packet} carries {limit}")
+        return size.to_bytes(self.packet, "big") + payload
+
+    def _split(self, source: bytes | bytearray, payloads: list[bytes]) -> int:
+        position, end = 0, len(source)
+        packet, limit = self.packet, self.max_frame_size
+        while end - position >= packet:
+            start = position + packet
+            length = int.from_bytes(source[position:start], "big")
+            if length > limit:
+                self._check_length(length)
+            stop = start + length
+            if stop > end:
+                break
+            payload = source[start:stop]
+            payloads.append(payload if type(payload) is bytes else bytes(payload))
+            position = stop
+        return position
 
     def _length(self, source: bytes | bytearray, position: int) -> int:
         return self._check_length(int.from_bytes(source[position : position + self.packet], "big"))

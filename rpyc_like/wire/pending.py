@@ -48,6 +48,10 @@ class PendingTable(Generic[E]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, id_: object) -> bool:
+        """Returns whether an answer to ``id_`` is due, though perhaps nobody waits for it."""
+        return id_ in self._entries
+
     def open(self, entry: E) -> int:
         """Files ``entry`` and returns its new id."""
         id_ = next(self.numbers)
