@@ -31,7 +31,11 @@ def path(name: str = "rpyc") -> str:
 
 
 _PACKAGE = __name__.partition(".")[0]
-NAMES: Final = {"rpyc": _PACKAGE, "epc": f"{_PACKAGE}.epc"}
+NAMES: Final = {
+    "rpyc": _PACKAGE,
+    "epc": f"{_PACKAGE}.epc",
+    "erlport": f"{_PACKAGE}.erlport.modern",
+}
 """What can be answered, and with what."""
 
 

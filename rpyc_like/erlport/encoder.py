@@ -17,7 +17,7 @@ from typing import Any, Final
 from .maps import Map
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
-__all__ = ["Encoder", "atom_bytes"]
+__all__ = ["Encoder", "Written", "atom_bytes"]
 
 _INTEGER = struct.Struct(">Bi").pack
 _COUNTED = struct.Struct(">BI").pack
@@ -61,13 +61,17 @@ def atom_bytes(name: str) -> bytes:
         return _SHORT(118, len(text)) + text
 
 
+def _atom(atom: Any) -> bytes:
+    return atom_bytes(atom if isinstance(atom, str) else atom.text)
+
+
 class AtomTable(dict[Any, bytes]):
     """The external format of atoms that were written before."""
 
     def __missing__(self, atom: Any) -> bytes:
         if len(self) >= 50_000:
             self.clear()
-        encoded = self[atom] = atom_bytes(atom if isinstance(atom, str) else atom.text)
+        encoded = self[atom] = _atom(atom)
         return encoded
 
 
@@ -256,7 +260,7 @@ class Encoder:
     def _plain(self, item: Any) -> Any:
         """Returns a value to write in the place of one whose type is not known."""
         if isinstance(item, self._atom_type):
-            return _Written(self._atoms[item])
+            return Written(_atom(item))
         if isinstance(item, BitBinary):
             return BitBinary(item, item.bits)
         for base, made in _BASES:
@@ -270,7 +274,7 @@ class Encoder:
         return other
 
 
-class _Written(bytes):
+class Written(bytes):
     """Something in the external format already."""
 
 
@@ -388,7 +392,7 @@ _WRITERS: Final[dict[type, Callable[[Any], bytes]]] = {
     Export: _export,
     Fun: lambda item: item.raw,
     Local: _local,
-    _Written: bytes,
+    Written: bytes,
 }
 
 

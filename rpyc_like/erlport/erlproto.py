@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import traceback
 from collections import deque
 from types import GeneratorType
@@ -20,6 +19,7 @@ from . import erlterms
 from .erlterms import Atom
 from .errors import CallError
 from .peer import ErlangPeer
+from .streams import stream_over
 
 __all__ = ["NO_REPLY", "Port", "Protocol"]
 
@@ -111,11 +111,11 @@ class Port:
         """The descriptors that are read from and written to."""
         if stream is None:
             if descriptors is not None:
-                stream = _stream_over(*descriptors)
+                stream = stream_over(*descriptors)
             elif use_stdio:
                 stream = PipeStream.from_std()
             else:
-                stream = _stream_over(3, 4)
+                stream = stream_over(3, 4)
             self.in_d, self.out_d = stream.incoming.fileno(), stream.outgoing.fileno()
         self._served: Protocol | None = None
         self._unread: deque[Any] = deque()
@@ -257,13 +257,6 @@ class Port:
             self._peer.serve_here()
         finally:
             self._served = None
-
-
-def _stream_over(incoming: int, outgoing: int) -> PipeStream:
-    opened = os.fdopen(incoming, "rb", buffering=0)
-    if incoming == outgoing:
-        return PipeStream(opened, opened)
-    return PipeStream(opened, os.fdopen(outgoing, "wb", buffering=0))
 
 
 _ERROR: Final = Atom("error")

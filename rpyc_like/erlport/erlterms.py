@@ -15,7 +15,7 @@ from .decoder import Decoder
 from .encoder import Encoder
 from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from .maps import Map as _Map
-from .maps import MutationError
+from .maps import MutationError, key_level
 from .order import order_key
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
@@ -100,23 +100,7 @@ class Map(_Map):
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        return _canonical.encode_term(term), level(term)
-
-
-def level(term: Any) -> int:
-    """Returns how deep maps are nested as keys in a term, 0 if there are none."""
-    deepest = 0
-    stack = [term]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, _Map):
-            deepest = max(deepest, item.level)
-            stack += item.values()
-        elif isinstance(item, (tuple, list)):
-            stack += item
-            if isinstance(item, ImproperList):
-                stack.append(item.tail)
-    return deepest
+        return _canonical.encode_term(term), key_level(term)
 
 
 def _fallback(value: Any) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NoReturn
 
 from .errors import TermLimitExceeded
+from .values import ImproperList
 
-__all__ = ["MAX_KEY_LEVEL", "Map", "MutationError"]
+__all__ = ["MAX_KEY_LEVEL", "Map", "MutationError", "key_level", "refuse"]
 
 MAX_KEY_LEVEL = 100
 """How deep maps may be nested as keys of maps."""
@@ -41,8 +42,9 @@ class _Key:
         return repr(self.term)
 
 
-def _refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-    raise MutationError(f"a {type(self).__name__} cannot be changed; make a dict of it")
+def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    """Stands for the methods that would change a list or map."""
+    raise MutationError(f"a {type(self).__name__} cannot be changed; copy it")
 
 
 class Map(dict[Any, Any]):
@@ -183,8 +185,8 @@ class Map(dict[Any, Any]):
         merged.update({self._token(key): (key, value) for key, value in other.items()})
         return type(self)(merged.values())
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = refuse  # type: ignore[assignment]
 
 
 class _Keys(list[Any]):
@@ -196,3 +198,19 @@ class _Keys(list[Any]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._source
+
+
+def key_level(term: Any) -> int:
+    """Returns how deep maps are nested as keys in a term, 0 if there are none."""
+    deepest = 0
+    stack = [term]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Map):
+            deepest = max(deepest, item.level)
+            stack += item.values()
+        elif isinstance(item, (tuple, list)):
+            stack += item
+            if isinstance(item, ImproperList):
+                stack.append(item.tail)
+    return deepest

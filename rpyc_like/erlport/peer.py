@@ -41,7 +41,7 @@ class ErlangPeer:
     """
 
     def __init__(self, stream: Any, framer: ErlangFramer, codec: Codec, handler: Handler) -> None:
-        self._handler = handler
+        self.handler = handler
         self.session = Session(codec)
         self.link = MessageConnection(Channel(stream, framer=framer), self.session, self)
         self.batch = Batch(self.link)
@@ -107,7 +107,7 @@ class ErlangPeer:
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Has the handler answer."""
         try:
-            self._handler.answer(id_, target, args)
+            self.handler.answer(id_, target, args)
             if not self.link.backlog:
                 self.batch.flush()
         except EOFError as error:
@@ -116,7 +116,7 @@ class ErlangPeer:
 
     def notice(self, payload: Any) -> None:
         """Hands a message to the handler."""
-        self._handler.message(payload)
+        self.handler.message(payload)
 
     def route(self, target: Any) -> tuple[int | None, int]:
         """Returns the thread of :meth:`serve_here`, if there is one."""
@@ -125,7 +125,7 @@ class ErlangPeer:
 
     def disconnected(self, error: BaseException | None) -> None:
         """Tells the handler."""
-        self._handler.disconnected(error)
+        self.handler.disconnected(error)
 
     def will_repeat(self) -> bool:
         """Returns False: there is one dialect."""

@@ -106,7 +106,7 @@ class MessageConnection:
         """The thread that would read if it did not leave that to others; see :mod:`.relay`."""
         self.server_thread: Waiter | None = None
         """The thread that serves all requests, in order."""
-        self._application = application
+        self.application = application
         self._waiters: dict[int, Waiter] = {}
         self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
         self._taking = threading.Lock()  # guards decoding outside of the reading role
@@ -156,7 +156,7 @@ class MessageConnection:
         try:
             self.send(*before, payload)
         except ConnectionClosed as error:
-            if not self._application.will_repeat():
+            if not self.application.will_repeat():
                 self.lose(error)
                 raise self.closed_error() from error
 
@@ -429,7 +429,7 @@ class MessageConnection:
         """Ends the connection because of ``error``, unless the application can take it up again."""
         if self.end._ready:
             return
-        remaining = self._application.recover(error)
+        remaining = self.application.recover(error)
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
                 logger.warning("! %r", remaining)
@@ -443,7 +443,7 @@ class MessageConnection:
         elif kind is CALL:
             self._place(outcome)
         elif kind is NOTICE:
-            self._application.notice(outcome[1])
+            self.application.notice(outcome[1])
         elif kind is RAW:
             assert self.dispatch is not None
             self.dispatch(outcome[1])
@@ -455,7 +455,7 @@ class MessageConnection:
         """Does what a message asks for in this thread, unless it is meant for another."""
         if outcome[0] is CALL:
             _, id_, target, args = outcome
-            thread, route = self._application.route(target)
+            thread, route = self.application.route(target)
             if thread is None:
                 self._serve(id_, target, args, route)
                 return
@@ -464,7 +464,7 @@ class MessageConnection:
     def _place(self, outcome: Outcome) -> None:
         """Has a request served by the thread it is meant for."""
         _, id_, target, args = outcome
-        thread, route = self._application.route(target)
+        thread, route = self.application.route(target)
         if thread is None:
             if self.workers is not None:
                 self.workers(lambda: self._serve(id_, target, args, route), route)
@@ -483,7 +483,7 @@ class MessageConnection:
         token = CURRENT.set((self, id_, route))
         self.running.add(id_)
         try:
-            self._application.serve_request(id_, target, args)
+            self.application.serve_request(id_, target, args)
         finally:
             self.running.discard(id_)
             CURRENT.reset(token)
@@ -584,7 +584,7 @@ class MessageConnection:
             return
         for entry in entries:
             entry.run_callbacks()
-        self._application.disconnected(self.error)
+        self.application.disconnected(self.error)
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""

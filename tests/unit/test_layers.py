@@ -23,6 +23,7 @@ LAYERS = {
         "erlport.decoder",
         "erlport.encoder",
         "erlport.errors",
+        "erlport.modern.erlterms",
         "erlport.erlterms",
         "erlport.maps",
         "erlport.order",
@@ -36,7 +37,7 @@ LAYERS = {
     2: ["link"],
     3: ["core", "aio", "epc", "erlport"],
     4: ["utils", "far"],
-    5: ["cli", "alias", "pytest_plugin", "__init__"],
+    5: ["erlport.__main__", "cli", "alias", "pytest_plugin", "__init__"],
 }
 """Each may import from its own layer and those below; the longest matching name counts."""
 

@@ -1,0 +1,357 @@
+"""One conversation with Erlang in the manner of erlport 1.x: calls and messages, both ways."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import logging
+import secrets
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ...errors import AccessDenied, ConnectionClosed, ProtocolError
+from ...lib.workers import WorkerPool
+from ...link.connection import CURRENT
+from ...link.result import AsyncResult
+from ...link.streams import PipeStream
+from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
+from ..errors import CallError
+from ..peer import ErlangPeer
+from .codec import CANCEL, ErlportCodec, Target, error_term
+from .erlterms import Atom, Terms
+from .handles import BUILTINS, MAX_HANDLES, Handle, Handles
+
+__all__ = ["BUILTIN_MODULE", "Instance", "any_module"]
+
+logger = logging.getLogger("rpyc_like.erlport")
+
+BUILTIN_MODULE: Final = "$rpyc_like"
+_PYTHON: Final = Atom(b"python")
+_KWARGS: Final = Atom(b"$kwargs")
+
+Resolver = Callable[[str, str], Callable[..., Any]]
+
+
+def any_module(module: str, function: str) -> Callable[..., Any]:
+    """Returns a function of any module, which is imported if need be; both may be dotted."""
+    found: Any = sys.modules.get(module)
+    if found is None:
+        found = importlib.import_module(module)
+    for part in function.split("."):
+        found = getattr(found, part)
+    return found  # type: ignore[no-any-return]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class Instance:
+    """Calls from Erlang, and calls of Erlang.
+
+    Args:
+        stream: an open stream; standard input and output, moved away, without it.
+        packet: size of the length before each message, in bytes: 1, 2 or 4.
+        compressed: whether terms are compressed when written; a level of zlib's.
+        none, text, binaries, max_inflated_size: see :class:`.Terms`.
+        pickled, max_handles: see :class:`.Handles`.
+        threads: how many calls are served at once; one after the other, in the thread of
+            :meth:`serve`, without it.
+        cancels: whether the peer is this package's own Erlang module, which is told when nobody
+            waits for an answer any more.
+        resolve: returns what is called, given the names of a module and a function.
+        max_frame_size: longest message to accept, in bytes.
+    """
+
+    def __init__(
+        self,
+        stream: Any = None,
+        *,
+        packet: int = 4,
+        compressed: Any = False,
+        none: str = "undefined",
+        text: str = "list",
+        binaries: str = "bytes",
+        pickled: bool = False,
+        threads: int | None = None,
+        cancels: bool = False,
+        resolve: Resolver = any_module,
+        max_handles: int = MAX_HANDLES,
+        max_frame_size: int = MAX_FRAME_SIZE,
+        **options: Any,
+    ) -> None:
+        framer = ErlangFramer(packet, max_frame_size)
+        self.handles = Handles(max_handles, pickled)
+        self.codec = ErlportCodec(Terms(none, text, binaries, self.handles, **options), compressed)
+        if stream is None:
+            stream = PipeStream.from_std()
+        self.peer = ErlangPeer(stream, framer, self.codec, self)
+        self.peer.session.pending.numbers = itertools.count(secrets.randbits(60))
+        self.encoder: Callable[[Any], Any] = _same
+        self.decoder: Callable[[Any], Any] = _same
+        self.message_handler: Callable[[Any], Any] = _same
+        self.failure: BaseException | None = None
+        """Why the conversation ended, if not because Erlang wanted it to."""
+        self._resolve = resolve
+        self._cancels = cancels
+        self._cancelled: set[Any] = set()  # numbers of requests that need no answer any more
+        self._pool = WorkerPool(threads) if threads and threads > 1 else None
+        if self._pool is not None:
+            pool = self._pool
+            self.peer.link.workers = lambda func, mark: pool.run(func, object())
+        self._self: Any = None
+
+    # -- serving
+
+    def serve(self) -> None:
+        """Serves until the connection ends."""
+        if self._pool is None:
+            self.peer.serve_here()
+        else:
+            self.peer.link.serve_forever()
+
+    def close(self) -> None:
+        """Hangs up. Idempotent."""
+        self.peer.close()
+
+    def answer(self, id_: Any, target: Target, args: Any) -> None:
+        """Does what is asked and sends one answer."""
+        codec = self.codec
+        try:
+            if target.problem is not None:
+                raise target.problem
+            payload = codec.encode_reply(id_, self._call(target, args))
+        except ConnectionClosed:
+            if self.peer.link.closed:
+                raise
+            payload = self._failure(id_)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            payload = self._failure(id_)
+        if id_ in self._cancelled:
+            self._cancelled.discard(id_)
+            return
+        try:
+            self.peer.batch.send(payload)
+        except ProtocolError as error:  # too long
+            self.peer.batch.send(codec.encode_failure(id_, _python_error(error, ())))
+
+    def _call(self, target: Target, args: Any) -> Any:
+        if target.module == BUILTIN_MODULE:
+            return self._builtin(target.function, args)
+        func = self._resolve(target.module, target.function)
+        decoder = self.decoder
+        kwargs: dict[str, Any] = {}
+        if args and _is_kwargs(args[-1]):
+            kwargs = {name: decoder(value) for name, value in _kwargs(args[-1][1]).items()}
+            args = args[:-1]
+        if decoder is not _same:
+            args = map(decoder, args)
+        return self.encoder(func(*args, **kwargs))
+
+    def _builtin(self, name: str, args: Any) -> Any:
+        if name == "release":
+            return self.handles.release(*args)
+        if name == "held":
+            return len(self.handles)
+        kwargs: dict[str, Any] = {}
+        if args and _is_kwargs(args[-1]):
+            args, kwargs = args[:-1], _kwargs(args[-1][1])
+        if name == "keep":
+            module, function, rest = args
+            return Handle(self._resolve(module.text, function.text)(*rest, **kwargs))
+        func = BUILTINS.get(name)
+        if func is None:
+            raise AttributeError(f"expected one of {', '.join(sorted(BUILTINS))}, got {name!r}")
+        return func(*args, **kwargs)
+
+    def _failure(self, id_: Any) -> bytes:
+        error = sys.exc_info()[1]
+        assert error is not None
+        term = error_term(error)
+        if term is None:
+            # without the frames of this file
+            frames = traceback.extract_tb(error.__traceback__)
+            shown = [frame for frame in frames if frame.filename not in _HIDDEN]
+            term = _python_error(error, shown)
+        try:
+            return self.codec.encode_failure(id_, term)
+        except ValueError as problem:
+            return self.codec.encode_failure(id_, _python_error(problem, ()))
+
+    def message(self, payload: Any) -> None:
+        """Hands a message to the message handler, or forgets a request."""
+        kind, value = payload
+        if kind == CANCEL:
+            if value in self.peer.link.running:
+                self._cancelled.add(value)
+            return
+        try:
+            self.message_handler(value)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except Exception as error:
+            if self.peer.link.closed:
+                return
+            logger.warning("! message handler: %r", error)
+            frames = traceback.extract_tb(error.__traceback__)
+            term = error_term(error) or _python_error(error, frames)
+            with contextlib.suppress(ConnectionClosed):
+                self.peer.link.send(self.codec.encode_message_failure(term))
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Forgets what the peer held."""
+        self.handles.clear()
+        if isinstance(error, ProtocolError):
+            self.failure = error
+
+    # -- calls of Erlang
+
+    def call(
+        self,
+        module: Any,
+        function: Any,
+        args: Any,
+        timeout: float | None = None,
+        context: bytes = b"N",
+    ) -> Any:
+        """Calls a function of Erlang's and returns its value; serves what comes in meanwhile.
+
+        Raises:
+            CallError: it failed.
+            TimeoutError: it took longer than ``timeout`` seconds.
+            EOFError: the connection has ended.
+        """
+        result = AsyncResult(self.peer)
+        target, args = self._prepared(module, function, args, context)
+        self.peer.link.exchange(result, target, args, timeout, ())
+        if not result._ready:
+            error = self.peer.expire(result)
+            self._cancel(result)
+            raise error
+        return self.decoder(result.value)
+
+    def async_call(self, module: Any, function: Any, args: Any) -> AsyncResult:
+        """Calls a function of Erlang's and returns the :class:`AsyncResult` of its value."""
+        target, args = self._prepared(module, function, args, b"N")
+        return self.peer.call(target, args)
+
+    def _prepared(
+        self, module: Any, function: Any, args: Any, context: bytes
+    ) -> tuple[Target, list[Any]]:
+        if not isinstance(args, list):
+            raise TypeError(f"expected a list of arguments, got {type(args).__name__}")
+        return Target(Atom(module), Atom(function), context), list(map(self.encoder, args))
+
+    def cancel(self, result: AsyncResult) -> bool:
+        """Gives up a call of Erlang's; returns whether it was still waited for."""
+        if result._ready:
+            return False
+        self.peer.expire(result)
+        result.settle(True, CallError((Atom(b"python"), Atom(b"cancelled"), None, [])))
+        result.run_callbacks()
+        self._cancel(result)
+        return True
+
+    def _cancel(self, result: AsyncResult) -> None:
+        if self._cancels:
+            with contextlib.suppress(ConnectionClosed):
+                self.peer.link.send(self.codec.encode_cancel(result.id_))
+
+    def cast(self, to: Any, message: Any) -> None:
+        """Sends a message to a pid, a registered name, or ``(name, node)``."""
+        self.peer.link.send(self.codec.encode_message(to, message))
+
+    def self(self) -> Any:
+        """Returns the pid of Erlang's side of the connection."""
+        if self._self is None:
+            self._self = self.call(b"erlang", b"self", [], context=b"L")
+        return self._self
+
+    def make_ref(self) -> Any:
+        """Returns a reference that is like no other."""
+        return self.call(b"erlang", b"make_ref", [], context=b"L")
+
+    def write_output(self, text: str) -> None:
+        """Has Erlang print a text."""
+        self.peer.link.send(self.codec.encode_print(text))
+
+    # -- which one
+
+    _default: Instance | None = None
+    _lock = threading.Lock()  # guards _default
+
+    def make_default(self) -> None:
+        """Makes this the instance of the functions in :mod:`.erlang`."""
+        with Instance._lock:
+            Instance._default = self
+
+    @staticmethod
+    def current() -> Instance:
+        """Returns the instance whose call is being served, or else the default one.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        served = CURRENT.get()
+        if served is not None:
+            handler = getattr(served[0].application, "handler", None)
+            if isinstance(handler, Instance):
+                return handler
+        if Instance._default is None:
+            raise RuntimeError("this program was not started by Erlang, and serves no call of its")
+        return Instance._default
+
+
+_HIDDEN: Final = (__file__, importlib.__file__, "<frozen importlib._bootstrap>")
+
+
+def _is_kwargs(value: Any) -> bool:
+    return type(value) is tuple and len(value) == 2 and value[0] is _KWARGS
+
+
+def _kwargs(value: Any) -> dict[str, Any]:
+    pairs = value.items() if isinstance(value, Mapping) else value
+    return {_keyword(name): one for name, one in pairs}
+
+
+def _keyword(name: Any) -> str:
+    if isinstance(name, Atom):
+        return name.text
+    if isinstance(name, bytes):
+        return name.decode()
+    if isinstance(name, str):
+        return name
+    raise TypeError(f"expected an atom as the name of an argument, got {name!r:.100}")
+
+
+def _python_error(error: BaseException, frames: Any) -> Any:
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__qualname__}"[-255:]
+    try:
+        text = str(error).encode("utf-8", "replace").decode()
+    except Exception:
+        text = f"{kind.__name__}, whose text cannot be made"
+    stack = traceback.format_list(list(frames))
+    return (_PYTHON, Atom(name), text, stack[::-1])
+
+
+def only(modules: Mapping[str, Any]) -> Resolver:
+    """Returns a resolver for what is registered: public names of these objects."""
+
+    def resolve(module: str, function: str) -> Callable[..., Any]:
+        if module not in modules:
+            raise AccessDenied(f"no module {module!r} is served here")
+        found = modules[module]
+        for part in function.split("."):
+            if part.startswith("_"):
+                raise AccessDenied(f"cannot access {part!r}")
+            found = getattr(found, part)
+        return found  # type: ignore[no-any-return]
+
+    return resolve
