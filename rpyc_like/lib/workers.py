@@ -146,6 +146,8 @@ class WorkerPool:
         lane = self._ready.popleft()
         lane.queued = False
         lane.runners += 1
+        if self._ready:
+            self._call()  # several may have been offered before this thread woke up
         return lane
 
     # A worker.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import queue
 import socket
 import stat
 import threading
@@ -384,6 +386,26 @@ def test_pool_keeps_no_descriptor(start: Start) -> None:
         with connect(server) as conn:
             conn.root.echo(1)
     eventually(lambda: len(os.listdir(folder)) <= before)
+
+
+def test_work_that_comes_all_at_once() -> None:
+    """One idle thread does not make a pool do things one after the other."""
+    pool = WorkerPool(4)
+    first = threading.Event()
+    pool.run(first.set, "lane")
+    assert first.wait(5)
+    time.sleep(0.1)  # now that thread is idle
+    together = threading.Barrier(4)
+    done = queue.SimpleQueue[int]()
+
+    def meet(number: int) -> None:
+        together.wait(5)
+        done.put(number)
+
+    for number in range(4):
+        pool.run(functools.partial(meet, number), number)
+    assert sorted(done.get(timeout=5) for _ in range(4)) == [0, 1, 2, 3]
+    pool.close()
 
 
 def test_workers_are_replaced_and_leave() -> None:

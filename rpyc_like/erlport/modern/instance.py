@@ -38,9 +38,7 @@ Resolver = Callable[[str, str], Callable[..., Any]]
 
 def any_module(module: str, function: str) -> Callable[..., Any]:
     """Returns a function of any module, which is imported if need be; both may be dotted."""
-    found: Any = sys.modules.get(module)
-    if found is None:
-        found = importlib.import_module(module)
+    found: Any = importlib.import_module(module)
     for part in function.split("."):
         found = getattr(found, part)
     return found  # type: ignore[no-any-return]
@@ -152,7 +150,8 @@ class Instance:
             args = args[:-1]
         if decoder is not _same:
             args = map(decoder, args)
-        return self.encoder(func(*args, **kwargs))
+        value = func(*args, **kwargs)
+        return self.encoder(value)  # which the function may have set
 
     def _builtin(self, name: str, args: Any) -> Any:
         if name == "release":

@@ -171,9 +171,10 @@ greet(State, Timeout) ->
     Deadline = deadline(Timeout),
     greeted(State, Deadline).
 
-greeted(#state{transport = Transport} = State, Deadline) ->
+greeted(#state{transport = {_, Handle} = Transport} = State, Deadline) ->
     receive
-        Info ->
+        Info when is_tuple(Info), element(1, Info) =:= Handle;
+                  is_tuple(Info), element(2, Info) =:= Handle ->
             case received(Transport, Info) of
                 {data, Bin} ->
                     case catch binary_to_term(Bin) of
