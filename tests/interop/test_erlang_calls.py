@@ -27,7 +27,7 @@ def beams(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outcomes(vm: str, beams: Path) -> dict[str, str]:
     """Runs all checks; returns what is said of each, and all output under ``""``."""
     silent = beams / "silent"
-    silent.write_text("#!/bin/sh\nexec sleep 30\n")
+    silent.write_text("#!/bin/sh\nexec cat > /dev/null\n")
     silent.chmod(0o755)
     erl(vm)
     done = run_erlang(vm, beams, "checks", sys.executable, SOURCES, silent, limit=120)

@@ -51,7 +51,7 @@ def run_erlang(
     command += map(str, arguments)
     env = {**environment(OURS), "HOME": str(beams)}
     return subprocess.run(
-        command, env=env, capture_output=True, text=True, timeout=limit, check=False
+        command, env=env, capture_output=True, timeout=limit, check=False, errors="replace"
     )
 
 
