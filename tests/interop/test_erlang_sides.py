@@ -1,0 +1,117 @@
+"""Erlang reaches Python in other ways: as erlport 0.11 does it, and over sockets."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from rpyc_like.erlport.modern import erlang
+from rpyc_like.erlport.service import ErlangService
+from rpyc_like.utils.authenticators import SSLAuthenticator
+from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
+from tests.support.erlang import SOURCES, VMS, compiled, run_erlang
+from tests.support.peers import ROOT
+
+PRIV = ROOT / "rpyc_like" / "erlport" / "priv"
+
+
+@pytest.fixture(scope="module")
+def beams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sources = [SOURCES / "stock.erl", SOURCES / "sockets.erl", PRIV / "rpyc_like.erl"]
+    return compiled(tmp_path_factory.mktemp("beams"), *sources)
+
+
+@pytest.mark.parametrize("vm", VMS)
+def test_wire_of_erlport(vm: str, beams: Path) -> None:
+    """All that erlport's own Erlang side sends is served, under its way of starting Python."""
+    done = run_erlang(vm, beams, "stock", sys.executable, SOURCES)
+    said = "version call opaque opaque_object exception messages calls cast stdout call_error"
+    assert done.stdout.split() == [
+        *said.split(),
+        *("passes_on", "no_cancelling", "python_objects"),
+    ], done.stdout + done.stderr
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.number = 0
+
+    def add(self) -> int:
+        self.number += 1
+        return self.number
+
+
+class Tools:
+    """What the servers offer beside :mod:`math`."""
+
+    _secret = staticmethod(lambda value: value)
+    counter = Counter
+
+    @staticmethod
+    def back(module: Any, function: Any, args: Any) -> Any:
+        return erlang.call(module, function, args)
+
+
+def service() -> ErlangService:
+    return ErlangService({"math": math, "tools": Tools()})
+
+
+@pytest.fixture(params=[ThreadedServer, ThreadPoolServer])
+def kind(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    servers: list[Any] = []
+
+    def start(kind: Any, **options: Any) -> Any:
+        server = kind(service(), auto_register=False, **options)
+        servers.append(server)
+        server._start_in_thread()
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def assert_served(beams: Path, *arguments: object) -> None:
+    done = run_erlang("25", beams, "sockets", *arguments)
+    assert done.stdout == "ok\n", done.stdout + done.stderr
+
+
+def test_tcp(kind: Any, serve: Any, beams: Path) -> None:
+    server = serve(kind, port=0)
+    assert_served(beams, "tcp", server.port)
+
+
+def test_unix_socket(serve: Any, beams: Path, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    serve(ThreadedServer, socket_path=str(path))
+    assert_served(beams, "unix", path)
+
+
+def test_tls(serve: Any, beams: Path, tmp_path: Path) -> None:
+    """With certificates on both sides, verified on both."""
+    authority = trustme.CA()
+    ours, theirs = authority.issue_cert("localhost"), authority.issue_cert("client@example.org")
+    files = {}
+    for name, blob in (
+        ("ca", authority.cert_pem),
+        ("cert", ours.cert_chain_pems[0]),
+        ("key", ours.private_key_pem),
+        ("client_cert", theirs.cert_chain_pems[0]),
+        ("client_key", theirs.private_key_pem),
+    ):
+        files[name] = tmp_path / f"{name}.pem"
+        blob.write_to_path(str(files[name]))
+    authenticator = SSLAuthenticator(str(files["key"]), str(files["cert"]), str(files["ca"]))
+    server = serve(ThreadedServer, port=0, authenticator=authenticator)
+    assert_served(beams, "tls", server.port, files["ca"], files["client_cert"], files["client_key"])
