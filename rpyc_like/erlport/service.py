@@ -54,6 +54,7 @@ class ErlangService:
     def __init__(
         self, modules: Mapping[str, Any] | None = None, *, all_modules: bool = False, **options: Any
     ) -> None:
+        self.full_control = all_modules  # servers ask for an authenticator then
         self._resolve = any_module if all_modules else only(dict(modules or {}))
         self._options = options
 

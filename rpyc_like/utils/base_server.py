@@ -44,7 +44,8 @@ Or, where everybody on the network may do everything: insecure=True"""
 
 def gives_full_control(service: Any) -> bool:
     """Returns whether a service (a class or an instance) lets its peers do everything."""
-    return issubclass(service if isinstance(service, type) else type(service), Slave)
+    kind = service if isinstance(service, type) else type(service)
+    return issubclass(kind, Slave) or getattr(service, "full_control", False) is True
 
 
 class Server:
