@@ -67,5 +67,9 @@ if __name__ == "__main__":
         from . import epc_bench
 
         epc_bench.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["erlang"]:
+        from . import erlang_bench
+
+        erlang_bench.main(sys.argv[2:])
     else:
         main()

@@ -212,7 +212,10 @@ def test_cancelled_calls_are_not_answered() -> None:
         wire.send((A(b"X"), 1), (A(b"X"), 99))
         wire.send((A(b"C"), 3, A(b"time"), A(b"sleep"), [0.6]))
         assert wire.receive() == (b"r", 3, None)
-        assert not wire.instance._cancelled
+        assert list(wire.instance._cancelled) == [99]
+        wire.send(*[(A(b"X"), number) for number in range(100, 2000)])
+        assert wire.call(b"math", b"sqrt", 4.0) == (b"r", 1, 2.0)
+        assert len(wire.instance._cancelled) == 1000
 
 
 class TestHandles:

@@ -30,6 +30,7 @@ __all__ = ["BUILTIN_MODULE", "Instance", "any_module"]
 logger = logging.getLogger("rpyc_like.erlport")
 
 BUILTIN_MODULE: Final = "$rpyc_like"
+_MOST_CANCELLED: Final = 1000  # some have been answered when nobody waits any more
 _PYTHON: Final = Atom(b"python")
 _KWARGS: Final = Atom(b"$kwargs")
 
@@ -96,7 +97,7 @@ class Instance:
         """Why the conversation ended, if not because Erlang wanted it to."""
         self._resolve = resolve
         self._cancels = cancels
-        self._cancelled: set[Any] = set()  # numbers of requests that need no answer any more
+        self._cancelled: dict[Any, None] = {}  # the last requests that need no answer any more
         self._pool = WorkerPool(threads) if threads and threads > 1 else None
         if self._pool is not None:
             pool = self._pool
@@ -119,6 +120,8 @@ class Instance:
     def answer(self, id_: Any, target: Target, args: Any) -> None:
         """Does what is asked and sends one answer."""
         codec = self.codec
+        if self._is_cancelled(id_):
+            return
         try:
             if target.problem is not None:
                 raise target.problem
@@ -131,13 +134,18 @@ class Instance:
             raise
         except BaseException:
             payload = self._failure(id_)
-        if id_ in self._cancelled:
-            self._cancelled.discard(id_)
+        if self._is_cancelled(id_):
             return
         try:
             self.peer.batch.send(payload)
         except ProtocolError as error:  # too long
             self.peer.batch.send(codec.encode_failure(id_, _python_error(error, ())))
+
+    def _is_cancelled(self, id_: Any) -> bool:
+        if not self._cancelled or type(id_) is not int or id_ not in self._cancelled:
+            return False
+        self._cancelled.pop(id_, None)
+        return True
 
     def _call(self, target: Target, args: Any) -> Any:
         if target.module == BUILTIN_MODULE:
@@ -187,8 +195,10 @@ class Instance:
         """Hands a message to the message handler, or forgets a request."""
         kind, value = payload
         if kind == CANCEL:
-            if value in self.peer.link.running:
-                self._cancelled.add(value)
+            if type(value) is int:
+                self._cancelled[value] = None
+                while len(self._cancelled) > _MOST_CANCELLED:
+                    self._cancelled.pop(next(iter(self._cancelled)), None)
             return
         try:
             self.message_handler(value)
