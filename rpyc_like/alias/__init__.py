@@ -1,9 +1,9 @@
-"""Answers ``import rpyc`` or ``import epc`` with this package, for a program as it is.
+"""Answers ``import rpyc``, ``epc`` or ``erlport`` with this package, for a program as it is.
 
 Nothing does so by itself. A program is run under the alias by ::
 
     python -m rpyc_like.alias program.py arguments      (or: -m module, -c code)
-    python -m rpyc_like.alias --epc program.py arguments
+    python -m rpyc_like.alias --epc program.py arguments        (or: --erlport)
     PYTHONPATH=$(python -m rpyc_like.alias --path) program      (or: --epc --path)
 
 and a program that can be changed a little calls :func:`install` before it imports ``rpyc``. Modules
@@ -87,10 +87,10 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def install(name: str = "rpyc") -> None:
-    """Has ``import rpyc`` (or ``import epc``) give this package, in this process.
+    """Has ``import rpyc`` (or ``epc``, ``erlport``) give this package, in this process.
 
     Args:
-        name: ``"rpyc"`` or ``"epc"``.
+        name: ``"rpyc"``, ``"epc"`` or ``"erlport"``.
 
     Raises:
         ImportError: the program has imported another package of that name already.

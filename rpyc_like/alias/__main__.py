@@ -13,15 +13,15 @@ usage: python -m rpyc_like.alias FILE [arguments]
        python -m rpyc_like.alias -m MODULE [arguments]
        python -m rpyc_like.alias -c CODE [arguments]
        python -m rpyc_like.alias --path
-with --epc in front: the same for programs that import epc
+with --epc or --erlport in front: the same for programs that import epc or erlport (1.x)
 """
 
 
 def main(arguments: list[str]) -> int:
     """Does what the arguments say."""
     name = "rpyc"
-    if arguments[:1] == ["--epc"]:
-        name, arguments = "epc", arguments[1:]
+    if arguments[:1] in (["--epc"], ["--erlport"]):
+        name, arguments = arguments[0][2:], arguments[1:]
     if arguments == ["--path"]:
         print(path(name))
         return 0

@@ -97,3 +97,23 @@ def test_commands_exist_under_both_names(name: str) -> None:
     """``python -m rpyc.cli.rpyc_classic`` runs too."""
     done = run("-m", "rpyc_like.alias", "-m", f"rpyc.cli.{name}", "--help")
     assert "Switches:" in done.stdout, done.stderr
+
+
+def test_erlport_alias() -> None:
+    """Programs that say ``import erlport`` get the modules of its 1.x."""
+    code = "import erlport, erlport.erlang, erlport.erlterms; print(erlport.Atom(b'x'))"
+    command = [sys.executable, "-m", "rpyc_like.alias", "--erlport", "-c", code]
+    done = subprocess.run(
+        command, env=environment(OURS), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "Atom(b'x')\n"
+    command = [sys.executable, "-m", "rpyc_like.alias", "--erlport", "--path"]
+    folder = subprocess.run(
+        command, env=environment(OURS), capture_output=True, text=True, check=True
+    ).stdout.strip()
+    env = environment(OURS)
+    env["PYTHONPATH"] += os.pathsep + folder
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "Atom(b'x')\n"

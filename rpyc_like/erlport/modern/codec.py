@@ -1,20 +1,20 @@
 """The messages of erlport 1.x: tuples in the external term format, one in each frame.
 
-=================================== ======================================================
-``{'C', Id, Module, Function, Args}`` a call of Python; ``Args`` is a list, whose last item may be
-                                    ``{'$kwargs', Map}``, or ``{'$kwargs', [{Name, Value}]}``
-``{'C', Id, M, F, Args, Context}``  a call of Erlang, in a process of its own (``'N'``) or in that
-                                    of the server (``'L'``)
-``{r, Id, Value}``                  the answer
-``{e, Id, Error}``                  the error instead; ``Error`` is
-                                    ``{Language, Type, Value, Stack}``
-``{'M', Message}``                  a message for Python's message handler
-``{'M', Pid, Message}``             a message for a process of Erlang's
-``{e, Error}``                      the message handler has failed
-``{'P', Text}``                     what Python prints
-``{'X', Id}``                       nobody waits for this answer any more (only between this package
-                                    and its own Erlang module)
-=================================== ======================================================
+===================================== ============================================================
+``{'C', Id, Module, Function, Args}`` a call of Python; ``Args`` is a list, whose last item may
+                                      be ``{'$kwargs', Map}``, or ``{'$kwargs', [{Name, Value}]}``
+``{'C', Id, M, F, Args, Context}``    a call of Erlang, in a process of its own (``'N'``) or in
+                                      that of the server (``'L'``)
+``{r, Id, Value}``                    the answer
+``{e, Id, Error}``                    the error instead; ``Error`` is
+                                      ``{Language, Type, Value, Stack}``
+``{'M', Message}``                    a message for Python's message handler
+``{'M', Pid, Message}``               a message for a process of Erlang's
+``{e, Error}``                        the message handler has failed
+``{'P', Text}``                       what Python prints
+``{'X', Id}``                         nobody waits for this answer any more (only between this
+                                      package and its own Erlang module)
+===================================== ============================================================
 """
 
 from __future__ import annotations
