@@ -117,7 +117,8 @@ class Port:
             else:
                 stream = stream_over(3, 4)
             self.in_d, self.out_d = stream.incoming.fileno(), stream.outgoing.fileno()
-        self._served: Protocol | None = None
+        self.protocol: Protocol | None = None
+        """Handles the terms that come; without it they are kept for :meth:`read`."""
         self._unread: deque[Any] = deque()
         self._peer = ErlangPeer(stream, framer, self._codec, self)
         self._peer.link.dispatch = self._dispatch
@@ -213,11 +214,11 @@ class Port:
         link = self._peer.link
         if len(self._pending) and self._is_answer(term):
             link.take(payload)
-        elif self._served is None:
+        elif self.protocol is None:
             self._unread.append(term)
         elif not link.hand_over(payload):
             try:
-                self._handle(self._served, term)
+                self._handle(self.protocol, term)
                 if self._batch.held and not self._receiver.payloads:
                     self._batch.flush()
             except ConnectionClosed as error:
@@ -250,13 +251,13 @@ class Port:
 
     def serve(self, protocol: Protocol) -> None:
         """Has a protocol handle what comes, until Erlang closes the port."""
-        self._served = protocol
+        self.protocol = protocol
         try:
             while self._unread:
                 self._handle(protocol, self._unread.popleft())
             self._peer.serve_here()
         finally:
-            self._served = None
+            self.protocol = None
 
 
 _ERROR: Final = Atom("error")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from .erlproto import Port, Protocol
 from .modern.instance import Instance, any_module, only
+from .peer import ErlangPeer
 
-__all__ = ["ErlangConnection", "ErlangService"]
+__all__ = ["ErlangConnection", "ErlangService", "PortConnection", "PortService"]
 
 
-class ErlangConnection(Instance):
-    """A connection from Erlang to a server."""
+class _Connection:
+    """What servers ask of a connection."""
 
+    peer: ErlangPeer
+    close: Callable[[], None]
     heard = True
 
     @property
@@ -27,15 +31,54 @@ class ErlangConnection(Instance):
     def _unanswered(self) -> set[Any]:
         return {*tuple(self.peer.link.running)}
 
-    def serve_all(self) -> None:
+    def serve(self) -> None:
         """Serves until the connection ends."""
+        raise NotImplementedError
+
+    def serve_all(self) -> None:
+        """Serves until the connection ends, and closes it."""
         try:
             self.serve()
         finally:
             self.close()
 
 
-class ErlangService:
+class ErlangConnection(Instance, _Connection):
+    """A connection from Erlang to a server."""
+
+
+class PortConnection(_Connection):
+    """A connection whose requests a protocol handles.
+
+    Args:
+        port: the connection.
+        protocol: handles the requests.
+    """
+
+    def __init__(self, port: Port, protocol: Protocol) -> None:
+        self.port = port
+        self.peer = port.peer
+        self.close = port.close
+        port.protocol = self._protocol = protocol  # for a server that reads by itself
+
+    def serve(self) -> None:
+        """Serves until the connection ends."""
+        self._protocol.run(self.port)
+
+
+class _Service:
+    """What servers ask of a service."""
+
+    def get_service_name(self) -> str:
+        """Returns what servers log."""
+        return "ERLANG"
+
+    def get_service_aliases(self) -> tuple[str, ...]:
+        """Returns the names a registry knows the service under."""
+        return ("ERLANG",)
+
+
+class ErlangService(_Service):
     """Functions for Erlang, to be given to a server of this package instead of a service.
 
     ::
@@ -58,14 +101,26 @@ class ErlangService:
         self._resolve = any_module if all_modules else only(dict(modules or {}))
         self._options = options
 
-    def get_service_name(self) -> str:
-        """Returns what servers log."""
-        return "ERLANG"
-
-    def get_service_aliases(self) -> tuple[str, ...]:
-        """Returns the names a registry knows the service under."""
-        return ("ERLANG",)
-
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> ErlangConnection:
         """Begins a connection over the stream of a channel."""
         return ErlangConnection(channel.stream, resolve=self._resolve, **self._options)
+
+
+class PortService(_Service):
+    """A protocol in the manner of erlport 0.6, to be given to a server of this package.
+
+    Args:
+        protocol: makes the :class:`.Protocol` of each connection: its class, for example.
+        packet: size of the length before each term, in bytes: 1, 2 or 4.
+        options: see :class:`.Port`.
+    """
+
+    def __init__(self, protocol: Callable[[], Protocol], packet: int = 4, **options: Any) -> None:
+        self._protocol = protocol
+        self._packet = packet
+        self._options = options
+
+    def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> PortConnection:
+        """Begins a connection over the stream of a channel."""
+        port = Port(self._packet, stream=channel.stream, **self._options)
+        return PortConnection(port, self._protocol())

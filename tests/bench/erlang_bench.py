@@ -136,7 +136,7 @@ def judged(beams: Path) -> None:
 
 def _erlang(vm: str, beams: Path, module: str, *arguments: object) -> str:
     command = [erl(vm), "-noshell", "-noinput", "-pa", str(beams), "-run", module, "main"]
-    env = {**environment(OURS), "HOME": str(beams)}
+    env = {**environment(OURS), "HOME": str(beams), "ERL_CRASH_DUMP": "/dev/null"}
     return subprocess.run(
         [*command, *map(str, arguments)], env=env, check=True, capture_output=True, text=True
     ).stdout

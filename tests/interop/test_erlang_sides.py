@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import trustme
 
+from rpyc_like.erlport import Protocol
 from rpyc_like.erlport.modern import erlang
-from rpyc_like.erlport.service import ErlangService
+from rpyc_like.erlport.service import ErlangService, PortService
+from rpyc_like.errors import AuthenticationError
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 from tests.support.erlang import SOURCES, VMS, compiled, run_erlang
@@ -71,8 +73,8 @@ def kind(request: pytest.FixtureRequest) -> Any:
 def serve() -> Iterator[Any]:
     servers: list[Any] = []
 
-    def start(kind: Any, **options: Any) -> Any:
-        server = kind(service(), auto_register=False, **options)
+    def start(kind: Any, served: Any = None, **options: Any) -> Any:
+        server = kind(served or service(), auto_register=False, **options)
         servers.append(server)
         server._start_in_thread()
         return server
@@ -90,6 +92,24 @@ def assert_served(beams: Path, *arguments: object) -> None:
 def test_tcp(kind: Any, serve: Any, beams: Path) -> None:
     server = serve(kind, port=0)
     assert_served(beams, "tcp", server.port)
+
+
+class Echo(Protocol):
+    def handle_echo(self, value: Any) -> Any:
+        return value
+
+
+def test_protocol_over_tcp(kind: Any, serve: Any, beams: Path) -> None:
+    """A protocol of erlport 0.6's kind, behind a server."""
+    server = serve(kind, PortService(Echo), port=0)
+    assert_served(beams, "port", server.port)
+
+
+def test_full_control_asks_for_an_authenticator() -> None:
+    """Who may call everything must show who it is, unless only this machine can connect."""
+    with pytest.raises(AuthenticationError, match="full control"):
+        ThreadedServer(ErlangService(all_modules=True), hostname="0.0.0.0", port=0)
+    ThreadedServer(ErlangService(all_modules=True), port=0).close()
 
 
 def test_unix_socket(serve: Any, beams: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def run_erlang(
     """Runs ``module:main(Arguments)``, a list of strings, with this package on Python's path."""
     command = [erl(vm), "-noshell", "-noinput", "-pa", str(beams), "-run", module, "main"]
     command += map(str, arguments)
-    env = {**environment(OURS), "HOME": str(beams)}
+    env = {**environment(OURS), "HOME": str(beams), "ERL_CRASH_DUMP": "/dev/null"}
     return subprocess.run(
         command, env=env, capture_output=True, timeout=limit, check=False, errors="replace"
     )

@@ -2,6 +2,17 @@
 -module(sockets).
 -export([main/1]).
 
+main(["port", Where]) ->
+    {ok, Socket} = gen_tcp:connect("127.0.0.1", list_to_integer(Where),
+                                   [binary, {packet, 4}, {active, false}]),
+    [ok = gen_tcp:send(Socket, term_to_binary({echo, N})) || N <- lists:seq(1, 100)],
+    [begin {ok, Bin} = gen_tcp:recv(Socket, 0, 5000), N = binary_to_term(Bin) end
+     || N <- lists:seq(1, 100)],
+    ok = gen_tcp:send(Socket, <<"junk">>),
+    {ok, Error} = gen_tcp:recv(Socket, 0, 5000),
+    {error, badarg} = binary_to_term(Error),
+    io:format("ok~n"),
+    halt(0);
 main([Kind, Where | Rest]) ->
     {ok, P} = rpyc_like:start(options(Kind, Where, Rest)),
     3.0 = rpyc_like:call(P, math, sqrt, [9.0]),
