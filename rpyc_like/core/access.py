@@ -10,39 +10,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from types import (
-    AsyncGeneratorType,
-    CodeType,
-    CoroutineType,
-    FrameType,
-    GeneratorType,
-    TracebackType,
-)
 from typing import Any, Final
 
 from ..errors import AccessDenied
+from ..lib.internals import INTERNALS
 from .netref import is_netref
 
 __all__ = ["INTERNALS", "MAX_NAME", "access_attr", "check_attr", "decide", "exact_name", "visible"]
 
 MAX_NAME: Final = 1000
 """Longest name, in characters, that is looked up for a peer."""
-
-INTERNALS: Final = frozenset(
-    name
-    for kind, prefix in (
-        (GeneratorType, "gi_"),
-        (CoroutineType, "cr_"),
-        (AsyncGeneratorType, "ag_"),
-        (FrameType, "f_"),
-        (TracebackType, "tb_"),
-        (CodeType, "co_"),
-    )
-    for name in dir(kind)
-    if name.startswith(prefix)
-)
-"""Names of the interpreter's own objects that lead to code, globals and locals: private, though
-they do not start with an underscore."""
 
 MISSING: Final = object()
 

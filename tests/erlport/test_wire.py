@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import struct
 import threading
@@ -25,7 +26,7 @@ from rpyc_like.erlport.modern.erlterms import (
 )
 from rpyc_like.erlport.modern.handles import Handles
 from rpyc_like.erlport.modern.instance import Instance, only
-from rpyc_like.errors import LimitExceeded
+from rpyc_like.errors import AccessDenied, LimitExceeded
 
 A = Atom
 
@@ -191,9 +192,39 @@ def test_arguments_that_cannot_be_sent(wire: Wire) -> None:
 def test_only_what_is_registered() -> None:
     resolve = only({"list": [], "text": "abc"})
     assert resolve("text", "upper")() == "ABC"
-    for module, function in (("os", "system"), ("text", "__class__"), ("text", "upper.__self__")):
-        with pytest.raises(AttributeError, match=r"served|access"):
-            resolve(module, function)
+    denied = [("os", "system"), ("text", "__class__"), ("text", "upper.__self__")]
+    for module, function in [*denied, ("text", "format"), ("logging", "os.getcwd")]:
+        with pytest.raises(AccessDenied):
+            only({"list": [], "text": "abc", "logging": logging})(module, function)
+
+
+def test_services_give_no_more_than_they_offer() -> None:
+    """Not by way of the objects that they return."""
+
+    class Offered:
+        @staticmethod
+        def generate() -> Any:
+            yield 1
+
+    with wired(resolve=only({"offered": Offered})) as wire:
+        handle = wire.call(b"offered", b"generate")[2]
+        for name in (b"gi_frame", b"gi_frame.f_builtins", b"gi_code", b"__class__"):
+            answer = wire.call(b"$rpyc_like", b"getattr", handle, A(name))
+            assert answer[2][1] == b"rpyc_like.errors.AccessDenied", answer
+        answer = wire.call(b"$rpyc_like", b"setattr", handle, A(b"x"), 1)
+        assert answer[2][1] == b"rpyc_like.errors.AccessDenied"
+        answer = wire.call(b"$rpyc_like", b"keep", A(b"os"), A(b"getcwd"), [])
+        assert answer[2][1] == b"rpyc_like.errors.AccessDenied"
+        text = wire.call(b"$rpyc_like", b"hold", b"x")[2]
+        assert wire.call(b"$rpyc_like", b"value", text)[2] == b"x"
+        assert wire.call(b"$rpyc_like", b"next", handle, 5)[2] == [1]
+
+
+def test_exits_in_other_threads_are_errors() -> None:
+    """In the main thread ``sys.exit`` ends the program; elsewhere it is told to the caller."""
+    with wired() as wire:
+        answer = wire.call(b"sys", b"exit", 3)
+        assert answer[2][:2] == (b"python", b"builtins.SystemExit")
 
 
 def test_functions_outside_of_erlang() -> None:
@@ -226,7 +257,8 @@ class TestHandles:
         assert handles.find(name) is thing
         assert handles.release(thing) == 1
         assert handles.release(thing) == 0
-        assert handles.find(name) is None
+        with pytest.raises(LookupError):
+            handles.find(name)
         assert handles.release(thing) == 0
 
     def test_are_gone_with_the_connection(self) -> None:
@@ -248,14 +280,18 @@ class TestHandles:
 
     def test_cannot_be_guessed(self) -> None:
         one, other = Handles(), Handles()
-        assert other.find(one.export(object())) is None
+        with pytest.raises(LookupError):
+            other.find(one.export(object()))
 
     def test_pickles_only_if_asked_for(self) -> None:
         pickle = b"cos\ngetcwd\n(tR."
-        assert Handles().find(pickle) is None
+        with pytest.raises(LookupError):
+            Handles().find(pickle)
         with wired(pickled=True) as wire:
             value = wire.call(b"builtins", b"set", [1])[2]
             assert wire.call(b"builtins", b"len", value) == (b"r", 1, 1)
+            broken = OpaqueObject(b"no pickle", A(b"python"))
+            assert wire.call(b"builtins", b"str", broken)[0] == b"r"
 
 
 class TestTerms:

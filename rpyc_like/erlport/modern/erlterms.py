@@ -17,6 +17,7 @@ pid, reference, port, fun   :class:`.Pid`, :class:`.Reference`, :class:`.PortId`
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar, Final
 
 from ..decoder import MAX_INFLATED_SIZE, Decoder
@@ -193,8 +194,12 @@ class Objects:
         raise ValueError(f"unsupported data type: {type(value)}")
 
     def find(self, data: bytes) -> Any:
-        """Returns the object that ``data`` stands for; None if there is none."""
-        return None
+        """Returns the object that ``data`` stands for.
+
+        Raises:
+            LookupError: there is none.
+        """
+        raise LookupError(data)
 
 
 class Terms:
@@ -240,8 +245,10 @@ class Terms:
             if type(data) is str:
                 data = data.encode()
             if type(data) is bytes:
-                found = self._objects.find(data) if items[1] is PYTHON else None
-                return OpaqueObject(data, items[1]) if found is None else found
+                if items[1] is PYTHON:
+                    with contextlib.suppress(LookupError):
+                        return self._objects.find(data)
+                return OpaqueObject(data, items[1])
         return tuple(items)
 
     def _opaque(self, value: Any) -> Any:

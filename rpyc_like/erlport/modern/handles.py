@@ -9,14 +9,14 @@ connection that it came over.
 from __future__ import annotations
 
 import itertools
-import operator
 import pickle
 import secrets
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from ...errors import AccessDenied, LimitExceeded
+from ...errors import LimitExceeded
+from .access import check_name, public
 from .erlterms import PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
 
 __all__ = ["BUILTINS", "MAX_HANDLES", "Handle", "Handles"]
@@ -82,10 +82,12 @@ class Handles(Objects):
         return name
 
     def find(self, data: bytes) -> Any:
-        if data.startswith(_PREFIX):
-            entry = self._entries.get(data)
-            return None if entry is None else entry[0]
-        return pickle.loads(data) if self._pickled else None
+        if self._pickled and not data.startswith(_PREFIX):
+            try:
+                return pickle.loads(data)
+            except Exception as error:  # whatever a pickle raises
+                raise LookupError(data) from error
+        return self._entries[data][0]
 
     def release(self, value: Any, count: int | None = 1) -> int:
         """Brings the count of an object down; returns what is left of it.
@@ -117,23 +119,25 @@ def _living(value: Any) -> Any:
     return value
 
 
-def _public(name: Any) -> str:
-    text = name.text if isinstance(name, Atom) else name
-    if isinstance(text, bytes):
-        text = text.decode()
-    if isinstance(text, list):
-        text = "".join(map(chr, text))
-    if any(part.startswith("_") for part in text.split(".")):
-        raise AccessDenied(f"cannot access {text!r}")
-    return str(text)
+def _text(name: Any) -> str:
+    """Returns a name that came as an atom, a binary or a list of characters."""
+    if isinstance(name, Atom):
+        return name.text
+    if isinstance(name, bytes):
+        return name.decode()
+    if isinstance(name, list):
+        return "".join(map(chr, name))
+    return str(name)
 
 
 def _get(value: Any, name: Any) -> Any:
-    return operator.attrgetter(_public(name))(_living(value))
+    return public(_living(value), _text(name))
 
 
 def _set(value: Any, name: Any, new: Any) -> None:
-    setattr(_living(value), _public(name), new)
+    text = _text(name)
+    check_name(text)
+    setattr(_living(value), text, new)
 
 
 def _method(value: Any, name: Any, args: Any, /, **kwargs: Any) -> Any:

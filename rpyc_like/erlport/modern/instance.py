@@ -21,6 +21,7 @@ from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..errors import CallError
 from ..peer import ErlangPeer
+from .access import public
 from .codec import CANCEL, ErlportCodec, Target, error_term
 from .erlterms import Atom, Terms
 from .handles import BUILTINS, MAX_HANDLES, Handle, Handles
@@ -131,7 +132,9 @@ class Instance:
                 raise
             payload = self._failure(id_)
         except (KeyboardInterrupt, SystemExit):
-            raise
+            if threading.current_thread() is threading.main_thread():
+                raise
+            payload = self._failure(id_)
         except BaseException:
             payload = self._failure(id_)
         if self._is_cancelled(id_):
@@ -169,6 +172,8 @@ class Instance:
         kwargs: dict[str, Any] = {}
         if args and _is_kwargs(args[-1]):
             args, kwargs = args[:-1], _kwargs(args[-1][1])
+        if name == "setattr" and self._resolve is not any_module:
+            raise AccessDenied("attributes are set only in programs that Erlang has started")
         if name == "keep":
             module, function, rest = args
             return Handle(self._resolve(module.text, function.text)(*rest, **kwargs))
@@ -357,10 +362,6 @@ def only(modules: Mapping[str, Any]) -> Resolver:
         if module not in modules:
             raise AccessDenied(f"no module {module!r} is served here")
         found = modules[module]
-        for part in function.split("."):
-            if part.startswith("_"):
-                raise AccessDenied(f"cannot access {part!r}")
-            found = getattr(found, part)
-        return found  # type: ignore[no-any-return]
+        return public(found, function)  # type: ignore[no-any-return]
 
     return resolve
