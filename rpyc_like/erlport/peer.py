@@ -132,7 +132,9 @@ class ErlangPeer:
         return False
 
     def recover(self, error: BaseException) -> BaseException | None:
-        """Returns the error: there is no other way to go on."""
+        """Returns the error: there is no other way to go on. What was answered is still sent."""
+        with contextlib.suppress(EOFError):
+            self.link.sender.try_send()
         return error
 
     # -- the end

@@ -6,8 +6,11 @@ import contextlib
 import logging
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +30,7 @@ from rpyc_like.erlport.modern.erlterms import (
 from rpyc_like.erlport.modern.handles import Handles
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.errors import AccessDenied, LimitExceeded
+from tests.support.peers import OURS, environment
 
 A = Atom
 
@@ -247,6 +251,43 @@ def test_cancelled_calls_are_not_answered() -> None:
         wire.send(*[(A(b"X"), number) for number in range(100, 2000)])
         assert wire.call(b"math", b"sqrt", 4.0) == (b"r", 1, 2.0)
         assert len(wire.instance._cancelled) == 1000
+
+
+class TestProgram:
+    """``python -m rpyc_like.erlport``, without Erlang."""
+
+    @staticmethod
+    def run(data: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "rpyc_like.erlport", *options]
+        return subprocess.run(
+            command, input=data, env=environment(OURS), capture_output=True, timeout=30, check=False
+        )
+
+    @staticmethod
+    def frame(term: Any) -> bytes:
+        payload = encode(term)
+        return struct.pack(">I", len(payload)) + payload
+
+    def test_the_end(self) -> None:
+        done = self.run(self.frame((A(b"C"), 1, A(b"math"), A(b"sqrt"), [4.0])))
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert decode(done.stdout[4:])[0] == (b"r", 1, 2.0)
+
+    def test_what_is_no_message(self) -> None:
+        done = self.run(b"GET / HTTP/1.1\r\n\r\n")
+        assert done.returncode == 1
+        assert done.stdout == b""
+        assert b"max_frame_size" in done.stderr
+        done = self.run(self.frame((A(b"C"), 1, A(b"math"), A(b"sqrt"), [4.0])) + self.frame(5))
+        assert done.returncode == 1
+        assert decode(done.stdout[4:])[0] == (b"r", 1, 2.0)
+        assert b"expected a tuple, got 5" in done.stderr
+
+    def test_options(self) -> None:
+        assert self.run(b"", "-V").stdout.startswith(b"Python 3.")
+        assert self.run(b"", "--packet=3").returncode == 2
+        folder = self.run(b"", "--path").stdout.decode().strip()
+        assert (Path(folder) / "rpyc_like.erl").is_file()
 
 
 class TestHandles:

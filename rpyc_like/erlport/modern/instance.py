@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ...errors import AccessDenied, ConnectionClosed, ProtocolError
+from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib.workers import WorkerPool
 from ...link.connection import CURRENT
 from ...link.result import AsyncResult
@@ -214,9 +214,11 @@ class Instance:
                 return
             logger.warning("! message handler: %r", error)
             frames = traceback.extract_tb(error.__traceback__)
-            term = error_term(error) or _python_error(error, frames)
-            with contextlib.suppress(ConnectionClosed):
-                self.peer.link.send(self.codec.encode_message_failure(term))
+            told = [error_term(error) or _python_error(error, frames), _python_error(error, ())]
+            for term in told:  # the second one where there is no room for the first
+                with contextlib.suppress(ConnectionClosed, ValueError, LocalProtocolError):
+                    self.peer.link.send(self.codec.encode_message_failure(term))
+                    return
 
     def disconnected(self, error: BaseException | None) -> None:
         """Forgets what the peer held."""
