@@ -26,6 +26,7 @@ MAX_INFLATED_SIZE: Final = 64 << 20
 
 _INFLATION_FACTOR: Final = 16
 _MANY_ATOMS: Final = 50_000
+_SMALLEST_LOCAL: Final = 7  # version, tag, a hash of four bytes, and a tag
 _BULK: Final = 4  # elements from which reading them in one go pays
 
 _TUPLE, _LIST, _MAP, _FUN = range(4)
@@ -100,7 +101,7 @@ class Decoder:
         if data[1] == 80:
             return self._compressed(data)
         if data[1] == 121:
-            if len(data) < 11:
+            if len(data) < _SMALLEST_LOCAL:
                 raise IncompleteData(data)
             return Local(data[1:]), b""
         try:

@@ -61,16 +61,30 @@ def test_own_terms(vm: str, beams: Path, tmp_path: Path) -> None:
     assert_same(vm, beams, tmp_path, terms)
 
 
+def test_local_terms(beams: Path, tmp_path: Path) -> None:
+    """Terms in a VM's own format are kept as they are; OTP 25 has none."""
+    judge("28", beams, "local", tmp_path / "out")
+    terms = read_frames(tmp_path / "out")
+    assert len(terms) == 8
+    for term in terms:
+        assert type(erlterms.decode(term)[0]) is erlterms.Local
+        assert again(term) == term
+        for end in range(7):
+            with pytest.raises(erlterms.IncompleteData):
+                erlterms.decode(term[:end])
+
+
 DIFFERENT = {
     "zeros16_tag_73": "a reference to the VM's own table of atoms",
     "zeros16_tag_75": "a reference to the VM's own table of atoms",
+    "local_ext": "a local term, which only the VM that wrote it can judge",
     "zeros16_tag_121": "a local term, which only the VM that wrote it can judge",
 }
 """Where the verdicts differ, and why. The reference has the same table."""
 
 
 def test_verdicts() -> None:
-    """Bytes made by hand are refused and taken as OTP 25 does, but for three."""
+    """Bytes made by hand are refused and taken as OTP 25 does, but for four."""
     different = set()
     for entry in crafted():
         try:

@@ -18,6 +18,10 @@ run("rewrite", [In, Out]) ->
 %% Writes terms that this VM alone has, and judges them when they have come back.
 run("own", [Out]) ->
     file:write_file(Out, [frame(Bin) || Bin <- own()]);
+%% Writes terms in the format that only this VM reads.
+run("local", [Out]) ->
+    Terms = [1, [], a, {}, <<>>, self(), make_ref(), [1, 2]],
+    file:write_file(Out, [frame(term_to_binary(T, [local])) || T <- Terms]);
 %% Prints ok or badarg for each.
 run("verdicts", [In]) ->
     [io:format("~s~n", [verdict(Bin)]) || Bin <- frames(In)].
