@@ -416,9 +416,7 @@ plain = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=8),
         st.lists(inner, max_size=8).map(tuple),
-        st.lists(st.tuples(st.integers(), inner), max_size=5, unique_by=lambda pair: pair[0]).map(
-            Map
-        ),
+        st.lists(st.tuples(st.integers(), inner), max_size=5).map(lambda pairs: Map(dict(pairs))),
         st.builds(ImproperList, st.lists(inner, min_size=1, max_size=3), st.integers()),
     ),
     max_leaves=30,
