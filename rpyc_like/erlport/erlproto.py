@@ -310,8 +310,8 @@ class Protocol:
             if reply is NO_REPLY or (reply is None and not self.none_is_reply):
                 return
             port.write(reply)
-        except TypeError:
-            logger.debug("! handle_%s", name, exc_info=True)
+        except TypeError as error:
+            logger.warning("! handle_%s: %r", name, error)
             port.write(_FUNCTION_CLAUSE)
         except ConnectionClosed:
             raise

@@ -409,7 +409,10 @@ plain = st.recursive(
         st.binary(max_size=30),
         st.booleans(),
         st.none(),
-        st.text(max_size=20, alphabet=st.characters(exclude_categories=["Cs"])).map(Atom),
+        # not true, false, none: those are no atoms in Python
+        st.text(max_size=20, alphabet=st.characters(exclude_categories=["Cs"])).map(
+            lambda name: Atom(f"_{name}")
+        ),
         st.builds(Pid, st.just("n@h"), *[st.integers(0, 2**32 - 1)] * 3),
         st.builds(BitBinary, st.binary(min_size=1, max_size=4), st.just(8)),
     ),
