@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 
 from epc import client, server
 from epc.handler import EPCHandler, ReturnError
@@ -64,4 +65,8 @@ except ReturnError as error:
 two.call("fail", [])
 two.call_sync("echo", [])
 print(two.methods_sync(), len(mixed.clients))
+for _ in range(500):  # the error is told in another thread
+    if any(one.startswith("client") for one in told):
+        break
+    time.sleep(0.01)
 print(sorted(told))
