@@ -329,8 +329,13 @@ def test_no_sockets() -> None:
 
 
 def classic(connect: Callable[..., Any], *address: Any) -> Any:
-    """Connects as :mod:`rpyc_like.classic` does."""
-    conn = connect(*address, service=rpyc.core.service.ClassicClient)
+    """Connects as :mod:`rpyc_like.classic` does; waits for a socket that is bound to listen."""
+
+    def connected() -> Any:
+        with contextlib.suppress(ConnectionRefusedError):
+            return connect(*address, service=rpyc.core.service.ClassicClient)
+
+    conn = eventually(connected, "listening", 5)
     try:
         conn.root
     except BaseException:
