@@ -323,7 +323,7 @@ class EPCHandler(socketserver.StreamRequestHandler):
             EPCClosed: the connection was lost.
             queue.Empty: no answer came in time.
         """
-        return self.peer.call_sync(name, args, timeout)
+        return self.peer.call_sync(Target(CALL, name), args, timeout)
 
     def methods_sync(self, timeout: float | None = None) -> Any:
         """Returns ``(name, arguments, docstring)`` of the peer's methods."""

@@ -6,10 +6,10 @@ import logging
 from itertools import count
 from typing import Any, Protocol
 
-from ..lib.timing import Timeout
 from ..link.channel import Channel
 from ..link.connection import MessageConnection
-from ..link.result import AsyncResult, Unfinished
+from ..link.peer import PlainPeer
+from ..link.result import AsyncResult
 from ..wire.framing import EpcFramer
 from ..wire.session import NOTICE, Outcome, Session
 from .codec import CALL, METHODS, EpcCodec, Target
@@ -52,7 +52,7 @@ class _EpcSession(Session):
         return (NOTICE, kind(value))
 
 
-class EpcPeer:
+class EpcPeer(PlainPeer):
     """The other side of an EPC connection.
 
     Args:
@@ -60,6 +60,8 @@ class EpcPeer:
         handler: answers the peer's requests.
         reader: reads values.
     """
+
+    timeout_class = EPCTimeout
 
     def __init__(self, stream: Any, handler: RequestHandler, reader: Reader | None = None) -> None:
         self.codec = EpcCodec(reader)
@@ -79,49 +81,17 @@ class EpcPeer:
         """
         return self.link.request(AsyncResult(self), Target(CALL, name), args)
 
-    def call_sync(self, name: str, args: Any, timeout: float | None) -> Any:
-        """Calls a method of the peer and returns the value."""
-        return self._exchange(Target(CALL, name), args, timeout)
-
     def methods_sync(self, timeout: float | None) -> Any:
         """Returns which methods the peer has."""
-        return self._exchange(Target(METHODS), (), timeout)
-
-    def _exchange(self, target: Target, args: Any, timeout: float | None) -> Any:
-        result = AsyncResult(self)
-        self.link.exchange(result, target, args, timeout, ())
-        if not result._ready:
-            raise self.expire(result)
-        return result.value
+        return self.call_sync(Target(METHODS), (), timeout)
 
     def methods(self) -> AsyncResult:
         """Asks which methods the peer has."""
         return self.link.request(AsyncResult(self), Target(METHODS), ())
 
-    def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
-        """Serves the connection until the result has come or the time is over."""
-        self.link.wait(result, deadline)
-
-    def poll_all(self, timeout: float = 0) -> bool:
-        """Serves what has arrived."""
-        served = False
-        try:
-            while self.link.serve(Timeout(timeout), False):
-                served = True
-        except EOFError:
-            pass
-        return served
-
-    def finish(self, value: Unfinished) -> Any:
-        """Has nothing to do: values are plain."""
-        return value
-
-    def expire(self, result: AsyncResult) -> BaseException:
-        """Forgets a call that was not answered in time."""
-        if result.id_ is not None:
-            self.session.pending.abandon(result.id_)
-        seconds = None if result._deadline is None else result._deadline.seconds
-        return EPCTimeout(f"no answer to {result.target.name or METHODS} within {seconds} s")
+    def describe(self, target: Target) -> str:
+        """Returns the name of the method."""
+        return str(target.name or METHODS)
 
     # -- answers
 
@@ -149,14 +119,6 @@ class EpcPeer:
     def disconnected(self, error: BaseException | None) -> None:
         """Tells the handler."""
         self._handler.disconnected(error)
-
-    def will_repeat(self) -> bool:
-        """Returns False: there is one dialect."""
-        return False
-
-    def recover(self, error: BaseException) -> BaseException | None:
-        """Returns the error: there is no other way to go on."""
-        return error
 
     # -- the end
 

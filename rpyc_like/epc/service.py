@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..link.peer import ServedByServers
 from .core import EPCCore
 from .handler import ThreadingEPCHandler
 from .manager import EPCClientManager
@@ -11,7 +12,7 @@ from .manager import EPCClientManager
 __all__ = ["EPCConnection", "EPCService"]
 
 
-class EPCConnection(ThreadingEPCHandler):
+class EPCConnection(ThreadingEPCHandler, ServedByServers):
     """A connection over an open stream.
 
     Args:
@@ -19,32 +20,15 @@ class EPCConnection(ThreadingEPCHandler):
         server: whose methods the peer may call.
     """
 
-    heard = True
-
     def __init__(self, stream: Any, server: Any) -> None:
         self.request = stream
         self.client_address = None
         self.server = server
         self.setup()
 
-    @property
-    def _link(self) -> Any:
-        return self.peer.link
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection has ended."""
-        return self.peer.link.closed
-
-    def _unanswered(self) -> set[Any]:
-        return {*tuple(self.peer.link.running)}
-
-    def serve_all(self) -> None:
+    def serve(self) -> None:
         """Serves until the connection ends."""
-        try:
-            self.handle()
-        finally:
-            self.finish()
+        self.handle()
 
 
 class EPCService(EPCClientManager, EPCCore):

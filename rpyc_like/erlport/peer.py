@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Protocol
 
-from ..lib.timing import Timeout
 from ..link.batching import Batch
 from ..link.channel import Channel
 from ..link.connection import MessageConnection
-from ..link.result import AsyncResult, Unfinished
+from ..link.peer import PlainPeer
+from ..link.result import AsyncResult
 from ..wire.codec import Codec
 from ..wire.framing import ErlangFramer
 from ..wire.session import Session
@@ -30,7 +30,7 @@ class Handler(Protocol):
         """Is told once that the connection is gone."""
 
 
-class ErlangPeer:
+class ErlangPeer(PlainPeer):
     """The other side of a connection to Erlang.
 
     Args:
@@ -51,44 +51,6 @@ class ErlangPeer:
     def call(self, target: Any, args: Any) -> AsyncResult:
         """Sends a request and returns the :class:`AsyncResult` of its answer."""
         return self.link.request(AsyncResult(self), target, args)
-
-    def call_sync(self, target: Any, args: Any, timeout: float | None) -> Any:
-        """Sends a request and returns the answer, serving what comes in meanwhile.
-
-        Raises:
-            TimeoutError: no answer came within ``timeout`` seconds.
-            ConnectionClosed: the connection was lost.
-        """
-        result = AsyncResult(self)
-        self.link.exchange(result, target, args, timeout, ())
-        if not result._ready:
-            raise self.expire(result)
-        return result.value
-
-    def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
-        """Serves the connection until the result has come or the time is over."""
-        self.link.wait(result, deadline)
-
-    def poll_all(self, timeout: float = 0) -> bool:
-        """Serves what has arrived."""
-        served = False
-        try:
-            while self.link.serve(Timeout(timeout), False):
-                served = True
-        except EOFError:
-            pass
-        return served
-
-    def finish(self, value: Unfinished) -> Any:
-        """Has nothing to do: values are plain."""
-        return value
-
-    def expire(self, result: AsyncResult) -> BaseException:
-        """Forgets a call that was not answered in time."""
-        if result.id_ is not None:
-            self.session.pending.abandon(result.id_)
-        seconds = None if result._deadline is None else result._deadline.seconds
-        return TimeoutError(f"no answer to {result.target} within {seconds} s")
 
     # -- serving
 
@@ -126,10 +88,6 @@ class ErlangPeer:
     def disconnected(self, error: BaseException | None) -> None:
         """Tells the handler."""
         self.handler.disconnected(error)
-
-    def will_repeat(self) -> bool:
-        """Returns False: there is one dialect."""
-        return False
 
     def recover(self, error: BaseException) -> BaseException | None:
         """Returns the error: there is no other way to go on. What was answered is still sent."""

@@ -5,49 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..link.peer import ServedByServers
 from .erlproto import Port, Protocol
 from .modern.instance import Instance, any_module, only
-from .peer import ErlangPeer
 
 __all__ = ["ErlangConnection", "ErlangService", "PortConnection", "PortService"]
 
 
-class _Connection:
-    """What servers ask of a connection."""
-
-    peer: ErlangPeer
-    close: Callable[[], None]
-    heard = True
-
-    @property
-    def _link(self) -> Any:
-        return self.peer.link
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection has ended."""
-        return self.peer.link.closed
-
-    def _unanswered(self) -> set[Any]:
-        return {*tuple(self.peer.link.running)}
-
-    def serve(self) -> None:
-        """Serves until the connection ends."""
-        raise NotImplementedError
-
-    def serve_all(self) -> None:
-        """Serves until the connection ends, and closes it."""
-        try:
-            self.serve()
-        finally:
-            self.close()
-
-
-class ErlangConnection(Instance, _Connection):
+class ErlangConnection(Instance, ServedByServers):
     """A connection from Erlang to a server."""
 
 
-class PortConnection(_Connection):
+class PortConnection(ServedByServers):
     """A connection whose requests a protocol handles.
 
     Args:
@@ -59,11 +28,8 @@ class PortConnection(_Connection):
         self.port = port
         self.peer = port.peer
         self.close = port.close
-        port.protocol = self._protocol = protocol  # for a server that reads by itself
-
-    def serve(self) -> None:
-        """Serves until the connection ends."""
-        self._protocol.run(self.port)
+        self.serve = lambda: protocol.run(port)
+        port.protocol = protocol  # for a server that reads by itself
 
 
 class _Service:

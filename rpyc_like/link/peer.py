@@ -1,0 +1,100 @@
+"""What applications share whose values are plain and whose protocol has one dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ..lib.timing import Timeout
+from ..wire.session import Session
+from .connection import MessageConnection
+from .result import AsyncResult, Unfinished
+
+__all__ = ["PlainPeer", "ServedByServers"]
+
+
+class PlainPeer:
+    """The other side of a connection, as far as its link and its results ask."""
+
+    link: MessageConnection
+    session: Session
+    timeout_class: ClassVar[type[TimeoutError]] = TimeoutError
+
+    def call_sync(self, target: Any, args: Any, timeout: float | None) -> Any:
+        """Sends a request and returns the answer, serving what comes in meanwhile.
+
+        Raises:
+            TimeoutError: no answer came within ``timeout`` seconds.
+            ConnectionClosed: the connection was lost.
+        """
+        result = AsyncResult(self)
+        self.link.exchange(result, target, args, timeout, ())
+        if not result._ready:
+            raise self.expire(result)
+        return result.value
+
+    def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
+        """Serves the connection until the result has come or the time is over."""
+        self.link.wait(result, deadline)
+
+    def poll_all(self, timeout: float = 0) -> bool:
+        """Serves what has arrived."""
+        served = False
+        try:
+            while self.link.serve(Timeout(timeout), False):
+                served = True
+        except EOFError:
+            pass
+        return served
+
+    def finish(self, value: Unfinished) -> Any:
+        """Has nothing to do: values are plain."""
+        return value
+
+    def expire(self, result: AsyncResult) -> BaseException:
+        """Forgets a call that was not answered in time."""
+        if result.id_ is not None:
+            self.session.pending.abandon(result.id_)
+        seconds = None if result._deadline is None else result._deadline.seconds
+        asked = self.describe(result.target)
+        return self.timeout_class(f"no answer to {asked} within {seconds} s")
+
+    def describe(self, target: Any) -> str:
+        """Returns what a request was for, in words."""
+        return str(target)
+
+    def will_repeat(self) -> bool:
+        """Returns False: there is one dialect."""
+        return False
+
+    def recover(self, error: BaseException) -> BaseException | None:
+        """Returns the error: there is no other way to go on."""
+        return error
+
+
+class ServedByServers:
+    """What servers ask of a connection."""
+
+    peer: Any
+    close: Callable[[], None]
+    serve: Callable[[], None]
+    heard = True
+
+    @property
+    def _link(self) -> Any:
+        return self.peer.link
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return bool(self.peer.link.closed)
+
+    def _unanswered(self) -> set[Any]:
+        return {*tuple(self.peer.link.running)}
+
+    def serve_all(self) -> None:
+        """Serves until the connection ends, and closes it."""
+        try:
+            self.serve()
+        finally:
+            self.close()
