@@ -104,10 +104,10 @@ all() -> [
         timeout = failure(fun() -> rpyc_like:call(P, served, sleep, [0.5], [{timeout, 50}]) end),
         ok = call(P, echo, [ok])
     end) end},
-    {default_timeout, fun() -> in([{call_timeout, 100}], fun(P) ->
-        timeout = failure(fun() -> call(P, sleep, [0.5]) end),
+    {default_timeout, fun() -> in([{call_timeout, 1000}], fun(P) ->
+        timeout = failure(fun() -> call(P, sleep, [1.3]) end),
         rpyc_like:cast(P, message),
-        timer:sleep(300),
+        timer:sleep(1500),
         ok = call(P, echo, [ok])
     end) end},
     {one_after_the_other, fun() -> in(fun(P) ->
