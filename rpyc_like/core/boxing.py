@@ -11,6 +11,7 @@ value is :class:`Incomplete`, and whoever consumes it asks the owner for the cla
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -21,11 +22,15 @@ from ..link.result import Unfinished
 from . import brine, consts, netref
 from .brine import dump, load, load_at
 from .class_proxies import NetrefType, class_state
-from .classes import RemoteClasses, split_description
+from .classes import RemoteClasses
+from .deferred import DeferredMetaclass, function_table, resolved
+from .descriptions import split_description
 from .netref import BaseNetref, NetrefMetaclass, builtin_classes_cache
-from .objects import ExportTable, ProxyTable, StaleReference, identify
+from .objects import Export, ExportTable, ProxyTable, StaleReference, identify
 
 __all__ = ["Boxer", "Incomplete", "Receipt", "Steps", "check_id_pack", "id_pack_end"]
+
+logger = logging.getLogger("rpyc_like.core")
 
 Steps = Generator[tuple[int, tuple[Any, ...]], Any, Any]
 """Yields requests ``(handler, args)`` to the peer, is sent the answers, returns a value."""
@@ -43,6 +48,8 @@ _VALUE, _TUPLE, _LOCAL, _REMOTE = (
 _VALUE_HEAD: Final = bytes((_PAIR, _VALUE))
 _TUPLE_HEAD: Final = bytes((_PAIR, _TUPLE))
 _REMOTE_HEAD: Final = bytes((_PAIR, _REMOTE))
+_DESCRIBED: Final = 0x50 + consts.LABEL_DESCRIBED
+_DESCRIBED_HEAD: Final = bytes((_PAIR, _DESCRIBED))
 _EMPTY: Final = _VALUE_HEAD + dump(())
 _SHORT: Final = 40
 _MAX_CLASSES: Final = 4096  # of the peer's, whose description is kept
@@ -154,6 +161,9 @@ class Boxer:
         self._max_digits = max_digits
         self._remote_classes = remote_classes
         self.classes: dict[IdPack, Callable[..., Any]] = {}
+        self.describe: Callable[[Any], Any] | None = None
+        """Describes an object to the peer; None if the peer does not understand that."""
+        self._described: dict[Any, None] = {}  # classes that the peer knows
         self.keep_classes = False
         self.keep_surrogates = False
         self._foreign_classes: dict[tuple[int, int], int] = {}
@@ -206,14 +216,41 @@ class Boxer:
             if _get_conn(obj) is self._conn:
                 return _get_boxed(obj)  # type: ignore[no-any-return]
             raw = self.exports.lend(obj, self._identify_foreign)
+        elif type(kind) is DeferredMetaclass:
+            return self._encode(resolved(obj), lent)
         elif issubclass(kind, NetrefType) and class_state(obj).refcount:
             if class_state(obj).conn is self._conn:
                 return class_state(obj).boxed
             raw = self.exports.lend(obj, self._identify_foreign)
         else:
-            raw = self.exports.lend(obj, identify)
+            entry = self.exports.lend_entry(obj, identify)
+            raw = entry.raw
+            lent.append(raw)
+            if self.describe is not None and entry.count == 1:
+                return self._encode_described(obj, entry)
+            return _REMOTE_HEAD + raw
         lent.append(raw)
         return _REMOTE_HEAD + raw
+
+    def _encode_described(self, obj: Any, entry: Export) -> bytes:
+        """Returns a reference, with the description of its class if the peer has none yet.
+
+        Should the description get lost, the peer asks.
+        """
+        pack = entry.pack
+        key: Any = pack[:2] if pack[2] else pack
+        if key in self._described or pack[0] in self._builtins:
+            return _REMOTE_HEAD + entry.raw
+        assert self.describe is not None
+        self._described[key] = None
+        if len(self._described) > _MAX_CLASSES:
+            del self._described[next(iter(self._described))]
+        try:
+            description = self._dump(self.describe(obj))
+        except Exception:
+            logger.debug("! a class that cannot be described", exc_info=True)
+            return _REMOTE_HEAD + entry.raw
+        return b"%b\x11%b%b" % (_DESCRIBED_HEAD, entry.raw, description)
 
     def _encode_items(self, items: tuple[Any, ...], lent: list[bytes]) -> bytes:
         parts = [_TUPLE_HEAD, brine.tuple_head(len(items))]
@@ -294,6 +331,8 @@ class Boxer:
             value, position = self._receive(data[position + 2 : end], receipts), end
         elif label == _LOCAL:
             return self._own(data, position + 2)
+        elif label == _DESCRIBED:
+            value, position = self._receive_described(data, position + 2, receipts)
         else:
             raise MalformedValue(f"expected a boxed value, got {data[position : position + 22]!r}")
         if receipts and type(value) is not StaleReference:
@@ -355,6 +394,9 @@ class Boxer:
                     end = id_pack_end(data, position + 2)
                     items.append(self._receive(data[position + 2 : end], receipts))
                     position = end
+                elif label == _DESCRIBED:
+                    item, position = self._receive_described(data, position + 2, receipts)
+                    items.append(item)
                 elif label == _TUPLE:
                     if len(stack) >= self._max_depth:
                         depth = len(stack) + 1
@@ -391,6 +433,23 @@ class Boxer:
         receipts.append(receipt)
         return receipt
 
+    def _receive_described(
+        self, data: bytes, position: int, receipts: list[Receipt]
+    ) -> tuple[Any, int]:
+        """Receives a reference with the description of its class; returns it and where it ends."""
+        if data[position] != _PAIR:
+            raise MalformedValue(
+                f"expected an id pack and a description, got {data[position:][:20]!r}"
+            )
+        end = id_pack_end(data, position + 1)
+        raw = data[position + 1 : end]
+        methods, after = load_at(data, end, self._max_depth, self._max_digits)
+        pack = _read_id_pack(raw)
+        key = pack if pack[2] == 0 else (pack[0], pack[1], 1)
+        if key not in self.classes:
+            self.learn_class(pack, methods)
+        return self._receive(raw, receipts), after
+
     def redeem(self, receipt: Receipt, cls: Callable[..., Any]) -> None:
         """Builds the proxy of a receipt, or finds the one that has been built meanwhile."""
         proxies = self.proxies
@@ -423,7 +482,7 @@ class Boxer:
             methods: the answer to INSPECT, pairs of a name and a docstring.
         """
         description = split_description(methods)
-        plain, names, _ = description
+        plain, names, _, functions = description
         make: Callable[..., Any]
         if self._base is not BaseNetref:
             make = netref.class_factory(pack, plain, self._base)
@@ -434,6 +493,8 @@ class Boxer:
             make = netref.class_factory(pack, plain)
             if names:
                 netref.set_stand_in(make, partial(self._remote_classes.stand_in, names))
+            if any(functions) and isinstance(make, type):
+                make.____functions__ = function_table(functions)  # type: ignore[attr-defined]
         if pack[2] == 0 or self.keep_classes:
             self.classes[pack if pack[2] == 0 else (pack[0], pack[1], 1)] = make
             if len(self.classes) > _MAX_CLASSES:

@@ -18,19 +18,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from ..errors import MalformedValue
-from ..lib.code import IMPLICIT, clean_name, instance_methods
+from ..lib.code import IMPLICIT, clean_name
 from ..lib.identity import IdPack
 from .class_proxies import ClassState, NetrefExceptionType, NetrefType, class_state
-from .netref import LOCAL_ATTRS, _make_method, local_class
+from .descriptions import Description
+from .netref import _make_method, local_class
 from .vinegar import Name, bases_of, find_exception, generic_class, remote_texts
 
-__all__ = ["DESCRIPTION", "RemoteClasses", "describe", "split_description"]
+__all__ = ["RemoteClasses"]
 
-DESCRIPTION: Final = "____class____"
-"""The name under which a class's description stands among the methods that INSPECT returns."""
-
-_MAX_BASES: Final = 100
 _CACHE_SIZE: Final = 512
 _HEAP_TYPE, _BASE_TYPE = 1 << 9, 1 << 10
 _BASE_EXCEPTION: Final = ("builtins", "BaseException")
@@ -38,49 +34,6 @@ _FORWARDED: Final = IMPLICIT - {
     *("__or__", "__ror__", "__call__", "__get__", "__set__", "__delete__", "__copy__"),
     *("__deepcopy__", "__array__"),
 }
-
-
-def describe(obj: Any) -> tuple[str, Any]:
-    """Returns what INSPECT tells a peer that understands it beside the methods of ``obj``.
-
-    That is ``(DESCRIPTION, (names of its class and the bases, its own special methods))``, the
-    latter for a class: those of its instances.
-    """
-    if not isinstance(obj, type):
-        return DESCRIPTION, (bases_of(type(obj)), ())
-    special = (name for name, _ in instance_methods(LOCAL_ATTRS, obj) if name in IMPLICIT)
-    return DESCRIPTION, (bases_of(obj), tuple(special))
-
-
-def split_description(methods: Any) -> tuple[Any, tuple[Name, ...] | None, tuple[str, ...]]:
-    """Checks the answer to INSPECT.
-
-    Returns:
-        The methods; names of the class and its bases, or None; special methods of instances.
-
-    Raises:
-        MalformedValue: it is not pairs of a name and a docstring.
-    """
-    if type(methods) is not tuple or not all(
-        type(item) is tuple and len(item) == 2 and type(item[0]) is str for item in methods
-    ):
-        raise MalformedValue(f"expected pairs of name and docstring, got {methods!r:.80}")
-    if not methods or methods[-1][0] != DESCRIPTION:
-        return methods, None, ()
-    try:
-        names, special = methods[-1][1]
-        checked = tuple([(_text(module), _text(name)) for module, name in names[:_MAX_BASES]])
-        return methods[:-1], checked, tuple([_text(name) for name in special[:1000]])
-    except (TypeError, ValueError):
-        raise MalformedValue(
-            f"expected the description of a class, got {methods[-1][1]!r:.80}"
-        ) from None
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError
-    return value
 
 
 class _Quiet:
@@ -111,13 +64,13 @@ class RemoteClasses:
 
     def proxy(
         self,
-        description: tuple[Any, tuple[Name, ...] | None, tuple[str, ...]],
+        description: Description,
         conn: Any,
         pack: IdPack,
         raw: bytes,
     ) -> Any:
         """Returns the class that stands for the remote class ``pack``."""
-        methods, names, special = description
+        methods, names, special, _ = description
         if not names:
             names = _guess_names(pack[0], methods)
         with self._lock:

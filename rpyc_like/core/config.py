@@ -93,6 +93,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "bind_threads": os.environ.get("RPYC_BIND_THREADS", "false").lower() == "true",
     # ours
     "dialect": None,
+    "defer_methods": True,
     "allow_obtain": None,
     "allow_implicit_pickle": COMPAT_RPYC6,
     "rebuild_exit_exceptions": COMPAT_RPYC6,

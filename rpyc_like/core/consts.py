@@ -12,6 +12,8 @@ LABEL_VALUE: Final = 1
 LABEL_TUPLE: Final = 2
 LABEL_LOCAL_REF: Final = 3
 LABEL_REMOTE_REF: Final = 4
+LABEL_DESCRIBED: Final = 5
+"""Extension: a pair of what LABEL_REMOTE_REF has and what INSPECT would say."""
 
 HANDLE_PING: Final = 1
 HANDLE_CLOSE: Final = 2
@@ -43,6 +45,18 @@ HANDLE_RELEASE: Final = 101
 HANDLE_SUBCLASSCHECK: Final = 102
 """Extension: ``(class, class)``, whether the first is a subclass of the second."""
 
+HANDLE_CHAIN: Final = 103
+"""Extension: steps that depend on one another, in one request; see core.chains."""
+
+HANDLE_ITERATE: Final = 104
+"""Extension: begins to iterate over a container; see core.read_ahead."""
+
+HANDLE_CHUNK: Final = 105
+"""Extension: the next items of a container."""
+
+HANDLE_REWIND: Final = 106
+"""Extension: how many items of the last chunk were used; never answered."""
+
 FEATURE_CAUSE: Final = 1
 """Requests carry the number of the request that caused them as a third item."""
 
@@ -56,6 +70,18 @@ FEATURE_TYPES: Final = 8
 """INSPECT tells the bases of a class, exceptions travel with their bases, causes and notes,
 CTXEXIT is given an exception by value, texts may hold lone surrogates, HANDLE_SUBCLASSCHECK is
 understood."""
+
+FEATURE_DESCRIPTIONS: Final = 16
+"""The first reference to an object of a class may be LABEL_DESCRIBED; INSPECT tells functions."""
+
+FEATURE_PUBLIC: Final = 32
+"""Not an extension but a statement: the peer may read public names of any object."""
+
+FEATURE_CHAINS: Final = 64
+"""HANDLE_CHAIN is understood."""
+
+FEATURE_CHUNKS: Final = 128
+"""HANDLE_ITERATE, HANDLE_CHUNK and HANDLE_REWIND are understood."""
 
 EXC_STOP_ITERATION: Final = 1
 STREAM_CHUNK: Final = 64000

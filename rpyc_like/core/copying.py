@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from . import consts
 from .netref import BaseNetref, builtin_classes_cache, is_netref, syncreq
+from .read_ahead import ITEMS, KEYS, open_items
 
-__all__ = ["COPIED", "copy_of", "is_container", "retried_comparison"]
+__all__ = ["COPIED", "copy_of", "equals_local", "is_container", "retried_comparison"]
 
 COPIED: Final = (list, dict, set, frozenset, bytearray)
 """Types whose instances are copied, and only those: no subclasses."""
@@ -36,13 +37,34 @@ def copy_of(proxy: Any) -> Any:
 
 
 def _copied(proxy: Any, kind: type) -> Any:
-    if kind is dict:
-        return {key: proxy[key] for key in _items(proxy)}
-    return kind(_items(proxy))
+    return kind(_items(proxy, ITEMS if kind is dict else KEYS))
 
 
-def _items(proxy: Any) -> Iterator[Any]:
+def equals_local(proxy: Any, other: Any) -> bool:
+    """Returns whether the container behind a proxy equals one of this side."""
+    kind = _proxies[type(proxy)]
+    conn = object.__getattribute__(proxy, "____conn__")
+    items = open_items(conn, proxy, ITEMS if kind is dict else KEYS)
+    if items is None:
+        return bool(_copied(proxy, kind) == other)
+    items.wants_all = True
+    if type(other) in COPIED and items.__length_hint__() != len(other):
+        return False
+    return bool(kind(items) == other)
+
+
+def _items(proxy: Any, what: int = KEYS) -> Iterator[Any]:
     """Yields the items of a remote iterable, many for each trip."""
+    conn = object.__getattribute__(proxy, "____conn__")
+    items = open_items(conn, proxy, what) if conn._reads_ahead else None
+    if items is not None:
+        items.wants_all = True
+        yield from items
+        return
+    if what == ITEMS:
+        for key in _items(proxy):
+            yield key, proxy[key]
+        return
     iterator = syncreq(proxy, consts.HANDLE_CALLATTR, "__iter__", (), ())
     while items := syncreq(iterator, consts.HANDLE_BUFFITER, _AT_ONCE):
         yield from items

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Callable
 from threading import get_ident
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from . import consts
 from .boxing import Boxer, id_pack_end
 from .brine import MAX_DEPTH, MAX_DIGITS, dump, int_atom, load_at, tuple_head, tuple_size_at
+from .cursors import Cursor
 from .objects import StaleReference
 
 __all__ = ["MAX_REQUESTS", "Dialect", "DialectMismatch", "RpycCodec", "Target", "recognise"]
@@ -123,6 +125,8 @@ class RpycCodec:
         self._max_requests = max_requests
         self.releases_at_once = True
         """Whether references given back with DEL are counted in wire order, without a handler."""
+        self.learn: Callable[[int], None] | None = None
+        """Is told in wire order which features the peer's HELLO says it has."""
         self.serving: set[int] = set()
         """Numbers of the peer's requests that have not been answered."""
         self._unheard: list[_Unheard] = []
@@ -286,6 +290,8 @@ class RpycCodec:
                 raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
             self._check_end(payload, self._released(payload, position + 3))
             return (CAST, None)
+        if handler == consts.HANDLE_REWIND and self.features & consts.FEATURE_CHUNKS:
+            return self._rewound(payload, position)
         if handler == consts.HANDLE_DEL and self.releases_at_once:
             args: Any = (None,)
             position = self._deleted(payload, position)
@@ -297,6 +303,9 @@ class RpycCodec:
                 or payload.find(b"\x11\x53", start + 3, start + 5) != start + 3
             ) and handler in _ON_OBJECTS:
                 args = self._check_object(payload, start, args)
+        if handler == consts.HANDLE_HELLO and self.learn is not None:
+            if type(args) is tuple and len(args) == 1 and type(args[0]) is int:
+                self.learn(args[0])
         cause = None
         if shape != 0x11:
             cause, position = load_at(payload, position)
@@ -360,6 +369,26 @@ class RpycCodec:
             _batch(released),
         )
         return self._payload(consts.MSG_REQUEST, content, 0)
+
+    def encode_rewind(self, cursor: Any, used: int) -> bytes:
+        """Returns the payload that says how many items of a chunk were used; never answered."""
+        boxed = self.boxer.encode((cursor, used))
+        content = b"\x11%b\x11%b%b" % (dump(0), dump(consts.HANDLE_REWIND), boxed)
+        return self._payload(consts.MSG_REQUEST, content, 0)
+
+    def _rewound(self, payload: bytes, position: int) -> Message:
+        """Has a cursor go back, in wire order: what comes next may change what it goes over."""
+        args, position = self.boxer.decode(payload, position)
+        self._check_end(payload, position)
+        if type(args) is tuple and len(args) == 2:
+            cursor, used = args
+            if type(cursor) is Cursor and type(used) is int and used >= 0:
+                try:
+                    cursor.settle(used)
+                except RuntimeError:
+                    pass  # the container has changed; who reads on is told
+                return (CAST, None)
+        raise MalformedValue("expected a cursor and a number of items")
 
     def encode_delete(self, id_: int, raw: bytes, count: int) -> bytes:
         """Returns the payload that gives back references to one object, in a vanilla way."""
@@ -426,7 +455,7 @@ _ON_OBJECTS = frozenset(
         *(consts.HANDLE_CALLATTR, consts.HANDLE_REPR, consts.HANDLE_STR, consts.HANDLE_CMP),
         *(consts.HANDLE_HASH, consts.HANDLE_DIR, consts.HANDLE_PICKLE, consts.HANDLE_BUFFITER),
         *(consts.HANDLE_OLDSLICING, consts.HANDLE_CTXEXIT, consts.HANDLE_INSTANCECHECK),
-        consts.HANDLE_SUBCLASSCHECK,
+        *(consts.HANDLE_SUBCLASSCHECK, consts.HANDLE_ITERATE, consts.HANDLE_CHUNK),
     )
 )
 """Requests whose first argument is an object of the side that is asked."""

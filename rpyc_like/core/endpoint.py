@@ -11,6 +11,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from functools import partial
+from inspect import getattr_static
 from itertools import count
 from typing import Any, ClassVar
 
@@ -18,20 +19,27 @@ from ..link import flushing
 from ..link.result import Unfinished
 from ..version import __version__
 from ..wire.session import Session
-from . import access, consts, handlers, vinegar
+from . import access, brine, consts, handlers, vinegar
 from .boxing import Boxer
 from .classes import RemoteClasses
 from .config import make_config
 from .dialects import Dialect, RpycCodec
 from .netref import BaseNetref
 from .objects import ExportTable, ProxyTable
+from .read_ahead import ReadAhead
 
 __all__ = ["FEATURES", "Endpoint", "Failure"]
 
 logger = logging.getLogger("rpyc_like.core")
 
 FEATURES = (
-    consts.FEATURE_CAUSE | consts.FEATURE_RELEASE | consts.FEATURE_CLASS_IDS | consts.FEATURE_TYPES
+    consts.FEATURE_CAUSE
+    | consts.FEATURE_RELEASE
+    | consts.FEATURE_CLASS_IDS
+    | consts.FEATURE_TYPES
+    | consts.FEATURE_DESCRIPTIONS
+    | consts.FEATURE_CHAINS
+    | consts.FEATURE_CHUNKS
 )
 """The extensions that this implementation understands."""
 
@@ -52,6 +60,13 @@ class Failure(Unfinished):
     def steps(self) -> Any:
         return self._load(self._raw)
         yield  # a generator, because other unfinished values need the peer
+
+
+_ITERATING = (
+    *("_handle_getattr", "_handle_call", "_handle_callattr", "_handle_buffiter", "_access_attr"),
+    "_request_handlers",
+)
+"""What a program overrides to see, or to change, how its containers are iterated over."""
 
 
 class _HelloAnswer:
@@ -99,6 +114,10 @@ class Endpoint:
     """
 
     _HANDLERS: dict[int, Callable[..., Any]]
+    _defers = False  # whether functions need not be fetched to be called; see core.deferred
+    _reads_ahead = False  # whether containers of the peer are read in chunks
+    _tells_functions = False  # a program's own gate is not asked about names that nobody uses
+    _peer_is_open = False  # whether the peer lets this side read public names of any object
     _own: ClassVar[dict[str, Any]] = {}
     """The methods of the class itself, to tell those from a program's."""
 
@@ -121,6 +140,7 @@ class Endpoint:
             self._boxer, self._first_dialect(), *limits, self._config["max_requests"]
         )
         self._codec.failure = self._failure  # type: ignore[method-assign]
+        self._codec.learn = lambda features: self._learn_features(features)
         self._session = Session(self._codec, self._config["max_unknown_answers"])
         self._HANDLERS = self._request_handlers()
         self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
@@ -128,11 +148,19 @@ class Endpoint:
         if not self._overrides("_check_attr"):
             self._gate = partial(access.decide, self._config)
             self._visible = partial(access.visible, self._config)
+            self._tells_functions = True
         self._features = FEATURES
         if self._overrides("_handle_del"):
             self._codec.releases_at_once = False
             self._features &= ~consts.FEATURE_RELEASE
+        if not self._boxer.direct or self._overrides(*_ITERATING):
+            self._features &= ~consts.FEATURE_CHUNKS
+        if not self._boxer.direct or self._overrides("_handle_inspect"):
+            self._features &= ~consts.FEATURE_DESCRIPTIONS
         self._greeted = False
+        self._read_ahead = ReadAhead()
+        self._reads = self._read_ahead.entries
+        self._rewinds: list[tuple[Any, int]] = []
         self._stands_ahead = True  # whether something may have to go ahead of a request
         self._weak: weakref.ref[Any] = weakref.ref(self)
 
@@ -145,7 +173,7 @@ class Endpoint:
         It is asked when the connection is made.
         """
         cls = type(self)
-        return any(getattr(cls, name) is not self._own[name] for name in names)
+        return any(getattr_static(cls, name) is not self._own[name] for name in names)
 
     def _first_dialect(self) -> Dialect:
         wanted = self._config["dialect"]
@@ -161,11 +189,20 @@ class Endpoint:
 
     def _hello(self, features: int) -> int:
         self._greeted = True
-        self._learn_features(features)
+        return self._own_features()
+
+    def _own_features(self) -> int:
+        """Returns the features of this side, and what it has to say about itself."""
+        config = self._config
+        if config["allow_getattr"] and (config["allow_all_attrs"] or config["allow_public_attrs"]):
+            return self._features | consts.FEATURE_PUBLIC
         return self._features
 
     def _learn_features(self, features: int) -> None:
+        self._peer_is_open = bool(features & consts.FEATURE_PUBLIC)
         features &= self._features
+        if features & consts.FEATURE_DESCRIPTIONS:
+            self._boxer.describe = partial(handlers.description, self)
         self._codec.features = features
         self._stands_ahead = not features & consts.FEATURE_RELEASE  # else releases ride along
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
@@ -179,13 +216,21 @@ class Endpoint:
         if not self._greeted:
             self._greeted = True
             hello = self._session.request(
-                _HelloAnswer(self), consts.HANDLE_HELLO, (self._features,)
+                _HelloAnswer(self), consts.HANDLE_HELLO, (self._own_features(),)
             )
             payloads.append(hello[1])
         rides_along = self._codec.features & consts.FEATURE_RELEASE
         if self._proxies.released and not rides_along:
             payloads += self._releases()
+        if self._rewinds:
+            payloads += self._take_rewinds()
+        self._stands_ahead = not rides_along
         return payloads
+
+    def _take_rewinds(self) -> list[bytes]:
+        """Returns the payloads that say how much of what was read ahead has been used."""
+        told, self._rewinds = self._rewinds, []
+        return [self._codec.encode_rewind(cursor, used) for cursor, used in told]
 
     def _releases(self) -> list[bytes]:
         released = self._proxies.take_released()
@@ -206,17 +251,27 @@ class Endpoint:
     # -- answering
 
     def _encode_failure(self, id_: Any, error: BaseException) -> bytes:
+        self._note_failure(error)
+        typ, tb = type(error), error.__traceback__
+        try:
+            return self._codec.encode_failure(id_, self._box_exc(typ, error, tb))
+        except Exception:
+            logger.debug("! an exception that cannot be sent", exc_info=True)
+            return self._codec.encode_failure(id_, vinegar.undescribed(error))
+
+    def _describe_failure(self, error: BaseException) -> Any:
+        """Returns what travels of the exception of one step of a chain."""
+        self._note_failure(error)
+        raw = self._box_exc(type(error), error, error.__traceback__)
+        return raw if brine.dumpable(raw) else vinegar.undescribed(error)
+
+    def _note_failure(self, error: BaseException) -> None:
         typ, tb = type(error), error.__traceback__
         self._remember_error(typ)
         self._last_traceback = tb
         log = self._config["logger"]
         if log is not None and not isinstance(error, StopIteration):
             log.debug("Exception caught", exc_info=(typ, error, tb))
-        try:
-            return self._codec.encode_failure(id_, self._box_exc(typ, error, tb))
-        except Exception:
-            logger.debug("! an exception that cannot be sent", exc_info=True)
-            return self._codec.encode_failure(id_, vinegar.undescribed(error))
 
     def _remember_error(self, cls: type[BaseException]) -> None:
         """Notes the class of an exception that is sent: the peer may give it back."""
@@ -325,6 +380,9 @@ class Endpoint:
     _handle_instancecheck = handlers.instancecheck
     _handle_subclasscheck = handlers.subclasscheck
     _handle_hello = handlers.hello
+    _handle_chain = handlers.chain
+    _handle_iterate = handlers.iterate
+    _handle_chunk = handlers.chunk
 
     @classmethod
     def _request_handlers(cls) -> dict[int, Callable[..., Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Iterable
 from inspect import getattr_static
 from itertools import islice
 from typing import Any, Final
@@ -15,10 +16,11 @@ from typing import Any, Final
 from ..errors import AccessDenied
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
-from . import consts, netref
+from . import consts, cursors, netref
 from .access import exact_name
-from .classes import describe, split_description
+from .chains import run_chain
 from .copying import COPIED, copy_of, is_container
+from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
 from .netref import COMPARISONS, SLICERS, is_netref
 
 __all__ = ["NAMES"]
@@ -179,23 +181,93 @@ def inspect_(conn: Any, id_pack: IdPack) -> Any:
         # The owner knows; this side has no more than the proxy.
         owner = object.__getattribute__(obj, "____conn__")
         pack = object.__getattribute__(obj, "____id_pack__")
-        methods, *_ = split_description(owner.sync_request(consts.HANDLE_INSPECT, pack))
+        methods = split_description(owner.sync_request(consts.HANDLE_INSPECT, pack)).methods
     else:
         methods = tuple(get_methods(netref.LOCAL_ATTRS, obj))
+    return _shown(conn, obj, methods)
+
+
+def description(conn: Any, obj: Any) -> Any:
+    """Returns what INSPECT tells of an object of this side, without docstrings."""
+    return _shown(conn, obj, [(name, None) for name, _ in get_methods(netref.LOCAL_ATTRS, obj)])
+
+
+def _shown(conn: Any, obj: Any, methods: Iterable[tuple[str, str | None]]) -> Any:
+    """Returns those of the methods that the peer may use, and what else it may know."""
     kind = type(obj)
     shown = [one for one in methods if one[0] == "__call__" or conn._visible(kind, one[0])]
-    if conn._codec.features & consts.FEATURE_TYPES and not is_netref(obj):
-        shown.append(describe(obj))
+    features = conn._codec.features
+    if features & consts.FEATURE_TYPES and not is_netref(obj):
+        functions = None
+        if features & consts.FEATURE_DESCRIPTIONS and conn._tells_functions:
+            config = conn._config
+            prefix = config["exposed_prefix"] if config["allow_exposed_attrs"] else ""
+            functions = functions_of(obj, conn._visible, prefix)
+            if not any(functions):
+                functions = NO_FUNCTIONS
+        shown.append(describe(obj, functions))
     return tuple(shown)
 
 
 def buffiter(conn: Any, obj: Any, count: Any) -> tuple[Any, ...]:
     """Returns the next ``count`` items of an iterator."""
+    _check_count(count)
+    _of_type(conn, obj, "__iter__")
+    return tuple(islice(obj, count))
+
+
+def iterate(conn: Any, obj: Any, what: Any, count: Any) -> Any:
+    """Returns the first items of a container: items, values, whether they are the last, the length
+    of the container, and a cursor if it is a dict or set. None for anything else.
+    """
+    if type(obj) not in cursors.CONTAINERS or what not in (0, 1, 2, 3):
+        return None
+    _check_count(count)
+    _of_type(conn, obj, "__iter__")
+    if type(obj) in cursors.SEQUENCES:
+        return (*_chunk(*cursors.take_from(obj, 0, count)), len(obj), None)
+    if what != cursors.KEYS:
+        if type(obj) is not dict:
+            return None
+        _of_type(conn, obj, "items")
+    cursor = cursors.cursor_of(obj, what)
+    items, last = cursor.take(count)
+    values = cursors.plain_values(obj, items) if what == cursors.KEYS_AND_VALUES else None
+    if values is not None:
+        cursor.mapping = obj
+    return (tuple(items), values, last, len(obj), cursor)
+
+
+def chunk(conn: Any, source: Any, place: Any, count: Any, what: Any) -> Any:
+    """Returns the next items: items, values, whether they are the last.
+
+    Args:
+        source: a cursor, or a sequence.
+        place: how many items of the last chunk were used; of a sequence, the position.
+        what: as for ITERATE.
+    """
+    _check_count(count)
+    if type(place) is not int or place < 0:
+        raise ValueError(f"expected a number of items, got {place!r:.80}")
+    if type(source) in cursors.SEQUENCES:
+        _of_type(conn, source, "__iter__")
+        return _chunk(*cursors.take_from(source, place, count))
+    if type(source) is not cursors.Cursor:
+        raise TypeError(f"expected a cursor or a sequence, got {type(source).__name__}")
+    source.settle(place)
+    items, last = source.take(count)
+    values = None if source.mapping is None else cursors.plain_values(source.mapping, items)
+    return tuple(items), values, last
+
+
+def _chunk(items: list[Any], last: bool) -> tuple[Any, ...]:
+    return tuple(items), None, last
+
+
+def _check_count(count: Any) -> None:
     if type(count) is not int or not 0 <= count <= MAX_COUNT:
         got = count if type(count) is int else type(count).__name__
         raise ValueError(f"expected a count of 0 to {MAX_COUNT}, got {got}")
-    _of_type(conn, obj, "__iter__")
-    return tuple(islice(obj, count))
 
 
 def oldslicing(
@@ -257,6 +329,11 @@ def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
         if not issubclass(type(one), type):
             raise TypeError(f"expected a class, got an instance of {type(one).__name__}")
     return issubclass(cls, other)
+
+
+def chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:
+    """Does steps that depend on one another; see :mod:`rpyc_like.core.chain_steps`."""
+    return run_chain(conn, steps, wanted)
 
 
 def hello(conn: Any, features: Any) -> int:

@@ -24,13 +24,15 @@ from types import (
     TracebackType,
     WrapperDescriptorType,
 )
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ..lib.code import clean_name, get_methods, instance_methods
 from ..lib.compat import maxint
 from ..lib.identity import IdPack, get_id_pack
 from ..lib.modules import class_in
 from . import brine, consts
+from .cursors import CONTAINERS
+from .read_ahead import MISSING, open_items
 
 __all__ = [
     "DELETED_ATTRS",
@@ -140,6 +142,7 @@ class BaseNetref(metaclass=NetrefMetaclass):
     ____conn__: Any
     ____id_pack__: IdPack
     ____refcount__: int
+    ____functions__: ClassVar[dict[str, Callable[[Any, str], Any]]] = {}  # see core.deferred
 
     def __init__(self, conn: Any, id_pack: IdPack, raw: bytes | None = None) -> None:
         _set_conn(self, conn)
@@ -162,7 +165,12 @@ class BaseNetref(metaclass=NetrefMetaclass):
                 return _local(self, name)
             if syncreq is not _syncreq:
                 return syncreq(self, consts.HANDLE_GETATTR, name)
-            return _get_conn(self).sync_request(consts.HANDLE_GETATTR, self, name)
+            conn = _get_conn(self)
+            if conn._defers:
+                deferred = type(self).____functions__.get(name)
+                if deferred is not None:
+                    return deferred(self, name)
+            return conn.sync_request(consts.HANDLE_GETATTR, self, name)
         if name in DELETED_ATTRS:
             raise AttributeError(name)
         if name != "__doc__":
@@ -248,6 +256,12 @@ NetProxy = BaseNetref
 
 
 def _compare(proxy: Any, other: Any, op: str) -> Any:
+    if type(other) in CONTAINERS and op in ("__eq__", "__ne__") and type(proxy) in _COMPARED:
+        conn = _get_conn(proxy)
+        if conn._reads_ahead and syncreq is _syncreq:
+            from .copying import equals_local
+
+            return equals_local(proxy, other) is (op == "__eq__")
     outcome = syncreq(proxy, consts.HANDLE_CMP, other, op)
     if outcome is NotImplemented and type(other) not in brine.simple_types:
         from .copying import retried_comparison
@@ -364,9 +378,40 @@ _MAKERS: Final[dict[str, Callable[[str], Callable[..., Any]]]] = {
 }
 
 
+def _iter_in_chunks(self: Any) -> Any:
+    conn = _get_conn(self)
+    if conn._reads_ahead and syncreq is _syncreq:
+        items = open_items(conn, self)
+        if items is not None:
+            return items
+    return syncreq(self, consts.HANDLE_CALLATTR, "__iter__", (), ())
+
+
+def _seen_length(self: Any) -> Any:
+    glimpse = _get_conn(self)._reads.get(None)
+    length = None if glimpse is None else glimpse.length(self)
+    if length is None:
+        length = syncreq(self, consts.HANDLE_CALLATTR, "__len__", (), ())
+    return length
+
+
+def _seen_item(self: Any, key: Any) -> Any:
+    glimpse = _get_conn(self)._reads.get(None)
+    value = MISSING if glimpse is None else glimpse.value(self, key)
+    if value is MISSING:
+        value = syncreq(self, consts.HANDLE_CALLATTR, "__getitem__", (key,), ())
+    return value
+
+
+_IN_CHUNKS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
+    f"builtins.{kind.__name__}": {"__iter__": _iter_in_chunks, "__len__": _seen_length}
+    for kind in CONTAINERS
+}
+_IN_CHUNKS["builtins.dict"]["__getitem__"] = _seen_item
+
 _MAKES_CLASSES: Final = frozenset(
-    "____boxed__ __classcell__ __class_getitem__ __init_subclass__ __mro_entries__ __prepare__ "
-    "__qualname__ __set_name__ __subclasshook__ mro".split()
+    "____boxed__ ____functions__ __classcell__ __class_getitem__ __init_subclass__ __mro_entries__ "
+    "__prepare__ __qualname__ __set_name__ __subclasshook__ mro".split()
 )
 """Names that mean something to Python when it makes a class, and are no methods of instances."""
 
@@ -393,6 +438,8 @@ def class_factory(
     for method, doc in methods:
         if method not in LOCAL_ATTRS and method not in _MAKES_CLASSES:
             namespace[method] = _make_method(method, doc)
+    if name in _IN_CHUNKS and base is BaseNetref:
+        namespace.update(_IN_CHUNKS[name])
     module, _, short = name.rpartition(".")
     namespace["__module__"] = module or "builtins"
     return type(base)(clean_name(short or name), (base,), namespace)
@@ -481,6 +528,11 @@ def builtin_methods(name: str) -> list[tuple[str, str | None]]:
 
 for _name in _normalized_builtin_types:
     builtin_classes_cache[_name] = class_factory((_name, 0, 1), builtin_methods(_name))
+_COMPARED: Final = {
+    builtin_classes_cache[f"builtins.{kind.__name__}"]: kind
+    for kind in (list, dict, set, frozenset, bytearray)
+}
+"""Proxy classes of containers that are compared with one of this side by their content."""
 for _name in ("builtins.list", "builtins.bytearray"):
     # Concatenation has no reflected operator: the local operand would never ask.
     setattr(builtin_classes_cache[_name], "__radd__", _radd_method("__radd__"))

@@ -102,6 +102,10 @@ class ExportTable:
         Args:
             identify: makes the id pack of an object that is not lent yet.
         """
+        return self.lend_entry(obj, identify).raw
+
+    def lend_entry(self, obj: Any, identify: Callable[[Any], IdPack]) -> Export:
+        """Does the same and returns the whole entry."""
         key = id(obj)
         entry = self._by_identity.get(key)
         if entry is None or entry.obj is not obj or not entry.pack[2]:
@@ -117,12 +121,12 @@ class ExportTable:
                 if not entry.count:
                     self.by_raw[entry.raw] = self._by_identity[key] = entry
                 entry.count += 1
-                return entry.raw
+                return entry
         with self._lock:
             if not entry.count:  # given back in this very moment
                 self.by_raw[entry.raw] = self._by_identity[key] = entry
             entry.count += 1
-            return entry.raw
+            return entry
 
     def give_back(self, raw: bytes, count: int) -> bool:
         """Takes ``count`` references away; returns whether the peer held that many.

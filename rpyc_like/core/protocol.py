@@ -7,6 +7,7 @@ documented methods delegate.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -37,6 +38,7 @@ from .config import DEFAULT_CONFIG
 from .dialects import DialectMismatch, Target
 from .endpoint import Endpoint
 from .own_boxing import OwnBoxer
+from .pipeline import Pipeline, fetch, lazy, recorded_attribute
 
 __all__ = ["DEFAULT_CONFIG", "UNBOUND_THREAD_ID", "AsyncResult", "Connection", "PingError"]
 
@@ -77,6 +79,13 @@ class _Classic:
             except BaseException:
                 conn._installer = installer
                 raise
+        fetch_now = conn._fetched_later.pop(self._name, None)
+        if fetch_now is not None:
+            try:
+                setattr(conn, self._name, fetch_now())
+            except BaseException:
+                conn._fetched_later[self._name] = fetch_now
+                raise
         try:
             return conn.__dict__[self._name]
         except KeyError:
@@ -109,7 +118,10 @@ class Connection(Endpoint):
         self._adopt_channel(channel)
         self._remote_root: Any = None
         self._installer: Any = None
+        self._is_classic = False
+        self._fetched_later: dict[str, Callable[[], Any]] = {}
         self._reopened = False
+        self._chain_helper: Any = None  # runs chains at a peer of RPyC's; False if there is none
         # Guards the order "encode, send" until the peer has been heard, because what was sent
         # until then may have to be sent again. Never held later.
         self._opening = threading.RLock()
@@ -143,6 +155,9 @@ class Connection(Endpoint):
     def _learn_features(self, features: int) -> None:
         super()._learn_features(features)
         self._expect_delays(self._channel, False)
+        described = self._codec.features & consts.FEATURE_DESCRIPTIONS
+        self._defers = bool(described) and self._config["defer_methods"]
+        self._reads_ahead = bool(self._codec.features & consts.FEATURE_CHUNKS)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._config['connid']!r}>"
@@ -164,6 +179,11 @@ class Connection(Endpoint):
     def _install_later(self, installer: Any) -> None:
         """Has ``installer(conn, conn.root)`` called when a classic name is first asked for."""
         self._installer = installer
+        self._is_classic = True
+
+    def _fetch_later(self, name: str, value: Callable[[], Any]) -> None:
+        """Has a classic name fetched when it is first asked for."""
+        self._fetched_later[name] = value
 
     # -- state
 
@@ -214,6 +234,8 @@ class Connection(Endpoint):
         The answer may take ``sync_request_timeout`` seconds of the configuration.
         """
         timeout = self._config["sync_request_timeout"]
+        if self._reads:
+            self._reconsider(handler, args)
         if AsyncResult is not _AsyncResult:
             return self.async_request(handler, *args, timeout=timeout).value
         result = AsyncResult(self)
@@ -236,10 +258,19 @@ class Connection(Endpoint):
         Args:
             timeout: seconds until the result expires; None for never.
         """
+        if self._reads:
+            self._reconsider(handler, args)
         result = AsyncResult(self)
         if timeout is not None:
             result.set_expiry(timeout)
         return self._request(result, handler, args)
+
+    def _reconsider(self, handler: int, args: Any) -> None:
+        """Forgets what was read ahead and a request makes doubtful."""
+        rewinds = self._read_ahead.before(handler, args)
+        if rewinds:
+            self._rewinds += rewinds
+            self._stands_ahead = True
 
     def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
         link = self._link
@@ -266,6 +297,25 @@ class Connection(Endpoint):
         echo = self.async_request(consts.HANDLE_PING, sent, timeout=timeout).value
         if echo != sent:
             raise PingError("echo mismatches sent data")
+
+    def pipeline(self) -> Pipeline:
+        """Returns a recorder of operations that are done in one trip."""
+        return Pipeline(self)
+
+    def _follow(self, root: Any, path: Sequence[str], call: tuple[Any, Any] | None = None) -> Any:
+        """Returns what a path of names leads to from a proxy, or what calling that returns.
+
+        Args:
+            call: arguments and pairs of keyword arguments.
+        """
+        if len(path) == 1 and call is None:
+            return self.sync_request(consts.HANDLE_GETATTR, root, path[0])
+        recorded: Any = lazy(root)
+        for name in path:
+            recorded = recorded_attribute(recorded, name)
+        if call is not None:
+            recorded = recorded(*call[0], **dict(call[1]))
+        return fetch(recorded)
 
     def is_subclass(self, cls: Any, other: Any) -> bool:
         """Asks the owner of two remote classes whether the first is a subclass of the second."""
@@ -402,6 +452,9 @@ class Connection(Endpoint):
 
     def serve_request(self, id_: int, target: Target, args: Any) -> None:
         """Does what the peer asks and sends the answer."""
+        if self._reads:
+            self._rewinds += self._read_ahead.forget()
+            self._stands_ahead = True
         try:
             if type(args) is not tuple:
                 if not issubclass(type(args), Unfinished):
@@ -416,7 +469,7 @@ class Connection(Endpoint):
                 raise
         else:
             del args, value
-            if self._proxies.released:
+            if self._proxies.released or self._rewinds:
                 self._answer(payload)
                 return
             try:
@@ -426,7 +479,7 @@ class Connection(Endpoint):
 
     def _answer(self, payload: bytes) -> None:
         try:
-            self._link.send(*self._releases(), payload)
+            self._link.send(*self._releases(), *self._take_rewinds(), payload)
         except EOFError as error:
             self._link.lose(error)
 

@@ -225,8 +225,9 @@ class MasterService(Service):
         conn.modules = modules
         conn.eval = slave.eval
         conn.execute = slave.execute
-        conn.namespace = slave.namespace
-        conn.builtin = conn.builtins = modules.builtins
+        conn._fetch_later("namespace", lambda: slave.namespace)
+        for name in ("builtin", "builtins"):
+            conn._fetch_later(name, lambda: modules.builtins)
 
         def teleport(func: Any, globals: Any = None, def_: bool = True) -> Any:
             """Returns a copy of ``func`` that lives and runs on the other side."""

@@ -210,7 +210,7 @@ _exception_classes_cache: OrderedDict[type[BaseException], type[BaseException]] 
 def bases_of(cls: type) -> tuple[Name, ...]:
     """Returns the names of a class and its bases, as far as it is told to a peer."""
     return tuple(
-        (str(base.__module__), base.__name__)
+        (str(getattr(base, "__module__", "builtins")), base.__name__)
         for base in type.__dict__["__mro__"].__get__(cls)[:_MAX_BASES]
         if base is not object
     )

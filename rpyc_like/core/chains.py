@@ -1,0 +1,137 @@
+"""The owner's side of a chain: many steps in one request, each through the gate.
+
+What steps are is said in :mod:`rpyc_like.core.chain_steps`. Each is done by the handler that the
+same request by itself would reach, so whatever a program has overridden sees them all. Values that
+travel by value are nothing to compute with here, unless the peer may do everything: such a step is
+left to the peer, which gets the value.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, Final
+
+from . import brine, chain_steps, consts
+from .netref import is_netref
+
+__all__ = ["MAX_ITEMS", "MAX_STEPS", "run_chain"]
+
+MAX_STEPS: Final = 10_000
+"""Most steps of a chain."""
+
+MAX_ITEMS: Final = 100_000
+"""Most items that the steps of a map are done for."""
+
+_HANDLERS: Final = {
+    chain_steps.GETATTR: consts.HANDLE_GETATTR,
+    chain_steps.CALL: consts.HANDLE_CALL,
+    chain_steps.CALLATTR: consts.HANDLE_CALLATTR,
+    chain_steps.SETATTR: consts.HANDLE_SETATTR,
+}
+_PLAIN: Final = brine.simple_types | brine.container_types
+_INDEXED: Final = frozenset({tuple, str, bytes})
+
+
+def run_chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:
+    """Returns the outcomes of a chain that the peer has sent.
+
+    Raises:
+        TypeError, ValueError: it is none, or has too many steps.
+    """
+    open_ = conn._config["allow_all_attrs"]
+
+    def do(kind: int, *values: Any) -> Any:
+        if kind == chain_steps.ROOT:
+            return conn._handler(consts.HANDLE_GETROOT)(conn)
+        return conn._handler(_HANDLERS[kind])(conn, *values)
+
+    def elsewhere(kind: int, value: Any, step: Any) -> bool:
+        if type(value) in _PLAIN:
+            item = kind == chain_steps.CALLATTR and step[2] == "__getitem__"
+            return not open_ and not (item and type(value) in _INDEXED)
+        return is_netref(value) and _conn_of(value) is conn
+
+    def iterate(value: Any) -> Any:
+        items = iter(conn._handler(consts.HANDLE_CALLATTR)(conn, value, "__iter__", ()))
+        yield from islice(items, MAX_ITEMS)
+        for _ in items:
+            raise ValueError(f"expected at most {MAX_ITEMS} items to map")
+
+    _check(conn, steps, 0)
+    if type(wanted) is not tuple:
+        raise TypeError(f"expected a tuple of indices, got {type(wanted).__name__}")
+    runner = chain_steps.Runner(do, elsewhere, iterate, conn._describe_failure, MAX_STEPS)
+    return runner.run(steps, wanted)
+
+
+def _conn_of(proxy: Any) -> Any:
+    return object.__getattribute__(proxy, "____conn__")
+
+
+_SHAPES: Final = {
+    chain_steps.GETATTR: 3,
+    chain_steps.CALL: 4,
+    chain_steps.CALLATTR: 5,
+    chain_steps.SETATTR: 4,
+    chain_steps.MAP: 4,
+    chain_steps.ROOT: 1,
+}
+
+
+def _check(conn: Any, steps: Any, depth: int) -> None:
+    """Checks the form of a chain, and that it is about objects that were lent to the peer."""
+    if depth > 20:
+        raise ValueError("expected maps in at most 20 levels")
+    for index, step in enumerate(_tuple(steps)):
+        if not _tuple(step) or type(step[0]) is not int or _SHAPES.get(step[0]) != len(step):
+            raise TypeError(f"expected a step of a chain, got {_kind_of(step)}")
+        kind = step[0]
+        if kind == chain_steps.ROOT:
+            continue
+        _check_operand(step[1], depth, index)
+        if step[1][0] == chain_steps.TUPLE or (
+            step[1][0] == chain_steps.VALUE and _is_foreign(conn, step[1][1])
+        ):
+            raise TypeError("expected a reference to an object of this side, got something else")
+        if kind == chain_steps.MAP:
+            _check(conn, step[2], depth + 1)
+            _check_operand(step[3], depth + 1, len(step[2]))
+            continue
+        if kind == chain_steps.CALL or kind == chain_steps.CALLATTR:
+            for pair in _tuple(step[-1]):
+                if len(_tuple(pair)) != 2 or type(pair[0]) is not str:
+                    raise TypeError(f"expected a pair of a name and a value, got {_kind_of(pair)}")
+            _tuple(step[-2])
+        for operand in chain_steps.operands_of(step):
+            _check_operand(operand, depth, index)
+
+
+def _check_operand(operand: Any, depth: int, index: int, nested: int = 0) -> None:
+    kind = _tuple(operand)[0] if operand else None
+    if kind == chain_steps.VALUE and len(operand) == 2:
+        return
+    if kind == chain_steps.TUPLE and len(operand) == 2 and nested < 20:
+        for inner in _tuple(operand[1]):
+            _check_operand(inner, depth, index, nested + 1)
+        return
+    if kind == chain_steps.STEP and len(operand) == 3:
+        out, step = operand[1:]
+        if type(out) is type(step) is int and 0 <= out <= depth:
+            if (step == -1 and out < depth) or (step >= 0 and (out or step < index)):
+                return
+    raise TypeError(f"expected an operand of a step, got {_kind_of(operand)}")
+
+
+def _is_foreign(conn: Any, value: Any) -> bool:
+    """Returns whether a value that came with a request is no object that was lent to the peer."""
+    return type(value) in _PLAIN or (is_netref(value) and _conn_of(value) is conn)
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if type(value) is not tuple:
+        raise TypeError(f"expected a tuple in a chain, got {_kind_of(value)}")
+    return value
+
+
+def _kind_of(value: Any) -> str:
+    return f"{value!r:.80}" if type(value) in brine.simple_types else type(value).__name__

@@ -1,0 +1,562 @@
+"""Chains of dependent operations, recorded here and done in one trip.
+
+::
+
+    with conn.pipeline() as p:
+        user = p.root.find_user("ann")
+        names = p.map(lambda one: one.name, user.friends)
+    print(fetch(user.age), fetch(names))
+
+What is recorded is attributes, items, calls and assignments. Nothing is sent before the block ends
+(or :meth:`Pipeline.send`, or :func:`fetch`), then all of it goes in one request. Each step is done
+as if it had been asked for by itself; an exception is that of the step and of every step that uses
+its value. Other steps are done all the same.
+
+Against a classic server of RPyC's a helper is lent once and does the same in one trip. Other peers
+are asked step by step, with the same outcome.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from . import chain_steps, consts, netref
+from .chain_steps import CALL, CALLATTR, GETATTR, MAP, ROOT, SETATTR, STEP, TUPLE, VALUE
+
+__all__ = ["Pipeline", "Recorded", "fetch", "lazy", "recorded_attribute"]
+
+_numbers = itertools.count()
+_local: Final = object.__getattribute__
+_ITEM: Final = -1
+
+
+class _Step:
+    """One recorded step.
+
+    Args:
+        conn: where it is to be done.
+        kind: one of :mod:`rpyc_like.core.chain_steps`, or -1 for the item of a map.
+        target: an operand: a value, a :class:`_Step` or a tuple of operands.
+        args: operands and names, as in the form that travels.
+        scope: the map that it belongs to.
+    """
+
+    def __init__(self, conn: Any, kind: int, target: Any, args: Any, scope: _Map | None) -> None:
+        self.conn = conn
+        self.kind = kind
+        self.target = target
+        self.args = args
+        self.scope = scope
+        self.number = next(_numbers)
+        self.failed: bool | None = None  # None: not known
+        self.value: Any = None
+        self.sent = False
+        self.handle: Any = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the program can still ask for the value."""
+        return self.handle is not None and self.handle() is not None
+
+    def settle(self, failed: bool, value: Any) -> None:
+        self.failed, self.value = failed, value
+
+    def operands(self) -> list[Any]:
+        """Returns what the step uses."""
+        if self.kind == CALL:
+            return [self.target, *self.args[0], *self.args[1].values()]
+        if self.kind == CALLATTR:
+            return [self.target, *self.args[1], *self.args[2].values()]
+        return [self.target, *self.args[1:]] if self.kind == SETATTR else [self.target]
+
+    def do(self, values: dict[_Step, Any]) -> Any:
+        """Does the step by itself.
+
+        Args:
+            values: of the steps of maps around.
+        """
+        target = _value(self.target, values)
+        if self.kind == GETATTR:
+            return getattr(target, self.args[0])
+        if self.kind == SETATTR:
+            return setattr(target, self.args[0], _value(self.args[1], values))
+        if self.kind == ROOT:
+            return self.conn.root
+        args, kwargs = self.args[-2:]
+        given = [_value(arg, values) for arg in args]
+        named = {name: _value(arg, values) for name, arg in kwargs.items()}
+        if self.kind == CALL:
+            return target(*given, **named)
+        return _CALLED[self.args[0]](target, *given)
+
+
+_CALLED: Final[dict[str, Callable[..., Any]]] = {
+    "__getitem__": lambda target, key: target[key],
+    "__setitem__": lambda target, key, value: target.__setitem__(key, value),
+    "__delitem__": lambda target, key: target.__delitem__(key),
+}
+
+
+class _Map(_Step):
+    """Steps that are done for each item of something."""
+
+    def __init__(self, conn: Any, iterable: Any, scope: _Map | None) -> None:
+        super().__init__(conn, MAP, iterable, (), scope)
+        self.steps: list[_Step] = []
+        self.item = _Step(conn, _ITEM, None, (), self)
+        self.result: Any = None
+
+    def outer(self) -> list[Any]:
+        """Returns the steps outside that those inside use."""
+        found = []
+        for step in self.steps:
+            used = [*step.outer(), step.target] if isinstance(step, _Map) else step.operands()
+            found += [one for one in _steps_in(used) if not _inside(one, self)]
+        found += [one for one in _steps_in([self.result]) if not _inside(one, self)]
+        return found
+
+    def operands(self) -> list[Any]:
+        return [self.target, *self.outer()]
+
+    def do(self, values: dict[_Step, Any]) -> Any:
+        return [self.do_for(item, {}, values) for item in _value(self.target, values)]
+
+    def do_for(self, item: Any, known: dict[_Step, Any], values: dict[_Step, Any]) -> Any:
+        """Does what is left to do for an item, and returns the result.
+
+        Args:
+            known: values of the steps that have been done for it.
+        """
+        inner = {**values, **known, self.item: item}
+        for step in self.steps:
+            if step not in inner:
+                inner[step] = step.do(inner)
+        return _value(self.result, inner)
+
+
+def _inside(step: _Step, scope: _Map) -> bool:
+    inner: _Map | None = step.scope
+    while inner is not None and inner is not scope:
+        inner = inner.scope
+    return inner is scope
+
+
+def _steps_in(operands: Iterable[Any]) -> Iterable[_Step]:
+    for operand in operands:
+        if isinstance(operand, _Step):
+            yield operand
+        elif type(operand) is _Tuple:
+            yield from _steps_in(operand)
+
+
+class _Tuple(tuple[Any, ...]):
+    """An operand: a tuple of operands."""
+
+
+def _value(operand: Any, values: dict[_Step, Any]) -> Any:
+    kind = type(operand)
+    if kind is _Tuple:
+        return tuple([_value(inner, values) for inner in operand])
+    if not issubclass(kind, _Step):
+        return operand
+    if operand in values:
+        return values[operand]
+    assert operand.failed is not None
+    if operand.failed:
+        raise operand.value
+    return operand.value
+
+
+def _operand(value: Any) -> Any:
+    """Returns the operand for something that a program has given."""
+    kind = type(value)
+    if kind is Recorded:
+        return _local(value, "____step__")
+    if kind is tuple:
+        items = [_operand(item) for item in value]
+        if any(type(item) is _Tuple or isinstance(item, _Step) for item in items):
+            return _Tuple(items)
+    elif kind in (list, dict, set) and any(type(item) is Recorded for item in value):
+        raise TypeError(f"a recorded value cannot be in a {kind.__name__}: put it in a tuple")
+    return value
+
+
+class Recorded:
+    """The value of a step that has not been done. What is done with it is recorded.
+
+    :func:`fetch` returns the value. Python wants to know some things at once: the truth, the
+    length, the items, the text of a value. Those are a TypeError.
+    """
+
+    __slots__ = ("____pipeline__", "____step__", "__weakref__")
+
+    def __init__(self, pipeline: Pipeline | None, step: _Step) -> None:
+        object.__setattr__(self, "____pipeline__", pipeline)
+        object.__setattr__(self, "____step__", step)
+        step.handle = weakref.ref(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)  # Python and its tools look for these on any object
+        return _record(self, GETATTR, (name,))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _record(self, SETATTR, (name, _operand(value)))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        named = {name: _operand(value) for name, value in kwargs.items()}
+        return _record(self, CALL, ([_operand(arg) for arg in args], named))
+
+    def __getitem__(self, key: Any) -> Any:
+        return _record(self, CALLATTR, ("__getitem__", [_operand(key)], {}))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _record(self, CALLATTR, ("__setitem__", [_operand(key), _operand(value)], {}))
+
+    def __delitem__(self, key: Any) -> None:
+        _record(self, CALLATTR, ("__delitem__", [_operand(key)], {}))
+
+    def __repr__(self) -> str:
+        step = _local(self, "____step__")
+        if step.failed is None:
+            return "<recorded value, not fetched>"
+        return f"<recorded value, {'failed' if step.failed else 'fetched'}: {step.value!r}>"
+
+    __hash__ = object.__hash__
+
+
+def _forbid(name: str, what: str) -> None:
+    def method(self: Any, *args: Any) -> Any:
+        raise TypeError(f"{what} of a recorded value is not known yet: fetch() the value first")
+
+    method.__name__ = method.__qualname__ = name
+    setattr(Recorded, name, method)
+
+
+for _name, _what in {
+    "__bool__": "the truth",
+    "__len__": "the length",
+    "__iter__": "the items",
+    "__contains__": "the content",
+    "__format__": "the text",
+    "__reversed__": "the items",
+    **dict.fromkeys("__eq__ __ne__ __lt__ __le__ __gt__ __ge__".split(), "the order"),
+}.items():
+    _forbid(_name, _what)
+
+
+def _record(recorded: Recorded, kind: int, args: tuple[Any, ...]) -> Recorded:
+    target: _Step = _local(recorded, "____step__")
+    pipeline = _local(recorded, "____pipeline__")
+    made = _Step(target.conn, kind, target, args, None)
+    for used in _steps_in(made.operands()):
+        if used.conn is not made.conn:
+            raise ValueError("recorded values of two connections cannot be mixed: fetch() one")
+        if used.scope is not None and (made.scope is None or _inside(used.scope, made.scope)):
+            made.scope = used.scope
+    if made.scope is not None:
+        made.scope.steps.append(made)
+    elif pipeline is not None:
+        pipeline._steps.append(made)
+    return Recorded(pipeline, made)
+
+
+def recorded_attribute(recorded: Any, name: str) -> Any:
+    """Records an attribute, whatever its name."""
+    return _record(recorded, GETATTR, (name,))
+
+
+class Pipeline:
+    """Records operations on the objects of one connection; see :mod:`rpyc_like.core.pipeline`.
+
+    Args:
+        conn: a connection; its peer does the steps.
+    """
+
+    def __init__(self, conn: Any) -> None:
+        self._conn = conn
+        self._steps: list[_Step] = []
+
+    def __call__(self, obj: Any) -> Any:
+        """Returns the recorded value for a proxy, to begin a chain with."""
+        if type(obj) is Recorded:
+            return obj
+        step = _Step(_conn_of(obj), VALUE, obj, (), None)
+        if step.conn is not self._conn:
+            raise ValueError("expected a proxy of this pipeline's connection, got another's")
+        step.settle(False, obj)
+        return Recorded(self, step)
+
+    @property
+    def root(self) -> Any:
+        """The peer's service. It need not have been fetched before."""
+        if self._conn._remote_root is not None:
+            return self(self._conn._remote_root)
+        step = _Step(self._conn, ROOT, None, (), None)
+        self._steps.append(step)
+        return Recorded(self, step)
+
+    @property
+    def modules(self) -> _Modules:
+        """The modules of a classic peer, recorded: ``p.modules.os.getcwd()``."""
+        return _Modules(self)
+
+    def map(self, func: Callable[[Any], Any], iterable: Any) -> Any:
+        """Returns the recorded list of what ``func`` gives for each item.
+
+        Args:
+            func: is called once, here, with a recorded value, and returns one (or a tuple of
+                them, or something plain). The steps it records are done there for each item.
+            iterable: a proxy or a recorded value.
+        """
+        source = self(iterable)
+        step = _Map(self._conn, _local(source, "____step__"), _local(source, "____step__").scope)
+        result = func(Recorded(self, step.item))
+        step.result = _operand(result)
+        if step.scope is not None:
+            step.scope.steps.append(step)
+        else:
+            self._steps.append(step)
+        return Recorded(self, step)
+
+    def send(self) -> None:
+        """Has all that was recorded done, in one trip."""
+        steps, self._steps = self._steps, []
+        _send(steps)
+
+    def fetch(self, *recorded: Any) -> Any:
+        """Sends what was recorded and returns values, as :func:`fetch` does."""
+        self.send()
+        return fetch(*recorded)
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> None:
+        if kind is None:
+            self.send()
+        else:
+            self._steps.clear()
+
+
+class _Modules:
+    """Modules by name."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def __getitem__(self, name: str) -> Any:
+        return self._pipeline.root.getmodule(name)
+
+    __getattr__ = __getitem__
+
+
+def lazy(obj: Any) -> Any:
+    """Returns a recorded value for a proxy: what is done with it is done when it is fetched.
+
+    Only what the fetched value needs is done::
+
+        fetch(lazy(conn.modules.os).path.join("a", "b"))
+
+    Raises:
+        TypeError: ``obj`` is no proxy.
+    """
+    if type(obj) is Recorded:
+        return obj
+    step = _Step(_conn_of(obj), VALUE, obj, (), None)
+    step.settle(False, obj)
+    return Recorded(None, step)
+
+
+def _conn_of(obj: Any) -> Any:
+    if not netref.is_netref(obj):
+        raise TypeError(f"expected a proxy of a remote object, got {type(obj).__name__}")
+    conn = object.__getattribute__(obj, "____conn__")
+    if not hasattr(conn, "pipeline"):
+        raise TypeError("expected a proxy of a blocking connection")
+    return conn
+
+
+def fetch(*recorded: Any) -> Any:
+    """Returns the value of a recorded one, or a tuple of several; what is missing takes one trip.
+
+    Anything else is returned as it is.
+
+    Raises:
+        Exception: the step failed, or one that it uses.
+    """
+    steps = [_local(one, "____step__") for one in recorded if type(one) is Recorded]
+    for step in steps:
+        if step.scope is not None:
+            raise TypeError("the item of a map is known on the other side only")
+    for conn in {step.conn for step in steps}:
+        _send(_needed([step for step in steps if step.conn is conn]))
+    values = [_value(_operand(one), {}) for one in recorded]
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _needed(steps: Iterable[_Step]) -> list[_Step]:
+    """Returns the steps that must be done for others, in the order in which they were recorded."""
+    found: dict[_Step, None] = {}
+    stack = list(steps)
+    while stack:
+        step = stack.pop()
+        if step.failed is None and step not in found and step.kind != _ITEM:
+            found[step] = None
+            stack += _steps_in(step.operands())
+    return sorted(found, key=lambda step: step.number)
+
+
+# -- doing it
+
+
+def _send(steps: list[_Step]) -> None:
+    """Has steps done, and settles those whose values can still be asked for."""
+    steps = _needed(steps)
+    if not steps:
+        return
+    conn = steps[0].conn
+    run = _runner(conn)
+    if run is not None:
+        places = {step: index for index, step in enumerate(steps)}
+        chain = tuple([_travelling(step, [places]) for step in steps])
+        wanted = tuple([index for index, step in enumerate(steps) if step.wanted])
+        try:
+            outcomes = run(chain, wanted)
+        except BaseException as error:
+            for step in steps:
+                step.settle(True, error)
+            raise
+        _settle(conn, steps, outcomes)
+    for step in steps:
+        if step.failed is None and not step.sent:
+            try:
+                step.settle(False, step.do({}))
+            except Exception as error:
+                step.settle(True, error)
+
+
+def _travelling(step: _Step, scopes: list[dict[_Step, int]]) -> tuple[Any, ...]:
+    """Returns a step as it travels.
+
+    Args:
+        scopes: indices of the steps of the chain, and of those around it, innermost first.
+    """
+
+    def operand(value: Any) -> tuple[Any, ...]:
+        if type(value) is _Tuple:
+            return TUPLE, tuple([operand(inner) for inner in value])
+        if not isinstance(value, _Step):
+            return VALUE, value
+        for depth, places in enumerate(scopes):
+            if value in places:
+                return STEP, depth, places[value]
+        return VALUE, _value(value, {})
+
+    if step.kind == ROOT:
+        return (ROOT,)
+    head = step.kind, operand(step.target)
+    if isinstance(step, _Map):
+        inner = {step.item: -1}
+        inner.update({one: index for index, one in enumerate(step.steps)})
+        told = tuple([_travelling(one, [inner, *scopes]) for one in step.steps])
+        scopes = [inner, *scopes]
+        return (*head, told, operand(step.result))
+    if step.kind == GETATTR:
+        return (*head, *step.args)
+    if step.kind == SETATTR:
+        return (*head, step.args[0], operand(step.args[1]))
+    args, kwargs = step.args[-2:]
+    pairs = tuple([(name, operand(value)) for name, value in kwargs.items()])
+    return (*head, *step.args[:-2], tuple([operand(arg) for arg in args]), pairs)
+
+
+def _settle(conn: Any, steps: list[_Step], outcomes: Any) -> None:
+    for index, (step, outcome) in enumerate(zip(steps, outcomes)):
+        kind = outcome[0]
+        step.sent = kind != chain_steps.LEFT
+        if kind == chain_steps.DONE:
+            step.settle(False, list(outcome[1]) if step.kind == MAP else outcome[1])
+        elif kind == chain_steps.FAILED:
+            step.settle(True, conn._unbox_exc(outcome[1]))
+        elif kind == chain_steps.BLOCKED and outcome[1] < index:
+            step.settle(True, steps[outcome[1]].value)
+        elif kind == chain_steps.PARTLY:
+            try:
+                assert isinstance(step, _Map)
+                step.settle(False, [_finish(conn, step, one) for one in outcome[1]])
+            except Exception as error:
+                step.settle(True, error)
+
+
+def _finish(conn: Any, step: _Map, outcome: Any) -> Any:
+    """Does what the peer has left undone for one item."""
+    if outcome[0] == chain_steps.DONE:
+        return outcome[1]
+    _, item, outcomes = outcome
+    known = {}
+    for inner, done in zip(step.steps, outcomes):
+        if done[0] == chain_steps.DONE:
+            known[inner] = list(done[1]) if inner.kind == MAP else done[1]
+        elif done[0] == chain_steps.UNASKED:
+            known[inner] = None
+        elif done[0] == chain_steps.PARTLY:
+            assert isinstance(inner, _Map)
+            known[inner] = [_finish(conn, inner, one) for one in done[1]]
+    return step.do_for(item, known, {})
+
+
+def _runner(conn: Any) -> Callable[[Any, Any], Any] | None:
+    """Returns what runs a chain on the other side, if anything can."""
+    if not conn._codec.heard:
+        conn.root  # noqa: B018  until the peer has been heard, nobody knows what it can do
+    if conn._codec.features & consts.FEATURE_CHAINS:
+        return lambda steps, wanted: conn.sync_request(consts.HANDLE_CHAIN, steps, wanted)
+    if conn._chain_helper is None:
+        conn._chain_helper = _lend_helper(conn)
+    return conn._chain_helper or None
+
+
+_HELPER: Final = """
+def run(root, steps, wanted):
+    import operator, sys
+    package = [name for name in ("rpyc", "rpyc_like") if name + ".core.vinegar" in sys.modules][0]
+    dump = sys.modules[package + ".core.vinegar"].dump
+
+    def describe(error):
+        try:
+            return dump(type(error), error, error.__traceback__, True, True)
+        except TypeError:
+            return dump(type(error), error, error.__traceback__, True)
+
+    def do(kind, target=None, *args):
+        if kind == CALL:
+            return target(*args[0], **dict(args[1]))
+        if kind == CALLATTR:
+            return getattr(operator, args[0])(target, *args[1])
+        if kind == ROOT:
+            return root
+        return setattr(target, *args) if kind == SETATTR else getattr(target, *args)
+
+    proxy = sys.modules[package + ".core.netref"].BaseNetref
+    mine = lambda kind, value, step: issubclass(type(value), proxy)
+    return Runner(do, mine, iter, describe, 10000).run(steps, wanted)
+"""
+
+
+def _lend_helper(conn: Any) -> Any:
+    """Has a classic peer make a function that runs chains, under no name; False if it cannot."""
+    root = conn.root
+    if not conn._is_classic:
+        return False
+    source = inspect.getsource(chain_steps) + _HELPER
+    text = f"(lambda names: exec({source!r}, names) or names['run'])({{}})"
+    try:
+        helper = root.eval(text)
+    except AttributeError:
+        return False
+    return lambda steps, wanted: helper(root, steps, wanted)

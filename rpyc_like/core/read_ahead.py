@@ -1,0 +1,262 @@
+"""Iterating over remote containers: items arrive in chunks.
+
+What has been read ahead and not been used is forgotten when something is asked of the peer that may
+change the container (calls, assignments, deletions), and when the peer asks for something: then the
+owner goes back, and reading starts with one item again. So a loop sees what a local loop would. How
+far it reads ahead is bounded: 100 items first, 4,096 at most, 256 that do not travel by value, and
+1 MiB of text and bytes.
+
+Python asks for ``len()`` when it makes a list of something, and for ``keys()`` and each value when
+it makes a dict. That is answered from what has just arrived, to the thread that reads, until the
+next request in either direction, for at most 50 ms.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from threading import get_ident
+from time import monotonic
+from typing import Any, Final
+
+from . import consts
+from .cursors import ALL, ITEMS, KEYS, KEYS_AND_VALUES, VALUES
+
+__all__ = [
+    "ITEMS",
+    "KEYS",
+    "KEYS_AND_VALUES",
+    "MISSING",
+    "VALUES",
+    "ReadAhead",
+    "RemoteItems",
+    "open_items",
+]
+
+FIRST: Final = 100
+_GROWTH: Final = 10
+_LARGEST: Final = 4096
+_FRESH: Final = 0.05
+MISSING: Final = object()
+
+_READS: Final = frozenset(
+    (
+        *(consts.HANDLE_PING, consts.HANDLE_GETROOT, consts.HANDLE_GETATTR, consts.HANDLE_REPR),
+        *(consts.HANDLE_STR, consts.HANDLE_CMP, consts.HANDLE_HASH, consts.HANDLE_DIR),
+        *(consts.HANDLE_PICKLE, consts.HANDLE_DEL, consts.HANDLE_INSPECT, consts.HANDLE_HELLO),
+        *(consts.HANDLE_INSTANCECHECK, consts.HANDLE_SUBCLASSCHECK, consts.HANDLE_ITERATE),
+        consts.HANDLE_CHUNK,
+    )
+)
+_READING_METHODS: Final = frozenset(
+    "__getitem__ __len__ __contains__ __bool__ __length_hint__ __iter__ __reversed__ __index__ "
+    "__int__ __float__ __complex__ __bytes__ __fspath__ __format__ keys values items get".split()
+)
+
+
+class ReadAhead:
+    """What one connection has read ahead.
+
+    Attributes:
+        entries: those who have read ahead, by their id, and under None what was glimpsed. Empty
+            if there is nothing to forget.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[int | None, Any] = {}
+
+    @property
+    def glimpse(self) -> Glimpse | None:
+        """What has just been seen."""
+        return self.entries.get(None)
+
+    def add(self, reader: RemoteItems) -> None:
+        """Notes who has read ahead."""
+        key, entries = id(reader), self.entries
+        entries[key] = weakref.ref(reader, lambda ref: entries.pop(key, None))
+
+    def remove(self, reader: RemoteItems) -> None:
+        """Notes that somebody has used all that was read ahead."""
+        self.entries.pop(id(reader), None)
+
+    def before(self, handler: int, args: Any) -> list[tuple[Any, int]]:
+        """Forgets what a request makes doubtful; called before it is sent.
+
+        Returns:
+            What the owner must be told first: cursors, and how many items were used.
+        """
+        glimpse = self.glimpse
+        if glimpse is not None and (
+            handler != consts.HANDLE_CHUNK or glimpse.source is not args[0]
+        ):
+            self.entries.pop(None, None)
+        if handler in _READS:
+            return []
+        if handler == consts.HANDLE_CALLATTR and args[1] in _READING_METHODS:
+            return []
+        return self.forget()
+
+    def forget(self) -> list[tuple[Any, int]]:
+        """Forgets everything; returns what the owner must be told."""
+        told: list[tuple[Any, int]] = []
+        entries = self.entries
+        entries.pop(None, None)
+        while entries:
+            try:
+                _, ref = entries.popitem()
+            except KeyError:
+                break  # another thread was faster
+            reader = ref()
+            if type(reader) is RemoteItems:
+                told += reader.forget()
+        return told
+
+
+class Glimpse:
+    """What has just been seen of a container, for the thread that reads it.
+
+    Args:
+        container: a proxy.
+        reader: who reads it.
+        source: what the reader's next request is about.
+        length: of the container.
+    """
+
+    def __init__(self, container: Any, reader: RemoteItems, source: Any, length: int) -> None:
+        self._thread = get_ident()
+        self._container = container
+        self._reader = weakref.ref(reader)
+        self._length = length
+        self._values: dict[Any, Any] = {}
+        self._end = 0.0
+        self.source = source
+
+    def refresh(self, keys: Any, values: Any) -> None:
+        """Notes what has just arrived."""
+        self._end = monotonic() + _FRESH
+        if values is not None:
+            self._values.update(zip(keys, values))
+
+    def _holds(self, container: Any) -> bool:
+        return (
+            container is self._container and get_ident() == self._thread and monotonic() < self._end
+        )
+
+    def length(self, container: Any) -> int | None:
+        """Returns the length of a container, if it has been seen."""
+        if not self._holds(container):
+            return None
+        reader = self._reader()
+        if reader is not None:
+            reader.wants_all = True
+        return self._length
+
+    def value(self, container: Any, key: Any) -> Any:
+        """Returns the value of a key, or MISSING."""
+        if not self._values or not self._holds(container):
+            return MISSING
+        try:
+            return self._values.get(key, MISSING)
+        except TypeError:
+            return MISSING
+
+
+class RemoteItems:
+    """Iterates over a container of the other side.
+
+    Args:
+        conn: the connection.
+        container: a proxy.
+        what: of a dict, KEYS, ITEMS, VALUES or KEYS_AND_VALUES.
+        first: what came with the first chunk: items, values, whether they are the last, the length
+            of the container, and the cursor or None.
+    """
+
+    def __init__(self, conn: Any, container: Any, what: int, first: Any) -> None:
+        self._conn = conn
+        self._container = container
+        self._what = what
+        self._count = FIRST
+        self.wants_all = False
+        self._ended = False
+        self._position = 0  # how many items have been used before the last chunk
+        self._given = 0  # how many were in it
+        self._queue: deque[Any] = deque()
+        items, values, last, self._length, self._cursor = first
+        ahead = conn._read_ahead
+        source = container if self._cursor is None else self._cursor
+        ahead.entries[None] = Glimpse(container, self, source, self._length)
+        self._take(items, values, last)
+
+    def _take(self, items: Any, values: Any, last: bool) -> None:
+        ahead = self._conn._read_ahead
+        glimpse = ahead.glimpse
+        if glimpse is not None and glimpse._reader() is self:
+            glimpse.refresh(items, values)
+        self._given = len(items)
+        self._last = last
+        self._queue.extend(items)
+        ahead.add(self)
+
+    def __iter__(self) -> RemoteItems:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self._queue.popleft()
+        except IndexError:
+            return self._next()
+
+    def _next(self) -> Any:
+        while not (self._ended or self._last):
+            self._fetch()
+            try:
+                return self._queue.popleft()
+            except IndexError:
+                continue  # there is no more, or another thread has made us forget it
+        self._ended = True
+        self._conn._read_ahead.remove(self)
+        self._container = self._cursor = None
+        raise StopIteration
+
+    def _fetch(self) -> None:
+        if self.wants_all:
+            count = ALL
+        else:
+            count = self._count = min(self._count * _GROWTH, _LARGEST) if self._count else 1
+        used, self._given = self._given, 0
+        self._position += used
+        source, place = self._cursor, used
+        if source is None:
+            source, place = self._container, self._position
+        try:
+            reply = self._conn.sync_request(consts.HANDLE_CHUNK, source, place, count, self._what)
+        except BaseException:
+            self._last = self._ended = True
+            raise
+        self._take(*reply)
+
+    def forget(self) -> list[tuple[Any, int]]:
+        """Forgets what has not been used; returns what the owner must be told."""
+        left = 0
+        try:
+            while True:
+                self._queue.popleft()
+                left += 1
+        except IndexError:
+            pass
+        used, self._given = self._given - left, 0
+        self._position += used
+        self._count = 0
+        self._last = self.wants_all = False
+        return [] if self._cursor is None else [(self._cursor, used)]
+
+    def __length_hint__(self) -> int:
+        self.wants_all = True
+        return max(0, int(self._length) - self._position)
+
+
+def open_items(conn: Any, container: Any, what: int = KEYS) -> RemoteItems | None:
+    """Returns an iterator that has its first items, or None if the container is not read so."""
+    first = conn.sync_request(consts.HANDLE_ITERATE, container, what, FIRST)
+    return None if first is None else RemoteItems(conn, container, what, first)
