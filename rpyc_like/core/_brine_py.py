@@ -35,12 +35,19 @@ from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.digits import from_decimal, to_decimal
 
 __all__ = [
+    "LARGE",
+    "LIFTED",
+    "LargeValue",
+    "Lifted",
     "MAX_DEPTH",
     "MAX_DIGITS",
     "SIMPLE_TYPES",
     "dump",
+    "dump_parts",
+    "dump_small",
     "dump_surrogates",
     "dumpable",
+    "find_large",
     "load",
     "load_at",
     "tuple_head",
@@ -91,6 +98,58 @@ _TUPLE_HEADS: Final = (b"\x02", b"\x10", b"\x11", b"\x12", b"\x13")
 _BYTES_HEADS: Final = (b"\x01", b"\x0a", b"\x0b", b"\x0c", b"\x0d")
 
 
+LARGE: Final = 1 << 16
+"""Bytes from which a text or a bytes value is not copied when it is sent."""
+
+
+class LargeValue(Exception):
+    """A value holds large bytes or texts: it is better dumped in parts."""
+
+
+class Lifted(bytes):
+    """A received payload out of which one large bytes value has been lifted.
+
+    In its place stands :data:`LIFTED`, a tag that only means something here.
+    """
+
+    value: bytes
+
+
+LIFTED: Final = b"\x1f"
+
+
+def find_large(data: bytes, position: int) -> int | None:
+    """Returns where the content of the first large bytes value starts, if ``data`` gets that far.
+
+    Args:
+        data: the beginning of what is brine from ``position`` on; not checked here.
+    """
+    end = len(data)
+    while position + 5 <= end:
+        tag = data[position]
+        position += 1
+        if tag == 0x08:
+            if data[position] == 0x0F:
+                return None  # a text has to be decoded anyway
+        elif 0x0A <= tag <= 0x0D:
+            position += tag - 0x09
+        elif tag in (0x0E, 0x16):
+            position += 1 + data[position]
+        elif tag in (0x0F, 0x17):
+            size = _U4.unpack_from(data, position)[0]
+            position += 4
+            if tag == 0x0F and size >= LARGE:
+                return position
+            position += size
+        elif tag in (0x14, 0x15):
+            position += 1 if tag == 0x14 else 4
+        elif tag in (0x18, 0x1B):
+            position += 8 if tag == 0x18 else 16
+        elif not (tag < 0x07 or 0x10 <= tag <= 0x13 or tag in (0x19, 0x1A) or 0x20 <= tag <= 0xEF):
+            return None
+    return None
+
+
 def dumpable(obj: Any) -> bool:
     """Returns whether :func:`dump` accepts ``obj``, its depth and digits aside."""
     kind = type(obj)
@@ -121,6 +180,18 @@ def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> 
         UnicodeEncodeError: a text holds a lone surrogate.
         LocalProtocolError: nested deeper than ``max_depth``, or an int above ``max_digits``.
     """
+    try:
+        return dump_small(obj, max_depth, max_digits)
+    except LargeValue:
+        return b"".join(dump_parts(obj, max_depth, max_digits))
+
+
+def dump_small(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
+    """Returns the same for a value without large bytes or texts in it.
+
+    Raises:
+        LargeValue: there are some.
+    """
     atom = _ATOMS.get(type(obj))
     if atom is not None:
         return atom(obj, max_digits)
@@ -134,7 +205,18 @@ def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> 
             parts.append(atom(item, max_digits))
         else:
             return b"".join(parts)
-    return _dump_nested(obj, max_depth, max_digits)
+    return b"".join(_dump_nested(obj, max_depth, max_digits))
+
+
+def dump_parts(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> list[bytes]:
+    """Returns the brine of ``obj`` in parts: large bytes are parts, which are not copied."""
+    parts: list[bytes] = []
+    for part in _dump_nested(obj, max_depth, max_digits, _PART_ATOMS):
+        if type(part) is tuple:
+            parts += part
+        else:
+            parts.append(part)
+    return parts
 
 
 def dump_surrogates(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
@@ -142,17 +224,17 @@ def dump_surrogates(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_
 
     Peers of other kinds cannot read that.
     """
-    return _dump_nested(obj, max_depth, max_digits, {**_ATOMS, str: _surrogate_atom})
+    return b"".join(_dump_nested(obj, max_depth, max_digits, _SURROGATE_ATOMS))
 
 
 def _dump_nested(
     obj: Any,
     max_depth: int,
     max_digits: int,
-    atoms: dict[type, Callable[[Any, int], bytes]] | None = None,
-) -> bytes:
+    atoms: dict[type, Callable[[Any, int], Any]] | None = None,
+) -> list[Any]:
     atoms = _ATOMS if atoms is None else atoms
-    parts: list[bytes] = []
+    parts: list[Any] = []
     append = parts.append
     stack: list[Iterator[Any]] = []
     items: Iterator[Any] = iter((obj,))
@@ -185,7 +267,7 @@ def _dump_nested(
                 raise TypeError(f"cannot dump {kind!r}")
         else:
             if not stack:
-                return b"".join(parts)
+                return parts
             items = stack.pop()
         if len(stack) > max_depth:
             raise LocalProtocolError(
@@ -201,7 +283,15 @@ def _bytes_head(size: int) -> bytes:
 
 def _str_atom(value: str, max_digits: int) -> bytes:
     raw = value.encode("utf-8")
-    return b"\x08" + _bytes_head(len(raw)) + raw
+    size = len(raw)
+    if size >= LARGE:
+        raise LargeValue
+    return b"\x08" + _bytes_head(size) + raw
+
+
+def _str_part(value: str, max_digits: int) -> Any:
+    raw = value.encode("utf-8")
+    return b"\x08" + _bytes_head(len(raw)), raw
 
 
 def _surrogate_atom(value: str, max_digits: int) -> bytes:
@@ -210,6 +300,17 @@ def _surrogate_atom(value: str, max_digits: int) -> bytes:
 
 
 def _bytes_atom(value: bytes, max_digits: int) -> bytes:
+    size = len(value)
+    if size >= LARGE:
+        raise LargeValue
+    return _bytes_head(size) + value
+
+
+def _bytes_part(value: bytes, max_digits: int) -> Any:
+    return _bytes_head(len(value)), value
+
+
+def _plain_bytes_atom(value: bytes, max_digits: int) -> bytes:
     return _bytes_head(len(value)) + value
 
 
@@ -288,6 +389,16 @@ _ATOMS: Final[dict[type, Callable[[Any, int], bytes]]] = {
     float: _float_atom,
     complex: _complex_atom,
     **dict.fromkeys((type(None), bool, type(NotImplemented), type(Ellipsis)), _constant_atom),
+}
+_PART_ATOMS: Final[dict[type, Callable[[Any, int], Any]]] = {
+    **_ATOMS,
+    str: _str_part,
+    bytes: _bytes_part,
+}
+_SURROGATE_ATOMS: Final[dict[type, Callable[[Any, int], Any]]] = {
+    **_ATOMS,
+    str: _surrogate_atom,
+    bytes: _plain_bytes_atom,
 }
 
 
@@ -456,6 +567,8 @@ def _rare(data: bytes, tag: int, position: int, end: int) -> tuple[Any, int]:
         if end - position < 16:
             raise MalformedValue("brine value ends early")
         return complex(*_C16.unpack_from(data, position)), position + 16
+    if tag == LIFTED[0] and type(data) is Lifted:
+        return data.value, position
     if tag in own_loads:
         return own_loads[tag](data, position)
     raise MalformedValue(f"unknown brine tag {tag:#04x}")

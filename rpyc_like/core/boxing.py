@@ -20,7 +20,7 @@ from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.identity import IdPack, fresh_id
 from ..link.result import Unfinished
 from . import brine, consts, netref
-from .brine import dump, load, load_at
+from .brine import dump, dump_small, load, load_at
 from .class_proxies import NetrefType, class_state
 from .classes import RemoteClasses
 from .deferred import DeferredMetaclass, function_table, resolved
@@ -52,6 +52,7 @@ _DESCRIBED: Final = 0x50 + consts.LABEL_DESCRIBED
 _DESCRIBED_HEAD: Final = bytes((_PAIR, _DESCRIBED))
 _EMPTY: Final = _VALUE_HEAD + dump(())
 _SHORT: Final = 40
+_DEEP: Final = 200  # tuples around large values; they are walked by recursion
 _MAX_CLASSES: Final = 4096  # of the peer's, whose description is kept
 
 _class_factory = netref.class_factory
@@ -170,37 +171,78 @@ class Boxer:
 
     # -- sending
 
-    def encode(self, obj: Any) -> bytes:
+    def encode(self, obj: Any) -> bytes | list[bytes]:
         """Returns the brine of the boxed ``obj``; references to local objects are counted.
 
-        If it fails, no reference has been counted.
+        If it fails, no reference has been counted. Brine with large bytes or texts in it is a list
+        of parts.
         """
         lent: list[bytes] = []
         try:
             if type(obj) is tuple and obj and type(type(obj[0])) is NetrefMetaclass:
                 return self._encode_items(obj, lent)  # the arguments of a request on an object
             return self._encode(obj, lent)
+        except brine.LargeValue:
+            self._give_back(lent)
         except BaseException:
-            for raw in lent:
-                self.exports.give_back(raw, 1)
+            self._give_back(lent)
             raise
+        lent = []
+        parts: list[bytes] = []
+        try:
+            self._collect(obj, lent, parts, 0)
+        except BaseException:
+            self._give_back(lent)
+            raise
+        return parts
+
+    def _give_back(self, lent: list[bytes]) -> None:
+        for raw in lent:
+            self.exports.give_back(raw, 1)
+
+    def _collect(self, obj: Any, lent: list[bytes], parts: list[bytes], depth: int) -> None:
+        """Appends the brine of the boxed ``obj`` to parts; large ones are not copied."""
+        kind = type(obj)
+        if kind in brine.simple_types or (kind in brine.container_types and brine.dumpable(obj)):
+            try:
+                plain = brine.dump_parts(obj, self._max_depth, self._max_digits)
+            except UnicodeEncodeError:
+                plain = [self._dump(obj)]
+            parts.append(_VALUE_HEAD)
+            parts += plain
+        elif kind is tuple:
+            if depth > min(self._max_depth, _DEEP):
+                raise LocalProtocolError(f"large values nested deeper than {depth}")
+            parts += (_TUPLE_HEAD, brine.tuple_head(len(obj)))
+            for item in obj:
+                self._collect(item, lent, parts, depth + 1)
+        else:
+            parts.append(self._encode_reference(obj, lent))
 
     def box(self, obj: Any) -> tuple[Any, Any]:
         """Returns the package ``(label, plain value)`` of ``obj``; references are counted."""
-        package: tuple[Any, Any] = load(self.encode(obj), self._max_depth, self._max_digits)
+        boxed = self.encode(obj)
+        whole = boxed if isinstance(boxed, bytes) else b"".join(boxed)
+        package: tuple[Any, Any] = load(whole, self._max_depth, self._max_digits)
         return package
 
     def _encode(self, obj: Any, lent: list[bytes]) -> bytes:
         kind = type(obj)
         if kind in brine.simple_types:
-            return _VALUE_HEAD + self._dump(obj)
+            return _VALUE_HEAD + self._dump_small(obj)
         if kind in brine.container_types:
             try:
-                return _VALUE_HEAD + self._dump(obj)
+                return _VALUE_HEAD + self._dump_small(obj)
             except TypeError:
                 if kind is tuple:
                     return self._encode_items(obj, lent)
         return self._encode_reference(obj, lent)
+
+    def _dump_small(self, obj: Any) -> bytes:
+        try:
+            return dump_small(obj, self._max_depth, self._max_digits)
+        except UnicodeEncodeError:
+            return self._dump(obj)
 
     def _dump(self, obj: Any) -> bytes:
         try:
@@ -264,7 +306,7 @@ class Boxer:
                         parts.append(_EMPTY)
                         continue
                     try:
-                        parts.append(_VALUE_HEAD + self._dump(item))
+                        parts.append(_VALUE_HEAD + self._dump_small(item))
                     except TypeError:
                         parts += (_TUPLE_HEAD, brine.tuple_head(len(item)))
                         stack.append(rest)

@@ -57,6 +57,12 @@ HANDLE_CHUNK: Final = 105
 HANDLE_REWIND: Final = 106
 """Extension: how many items of the last chunk were used; never answered."""
 
+HANDLE_SNAPSHOT: Final = 107
+"""Extension: a copy of data by value; see core.snapshot_dump."""
+
+HANDLE_PICKLE_PARTS: Final = 108
+"""Extension: the pickle of an object, and its large buffers beside it."""
+
 FEATURE_CAUSE: Final = 1
 """Requests carry the number of the request that caused them as a third item."""
 
@@ -82,6 +88,9 @@ FEATURE_CHAINS: Final = 64
 
 FEATURE_CHUNKS: Final = 128
 """HANDLE_ITERATE, HANDLE_CHUNK and HANDLE_REWIND are understood."""
+
+FEATURE_SNAPSHOTS: Final = 256
+"""HANDLE_SNAPSHOT and HANDLE_PICKLE_PARTS are understood."""
 
 EXC_STOP_ITERATION: Final = 1
 STREAM_CHUNK: Final = 64000

@@ -25,7 +25,7 @@ from ..errors import LimitExceeded, MalformedValue, ProtocolError
 from ..link.connection import CURRENT
 from ..wire.codec import MalformedAnswer
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
-from . import consts
+from . import brine, consts
 from .boxing import Boxer, id_pack_end
 from .brine import MAX_DEPTH, MAX_DIGITS, dump, int_atom, load_at, tuple_head, tuple_size_at
 from .cursors import Cursor
@@ -88,6 +88,9 @@ Target = tuple[int, Any, int, int]
 the peer's thread that sent it and the thread of this side that it is meant for (or 0)."""
 
 
+_PLACEHOLDER = b"-- parts --"
+
+
 class _Unheard(NamedTuple):
     """A message that was sent before the peer was heard."""
 
@@ -133,11 +136,16 @@ class RpycCodec:
 
     # -- encoding
 
-    def encode_request(self, id_: int, target: int, args: Any) -> bytes:
+    def encode_request(self, id_: int, target: int, args: Any) -> Any:
         return self.encode_boxed_request(id_, target, self.boxer.encode(args))
 
-    def encode_boxed_request(self, id_: int, target: int, boxed: bytes) -> bytes:
+    def encode_boxed_request(self, id_: int, target: int, boxed: Any) -> Any:
         """Returns the payload of a request whose arguments have been boxed."""
+        if type(boxed) is list:
+            # The same around a placeholder, and the parts in its place.
+            outer = self.encode_boxed_request(id_, target, _PLACEHOLDER)
+            before, _, after = outer.partition(_PLACEHOLDER)
+            return self._in_parts(before, boxed, after)
         served = CURRENT.get()
         if served is None or served[0] is not self.link:
             cause, addressee = None, 0
@@ -154,15 +162,30 @@ class RpycCodec:
             content = b"%b\x11%b%b" % (head, _HANDLERS[target], boxed)
         return b"\x01" + content if self._plain else self._payload(1, content, addressee)
 
-    def encode_reply(self, id_: int, value: Any) -> bytes:
+    def encode_reply(self, id_: int, value: Any) -> Any:
         self.serving.discard(id_)
         if type(value) is int and -49 < value < 160 and self.boxer.direct:
             content = b"\x11%b\x11\x51%c" % (int_atom(id_, 0), value + 0x50)
         else:
-            content = b"\x11%b%b" % (int_atom(id_, 0), self.boxer.encode(value))
+            boxed: Any = self.boxer.encode(value)
+            if type(boxed) is list:
+                head = self._payload(
+                    consts.MSG_REPLY, b"\x11" + int_atom(id_, 0), self._requester()
+                )
+                return self._in_parts(head, boxed, b"")
+            content = b"\x11%b%b" % (int_atom(id_, 0), boxed)
         if self._plain:
             return b"\x02" + content
         return self._payload(consts.MSG_REPLY, content, self._requester())
+
+    def _in_parts(self, before: bytes, boxed: list[bytes], after: bytes) -> list[bytes]:
+        """Returns a payload in parts."""
+        if self._unheard and not self.heard:
+            content = b"".join(
+                (self._unheard[-1].content.partition(_PLACEHOLDER)[0], *boxed, after)
+            )
+            self._unheard[-1] = self._unheard[-1]._replace(content=content)
+        return [before, *boxed, after]
 
     def encode_failure(self, id_: int, error: Any) -> bytes:
         self.serving.discard(id_)
@@ -341,6 +364,17 @@ class RpycCodec:
                 f"expected the end of the message at byte {position}, got {len(payload)} bytes"
             )
 
+    def spot(self, start: bytes) -> int | None:
+        """Returns where the content of a large value begins in the beginning of a payload."""
+        return brine.find_large(start, 1) if self._plain and self.boxer.direct else None
+
+    @staticmethod
+    def lift(before: bytes, value: bytes, after: bytes) -> bytes:
+        """Returns a payload without its large value."""
+        payload = brine.Lifted(before[:-5] + brine.LIFTED + after)
+        payload.value = value
+        return payload
+
     def _hear(self, payload: bytes) -> None:
         heard = recognise(payload)
         if heard != self.dialect:
@@ -372,7 +406,7 @@ class RpycCodec:
 
     def encode_rewind(self, cursor: Any, used: int) -> bytes:
         """Returns the payload that says how many items of a chunk were used; never answered."""
-        boxed = self.boxer.encode((cursor, used))
+        boxed: Any = self.boxer.encode((cursor, used))
         content = b"\x11%b\x11%b%b" % (dump(0), dump(consts.HANDLE_REWIND), boxed)
         return self._payload(consts.MSG_REQUEST, content, 0)
 
@@ -390,7 +424,7 @@ class RpycCodec:
                 return (CAST, None)
         raise MalformedValue("expected a cursor and a number of items")
 
-    def encode_delete(self, id_: int, raw: bytes, count: int) -> bytes:
+    def encode_delete(self, id_: int, raw: bytes, count: int) -> Any:
         """Returns the payload that gives back references to one object, in a vanilla way."""
         boxed = b"\x11\x52\x11\x11\x53%b\x11\x51%b" % (raw, dump(count))
         return self.encode_boxed_request(id_, consts.HANDLE_DEL, boxed)
@@ -456,6 +490,7 @@ _ON_OBJECTS = frozenset(
         *(consts.HANDLE_HASH, consts.HANDLE_DIR, consts.HANDLE_PICKLE, consts.HANDLE_BUFFITER),
         *(consts.HANDLE_OLDSLICING, consts.HANDLE_CTXEXIT, consts.HANDLE_INSTANCECHECK),
         *(consts.HANDLE_SUBCLASSCHECK, consts.HANDLE_ITERATE, consts.HANDLE_CHUNK),
+        *(consts.HANDLE_SNAPSHOT, consts.HANDLE_PICKLE_PARTS),
     )
 )
 """Requests whose first argument is an object of the side that is asked."""

@@ -40,6 +40,7 @@ FEATURES = (
     | consts.FEATURE_DESCRIPTIONS
     | consts.FEATURE_CHAINS
     | consts.FEATURE_CHUNKS
+    | consts.FEATURE_SNAPSHOTS
 )
 """The extensions that this implementation understands."""
 
@@ -155,6 +156,8 @@ class Endpoint:
             self._features &= ~consts.FEATURE_RELEASE
         if not self._boxer.direct or self._overrides(*_ITERATING):
             self._features &= ~consts.FEATURE_CHUNKS
+        if self._overrides("_handle_pickle"):
+            self._features &= ~consts.FEATURE_SNAPSHOTS
         if not self._boxer.direct or self._overrides("_handle_inspect"):
             self._features &= ~consts.FEATURE_DESCRIPTIONS
         self._greeted = False
@@ -383,6 +386,8 @@ class Endpoint:
     _handle_chain = handlers.chain
     _handle_iterate = handlers.iterate
     _handle_chunk = handlers.chunk
+    _handle_snapshot = handlers.snapshot
+    _handle_pickle_parts = handlers.pickle_parts
 
     @classmethod
     def _request_handlers(cls) -> dict[int, Callable[..., Any]]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from ..errors import AccessDenied
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
-from . import consts, cursors, netref
+from . import consts, cursors, netref, snapshot_dump
 from .access import exact_name
 from .chains import run_chain
 from .copying import COPIED, copy_of, is_container
@@ -148,17 +148,40 @@ def dir_(conn: Any, obj: Any) -> tuple[str, ...]:
     return tuple(name for name in dir(obj) if type(name) is str and conn._visible(obj, name))
 
 
+def _check_pickle(conn: Any) -> None:
+    if not conn._config["allow_pickle"]:
+        raise ValueError("pickling is disabled (configuration key 'allow_pickle')")
+
+
 def pickle_(conn: Any, obj: Any, proto: Any) -> bytes:
     """Returns the pickle of an object.
 
     Raises:
         ValueError: this side's configuration does not allow it.
     """
-    if not conn._config["allow_pickle"]:
-        raise ValueError("pickling is disabled (configuration key 'allow_pickle')")
+    _check_pickle(conn)
     if type(proto) is not int:
         raise TypeError(f"expected a protocol number, got {type(proto).__name__}")
     return pickle.dumps(obj, proto)
+
+
+def pickle_parts(conn: Any, obj: Any) -> tuple[bytes, tuple[bytes, ...]]:
+    """Returns the pickle of an object, and its large buffers, which are not copied into it.
+
+    Raises:
+        ValueError: this side's configuration does not allow it.
+    """
+    _check_pickle(conn)
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(obj, 5, buffer_callback=buffers.append)
+    return data, tuple([buffer.raw().tobytes() for buffer in buffers])
+
+
+def snapshot(conn: Any, obj: Any) -> Any:
+    """Returns a description of data by value; all attributes are read through the gate."""
+    return snapshot_dump.dump(
+        obj, lambda container: _of_type(conn, container, "__iter__"), conn._handle_getattr
+    )
 
 
 def del_(conn: Any, obj: Any, count: Any = 1) -> None:

@@ -90,7 +90,11 @@ class OwnBoxer(Boxer):
         if type(obj) is tuple and not brine.dumpable(obj):
             return consts.LABEL_TUPLE, tuple([self.conn._box(item) for item in obj])
         lent: list[bytes] = [] if self._lent.raws is None else self._lent.raws
-        package: Package = brine.load(self._encode(obj, lent), self._max_depth, self._max_digits)
+        try:
+            boxed = self._encode(obj, lent)
+        except brine.LargeValue:
+            return consts.LABEL_VALUE, obj
+        package: Package = brine.load(boxed, self._max_depth, self._max_digits)
         return package
 
     # -- receiving

@@ -516,9 +516,10 @@ def _runner(conn: Any) -> Callable[[Any, Any], Any] | None:
         conn.root  # noqa: B018  until the peer has been heard, nobody knows what it can do
     if conn._codec.features & consts.FEATURE_CHAINS:
         return lambda steps, wanted: conn.sync_request(consts.HANDLE_CHAIN, steps, wanted)
-    if conn._chain_helper is None:
-        conn._chain_helper = _lend_helper(conn)
-    return conn._chain_helper or None
+    helper = conn._helper("chain", inspect.getsource(chain_steps) + _HELPER)
+    if helper is None:
+        return None
+    return lambda steps, wanted: helper(conn.root, steps, wanted)
 
 
 _HELPER: Final = """
@@ -546,17 +547,3 @@ def run(root, steps, wanted):
     mine = lambda kind, value, step: issubclass(type(value), proxy)
     return Runner(do, mine, iter, describe, 10000).run(steps, wanted)
 """
-
-
-def _lend_helper(conn: Any) -> Any:
-    """Has a classic peer make a function that runs chains, under no name; False if it cannot."""
-    root = conn.root
-    if not conn._is_classic:
-        return False
-    source = inspect.getsource(chain_steps) + _HELPER
-    text = f"(lambda names: exec({source!r}, names) or names['run'])({{}})"
-    try:
-        helper = root.eval(text)
-    except AttributeError:
-        return False
-    return lambda steps, wanted: helper(root, steps, wanted)

@@ -121,7 +121,7 @@ class Connection(Endpoint):
         self._is_classic = False
         self._fetched_later: dict[str, Callable[[], Any]] = {}
         self._reopened = False
-        self._chain_helper: Any = None  # runs chains at a peer of RPyC's; False if there is none
+        self._helpers: dict[str, Any] = {}  # functions that a classic peer of RPyC's was lent
         # Guards the order "encode, send" until the peer has been heard, because what was sent
         # until then may have to be sent again. Never held later.
         self._opening = threading.RLock()
@@ -144,6 +144,7 @@ class Connection(Endpoint):
         if isinstance(receiver, FrameReceiver):
             receiver.max_queued = self._config["max_queued_bytes"]
             receiver.frame_timeout = self._config["frame_timeout"]
+            receiver.spot, receiver.lift = self._codec.spot, self._codec.lift
         self._expect_delays(channel, True)
 
     def _expect_delays(self, channel: Any, expected: bool) -> None:
@@ -301,6 +302,27 @@ class Connection(Endpoint):
     def pipeline(self) -> Pipeline:
         """Returns a recorder of operations that are done in one trip."""
         return Pipeline(self)
+
+    def _helper(self, name: str, source: str) -> Any:
+        """Returns a function that a classic peer makes of source code, under no name there.
+
+        Args:
+            name: under which it is kept here.
+            source: defines ``run``.
+
+        Returns:
+            The function's proxy; None if the peer is not a classic one.
+        """
+        if name not in self._helpers:
+            helper = None
+            if self._is_classic:
+                text = f"(lambda names: exec({source!r}, names) or names['run'])({{}})"
+                try:
+                    helper = self.root.eval(text)
+                except AttributeError:
+                    pass  # it gives nothing
+            self._helpers[name] = helper
+        return self._helpers[name]
 
     def _follow(self, root: Any, path: Sequence[str], call: tuple[Any, Any] | None = None) -> Any:
         """Returns what a path of names leads to from a proxy, or what calling that returns.
@@ -586,6 +608,7 @@ class Connection(Endpoint):
         """Clears the tables and tells the service, once."""
         self._forget_everything()
         self._remote_root = None
+        self._helpers.clear()
 
     def adopt_after_fork(self) -> None:
         """Takes the connection over in a forked child, for a program that becomes a daemon."""

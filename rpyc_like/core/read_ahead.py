@@ -202,18 +202,21 @@ class RemoteItems:
         return self
 
     def __next__(self) -> Any:
-        try:
-            return self._queue.popleft()
-        except IndexError:
-            return self._next()
+        if self._queue:
+            try:
+                return self._queue.popleft()
+            except IndexError:
+                pass  # another thread has made us forget it
+        return self._next()
 
     def _next(self) -> Any:
         while not (self._ended or self._last):
             self._fetch()
-            try:
-                return self._queue.popleft()
-            except IndexError:
-                continue  # there is no more, or another thread has made us forget it
+            if self._queue:
+                try:
+                    return self._queue.popleft()
+                except IndexError:
+                    pass
         self._ended = True
         self._conn._read_ahead.remove(self)
         self._container = self._cursor = None

@@ -163,12 +163,13 @@ class AioMessageConnection(asyncio.Protocol):
         result.id_, payload = self.session.request(result, target, args)
         self.send(*before, payload)
 
-    def send(self, *payloads: bytes) -> None:
+    def send(self, *payloads: Any) -> None:
         """Sends payloads, in one write."""
         if self._transport is None:
             raise self.closed_error()
         encode = self._framer.encode
-        self._transport.write(b"".join([encode(payload) for payload in payloads]))
+        whole = [b"".join(one) if type(one) is list else one for one in payloads]
+        self._transport.write(b"".join([encode(payload) for payload in whole]))
 
     async def drained(self) -> None:
         """Waits until the transport takes more."""

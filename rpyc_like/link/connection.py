@@ -616,7 +616,7 @@ class _Dead:
     def receive(self, timeout: float | None) -> bytes | None:
         raise ConnectionClosed("the process has forked; this copy of the connection is dead")
 
-    def send(self, *payloads: bytes) -> Any:
+    def send(self, *payloads: Any) -> Any:
         raise ConnectionClosed("the process has forked; this copy of the connection is dead")
 
     payloads: Collection[bytes] = ()

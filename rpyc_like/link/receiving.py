@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib.timing import Timeout
-from ..wire.framing import Framer
+from ..wire.framing import Framer, RpycFramer
 from .streams.base import NativeStream, Stream
 
 __all__ = [
@@ -36,6 +37,8 @@ FRAME_TIMEOUT = 30.0
 _OVERHEAD = 64  # what a queued payload costs beside its bytes
 _SMALLEST_CHUNK = 1 << 12
 _LARGEST_CHUNK = 1 << 18
+_LARGE = 1 << 16  # bytes still to come, from which they are received into memory of their own
+_TRUSTED = 16 << 20  # bytes of memory for a frame of which little has come
 
 
 class Receiver(Protocol):
@@ -78,6 +81,11 @@ class FrameReceiver:
         self._queued_bytes = 0
         self._ended: Exception | None = None
         self._clock: FrameClock | None = None  # runs while a frame is incomplete
+        self._large: LargeFrame | None = None  # a frame that goes straight into its own memory
+        self.spot: Callable[[bytes], int | None] = _nothing_spotted
+        """Finds a large value in the beginning of a payload; see :class:`LargeFrame`."""
+        self.lift: Callable[[bytes, bytes, bytes], bytes] | None = None
+        """Makes a payload of what is before a large value, the value, and what comes after."""
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
 
     def receive(self, timeout: float | None) -> bytes | None:
@@ -104,7 +112,14 @@ class FrameReceiver:
             left = deadline.timeleft()
             if self._clock is not None:
                 left = self._clock.shorten(left)
-            data = self._stream.recv_wait(left, self._chunk)
+            if self._large is not None:
+                count = self._stream.recv_into_wait(left, self._large.view)
+                if count is not None:
+                    self.payloads.extend(self._fill(self._large, count))
+                    continue
+                data = None
+            else:
+                data = self._stream.recv_wait(left, self._chunk)
             if data is not None:
                 self.payloads.extend(self._take(data))
             elif self._clock is not None and self._clock.expired():
@@ -138,7 +153,38 @@ class FrameReceiver:
             self._clock = FrameClock(self.frame_timeout)
         else:
             self._clock.received += size
+        if self._clock is not None and framer.missing() >= _LARGE and self._ended is None:
+            self._begin_large()
         return payloads
+
+    def _begin_large(self) -> None:
+        """Has the rest of a large frame received straight into the memory of its value.
+
+        Memory is asked for when it is little, or when a good part of the frame has come.
+        """
+        framer, missing = self._framer, self._framer.missing()
+        assert self._clock is not None
+        if isinstance(framer, RpycFramer) and missing <= max(_TRUSTED, 16 * self._clock.received):
+            started = framer.take_started()
+            if started is not None:
+                self._large = LargeFrame(*started, self.spot, self.lift)
+
+    def _fill(self, large: LargeFrame, count: int) -> list[bytes]:
+        """Returns the payload of a large frame if these bytes complete it."""
+        assert self._clock is not None
+        if not count:
+            self._ended = _cut_off()
+            return []
+        self._clock.received += count
+        if not large.took(count):
+            return []
+        self._large = self._clock = None
+        if large.trailer != b"\n":
+            self._ended = MalformedFrame(
+                f"expected a newline after the payload, got {large.trailer!r}"
+            )
+            return []
+        return [large.payload()]
 
     def frame_left(self) -> float | None:
         """Returns the seconds in which a started frame must be complete, None if there is none."""
@@ -147,6 +193,14 @@ class FrameReceiver:
     def pull(self) -> bool:
         before = len(self.payloads)
         while self._queued_bytes < self.max_queued and self._ended is None:
+            if self._large is not None:
+                count = self._stream.recv_into(self._large.view)
+                if count is None:
+                    return True
+                payloads = self._fill(self._large, count)
+                self.payloads.extend(payloads)
+                self._queued_bytes += sum(map(len, payloads)) + count
+                continue
             data = self._stream.recv_some()
             if data is None:
                 return True
@@ -154,6 +208,75 @@ class FrameReceiver:
             self.payloads.extend(payloads)
             self._queued_bytes += sum(map(len, payloads)) + _OVERHEAD * len(payloads)
         return len(self.payloads) > before
+
+
+class LargeFrame:
+    """A large frame whose rest is received into the memory that its payload is made of.
+
+    Where a codec spots a large value in the beginning, that is received into memory of its own, so
+    that it is never copied.
+
+    Args:
+        size: of the payload.
+        start: what has come of it.
+        spot: returns where in ``start`` the content of a large value begins, or None; the value's
+            size is in the four bytes before.
+        lift: makes a payload of what is before and after it and the value.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        start: bytes,
+        spot: Callable[[bytes], int | None],
+        lift: Callable[[bytes, bytes, bytes], bytes] | None,
+    ) -> None:
+        place = spot(start) if lift is not None else None
+        length = 0
+        if place is not None:
+            length = int.from_bytes(start[place - 4 : place], "big")
+            if place + length > size or length < size // 2:
+                place = None
+        if place is None:
+            place, length, lift = 0, size, None
+        self._lift = lift
+        self._before, start = start[:place], start[place:]
+        # A BytesIO hands its memory over as bytes, without a copy.
+        self._memory = io.BytesIO(bytes(length))
+        self._rest = bytearray(size - place - length + 1)
+        self._views = [self._memory.getbuffer(), memoryview(self._rest)]
+        self.view = self._views.pop(0)
+        while start:
+            room = min(len(start), len(self.view))
+            self.view[:room] = start[:room]
+            self.took(room)
+            start = start[room:]
+
+    def took(self, count: int) -> bool:
+        """Notes that so many bytes have been put into ``view``; returns whether that was all."""
+        view, self.view = self.view, self.view[count:]
+        view.release()
+        if not self.view and self._views:
+            self.view.release()
+            self.view = self._views.pop(0)
+        return not self.view
+
+    @property
+    def trailer(self) -> bytes:
+        """What stands after the payload."""
+        return bytes(self._rest[-1:])
+
+    def payload(self) -> bytes:
+        """Returns the payload."""
+        self.view.release()
+        value = self._memory.getvalue()
+        if self._lift is None:
+            return value
+        return self._lift(self._before, value, bytes(self._rest[:-1]))
+
+
+def _nothing_spotted(start: bytes) -> int | None:
+    return None
 
 
 class FrameClock:
@@ -201,8 +324,10 @@ class FrameClock:
 
 
 def _end_of_stream(framer: Framer) -> Exception:
-    if framer.idle:
-        return ConnectionClosed("connection closed by peer")
+    return ConnectionClosed("connection closed by peer") if framer.idle else _cut_off()
+
+
+def _cut_off() -> Exception:
     closed = ConnectionClosed("connection closed by peer in the middle of a frame")
     closed.__cause__ = MalformedFrame("frame ends early")
     return closed

@@ -20,20 +20,21 @@ __all__ = ["BlockingSender", "FrameSender", "Sender"]
 
 _JOIN = 1 << 16
 _HIGH_WATER = 1 << 20
+_VECTOR = 16  # buffers in one write
 _SLICE = 0.05
 
 
 class Sender(Protocol):
     """Where a driver puts payloads. Any thread may call, finalizers and signal handlers may not."""
 
-    def send(self, *payloads: bytes) -> None:
+    def send(self, *payloads: Any) -> None:
         """Sends payloads, in one write if they are small.
 
         Raises:
             ConnectionClosed: the stream broke.
         """
 
-    def try_send(self, *payloads: bytes) -> bool:
+    def try_send(self, *payloads: Any) -> bool:
         """Queues payloads and writes what goes without waiting; returns whether all has gone."""
 
 
@@ -58,9 +59,13 @@ class FrameSender:
         self._role = threading.Lock()  # guards the head of _queue, and the stream's write side
         self._torn = False
 
-    def send(self, *payloads: bytes) -> None:
-        frame: bytes | memoryview
+    def send(self, *payloads: Any) -> None:
+        frame: Any
         frame = self._framer.encode(payloads[0]) if len(payloads) == 1 else self._frames(payloads)
+        if type(frame) is list:
+            self._queue.extend(frame)
+            self.flush()
+            return
         queue = self._queue
         if not queue and self._role.acquire(False):
             try:
@@ -84,9 +89,15 @@ class FrameSender:
         """Queues a payload, which leaves with the next one that is sent, or with :meth:`flush`."""
         self._queue.append(self._framer.encode(payload))
 
-    def _frames(self, payloads: tuple[bytes, ...]) -> bytes:
+    def _frames(self, payloads: tuple[Any, ...]) -> Any:
         encode = self._framer.encode
-        return b"".join([encode(payload) for payload in payloads])
+        frames = [encode(payload) for payload in payloads]
+        if not any(type(frame) is list for frame in frames):
+            return b"".join(frames)
+        parts: list[bytes] = []
+        for frame in frames:
+            parts += frame if type(frame) is list else [frame]
+        return parts
 
     def flush(self) -> None:
         """Writes out what is queued."""
@@ -102,9 +113,10 @@ class FrameSender:
             finally:
                 self._role.release()
 
-    def try_send(self, *payloads: bytes) -> bool:
+    def try_send(self, *payloads: Any) -> bool:
         if payloads:
-            self._queue.append(self._frames(payloads))
+            frames = self._frames(payloads)
+            self._queue.extend(frames if type(frames) is list else [frames])
         while self._queue and self._role.acquire(False):
             try:
                 if not self._drain(wait=False):
@@ -122,17 +134,21 @@ class FrameSender:
                 self._join()
             self._torn = True
             try:
-                head = queue[0]
-                sent = self._stream.send_some(head)
-                if sent == len(head):
+                waiting = [queue[0]] if len(queue) == 1 else list(tuple(queue)[:_VECTOR])
+                sent = self._stream.send_vector(waiting)
+                full = sent < sum(map(len, waiting))
+                for part in waiting:
+                    if sent < len(part):
+                        break
+                    sent -= len(part)
                     queue.popleft()
-                elif sent:
-                    queue[0] = memoryview(head)[sent:]
+                if sent:
+                    queue[0] = memoryview(queue[0])[sent:]
             except ConnectionClosed:
                 queue.clear()
                 raise
             self._torn = False
-            if sent < len(head):
+            if full:
                 if not wait:
                     return False
                 self._wait_for_room()
@@ -185,11 +201,12 @@ class BlockingSender:
         """Returns a sender for a program's own channel class."""
         return cls(channel.send, lambda payload: payload)
 
-    def send(self, *payloads: bytes) -> None:
+    def send(self, *payloads: Any) -> None:
         with self._lock:
             for payload in payloads:
-                self._write(self._encode(payload))
+                whole = b"".join(payload) if type(payload) is list else payload
+                self._write(self._encode(whole))
 
-    def try_send(self, *payloads: bytes) -> bool:
+    def try_send(self, *payloads: Any) -> bool:
         self.send(*payloads)
         return True

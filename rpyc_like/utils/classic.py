@@ -191,7 +191,11 @@ def obtain(proxy: Any) -> Any:
     """
     if not is_netref(proxy):
         return pickle.loads(pickle.dumps(proxy))
-    _check_obtain(object.__getattribute__(proxy, "____conn__"))
+    conn = object.__getattribute__(proxy, "____conn__")
+    _check_obtain(conn)
+    if conn._codec.features & consts.FEATURE_SNAPSHOTS:
+        data, buffers = syncreq(proxy, consts.HANDLE_PICKLE_PARTS)
+        return pickle.loads(data, buffers=[bytearray(buffer) for buffer in buffers])
     return pickle.loads(syncreq(proxy, consts.HANDLE_PICKLE, pickle.HIGHEST_PROTOCOL))
 
 
@@ -208,8 +212,22 @@ def _check_obtain(conn: Connection) -> None:
 def deliver(conn: Connection, localobj: Any) -> Any:
     """Returns a proxy of a remote copy of a local object, made by pickling it here."""
     _check_obtain(conn)
-    remote_pickle = conn.modules["rpyc.lib.compat"].pickle
-    return remote_pickle.loads(bytes(pickle.dumps(localobj)))
+    buffers: list[pickle.PickleBuffer] = []
+    ours = conn._codec.features & consts.FEATURE_CHAINS
+    data = (
+        pickle.dumps(localobj, 5, buffer_callback=buffers.append)
+        if ours
+        else pickle.dumps(localobj)
+    )
+    with conn.pipeline() as there:
+        loads = there.root.getmodule("pickle").loads
+        if buffers:
+            bytearray_ = there.root.getmodule("builtins").bytearray
+            copies = tuple([bytearray_(buffer.raw().tobytes()) for buffer in buffers])
+            loaded = loads(data, buffers=copies)
+        else:
+            loaded = loads(data)
+    return there.fetch(loaded)
 
 
 def teleport_function(

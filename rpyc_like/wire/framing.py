@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedFrame, ProtocolError
 
@@ -45,8 +45,8 @@ class Framer(Protocol):
 
     error: ProtocolError | None
 
-    def encode(self, payload: bytes) -> bytes:
-        """Returns the whole frame for ``payload``."""
+    def encode(self, payload: Any) -> Any:
+        """Returns the whole frame for ``payload``: bytes, or a list of parts for such a list."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Takes bytes as they arrived and returns the payloads they complete."""
@@ -172,12 +172,15 @@ class RpycFramer(_LengthFramer):
         self.max_inflated_size = max_inflated_size
         self._in_use = False
 
-    def encode(self, payload: bytes) -> bytes:
+    def encode(self, payload: bytes | list[bytes]) -> Any:
+        if type(payload) is list:
+            return self.encode_parts(payload)
+        assert type(payload) is bytes
         size = len(payload)
         if size <= self.COMPRESSION_THRESHOLD:
             return _HEADER.pack(size, 0) + payload + b"\n"
         flag = 0
-        if self.compress:
+        if self.compress and _pays(payload):
             packed = zlib.compress(payload, self.COMPRESSION_LEVEL)
             # A receiver with our limits would refuse what inflates too much.
             if len(packed) < size <= max(MAX_INFLATED_SIZE, _INFLATION_FACTOR * len(packed)):
@@ -185,6 +188,33 @@ class RpycFramer(_LengthFramer):
         if size > 0xFFFFFFFF:
             raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
         return _HEADER.pack(size, flag) + payload + b"\n"
+
+    def encode_parts(self, parts: list[bytes]) -> list[bytes]:
+        """Returns the whole frame for a payload in parts; large ones are not copied."""
+        size = sum(map(len, parts))
+        if size <= self.COMPRESSION_THRESHOLD or (self.compress and _pays(max(parts, key=len))):
+            return [self.encode(b"".join(parts))]
+        if size > 0xFFFFFFFF:
+            raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
+        return [_HEADER.pack(size, 0), *parts, b"\n"]
+
+    def take_started(self) -> tuple[int, bytes] | None:
+        """Gives up a large frame that has been started, for who receives the rest of it.
+
+        Returns:
+            The size of the payload, and its beginning; None if there is none, or if its payload
+            has to be made of something else.
+        """
+        buffer = self._buffer
+        if len(buffer) < self._header_size or buffer[4] or self.error is not None:
+            return None
+        size = self._length(buffer, 0)
+        start = bytes(buffer[self._header_size :])
+        if len(start) > size:
+            return None
+        buffer.clear()
+        self._in_use = True
+        return size, start
 
     def feed(self, data: bytes) -> list[bytes]:
         if not self._buffer and len(data) > 6 and self.error is None:
@@ -247,6 +277,21 @@ class RpycFramer(_LengthFramer):
         if not payload:
             raise MalformedFrame("expected a frame with a payload, got 0 inflated bytes")
         return payload
+
+
+_SAMPLE: Final = 4096
+_WORTHWHILE: Final = 0.9
+
+
+def _pays(payload: bytes) -> bool:
+    """Returns whether deflating a payload makes it smaller, to judge by samples of a large one."""
+    size = len(payload)
+    if size < 16 * _SAMPLE:
+        return True
+    sample = b"".join(
+        [payload[start : start + _SAMPLE] for start in (_SAMPLE, size // 2, size - 2 * _SAMPLE)]
+    )
+    return len(zlib.compress(sample, 1)) < _WORTHWHILE * len(sample)
 
 
 def _foreign_protocol(start: bytes) -> str | None:

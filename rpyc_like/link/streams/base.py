@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -128,6 +129,29 @@ class NativeStream(Stream):
             ConnectionClosed: the stream broke.
         """
         raise NotImplementedError
+
+    def recv_into(self, view: memoryview) -> int | None:
+        """Puts bytes that are there into ``view``; returns how many, 0 at the end, None if none.
+
+        Raises:
+            ConnectionClosed: the stream broke.
+        """
+        data = self.recv_some(len(view))
+        if data is None:
+            return None
+        view[: len(data)] = data
+        return len(data)
+
+    def recv_into_wait(self, timeout: float | None, view: memoryview) -> int | None:
+        """Waits for bytes and puts them into ``view``; None when the time is over."""
+        count = self.recv_into(view)
+        if count is None and self.wait(READ, timeout):
+            count = self.recv_into(view)
+        return count
+
+    def send_vector(self, buffers: Sequence[bytes | memoryview]) -> int:
+        """Writes what fits now of several buffers; otherwise as :meth:`send_some`."""
+        return self.send_some(buffers[0])
 
     def wait(self, events: int, timeout: float | None) -> int:
         """Waits for READ, WRITE or both.

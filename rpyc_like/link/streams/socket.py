@@ -15,7 +15,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
@@ -272,6 +272,29 @@ class SocketStream(DescriptorStream):
                 return self.sock.send(data, _DONTWAIT)
             with self._guard:
                 return self.sock.send(data)
+        except _WOULD_BLOCK:
+            return 0
+        except (OSError, ValueError) as error:
+            raise ConnectionClosed(f"cannot write: {error}") from error
+
+    def recv_into(self, view: memoryview) -> int | None:
+        if self._guard is not None:
+            return super().recv_into(view)
+        try:
+            count = self.sock.recv_into(view, 0, _DONTWAIT)
+        except _WOULD_BLOCK:
+            return None
+        except (OSError, ValueError) as error:
+            raise ConnectionClosed(f"cannot read: {error}") from error
+        if self._quickack:
+            self._ack()
+        return count
+
+    def send_vector(self, buffers: Sequence[bytes | memoryview]) -> int:
+        if self._guard is not None or not hasattr(self.sock, "sendmsg") or len(buffers) == 1:
+            return super().send_vector(buffers)
+        try:
+            return self.sock.sendmsg(buffers, [], _DONTWAIT)
         except _WOULD_BLOCK:
             return 0
         except (OSError, ValueError) as error:

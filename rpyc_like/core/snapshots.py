@@ -1,0 +1,56 @@
+"""Copies of remote data, without pickle and in one trip."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+from . import consts, snapshot_dump
+from .copying import copy_of, is_container
+from .netref import is_netref
+from .snapshot_load import load
+
+__all__ = ["snapshot"]
+
+_HELPER: Final = """
+def run(obj):
+    return dump(obj, lambda container: None, getattr)
+"""
+
+
+def snapshot(obj: Any) -> Any:
+    """Returns a copy of remote data: what is nested in it comes along, in one trip.
+
+    Data are plain values, lists, tuples, dicts, sets, the collections of :mod:`collections`,
+    dataclasses, named tuples, enumerations, dates and times, Decimals, Fractions, UUIDs, paths,
+    ranges, arrays and NumPy arrays of numbers, times and text. What is referred to twice is one
+    object in the copy as well, and cycles are kept. The peer chooses no code to run:
+    :mod:`rpyc_like.core.snapshot_load`. An object of this side is copied in the same way.
+
+    A classic server of RPyC's does it with a helper that is lent to it; of other peers of RPyC's
+    only lists, dicts, sets and bytearrays of plain values can be copied.
+
+    Raises:
+        TypeError: part of it is no data; the text says where.
+        AttributeError: the owner does not let this side read it.
+    """
+    if not is_netref(obj):
+        return load(snapshot_dump.dump(obj, lambda container: None, getattr))
+    conn = object.__getattribute__(obj, "____conn__")
+    if conn._codec.features & consts.FEATURE_SNAPSHOTS:
+        return load(conn.sync_request(consts.HANDLE_SNAPSHOT, obj))
+    helper = conn._helper("snapshot", inspect.getsource(snapshot_dump) + _HELPER)
+    if helper is not None:
+        return load(helper(obj))
+    return _copied(obj)
+
+
+def _copied(obj: Any) -> Any:
+    if not is_netref(obj):
+        return tuple([_copied(item) for item in obj]) if type(obj) is tuple else obj
+    if not is_container(obj):
+        raise TypeError("this peer cannot make a snapshot of anything but built-in containers")
+    copy = copy_of(obj)
+    if type(copy) is dict:
+        return {_copied(key): _copied(value) for key, value in copy.items()}
+    return copy if type(copy) is bytearray else type(copy)([_copied(item) for item in copy])
