@@ -7,16 +7,26 @@ import inspect
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
 from ..core import consts, teleporting
 from ..core.config import COMPAT_RPYC6
+from ..core.consts import STREAM_CHUNK as STREAM_CHUNK
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
 from ..core.service import ClassicClient, ClassicService, ModuleNamespace, Slave
 from . import factory
+from .transfer import (
+    Progress,
+    download,
+    download_dir,
+    download_file,
+    upload,
+    upload_dir,
+    upload_file,
+)
 
 __all__ = [
     "DEFAULT_SERVER_PORT",
@@ -52,12 +62,9 @@ __all__ = [
 
 DEFAULT_SERVER_PORT = 18812
 DEFAULT_SERVER_SSL_PORT = 18821
-STREAM_CHUNK = consts.STREAM_CHUNK
 
 SlaveService = ClassicService
 _Client = ClassicService if COMPAT_RPYC6 else ClassicClient
-
-Filter = Callable[[str], bool]
 
 
 def _ready(conn: Connection) -> Connection:
@@ -245,70 +252,12 @@ def teleport_function(
 # -- files
 
 
-def upload(
-    conn: Connection,
-    localpath: str,
-    remotepath: str,
-    filter: Filter | None = None,
-    ignore_invalid: bool = False,
-    chunk_size: int = STREAM_CHUNK,
-) -> None:
-    """Copies a local file or directory tree to the other side.
-
-    Args:
-        filter: is asked with each name in a directory whether to copy it.
-        ignore_invalid: whether to skip what is neither file nor directory.
-    """
-    if os.path.isdir(localpath):
-        upload_dir(conn, localpath, remotepath, filter, chunk_size)
-    elif os.path.isfile(localpath):
-        upload_file(conn, localpath, remotepath, chunk_size)
-    elif not ignore_invalid:
-        raise ValueError(f"cannot upload {localpath!r}: neither a file nor a directory")
-
-
-def upload_file(
-    conn: Connection, localpath: str, remotepath: str, chunk_size: int = STREAM_CHUNK
-) -> None:
-    """Copies a local file to the other side."""
-    with open(localpath, "rb") as source:
-        target = conn.builtin.open(remotepath, "wb")
-        try:
-            write = target.write
-            while chunk := source.read(chunk_size):
-                write(chunk)
-        finally:
-            target.close()
-
-
-def upload_dir(
-    conn: Connection,
-    localpath: str,
-    remotepath: str,
-    filter: Filter | None = None,
-    chunk_size: int = STREAM_CHUNK,
-) -> None:
-    """Copies a local directory tree to the other side."""
-    remote_os = conn.modules.os
-    if not remote_os.path.isdir(remotepath):
-        remote_os.makedirs(remotepath)
-    for name in os.listdir(localpath):
-        if filter is None or filter(name):
-            upload(
-                conn,
-                os.path.join(localpath, name),
-                remote_os.path.join(remotepath, name),
-                filter,
-                True,
-                chunk_size,
-            )
-
-
 def upload_package(
     conn: Connection,
     module: ModuleType,
     remotepath: str | None = None,
     chunk_size: int = STREAM_CHUNK,
+    progress: Progress | None = None,
 ) -> None:
     """Copies a local package or module to where the other side can import it.
 
@@ -325,7 +274,7 @@ def upload_package(
         remotepath = conn.modules.os.path.join(folder, *parts)
         conn.modules.os.makedirs(conn.modules.os.path.dirname(remotepath), exist_ok=True)
     localpath = os.path.dirname(source) if is_package else source
-    upload(conn, localpath, remotepath, _is_source, False, chunk_size)
+    upload(conn, localpath, remotepath, _is_source, False, chunk_size, progress)
     conn.modules.importlib.invalidate_caches()
 
 
@@ -334,62 +283,6 @@ upload_module = upload_package
 
 def _is_source(name: str) -> bool:
     return name != "__pycache__"
-
-
-def download(
-    conn: Connection,
-    remotepath: str,
-    localpath: str,
-    filter: Filter | None = None,
-    ignore_invalid: bool = False,
-    chunk_size: int = STREAM_CHUNK,
-) -> None:
-    """Copies a remote file or directory tree to this side; arguments as for :func:`upload`."""
-    remote_path = conn.modules.os.path
-    if remote_path.isdir(remotepath):
-        download_dir(conn, remotepath, localpath, filter, chunk_size)
-    elif remote_path.isfile(remotepath):
-        download_file(conn, remotepath, localpath, chunk_size)
-    elif not ignore_invalid:
-        raise ValueError(f"cannot download {remotepath!r}: neither a file nor a directory")
-
-
-def download_file(
-    conn: Connection, remotepath: str, localpath: str, chunk_size: int = STREAM_CHUNK
-) -> None:
-    """Copies a remote file to this side."""
-    source = conn.builtin.open(remotepath, "rb")
-    try:
-        read = source.read
-        with open(localpath, "wb") as target:
-            while chunk := read(chunk_size):
-                target.write(chunk)
-    finally:
-        source.close()
-
-
-def download_dir(
-    conn: Connection,
-    remotepath: str,
-    localpath: str,
-    filter: Filter | None = None,
-    chunk_size: int = STREAM_CHUNK,
-) -> None:
-    """Copies a remote directory tree to this side."""
-    os.makedirs(localpath, exist_ok=True)
-    remote_os = conn.modules.os
-    for name in remote_os.listdir(remotepath):
-        if os.path.basename(name) != name or name in ("", ".", ".."):
-            raise ValueError(f"refusing to download {name!r}: not a plain file name")
-        if filter is None or filter(name):
-            download(
-                conn,
-                remote_os.path.join(remotepath, name),
-                os.path.join(localpath, name),
-                filter,
-                True,
-                chunk_size,
-            )
 
 
 # -- at the keyboard
