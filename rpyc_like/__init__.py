@@ -13,6 +13,7 @@ from __future__ import annotations
 from . import cli
 from .core.channel import Channel
 from .core.netref import BaseNetref, NetProxy
+from .core.pipeline import fetch, lazy
 from .core.protocol import Connection
 from .core.service import (
     ClassicService,
@@ -21,6 +22,7 @@ from .core.service import (
     SlaveService,
     VoidService,
 )
+from .core.snapshots import snapshot
 from .core.stream import PipeStream, SocketStream, TunneledSocketStream
 from .errors import AsyncResultTimeout, RemoteError
 from .lib import setup_logger, spawn
@@ -85,13 +87,16 @@ __all__ = [
     "discover",
     "exposed",
     "factory",
+    "fetch",
     "helpers",
+    "lazy",
     "list_services",
     "registry",
     "restricted",
     "server",
     "service",
     "setup_logger",
+    "snapshot",
     "spawn",
     "ssh_connect",
     "ssl_connect",

@@ -281,7 +281,7 @@ class Boxer:
         """
         pack = entry.pack
         key: Any = pack[:2] if pack[2] else pack
-        if key in self._described or pack[0] in self._builtins:
+        if key in self._described or (pack[2] and pack[0] in self._builtins):
             return _REMOTE_HEAD + entry.raw
         assert self.describe is not None
         self._described[key] = None

@@ -42,6 +42,7 @@ MAX_REFERENCES: Final = 256
 ALL: Final = 100_000
 """The largest number of items that can be asked for, which means that all are wanted."""
 
+_SIZED: Final = frozenset({str, bytes})
 _EMPTY: Final[dict[Any, Any]] = {}
 _VIEWS: Final = (type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items()))
 SEQUENCES: Final[frozenset[type]] = frozenset({list, bytearray, range})
@@ -66,13 +67,24 @@ class Cursor:
     def _rpyc_getattr(self, name: str) -> Any:
         raise AccessDenied(f"cannot access {name[:100]!r}")
 
+    def rewind(self, used: int) -> None:
+        """Goes back to where the peer is, which forgets what it has not used."""
+        self._ahead = None
+        self.settle(used)
+
     def settle(self, used: int) -> None:
-        """Goes back to where the peer is: it has used so many of the items of the last chunk."""
-        if used < self._given:
-            self._ahead = None
+        """Takes note that the peer has used so many of the items of the last chunk."""
         used, self._given = min(used, self._given), 0
         for _ in islice(self._at_peer, used):
             pass
+
+    def _rest(self) -> list[Any] | None:
+        """Returns what the peer has not seen, without going on; None if that cannot be told."""
+        try:
+            rest: list[Any] = self._at_peer.__reduce__()[1][0]
+            return rest
+        except ValueError:
+            return None  # items were exchanged for others: the iterator has lost count
 
     def take(self, count: int) -> tuple[list[Any], bool]:
         """Returns the next items and whether they are the last, as far as one can tell now.
@@ -81,10 +93,11 @@ class Cursor:
             RuntimeError: the container has changed in a way that its iterators do not survive.
         """
         if self._ahead is None:
-            if count == 1:
+            rest = None if count == 1 else self._rest()
+            if rest is None:
                 items = list(islice(self._at_peer, 1))
                 return items, not items
-            self._ahead = iter(self._at_peer.__reduce__()[1][0])
+            self._ahead = iter(rest)
         items = _weighed(islice(self._ahead, count), count)
         self._given = len(items)
         hint: Any = self._ahead
@@ -106,12 +119,14 @@ def _weighed(items: Any, count: int) -> list[Any]:
         kind = type(item)
         if kind is str or kind is bytes:
             weight += len(item)
-            if weight > MAX_WEIGHT:
-                break
+        elif kind is tuple and brine.dumpable(item):
+            weight += sum([len(part) for part in item if type(part) in _SIZED])
         elif kind not in brine.simple_types and references:
             references -= 1
             if not references:
                 break
+        if weight > MAX_WEIGHT:
+            break
     return taken
 
 

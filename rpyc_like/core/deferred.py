@@ -237,6 +237,12 @@ class _DeferredView(_Deferred):
 
     __slots__ = ()
 
+    def __getattribute__(self, name: str) -> Any:
+        if _get_real(self) is _UNKNOWN and not hasattr(_VIEWS[_get_name(self)][0], name):
+            if name not in netref.LOCAL_ATTRS:
+                raise AttributeError(name)  # as the class is built in, this is known
+        return super().__getattribute__(name)
+
     def ____fetch__(self) -> Any:
         conn = _get_conn(self)
         return conn.sync_request(consts.HANDLE_CALLATTR, _get_owner(self), _get_name(self), (), ())

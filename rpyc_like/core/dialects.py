@@ -418,7 +418,7 @@ class RpycCodec:
             cursor, used = args
             if type(cursor) is Cursor and type(used) is int and used >= 0:
                 try:
-                    cursor.settle(used)
+                    cursor.rewind(used)
                 except RuntimeError:
                     pass  # the container has changed; who reads on is told
                 return (CAST, None)

@@ -204,7 +204,7 @@ class Endpoint:
     def _learn_features(self, features: int) -> None:
         self._peer_is_open = bool(features & consts.FEATURE_PUBLIC)
         features &= self._features
-        if features & consts.FEATURE_DESCRIPTIONS:
+        if features & consts.FEATURE_DESCRIPTIONS and self._tells_functions:
             self._boxer.describe = partial(handlers.description, self)
         self._codec.features = features
         self._stands_ahead = not features & consts.FEATURE_RELEASE  # else releases ride along

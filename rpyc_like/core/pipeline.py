@@ -280,6 +280,7 @@ class Pipeline:
     def __init__(self, conn: Any) -> None:
         self._conn = conn
         self._steps: list[_Step] = []
+        self._root: Any = None
 
     def __call__(self, obj: Any) -> Any:
         """Returns the recorded value for a proxy, to begin a chain with."""
@@ -294,11 +295,14 @@ class Pipeline:
     @property
     def root(self) -> Any:
         """The peer's service. It need not have been fetched before."""
-        if self._conn._remote_root is not None:
-            return self(self._conn._remote_root)
-        step = _Step(self._conn, ROOT, None, (), None)
-        self._steps.append(step)
-        return Recorded(self, step)
+        if self._root is None:
+            if self._conn._remote_root is not None:
+                self._root = self(self._conn._remote_root)
+            else:
+                step = _Step(self._conn, ROOT, None, (), None)
+                self._steps.append(step)
+                self._root = Recorded(self, step)
+        return self._root
 
     @property
     def modules(self) -> _Modules:
@@ -352,7 +356,8 @@ class _Modules:
     def __getitem__(self, name: str) -> Any:
         return self._pipeline.root.getmodule(name)
 
-    __getattr__ = __getitem__
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
 
 
 def lazy(obj: Any) -> Any:
@@ -420,7 +425,35 @@ def _send(steps: list[_Step]) -> None:
     if not steps:
         return
     conn = steps[0].conn
-    run = _runner(conn)
+    for_here: set[_Step] = set()
+    for step in steps:
+        if _is_for_here(step) or any(used in for_here for used in _steps_in(step.operands())):
+            for_here.add(step)
+    _send_chain(conn, [step for step in steps if step not in for_here])
+    for step in steps:
+        if step.failed is None and not step.sent:
+            try:
+                step.settle(False, step.do({}))
+            except Exception as error:
+                step.settle(True, error)
+
+
+def _is_for_here(step: _Step) -> bool:
+    """Returns whether a step is about something that the peer has nothing to do with."""
+    if any(used.failed for used in _steps_in(step.operands())):
+        return True
+    target = step.target
+    return isinstance(target, _Step) and target.failed is False and not _is_of(target.value, step)
+
+
+def _is_of(value: Any, step: _Step) -> bool:
+    """Returns whether a value is the peer's."""
+    return netref.is_netref(value) and _conn_of(value) is step.conn
+
+
+def _send_chain(conn: Any, steps: list[_Step]) -> None:
+    """Has the peer do steps, if it can."""
+    run = _runner(conn) if steps else None
     if run is not None:
         places = {step: index for index, step in enumerate(steps)}
         chain = tuple([_travelling(step, [places]) for step in steps])
@@ -432,12 +465,6 @@ def _send(steps: list[_Step]) -> None:
                 step.settle(True, error)
             raise
         _settle(conn, steps, outcomes)
-    for step in steps:
-        if step.failed is None and not step.sent:
-            try:
-                step.settle(False, step.do({}))
-            except Exception as error:
-                step.settle(True, error)
 
 
 def _travelling(step: _Step, scopes: list[dict[_Step, int]]) -> tuple[Any, ...]:

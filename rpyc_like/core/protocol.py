@@ -501,7 +501,8 @@ class Connection(Endpoint):
 
     def _answer(self, payload: bytes) -> None:
         try:
-            self._link.send(*self._releases(), *self._take_rewinds(), payload)
+            # The answer may name objects of the peer whose proxies have died since: it goes first.
+            self._link.send(*self._take_rewinds(), payload, *self._releases())
         except EOFError as error:
             self._link.lose(error)
 

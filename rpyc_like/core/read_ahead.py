@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FIRST: Final = 100
-_GROWTH: Final = 10
+_GROWTH: Final = 40
 _LARGEST: Final = 4096
 _FRESH: Final = 0.05
 MISSING: Final = object()

@@ -164,7 +164,8 @@ def _filling(empty: Any) -> Callable[[list[Any]], Any]:
 
     def fill(items: list[Any]) -> Any:
         if isinstance(empty, dict):
-            dict.update(empty, zip(items[::2], items[1::2]))
+            for key, value in zip(items[::2], items[1::2]):
+                empty[key] = value
         elif isinstance(empty, set):
             empty.update(items)
         else:

@@ -227,13 +227,11 @@ def deliver(conn: Connection, localobj: Any) -> Any:
         else pickle.dumps(localobj)
     )
     with conn.pipeline() as there:
-        loads = there.root.getmodule("pickle").loads
-        if buffers:
-            bytearray_ = there.root.getmodule("builtins").bytearray
-            copies = tuple([bytearray_(buffer.raw().tobytes()) for buffer in buffers])
-            loaded = loads(data, buffers=copies)
-        else:
-            loaded = loads(data)
+        # They are copied there into memory that can be written to.
+        copies = [there.modules.builtins.bytearray(one.raw().tobytes()) for one in buffers]
+        named = {"buffers": tuple(copies)} if copies else {}
+        loaded = there.modules.pickle.loads(data, **named)
+        del copies, named
     return there.fetch(loaded)
 
 
