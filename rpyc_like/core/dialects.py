@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from ..errors import LimitExceeded, MalformedValue, ProtocolError
 from ..link.connection import CURRENT
+from ..link.result import Unfinished
 from ..wire.codec import MalformedAnswer
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from . import brine, consts
@@ -327,8 +328,9 @@ class RpycCodec:
             ) and handler in _ON_OBJECTS:
                 args = self._check_object(payload, start, args)
         if handler == consts.HANDLE_HELLO and self.learn is not None:
-            if type(args) is tuple and len(args) == 1 and type(args[0]) is int:
-                self.learn(args[0])
+            told = args.plain if issubclass(type(args), Unfinished) else args
+            if type(told) is tuple and len(told) == 1 and type(told[0]) is int:
+                self.learn(told[0])
         cause = None
         if shape != 0x11:
             cause, position = load_at(payload, position)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from ..core.consts import HANDLE_BUFFITER, HANDLE_CALL
+from ..core.consts import HANDLE_BUFFITER, HANDLE_CALL, HANDLE_CALLATTR
 from ..core.netref import asyncreq, is_netref, syncreq
 from ..errors import AccessDenied
 from ..lib.colls import WeakValueDict
@@ -118,10 +118,10 @@ def buffiter(obj: Any, chunk: int = 10, max_chunk: int = 1000, factor: float = 2
 
 
 def _chunks(obj: Any, chunk: int, max_chunk: int, factor: float) -> Iterator[Any]:
-    iterator = iter(obj)
-    if not is_netref(iterator):
-        yield from iterator
+    if not is_netref(obj):
+        yield from obj
         return
+    iterator = syncreq(obj, HANDLE_CALLATTR, "__iter__", (), ())
     count: float = chunk
     while items := syncreq(iterator, HANDLE_BUFFITER, int(count)):
         yield from items

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Filter = Callable[[str], bool]
-Progress = Callable[[str, int, int | None], Any]
+Progress = Callable[[str, int, "int | None"], Any]
 """Is told the local path of a file, how many bytes of it have been copied, and how many it has
 (None: not known)."""
 

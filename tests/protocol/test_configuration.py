@@ -95,7 +95,7 @@ def test_timeout(pair: MakePair) -> None:
 
     client, _ = pair(Slow, here_config={"sync_request_timeout": 0.1})
     wait = client.root.wait
-    with pytest.raises(TimeoutError, match=r"no answer to CALL within 0\.1 s"):
+    with pytest.raises(TimeoutError, match=r"no answer to CALLATTR within 0\.1 s"):
         wait(0.3)
     client._config["sync_request_timeout"] = None
     wait(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import itertools
 import types
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import access, consts, handlers
+from rpyc_like.core import access, chain_steps, consts, handlers
 from rpyc_like.core.config import DEFAULT_CONFIG
 from rpyc_like.core.protocol import Connection
 from rpyc_like.errors import AccessDenied
@@ -37,6 +38,13 @@ class Subject:
 
     def __exit__(self, *exc: object) -> None:
         pass
+
+
+@dataclasses.dataclass
+class Data:
+    """Has a field with a public name."""
+
+    public: int = 1
 
 
 def generator() -> Any:
@@ -188,6 +196,32 @@ def test_reading(name: str, make_conn: Any) -> None:
 
 
 @pytest.mark.parametrize("name", TABLE)
+def test_steps_of_a_chain(name: str, make_conn: Any) -> None:
+    """Each step of a chain reads and sets what the same request by itself would."""
+    config, allowed = TABLE[name]
+    conn = make_conn({**config, "allow_setattr": True})
+    for attribute in NAMES:
+        subject = Subject()
+        lent = (chain_steps.VALUE, subject)
+        steps = (
+            (chain_steps.GETATTR, lent, attribute),
+            (chain_steps.SETATTR, lent, attribute, (chain_steps.VALUE, 5)),
+            (chain_steps.MAP, (0, [subject]), ((0, (1, 0, -1), attribute),), (1, 0, 0)),
+        )
+        got, put, mapped = conn._handle_chain(steps, (0, 1, 2))
+        denied = not is_allowed(attribute, allowed)
+        assert was_denied(got) == denied, attribute
+        if name != "no switch":
+            assert was_denied(put) == denied, attribute
+        assert was_denied(mapped) == (denied or not is_allowed("__iter__", allowed)), attribute
+
+
+def was_denied(outcome: Any) -> bool:
+    """Returns whether a step failed because of the gate."""
+    return outcome[0] == chain_steps.FAILED and "cannot access" in str(outcome[1][1])
+
+
+@pytest.mark.parametrize("name", TABLE)
 def test_writing(name: str, make_conn: Any) -> None:
     """SETATTR and DELATTR are off unless allowed, and then keep to the same table."""
     config, allowed = TABLE[name]
@@ -216,6 +250,18 @@ def test_fixed_names(name: str, make_conn: Any) -> None:
         "__exit__": lambda: conn._handle_ctxexit(Subject(), None),
         "__iter__": lambda: conn._handle_buffiter(Subject(), 1),
     }
+    chunked: list[Callable[[], Any]] = [
+        lambda: conn._handle_iterate([1], 0, 1),
+        lambda: conn._handle_iterate({1: 1}, 0, 1),
+        lambda: conn._handle_chunk([1], 0, 1, 0),
+        lambda: conn._handle_snapshot([1]),
+        lambda: conn._handle_snapshot({1: [2]}),
+    ]
+    for run in chunked:
+        assert is_denied(run) == (not is_allowed("__iter__", allowed))
+    items = is_allowed("__iter__", allowed) and is_allowed("items", allowed)
+    assert is_denied(lambda: conn._handle_iterate({1: 1}, 1, 1)) == (not items)
+    assert is_denied(lambda: conn._handle_snapshot(Data())) == (not is_allowed("public", allowed))
     for attribute, run in implied.items():
         assert is_denied(run) == (not is_allowed(attribute, allowed)), attribute
     assert conn._handle_call(len, ("ab",)) == 2  # what was lent may be called
@@ -259,10 +305,11 @@ def test_every_handler_is_covered() -> None:
     covered = {
         *("GETATTR", "CALLATTR", "SETATTR", "DELATTR", "REPR", "STR", "HASH", "CMP", "CTXEXIT"),
         *("BUFFITER", "CALL", "OLDSLICING", "DIR", "INSPECT"),
+        *("CHAIN", "ITERATE", "CHUNK", "SNAPSHOT"),
     }
     without_names = {
-        *("PING", "CLOSE", "GETROOT", "DEL", "HELLO", "RELEASE"),
-        *("PICKLE", "INSTANCECHECK", "SUBCLASSCHECK"),
+        *("PING", "CLOSE", "GETROOT", "DEL", "HELLO", "RELEASE", "REWIND"),
+        *("PICKLE", "PICKLE_PARTS", "INSTANCECHECK", "SUBCLASSCHECK"),
     }
     assert set(handlers.NAMES.values()) == covered | without_names
 
@@ -277,6 +324,8 @@ def test_requests_without_a_name(make_conn: Any) -> None:
             conn._handle_subclasscheck(value, int)
     with pytest.raises(ValueError, match="allow_pickle"):
         conn._handle_pickle([], 2)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        conn._handle_pickle_parts([])
 
 
 @pytest.mark.parametrize("count", [-1, 100_001, "5", None, True])

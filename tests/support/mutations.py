@@ -108,8 +108,8 @@ MUTATIONS = [
     Mutation(
         "1",
         "link/receiving.py",
-        "    if framer.idle:\n        return ConnectionClosed",
-        "    if True:\n        return ConnectionClosed",
+        'closed by peer") if framer.idle else',
+        'closed by peer") if True else',
         f"{FRAMES}::test_case_1_truncated",
     ),
     Mutation(

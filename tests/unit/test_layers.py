@@ -50,8 +50,10 @@ ALLOWED_ACROSS = {("aio", "core")}
 
 THIRD_PARTY = {
     "cli.rpyc_classic": {"plumbum"},
+    "cli.rpyc_copy": {"plumbum"},
     "cli.rpyc_registry": {"plumbum"},
     "core.netref": {"numpy"},
+    "core.snapshot_load": {"numpy"},
     "utils.gevent_server": {"gevent"},
     "epc.values": {"sexpdata"},
     "epc.core": {"ipdb"},
