@@ -48,6 +48,7 @@ __all__ = [
     "dump_surrogates",
     "dumpable",
     "find_large",
+    "lift",
     "load",
     "load_at",
     "tuple_head",
@@ -109,10 +110,23 @@ class LargeValue(Exception):
 class Lifted(bytes):
     """A received payload out of which one large bytes value has been lifted.
 
-    In its place stands :data:`LIFTED`, a tag that only means something here.
+    In its place stands :data:`LIFTED`, a tag that means that only there.
     """
 
     value: bytes
+    place: int
+
+
+def lift(before: bytes, value: bytes, after: bytes) -> Lifted:
+    """Returns a payload without its large value.
+
+    Args:
+        before: ends with the value's head, five bytes.
+    """
+    payload = Lifted(before[:-5] + LIFTED + after)
+    payload.value = value
+    payload.place = len(before) - 5
+    return payload
 
 
 LIFTED: Final = b"\x1f"
@@ -567,7 +581,7 @@ def _rare(data: bytes, tag: int, position: int, end: int) -> tuple[Any, int]:
         if end - position < 16:
             raise MalformedValue("brine value ends early")
         return complex(*_C16.unpack_from(data, position)), position + 16
-    if tag == LIFTED[0] and type(data) is Lifted:
+    if tag == LIFTED[0] and type(data) is Lifted and position == data.place + 1:
         return data.value, position
     if tag in own_loads:
         return own_loads[tag](data, position)

@@ -370,13 +370,6 @@ class RpycCodec:
         """Returns where the content of a large value begins in the beginning of a payload."""
         return brine.find_large(start, 1) if self._plain and self.boxer.direct else None
 
-    @staticmethod
-    def lift(before: bytes, value: bytes, after: bytes) -> bytes:
-        """Returns a payload without its large value."""
-        payload = brine.Lifted(before[:-5] + brine.LIFTED + after)
-        payload.value = value
-        return payload
-
     def _hear(self, payload: bytes) -> None:
         heard = recognise(payload)
         if heard != self.dialect:

@@ -144,7 +144,7 @@ class Connection(Endpoint):
         if isinstance(receiver, FrameReceiver):
             receiver.max_queued = self._config["max_queued_bytes"]
             receiver.frame_timeout = self._config["frame_timeout"]
-            receiver.spot, receiver.lift = self._codec.spot, self._codec.lift
+            receiver.spot, receiver.lift = self._codec.spot, brine.lift
         self._expect_delays(channel, True)
 
     def _expect_delays(self, channel: Any, expected: bool) -> None:

@@ -1,65 +1,167 @@
 """``python -m tests.bench``: ours, rpyc and a bare socket side by side, in one run.
 
 Each contestant has a server process and a client process of its own. Rounds alternate between them,
-so that noise hits all alike; medians and ratios are what counts. "above" is the time above the bare
-ping-pong of equally large frames in the same run.
+so that noise hits all alike; medians and ratios are what counts. Requests are those of one
+operation, and CPU times those of both processes together. In the columns of the slow link there is
+a delay of 25 ms each way; what would take more than two seconds there is told by its requests (~).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
+from typing import Any
 
 from tests.support.peers import ROOT, environment
 
-from .rounds import Contestant, measure
+from .rounds import Contestant
 
 ROWS = {
     "bound": "bound call f(1)",
     "root": "conn.root.f(1)",
-    "instance": "call returning a user-class instance",
-    "async": "1,000 pipelined async calls (each)",
+    "attribute": "an attribute",
+    "instance": "a call that returns an instance, and its attribute",
+    "iterate": "iterate over a list of 1,000 ints",
+    "list": "list() of it",
+    "items": "items() of a dict of 100",
+    "dict": "dict() of it",
+    "objects": "[o.x for o in 1,000 objects]",
+    "map": "the same, with map",
+    "join first": "os.path.join of a new connection",
+    "join": "os.path.join again",
+    "connect": "classic.connect",
+    "async": "10,000 async calls in flight, each",
+    "1 thread": "a call, of one thread",
+    "4 threads": "a call, of four threads",
+    "callbacks": "100 callbacks",
+    "big": "64 MiB of random bytes, there and back",
+    "array": "64 MiB NumPy array, one way",
 }
 CONTESTANTS = {
-    "pingpong": "ours",
-    "rpyc": "rpyc-6.0.2",
-    "ours": "ours",
+    "pingpong": ("pingpong", "ours", "pingpong", "ours"),
+    "rpyc": ("rpyc", "rpyc-6.0.2", "rpyc", "rpyc-6.0.2"),
+    "nodelay": ("nodelay", "rpyc-6.0.2", "nodelay", "rpyc-6.0.2"),
+    "ours": ("ours", "ours", "ours", "ours"),
+    "ours, rpyc serves": ("ours", "ours", "rpyc", "rpyc-6.0.2"),
 }
-"""Names, and the implementation whose environment each runs in."""
-
+"""What client and server are, and the implementation whose environment each runs in."""
 
 SCRIPT = str(ROOT / "tests" / "bench" / "worker.py")
+LINK = str(ROOT / "tests" / "bench" / "slow_link.py")
+DELAY = 0.05
+_SECONDS = 0.15
+_PATIENCE = 2.0
+
+Results = dict[str, dict[str, Any]]
 
 
-def table(medians: dict[str, dict[str, float]]) -> str:
-    """Returns the medians as text, with the ratio that counts."""
-    head = f"{'row':<38}{'ping-pong':>10}{'rpyc':>9}{'ours':>9}{'rpyc/ours':>11}{'above/above':>13}"
-    lines = [head, "-" * len(head)]
-    for row, text in ROWS.items():
-        floor, rpyc, ours = (medians[row][name] for name in CONTESTANTS)
-        above = (ours - floor) / (rpyc - floor)
-        lines.append(
-            f"{text:<38}{floor:>10.1f}{rpyc:>9.1f}{ours:>9.1f}{rpyc / ours:>11.2f}{above:>13.2f}"
+def make(name: str, slow: bool = False) -> Contestant:
+    """Starts a contestant."""
+    client, client_env, server, server_env = CONTESTANTS[name]
+    link = (LINK, str(DELAY)) if slow else ()
+    return Contestant(
+        SCRIPT, client, environment(client_env), (server, environment(server_env)), link, True
+    )
+
+
+def rounds_of(rounds: int, rows: list[str]) -> Results:
+    """Returns the medians of each contestant on each row."""
+    contestants = {name: make(name) for name in CONTESTANTS}
+    found: dict[str, dict[str, list[Any]]] = {row: {} for row in rows}
+    try:
+        for _ in range(rounds):
+            for row in rows:
+                for name, contestant in contestants.items():
+                    answer = contestant.ask(f"{row} {_SECONDS}")
+                    if answer is not None:
+                        found[row].setdefault(name, []).append(answer)
+    finally:
+        for contestant in contestants.values():
+            contestant.stop()
+    return {
+        row: {
+            name: {
+                key: statistics.median([answer[key] for answer in answers])
+                for key in ("us", "client", "server", "requests")
+                if answers[0][key] is not None
+            }
+            for name, answers in by_name.items()
+        }
+        for row, by_name in found.items()
+    }
+
+
+def over_the_slow_link(results: Results) -> None:
+    """Adds what each row takes over a link with a delay, in milliseconds."""
+    for name in ("nodelay", "ours"):
+        contestant = make(name, slow=True)
+        try:
+            for row, by_name in results.items():
+                requests = by_name.get(name, {}).get("requests")
+                if requests is None or row in ("big", "array", "1 thread", "4 threads", "async"):
+                    continue
+                if requests * DELAY > _PATIENCE:
+                    by_name[name]["slow"], by_name[name]["guessed"] = requests * DELAY * 1e3, True
+                else:
+                    contestant.ask(f"{row} once")
+                    by_name[name]["slow"] = contestant.ask(f"{row} once")["us"] / 1e3
+        finally:
+            contestant.stop()
+
+
+def _cell(found: dict[str, Any] | None, key: str, digits: int = 1) -> str:
+    if not found or key not in found:
+        return "-"
+    mark = "~" if key == "slow" and found.get("guessed") else ""
+    return f"{mark}{found[key]:,.{digits}f}"
+
+
+def _ratio(one: Any, other: Any, key: str = "us") -> str:
+    if not one or not other or not other.get(key):
+        return "-"
+    return f"{one[key] / other[key]:.2f}"
+
+
+def table(results: Results) -> str:
+    """Returns the medians as text, with the ratios that count."""
+    head = (
+        f"{'row':<52}{'bare':>10}{'rpyc':>11}{'nodelay':>11}{'ours':>11}{'rpyc/':>8}{'nodel/':>8}"
+        f"{'CPU/':>7}{'bare/':>7} | {'requests':>14} | {'50 ms link, ms':>18} | {'ours>rpyc':>10}"
+    )
+    under = f"{'':<52}{'':>43}{'ours':>8}{'ours':>8}{'CPU':>7}{'ours':>7} | {'nodel  ours':>14} |"
+    lines = [head, f"{under} {'nodelay':>10}{'ours':>8} | {'rpyc/':>10}", "-" * len(head)]
+    for row, by_name in results.items():
+        bare, rpyc, nodelay, ours = (
+            by_name.get(name) for name in ("pingpong", "rpyc", "nodelay", "ours")
         )
-    lines.append("microseconds, medians; above/above: ours above the ping-pong by rpyc above it")
+        cpu: Any = [{"cpu": one["client"] + one["server"]} if one else None for one in (rpyc, ours)]
+        lines.append(
+            f"{ROWS[row]:<52}{_cell(bare, 'us'):>10}{_cell(rpyc, 'us'):>11}"
+            f"{_cell(nodelay, 'us'):>11}{_cell(ours, 'us'):>11}{_ratio(rpyc, ours):>8}"
+            f"{_ratio(nodelay, ours):>8}{_ratio(*cpu, 'cpu'):>7}{_ratio(bare, ours):>7} | "
+            f"{_cell(nodelay, 'requests', 0):>7}{_cell(ours, 'requests', 0):>7} | "
+            f"{_cell(nodelay, 'slow', 0):>10}{_cell(ours, 'slow', 0):>8} | "
+            f"{_ratio(rpyc, by_name.get('ours, rpyc serves')):>10}"
+        )
+    lines.append("microseconds, medians; ratios above 1 are in favour of ours; CPU: both processes")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", help="a file to write the medians to")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--json", help="a file to write the results to")
     options = parser.parse_args()
-    contestants = {
-        name: Contestant(SCRIPT, name, environment(kind)) for name, kind in CONTESTANTS.items()
-    }
-    medians = measure(options.rounds, ROWS, contestants)
-    print(table(medians))
+    results = rounds_of(options.rounds, options.rows)
+    over_the_slow_link(results)
+    print(table(results))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(medians, file, indent=2)
+            json.dump(results, file, indent=2)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 __all__ = ["Contestant", "measure"]
 
@@ -17,36 +19,57 @@ class Contestant:
         script: run with ``serve NAME``, which prints a port, and with ``call NAME PORT``.
         name: of the contestant.
         env: the environment of both.
+        server: the server's name and environment, if they are others.
+        link: a program between the two, with its arguments after the server's port.
+        greets: whether the client prints a line when it is ready.
     """
 
-    def __init__(self, script: str, name: str, env: dict[str, str]) -> None:
-        self._script = script
-        self._env = env
-        self._server = self._start("serve", name)
-        assert self._server.stdout is not None
-        self._client = self._start("call", name, self._server.stdout.readline().strip())
+    def __init__(
+        self,
+        script: str,
+        name: str,
+        env: dict[str, str],
+        server: tuple[str, dict[str, str]] | None = None,
+        link: tuple[str, ...] = (),
+        greets: bool = False,
+    ) -> None:
+        server_name, server_env = server or (name, env)
+        self._processes: list[subprocess.Popen[str]] = []
+        port = self._start(server_env, script, "serve", server_name)
+        env = {**env, "BENCH_SERVER": str(self._processes[0].pid)}
+        if link:
+            port = self._start(env, link[0], port, *link[1:])
+        self._start(env, script, "call", name, port, wait=greets)
+        self._client = self._processes[-1]
 
-    def _start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, self._script, *arguments],
-            env=self._env,
+    def _start(self, env: dict[str, str], *arguments: str, wait: bool = True) -> str:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        self._processes.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline().strip() if wait else ""
+
+    def ask(self, line: str) -> Any:
+        """Returns what the client answers, JSON."""
+        assert self._client.stdin is not None
+        assert self._client.stdout is not None
+        self._client.stdin.write(line + "\n")
+        self._client.stdin.flush()
+        return json.loads(self._client.stdout.readline())
 
     def time(self, row: str) -> float:
         """Returns microseconds per operation, of one round."""
-        assert self._client.stdin is not None
-        assert self._client.stdout is not None
-        self._client.stdin.write(row + "\n")
-        self._client.stdin.flush()
-        return float(self._client.stdout.readline())
+        return float(self.ask(row))
 
     def stop(self) -> None:
-        """Ends both processes."""
-        for process in (self._client, self._server):
+        """Ends the processes."""
+        for process in reversed(self._processes):
             process.kill()
             process.communicate()
 

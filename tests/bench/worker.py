@@ -1,31 +1,33 @@
 """One side of one contestant: ``worker.py serve NAME`` or ``worker.py call NAME PORT``.
 
-The client reads names of rows and answers each with the microseconds an operation took.
+NAME is ``ours``, ``rpyc`` (as it is), ``nodelay`` (rpyc with TCP_NODELAY on both ends) or
+``pingpong`` (a bare socket). The client reads names of rows and answers each with a line of JSON:
+microseconds an operation took, CPU microseconds of the client and the server, and requests.
 """
 
+import json
+import os
 import socket
 import sys
 import threading
 import time
 
-BURST = 1000
+BURST = 10_000
+BIG = 64 << 20
 
 # Frames of one operation on the bare socket, as sizes in bytes (request, answer); those of the
-# conversation that both implementations have at least.
-EXCHANGES = {
-    "bound": [(76, 12)],
-    "root": [(66, 60), (76, 12)],
-    "instance": [(76, 60)],
-    "async": [(76, 12)],
-}
-REPEAT = {"bound": 1000, "root": 500, "instance": 500, "async": 3}
+# conversation that the implementations have at least.
+EXCHANGES = {"bound": [(76, 12)], "root": [(76, 12)], "attribute": [(66, 12)]}
+
+SECONDS = 0.15
+"""How long a row is repeated in one round; a slower operation is done once."""
 
 
 class Item:
     """What the service returns an instance of."""
 
-    def __init__(self):
-        self.exposed_value = 5
+    def __init__(self, value=5):
+        self.exposed_value = value
 
 
 def nodelay(sock):
@@ -40,6 +42,7 @@ def serve_objects(name):
         import rpyc
         from rpyc.utils.server import ThreadedServer
 
+    if name == "nodelay":
         accept = ThreadedServer._accept_method
 
         def accept_without_delay(self, sock):
@@ -48,14 +51,28 @@ def serve_objects(name):
 
         ThreadedServer._accept_method = accept_without_delay
 
-    class Bench(rpyc.Service):
+    class Bench(rpyc.ClassicService):
         """What is called."""
 
         def exposed_f(self, value):
             return value
 
-        def exposed_item(self):
+        f = exposed_f
+
+        def make(self):
             return Item()
+
+        def items(self, count):
+            return [Item(number) for number in range(count)]
+
+        def call(self, func, count):
+            for number in range(count):
+                func(number)
+
+        def array(self):
+            import numpy
+
+            return numpy.frombuffer(os.urandom(BIG), dtype="f8").copy()
 
     server = ThreadedServer(Bench, hostname="127.0.0.1", port=0)
     threading.Thread(target=server.start, daemon=True).start()
@@ -76,20 +93,31 @@ def read_exactly(sock, count):
 
 
 def serve_pingpong():
-    """Answers requests of two bytes of answer size and padding, each of the size said first."""
+    """Answers frames of sizes that are said first, or sends back what it is sent."""
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     sock, _ = listener.accept()
     nodelay(sock)
     try:
         while True:
-            size, answer = divmod(int.from_bytes(read_exactly(sock, 4), "big"), 1 << 16)
+            size, answer, count = (int.from_bytes(read_exactly(sock, 4), "big") for _ in range(3))
+            if size >= BIG:
+                sock.sendall(receive_into(sock, size))
+                continue
             frame = b"x" * answer
-            for _ in range(int.from_bytes(read_exactly(sock, 4), "big")):
+            for _ in range(count):
                 read_exactly(sock, size)
                 sock.send(frame)
     except EOFError:
         pass
+
+
+def receive_into(sock, size):
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        view = view[sock.recv_into(view) :]
+    return data
 
 
 def pingpong_rows(port):
@@ -97,70 +125,179 @@ def pingpong_rows(port):
     nodelay(sock)
 
     def announce(size, answer, count):
-        sock.sendall((size << 16 | answer).to_bytes(4, "big") + count.to_bytes(4, "big"))
+        sock.sendall(b"".join(number.to_bytes(4, "big") for number in (size, answer, count)))
 
-    def one_by_one(row):
-        repeat = REPEAT[row]
-        total = 0.0
-        for size, answer in EXCHANGES[row]:
-            announce(size, answer, repeat)
+    def exchange(size, answer):
+        def run(count):
+            announce(size, answer, count)
             frame = b"y" * size
-            started = time.perf_counter()
-            for _ in range(repeat):
+            for _ in range(count):
                 sock.send(frame)
                 read_exactly(sock, answer)
-            total += time.perf_counter() - started
-        return total / repeat
 
-    def burst():
-        size, answer = EXCHANGES["async"][0]
-        announce(size, answer, BURST * REPEAT["async"])
-        frame = b"y" * size
-        started = time.perf_counter()
-        for _ in range(REPEAT["async"]):
-            for _ in range(BURST):
-                sock.send(frame)
-            for _ in range(BURST):
-                read_exactly(sock, answer)
-        return (time.perf_counter() - started) / REPEAT["async"] / BURST
+        return run
 
-    rows = {row: (lambda row=row: one_by_one(row)) for row in EXCHANGES}
-    rows["async"] = burst
-    return rows
+    def burst(count):
+        announce(76, 12, BURST * count)
+        frame = b"y" * 76
+        for _ in range(count):
+            left = BURST
+            while left:
+                some = min(left, 500)
+                sock.sendall(frame * some)
+                read_exactly(sock, 12 * some)
+                left -= some
+
+    data = os.urandom(BIG)
+
+    def copy(count):
+        for _ in range(count):
+            announce(BIG, BIG, 1)
+            sock.sendall(data)
+            receive_into(sock, BIG)
+
+    rows = {row: exchange(*sizes[0]) for row, sizes in EXCHANGES.items()}
+    burst.per = BURST
+    return {**rows, "async": burst, "big": copy, "array": copy}, None
 
 
 def object_rows(name, port):
     if name == "ours":
         import rpyc_like as rpyc
-
-        conn = rpyc.connect("127.0.0.1", port)
     else:
         import rpyc
 
-        stream = rpyc.SocketStream.connect("127.0.0.1", port, nodelay=True)
-        conn = rpyc.connect_stream(stream)
-    f, item, root = conn.root.f, conn.root.item, conn.root
-    later = rpyc.async_(f)
+    def connect():
+        if name == "nodelay":
+            stream = rpyc.SocketStream.connect("127.0.0.1", port, nodelay=True)
+            return rpyc.classic.connect_stream(stream)
+        return rpyc.classic.connect("127.0.0.1", port)
+
+    conn = connect()
+    root = conn.root
+    f, make = root.f, root.make
+    if hasattr(type(f), "____fetch__"):
+        f.__name__
+    later = rpyc.async_(root.f)
+    numbers = conn.eval("list(range(1000))")
+    table = conn.eval("{number: str(number) for number in range(100)}")
+    items = root.items(1000)
+    data = os.urandom(BIG)
+
+    def threads(count):
+        def run():
+            def work():
+                for _ in range(250):
+                    f(1)
+
+            workers = [threading.Thread(target=work) for _ in range(count)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+
+        return run, 250 * count
 
     def burst():
         for result in [later(1) for _ in range(BURST)]:
             result.value
 
-    def timed(row, func, per=1):
-        def run():
-            started = time.perf_counter()
-            for _ in range(REPEAT[row]):
-                func()
-            return (time.perf_counter() - started) / REPEAT[row] / per
+    def first_join():
+        other = connect()
+        before = sent(other)
+        other.modules.os.path.join("a", "b")
+        counts.append(sent(other) - before - 1)
+        other.close()
 
-        return run
+    def connecting():
+        other = connect()
+        counts.append(sent(other))
+        other.close()
 
-    return {
-        "bound": timed("bound", lambda: f(1)),
-        "root": timed("root", lambda: root.f(1)),
-        "instance": timed("instance", item),
-        "async": timed("async", burst, BURST),
+    def mapped():
+        if name == "ours":
+            with conn.pipeline() as p:
+                values = p.map(lambda one: one.exposed_value, items)
+            return p.fetch(values)
+        return [one.exposed_value for one in items]
+
+    def array():
+        copied = rpyc.snapshot(remote_array()) if name == "ours" else None
+        return rpyc.classic.obtain(remote_array()) if copied is None else copied
+
+    arrays = []
+
+    def remote_array():
+        if not arrays:
+            arrays.append(root.array())
+        return arrays[0]
+
+    counts = []
+
+    def sent(connection):
+        return next(connection._seqcounter)
+
+    def callback(value):
+        """Is called back."""
+
+    one = {
+        "bound": lambda: f(1),
+        "root": lambda: conn.root.f(1),
+        "attribute": lambda: conn.root.ALIASES,
+        "instance": lambda: make().exposed_value,
+        "iterate": lambda: sum(1 for _ in numbers),
+        "list": lambda: list(numbers),
+        "items": lambda: list(table.items()),
+        "dict": lambda: dict(table),
+        "objects": lambda: [one.exposed_value for one in items],
+        "map": mapped,
+        "join": lambda: conn.modules.os.path.join("a", "b"),
+        "join first": first_join,
+        "connect": connecting,
+        "callbacks": lambda: root.call(callback, 100),
+        "big": lambda: root.f(data),
+        "array": array,
     }
+    several = {"async": (burst, BURST), "1 thread": threads(1), "4 threads": threads(4)}
+    rows = {}
+    if name == "rpyc":
+        del one["objects"], one["map"]  # 44 ms for each object
+    for row, (func, per) in [*((row, (func, 1)) for row, func in one.items()), *several.items()]:
+        rows[row] = lambda count, func=func: [func() for _ in range(count)] and None
+        rows[row].per = per
+
+    def counted():
+        """Returns the requests sent so far, and whether that is of the last operation alone."""
+        if counts:
+            found = counts[-1]
+            counts.clear()
+            return found, True
+        return sent(conn), False
+
+    return rows, counted
+
+
+def cpu_of(pid):
+    """Returns the CPU microseconds that a process has used."""
+    total = 0
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+                total += int(file.read().split()[0])
+    except OSError:
+        return 0
+    return total / 1000
+
+
+def measure(func, count):
+    """Returns microseconds and CPU microseconds of both sides, of ``count`` operations."""
+    server = int(os.environ["BENCH_SERVER"])
+    before = cpu_of(os.getpid()), cpu_of(server)
+    started = time.perf_counter()
+    func(count)
+    wall = (time.perf_counter() - started) * 1e6
+    after = cpu_of(os.getpid()), cpu_of(server)
+    return wall, after[0] - before[0], after[1] - before[1]
 
 
 def main():
@@ -172,15 +309,36 @@ def main():
             serve_objects(name)
         return
     port = int(sys.argv[3])
-    rows = pingpong_rows(port) if name == "pingpong" else object_rows(name, port)
+    rows, counted = pingpong_rows(port) if name == "pingpong" else object_rows(name, port)
+    print("ready", flush=True)
     for line in sys.stdin:
-        row = rows[line.strip()]
+        row, seconds = line.rsplit(None, 1)
+        func = rows.get(row)
+        if func is None:
+            print(json.dumps(None), flush=True)
+            continue
+        if seconds == "once":
+            started = time.perf_counter()
+            func(1)
+            print(json.dumps({"us": (time.perf_counter() - started) * 1e6}), flush=True)
+            continue
+        per = getattr(func, "per", 1)
         # Not counted: how fast the system wakes a process depends on what ran just before, and
         # settles after some milliseconds of the same.
-        warm = time.perf_counter() + 0.05
-        while time.perf_counter() < warm:
-            row()
-        print(row() * 1e6, flush=True)
+        count, requests = 1, None
+        wall, *_ = times = measure(func, 1)
+        if counted is not None:
+            before, _ = counted()
+            wall, *_ = times = measure(func, 1)
+            after, absolute = counted()
+            requests = after if absolute else after - before - 1
+        if wall < 1e6:
+            count = max(1, int(float(seconds) * 1e6 / wall))
+            func(1 + count // 3)
+            times = measure(func, count)
+        times = [value / count / per for value in times]
+        answer = dict(zip(("us", "client", "server"), times), requests=requests)
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -52,14 +52,8 @@ def receiver_of(data: bytes, most: int = 50_000) -> FrameReceiver:
     stream: Any = Scripted(data, most)
     receiver = FrameReceiver(stream, framer)
     receiver.spot = lambda start: brine.find_large(start, 0)
-    receiver.lift = lift
+    receiver.lift = brine.lift
     return receiver
-
-
-def lift(before: bytes, value: bytes, after: bytes) -> bytes:
-    payload = brine.Lifted(before[:-5] + brine.LIFTED + after)
-    payload.value = value
-    return payload
 
 
 VALUES: dict[str, Any] = {
@@ -143,7 +137,7 @@ def test_a_large_value_is_received_into_its_own_memory() -> None:
 def test_what_is_spotted_must_fit() -> None:
     """A length that leads out of the frame, or a small one, is no large value."""
     start = b"\x0f" + (1 << 20).to_bytes(4, "big") + b"x" * 100
-    frame = LargeFrame(1000, start, lambda start: 5, lift)
+    frame = LargeFrame(1000, start, lambda start: 5, brine.lift)
     while frame.view:
         frame.view[:] = b"\n" * len(frame.view)
         if frame.took(len(frame.view)):
