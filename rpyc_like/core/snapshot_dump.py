@@ -216,7 +216,7 @@ def _datetime(value: Any) -> Any:
 SIMPLE_TYPES: dict[Any, Any] = {
     bytearray: lambda value: (bytes(value),),
     range: lambda value: (value.start, value.stop, value.step),
-    slice: lambda value: _plain((value.start, value.stop, value.step)),
+    slice: lambda value: plain_parts((value.start, value.stop, value.step)),
     type(Ellipsis): lambda value: (),
     type(NotImplemented): lambda value: (),
     datetime.datetime: _datetime,
@@ -231,7 +231,8 @@ SIMPLE_TYPES: dict[Any, Any] = {
 }
 
 
-def _plain(values: Any) -> Any:
+def plain_parts(values: Any) -> Any:
+    """Returns the parts of a slice, which must stand for themselves."""
     for value in values:
         if type(value) not in PLAIN:
             raise TypeError("expected plain values in a slice, got a %s" % type(value).__name__)

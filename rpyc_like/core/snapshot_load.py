@@ -300,7 +300,7 @@ def _path(cls: type[pathlib.PurePath], pure: type[pathlib.PurePath]) -> Callable
 _SIMPLE: Final[dict[str, Callable[..., Any]]] = {
     "bytearray": bytearray,
     "range": range,
-    "slice": slice,
+    "slice": lambda *parts: slice(*form.plain_parts(parts)),
     "ellipsis": lambda: ...,
     "NotImplementedType": lambda: NotImplemented,
     "datetime": lambda text, fold, zone: datetime.datetime.fromisoformat(text).replace(

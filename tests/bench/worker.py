@@ -101,8 +101,9 @@ def serve_pingpong():
     try:
         while True:
             size, answer, count = (int.from_bytes(read_exactly(sock, 4), "big") for _ in range(3))
-            if size >= BIG:
-                sock.sendall(receive_into(sock, size))
+            if answer >= BIG:
+                received = receive_into(sock, size) if size else bytes(answer)
+                sock.sendall(received)
                 continue
             frame = b"x" * answer
             for _ in range(count):
@@ -156,9 +157,14 @@ def pingpong_rows(port):
             sock.sendall(data)
             receive_into(sock, BIG)
 
+    def copy_here(count):
+        for _ in range(count):
+            announce(0, BIG, 1)
+            receive_into(sock, BIG)
+
     rows = {row: exchange(*sizes[0]) for row, sizes in EXCHANGES.items()}
     burst.per = BURST
-    return {**rows, "async": burst, "big": copy, "array": copy}, None
+    return {**rows, "async": burst, "big": copy, "array": copy_here}, None
 
 
 def object_rows(name, port):
@@ -266,12 +272,10 @@ def object_rows(name, port):
         rows[row] = lambda count, func=func: [func() for _ in range(count)] and None
         rows[row].per = per
 
-    def counted():
+    def counted(row):
         """Returns the requests sent so far, and whether that is of the last operation alone."""
-        if counts:
-            found = counts[-1]
-            counts.clear()
-            return found, True
+        if row in ("join first", "connect"):
+            return counts[-1], True
         return sent(conn), False
 
     return rows, counted
@@ -328,9 +332,9 @@ def main():
         count, requests = 1, None
         wall, *_ = times = measure(func, 1)
         if counted is not None:
-            before, _ = counted()
+            before, _ = counted(row)
             wall, *_ = times = measure(func, 1)
-            after, absolute = counted()
+            after, absolute = counted(row)
             requests = after if absolute else after - before - 1
         if wall < 1e6:
             count = max(1, int(float(seconds) * 1e6 / wall))

@@ -5,11 +5,21 @@ They are what a real client says, so that the fuzzer starts from conversations t
 
 from __future__ import annotations
 
+import array
+import collections
+import datetime
+import decimal
+import fractions
+import inspect
+import pathlib
+import re
 import sys
+import uuid
 import zlib
 from collections.abc import Iterator
 
-from rpyc_like.core import brine, consts
+from rpyc_like.core import brine, consts, snapshot_dump
+from rpyc_like.core.endpoint import FEATURES
 from rpyc_like.lib import identity
 from rpyc_like.wire.framing import EpcFramer, RpycFramer
 
@@ -49,7 +59,7 @@ def conversations() -> Iterator[list[bytes]]:
     root = (name, number, number + 1)
     callback = b"\x11\x54" + brine.dump(("m.f", 7, 8))
     start = [request(0, consts.HANDLE_GETROOT, value(()))]
-    for handler in (*range(1, 21), *range(100, 104)):
+    for handler in (*range(1, 21), *range(100, 110)):
         yield [request(0, handler, value(()))]
         yield [*start, request(1, handler, on(root))]
         yield [*start, request(1, handler, on(root, value("echo")))]
@@ -62,6 +72,26 @@ def conversations() -> Iterator[list[bytes]]:
             call = on(root, value(method), *argument, value(()))
             yield [*start, request(1, consts.HANDLE_CALLATTR, call)]
     hello = request(1, consts.HANDLE_HELLO, value((15,)))
+    everything = request(1, consts.HANDLE_HELLO, value((FEATURES | consts.FEATURE_PUBLIC,)))
+    described = b"\x11\x55\x11" + brine.dump(("m.C", 7, 8))
+    description = (("f", None), ("____class____", ((("m", "C"),), (), (("f",), (), (), ()))))
+    greeted = [*start, everything]
+    yield [*greeted, request(2, consts.HANDLE_CALLATTR, on(root, value("echo"), value((1,))))]
+    echo = on(root, value("echo"), b"\x11\x52\x10" + described + brine.dump(description))
+    yield [*greeted, request(2, consts.HANDLE_CALLATTR, echo)]
+    lent = b"\x11\x52\x11" + value(0) + b"\x11\x53" + brine.dump(root)
+    for step in (
+        b"\x11\x52\x12" + value(0) + lent + value("echo"),
+        b"\x11\x52\x14\x05" + value(2) + lent + value("item") + value(()) + value(()),
+        b"\x11\x52\x13" + value(3) + lent + value("x") + value((0, 1)),
+        b"\x11\x52\x13" + value(4) + lent + value(((0, (1, 0, -1), "value"),)) + value((1, 0, 0)),
+        value((5,)),
+    ):
+        chain = b"\x11\x52\x11\x11\x52\x11" + value((5,)) + step + value((0, 1))
+        yield [*greeted, request(2, consts.HANDLE_CHAIN, chain)]
+    for number_, handler in enumerate((104, 105, 106, 107, 108), 2):
+        arguments = on(root, value(0), value(5), value(0))
+        yield [*greeted, request(number_, handler, arguments)]
     release = b"\x01\x11\x50\x11" + brine.dump(101) + value(((root, 1),))
     yield [*start, hello, request(2, consts.HANDLE_GETROOT, value(())), release]
     yield [b"\x02\x11\x50" + value(5), b"\x02\x11\x51" + value(b"x")]
@@ -70,6 +100,24 @@ def conversations() -> Iterator[list[bytes]]:
     for exception in (error, (*error, extra), 1, "old"):
         yield [b"\x03\x11\x50" + brine.dump(exception)]
     yield [b"\x12" + request(0, consts.HANDLE_GETROOT, value(()))[1:].replace(b"\x11", b"\x51", 1)]
+
+
+def snapshots() -> Iterator[object]:
+    """Yields snapshots of data of each kind."""
+    moment = datetime.datetime(2020, 1, 2, tzinfo=datetime.timezone.utc)
+    shared = [1, moment]
+    for data in (
+        *([1, "x", None], {"a": [1, (2, {3})]}, [shared, shared], frozenset([b"x"])),
+        *(bytearray(b"y"), decimal.Decimal("1.5"), moment.date(), moment.time(), moment - moment),
+        *(range(3), slice(1), uuid.UUID(int=1), pathlib.PurePath("x"), array.array("b", b"x")),
+        *(collections.Counter("ab"), fractions.Fraction(1, 2), collections.deque([[]])),
+        *(re.ASCII, moment.tzinfo),
+        inspect.Attribute("a", "b", int, 4),  # type: ignore[attr-defined]
+    ):
+        try:
+            yield snapshot_dump.dump(data, lambda container: None, getattr)
+        except TypeError:
+            continue  # a class is no data
 
 
 def main() -> None:
@@ -81,6 +129,7 @@ def main() -> None:
     inputs = {
         "brine": [brine.dump(plain) for plain in VALUES],
         "frame": [b"\x03" + frame for frame in frames],
+        "snapshot": [brine.dump_surrogates(one) for one in snapshots()],
         "dispatch": [
             role + targets.join(payloads) for role in (b"\0", b"\1") for payloads in conversations()
         ],
