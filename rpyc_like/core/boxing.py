@@ -153,7 +153,7 @@ class Boxer:
         max_depth: int = brine.MAX_DEPTH,
         max_digits: int = brine.MAX_DIGITS,
     ) -> None:
-        self._conn = conn
+        self.conn = conn
         self.exports = exports
         self.proxies = proxies
         self._base = base
@@ -255,13 +255,13 @@ class Boxer:
     def _encode_reference(self, obj: Any, lent: list[bytes]) -> bytes:
         kind = type(obj)
         if type(kind) is NetrefMetaclass:
-            if _get_conn(obj) is self._conn:
+            if _get_conn(obj) is self.conn:
                 return _get_boxed(obj)  # type: ignore[no-any-return]
             raw = self.exports.lend(obj, self._identify_foreign)
         elif type(kind) is DeferredMetaclass:
             return self._encode(resolved(obj), lent)
         elif issubclass(kind, NetrefType) and class_state(obj).refcount:
-            if class_state(obj).conn is self._conn:
+            if class_state(obj).conn is self.conn:
                 return class_state(obj).boxed
             raw = self.exports.lend(obj, self._identify_foreign)
         else:
@@ -312,7 +312,7 @@ class Boxer:
                         stack.append(rest)
                         rest = iter(item)
                         break
-                elif type(kind) is NetrefMetaclass and _get_conn(item) is self._conn:
+                elif type(kind) is NetrefMetaclass and _get_conn(item) is self.conn:
                     parts.append(_get_boxed(item))
                 elif kind is str and len(item) < _SHORT:
                     parts.append(self._boxed_name(item))
@@ -468,7 +468,7 @@ class Boxer:
             pack = _read_id_pack(raw)
             cls = self.class_of(pack)
             if cls is not None:
-                proxy = cls(self._conn, pack, raw)
+                proxy = cls(self.conn, pack, raw)
                 proxies.put(raw, proxy)
                 return proxy
         receipt = Receipt(raw, pack, proxies)
@@ -500,7 +500,7 @@ class Boxer:
                 return
             proxy = proxies.get(receipt.raw)
             if proxy is None:
-                proxy = cls(self._conn, receipt.pack, receipt.raw)
+                proxy = cls(self.conn, receipt.pack, receipt.raw)
                 proxies.put(receipt.raw, proxy)
             else:
                 proxy.____refcount__ += 1

@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..lib.impl import codec
+from . import _brine_py
 from ._brine_py import (
     LARGE,
     LIFTED,
@@ -13,16 +17,12 @@ from ._brine_py import (
     MAX_DIGITS,
     LargeValue,
     Lifted,
-    dump,
     dump_parts,
-    dump_small,
     dump_surrogates,
     dumpable,
     find_large,
     int_atom,
     lift,
-    load,
-    load_at,
     tuple_head,
     tuple_size_at,
 )
@@ -135,3 +135,18 @@ __all__ = [
     "tuple_head",
     "tuple_size_at",
 ]
+
+
+if codec is None:
+    dump, dump_small = _brine_py.dump, _brine_py.dump_small
+    load, load_at = _brine_py.load, _brine_py.load_at
+else:
+    codec.configure_brine(_brine_py.dump_small, _brine_py.load_at, _brine_py.load)
+    dump_small, load, load_at = codec.dump_small, codec.load, codec.load_at
+
+    def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
+        """Returns the brine bytes of ``obj``; see :func:`rpyc_like.core._brine_py.dump`."""
+        try:
+            return dump_small(obj, max_depth, max_digits)
+        except LargeValue:
+            return b"".join(dump_parts(obj, max_depth, max_digits))

@@ -22,6 +22,7 @@ from threading import get_ident
 from typing import Any, NamedTuple
 
 from ..errors import LimitExceeded, MalformedValue, ProtocolError
+from ..lib.impl import codec
 from ..link.connection import CURRENT
 from ..link.result import Unfinished
 from ..wire.codec import MalformedAnswer
@@ -30,6 +31,7 @@ from . import brine, consts
 from .boxing import Boxer, id_pack_end
 from .brine import MAX_DEPTH, MAX_DIGITS, dump, int_atom, load_at, tuple_head, tuple_size_at
 from .cursors import Cursor
+from .netref import BaseNetref, NetrefMetaclass
 from .objects import StaleReference
 
 __all__ = ["MAX_REQUESTS", "Dialect", "DialectMismatch", "RpycCodec", "Target", "recognise"]
@@ -134,10 +136,18 @@ class RpycCodec:
         self.serving: set[int] = set()
         """Numbers of the peer's requests that have not been answered."""
         self._unheard: list[_Unheard] = []
+        usual = boxer.direct and max_depth >= _DEPTH and max_digits >= _DIGITS
+        self._native: Any = codec if usual else None
 
     # -- encoding
 
     def encode_request(self, id_: int, target: int, args: Any) -> Any:
+        if self._native and self._plain and not self.boxer.proxies.released:
+            served = CURRENT.get()
+            if served is None or served[0] is not self.link:
+                payload = self._native.encode_request(id_, target, args, self.boxer.conn)
+                if payload is not None:
+                    return payload
         return self.encode_boxed_request(id_, target, self.boxer.encode(args))
 
     def encode_boxed_request(self, id_: int, target: int, boxed: Any) -> Any:
@@ -165,6 +175,10 @@ class RpycCodec:
 
     def encode_reply(self, id_: int, value: Any) -> Any:
         self.serving.discard(id_)
+        if self._native and self._plain:
+            payload = self._native.encode_reply(id_, value)
+            if payload is not None:
+                return payload
         if type(value) is int and -49 < value < 160 and self.boxer.direct:
             content = b"\x11%b\x11\x51%c" % (int_atom(id_, 0), value + 0x50)
         else:
@@ -230,6 +244,14 @@ class RpycCodec:
     # -- decoding
 
     def decode(self, payload: bytes) -> Message:
+        if self._native and self._plain:
+            found = self._native.parse(payload, self.boxer.exports.by_raw)
+            if found is not None:
+                if found[0] == consts.MSG_REPLY:
+                    return (REPLY, found[1], found[2])
+                _, id_, handler, args, cause = found
+                self._serve(id_)
+                return (REQUEST, id_, (handler, cause, 0, 0), args)
         try:
             if self._plain and payload[1] == 0x11:
                 if payload[0] == consts.MSG_REPLY:
@@ -338,6 +360,11 @@ class RpycCodec:
                 position = self._released(payload, position)
         if position != len(payload):
             self._check_end(payload, position)
+        self._serve(id_)
+        return (REQUEST, id_, (handler, cause, sender, addressee), args)
+
+    def _serve(self, id_: int) -> None:
+        """Notes a request that is to be answered."""
         serving = self.serving
         if id_ in serving:
             raise MalformedValue(f"expected a new number of a request, got {id_} a second time")
@@ -345,7 +372,6 @@ class RpycCodec:
         if len(serving) > self._max_requests:
             key = "max_requests"
             raise LimitExceeded("unanswered requests", len(serving), self._max_requests, key)
-        return (REQUEST, id_, (handler, cause, sender, addressee), args)
 
     @staticmethod
     def _check_object(payload: bytes, position: int, args: Any) -> Any:
@@ -492,3 +518,13 @@ _ON_OBJECTS = frozenset(
 
 _KINDS_6 = {kind: bytes((kind,)) for kind in (1, 2, 3)}
 _KINDS_5 = {kind: bytes((0x12, 0x50 + kind)) for kind in (1, 2, 3)}
+
+_DEPTH, _DIGITS = 64, 18  # what the compiled codec does without asking for the limits
+_SPECIAL = (consts.HANDLE_HELLO, consts.HANDLE_RELEASE, consts.HANDLE_DEL, consts.HANDLE_REWIND)
+"""Requests that mean something to the codec itself."""
+
+if codec is not None:
+    slots = BaseNetref.__dict__
+    codec.configure_messages(
+        NetrefMetaclass, slots["____conn__"], slots["____boxed__"], _ON_OBJECTS, _SPECIAL
+    )

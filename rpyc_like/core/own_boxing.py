@@ -65,7 +65,6 @@ class OwnBoxer(Boxer):
 
     def __init__(self, conn: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(conn, *args, **kwargs)
-        self.conn = conn
         self._lent = _Lent()
 
     # -- sending

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "rpyc_like"
 
 LAYERS = {
-    0: ["lib", "errors", "version"],
+    0: ["lib", "errors", "version", "_native"],
     1: [
         "wire",
         "epc.values",
@@ -29,6 +29,8 @@ LAYERS = {
         "erlport.order",
         "erlport.values",
         "core.consts",
+        "core.chain_steps",
+        "core.snapshot_dump",
         "core._brine_py",
         "core.own_types",
         "core.brine",
@@ -132,3 +134,11 @@ def test_few_dependencies(name: str, path: Path) -> None:
         top = target.split(".")[0]
         if top and top not in {*sys.stdlib_module_names, "rpyc_like"}:
             assert top in THIRD_PARTY.get(name, ()), f"{path}:{line} imports {target}"
+
+
+@pytest.mark.parametrize(("name", "path"), sorted(modules().items()))
+def test_one_chooser(name: str, path: Path) -> None:
+    """The compiled core is reached through lib.impl, and nowhere else."""
+    if name != "lib.impl" and not name.startswith("_native"):
+        assert "rpyc_like._native" not in path.read_text()
+        assert not [target for target, _ in imports(name, path) if "_native" in target]

@@ -1,0 +1,1 @@
+"""The compiled core: optional, and reached through :mod:`rpyc_like.lib.impl` only."""

@@ -1,0 +1,779 @@
+/* The compiled half of the codec: brine and whole messages of plain values.
+
+   It does what is usual, and nothing else. Whatever is not (a large integer, a program's own type,
+   something malformed, a limit) it leaves to the pure half, which starts over: so results and errors
+   are those of the pure half, always. `rpyc_like.core._brine_py` has the format, and
+   `rpyc_like.core.dialects` that of messages. Holds no state but the objects given to configure(). */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LARGE (1 << 16) /* bytes from which a text or a bytes value is not copied */
+#define DEPTH 64        /* nesting from which the pure half, which does not recurse, takes over */
+
+enum { OK = 0, UNUSUAL = 1 };
+
+static PyObject *pure_dump_small, *pure_load_at, *pure_load;
+static PyObject *netref_metaclass, *get_conn, *get_boxed, *object_name;
+static unsigned char on_objects[160], special[160];
+
+/* -- writing */
+
+typedef struct {
+    char *data;
+    Py_ssize_t size, room;
+    char own[512];
+} Writer;
+
+static void
+writer_begin(Writer *w)
+{
+    w->data = w->own;
+    w->size = 0;
+    w->room = sizeof(w->own);
+}
+
+static void
+writer_end(Writer *w)
+{
+    if (w->data != w->own)
+        PyMem_Free(w->data);
+}
+
+static int
+reserve(Writer *w, Py_ssize_t more)
+{
+    Py_ssize_t room;
+    char *data;
+    if (w->size + more <= w->room)
+        return OK;
+    room = (w->size + more) * 2;
+    data = PyMem_Malloc(room);
+    if (data == NULL)
+        return UNUSUAL;
+    memcpy(data, w->data, w->size);
+    writer_end(w);
+    w->data = data;
+    w->room = room;
+    return OK;
+}
+
+static int
+put(Writer *w, const char *bytes, Py_ssize_t size)
+{
+    if (reserve(w, size))
+        return UNUSUAL;
+    memcpy(w->data + w->size, bytes, size);
+    w->size += size;
+    return OK;
+}
+
+static int
+put_byte(Writer *w, int byte)
+{
+    if (reserve(w, 1))
+        return UNUSUAL;
+    w->data[w->size++] = (char)byte;
+    return OK;
+}
+
+static int
+put_size(Writer *w, int short_tag, Py_ssize_t size)
+{
+    char head[5];
+    if (size < 256) {
+        head[0] = (char)short_tag;
+        head[1] = (char)size;
+        return put(w, head, 2);
+    }
+    if (size > 0x7fffffff)
+        return UNUSUAL;
+    head[0] = (char)(short_tag + 1);
+    head[1] = (char)(size >> 24);
+    head[2] = (char)(size >> 16);
+    head[3] = (char)(size >> 8);
+    head[4] = (char)size;
+    return put(w, head, 5);
+}
+
+static int
+put_tuple_head(Writer *w, Py_ssize_t size)
+{
+    if (size == 0)
+        return put_byte(w, 0x02);
+    return size < 5 ? put_byte(w, 0x0f + (int)size) : put_size(w, 0x14, size);
+}
+
+static int
+put_bytes(Writer *w, const char *bytes, Py_ssize_t size)
+{
+    int failed;
+    if (size >= LARGE)
+        return UNUSUAL;
+    if (size == 0)
+        return put_byte(w, 0x01);
+    failed = size < 5 ? put_byte(w, 0x09 + (int)size) : put_size(w, 0x0e, size);
+    return failed || put(w, bytes, size);
+}
+
+static int
+put_double(Writer *w, double value)
+{
+    uint64_t bits;
+    char big[8];
+    int i;
+    memcpy(&bits, &value, 8);
+    for (i = 7; i >= 0; i--, bits >>= 8)
+        big[i] = (char)bits;
+    return put(w, big, 8);
+}
+
+static int
+put_int(Writer *w, PyObject *obj)
+{
+    int overflow;
+    char digits[32];
+    long long value = PyLong_AsLongLongAndOverflow(obj, &overflow);
+    if (overflow || value >= (1LL << 62) || value <= -(1LL << 62))
+        return UNUSUAL;
+    if (-49 < value && value < 160)
+        return put_byte(w, (int)value + 0x50);
+    digits[0] = 0x16;
+    digits[1] = (char)PyOS_snprintf(digits + 2, sizeof(digits) - 2, "%lld", value);
+    return put(w, digits, 2 + digits[1]);
+}
+
+static int put_value(Writer *w, PyObject *obj, int depth);
+
+static int
+put_items(Writer *w, PyObject *tuple, int depth)
+{
+    Py_ssize_t i, size = PyTuple_GET_SIZE(tuple);
+    if (depth <= 0 || put_tuple_head(w, size))
+        return UNUSUAL;
+    for (i = 0; i < size; i++)
+        if (put_value(w, PyTuple_GET_ITEM(tuple, i), depth - 1))
+            return UNUSUAL;
+    return OK;
+}
+
+static int
+put_container(Writer *w, int tag, PyObject *items, int depth)
+{
+    int failed = items == NULL || put_byte(w, tag) || put_items(w, items, depth - 1);
+    Py_XDECREF(items);
+    return failed;
+}
+
+static int
+put_value(Writer *w, PyObject *obj, int depth)
+{
+    PyTypeObject *kind = Py_TYPE(obj);
+    if (kind == &PyLong_Type)
+        return put_int(w, obj);
+    if (kind == &PyUnicode_Type) {
+        Py_ssize_t size;
+        const char *text = PyUnicode_AsUTF8AndSize(obj, &size);
+        if (text == NULL)
+            return UNUSUAL;
+        return put_byte(w, 0x08) || put_bytes(w, text, size);
+    }
+    if (obj == Py_None)
+        return put_byte(w, 0x00);
+    if (obj == Py_True)
+        return put_byte(w, 0x03);
+    if (obj == Py_False)
+        return put_byte(w, 0x04);
+    if (kind == &PyTuple_Type)
+        return put_items(w, obj, depth);
+    if (kind == &PyBytes_Type)
+        return put_bytes(w, PyBytes_AS_STRING(obj), PyBytes_GET_SIZE(obj));
+    if (kind == &PyFloat_Type)
+        return put_byte(w, 0x18) || put_double(w, PyFloat_AS_DOUBLE(obj));
+    if (kind == &PyComplex_Type)
+        return put_byte(w, 0x1b) || put_double(w, PyComplex_RealAsDouble(obj)) ||
+               put_double(w, PyComplex_ImagAsDouble(obj));
+    if (obj == Py_NotImplemented)
+        return put_byte(w, 0x05);
+    if (obj == Py_Ellipsis)
+        return put_byte(w, 0x06);
+    if (kind == &PyFrozenSet_Type)
+        return put_container(w, 0x1a, PySequence_Tuple(obj), depth);
+    if (kind == &PySlice_Type) {
+        PySliceObject *slice = (PySliceObject *)obj;
+        return put_container(w, 0x19, PyTuple_Pack(3, slice->start, slice->stop, slice->step),
+                             depth);
+    }
+    return UNUSUAL;
+}
+
+/* -- reading */
+
+typedef struct {
+    const unsigned char *data;
+    Py_ssize_t at, end;
+} Reader;
+
+static int
+get_size(Reader *r, int wide, Py_ssize_t *size)
+{
+    const unsigned char *at = r->data + r->at;
+    if (!wide) {
+        if (r->end - r->at < 1)
+            return UNUSUAL;
+        *size = at[0];
+        r->at += 1;
+        return OK;
+    }
+    if (r->end - r->at < 4)
+        return UNUSUAL;
+    *size = ((Py_ssize_t)at[0] << 24) | (at[1] << 16) | (at[2] << 8) | at[3];
+    r->at += 4;
+    return OK;
+}
+
+/* Reads a bytes value, whose tag comes next, without making an object of it. */
+static int
+get_span(Reader *r, const char **start, Py_ssize_t *size)
+{
+    int tag;
+    if (r->at >= r->end)
+        return UNUSUAL;
+    tag = r->data[r->at++];
+    if (0x0a <= tag && tag <= 0x0d)
+        *size = tag - 0x09;
+    else if (tag == 0x01)
+        *size = 0;
+    else if ((tag != 0x0e && tag != 0x0f) || get_size(r, tag == 0x0f, size))
+        return UNUSUAL;
+    if (*size > r->end - r->at)
+        return UNUSUAL;
+    *start = (const char *)r->data + r->at;
+    r->at += *size;
+    return OK;
+}
+
+static int
+get_double(Reader *r, double *value)
+{
+    uint64_t bits = 0;
+    int i;
+    if (r->end - r->at < 8)
+        return UNUSUAL;
+    for (i = 0; i < 8; i++)
+        bits = (bits << 8) | r->data[r->at++];
+    memcpy(value, &bits, 8);
+    return OK;
+}
+
+static int
+get_int(Reader *r, long long *value)
+{
+    Py_ssize_t size, i = 0;
+    const unsigned char *digits;
+    long long number = 0;
+    int negative;
+    if (get_size(r, 0, &size) || size > r->end - r->at || size < 1 || size > 18)
+        return UNUSUAL;
+    digits = r->data + r->at;
+    negative = digits[0] == '-';
+    if (negative && size == 1)
+        return UNUSUAL;
+    for (i = negative; i < size; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return UNUSUAL;
+        number = number * 10 + (digits[i] - '0');
+    }
+    r->at += size;
+    *value = negative ? -number : number;
+    return OK;
+}
+
+static PyObject *get_value(Reader *r, int depth);
+
+static PyObject *
+get_items(Reader *r, int tag, int depth)
+{
+    Py_ssize_t i, size;
+    PyObject *tuple;
+    if (tag < 0x14)
+        size = tag - 0x0f;
+    else if (get_size(r, tag == 0x15, &size))
+        return NULL;
+    if (depth <= 0 || size > r->end - r->at)
+        return NULL;
+    tuple = PyTuple_New(size);
+    if (tuple == NULL)
+        return NULL;
+    for (i = 0; i < size; i++) {
+        PyObject *item = get_value(r, depth - 1);
+        if (item == NULL) {
+            Py_DECREF(tuple);
+            return NULL;
+        }
+        PyTuple_SET_ITEM(tuple, i, item);
+    }
+    return tuple;
+}
+
+static PyObject *
+get_container(Reader *r, int tag, int depth)
+{
+    PyObject *made = NULL, *items = depth > 0 ? get_value(r, depth - 1) : NULL;
+    if (items == NULL)
+        return NULL;
+    if (PyTuple_CheckExact(items)) {
+        if (tag == 0x1a)
+            made = PyFrozenSet_New(items);
+        else if (PyTuple_GET_SIZE(items) == 3)
+            made = PySlice_New(PyTuple_GET_ITEM(items, 0), PyTuple_GET_ITEM(items, 1),
+                               PyTuple_GET_ITEM(items, 2));
+    }
+    Py_DECREF(items);
+    return made;
+}
+
+/* Returns a new reference; NULL, perhaps with an exception set, for what the pure half is to do. */
+static PyObject *
+get_value(Reader *r, int depth)
+{
+    int tag;
+    const char *start;
+    Py_ssize_t size;
+    long long number;
+    double real, imaginary;
+    if (r->at >= r->end)
+        return NULL;
+    tag = r->data[r->at++];
+    if (0x20 <= tag && tag <= 0xef)
+        return PyLong_FromLong(tag - 0x50);
+    switch (tag) {
+    case 0x00:
+        return Py_NewRef(Py_None);
+    case 0x02:
+        return PyTuple_New(0);
+    case 0x03:
+        return Py_NewRef(Py_True);
+    case 0x04:
+        return Py_NewRef(Py_False);
+    case 0x05:
+        return Py_NewRef(Py_NotImplemented);
+    case 0x06:
+        return Py_NewRef(Py_Ellipsis);
+    case 0x08:
+        if (get_span(r, &start, &size))
+            return NULL;
+        return PyUnicode_DecodeUTF8(start, size, "surrogatepass");
+    case 0x01:
+    case 0x0a:
+    case 0x0b:
+    case 0x0c:
+    case 0x0d:
+    case 0x0e:
+    case 0x0f:
+        r->at--;
+        if (get_span(r, &start, &size))
+            return NULL;
+        return PyBytes_FromStringAndSize(start, size);
+    case 0x10:
+    case 0x11:
+    case 0x12:
+    case 0x13:
+    case 0x14:
+    case 0x15:
+        return get_items(r, tag, depth);
+    case 0x16:
+        return get_int(r, &number) ? NULL : PyLong_FromLongLong(number);
+    case 0x18:
+        return get_double(r, &real) ? NULL : PyFloat_FromDouble(real);
+    case 0x19:
+    case 0x1a:
+        return get_container(r, tag, depth);
+    case 0x1b:
+        if (get_double(r, &real) || get_double(r, &imaginary))
+            return NULL;
+        return PyComplex_FromDoubles(real, imaginary);
+    default:
+        return NULL;
+    }
+}
+
+/* Returns how deep the compiled half may go. */
+static int
+depth_of(PyObject *limit)
+{
+    long depth = limit == NULL ? DEPTH : PyLong_AsLong(limit);
+    return depth < DEPTH ? (int)depth : DEPTH;
+}
+
+/* Returns whether a limit of digits leaves all integers that are read here alone. */
+static int
+has_room(PyObject *limit)
+{
+    return limit == NULL || PyLong_AsLong(limit) >= 18;
+}
+
+/* -- brine */
+
+static PyObject *
+codec_dump_small(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    Writer w;
+    PyObject *made = NULL;
+    writer_begin(&w);
+    if (names == NULL && count >= 1 && count <= 3 &&
+        put_value(&w, args[0], depth_of(count > 1 ? args[1] : NULL)) == OK)
+        made = PyBytes_FromStringAndSize(w.data, w.size);
+    writer_end(&w);
+    if (made != NULL)
+        return made;
+    PyErr_Clear();
+    return PyObject_Vectorcall(pure_dump_small, args, count, names);
+}
+
+static PyObject *
+codec_load_at(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    if (names == NULL && count >= 2 && count <= 4 && PyBytes_CheckExact(args[0]) && PyLong_CheckExact(args[1]) &&
+        has_room(count > 3 ? args[3] : NULL)) {
+        Reader r = {(const unsigned char *)PyBytes_AS_STRING(args[0]), PyLong_AsSsize_t(args[1]),
+                    PyBytes_GET_SIZE(args[0])};
+        PyObject *value = NULL;
+        if (r.at >= 0)
+            value = get_value(&r, depth_of(count > 2 ? args[2] : NULL));
+        if (value != NULL) {
+            PyObject *end = PyLong_FromSsize_t(r.at);
+            PyObject *pair = end == NULL ? NULL : PyTuple_New(2);
+            if (pair == NULL) {
+                Py_DECREF(value);
+                Py_XDECREF(end);
+                return NULL;
+            }
+            PyTuple_SET_ITEM(pair, 0, value);
+            PyTuple_SET_ITEM(pair, 1, end);
+            return pair;
+        }
+    }
+    PyErr_Clear();
+    return PyObject_Vectorcall(pure_load_at, args, count, names);
+}
+
+static PyObject *
+codec_load(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    if (names == NULL && count >= 1 && count <= 3 && PyBytes_CheckExact(args[0]) &&
+        has_room(count > 2 ? args[2] : NULL)) {
+        Reader r = {(const unsigned char *)PyBytes_AS_STRING(args[0]), 0,
+                    PyBytes_GET_SIZE(args[0])};
+        PyObject *value = get_value(&r, depth_of(count > 1 ? args[1] : NULL));
+        if (value != NULL && r.at == r.end)
+            return value;
+        Py_XDECREF(value);
+    }
+    PyErr_Clear();
+    return PyObject_Vectorcall(pure_load, args, count, names);
+}
+
+/* -- messages of the usual dialect: RPyC 6, not bound to threads */
+
+static PyObject *
+slot_of(PyObject *descriptor, PyObject *obj)
+{
+    return Py_TYPE(descriptor)->tp_descr_get(descriptor, obj, (PyObject *)Py_TYPE(obj));
+}
+
+/* Appends the box of one argument: a proxy that goes home, or a plain value. */
+static int
+put_box(Writer *w, PyObject *obj, PyObject *conn)
+{
+    if ((PyObject *)Py_TYPE(Py_TYPE(obj)) == netref_metaclass) {
+        PyObject *boxed = NULL, *owner = slot_of(get_conn, obj);
+        int failed = owner != conn || (boxed = slot_of(get_boxed, obj)) == NULL ||
+                     !PyBytes_CheckExact(boxed) ||
+                     put(w, PyBytes_AS_STRING(boxed), PyBytes_GET_SIZE(boxed));
+        Py_XDECREF(owner);
+        Py_XDECREF(boxed);
+        return failed;
+    }
+    return put(w, "\x11\x51", 2) || put_value(w, obj, DEPTH);
+}
+
+static int
+put_boxes(Writer *w, PyObject *args, PyObject *conn)
+{
+    Py_ssize_t i, size = PyTuple_GET_SIZE(args);
+    if (size == 0 ||
+        (PyObject *)Py_TYPE(Py_TYPE(PyTuple_GET_ITEM(args, 0))) != netref_metaclass)
+        return put(w, "\x11\x51", 2) || put_value(w, args, DEPTH);
+    if (put(w, "\x11\x52", 2) || put_tuple_head(w, size))
+        return UNUSUAL;
+    for (i = 0; i < size; i++)
+        if (put_box(w, PyTuple_GET_ITEM(args, i), conn))
+            return UNUSUAL;
+    return OK;
+}
+
+/* encode_request(id, handler, args, conn): the payload, or None for what is unusual. */
+static PyObject *
+codec_encode_request(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    Writer w;
+    PyObject *made = NULL;
+    writer_begin(&w);
+    if (count == 4 && PyLong_CheckExact(args[0]) && PyLong_CheckExact(args[1]) &&
+        PyTuple_CheckExact(args[2]) && put(&w, "\x01\x11", 2) == OK &&
+        put_int(&w, args[0]) == OK && put_byte(&w, 0x11) == OK && put_int(&w, args[1]) == OK &&
+        put_boxes(&w, args[2], args[3]) == OK)
+        made = PyBytes_FromStringAndSize(w.data, w.size);
+    writer_end(&w);
+    if (made != NULL)
+        return made;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+/* encode_reply(id, value): the payload, or None for what is unusual. */
+static PyObject *
+codec_encode_reply(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    Writer w;
+    PyObject *made = NULL;
+    writer_begin(&w);
+    if (count == 2 && PyLong_CheckExact(args[0]) && put(&w, "\x02\x11", 2) == OK &&
+        put_int(&w, args[0]) == OK && put(&w, "\x11\x51", 2) == OK &&
+        put_value(&w, args[1], DEPTH) == OK)
+        made = PyBytes_FromStringAndSize(w.data, w.size);
+    writer_end(&w);
+    if (made != NULL)
+        return made;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+/* Skips an id pack of the usual form. */
+static int
+skip_id_pack(Reader *r)
+{
+    const unsigned char *d = r->data;
+    Py_ssize_t at = r->at, end = r->end;
+    int numbers;
+    if (end - at < 5 || d[at] != 0x12 || d[at + 1] != 0x08 || d[at + 2] != 0x0e)
+        return UNUSUAL;
+    at += 4 + d[at + 3];
+    for (numbers = 0; numbers < 2; numbers++) {
+        if (end - at < 2)
+            return UNUSUAL;
+        if (d[at] == 0x16)
+            at += 2 + d[at + 1];
+        else if (numbers == 1 && d[at] == 0x50)
+            at += 1;
+        else
+            return UNUSUAL;
+    }
+    if (at > end)
+        return UNUSUAL;
+    r->at = at;
+    return OK;
+}
+
+/* Returns an argument of a request: an object of this side, or a plain value. */
+static PyObject *
+get_box(Reader *r, PyObject *lent, int *is_local)
+{
+    const unsigned char *d = r->data + r->at;
+    *is_local = 0;
+    if (r->end - r->at < 3 || d[0] != 0x11)
+        return NULL;
+    r->at += 2;
+    if (d[1] == 0x51)
+        return get_value(r, DEPTH);
+    if (d[1] == 0x53) {
+        Py_ssize_t start = r->at;
+        PyObject *key, *entry, *obj = NULL;
+        if (skip_id_pack(r))
+            return NULL;
+        key = PyBytes_FromStringAndSize((const char *)r->data + start, r->at - start);
+        if (key == NULL)
+            return NULL;
+        entry = PyDict_GetItemWithError(lent, key);
+        Py_DECREF(key);
+        if (entry != NULL) {
+            Py_INCREF(entry);
+            obj = PyObject_GetAttr(entry, object_name);
+            Py_DECREF(entry);
+        }
+        *is_local = 1;
+        return obj;
+    }
+    return NULL;
+}
+
+static PyObject *
+get_boxes(Reader *r, PyObject *lent, int *first_is_local)
+{
+    const unsigned char *d = r->data + r->at;
+    Py_ssize_t i, size;
+    PyObject *items;
+    int local;
+    *first_is_local = 0;
+    if (r->end - r->at < 3 || d[0] != 0x11)
+        return NULL;
+    r->at += 2;
+    if (d[1] == 0x51) {
+        items = get_value(r, DEPTH);
+        if (items != NULL && !PyTuple_CheckExact(items))
+            Py_CLEAR(items);
+        return items;
+    }
+    if (d[1] != 0x52 || d[2] < 0x10 || d[2] > 0x14)
+        return NULL;
+    r->at += 1;
+    size = d[2] - 0x0f;
+    if (d[2] == 0x14 && get_size(r, 0, &size))
+        return NULL;
+    items = PyTuple_New(size);
+    for (i = 0; items != NULL && i < size; i++) {
+        PyObject *item = get_box(r, lent, &local);
+        if (item == NULL) {
+            Py_CLEAR(items);
+            break;
+        }
+        PyTuple_SET_ITEM(items, i, item);
+        if (i == 0)
+            *first_is_local = local;
+    }
+    return items;
+}
+
+/* parse(payload, lent): (2, id, value), (1, id, handler, args, cause), or None for what is unusual.
+
+   References are looked up and not counted: a message with references to be counted is unusual. */
+static PyObject *
+codec_parse(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    Reader r;
+    PyObject *id = NULL, *body = NULL, *cause = NULL, *made = NULL;
+    int kind, handler = 0, local, shape = 0x11;
+    if (count != 2 || !PyBytes_CheckExact(args[0]) || !PyDict_CheckExact(args[1]))
+        Py_RETURN_NONE;
+    r.data = (const unsigned char *)PyBytes_AS_STRING(args[0]);
+    r.end = PyBytes_GET_SIZE(args[0]);
+    r.at = 2;
+    if (r.end < 6 || r.data[1] != 0x11)
+        Py_RETURN_NONE;
+    kind = r.data[0];
+    id = get_value(&r, 0);
+    if (id == NULL || !PyLong_CheckExact(id) || r.end - r.at < 3)
+        goto unusual;
+    if (kind == 2) {
+        if (r.data[r.at] != 0x11 || r.data[r.at + 1] != 0x51)
+            goto unusual;
+        r.at += 2;
+        body = get_value(&r, DEPTH);
+        if (body == NULL || r.at != r.end)
+            goto unusual;
+        made = Py_BuildValue("(iNN)", kind, id, body);
+        return made;
+    }
+    if (kind != 1)
+        goto unusual;
+    shape = r.data[r.at];
+    handler = r.data[r.at + 1] - 0x50;
+    r.at += 2;
+    if ((shape != 0x11 && shape != 0x12) || handler < 0 || handler > 159 || special[handler])
+        goto unusual;
+    body = get_boxes(&r, args[1], &local);
+    if (body == NULL || (on_objects[handler] && !local))
+        goto unusual;
+    cause = shape == 0x11 ? Py_NewRef(Py_None) : get_value(&r, 0);
+    if (cause == NULL || r.at != r.end)
+        goto unusual;
+    made = Py_BuildValue("(iNiNN)", kind, id, handler, body, cause);
+    return made;
+unusual:
+    Py_XDECREF(id);
+    Py_XDECREF(body);
+    Py_XDECREF(cause);
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+/* -- the module */
+
+static int
+mark(unsigned char *table, PyObject *numbers)
+{
+    PyObject *number, *iterator = PyObject_GetIter(numbers);
+    if (iterator == NULL)
+        return -1;
+    memset(table, 0, 160);
+    while ((number = PyIter_Next(iterator)) != NULL) {
+        long value = PyLong_AsLong(number);
+        Py_DECREF(number);
+        if (0 <= value && value < 160)
+            table[value] = 1;
+    }
+    Py_DECREF(iterator);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* configure_brine(dump_small, load_at, load): the pure functions that do what is unusual. */
+static PyObject *
+codec_configure_brine(PyObject *self, PyObject *args)
+{
+    PyObject *dump, *load_at, *load;
+    if (!PyArg_ParseTuple(args, "OOO", &dump, &load_at, &load))
+        return NULL;
+    Py_XSETREF(pure_dump_small, Py_NewRef(dump));
+    Py_XSETREF(pure_load_at, Py_NewRef(load_at));
+    Py_XSETREF(pure_load, Py_NewRef(load));
+    Py_RETURN_NONE;
+}
+
+/* configure_messages(metaclass, conn slot, boxed slot, handlers about objects, special handlers) */
+static PyObject *
+codec_configure_messages(PyObject *self, PyObject *args)
+{
+    PyObject *metaclass, *conn, *boxed, *about_objects, *unusual;
+    if (!PyArg_ParseTuple(args, "OOOOO", &metaclass, &conn, &boxed, &about_objects, &unusual))
+        return NULL;
+    if (Py_TYPE(conn)->tp_descr_get == NULL || Py_TYPE(boxed)->tp_descr_get == NULL) {
+        PyErr_SetString(PyExc_TypeError, "expected descriptors");
+        return NULL;
+    }
+    Py_XSETREF(netref_metaclass, Py_NewRef(metaclass));
+    Py_XSETREF(get_conn, Py_NewRef(conn));
+    Py_XSETREF(get_boxed, Py_NewRef(boxed));
+    if (mark(on_objects, about_objects) || mark(special, unusual))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+#define ENTRY(name, flags) {#name, (PyCFunction)(void (*)(void))codec_##name, flags, NULL}
+#define FAST(name) ENTRY(name, METH_FASTCALL)
+#define NAMED(name) ENTRY(name, METH_FASTCALL | METH_KEYWORDS)
+
+static PyMethodDef methods[] = {
+    NAMED(dump_small),
+    NAMED(load_at),
+    NAMED(load),
+    FAST(encode_request),
+    FAST(encode_reply),
+    FAST(parse),
+    {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},
+    {"configure_messages", codec_configure_messages, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "rpyc_like._native.codec", NULL, -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit_codec(void)
+{
+    object_name = PyUnicode_InternFromString("obj");
+    return object_name == NULL ? NULL : PyModule_Create(&module);
+}

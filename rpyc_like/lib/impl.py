@@ -1,0 +1,40 @@
+"""Which implementation is used: the compiled core where it was built, else pure Python.
+
+The environment variable ``RPYC_LIKE_IMPL`` chooses: ``native`` (an error if it was not built) or
+``python``. Both give the same results and the same errors.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any, Final
+
+__all__ = ["IMPLEMENTATION", "codec"]
+
+_VARIABLE: Final = "RPYC_LIKE_IMPL"
+
+
+def _choose() -> Any:
+    wanted = os.environ.get(_VARIABLE, "")
+    if wanted not in ("", "native", "python"):
+        raise ValueError(
+            f"environment variable {_VARIABLE}: expected native or python, got {wanted!r}"
+        )
+    if wanted == "python":
+        return None
+    try:
+        return importlib.import_module("rpyc_like._native.codec")
+    except ImportError as error:
+        if wanted:
+            raise ImportError(
+                f"the compiled core was not built, and {_VARIABLE} asks for it: {error}"
+            ) from error
+        return None
+
+
+codec: Final[Any] = _choose()
+"""The compiled codec, or None."""
+
+IMPLEMENTATION: Final = "python" if codec is None else "native"
+"""What is used."""
