@@ -134,7 +134,9 @@ class FrameSender:
                 self._join()
             self._torn = True
             try:
-                waiting = [queue[0]] if len(queue) == 1 else list(tuple(queue)[:_VECTOR])
+                waiting = [queue[0]]
+                if len(queue) > 1 and self._stream.gathers:
+                    waiting = list(tuple(queue)[:_VECTOR])
                 sent = self._stream.send_vector(waiting)
                 full = sent < sum(map(len, waiting))
                 for part in waiting:

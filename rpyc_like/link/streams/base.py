@@ -96,6 +96,11 @@ class NativeStream(Stream):
 
     MAX_IO_CHUNK = 64000
 
+    @property
+    def gathers(self) -> bool:
+        """Whether :meth:`send_vector` writes more than the first buffer."""
+        return False
+
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
         """Returns up to ``limit`` bytes that are there, ``b""`` at the end, None if none are there.
 

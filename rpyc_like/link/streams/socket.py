@@ -290,8 +290,12 @@ class SocketStream(DescriptorStream):
             self._ack()
         return count
 
+    @property
+    def gathers(self) -> bool:
+        return self._guard is None and hasattr(self.sock, "sendmsg")
+
     def send_vector(self, buffers: Sequence[bytes | memoryview]) -> int:
-        if self._guard is not None or not hasattr(self.sock, "sendmsg") or len(buffers) == 1:
+        if len(buffers) == 1 or not self.gathers:
             return super().send_vector(buffers)
         try:
             return self.sock.sendmsg(buffers, [], _DONTWAIT)
