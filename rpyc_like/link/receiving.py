@@ -231,6 +231,8 @@ class LargeFrame:
         spot: Callable[[bytes], int | None],
         lift: Callable[[bytes, bytes, bytes], bytes] | None,
     ) -> None:
+        self.view = memoryview(b"")  # until there is memory, which may be short
+        self._views: list[memoryview] = []
         place = spot(start) if lift is not None else None
         length = 0
         if place is not None:
@@ -244,13 +246,18 @@ class LargeFrame:
         # A BytesIO hands its memory over as bytes, without a copy.
         self._memory = io.BytesIO(bytes(length))
         self._rest = bytearray(size - place - length + 1)
-        self._views = [self._memory.getbuffer(), memoryview(self._rest)]
+        self._views += [self._memory.getbuffer(), memoryview(self._rest)]
         self.view = self._views.pop(0)
         while start:
             room = min(len(start), len(self.view))
             self.view[:room] = start[:room]
             self.took(room)
             start = start[room:]
+
+    def __del__(self) -> None:
+        # A BytesIO cannot be closed while its memory is in use: in a frame that has been cut off.
+        for view in (self.view, *self._views):
+            view.release()
 
     def took(self, count: int) -> bool:
         """Notes that so many bytes have been put into ``view``; returns whether that was all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import tracemalloc
@@ -105,8 +106,12 @@ def test_the_newline_is_checked() -> None:
 def test_the_end_in_a_large_frame() -> None:
     """A stream that ends inside of one says so."""
     frame = RpycFramer(compress=False).encode(brine.dump(b"x" * MIB))[:-1000]
+    receiver = receiver_of(frame)
     with pytest.raises(ConnectionClosed, match="in the middle of a frame"):
-        receiver_of(frame).receive(1)
+        receiver.receive(1)
+    assert receiver._large is not None
+    del receiver
+    gc.collect()  # what was begun is given up without a word
 
 
 def test_memory_comes_with_the_bytes() -> None:
