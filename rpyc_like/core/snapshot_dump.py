@@ -5,20 +5,20 @@ A snapshot is ``(classes, tokens)``, all of it plain values of the RPyC wire. A 
 tuple stands for itself. The others are ``(code, ...)``; the items of a container are the tokens
 that follow it:
 
-=====================================  =========================================================
-token                                  value
-=====================================  =========================================================
-``(0, n)``, ``(1, n)``                 a tuple, a list of the next n values
-``(2, n)``                             a dict of the next n keys and values in turn
-``(3, n)``, ``(4, n)``                 a set, a frozenset
+======================================  ========================================================
+token                                   value
+======================================  ========================================================
+``(0, n)``, ``(1, n)``                  a tuple, a list of the next n values
+``(2, n)``                              a dict of the next n keys and values in turn
+``(3, n)``, ``(4, n)``                  a set, a frozenset
 ``(5, values)``, ``(6, keys, values)``  a list, a dict of values that stand for themselves
-``(7, i)``                             the i-th container or object once more, counted from 0
-``(8, class, n)``                      a dataclass or named tuple; its n fields follow
-``(9, class, name, value)``            a member of an enumeration
-``(10, kind, n)``                      another collection: its name in ``collections``, its items
-``(11, kind, ...)``                    something whose constructor takes the rest, see SIMPLE
-``(12, dtype, shape, order, bytes)``   a NumPy array; a scalar if the order is ``""``
-=====================================  =========================================================
+``(7, i)``                              the i-th container or object once more, counted from 0
+``(8, class, n)``                       a dataclass or named tuple; its n fields follow
+``(9, class, name, value)``             a member of an enumeration
+``(10, kind, n)``                       another collection: its name in ``collections``, its items
+``(11, kind, ...)``                     something whose constructor takes the rest, see SIMPLE
+``(12, dtype, shape, order, bytes)``    a NumPy array; a scalar if the order is ``""``
+======================================  ========================================================
 
 ``classes`` are ``(kind, module, qualified name, names)``; for an enumeration, names are pairs of a
 member's name and value.
@@ -73,7 +73,7 @@ class _Dumper:
 
     def dump(self, obj: Any) -> Any:
         """Goes over the values, without recursion."""
-        stack: list[Any] = [iter([(obj, "")])]
+        stack: list[Any] = [iter([(obj, None)])]
         while stack:
             for value, place in stack[-1]:
                 if type(value) in PLAIN:
@@ -87,7 +87,7 @@ class _Dumper:
                 stack.pop()
         return tuple(self.classes), tuple(self.tokens)
 
-    def token(self, value: Any, place: str) -> Any:
+    def token(self, value: Any, place: Any) -> Any:
         """Appends the token of a value; returns an iterator over what is in it and where."""
         kind = type(value)
         if hasattr(kind, "____conn__"):
@@ -117,20 +117,20 @@ class _Dumper:
         self.kept.append(value)
         return self.container(value, kind, place)
 
-    def container(self, value: Any, kind: Any, place: str) -> Any:
+    def container(self, value: Any, kind: Any, place: Any) -> Any:
         fields = getattr(kind, "__dataclass_fields__", None)
         if type(fields) is dict or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
             what = "dataclass" if type(fields) is dict else "namedtuple"
             names = tuple(fields) if type(fields) is dict else tuple(kind._fields)
             number = self.class_number(kind, what, names)
             self.tokens.append((OBJECT, number, len(names)))
-            return ((self.read(value, name), place + "." + name) for name in names)
+            return ((self.read(value, name), (place, "." + name)) for name in names)
         if kind in COLLECTIONS or kind is collections.defaultdict:
             self.allow(value, kind)
             pairs = kind is not collections.deque
             items = [item for pair in value.items() for item in pair] if pairs else list(value)
             self.tokens.append((COLLECTION, kind.__name__, len(items)))
-            return ((item, place + "[...]") for item in items)
+            return ((item, (place, "[...]")) for item in items)
         if kind is dict:
             self.allow(value, kind)
             keys, values = tuple(value), tuple(value.values())
@@ -146,15 +146,14 @@ class _Dumper:
                 self.tokens.append((PLAIN_LIST, tuple(items)))
                 return None
             self.tokens.append((COUNTED[kind], len(items)))
-            return ((item, "%s[%d]" % (place, at)) for at, item in enumerate(items))
+            return ((item, (place, "[%d]" % at)) for at, item in enumerate(items))
         text = "expected data for a snapshot, got a %s%s"
         raise TypeError(text % (kind.__name__, where(place)))
 
-    def pairs(self, keys: Any, values: Any, place: str) -> Any:
+    def pairs(self, keys: Any, values: Any, place: Any) -> Any:
         for key, value in zip(keys, values):
-            inside = "%s[%s]" % (place, repr(key) if type(key) in PLAIN else "...")
-            yield key, place + ", a key"
-            yield value, inside
+            yield key, (place, ", a key")
+            yield value, (place, "[%s]" % (repr(key) if type(key) in PLAIN else "..."))
 
     def allow(self, value: Any, kind: Any) -> None:
         if kind not in self.allowed:
@@ -190,9 +189,17 @@ class _Dumper:
         return True
 
 
-def where(place: str) -> str:
-    """Returns the end of an error's text."""
-    return " at " + place if place else ""
+def where(place: Any) -> str:
+    """Returns the end of an error's text.
+
+    Args:
+        place: a pair of the place around and what leads from there; None at the top.
+    """
+    parts: list[str] = []
+    while place is not None:
+        place, part = place
+        parts.insert(0, part)
+    return " at " + "".join(parts)[-1000:] if parts else ""
 
 
 def _zone(tz: Any, moment: Any) -> Any:

@@ -29,7 +29,11 @@ from rpyc_like.errors import MalformedValue
 
 from .test_deferred import Asked
 
-numpy: Any = pytest.importorskip("numpy")
+try:
+    import numpy  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    numpy = None  # type: ignore[assignment]
+needs_numpy = pytest.mark.skipif(numpy is None, reason="there is no NumPy")
 
 Pair = tuple[Connection, Connection]
 
@@ -167,6 +171,7 @@ def test_depth_and_length(classic: Pair) -> None:
     assert snapshot(lend(classic, numbers)) == [numbers]
 
 
+@needs_numpy
 @pytest.mark.parametrize(
     "make",
     [
@@ -363,6 +368,7 @@ def test_proxies_are_no_data(classic: Pair) -> None:
 # -- obtain and deliver
 
 
+@needs_numpy
 def test_obtain_takes_one_request_with_buffers_beside(classic: Pair) -> None:
     """An array's memory is not copied into the pickle, and the copy can be written to."""
     original = numpy.arange(100_000)
@@ -375,6 +381,7 @@ def test_obtain_takes_one_request_with_buffers_beside(classic: Pair) -> None:
     whole["a"][0] = 7
 
 
+@needs_numpy
 def test_deliver_takes_one_request(classic: Pair) -> None:
     """What is delivered lives there, and can be changed there."""
     client, server = classic
