@@ -515,6 +515,16 @@ put_boxes(Writer *w, PyObject *args, PyObject *conn)
     return OK;
 }
 
+/* Returns a payload, or None for what the pure half is to do. */
+static PyObject *
+made_or_none(PyObject *made)
+{
+    if (made != NULL)
+        return made;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
 /* encode_request(id, handler, args, conn): the payload, or None for what is unusual. */
 static PyObject *
 codec_encode_request(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -528,10 +538,7 @@ codec_encode_request(PyObject *self, PyObject *const *args, Py_ssize_t count)
         put_boxes(&w, args[2], args[3]) == OK)
         made = PyBytes_FromStringAndSize(w.data, w.size);
     writer_end(&w);
-    if (made != NULL)
-        return made;
-    PyErr_Clear();
-    Py_RETURN_NONE;
+    return made_or_none(made);
 }
 
 /* encode_reply(id, value): the payload, or None for what is unusual. */
@@ -546,10 +553,7 @@ codec_encode_reply(PyObject *self, PyObject *const *args, Py_ssize_t count)
         put_value(&w, args[1], DEPTH) == OK)
         made = PyBytes_FromStringAndSize(w.data, w.size);
     writer_end(&w);
-    if (made != NULL)
-        return made;
-    PyErr_Clear();
-    Py_RETURN_NONE;
+    return made_or_none(made);
 }
 
 /* Skips an id pack of the usual form. */

@@ -252,7 +252,7 @@ def iterate(conn: Any, obj: Any, what: Any, count: Any) -> Any:
     if what != cursors.KEYS:
         if type(obj) is not dict:
             return None
-        _of_type(conn, obj, "items")
+        _of_type(conn, obj, "__getitem__")  # who may read each value may read them at once
     cursor = cursors.cursor_of(obj, what)
     items, last = cursor.take(count)
     values = cursors.plain_values(obj, items) if what == cursors.KEYS_AND_VALUES else None

@@ -24,7 +24,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from . import chain_steps, consts, netref
+from ..errors import MalformedValue
+from . import chain_steps, consts, netref, vinegar
 from .chain_steps import CALL, CALLATTR, GETATTR, MAP, ROOT, SETATTR, STEP, TUPLE, VALUE
 
 __all__ = ["Pipeline", "Recorded", "fetch", "lazy", "recorded_attribute"]
@@ -459,12 +460,11 @@ def _send_chain(conn: Any, steps: list[_Step]) -> None:
         chain = tuple([_travelling(step, [places]) for step in steps])
         wanted = tuple([index for index, step in enumerate(steps) if step.wanted])
         try:
-            outcomes = run(chain, wanted)
+            _settle(conn, steps, run(chain, wanted))
         except BaseException as error:
             for step in steps:
                 step.settle(True, error)
             raise
-        _settle(conn, steps, outcomes)
 
 
 def _travelling(step: _Step, scopes: list[dict[_Step, int]]) -> tuple[Any, ...]:
@@ -503,6 +503,21 @@ def _travelling(step: _Step, scopes: list[dict[_Step, int]]) -> tuple[Any, ...]:
 
 
 def _settle(conn: Any, steps: list[_Step], outcomes: Any) -> None:
+    """Takes the outcomes of a chain.
+
+    Raises:
+        MalformedValue: they are none.
+    """
+    if type(outcomes) is not tuple or len(outcomes) != len(steps):
+        raise MalformedValue(f"expected {len(steps)} outcomes of a chain, got {outcomes!r:.80}")
+    for step, outcome in zip(steps, outcomes):
+        kind = outcome[0] if type(outcome) is tuple and outcome else None
+        if type(kind) is not int or len(outcome) != _SIZES.get(kind):
+            raise MalformedValue(f"expected the outcome of a step, got {outcome!r:.80}")
+        if kind == chain_steps.FAILED:
+            vinegar.check(outcome[1])
+        elif kind == chain_steps.PARTLY and step.kind != MAP:
+            raise MalformedValue(f"expected the outcome of one step, got {outcome!r:.80}")
     for index, (step, outcome) in enumerate(zip(steps, outcomes)):
         kind = outcome[0]
         step.sent = kind != chain_steps.LEFT
@@ -510,7 +525,9 @@ def _settle(conn: Any, steps: list[_Step], outcomes: Any) -> None:
             step.settle(False, list(outcome[1]) if step.kind == MAP else outcome[1])
         elif kind == chain_steps.FAILED:
             step.settle(True, conn._unbox_exc(outcome[1]))
-        elif kind == chain_steps.BLOCKED and outcome[1] < index:
+        elif kind == chain_steps.BLOCKED:
+            if outcome[1] not in range(index):
+                raise MalformedValue(f"expected the number of a step, got {outcome[1]!r:.80}")
             step.settle(True, steps[outcome[1]].value)
         elif kind == chain_steps.PARTLY:
             try:
@@ -518,6 +535,17 @@ def _settle(conn: Any, steps: list[_Step], outcomes: Any) -> None:
                 step.settle(False, [_finish(conn, step, one) for one in outcome[1]])
             except Exception as error:
                 step.settle(True, error)
+
+
+_SIZES: Final = {
+    chain_steps.UNASKED: 1,
+    chain_steps.DONE: 2,
+    chain_steps.FAILED: 2,
+    chain_steps.LEFT: 1,
+    chain_steps.BLOCKED: 2,
+    chain_steps.PARTLY: 2,
+}
+"""How long an outcome of each kind is."""
 
 
 def _finish(conn: Any, step: _Map, outcome: Any) -> Any:

@@ -19,6 +19,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Final
 
+from ..errors import MalformedValue
 from . import consts
 from .cursors import ALL, ITEMS, KEYS, KEYS_AND_VALUES, VALUES
 
@@ -237,7 +238,7 @@ class RemoteItems:
         except BaseException:
             self._last = self._ended = True
             raise
-        self._take(*reply)
+        self._take(*_checked(reply, 3))
 
     def forget(self) -> list[tuple[Any, int]]:
         """Forgets what has not been used; returns what the owner must be told."""
@@ -262,4 +263,20 @@ class RemoteItems:
 def open_items(conn: Any, container: Any, what: int = KEYS) -> RemoteItems | None:
     """Returns an iterator that has its first items, or None if the container is not read so."""
     first = conn.sync_request(consts.HANDLE_ITERATE, container, what, FIRST)
-    return None if first is None else RemoteItems(conn, container, what, first)
+    return None if first is None else RemoteItems(conn, container, what, _checked(first, 5))
+
+
+def _checked(chunk: Any, size: int) -> Any:
+    """Returns a chunk: items, values or None, whether they are the last, the length, the cursor.
+
+    Raises:
+        MalformedValue: the peer has sent something else.
+    """
+    kinds: tuple[Any, ...] = (tuple, (tuple, type(None)), bool, int)
+    if (
+        type(chunk) is not tuple
+        or len(chunk) != size
+        or not all(isinstance(part, kind) for part, kind in zip(chunk, kinds))
+    ):
+        raise MalformedValue("expected a chunk of a container's items, got something else")
+    return chunk

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import rpyc_like as rpyc
+from rpyc_like.core import read_ahead
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
 from rpyc_like.link.channel import Channel
@@ -122,8 +123,11 @@ def frames_of(conn: Connection, sent: list[int]) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_cost(sides: tuple[Connection, Connection, Counter], name: str) -> None:
+def test_cost(
+    sides: tuple[Connection, Connection, Counter], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An operation costs no more than it did."""
+    monkeypatch.setattr(read_ahead, "_FRESH", 60.0)  # tracing is slow
     client, server, counter = sides
     text, most = OPERATIONS[name]
     names: dict[str, Any] = {key: client.eval(key) for key in NAMES}

@@ -13,6 +13,7 @@ from rpyc_like import fetch, lazy
 from rpyc_like.core import chain_steps, chains, consts
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
+from rpyc_like.errors import ProtocolError
 
 from .test_deferred import Asked
 
@@ -359,3 +360,31 @@ def test_the_connection_is_lost(pair: MakePair) -> None:
         p.send()
     with pytest.raises(EOFError):
         fetch(name)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        5,
+        (),
+        ((1, 5), (1, 5)),
+        ((9, 1),),
+        ((1,),),
+        (5,),
+        ((),),
+        ((4, 0),),
+        ((4, "x"),),
+        ((2, (1, 2)),),
+        (([], 2),),
+        ((5, 7),),
+    ],
+)
+def test_malformed_outcomes(pair: MakePair, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that answers a chain with something else is told from one whose steps failed."""
+    client, server = pair(Users)
+    root = client.root
+    monkeypatch.setitem(server._HANDLERS, consts.HANDLE_CHAIN, lambda *args: answer)
+    name = lazy(root).name
+    with pytest.raises((ValueError, TypeError, ProtocolError)):
+        fetch(name)
+    assert root.find("ann").name == "ann"

@@ -259,7 +259,7 @@ def test_fixed_names(name: str, make_conn: Any) -> None:
     ]
     for run in chunked:
         assert is_denied(run) == (not is_allowed("__iter__", allowed))
-    items = is_allowed("__iter__", allowed) and is_allowed("items", allowed)
+    items = is_allowed("__iter__", allowed) and is_allowed("__getitem__", allowed)
     assert is_denied(lambda: conn._handle_iterate({1: 1}, 1, 1)) == (not items)
     assert is_denied(lambda: conn._handle_snapshot(Data())) == (not is_allowed("public", allowed))
     for attribute, run in implied.items():

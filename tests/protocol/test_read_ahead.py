@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rpyc_like.core import consts, cursors, read_ahead
+from rpyc_like.core.config import DEFAULT_CONFIG
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
+from rpyc_like.errors import MalformedValue
 
 from .test_deferred import Asked
 
@@ -29,8 +31,9 @@ class Item:
 
 
 @pytest.fixture
-def there(pair: Callable[..., Pair]) -> Iterator[Any]:
+def there(pair: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Returns a function that makes remote things, and one that counts requests."""
+    monkeypatch.setattr(read_ahead, "_FRESH", 60.0)  # a slow machine asks no more than a fast one
     client, server = pair(SlaveService, ClassicClient)
     client.root
     asked = Asked(server)
@@ -299,9 +302,12 @@ def test_what_is_seen_is_fresh(there: Any, monkeypatch: pytest.MonkeyPatch) -> N
     del iterator
     iterator = iter(remote)
     numbers.append(5)
-    time.sleep(read_ahead._FRESH + 0.01)
-    assert len(remote) == 5
-    assert next(iterator) == 1
+    assert len(remote) == 4
+    monkeypatch.setattr(read_ahead, "_FRESH", 0.0)
+    other = iter(remote)
+    numbers.append(6)
+    assert len(remote) == 6
+    assert next(iterator) == next(other) == 1
 
 
 def test_weight_is_bounded(there: Any) -> None:
@@ -361,5 +367,22 @@ def test_restricted_peers_need_leave(pair: Callable[..., Pair]) -> None:
     assert list(client.root.numbers()) == [1, 2, 3]
     with pytest.raises(AttributeError):
         client.root.table().items
-    with pytest.raises(AttributeError):
-        client.sync_request(consts.HANDLE_ITERATE, client.root.table(), cursors.ITEMS, 1)
+    assert client.root.table() == {"x": 1}
+    assert client.root.table() != {"x": 2}
+    config = {"safe_attrs": DEFAULT_CONFIG["safe_attrs"] - {"__getitem__"}}
+    client, _ = pair(Service, there_config=config)
+    for what in (cursors.ITEMS, cursors.VALUES, cursors.KEYS_AND_VALUES):
+        with pytest.raises(AttributeError, match="__getitem__"):
+            client.sync_request(consts.HANDLE_ITERATE, client.root.table(), what, 1)
+    assert list(client.root.table()) == ["x"]
+
+
+@pytest.mark.parametrize("answer", [5, (), ((1,), None, True), ([1], None, True, 1, None)])
+def test_malformed_chunks(there: Any, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that answers with something else is told so, and the connection goes on."""
+    remote = there([1, 2])
+    monkeypatch.setattr(there.conn, "sync_request", lambda *args: answer)
+    with pytest.raises(MalformedValue, match="expected a chunk"):
+        iter(remote)
+    monkeypatch.undo()
+    assert list(remote) == [1, 2]
