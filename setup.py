@@ -4,6 +4,7 @@ from setuptools import Extension, setup
 
 setup(
     ext_modules=[
-        Extension("rpyc_like._native.codec", ["rpyc_like/_native/codec.c"], optional=True),
+        Extension(f"rpyc_like._native.{name}", [f"rpyc_like/_native/{name}.c"], optional=True)
+        for name in ("codec", "waiting")
     ]
 )

@@ -11,12 +11,15 @@
 #include <string.h>
 
 #define LARGE (1 << 16) /* bytes from which a text or a bytes value is not copied */
+#define UNCOMPRESSED 3000 /* bytes of a payload that is never compressed */
+#define SMALL 32        /* numbers of handlers whose targets are made once */
 #define DEPTH 64        /* nesting from which the pure half, which does not recurse, takes over */
 
 enum { OK = 0, UNUSUAL = 1 };
 
 static PyObject *pure_dump_small, *pure_load_at, *pure_load;
 static PyObject *netref_metaclass, *get_conn, *get_boxed, *object_name;
+static PyObject *kind_reply, *kind_call, *targets[SMALL];
 static unsigned char on_objects[160], special[160];
 
 /* -- writing */
@@ -515,47 +518,6 @@ put_boxes(Writer *w, PyObject *args, PyObject *conn)
     return OK;
 }
 
-/* Returns a payload, or None for what the pure half is to do. */
-static PyObject *
-made_or_none(PyObject *made)
-{
-    if (made != NULL)
-        return made;
-    PyErr_Clear();
-    Py_RETURN_NONE;
-}
-
-/* encode_request(id, handler, args, conn): the payload, or None for what is unusual. */
-static PyObject *
-codec_encode_request(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    Writer w;
-    PyObject *made = NULL;
-    writer_begin(&w);
-    if (count == 4 && PyLong_CheckExact(args[0]) && PyLong_CheckExact(args[1]) &&
-        PyTuple_CheckExact(args[2]) && put(&w, "\x01\x11", 2) == OK &&
-        put_int(&w, args[0]) == OK && put_byte(&w, 0x11) == OK && put_int(&w, args[1]) == OK &&
-        put_boxes(&w, args[2], args[3]) == OK)
-        made = PyBytes_FromStringAndSize(w.data, w.size);
-    writer_end(&w);
-    return made_or_none(made);
-}
-
-/* encode_reply(id, value): the payload, or None for what is unusual. */
-static PyObject *
-codec_encode_reply(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    Writer w;
-    PyObject *made = NULL;
-    writer_begin(&w);
-    if (count == 2 && PyLong_CheckExact(args[0]) && put(&w, "\x02\x11", 2) == OK &&
-        put_int(&w, args[0]) == OK && put(&w, "\x11\x51", 2) == OK &&
-        put_value(&w, args[1], DEPTH) == OK)
-        made = PyBytes_FromStringAndSize(w.data, w.size);
-    writer_end(&w);
-    return made_or_none(made);
-}
-
 /* Skips an id pack of the usual form. */
 static int
 skip_id_pack(Reader *r)
@@ -651,23 +613,169 @@ get_boxes(Reader *r, PyObject *lent, int *first_is_local)
     return items;
 }
 
-/* parse(payload, lent): (2, id, value), (1, id, handler, args, cause), or None for what is unusual.
+typedef struct {
+    PyObject_HEAD
+    PyObject *conn;    /* whose proxies go home as such */
+    PyObject *lent;    /* dict of objects lent to the peer, by the brine of their id packs */
+    PyObject *serving; /* set of the numbers of requests that are not answered yet */
+    Py_ssize_t max_serving;
+} Messages;
+
+static int
+messages_init(Messages *self, PyObject *args, PyObject *names)
+{
+    PyObject *conn, *lent, *serving;
+    Py_ssize_t max_serving;
+    if (names != NULL || !PyArg_ParseTuple(args, "OO!O!n", &conn, &PyDict_Type, &lent, &PySet_Type,
+                                           &serving, &max_serving))
+        return -1;
+    Py_XSETREF(self->conn, Py_NewRef(conn));
+    Py_XSETREF(self->lent, Py_NewRef(lent));
+    Py_XSETREF(self->serving, Py_NewRef(serving));
+    self->max_serving = max_serving;
+    return 0;
+}
+
+static int
+messages_traverse(Messages *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->conn);
+    Py_VISIT(self->lent);
+    Py_VISIT(self->serving);
+    return 0;
+}
+
+static int
+messages_clear(Messages *self)
+{
+    Py_CLEAR(self->conn);
+    Py_CLEAR(self->lent);
+    Py_CLEAR(self->serving);
+    return 0;
+}
+
+static void
+messages_dealloc(Messages *self)
+{
+    PyObject_GC_UnTrack(self);
+    messages_clear(self);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static int
+begin_message(Writer *w, int framed, int kind)
+{
+    writer_begin(w);
+    return (framed && put(w, "\0\0\0\0\0", 5)) || put_byte(w, kind) || put_byte(w, 0x11);
+}
+
+/* Returns the message, or None if it could not be written: then the pure half is to do it. */
+static PyObject *
+end_message(Writer *w, int framed, int written, Py_ssize_t most)
+{
+    PyObject *made = NULL;
+    if (written && framed) {
+        Py_ssize_t size = w->size - 5;
+        written = size <= most && put_byte(w, '\n') == OK;
+        w->data[0] = (char)(size >> 24);
+        w->data[1] = (char)(size >> 16);
+        w->data[2] = (char)(size >> 8);
+        w->data[3] = (char)size;
+    }
+    if (written)
+        made = PyBytes_FromStringAndSize(w->data, w->size);
+    writer_end(w);
+    if (made != NULL)
+        return made;
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+/* request(framed, id, handler, args, cause, batch): the message, or None for what is unusual.
+
+   `cause` is a number or None. `batch` gives the brine of the references that are given back along
+   with the request, or is None; it is called when the rest has been written. */
+static PyObject *
+messages_request(Messages *self, PyObject *const *args, Py_ssize_t count)
+{
+    Writer w;
+    int written, framed;
+    if (count != 6 || !PyLong_CheckExact(args[1]) || !PyLong_CheckExact(args[2]) ||
+        !PyTuple_CheckExact(args[3]))
+        Py_RETURN_NONE;
+    framed = args[0] == Py_True;
+    written = begin_message(&w, framed, 1) == OK && put_int(&w, args[1]) == OK &&
+              put_byte(&w, args[5] != Py_None ? 0x13 : args[4] != Py_None ? 0x12 : 0x11) == OK &&
+              put_int(&w, args[2]) == OK && put_boxes(&w, args[3], self->conn) == OK;
+    if (written && (args[4] != Py_None || args[5] != Py_None))
+        written = put_value(&w, args[4], 0) == OK;
+    if (written && args[5] != Py_None && (!framed || w.size <= UNCOMPRESSED)) {
+        PyObject *batch = PyObject_CallNoArgs(args[5]);
+        if (batch == NULL || !PyBytes_CheckExact(batch) ||
+            put(&w, PyBytes_AS_STRING(batch), PyBytes_GET_SIZE(batch))) {
+            writer_end(&w);
+            Py_XDECREF(batch);
+            return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+        }
+        Py_DECREF(batch);
+    }
+    else if (args[5] != Py_None)
+        written = 0;
+    /* A batch that has been taken must go: then the frame may be larger. */
+    return end_message(&w, framed, written, args[5] == Py_None ? UNCOMPRESSED : 0x7fffffff);
+}
+
+/* reply(framed, id, value): the message, or None for what is unusual. */
+static PyObject *
+messages_reply(Messages *self, PyObject *const *args, Py_ssize_t count)
+{
+    Writer w;
+    int framed = count == 3 && args[0] == Py_True;
+    int written = count == 3 && PyLong_CheckExact(args[1]);
+    written = begin_message(&w, framed, 2) == OK && written && put_int(&w, args[1]) == OK &&
+              put(&w, "\x11\x51", 2) == OK && put_value(&w, args[2], DEPTH) == OK;
+    return end_message(&w, framed, written, UNCOMPRESSED);
+}
+
+/* Notes a request that is to be answered; one that must not come is unusual. */
+static int
+serve(Messages *self, PyObject *id)
+{
+    int known = PySet_Contains(self->serving, id);
+    if (known != 0 || PySet_GET_SIZE(self->serving) >= self->max_serving)
+        return UNUSUAL;
+    return PySet_Add(self->serving, id) ? UNUSUAL : OK;
+}
+
+/* open(payload), open_frame(whole frame): (REPLY, id, value), (CALL, id, (handler, cause, 0, 0), args), or None for
+   what is unusual.
 
    References are looked up and not counted: a message with references to be counted is unusual. */
 static PyObject *
-codec_parse(PyObject *self, PyObject *const *args, Py_ssize_t count)
+open_message(Messages *self, PyObject *data, int framed)
 {
     Reader r;
-    PyObject *id = NULL, *body = NULL, *cause = NULL, *made = NULL;
+    PyObject *id = NULL, *body = NULL, *cause = NULL, *target;
     int kind, handler = 0, local, shape = 0x11;
-    if (count != 2 || !PyBytes_CheckExact(args[0]) || !PyDict_CheckExact(args[1]))
+    if (!PyBytes_CheckExact(data))
         Py_RETURN_NONE;
-    r.data = (const unsigned char *)PyBytes_AS_STRING(args[0]);
-    r.end = PyBytes_GET_SIZE(args[0]);
-    r.at = 2;
-    if (r.end < 6 || r.data[1] != 0x11)
+    r.data = (const unsigned char *)PyBytes_AS_STRING(data);
+    r.end = PyBytes_GET_SIZE(data);
+    r.at = 0;
+    if (framed) {
+        Py_ssize_t size;
+        if (r.end < 12 || get_size(&r, 1, &size) || size != r.end - 6 || r.data[4] != 0 ||
+            r.data[r.end - 1] != '\n')
+            Py_RETURN_NONE;
+        r.at = 5;
+        r.end--;
+    }
+    if (r.end - r.at < 6 || r.data[r.at + 1] != 0x11)
         Py_RETURN_NONE;
-    kind = r.data[0];
+    kind = r.data[r.at];
+    r.at += 2;
     id = get_value(&r, 0);
     if (id == NULL || !PyLong_CheckExact(id) || r.end - r.at < 3)
         goto unusual;
@@ -678,8 +786,7 @@ codec_parse(PyObject *self, PyObject *const *args, Py_ssize_t count)
         body = get_value(&r, DEPTH);
         if (body == NULL || r.at != r.end)
             goto unusual;
-        made = Py_BuildValue("(iNN)", kind, id, body);
-        return made;
+        return Py_BuildValue("(ONN)", kind_reply, id, body);
     }
     if (kind != 1)
         goto unusual;
@@ -688,21 +795,65 @@ codec_parse(PyObject *self, PyObject *const *args, Py_ssize_t count)
     r.at += 2;
     if ((shape != 0x11 && shape != 0x12) || handler < 0 || handler > 159 || special[handler])
         goto unusual;
-    body = get_boxes(&r, args[1], &local);
-    if (body == NULL || (on_objects[handler] && !local))
+    if (shape == 0x11 && handler < SMALL)
+        target = Py_NewRef(targets[handler]);
+    else
+        target = NULL;
+    body = get_boxes(&r, self->lent, &local);
+    if (body == NULL || (on_objects[handler] && !local)) {
+        Py_XDECREF(target);
         goto unusual;
-    cause = shape == 0x11 ? Py_NewRef(Py_None) : get_value(&r, 0);
-    if (cause == NULL || r.at != r.end)
+    }
+    if (target == NULL) {
+        cause = shape == 0x11 ? Py_NewRef(Py_None) : get_value(&r, 0);
+        if (cause != NULL)
+            target = Py_BuildValue("(iNii)", handler, cause, 0, 0);
+        if (target == NULL)
+            goto unusual;
+    }
+    if (r.at != r.end || serve(self, id)) {
+        Py_DECREF(target);
         goto unusual;
-    made = Py_BuildValue("(iNiNN)", kind, id, handler, body, cause);
-    return made;
+    }
+    return Py_BuildValue("(ONNN)", kind_call, id, target, body);
 unusual:
     Py_XDECREF(id);
     Py_XDECREF(body);
-    Py_XDECREF(cause);
     PyErr_Clear();
     Py_RETURN_NONE;
 }
+
+static PyObject *
+messages_open(Messages *self, PyObject *payload)
+{
+    return open_message(self, payload, 0);
+}
+
+static PyObject *
+messages_open_frame(Messages *self, PyObject *frame)
+{
+    return open_message(self, frame, 1);
+}
+
+static PyMethodDef messages_methods[] = {
+    {"request", (PyCFunction)(void (*)(void))messages_request, METH_FASTCALL, NULL},
+    {"reply", (PyCFunction)(void (*)(void))messages_reply, METH_FASTCALL, NULL},
+    {"open", (PyCFunction)messages_open, METH_O, NULL},
+    {"open_frame", (PyCFunction)messages_open_frame, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject messages_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "rpyc_like._native.codec.Messages",
+    .tp_basicsize = sizeof(Messages),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)messages_init,
+    .tp_dealloc = (destructor)messages_dealloc,
+    .tp_traverse = (traverseproc)messages_traverse,
+    .tp_clear = (inquiry)messages_clear,
+    .tp_methods = messages_methods,
+};
 
 /* -- the module */
 
@@ -736,12 +887,15 @@ codec_configure_brine(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* configure_messages(metaclass, conn slot, boxed slot, handlers about objects, special handlers) */
+/* configure_messages(metaclass, conn slot, boxed slot, handlers about objects, special handlers,
+   REPLY, CALL) */
 static PyObject *
 codec_configure_messages(PyObject *self, PyObject *args)
 {
-    PyObject *metaclass, *conn, *boxed, *about_objects, *unusual;
-    if (!PyArg_ParseTuple(args, "OOOOO", &metaclass, &conn, &boxed, &about_objects, &unusual))
+    PyObject *metaclass, *conn, *boxed, *about_objects, *unusual, *reply, *call;
+    int i;
+    if (!PyArg_ParseTuple(args, "OOOOOOO", &metaclass, &conn, &boxed, &about_objects, &unusual,
+                          &reply, &call))
         return NULL;
     if (Py_TYPE(conn)->tp_descr_get == NULL || Py_TYPE(boxed)->tp_descr_get == NULL) {
         PyErr_SetString(PyExc_TypeError, "expected descriptors");
@@ -750,22 +904,25 @@ codec_configure_messages(PyObject *self, PyObject *args)
     Py_XSETREF(netref_metaclass, Py_NewRef(metaclass));
     Py_XSETREF(get_conn, Py_NewRef(conn));
     Py_XSETREF(get_boxed, Py_NewRef(boxed));
+    Py_XSETREF(kind_reply, Py_NewRef(reply));
+    Py_XSETREF(kind_call, Py_NewRef(call));
+    for (i = 0; i < SMALL; i++) {
+        Py_XSETREF(targets[i], Py_BuildValue("(iOii)", i, Py_None, 0, 0));
+        if (targets[i] == NULL)
+            return NULL;
+    }
     if (mark(on_objects, about_objects) || mark(special, unusual))
         return NULL;
     Py_RETURN_NONE;
 }
 
 #define ENTRY(name, flags) {#name, (PyCFunction)(void (*)(void))codec_##name, flags, NULL}
-#define FAST(name) ENTRY(name, METH_FASTCALL)
 #define NAMED(name) ENTRY(name, METH_FASTCALL | METH_KEYWORDS)
 
 static PyMethodDef methods[] = {
     NAMED(dump_small),
     NAMED(load_at),
     NAMED(load),
-    FAST(encode_request),
-    FAST(encode_reply),
-    FAST(parse),
     {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},
     {"configure_messages", codec_configure_messages, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -778,6 +935,13 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC
 PyInit_codec(void)
 {
+    PyObject *made;
     object_name = PyUnicode_InternFromString("obj");
-    return object_name == NULL ? NULL : PyModule_Create(&module);
+    if (object_name == NULL || PyType_Ready(&messages_type) < 0)
+        return NULL;
+    made = PyModule_Create(&module);
+    if (made != NULL &&
+        PyModule_AddObject(made, "Messages", Py_NewRef((PyObject *)&messages_type)) < 0)
+        Py_CLEAR(made);
+    return made;
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..lib.code import IMPLICIT
 from ..link.receiving import FRAME_TIMEOUT, MAX_QUEUED
+from ..link.streams.base import BUSY_POLL
 from ..wire.framing import MAX_FIRST_FRAME_SIZE, MAX_FRAME_SIZE, MAX_INFLATED_SIZE
 from ..wire.session import MAX_UNKNOWN
 from .brine import MAX_DEPTH, MAX_DIGITS
@@ -105,6 +106,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_objects": MAX_OBJECTS,
     "max_requests": MAX_REQUESTS,
     "max_queued_bytes": MAX_QUEUED,
+    "busy_poll": BUSY_POLL,
     "max_unknown_answers": MAX_UNKNOWN,
     "frame_timeout": FRAME_TIMEOUT,
 }

@@ -83,7 +83,7 @@ class Cursor:
         try:
             rest: list[Any] = self._at_peer.__reduce__()[1][0]
             return rest
-        except ValueError:
+        except (ValueError, RuntimeError):
             return None  # items were exchanged for others: the iterator has lost count
 
     def take(self, count: int) -> tuple[list[Any], bool]:

@@ -131,24 +131,58 @@ class RpycCodec:
         self._max_requests = max_requests
         self.releases_at_once = True
         """Whether references given back with DEL are counted in wire order, without a handler."""
+        self.became_usual: Callable[[], None] | None = None
+        """Is called when ``native`` is there, because the peer has been heard."""
         self.learn: Callable[[int], None] | None = None
         """Is told in wire order which features the peer's HELLO says it has."""
         self.serving: set[int] = set()
         """Numbers of the peer's requests that have not been answered."""
         self._unheard: list[_Unheard] = []
-        usual = boxer.direct and max_depth >= _DEPTH and max_digits >= _DIGITS
-        self._native: Any = codec if usual else None
+        self.native: Any = None
+        """The compiled half, while what is usual is spoken: 6, unbound."""
+        self._compiled: Any = None
+        if codec and boxer.direct and max_depth >= _DEPTH and max_digits >= _DIGITS:
+            self._compiled = codec.Messages(
+                boxer.conn, boxer.exports.by_raw, self.serving, max_requests
+            )
 
     # -- encoding
 
     def encode_request(self, id_: int, target: int, args: Any) -> Any:
-        if self._native and self._plain and not self.boxer.proxies.released:
-            served = CURRENT.get()
-            if served is None or served[0] is not self.link:
-                payload = self._native.encode_request(id_, target, args, self.boxer.conn)
-                if payload is not None:
-                    return payload
+        payload = self._usual_request(False, id_, target, args) if self.native else None
+        if payload is not None:
+            return payload
         return self.encode_boxed_request(id_, target, self.boxer.encode(args))
+
+    def frame_request(self, id_: int, target: int, args: Any) -> bytes | None:
+        """Returns the whole frame of a request, as the compiled half makes it."""
+        return self._usual_request(True, id_, target, args)
+
+    def open_frame(self, data: bytes) -> Message | None:
+        """Returns the message of ``data``, if that is one frame for the compiled half."""
+        message: Message | None = self.native.open_frame(data)
+        return message
+
+    def _usual_request(self, framed: bool, id_: int, target: int, args: Any) -> bytes | None:
+        """Returns the payload or frame of a request, None for what is unusual."""
+        features, cause = self.features, None
+        served = CURRENT.get()
+        if served is not None and served[0] is self.link:
+            if not features & consts.FEATURE_CAUSE:
+                return None
+            cause = served[1]
+        if not self.boxer.proxies.released:
+            batch = None
+        elif features & consts.FEATURE_RELEASE:
+            batch = self._take_batch
+        else:
+            return None
+        made: bytes | None = self.native.request(framed, id_, target, args, cause, batch)
+        return made
+
+    def _take_batch(self) -> bytes:
+        """Returns the brine of what finalizers have queued, to ride along."""
+        return _batch(self.boxer.proxies.take_released())
 
     def encode_boxed_request(self, id_: int, target: int, boxed: Any) -> Any:
         """Returns the payload of a request whose arguments have been boxed."""
@@ -165,7 +199,7 @@ class RpycCodec:
         head = b"\x11" + int_atom(id_, 0)
         if self.features & consts.FEATURE_RELEASE and self.boxer.proxies.released:
             # What finalizers have queued rides along.
-            batch = _batch(self.boxer.proxies.take_released())
+            batch = self._take_batch()
             content = b"%b\x13%b%b%b%b" % (head, _HANDLERS[target], boxed, dump(cause), batch)
         elif cause is not None and self.features & consts.FEATURE_CAUSE:
             content = b"%b\x12%b%b%b" % (head, _HANDLERS[target], boxed, dump(cause))
@@ -175,8 +209,8 @@ class RpycCodec:
 
     def encode_reply(self, id_: int, value: Any) -> Any:
         self.serving.discard(id_)
-        if self._native and self._plain:
-            payload = self._native.encode_reply(id_, value)
+        if self.native:
+            payload = self.native.reply(False, id_, value)
             if payload is not None:
                 return payload
         if type(value) is int and -49 < value < 160 and self.boxer.direct:
@@ -231,6 +265,7 @@ class RpycCodec:
         """Changes to another dialect and returns what must be sent again, as payloads."""
         self.dialect = dialect
         self.heard = self._plain = False
+        self.native = None
         self.serving.clear()
         unheard, self._unheard = self._unheard, []
         payloads = []
@@ -244,14 +279,10 @@ class RpycCodec:
     # -- decoding
 
     def decode(self, payload: bytes) -> Message:
-        if self._native and self._plain:
-            found = self._native.parse(payload, self.boxer.exports.by_raw)
-            if found is not None:
-                if found[0] == consts.MSG_REPLY:
-                    return (REPLY, found[1], found[2])
-                _, id_, handler, args, cause = found
-                self._serve(id_)
-                return (REQUEST, id_, (handler, cause, 0, 0), args)
+        if self.native:
+            message: Message | None = self.native.open(payload)
+            if message is not None:
+                return message
         try:
             if self._plain and payload[1] == 0x11:
                 if payload[0] == consts.MSG_REPLY:
@@ -404,6 +435,9 @@ class RpycCodec:
             self.dialect = heard
         self.heard = True
         self._plain = heard == (6, False)
+        self.native = self._compiled if self._plain else None
+        if self.native is not None and self.became_usual is not None:
+            self.became_usual()
         self._unheard.clear()
 
     def failure(self, raw: Any) -> Any:
@@ -526,5 +560,11 @@ _SPECIAL = (consts.HANDLE_HELLO, consts.HANDLE_RELEASE, consts.HANDLE_DEL, const
 if codec is not None:
     slots = BaseNetref.__dict__
     codec.configure_messages(
-        NetrefMetaclass, slots["____conn__"], slots["____boxed__"], _ON_OBJECTS, _SPECIAL
+        NetrefMetaclass,
+        slots["____conn__"],
+        slots["____boxed__"],
+        _ON_OBJECTS,
+        _SPECIAL,
+        REPLY,
+        REQUEST,
     )

@@ -129,6 +129,7 @@ class Connection(Endpoint):
         if self._overrides("_dispatch"):
             self._link.dispatch = self._dispatch
         self._codec.link = self._link
+        self._codec.became_usual = self._use_shortcut
         flushing.start()
 
     def _boxer_class(self) -> type[Boxer]:
@@ -136,6 +137,9 @@ class Connection(Endpoint):
 
     def _adopt_channel(self, channel: Any) -> None:
         """Applies this side's limits to a channel."""
+        stream = getattr(channel, "stream", None)
+        if isinstance(stream, NativeStream):
+            stream.busy_poll(self._config["busy_poll"])
         framer = getattr(channel, "framer", None)
         if isinstance(framer, RpycFramer):
             for key in ("max_first_frame_size", "max_frame_size", "max_inflated_size"):
@@ -146,6 +150,9 @@ class Connection(Endpoint):
             receiver.frame_timeout = self._config["frame_timeout"]
             receiver.spot, receiver.lift = self._codec.spot, brine.lift
         self._expect_delays(channel, True)
+
+    def _use_shortcut(self) -> None:
+        self._link.use_shortcut(self._codec)
 
     def _expect_delays(self, channel: Any, expected: bool) -> None:
         """Until a peer has said HELLO it may be one that does not set TCP_NODELAY."""
@@ -239,13 +246,14 @@ class Connection(Endpoint):
             self._reconsider(handler, args)
         if AsyncResult is not _AsyncResult:
             return self.async_request(handler, *args, timeout=timeout).value
-        result = AsyncResult(self)
         link = self._link
         if self._codec.heard:
-            link.exchange(
-                result, handler, args, timeout, self._ahead() if self._stands_ahead else ()
-            )
+            before = self._ahead() if self._stands_ahead else ()
+            result = link.exchange(handler, args, timeout, before)
+            if type(result) is not _AsyncResult:
+                return result
         else:
+            result = AsyncResult(self)
             result.set_expiry(timeout)
             self._request(result, handler, args)
             link.wait(result, result._deadline)
@@ -484,6 +492,17 @@ class Connection(Endpoint):
                 args = self.finish(args)
             handler = self._HANDLERS.get(target[0]) or self._handler(target[0])
             value = handler(self, *args)
+            link, native = self._link, self._codec.native
+            if native and link.send_frame and not self._proxies.released and not self._rewinds:
+                frame = native.reply(True, id_, value)
+                if frame is not None:
+                    del args, value
+                    self._codec.serving.discard(id_)
+                    try:
+                        link.send_frame(frame)
+                    except EOFError as error:
+                        link.lose(error)
+                    return
             payload = self._codec.encode_reply(id_, value)
         except BaseException as error:
             self._answer(self._encode_failure(id_, error))

@@ -10,12 +10,13 @@ import importlib
 import os
 from typing import Any, Final
 
-__all__ = ["IMPLEMENTATION", "codec"]
+__all__ = ["IMPLEMENTATION", "codec", "waiting"]
 
 _VARIABLE: Final = "RPYC_LIKE_IMPL"
 
 
-def _choose() -> Any:
+def _choose(name: str) -> Any:
+    """Returns a module of the compiled core, or None."""
     wanted = os.environ.get(_VARIABLE, "")
     if wanted not in ("", "native", "python"):
         raise ValueError(
@@ -24,7 +25,7 @@ def _choose() -> Any:
     if wanted == "python":
         return None
     try:
-        return importlib.import_module("rpyc_like._native.codec")
+        return importlib.import_module(f"rpyc_like._native.{name}")
     except ImportError as error:
         if wanted:
             raise ImportError(
@@ -33,8 +34,11 @@ def _choose() -> Any:
         return None
 
 
-codec: Final[Any] = _choose()
+codec: Final[Any] = _choose("codec")
 """The compiled codec, or None."""
+
+waiting: Final[Any] = _choose("waiting")
+"""Waiting that polls before it blocks, or None. Imported by the streams only."""
 
 IMPLEMENTATION: Final = "python" if codec is None else "native"
 """What is used."""

@@ -85,7 +85,7 @@ class Channel:
             EOFError: the stream ended or broke.
             ProtocolError: what came is not a frame.
         """
-        payload = self.receiver.receive(None)
+        payload: bytes = self.receiver.receive(None)
         assert payload is not None
         return payload
 

@@ -27,6 +27,7 @@ from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
 from . import forking
 from .channel import endpoints
+from .express import UNASKED, Express, Shortcut
 from .receiving import FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender
@@ -123,8 +124,26 @@ class MessageConnection:
         self.receiver, self.sender = endpoints(channel)
         if isinstance(self.receiver, FrameReceiver) and isinstance(self.sender, FrameSender):
             self.sender.blocked = self._read_while_full
+        self.express: Express | None = None
+        """The quick way, once the application has opened it with :meth:`use_shortcut`."""
+        self.send_frame: Callable[[bytes], None] | None = None
+        """Sends a whole frame that a shortcut has made, where there is one."""
+        self._open: Callable[[bytes], Any] | None = None
         self.send = self.sender.send
         self.try_send = self.sender.try_send
+
+    def use_shortcut(self, shortcut: Shortcut) -> None:
+        """Has usual messages written and read in one step, where the channel allows it."""
+        receiver, sender = self.receiver, self.sender
+        if (
+            isinstance(receiver, FrameReceiver)
+            and isinstance(sender, FrameSender)
+            and self.dispatch is None
+            and receiver.takes_shortcuts
+        ):
+            self.express = Express(self, receiver, sender, shortcut)
+            self.send_frame = sender.send_frame
+            self._open = self.express.open
 
     @property
     def backlog(self) -> bool:
@@ -147,12 +166,17 @@ class MessageConnection:
         return result
 
     def _request(
-        self, result: AsyncResult, target: Any, args: Any, before: Sequence[bytes]
+        self,
+        result: AsyncResult,
+        target: Any,
+        args: Any,
+        before: Sequence[bytes],
+        id_: int | None = None,
     ) -> None:
         if self._orphaned or self.session.state is State.CLOSED:
             raise self.closed_error()
         result.target = target
-        result.id_, payload = self.session.request(result, target, args)
+        result.id_, payload = self.session.request(result, target, args, id_)
         try:
             self.send(*before, payload)
         except ConnectionClosed as error:
@@ -248,23 +272,48 @@ class MessageConnection:
             reading.offer()
 
     def exchange(
-        self,
-        result: AsyncResult,
-        target: Any,
-        args: Any,
-        timeout: float | None,
-        before: Sequence[bytes],
-    ) -> None:
+        self, target: Any, args: Any, timeout: float | None, before: Sequence[bytes] = ()
+    ) -> Any:
         """Sends a request and waits for its answer: :meth:`request` and :meth:`wait` in one.
 
         Args:
             timeout: seconds that the answer may take.
             before: payloads that must reach the peer first.
+
+        Returns:
+            The answer's value if it is a plain one, or an AsyncResult, ready or expired.
         """
+        id_ = next(self.session.pending.numbers)
+        if self.express is not None and not before:
+            found = self.express.ask(id_, target, args, timeout)
+            if found is not UNASKED:
+                return found
         started = monotonic()
-        self._request(result, target, args, before)
+        result = AsyncResult(self.application)
+        self._request(result, target, args, before, id_)
         self.exchanges += 1
         first = None if in_pool() else self._read_answers(result, timeout)
+        self.wait_on(result, timeout, started, first)
+        return result
+
+    def file(self, id_: int, target: Any) -> AsyncResult:
+        """Files a request that has been sent; for the holder of the reading role."""
+        result = AsyncResult(self.application)
+        result.id_, result.target = id_, target
+        self.session.pending.file(id_, result)
+        return result
+
+    def wait_on(
+        self, result: AsyncResult, timeout: float | None, started: float, first: Outcome | None
+    ) -> None:
+        """Waits for the answer to a request that was sent at ``started``.
+
+        Args:
+            timeout: seconds from then.
+            first: something to act on before.
+        """
+        if first is _SETTLED:
+            first = None
         if not result._ready:
             deadline = None
             if timeout is not None:
@@ -397,20 +446,28 @@ class MessageConnection:
             outcome, self._stash = self._stash, None
             return outcome
         try:
-            payload = self.receiver.receive(timeout)
+            payload = self.receiver.receive(timeout, self._open)
         except (EOFError, OSError, ProtocolError) as error:
-            outcome = (BROKEN, error)
-            self._break(error)
-            return outcome
+            return self.broken(error)
         if payload is None:
             return None
         if self.dispatch is not None:
             return (RAW, payload)
-        return self._understand(payload)
+        return self.understand(payload)
 
-    def _understand(self, payload: bytes) -> Outcome:
-        """Returns what a payload means; answers are settled."""
-        outcome = self.session.receive(payload)
+    def broken(self, error: BaseException) -> Outcome:
+        """Notes that nothing more can be read, in the reading role."""
+        self._break(error)
+        return (BROKEN, error)
+
+    def understand(self, payload: Any) -> Outcome:
+        """Returns what a payload means, or a message; answers are settled. In the reading role."""
+        if type(payload) is tuple:
+            if payload[0] is CALL:
+                return payload
+            outcome = self.session.understand(payload)
+        else:
+            outcome = self.session.receive(payload)
         kind = outcome[0]
         if kind is ANSWER:
             if not outcome[1].settle(outcome[2], outcome[3]):
@@ -422,7 +479,7 @@ class MessageConnection:
     def take(self, payload: bytes) -> None:
         """Acts on a payload that was received, or that a program says was."""
         with self._taking:
-            outcome = self._understand(payload)
+            outcome = self.understand(payload)
         self.act(outcome)
 
     def _break(self, error: BaseException) -> None:
@@ -438,10 +495,15 @@ class MessageConnection:
     def act(self, outcome: Outcome) -> None:
         """Does what a message asks for, outside of the reading role."""
         kind = outcome[0]
-        if kind is ANSWER:
+        if kind is CALL:
+            _, id_, target, args = outcome
+            thread, route = self.application.route(target)
+            if thread is None and self.workers is None:
+                self._serve(id_, target, args, route)
+            else:
+                self._place(outcome, thread, route)
+        elif kind is ANSWER:
             outcome[1].run_callbacks()
-        elif kind is CALL:
-            self._place(outcome)
         elif kind is NOTICE:
             self.application.notice(outcome[1])
         elif kind is RAW:
@@ -461,10 +523,9 @@ class MessageConnection:
                 return
         self.act(outcome)
 
-    def _place(self, outcome: Outcome) -> None:
+    def _place(self, outcome: Outcome, thread: int | None, route: int) -> None:
         """Has a request served by the thread it is meant for."""
         _, id_, target, args = outcome
-        thread, route = self.application.route(target)
         if thread is None:
             if self.workers is not None:
                 self.workers(lambda: self._serve(id_, target, args, route), route)
@@ -591,6 +652,7 @@ class MessageConnection:
         self._orphaned = True
         self._before_orphaned = self.receiver, self.send, self.try_send
         dead = _Dead()
+        self.express = self.send_frame = None
         self.receiver = dead
         self.send = self.try_send = dead.send
 
@@ -613,7 +675,7 @@ def _quietly(farewell: Callable[[], None]) -> None:
 class _Dead:
     """What a connection's copy in a forked child sends and receives with."""
 
-    def receive(self, timeout: float | None) -> bytes | None:
+    def receive(self, timeout: float | None, open: Any = None) -> bytes | None:
         raise ConnectionClosed("the process has forked; this copy of the connection is dead")
 
     def send(self, *payloads: Any) -> Any:

@@ -6,6 +6,8 @@ import os
 import weakref
 from typing import Protocol
 
+from ..lib import impl
+
 __all__ = ["remember"]
 
 
@@ -22,6 +24,8 @@ def remember(connection: _Forkable) -> None:
 
 
 def _orphan_all() -> None:
+    if impl.waiting is not None:
+        impl.waiting.after_fork()
     for connection in list(_alive):
         connection.orphan()
 

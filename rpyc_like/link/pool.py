@@ -174,7 +174,7 @@ class Poller:
                     self._deadlines[member] = monotonic() + left
                 return True
             if outcome[0] is CALL:
-                link._place(outcome)
+                link.act(outcome)
             elif len(outcome) > 1:  # may run code of the program
                 self._workers.run(partial(link.act, outcome), (link, None))
             if outcome[0] is BROKEN:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from time import monotonic
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib.timing import Timeout
@@ -41,6 +41,9 @@ _LARGE = 1 << 16  # bytes still to come, from which they are received into memor
 _TRUSTED = 16 << 20  # bytes of memory for a frame of which little has come
 
 
+Opener = Optional[Callable[[bytes], Any]]  # noqa: UP045 -- evaluated on Python 3.9
+
+
 class Receiver(Protocol):
     """Where a driver gets payloads. Used by the holder of the reading role only."""
 
@@ -48,8 +51,13 @@ class Receiver(Protocol):
     def payloads(self) -> Collection[bytes]:
         """What is there without asking the system."""
 
-    def receive(self, timeout: float | None) -> bytes | None:
+    def receive(self, timeout: float | None, open: Opener = None) -> Any:
         """Returns the next payload, or None when the time is over.
+
+        Args:
+            timeout: seconds, None for ever.
+            open: makes a message, a tuple, of bytes that are one whole frame of a usual kind, and
+                None of others; such a message is returned instead of a payload.
 
         Raises:
             ConnectionClosed: the stream ended or broke.
@@ -88,7 +96,18 @@ class FrameReceiver:
         """Makes a payload of what is before a large value, the value, and what comes after."""
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
 
-    def receive(self, timeout: float | None) -> bytes | None:
+    @property
+    def takes_shortcuts(self) -> bool:
+        """Whether what is received at once is within the limits of plain frames of RPyC's."""
+        framer = self._framer
+        return type(framer) is RpycFramer and framer.max_frame_size >= _LARGEST_CHUNK
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something already, or the beginning of a frame, or the end."""
+        return bool(self.payloads) or self._clock is not None or self._ended is not None
+
+    def receive(self, timeout: float | None, open: Opener = None) -> Any:
         if self.payloads and not self._queued_bytes:
             return self.payloads.popleft()
         if not self.payloads and self._clock is None and self._ended is None:
@@ -96,6 +115,10 @@ class FrameReceiver:
             if data is None:
                 return None
             # Most of what arrives is exactly one frame: then there is nothing to note.
+            if open is not None and len(data) < self._chunk:
+                message = open(data)
+                if message is not None:
+                    return message
             framer = self._framer
             payloads = framer.feed(data) if 0 < len(data) < self._chunk else None
             if payloads is None or not framer.idle:
@@ -353,7 +376,7 @@ class StreamReceiver:
         """Does nothing: such a stream cannot be read without waiting."""
         return False
 
-    def receive(self, timeout: float | None) -> bytes | None:
+    def receive(self, timeout: float | None, open: Opener = None) -> bytes | None:
         if not self._stream.poll(timeout):
             return None
         while True:
@@ -375,7 +398,7 @@ class ChannelReceiver:
         """Does nothing: such a channel cannot be read without waiting."""
         return False
 
-    def receive(self, timeout: float | None) -> bytes | None:
+    def receive(self, timeout: float | None, open: Opener = None) -> bytes | None:
         if not self._channel.poll(timeout):
             return None
         payload = self._channel.recv()

@@ -65,7 +65,16 @@ class FrameSender:
         if type(frame) is list:
             self._queue.extend(frame)
             self.flush()
-            return
+        else:
+            self.send_frame(frame)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Sends one whole frame."""
+        if not self.try_frame(frame):
+            self.flush()
+
+    def try_frame(self, frame: bytes) -> bool:
+        """Writes what goes of a frame at once and queues the rest; returns whether all went."""
         queue = self._queue
         if not queue and self._role.acquire(False):
             try:
@@ -82,8 +91,7 @@ class FrameSender:
                 self._role.release()
         else:
             queue.append(frame)
-        if queue:
-            self.flush()
+        return not queue
 
     def hold(self, payload: bytes) -> None:
         """Queues a payload, which leaves with the next one that is sent, or with :meth:`flush`."""

@@ -58,6 +58,10 @@ class PendingTable(Generic[E]):
         self._entries[id_] = entry
         return id_
 
+    def file(self, id_: int, entry: E | Verdict) -> None:
+        """Files ``entry`` under a number that was taken from ``numbers``."""
+        self._entries[id_] = entry
+
     def get(self, id_: Any) -> E | None:
         """Returns the live entry under ``id_``, or None."""
         entry = self._entries.get(id_)

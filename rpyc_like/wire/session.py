@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 ANSWER: Final = "answer"
-CALL: Final = "call"
+CALL: Final = REQUEST  # a request means what it says: its message is its outcome
 NOTICE: Final = "notice"
 NOTHING: Final = "nothing"
 BROKEN: Final = "broken"
@@ -65,12 +65,20 @@ class Session:
         self.pending: PendingTable[Any] = PendingTable()
         self.state = State.OPEN
 
-    def request(self, entry: Any, target: Any, args: Any) -> tuple[int, bytes]:
+    def request(
+        self, entry: Any, target: Any, args: Any, id_: int | None = None
+    ) -> tuple[int, bytes]:
         """Files ``entry`` and returns its id and the payload to send.
 
         Nothing is filed if the arguments cannot be encoded.
+
+        Args:
+            id_: the number to use, if one has been taken already.
         """
-        id_ = self.pending.open(entry)
+        if id_ is None:
+            id_ = self.pending.open(entry)
+        else:
+            self.pending.file(id_, entry)
         try:
             return id_, self.codec.encode_request(id_, target, args)
         except BaseException:
@@ -85,9 +93,13 @@ class Session:
             if isinstance(error, MalformedAnswer):
                 self._fail(error)
             return (BROKEN, error)
+        return self.understand(message)
+
+    def understand(self, message: Any) -> Outcome:
+        """Returns what a message means for this side."""
         kind = message[0]
         if kind == REQUEST:
-            return (CALL, message[1], message[2], message[3])
+            return message  # type: ignore[no-any-return]
         if kind == REPLY or kind == FAILURE:
             entry = self.pending.settle(message[1])
             if entry is ABANDONED:

@@ -20,6 +20,7 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.lib import impl
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
+from rpyc_like.wire.framing import RpycFramer
 from tests.fuzz import corpus, targets
 
 needs_native = pytest.mark.skipif(impl.codec is None, reason="the compiled core is not in use")
@@ -138,7 +139,7 @@ def codecs() -> Any:
     """Returns a connection that has been heard, and its codec."""
     conn = rpyc.connect_channel(Channel(MemoryStream.create_pair()[0]))
     codec = conn._codec
-    codec.heard = codec._plain = True
+    codec._hear(b"\x01")
     return conn, codec
 
 
@@ -181,17 +182,23 @@ def test_messages(
         for place, byte in changes:
             data[place % len(data)] = byte
         seen = []
-        for native in (impl.codec, None):
-            codec._native = native
+        for native in (codec._compiled, None):
+            codec.native = native
             codec.serving.clear()
-            seen.append(described(codec, bytes(data)))
+            seen.append(described(codec.decode, bytes(data)))
         assert seen[0] == seen[1], bytes(data).hex()
+        codec.native = codec._compiled
+        codec.serving.clear()
+        frame = RpycFramer(compress=False).encode(bytes(data))
+        if codec.open_frame(frame) is not None:
+            codec.serving.clear()
+            assert described(codec.open_frame, frame) == seen[0]
     conn._link.lose(None)
 
 
-def described(codec: Any, payload: bytes) -> Any:
+def described(decode: Callable[[bytes], Any], payload: bytes) -> Any:
     try:
-        message = codec.decode(payload)
+        message = decode(payload)
     except Exception as error:
         return type(error), str(error)
     *start, last = message
@@ -215,8 +222,16 @@ def test_encoding_messages(value: Any, args: list[Any], id_: int) -> None:
     pack = b"\x12\x08\x0e\x0dbuiltins.list\x16\x03123\x16\x03456"
     proxy = conn._boxer.decode(b"\x11\x54" + pack, 0)[0]
     sent: list[Any] = []
-    for native in (impl.codec, None):
-        codec._native = native
+    requests = ((consts.HANDLE_CALL, (proxy, tuple(args), ())), (200, (value, *args)))
+    for target, boxed in requests:
+        whole = codec.frame_request(id_, target, boxed)
+        if whole is not None:
+            assert whole == RpycFramer().encode(codec.encode_request(id_, target, boxed))
+    whole = codec.native.reply(True, id_, value)
+    if whole is not None:
+        assert whole == RpycFramer().encode(codec.encode_reply(id_, value))
+    for native in (codec._compiled, None):
+        codec.native = native
         sent.append(
             [
                 outcome(codec.encode_reply, id_, value),
@@ -254,7 +269,7 @@ def test_the_choice() -> None:
 def test_unusual_limits_are_the_pure_half_s(pair: Any) -> None:
     """A connection with narrow limits, or a program's own boxing, does without the compiled."""
     client, _ = pair(rpyc.Service, here_config={"max_depth": 3})
-    assert client._codec._native is None
+    assert client._codec.native is None
 
     class Own(Connection):
         def _box(self, obj: Any) -> Any:
@@ -262,5 +277,5 @@ def test_unusual_limits_are_the_pure_half_s(pair: Any) -> None:
 
     service = type("S", (rpyc.VoidService,), {"_protocol": Own})
     client, _ = pair(rpyc.Service, service)
-    assert client._codec._native is None
+    assert client._codec.native is None
     assert dialects._DIGITS == 18 and targets.LIMIT

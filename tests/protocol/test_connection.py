@@ -16,6 +16,7 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
+from tests.support.asked import Asked
 
 Pair = tuple[Connection, Connection]
 MakePair = Callable[..., Pair]
@@ -72,27 +73,12 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def count_requests(conn: Connection) -> list[int]:
-    """Returns a list that gets the number of each request the connection is asked from now on."""
-    asked: list[int] = []
-    original = conn._session.receive
-
-    def receive(payload: bytes) -> Any:
-        outcome = original(payload)
-        if outcome[0] == "call":
-            asked.append(outcome[2][0])
-        return outcome
-
-    conn._session.receive = receive  # type: ignore[method-assign]
-    return asked
-
-
 def test_one_class_is_described_once(pair: MakePair) -> None:
     """Instances of a known class cost one request each."""
     client, server = pair(TestService)
     item = client.root.item
     assert len(item(3)) == 3
-    asked = count_requests(server)
+    asked = Asked(server).seen
     assert [item(n).value for n in range(3)] == [0, 1, 2]
     assert asked == [consts.HANDLE_CALLATTR, consts.HANDLE_GETATTR] * 3
 
@@ -118,7 +104,7 @@ def test_hasattr_is_one_request(pair: MakePair) -> None:
     """A missing attribute is asked for once."""
     client, server = pair(TestService)
     root = client.root
-    asked = count_requests(server)
+    asked = Asked(server).seen
     assert not hasattr(root, "missing")
     assert asked == [consts.HANDLE_GETATTR]
 

@@ -12,30 +12,9 @@ import rpyc_like as rpyc
 from rpyc_like.core import consts
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
+from tests.support.asked import Asked
 
 Pair = tuple[Connection, Connection]
-
-
-class Asked:
-    """Notes the numbers of the requests that a connection is asked."""
-
-    def __init__(self, conn: Connection) -> None:
-        self.seen: list[int] = []
-        original = conn._session.receive
-
-        def receive(payload: bytes) -> Any:
-            outcome = original(payload)
-            if outcome[0] == "call":
-                self.seen.append(outcome[2][0])
-            return outcome
-
-        conn._session.receive = receive  # type: ignore[method-assign]
-
-    def __call__(self, do: Callable[[], Any]) -> list[int]:
-        """Returns what one operation asks."""
-        self.seen.clear()
-        do()
-        return self.seen
 
 
 class Thing:

@@ -14,8 +14,7 @@ from rpyc_like.core import chain_steps, chains, consts
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
 from rpyc_like.errors import ProtocolError
-
-from .test_deferred import Asked
+from tests.support.asked import Asked
 
 Pair = tuple[Connection, Connection]
 MakePair = Callable[..., Pair]

@@ -17,8 +17,7 @@ from rpyc_like.core.config import DEFAULT_CONFIG
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
 from rpyc_like.errors import MalformedValue
-
-from .test_deferred import Asked
+from tests.support.asked import Asked
 
 Pair = tuple[Connection, Connection]
 

@@ -26,8 +26,7 @@ from rpyc_like.core import consts, snapshot_dump, snapshot_load
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
 from rpyc_like.errors import MalformedValue
-
-from .test_deferred import Asked
+from tests.support.asked import Asked
 
 try:
     import numpy  # type: ignore[import-not-found,unused-ignore]

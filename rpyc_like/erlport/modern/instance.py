@@ -243,9 +243,8 @@ class Instance:
             TimeoutError: it took longer than ``timeout`` seconds.
             EOFError: the connection has ended.
         """
-        result = AsyncResult(self.peer)
         target, args = self._prepared(module, function, args, context)
-        self.peer.link.exchange(result, target, args, timeout, ())
+        result: AsyncResult = self.peer.link.exchange(target, args, timeout)
         if not result._ready:
             error = self.peer.expire(result)
             self._cancel(result)

@@ -12,15 +12,18 @@ import os
 import select
 import threading
 from collections.abc import Sequence
-from types import TracebackType
+from types import BuiltinFunctionType, TracebackType
 from typing import Any
 
 from ...errors import ConnectionClosed
+from ...lib import impl
+from ...lib.processors import processors
 from ...lib.timing import Timeout
 
 __all__ = [
     "READ",
     "WRITE",
+    "BUSY_POLL",
     "DescriptorStream",
     "NativeStream",
     "Stream",
@@ -30,6 +33,9 @@ __all__ = [
 ]
 
 READ, WRITE = 1, 2
+
+BUSY_POLL = 25.0
+"""Default of :meth:`NativeStream.busy_poll`, in microseconds."""
 
 
 class Stream:
@@ -174,6 +180,13 @@ class NativeStream(Stream):
     def ack_at_once(self, wanted: bool) -> None:
         """Says whether the peer holds small messages back until it has seen an acknowledgement."""
 
+    def busy_poll(self, microseconds: float) -> None:
+        """Sets for how long a wait for bytes may look again and again before it sleeps.
+
+        It does so with the compiled core only, where this process may use two processors or more,
+        and only while bytes have lately come within that time. 0 turns it off.
+        """
+
     def finish(self) -> None:
         """Says that nothing more will be written; reading goes on."""
 
@@ -281,13 +294,24 @@ class DescriptorStream(NativeStream):
     number that has come to mean another file.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_lock", "_reader", "_users")
+    __slots__ = ("__weakref__", "_closed", "_lock", "_pace", "_read_fds", "_reader", "_users")
 
     def __init__(self) -> None:
         self._closed = False
         self._lock = threading.Lock()  # guards _users, _reader and the decision to release
         self._users = 0
         self._reader: _Poller | None = None
+        self._read_fds: tuple[int, ...] = ()
+        self._pace: Any = None  # waits for bytes, with the compiled core
+        self.busy_poll(BUSY_POLL)
+
+    def busy_poll(self, microseconds: float) -> None:
+        # Where select.poll is not the system's (gevent), a wait belongs to others.
+        native = impl.waiting is not None and isinstance(
+            getattr(select, "poll", None), BuiltinFunctionType
+        )
+        polls = microseconds if processors() >= 2 else 0
+        self._pace = impl.waiting.Pace(polls) if native else None
 
     def _fds(self, events: int) -> list[tuple[int, int]]:
         """Returns what to wait on for ``events``."""
@@ -338,12 +362,17 @@ class DescriptorStream(NativeStream):
         with self._lock:
             self._check_open()
             self._users += 1
-            if events == READ:
+            if self._pace is not None and events == READ:
+                self._read_fds = self._read_fds or tuple(fd for fd, _ in self._fds(READ))
+            elif events == READ:
                 poller, self._reader = self._reader, None
         try:
-            if poller is None:
-                poller = _Poller(self._fds(events))
-            seen = poller.wait(timeout)
+            if self._pace is not None and events == READ:
+                seen = READ if self._pace.wait(self._read_fds, timeout) else 0
+            else:
+                if poller is None:
+                    poller = _Poller(self._fds(events))
+                seen = poller.wait(timeout)
         finally:
             with self._lock:
                 self._users -= 1

@@ -99,6 +99,8 @@ class SocketStream(DescriptorStream):
         # polling and reading take two. A replaced socket module (gevent) waits in its own way.
         native = type(sock).recv is _socket.socket.recv
         self._blocks = bool(_DONTWAIT) and native and sock.gettimeout() is None
+        if not native:
+            self._pace = None
         self._limit = 0  # what SO_RCVTIMEO is set to
         self._timeout: float | None = None  # what it was set for
         if isinstance(sock, ssl.SSLSocket):
@@ -243,7 +245,11 @@ class SocketStream(DescriptorStream):
                 raise ConnectionClosed("stream is closed")
             if timeout != self._timeout:
                 self._limit_receiving(timeout)
-            data: bytes | None = self.sock.recv(limit)
+            data: bytes | None
+            if self._pace is not None:
+                data = self._pace.recv(self._fd, limit)
+            else:
+                data = self.sock.recv(limit)
         except BlockingIOError:
             data = None
         except OSError as error:

@@ -181,6 +181,9 @@ class TlsStream(NativeStream):
     def ack_at_once(self, wanted: bool) -> None:
         self.inner.ack_at_once(wanted)
 
+    def busy_poll(self, microseconds: float) -> None:
+        self.inner.busy_poll(microseconds)
+
     def finish(self) -> None:
         self._say_goodbye()
         self.inner.finish()

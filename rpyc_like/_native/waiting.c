@@ -1,0 +1,296 @@
+/* Waiting for bytes: polls for a short time before it blocks, where that pays.
+
+   Waking a thread that sleeps in the system is the dearest part of a short exchange. So a thread
+   whose messages have lately come within some tens of microseconds looks again and again for that
+   long, with the interpreter's lock released, and sleeps only then. One thread of a process does so
+   at a time; the others sleep at once.
+
+   An account is kept of what polling costs and saves. What polls in vain does so more rarely, and
+   when the credit is used up there is none for long. The credit lets a thread go on for as long as
+   it may take until the peer tries it too: only then a wait costs less than to sleep. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define MAX_FDS 4
+#define RARELY 32     /* waits that are let pass between two that were polled in vain, at most */
+#define REST 1024     /* waits that are let pass when the credit is used up */
+#define SAVED 12000   /* nanoseconds of computing that it costs to sleep and be woken */
+#define CREDIT 200000 /* nanoseconds that polling may cost more than it saves */
+#define PROMISING 10 /* windows in which a message must come for the wait to count */
+
+static atomic_int busy; /* whether a thread of this process polls */
+static unsigned long long hits, misses;
+
+typedef struct {
+    PyObject_HEAD
+    int64_t window; /* nanoseconds; 0: never poll */
+    int skip;       /* waits that are let pass before the next trial */
+    int penalty;    /* what a failure makes of it */
+    int64_t debt;   /* nanoseconds that polling has cost more than it has saved */
+} Pace;
+
+static int64_t
+now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int
+may_poll(Pace *pace)
+{
+    return pace->window > 0 && pace->skip == 0 && !atomic_exchange(&busy, 1);
+}
+
+/* Notes how a wait ended that was begun by polling. */
+static void
+polled(Pace *pace, int found, int64_t began)
+{
+    atomic_store(&busy, 0);
+    pace->debt += now() - began;
+    if (found) {
+        hits++;
+        pace->debt -= SAVED;
+    }
+    else
+        misses++;
+    if (pace->debt > CREDIT) {
+        pace->skip = REST;
+        pace->debt = 0;
+    }
+    else if (!found) {
+        pace->skip = pace->penalty;
+        if (pace->penalty < RARELY)
+            pace->penalty *= 2;
+    }
+    else {
+        pace->penalty = 1;
+        if (pace->debt < 0)
+            pace->debt = 0;
+    }
+}
+
+/* Notes how long a wait took that was not begun by polling. */
+static void
+blocked(Pace *pace, int64_t began)
+{
+    if (pace->skip > 0 && now() - began < PROMISING * pace->window)
+        pace->skip--;
+}
+
+/* recv(fd, limit): bytes, or None if the time is over that the socket's SO_RCVTIMEO gives. */
+static PyObject *
+pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
+{
+    int fd, polls, error = 0;
+    Py_ssize_t limit, got;
+    int64_t began = 0;
+    PyObject *data;
+    char *room;
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "recv(fd, limit)");
+        return NULL;
+    }
+    fd = PyLong_AsLong(args[0]);
+    limit = PyLong_AsSsize_t(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    data = PyBytes_FromStringAndSize(NULL, limit);
+    if (data == NULL)
+        return NULL;
+    room = PyBytes_AS_STRING(data);
+    got = recv(fd, room, limit, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        for (;;) {
+            polls = may_poll(pace);
+            if (pace->window > 0)
+                began = now();
+            Py_BEGIN_ALLOW_THREADS;
+            if (polls) {
+                do {
+                    got = recv(fd, room, limit, MSG_DONTWAIT);
+                    error = got < 0 ? errno : 0;
+                } while ((error == EAGAIN || error == EWOULDBLOCK) && now() - began < pace->window);
+            }
+            else
+                error = EAGAIN;
+            Py_END_ALLOW_THREADS;
+            if (polls)
+                polled(pace, error != EAGAIN && error != EWOULDBLOCK, began);
+            if (error == EAGAIN || error == EWOULDBLOCK) {
+                Py_BEGIN_ALLOW_THREADS;
+                got = recv(fd, room, limit, 0);
+                error = got < 0 ? errno : 0;
+                Py_END_ALLOW_THREADS;
+                if (!polls && pace->window > 0)
+                    blocked(pace, began);
+            }
+            if (error != EINTR)
+                break;
+            if (PyErr_CheckSignals()) {
+                Py_DECREF(data);
+                return NULL;
+            }
+        }
+    }
+    else
+        error = got < 0 ? errno : 0;
+    if (error) {
+        Py_DECREF(data);
+        if (error == EAGAIN || error == EWOULDBLOCK)
+            Py_RETURN_NONE;
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (got != limit)
+        _PyBytes_Resize(&data, got);
+    return data;
+}
+
+/* wait(fds, timeout): whether one of them can be read within so many seconds (None: for ever). */
+static PyObject *
+pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
+{
+    struct pollfd fds[MAX_FDS];
+    Py_ssize_t i, size;
+    int polls, found, error, milliseconds = -1;
+    int64_t began, until = 0;
+    if (count != 2 || !PyTuple_CheckExact(args[0]) || PyTuple_GET_SIZE(args[0]) > MAX_FDS) {
+        PyErr_SetString(PyExc_TypeError, "wait(tuple of up to 4 descriptors, seconds or None)");
+        return NULL;
+    }
+    size = PyTuple_GET_SIZE(args[0]);
+    for (i = 0; i < size; i++) {
+        fds[i].fd = PyLong_AsLong(PyTuple_GET_ITEM(args[0], i));
+        fds[i].events = POLLIN;
+    }
+    began = now();
+    if (args[1] != Py_None) {
+        double seconds = PyFloat_AsDouble(args[1]);
+        until = began + (int64_t)((seconds > 1e9 ? 1e9 : seconds) * 1e9);
+    }
+    if (PyErr_Occurred())
+        return NULL;
+    found = poll(fds, size, 0);
+    if (found == 0 && (until == 0 || began < until)) {
+        polls = may_poll(pace);
+        if (polls) {
+            Py_BEGIN_ALLOW_THREADS;
+            do {
+                found = poll(fds, size, 0);
+            } while (found == 0 && now() - began < pace->window);
+            Py_END_ALLOW_THREADS;
+            polled(pace, found != 0, began);
+        }
+        while (found == 0) {
+            if (until) {
+                int64_t left = (until - now() + 999999) / 1000000; /* rounded up */
+                if (left <= 0)
+                    break;
+                milliseconds = left > 1000000 ? 1000000 : (int)left;
+            }
+            Py_BEGIN_ALLOW_THREADS;
+            found = poll(fds, size, milliseconds);
+            error = errno;
+            Py_END_ALLOW_THREADS;
+            if (found < 0 && error == EINTR) {
+                if (PyErr_CheckSignals())
+                    return NULL;
+                found = 0;
+            }
+            else if (found < 0) {
+                errno = error;
+                break;
+            }
+        }
+        if (!polls && found > 0 && pace->window > 0)
+            blocked(pace, began);
+    }
+    if (found < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyBool_FromLong(found);
+}
+
+static int
+pace_init(Pace *pace, PyObject *args, PyObject *names)
+{
+    double microseconds;
+    static char *known[] = {"microseconds", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, names, "d", known, &microseconds))
+        return -1;
+    if (!(microseconds >= 0 && microseconds <= 1000)) {
+        PyErr_Format(PyExc_ValueError, "expected 0 to 1000 microseconds of polling, got %R",
+                     PyTuple_GET_SIZE(args) ? PyTuple_GET_ITEM(args, 0) : Py_None);
+        return -1;
+    }
+    pace->window = (int64_t)(microseconds * 1000);
+    pace->skip = pace->penalty = 1; /* the first wait is never polled */
+    return 0;
+}
+
+static void
+pace_dealloc(Pace *pace)
+{
+    Py_TYPE(pace)->tp_free((PyObject *)pace);
+}
+
+static PyMethodDef pace_methods[] = {
+    {"recv", (PyCFunction)(void (*)(void))pace_recv, METH_FASTCALL, NULL},
+    {"wait", (PyCFunction)(void (*)(void))pace_wait, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject pace_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "rpyc_like._native.waiting.Pace",
+    .tp_basicsize = sizeof(Pace),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)pace_init,
+    .tp_dealloc = (destructor)pace_dealloc,
+    .tp_methods = pace_methods,
+};
+
+/* counts(): how often polling found something, and how often it did not. */
+static PyObject *
+waiting_counts(PyObject *self, PyObject *unused)
+{
+    return Py_BuildValue("(KK)", hits, misses);
+}
+
+/* after_fork(): in a child no thread polls. */
+static PyObject *
+waiting_after_fork(PyObject *self, PyObject *unused)
+{
+    atomic_store(&busy, 0);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"counts", waiting_counts, METH_NOARGS, NULL},
+    {"after_fork", waiting_after_fork, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "rpyc_like._native.waiting", NULL, -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit_waiting(void)
+{
+    PyObject *made;
+    if (PyType_Ready(&pace_type) < 0)
+        return NULL;
+    made = PyModule_Create(&module);
+    if (made != NULL && PyModule_AddObject(made, "Pace", Py_NewRef((PyObject *)&pace_type)) < 0)
+        Py_CLEAR(made);
+    return made;
+}

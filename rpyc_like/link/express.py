@@ -1,0 +1,126 @@
+"""Requests whose threads wait for the answer, in the fewest steps.
+
+Usually the next thing that arrives is the answer, in one frame. Then a request needs no entry in
+the table of pending ones and no result to wait for: the thread takes the reading role, sends, and
+reads. Whatever else arrives first, or does not, is left to the general way, for which the request
+is filed then; nobody can have missed it, because who has the role is the only one to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..errors import ConnectionClosed, ProtocolError
+from ..lib.workers import in_pool
+from ..wire.messages import REPLY
+from ..wire.pending import ABANDONED
+from ..wire.session import State
+from .receiving import FrameReceiver
+from .result import AsyncResult
+from .sending import FrameSender
+
+if TYPE_CHECKING:
+    from .connection import MessageConnection
+
+__all__ = ["UNASKED", "Express", "Shortcut"]
+
+UNASKED: Final = object()
+"""Nothing was sent: the request is one for the general way."""
+
+
+class Shortcut(Protocol):
+    """Whole frames of usual messages, made and read in one step; None for all others."""
+
+    def frame_request(self, id_: Any, target: Any, args: Any) -> bytes | None:
+        """Returns the frame of a request."""
+
+    def open_frame(self, data: bytes) -> Any:
+        """Returns the message of ``data``, if that is exactly one frame."""
+
+
+class Express:
+    """The quick way of one connection.
+
+    Args:
+        link: the connection.
+        receiver, sender: of its channel.
+        shortcut: the codec's.
+    """
+
+    def __init__(
+        self,
+        link: MessageConnection,
+        receiver: FrameReceiver,
+        sender: FrameSender,
+        shortcut: Shortcut,
+    ) -> None:
+        self._link = link
+        self._receiver = receiver
+        self._sender = sender
+        self._frame_request = shortcut.frame_request
+        self.open: Callable[[bytes], Any] = shortcut.open_frame
+
+    def ask(self, id_: int, target: Any, args: Any, timeout: float | None) -> Any:
+        """Sends a request and waits for its answer.
+
+        Returns:
+            The answer's value, which is a plain one; or UNASKED; or an AsyncResult, ready or
+            expired, for everything else.
+        """
+        link, receiver = self._link, self._receiver
+        if receiver.busy or link.end._ready or in_pool():
+            return UNASKED
+        reading = link.reading
+        if not reading.lock.acquire(False):
+            return UNASKED
+        sent = False
+        started = monotonic()
+        try:
+            if receiver.busy or link._stash is not None or link.session.state is State.CLOSED:
+                return UNASKED
+            frame = self._frame_request(id_, target, args)
+            if frame is None:
+                return UNASKED
+            sent = True
+            if self._sender.try_frame(frame):
+                link.exchanges += 1
+                got = receiver.receive(timeout, self.open)
+                if type(got) is tuple and got[0] == REPLY and got[1] == id_:
+                    return got[2]
+                result = link.file(id_, target)
+                outcome = None if got is None else link.understand(got)
+            else:
+                result = link.file(id_, target)
+                outcome = None
+        except (EOFError, OSError, ProtocolError) as error:
+            if not sent:
+                raise
+            result = link.file(id_, target)
+            outcome = link.broken(error)
+        except BaseException:
+            if sent:
+                link.session.pending.file(id_, ABANDONED)
+            raise
+        finally:
+            reading.lock.release()
+            if reading.sleepers:
+                reading.offer()
+        return self._go_on(result, outcome, timeout, started)
+
+    def _go_on(
+        self, result: AsyncResult, outcome: Any, timeout: float | None, started: float
+    ) -> AsyncResult:
+        """Waits in the general way.
+
+        Args:
+            outcome: of what was read instead of the answer.
+        """
+        link = self._link
+        try:
+            self._sender.flush()
+        except ConnectionClosed as error:
+            link.lose(error)
+        link.wait_on(result, timeout, started, outcome)
+        return result
