@@ -618,20 +618,27 @@ typedef struct {
     PyObject *conn;    /* whose proxies go home as such */
     PyObject *lent;    /* dict of objects lent to the peer, by the brine of their id packs */
     PyObject *serving; /* set of the numbers of requests that are not answered yet */
+    PyObject *lend;    /* gives the box of a reference to an object, or None */
+    PyObject *receive; /* gives the proxy for the brine of an id pack, or None */
+    PyObject *take_back; /* is told the brine of an id pack, and how many references come back */
     Py_ssize_t max_serving;
 } Messages;
 
 static int
 messages_init(Messages *self, PyObject *args, PyObject *names)
 {
-    PyObject *conn, *lent, *serving;
+    PyObject *conn, *lent, *serving, *lend, *receive, *take_back;
     Py_ssize_t max_serving;
-    if (names != NULL || !PyArg_ParseTuple(args, "OO!O!n", &conn, &PyDict_Type, &lent, &PySet_Type,
-                                           &serving, &max_serving))
+    if (names != NULL ||
+        !PyArg_ParseTuple(args, "OO!O!nOOO", &conn, &PyDict_Type, &lent, &PySet_Type, &serving,
+                          &max_serving, &lend, &receive, &take_back))
         return -1;
     Py_XSETREF(self->conn, Py_NewRef(conn));
     Py_XSETREF(self->lent, Py_NewRef(lent));
     Py_XSETREF(self->serving, Py_NewRef(serving));
+    Py_XSETREF(self->lend, Py_NewRef(lend));
+    Py_XSETREF(self->receive, Py_NewRef(receive));
+    Py_XSETREF(self->take_back, Py_NewRef(take_back));
     self->max_serving = max_serving;
     return 0;
 }
@@ -642,6 +649,9 @@ messages_traverse(Messages *self, visitproc visit, void *arg)
     Py_VISIT(self->conn);
     Py_VISIT(self->lent);
     Py_VISIT(self->serving);
+    Py_VISIT(self->lend);
+    Py_VISIT(self->receive);
+    Py_VISIT(self->take_back);
     return 0;
 }
 
@@ -651,6 +661,9 @@ messages_clear(Messages *self)
     Py_CLEAR(self->conn);
     Py_CLEAR(self->lent);
     Py_CLEAR(self->serving);
+    Py_CLEAR(self->lend);
+    Py_CLEAR(self->receive);
+    Py_CLEAR(self->take_back);
     return 0;
 }
 
@@ -660,6 +673,17 @@ messages_dealloc(Messages *self)
     PyObject_GC_UnTrack(self);
     messages_clear(self);
     Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+/* Returns whether values of a type may travel by value. */
+static int
+is_plain(PyTypeObject *kind)
+{
+    return kind == &PyLong_Type || kind == &PyUnicode_Type || kind == Py_TYPE(Py_None) ||
+           kind == &PyBool_Type || kind == &PyTuple_Type || kind == &PyBytes_Type ||
+           kind == &PyFloat_Type || kind == &PyComplex_Type || kind == &PyFrozenSet_Type ||
+           kind == &PySlice_Type || kind == Py_TYPE(Py_NotImplemented) ||
+           kind == Py_TYPE(Py_Ellipsis);
 }
 
 static int
@@ -734,9 +758,22 @@ messages_reply(Messages *self, PyObject *const *args, Py_ssize_t count)
     Writer w;
     int framed = count == 3 && args[0] == Py_True;
     int written = count == 3 && PyLong_CheckExact(args[1]);
-    written = begin_message(&w, framed, 2) == OK && written && put_int(&w, args[1]) == OK &&
-              put(&w, "\x11\x51", 2) == OK && put_value(&w, args[2], DEPTH) == OK;
-    return end_message(&w, framed, written, UNCOMPRESSED);
+    Py_ssize_t most = UNCOMPRESSED;
+    written = begin_message(&w, framed, 2) == OK && written && put_int(&w, args[1]) == OK;
+    if (written && is_plain(Py_TYPE(args[2])))
+        written = put(&w, "\x11\x51", 2) == OK && put_value(&w, args[2], DEPTH) == OK;
+    else if (written) {
+        PyObject *box = PyObject_CallOneArg(self->lend, args[2]);
+        if (box == NULL) {
+            writer_end(&w);
+            return NULL;
+        }
+        written = PyBytes_CheckExact(box) &&
+                  put(&w, PyBytes_AS_STRING(box), PyBytes_GET_SIZE(box)) == OK;
+        most = 0x7fffffff; /* a reference that has been counted must go */
+        Py_DECREF(box);
+    }
+    return end_message(&w, framed, written, most);
 }
 
 /* Notes a request that is to be answered; one that must not come is unusual. */
@@ -749,29 +786,69 @@ serve(Messages *self, PyObject *id)
     return PySet_Add(self->serving, id) ? UNUSUAL : OK;
 }
 
-/* open(payload), open_frame(whole frame): (REPLY, id, value), (CALL, id, (handler, cause, 0, 0), args), or None for
-   what is unusual.
+/* Returns the proxy for the id pack that is all that is left; None or NULL for what is unusual. */
+static PyObject *
+get_proxy(Messages *self, Reader *r)
+{
+    Py_ssize_t start = r->at;
+    PyObject *raw, *proxy;
+    if (skip_id_pack(r) || r->at != r->end)
+        return NULL;
+    raw = PyBytes_FromStringAndSize((const char *)r->data + start, r->at - start);
+    proxy = raw == NULL ? NULL : PyObject_CallOneArg(self->receive, raw);
+    Py_XDECREF(raw);
+    return proxy;
+}
+
+/* Goes over a batch of references that come back; takes them back if `really`. */
+static int
+walk_batch(Messages *self, Reader *r, int really)
+{
+    Py_ssize_t size;
+    int tag = r->at < r->end ? r->data[r->at++] : 0;
+    if (tag == 0x02)
+        size = 0;
+    else if (0x10 <= tag && tag <= 0x13)
+        size = tag - 0x0f;
+    else if ((tag != 0x14 && tag != 0x15) || get_size(r, tag == 0x15, &size))
+        return UNUSUAL;
+    for (; size > 0; size--) {
+        Py_ssize_t start = r->at + 1, end;
+        PyObject *count, *raw, *done;
+        if (r->at >= r->end || r->data[r->at++] != 0x11 || skip_id_pack(r))
+            return UNUSUAL;
+        end = r->at;
+        count = get_value(r, 0);
+        if (count == NULL || !PyLong_CheckExact(count)) {
+            Py_XDECREF(count);
+            return UNUSUAL;
+        }
+        if (really) {
+            raw = PyBytes_FromStringAndSize((const char *)r->data + start, end - start);
+            done = raw == NULL ? NULL
+                               : PyObject_CallFunctionObjArgs(self->take_back, raw, count, NULL);
+            Py_XDECREF(raw);
+            if (done == NULL) {
+                Py_DECREF(count);
+                return UNUSUAL;
+            }
+            Py_DECREF(done);
+        }
+        Py_DECREF(count);
+    }
+    return OK;
+}
+
+/* open(payload): (REPLY, id, value), (CALL, id, (handler, cause, 0, 0), args), or None for what is
+   unusual.
 
    References are looked up and not counted: a message with references to be counted is unusual. */
 static PyObject *
-open_message(Messages *self, PyObject *data, int framed)
+open_message(Messages *self, const unsigned char *data, Py_ssize_t size)
 {
-    Reader r;
+    Reader r = {data, 0, size};
     PyObject *id = NULL, *body = NULL, *cause = NULL, *target;
     int kind, handler = 0, local, shape = 0x11;
-    if (!PyBytes_CheckExact(data))
-        Py_RETURN_NONE;
-    r.data = (const unsigned char *)PyBytes_AS_STRING(data);
-    r.end = PyBytes_GET_SIZE(data);
-    r.at = 0;
-    if (framed) {
-        Py_ssize_t size;
-        if (r.end < 12 || get_size(&r, 1, &size) || size != r.end - 6 || r.data[4] != 0 ||
-            r.data[r.end - 1] != '\n')
-            Py_RETURN_NONE;
-        r.at = 5;
-        r.end--;
-    }
     if (r.end - r.at < 6 || r.data[r.at + 1] != 0x11)
         Py_RETURN_NONE;
     kind = r.data[r.at];
@@ -780,11 +857,20 @@ open_message(Messages *self, PyObject *data, int framed)
     if (id == NULL || !PyLong_CheckExact(id) || r.end - r.at < 3)
         goto unusual;
     if (kind == 2) {
-        if (r.data[r.at] != 0x11 || r.data[r.at + 1] != 0x51)
+        if (r.data[r.at] != 0x11)
             goto unusual;
         r.at += 2;
-        body = get_value(&r, DEPTH);
-        if (body == NULL || r.at != r.end)
+        if (r.data[r.at - 1] == 0x51) {
+            body = get_value(&r, DEPTH);
+            if (body == NULL || r.at != r.end)
+                goto unusual;
+        }
+        else if (r.data[r.at - 1] == 0x54) {
+            body = get_proxy(self, &r);
+            if (body == NULL || body == Py_None)
+                goto unusual;
+        }
+        else
             goto unusual;
         return Py_BuildValue("(ONN)", kind_reply, id, body);
     }
@@ -793,7 +879,7 @@ open_message(Messages *self, PyObject *data, int framed)
     shape = r.data[r.at];
     handler = r.data[r.at + 1] - 0x50;
     r.at += 2;
-    if ((shape != 0x11 && shape != 0x12) || handler < 0 || handler > 159 || special[handler])
+    if (shape < 0x11 || shape > 0x13 || handler < 0 || handler > 159 || special[handler])
         goto unusual;
     if (shape == 0x11 && handler < SMALL)
         target = Py_NewRef(targets[handler]);
@@ -811,7 +897,21 @@ open_message(Messages *self, PyObject *data, int framed)
         if (target == NULL)
             goto unusual;
     }
-    if (r.at != r.end || serve(self, id)) {
+    if (shape == 0x13) {
+        Reader again = r;
+        int failed = walk_batch(self, &again, 0) || again.at != again.end || serve(self, id);
+        if (!failed && walk_batch(self, &r, 1)) {
+            Py_DECREF(target);
+            Py_DECREF(id);
+            Py_DECREF(body);
+            return NULL;
+        }
+        if (failed)
+            r.at = -1;
+    }
+    else if (r.at != r.end || serve(self, id))
+        r.at = -1;
+    if (r.at < 0) {
         Py_DECREF(target);
         goto unusual;
     }
@@ -819,6 +919,8 @@ open_message(Messages *self, PyObject *data, int framed)
 unusual:
     Py_XDECREF(id);
     Py_XDECREF(body);
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
     PyErr_Clear();
     Py_RETURN_NONE;
 }
@@ -826,20 +928,66 @@ unusual:
 static PyObject *
 messages_open(Messages *self, PyObject *payload)
 {
-    return open_message(self, payload, 0);
+    if (!PyBytes_CheckExact(payload))
+        Py_RETURN_NONE;
+    return open_message(self, (const unsigned char *)PyBytes_AS_STRING(payload),
+                        PyBytes_GET_SIZE(payload));
 }
 
+/* open_frames(bytes): the message of exactly one whole frame; a list of the messages of the usual
+   frames at the beginning, and the number of bytes that these are; or None if there is none. */
 static PyObject *
-messages_open_frame(Messages *self, PyObject *frame)
+messages_open_frames(Messages *self, PyObject *bytes)
 {
-    return open_message(self, frame, 1);
+    const unsigned char *data;
+    PyObject *message, *number, *messages = NULL;
+    Py_ssize_t at = 0, end, size;
+    int failed;
+    if (!PyBytes_CheckExact(bytes))
+        Py_RETURN_NONE;
+    data = (const unsigned char *)PyBytes_AS_STRING(bytes);
+    end = PyBytes_GET_SIZE(bytes);
+    while (end - at >= 12) {
+        const unsigned char *head = data + at;
+        size = ((Py_ssize_t)head[0] << 24) | (head[1] << 16) | (head[2] << 8) | head[3];
+        if (head[4] != 0 || size < 6 || size > end - at - 6 || head[5 + size] != '\n')
+            break;
+        message = open_message(self, head + 5, size);
+        if (message == NULL) {
+            Py_XDECREF(messages);
+            return NULL;
+        }
+        if (message == Py_None) {
+            Py_DECREF(message);
+            break;
+        }
+        at += size + 6;
+        if (messages == NULL && at == end)
+            return message;
+        if (messages == NULL)
+            messages = PyList_New(0);
+        failed = messages == NULL || PyList_Append(messages, message);
+        Py_DECREF(message);
+        if (failed) {
+            Py_XDECREF(messages);
+            return NULL;
+        }
+    }
+    if (messages == NULL)
+        Py_RETURN_NONE;
+    number = PyLong_FromSsize_t(at);
+    failed = number == NULL || PyList_Append(messages, number);
+    Py_XDECREF(number);
+    if (failed)
+        Py_CLEAR(messages);
+    return messages;
 }
 
 static PyMethodDef messages_methods[] = {
     {"request", (PyCFunction)(void (*)(void))messages_request, METH_FASTCALL, NULL},
     {"reply", (PyCFunction)(void (*)(void))messages_reply, METH_FASTCALL, NULL},
     {"open", (PyCFunction)messages_open, METH_O, NULL},
-    {"open_frame", (PyCFunction)messages_open_frame, METH_O, NULL},
+    {"open_frames", (PyCFunction)messages_open_frames, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

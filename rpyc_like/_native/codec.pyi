@@ -23,7 +23,15 @@ def configure_messages(
 
 class Messages:
     def __init__(
-        self, conn: Any, lent: dict[bytes, Any], serving: set[int], max_serving: int, /
+        self,
+        conn: Any,
+        lent: dict[bytes, Any],
+        serving: set[int],
+        max_serving: int,
+        lend: Callable[[Any], bytes | None],
+        receive: Callable[[bytes], Any],
+        take_back: Callable[[bytes, int], None],
+        /,
     ) -> None: ...
     def request(
         self,
@@ -37,4 +45,4 @@ class Messages:
     ) -> bytes | None: ...
     def reply(self, framed: bool, id_: int, value: Any, /) -> bytes | None: ...
     def open(self, payload: bytes, /) -> tuple[Any, ...] | None: ...
-    def open_frame(self, data: bytes, /) -> tuple[Any, ...] | None: ...
+    def open_frames(self, data: bytes, /) -> tuple[Any, ...] | list[Any] | None: ...

@@ -20,8 +20,9 @@
 
 #define MAX_FDS 4
 #define RARELY 32     /* waits that are let pass between two that were polled in vain, at most */
-#define REST 1024     /* waits that are let pass when the credit is used up */
-#define SAVED 12000   /* nanoseconds of computing that it costs to sleep and be woken */
+#define REST 256      /* waits that are let pass when the credit is used up */
+#define LEAST 8000    /* nanoseconds of computing that it costs to sleep and be woken, at least */
+#define MOST 20000    /* and at most; between the two, half the time that such a wait takes */
 #define CREDIT 200000 /* nanoseconds that polling may cost more than it saves */
 #define PROMISING 10 /* windows in which a message must come for the wait to count */
 
@@ -34,6 +35,7 @@ typedef struct {
     int skip;       /* waits that are let pass before the next trial */
     int penalty;    /* what a failure makes of it */
     int64_t debt;   /* nanoseconds that polling has cost more than it has saved */
+    int64_t usual;  /* nanoseconds that a short wait takes when it is not polled, on average */
 } Pace;
 
 static int64_t
@@ -58,7 +60,7 @@ polled(Pace *pace, int found, int64_t began)
     pace->debt += now() - began;
     if (found) {
         hits++;
-        pace->debt -= SAVED;
+        pace->debt -= pace->usual < 2 * LEAST ? LEAST : pace->usual > 2 * MOST ? MOST : pace->usual / 2;
     }
     else
         misses++;
@@ -82,8 +84,12 @@ polled(Pace *pace, int found, int64_t began)
 static void
 blocked(Pace *pace, int64_t began)
 {
-    if (pace->skip > 0 && now() - began < PROMISING * pace->window)
-        pace->skip--;
+    int64_t took = now() - began;
+    if (took < PROMISING * pace->window) {
+        pace->usual += (took - pace->usual) / 8;
+        if (pace->skip > 0)
+            pace->skip--;
+    }
 }
 
 /* recv(fd, limit): bytes, or None if the time is over that the socket's SO_RCVTIMEO gives. */
@@ -219,6 +225,28 @@ pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
     return PyBool_FromLong(found);
 }
 
+/* send(socket, bytes): how many bytes were written without waiting.
+
+   The interpreter's lock is kept: to give it up would cost more than to write little. */
+static PyObject *
+pace_send(Pace *pace, PyObject *const *args, Py_ssize_t count)
+{
+    int fd;
+    Py_ssize_t sent;
+    if (count != 2 || !PyBytes_CheckExact(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "send(socket, bytes)");
+        return NULL;
+    }
+    fd = PyObject_AsFileDescriptor(args[0]);
+    if (fd < 0)
+        return NULL;
+    sent = send(fd, PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]),
+                MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromSsize_t(sent < 0 ? 0 : sent);
+}
+
 static int
 pace_init(Pace *pace, PyObject *args, PyObject *names)
 {
@@ -233,6 +261,8 @@ pace_init(Pace *pace, PyObject *args, PyObject *names)
     }
     pace->window = (int64_t)(microseconds * 1000);
     pace->skip = pace->penalty = 1; /* the first wait is never polled */
+    pace->usual = LEAST + MOST;
+    pace->debt = 0;
     return 0;
 }
 
@@ -244,6 +274,7 @@ pace_dealloc(Pace *pace)
 
 static PyMethodDef pace_methods[] = {
     {"recv", (PyCFunction)(void (*)(void))pace_recv, METH_FASTCALL, NULL},
+    {"send", (PyCFunction)(void (*)(void))pace_send, METH_FASTCALL, NULL},
     {"wait", (PyCFunction)(void (*)(void))pace_wait, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -252,6 +252,24 @@ class Boxer:
                 raise  # the peer could not read it
             return brine.dump_surrogates(obj, self._max_depth, self._max_digits)
 
+    def lend(self, obj: Any) -> bytes | None:
+        """Returns the box of a reference to an object of this side, None for what is no such thing.
+
+        The reference is counted.
+        """
+        kind = type(obj)
+        if (
+            kind in brine.simple_types  # a program may have registered more
+            or kind in brine.container_types
+            or issubclass(type(kind), NetrefMetaclass)
+            or issubclass(kind, NetrefType)
+        ):
+            return None
+        entry = self.exports.lend_entry(obj, identify)
+        if self.describe is not None and entry.count == 1:
+            return self._encode_described(obj, entry)
+        return _REMOTE_HEAD + entry.raw
+
     def _encode_reference(self, obj: Any, lent: list[bytes]) -> bytes:
         kind = type(obj)
         if type(kind) is NetrefMetaclass:
@@ -270,7 +288,6 @@ class Boxer:
             lent.append(raw)
             if self.describe is not None and entry.count == 1:
                 return self._encode_described(obj, entry)
-            return _REMOTE_HEAD + raw
         lent.append(raw)
         return _REMOTE_HEAD + raw
 
@@ -458,7 +475,11 @@ class Boxer:
             items, left, before = stack.pop()
             items.append(value)
 
-    def _receive(self, raw: bytes, receipts: list[Receipt]) -> Any:
+    def receive(self, raw: bytes) -> Any:
+        """Returns the proxy for a received reference, None if its class is not known.
+
+        A reference whose proxy is returned is counted.
+        """
         proxies = self.proxies
         with proxies.lock:
             proxy = proxies.get(raw)
@@ -467,10 +488,17 @@ class Boxer:
                 return proxy
             pack = _read_id_pack(raw)
             cls = self.class_of(pack)
-            if cls is not None:
-                proxy = cls(self.conn, pack, raw)
-                proxies.put(raw, proxy)
-                return proxy
+            if cls is None:
+                return None
+            proxy = cls(self.conn, pack, raw)
+            proxies.put(raw, proxy)
+            return proxy
+
+    def _receive(self, raw: bytes, receipts: list[Receipt]) -> Any:
+        proxy = self.receive(raw)
+        if proxy is not None:
+            return proxy
+        pack, proxies = _read_id_pack(raw), self.proxies
         receipt = Receipt(raw, pack, proxies)
         receipts.append(receipt)
         return receipt

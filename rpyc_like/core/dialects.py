@@ -143,28 +143,31 @@ class RpycCodec:
         self._compiled: Any = None
         if codec and boxer.direct and max_depth >= _DEPTH and max_digits >= _DIGITS:
             self._compiled = codec.Messages(
-                boxer.conn, boxer.exports.by_raw, self.serving, max_requests
+                boxer.conn,
+                boxer.exports.by_raw,
+                self.serving,
+                max_requests,
+                boxer.lend,
+                boxer.receive,
+                self._take_back,
             )
 
     # -- encoding
 
     def encode_request(self, id_: int, target: int, args: Any) -> Any:
-        payload = self._usual_request(False, id_, target, args) if self.native else None
+        payload = self.frame_request(id_, target, args, False) if self.native else None
         if payload is not None:
             return payload
         return self.encode_boxed_request(id_, target, self.boxer.encode(args))
 
-    def frame_request(self, id_: int, target: int, args: Any) -> bytes | None:
-        """Returns the whole frame of a request, as the compiled half makes it."""
-        return self._usual_request(True, id_, target, args)
+    @property
+    def open_frames(self) -> Callable[[bytes], Any]:
+        """What returns the messages of received bytes, where the compiled half can tell."""
+        opener: Callable[[bytes], Any] = self.native.open_frames
+        return opener
 
-    def open_frame(self, data: bytes) -> Message | None:
-        """Returns the message of ``data``, if that is one frame for the compiled half."""
-        message: Message | None = self.native.open_frame(data)
-        return message
-
-    def _usual_request(self, framed: bool, id_: int, target: int, args: Any) -> bytes | None:
-        """Returns the payload or frame of a request, None for what is unusual."""
+    def frame_request(self, id_: int, target: int, args: Any, framed: bool = True) -> bytes | None:
+        """Returns the whole frame of a request, or just its payload; None for what is unusual."""
         features, cause = self.features, None
         served = CURRENT.get()
         if served is not None and served[0] is self.link:

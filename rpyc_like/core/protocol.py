@@ -180,6 +180,7 @@ class Connection(Endpoint):
         link = self.__dict__.get("_link")
         if link is not None and not link.closed:
             try:
+                link.try_send()  # what is held
                 link.channel.close()
             except Exception:
                 pass  # the interpreter is shutting down
@@ -283,6 +284,10 @@ class Connection(Endpoint):
 
     def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
         link = self._link
+        express = link.express
+        if express is not None and not self._stands_ahead and AsyncResult is _AsyncResult:
+            express.post(result, handler, args)
+            return result
         entry: Any = result
         if AsyncResult is not _AsyncResult and type(result).__call__ is not _AsyncResult.__call__:
             entry = Delivery(result)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Protocol
 
-from ..link.batching import Batch
 from ..link.channel import Channel
 from ..link.connection import MessageConnection
 from ..link.peer import PlainPeer
@@ -44,7 +43,7 @@ class ErlangPeer(PlainPeer):
         self.handler = handler
         self.session = Session(codec)
         self.link = MessageConnection(Channel(stream, framer=framer), self.session, self)
-        self.batch = Batch(self.link)
+        self.batch = self.link.batch
 
     # -- requests of this side
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterator
 
 from .threads import spawn
 
-__all__ = ["WorkerPool", "in_pool", "waiting"]
+__all__ = ["WorkerPool", "here", "in_pool", "waiting"]
 
 logger = logging.getLogger("rpyc_like.lib")
 
@@ -27,12 +27,13 @@ class _Here(threading.local):
     waits = False  # also while it serves something that came in meanwhile
 
 
-_here = _Here()
+here = _Here()
+"""What :func:`in_pool` looks at."""
 
 
 def in_pool() -> bool:
     """Returns whether the current thread is one of a pool's."""
-    return _here.pool is not None
+    return here.pool is not None
 
 
 @contextlib.contextmanager
@@ -42,17 +43,17 @@ def waiting(for_room: bool = False) -> Iterator[None]:
     Args:
         for_room: whether it waits until a peer reads. That peer's further requests wait too.
     """
-    pool, lane = _here.pool, _here.lane
-    if pool is None or _here.waits:
+    pool, lane = here.pool, here.lane
+    if pool is None or here.waits:
         yield
         return
-    _here.waits = True
+    here.waits = True
     pool._begin_wait(None if for_room else lane)
     try:
         yield
     finally:
         pool._end_wait(None if for_room else lane)
-        _here.waits = False
+        here.waits = False
 
 
 class _Lane:
@@ -153,18 +154,18 @@ class WorkerPool:
     # A worker.
 
     def _work(self) -> None:
-        _here.pool = self
+        here.pool = self
         while True:
             with self._changed:
                 lane = self._next()
                 if lane is None:
                     self._leave()
                     return
-            _here.lane = lane
+            here.lane = lane
             try:
                 self._run_lane(lane)
             finally:
-                _here.lane = None
+                here.lane = None
 
     def _run_lane(self, lane: _Lane) -> None:
         for _ in range(self._batch):

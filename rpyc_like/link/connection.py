@@ -26,6 +26,7 @@ from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
 from . import forking
+from .batching import Batch
 from .channel import endpoints
 from .express import UNASKED, Express, Shortcut
 from .receiving import FrameReceiver, ReadingRole, Waiter
@@ -129,6 +130,7 @@ class MessageConnection:
         self.send_frame: Callable[[bytes], None] | None = None
         """Sends a whole frame that a shortcut has made, where there is one."""
         self._open: Callable[[bytes], Any] | None = None
+        self.batch = Batch(self)
         self.send = self.sender.send
         self.try_send = self.sender.try_send
 
@@ -142,7 +144,7 @@ class MessageConnection:
             and receiver.takes_shortcuts
         ):
             self.express = Express(self, receiver, sender, shortcut)
-            self.send_frame = sender.send_frame
+            self.send_frame = self.batch.send_frame
             self._open = self.express.open
 
     @property
@@ -152,13 +154,21 @@ class MessageConnection:
 
     # -- requests of this side
 
-    def request(self, result: AsyncResult, target: Any, args: Any, *before: bytes) -> AsyncResult:
+    def request(
+        self,
+        result: AsyncResult,
+        target: Any,
+        args: Any,
+        *before: bytes,
+        id_: int | None = None,
+    ) -> AsyncResult:
         """Sends a request whose answer goes to ``result``.
 
         Args:
             before: payloads that must reach the peer first.
+            id_: the request's number, if one has been taken already.
         """
-        self._request(result, target, args, before)
+        self._request(result, target, args, before, id_)
         bystander = self.bystander
         if bystander is not None:
             self.bystander = None
@@ -186,6 +196,8 @@ class MessageConnection:
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
+        if self.batch.held:
+            self.batch.flush()
         left = None if deadline is None else deadline.timeleft()
         first = None if in_pool() else self._read_answers(result, left)
         if not result._ready:
@@ -207,16 +219,29 @@ class MessageConnection:
         outcome = None
         try:
             if not result._ready:
-                outcome = self._read(timeout)
-                while self.receiver.payloads and outcome is _SETTLED:
-                    outcome = self._read(0)
-                if result._ready and outcome is not None and outcome[0] is CALL:
-                    self._stash, outcome = outcome, None  # not worth delaying the answer for
+                outcome = self.read_on(result, self._read(timeout))
         finally:
             reading.lock.release()
             if reading.sleepers:
                 reading.offer()
         return None if outcome is _SETTLED else outcome
+
+    def read_on(self, result: AsyncResult, outcome: Outcome | None) -> Outcome | None:
+        """Settles answers that have arrived with what was read, in the reading role.
+
+        Args:
+            result: what this thread waits for.
+            outcome: of what was read.
+
+        Returns:
+            What needs acting on.
+        """
+        receiver = self.receiver
+        while receiver.payloads and outcome is _SETTLED:
+            outcome = self._read(0)
+        if result._ready and outcome is not None and outcome[0] is CALL:
+            self._stash, outcome = outcome, None  # not worth delaying the answer for
+        return outcome
 
     def _wait(self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None) -> None:
         if in_pool():
@@ -249,13 +274,15 @@ class MessageConnection:
                 elif self.end._ready:
                     result.settle(True, self.closed_error())
                     return
-                elif reading.enter():
+                elif reading.lock.acquire(False):
                     outcome = None
                     try:
                         if not result._ready:
                             outcome = self._read(None if deadline is None else deadline.timeleft())
                     finally:
-                        reading.leave()
+                        reading.lock.release()
+                        if reading.sleepers:
+                            reading.offer()
                     if outcome is not None:
                         self.act(outcome)
                     elif deadline is not None and deadline.expired():
@@ -419,6 +446,8 @@ class MessageConnection:
         Raises:
             ConnectionClosed: the connection is gone.
         """
+        if self.batch.held:
+            self.batch.flush()
         reading = self.reading
         while not reading.enter():
             if not wait_for_role:
@@ -465,6 +494,13 @@ class MessageConnection:
         if type(payload) is tuple:
             if payload[0] is CALL:
                 return payload
+            entry = self.session.pending.pop(payload[1])
+            if type(entry) is AsyncResult:  # nearly always
+                if entry.settle(False, payload[2]):
+                    return (ANSWER, entry)
+                return _SETTLED
+            if entry is not None:
+                self.session.pending.file(payload[1], entry)
             outcome = self.session.understand(payload)
         else:
             outcome = self.session.receive(payload)
@@ -498,7 +534,8 @@ class MessageConnection:
         if kind is CALL:
             _, id_, target, args = outcome
             thread, route = self.application.route(target)
-            if thread is None and self.workers is None:
+            for_me = self.workers is None if thread is None else thread == get_ident()
+            if for_me:
                 self._serve(id_, target, args, route)
             else:
                 self._place(outcome, thread, route)
@@ -524,21 +561,20 @@ class MessageConnection:
         self.act(outcome)
 
     def _place(self, outcome: Outcome, thread: int | None, route: int) -> None:
-        """Has a request served by the thread it is meant for."""
+        """Has a request served by another thread: the one it is meant for, or a worker."""
         _, id_, target, args = outcome
         if thread is None:
-            if self.workers is not None:
-                self.workers(lambda: self._serve(id_, target, args, route), route)
-                return
-        elif thread != get_ident():
-            with self._inbox_lock:
-                waiter = self._waiters.get(thread)
-                if waiter is not None:
-                    waiter.inbox.append(outcome)
+            assert self.workers is not None
+            self.workers(lambda: self._serve(id_, target, args, route), route)
+            return
+        with self._inbox_lock:
+            waiter = self._waiters.get(thread)
             if waiter is not None:
-                waiter.wake()
-                return
-        self._serve(id_, target, args, route)
+                waiter.inbox.append(outcome)
+        if waiter is not None:
+            waiter.wake()
+        else:
+            self._serve(id_, target, args, route)
 
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
         token = CURRENT.set((self, id_, route))
@@ -554,7 +590,7 @@ class MessageConnection:
         entry = self.session.pending.get(id_)
         if isinstance(entry, (AsyncResult, Delivery)):
             for waiter in entry.waiters():
-                return int(waiter.ident)
+                return waiter.ident
         return None
 
     def _read_while_full(self) -> None:

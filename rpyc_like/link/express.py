@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
-from ..lib.workers import in_pool
+from ..lib.workers import here
 from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
 from ..wire.session import State
@@ -36,8 +36,9 @@ class Shortcut(Protocol):
     def frame_request(self, id_: Any, target: Any, args: Any) -> bytes | None:
         """Returns the frame of a request."""
 
-    def open_frame(self, data: bytes) -> Any:
-        """Returns the message of ``data``, if that is exactly one frame."""
+    @property
+    def open_frames(self) -> Callable[[bytes], Any]:
+        """What returns the messages of received bytes; see :class:`.receiving.Receiver`."""
 
 
 class Express:
@@ -60,7 +61,7 @@ class Express:
         self._receiver = receiver
         self._sender = sender
         self._frame_request = shortcut.frame_request
-        self.open: Callable[[bytes], Any] = shortcut.open_frame
+        self.open: Callable[[bytes], Any] = shortcut.open_frames
 
     def ask(self, id_: int, target: Any, args: Any, timeout: float | None) -> Any:
         """Sends a request and waits for its answer.
@@ -70,15 +71,20 @@ class Express:
             expired, for everything else.
         """
         link, receiver = self._link, self._receiver
-        if receiver.busy or link.end._ready or in_pool():
-            return UNASKED
         reading = link.reading
-        if not reading.lock.acquire(False):
+        if here.pool is not None or not reading.lock.acquire(False):
             return UNASKED
         sent = False
         started = monotonic()
         try:
-            if receiver.busy or link._stash is not None or link.session.state is State.CLOSED:
+            if (
+                receiver.payloads
+                or receiver.clock is not None
+                or receiver.ended is not None
+                or link.end._ready
+                or link._stash is not None
+                or link.session.state is State.CLOSED
+            ):
                 return UNASKED
             frame = self._frame_request(id_, target, args)
             if frame is None:
@@ -87,10 +93,15 @@ class Express:
             if self._sender.try_frame(frame):
                 link.exchanges += 1
                 got = receiver.receive(timeout, self.open)
-                if type(got) is tuple and got[0] == REPLY and got[1] == id_:
+                if (
+                    type(got) is tuple
+                    and got[0] == REPLY
+                    and got[1] == id_
+                    and not receiver.payloads
+                ):
                     return got[2]
                 result = link.file(id_, target)
-                outcome = None if got is None else link.understand(got)
+                outcome = None if got is None else link.read_on(result, link.understand(got))
             else:
                 result = link.file(id_, target)
                 outcome = None
@@ -108,6 +119,26 @@ class Express:
             if reading.sleepers:
                 reading.offer()
         return self._go_on(result, outcome, timeout, started)
+
+    def post(self, result: AsyncResult, target: Any, args: Any) -> None:
+        """Sends a request whose answer goes to ``result``, perhaps a moment later."""
+        link = self._link
+        pending = link.session.pending
+        id_ = next(pending.numbers)
+        if type(result) is AsyncResult and link.bystander is None:
+            if link.session.state is State.CLOSED:
+                raise link.closed_error()
+            frame = self._frame_request(id_, target, args)
+            if frame is not None:
+                result.id_, result.target = id_, target
+                pending.file(id_, result)
+                try:
+                    link.batch.send_unawaited(frame)
+                except ConnectionClosed as error:
+                    link.lose(error)
+                    raise link.closed_error() from error
+                return
+        link.request(result, target, args, id_=id_)
 
     def _go_on(
         self, result: AsyncResult, outcome: Any, timeout: float | None, started: float

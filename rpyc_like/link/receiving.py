@@ -56,8 +56,9 @@ class Receiver(Protocol):
 
         Args:
             timeout: seconds, None for ever.
-            open: makes a message, a tuple, of bytes that are one whole frame of a usual kind, and
-                None of others; such a message is returned instead of a payload.
+            open: makes a message, a tuple, of bytes that are one whole frame of a usual kind; of
+                several a list of messages and of how many bytes these are; None of others. Such
+                messages are returned instead of payloads.
 
         Raises:
             ConnectionClosed: the stream ended or broke.
@@ -83,12 +84,14 @@ class FrameReceiver:
     def __init__(self, stream: NativeStream, framer: Framer) -> None:
         self._stream = stream
         self._framer = framer
-        self.payloads: deque[bytes] = deque()
+        self.payloads: deque[Any] = deque()
         self.max_queued = MAX_QUEUED
         self.frame_timeout: float | None = FRAME_TIMEOUT
         self._queued_bytes = 0
-        self._ended: Exception | None = None
-        self._clock: FrameClock | None = None  # runs while a frame is incomplete
+        self.ended: Exception | None = None
+        """Why nothing more will come."""
+        self.clock: FrameClock | None = None
+        """Runs while a frame is incomplete."""
         self._large: LargeFrame | None = None  # a frame that goes straight into its own memory
         self.spot: Callable[[bytes], int | None] = _nothing_spotted
         """Finds a large value in the beginning of a payload; see :class:`LargeFrame`."""
@@ -102,39 +105,37 @@ class FrameReceiver:
         framer = self._framer
         return type(framer) is RpycFramer and framer.max_frame_size >= _LARGEST_CHUNK
 
-    @property
-    def busy(self) -> bool:
-        """Whether there is something already, or the beginning of a frame, or the end."""
-        return bool(self.payloads) or self._clock is not None or self._ended is not None
-
     def receive(self, timeout: float | None, open: Opener = None) -> Any:
         if self.payloads and not self._queued_bytes:
             return self.payloads.popleft()
-        if not self.payloads and self._clock is None and self._ended is None:
+        if not self.payloads and self.clock is None and self.ended is None:
             data = self._stream.recv_wait(timeout, self._chunk)
             if data is None:
                 return None
             # Most of what arrives is exactly one frame: then there is nothing to note.
-            if open is not None and len(data) < self._chunk:
+            if open is None:
+                framer = self._framer
+                if 0 < len(data) < self._chunk:
+                    payloads = framer.feed(data)
+                    if len(payloads) == 1 and framer.idle:
+                        return payloads[0]
+                    self._took(len(data), payloads)
+                else:
+                    self._take(data)
+            else:
                 message = open(data)
-                if message is not None:
+                if type(message) is tuple:
                     return message
-            framer = self._framer
-            payloads = framer.feed(data) if 0 < len(data) < self._chunk else None
-            if payloads is None or not framer.idle:
-                payloads = self._take(data, payloads)
-            if len(payloads) == 1:
-                return payloads[0]
-            self.payloads.extend(payloads)
-        return self._receive(Timeout(timeout))
+                self._take(data, open, message)
+        return self._receive(Timeout(timeout), open)
 
-    def _receive(self, deadline: Timeout) -> bytes | None:
+    def _receive(self, deadline: Timeout, open: Opener) -> Any:
         while not self.payloads:
-            if self._ended is not None:
-                raise self._ended
+            if self.ended is not None:
+                raise self.ended
             left = deadline.timeleft()
-            if self._clock is not None:
-                left = self._clock.shorten(left)
+            if self.clock is not None:
+                left = self.clock.shorten(left)
             if self._large is not None:
                 count = self._stream.recv_into_wait(left, self._large.view)
                 if count is not None:
@@ -144,41 +145,55 @@ class FrameReceiver:
             else:
                 data = self._stream.recv_wait(left, self._chunk)
             if data is not None:
-                self.payloads.extend(self._take(data))
-            elif self._clock is not None and self._clock.expired():
-                self._ended = self._clock.error()
+                self._take(data, open)
+            elif self.clock is not None and self.clock.expired():
+                self.ended = self.clock.error()
             else:
                 return None
         payload = self.payloads.popleft()
-        if self._queued_bytes:
+        if self._queued_bytes and type(payload) is bytes:
             self._queued_bytes = max(0, self._queued_bytes - len(payload) - _OVERHEAD)
         return payload
 
-    def _take(self, data: bytes, payloads: list[bytes] | None = None) -> list[bytes]:
-        """Returns the payloads that ``data`` completes; notes the end, and what is begun.
+    def _take(self, data: bytes, open: Opener = None, messages: Any = None) -> int:
+        """Queues what ``data`` completes, and returns how much that is; notes what is begun.
 
         Args:
-            payloads: what the framer has made of the data already.
+            open: see :meth:`receive`.
+            messages: what it has made of the data already.
         """
         framer, size = self._framer, len(data)
+        if open is not None and size and not framer.idle and framer.error is None:
+            assert isinstance(framer, RpycFramer)
+            data = framer.take_partial() + data
+            messages = open(data)
+            if type(messages) is tuple:
+                messages = [messages, len(data)]
+        if messages is not None:
+            data = data[messages.pop() :]
+        payloads = (messages or []) + framer.feed(data)
+        self._took(size, payloads)
+        return len(payloads)
+
+    def _took(self, size: int, payloads: list[Any]) -> None:
+        """Queues payloads, and notes the end and what is begun after ``size`` received bytes."""
+        framer = self._framer
+        self.payloads.extend(payloads)
         if size >= self._chunk:
             self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
         elif not size:
-            self._ended = _end_of_stream(framer)
-            return []
-        if payloads is None:
-            payloads = framer.feed(data)
+            self.ended = _end_of_stream(framer)
+            return
         if framer.idle:
-            self._clock = None
+            self.clock = None
         elif framer.error is not None:
-            self._ended = framer.error
-        elif self._clock is None or payloads:
-            self._clock = FrameClock(self.frame_timeout)
+            self.ended = framer.error
+        elif self.clock is None or payloads:
+            self.clock = FrameClock(self.frame_timeout)
         else:
-            self._clock.received += size
-        if self._clock is not None and framer.missing() >= _LARGE and self._ended is None:
+            self.clock.received += size
+        if self.clock is not None and framer.missing() >= _LARGE and self.ended is None:
             self._begin_large()
-        return payloads
 
     def _begin_large(self) -> None:
         """Has the rest of a large frame received straight into the memory of its value.
@@ -186,24 +201,24 @@ class FrameReceiver:
         Memory is asked for when it is little, or when a good part of the frame has come.
         """
         framer, missing = self._framer, self._framer.missing()
-        assert self._clock is not None
-        if isinstance(framer, RpycFramer) and missing <= max(_TRUSTED, 16 * self._clock.received):
+        assert self.clock is not None
+        if isinstance(framer, RpycFramer) and missing <= max(_TRUSTED, 16 * self.clock.received):
             started = framer.take_started()
             if started is not None:
                 self._large = LargeFrame(*started, self.spot, self.lift)
 
     def _fill(self, large: LargeFrame, count: int) -> list[bytes]:
         """Returns the payload of a large frame if these bytes complete it."""
-        assert self._clock is not None
+        assert self.clock is not None
         if not count:
-            self._ended = _cut_off()
+            self.ended = _cut_off()
             return []
-        self._clock.received += count
+        self.clock.received += count
         if not large.took(count):
             return []
-        self._large = self._clock = None
+        self._large = self.clock = None
         if large.trailer != b"\n":
-            self._ended = MalformedFrame(
+            self.ended = MalformedFrame(
                 f"expected a newline after the payload, got {large.trailer!r}"
             )
             return []
@@ -211,11 +226,11 @@ class FrameReceiver:
 
     def frame_left(self) -> float | None:
         """Returns the seconds in which a started frame must be complete, None if there is none."""
-        return None if self._clock is None else self._clock.left()
+        return None if self.clock is None else self.clock.left()
 
     def pull(self) -> bool:
         before = len(self.payloads)
-        while self._queued_bytes < self.max_queued and self._ended is None:
+        while self._queued_bytes < self.max_queued and self.ended is None:
             if self._large is not None:
                 count = self._stream.recv_into(self._large.view)
                 if count is None:
@@ -227,9 +242,11 @@ class FrameReceiver:
             data = self._stream.recv_some()
             if data is None:
                 return True
-            payloads = self._take(data)
-            self.payloads.extend(payloads)
-            self._queued_bytes += sum(map(len, payloads)) + _OVERHEAD * len(payloads)
+            count = self._take(data)
+            arrived = 0
+            for place in range(len(self.payloads) - count, len(self.payloads)):
+                arrived += len(self.payloads[place]) + _OVERHEAD
+            self._queued_bytes += arrived
         return len(self.payloads) > before
 
 

@@ -93,9 +93,14 @@ class FrameSender:
             queue.append(frame)
         return not queue
 
-    def hold(self, payload: bytes) -> None:
-        """Queues a payload, which leaves with the next one that is sent, or with :meth:`flush`."""
-        self._queue.append(self._framer.encode(payload))
+    def encode(self, payload: bytes) -> bytes:
+        """Returns the frame of a payload."""
+        frame: bytes = self._framer.encode(payload)
+        return frame
+
+    def hold(self, frame: bytes) -> None:
+        """Queues a frame, which leaves with the next one that is sent, or with :meth:`flush`."""
+        self._queue.append(frame)
 
     def _frames(self, payloads: tuple[Any, ...]) -> Any:
         encode = self._framer.encode

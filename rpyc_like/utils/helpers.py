@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from ..core.consts import HANDLE_BUFFITER, HANDLE_CALL, HANDLE_CALLATTR
+from ..core.deferred import DeferredMetaclass, resolved
 from ..core.netref import asyncreq, is_netref, syncreq
 from ..errors import AccessDenied
 from ..lib.colls import WeakValueDict
@@ -60,6 +61,8 @@ def async_(proxy: Any) -> _Async:
         raise TypeError(f"expected a proxy of a remote object, got {type(proxy).__name__}")
     if not callable(proxy):
         raise TypeError("expected a proxy of something callable")
+    if type(type(proxy)) is DeferredMetaclass:
+        proxy = resolved(proxy)
     key = (
         id(object.__getattribute__(proxy, "____conn__")),
         object.__getattribute__(proxy, "____id_pack__"),

@@ -198,6 +198,12 @@ class RpycFramer(_LengthFramer):
             raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
         return [_HEADER.pack(size, 0), *parts, b"\n"]
 
+    def take_partial(self) -> bytes:
+        """Gives up the beginning of a frame, for who feeds it again with what comes next."""
+        start = bytes(self._buffer)
+        self._buffer.clear()
+        return start
+
     def take_started(self) -> tuple[int, bytes] | None:
         """Gives up a large frame that has been started, for who receives the rest of it.
 

@@ -62,6 +62,10 @@ class PendingTable(Generic[E]):
         """Files ``entry`` under a number that was taken from ``numbers``."""
         self._entries[id_] = entry
 
+    def pop(self, id_: int) -> E | Verdict | None:
+        """Removes and returns what is filed under ``id_``."""
+        return self._entries.pop(id_, None)
+
     def get(self, id_: Any) -> E | None:
         """Returns the live entry under ``id_``, or None."""
         entry = self._entries.get(id_)

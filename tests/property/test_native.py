@@ -190,9 +190,9 @@ def test_messages(
         codec.native = codec._compiled
         codec.serving.clear()
         frame = RpycFramer(compress=False).encode(bytes(data))
-        if codec.open_frame(frame) is not None:
+        if codec.open_frames(frame) is not None:
             codec.serving.clear()
-            assert described(codec.open_frame, frame) == seen[0]
+            assert described(codec.open_frames, frame) == seen[0]
     conn._link.lose(None)
 
 

@@ -26,6 +26,7 @@ __all__ = ["SocketStream", "TunneledSocketStream", "connect_socket"]
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+_LITTLE = 1 << 14
 _TIMEVAL = struct.Struct("@ll")
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -79,7 +80,6 @@ class SocketStream(DescriptorStream):
         "_limit",
         "_quickack",
         "_receiving",
-        "_timeout",
         "sock",
     )
 
@@ -102,7 +102,6 @@ class SocketStream(DescriptorStream):
         if not native:
             self._pace = None
         self._limit = 0  # what SO_RCVTIMEO is set to
-        self._timeout: float | None = None  # what it was set for
         if isinstance(sock, ssl.SSLSocket):
             self._guard = threading.Lock()
             sock.setblocking(False)
@@ -243,8 +242,9 @@ class SocketStream(DescriptorStream):
         try:
             if self._closed:
                 raise ConnectionClosed("stream is closed")
-            if timeout != self._timeout:
-                self._limit_receiving(timeout)
+            wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
+            if wanted != self._limit:
+                self._limit_receiving(wanted)
             data: bytes | None
             if self._pace is not None:
                 data = self._pace.recv(self._fd, limit)
@@ -264,17 +264,19 @@ class SocketStream(DescriptorStream):
             self._ack()
         return data
 
-    def _limit_receiving(self, timeout: float | None) -> None:
-        """Has the system wait for the largest power of two of seconds that ``timeout`` holds."""
-        wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
-        if wanted != self._limit:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(wanted, 0))
-            self._limit = wanted
-        self._timeout = timeout
+    def _limit_receiving(self, seconds: int) -> None:
+        """Has the system wait that long; 0 for ever.
+
+        It is the largest power of two that a timeout holds, so that it changes rarely.
+        """
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(seconds, 0))
+        self._limit = seconds
 
     def send_some(self, data: bytes | memoryview) -> int:
         try:
             if self._guard is None:
+                if self._pace is not None and type(data) is bytes and len(data) < _LITTLE:
+                    return self._pace.send(self.sock, data)  # type: ignore[no-any-return]
                 return self.sock.send(data, _DONTWAIT)
             with self._guard:
                 return self.sock.send(data)
