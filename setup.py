@@ -4,7 +4,12 @@ from setuptools import Extension, setup
 
 setup(
     ext_modules=[
-        Extension(f"rpyc_like._native.{name}", [f"rpyc_like/_native/{name}.c"], optional=True)
-        for name in ("codec", "waiting")
+        Extension(
+            f"rpyc_like._native.{name}",
+            [f"rpyc_like/_native/{name}.c"],
+            depends=["rpyc_like/_native/buffer.h"],
+            optional=True,
+        )
+        for name in ("codec", "etf", "sexp", "waiting")
     ]
 )

@@ -10,12 +10,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "buffer.h"
+
 #define LARGE (1 << 16) /* bytes from which a text or a bytes value is not copied */
 #define UNCOMPRESSED 3000 /* bytes of a payload that is never compressed */
 #define SMALL 32        /* numbers of handlers whose targets are made once */
 #define DEPTH 64        /* nesting from which the pure half, which does not recurse, takes over */
-
-enum { OK = 0, UNUSUAL = 1 };
 
 static PyObject *pure_dump_small, *pure_load_at, *pure_load;
 static PyObject *netref_metaclass, *get_conn, *get_boxed, *object_name;
@@ -23,64 +23,6 @@ static PyObject *kind_reply, *kind_call, *targets[SMALL];
 static unsigned char on_objects[160], special[160];
 
 /* -- writing */
-
-typedef struct {
-    char *data;
-    Py_ssize_t size, room;
-    char own[512];
-} Writer;
-
-static void
-writer_begin(Writer *w)
-{
-    w->data = w->own;
-    w->size = 0;
-    w->room = sizeof(w->own);
-}
-
-static void
-writer_end(Writer *w)
-{
-    if (w->data != w->own)
-        PyMem_Free(w->data);
-}
-
-static int
-reserve(Writer *w, Py_ssize_t more)
-{
-    Py_ssize_t room;
-    char *data;
-    if (w->size + more <= w->room)
-        return OK;
-    room = (w->size + more) * 2;
-    data = PyMem_Malloc(room);
-    if (data == NULL)
-        return UNUSUAL;
-    memcpy(data, w->data, w->size);
-    writer_end(w);
-    w->data = data;
-    w->room = room;
-    return OK;
-}
-
-static int
-put(Writer *w, const char *bytes, Py_ssize_t size)
-{
-    if (reserve(w, size))
-        return UNUSUAL;
-    memcpy(w->data + w->size, bytes, size);
-    w->size += size;
-    return OK;
-}
-
-static int
-put_byte(Writer *w, int byte)
-{
-    if (reserve(w, 1))
-        return UNUSUAL;
-    w->data[w->size++] = (char)byte;
-    return OK;
-}
 
 static int
 put_size(Writer *w, int short_tag, Py_ssize_t size)

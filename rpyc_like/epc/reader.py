@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ..errors import MalformedValue
 from ..lib.digits import from_decimal
+from ..lib.impl import sexp
 from . import values
 from .dicts import alist_to_dict, plist_to_dict
 from .escapes import character, unescaped
@@ -64,6 +65,7 @@ _FLOAT: Final = re.compile(
 )
 _SPECIAL_FLOAT: Final = re.compile(r"([-+]?)[0-9]+\.[0-9]+[eE]\+(INF|NaN)$")
 _MEMO_SIZE: Final = 10_000
+_USUAL_DEPTH: Final = 200  # what the compiled half does without asking for the limit
 
 
 class Unreadable(MalformedValue):
@@ -132,6 +134,12 @@ class Reader:
 
     def read_all(self, text: str, plain: int = 0) -> list[Any]:
         """Returns all values in ``text``; see :meth:`read`."""
+        if sexp is not None and not self._dicts and self._max_depth >= _USUAL_DEPTH:
+            found: list[Any] | None = sexp.read_all(
+                text, self._nil, self._words, self._word, values.Brackets
+            )
+            if found is not None:
+                return found
         items: list[Any] = []
         append = items.append
         closer: str | None = ""  # what ends the list that is read; None for a prefix

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ..errors import LocalProtocolError
 from ..lib.digits import to_decimal
+from ..lib.impl import sexp
 from . import values
 from .values import (
     Backquote,
@@ -67,6 +68,10 @@ def write(value: Any) -> str:
         TypeError: there is none.
         LocalProtocolError: it does not end.
     """
+    if sexp is not None:
+        made: str | None = sexp.write(value, values.Symbol, _symbol)
+        if made is not None:
+            return made
     simple = _ATOMS.get(type(value)) or (_flat if type(value) in (list, tuple) else None)
     text = None if simple is None else simple(value)
     if text is None:

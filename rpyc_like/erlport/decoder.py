@@ -13,6 +13,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any, Final
 
+from ..lib.impl import etf
 from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from .maps import Map
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
@@ -78,6 +79,8 @@ class Decoder:
         self._binary = binary
         self.max_inflated_size = max_inflated_size
         self._atoms: dict[bytes, Any] = {}
+        tuples = None if tuple_type is tuple else tuple_type
+        self._makers = (self._atoms, self._new_atom, list_type, tuples, map_type, binary)
 
     def decode(self, data: bytes) -> tuple[Any, bytes]:
         """Returns a term and the bytes after it.
@@ -150,6 +153,10 @@ class Decoder:
         return value, end
 
     def _decode(self, data: bytes, position: int) -> tuple[Any, int]:
+        if etf is not None:
+            found: tuple[Any, int] | None = etf.decode(data, position, self._makers)
+            if found is not None:
+                return found
         size = len(data)
         atoms, list_type, binary = self._atoms, self._list, self._binary
         # The innermost container that is not complete: its kind, its elements, how many it needs.

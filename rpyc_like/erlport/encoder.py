@@ -14,6 +14,7 @@ from itertools import chain
 from math import isfinite
 from typing import Any, Final
 
+from ..lib.impl import etf
 from .maps import Map
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
@@ -110,6 +111,10 @@ class Encoder:
         self._dictionary = dictionary
         self._canonical = canonical
         self._atoms = AtomTable()
+        self._settings = (
+            *(atom_type, list_type, self._none, self._as_binary, self._atoms),
+            self.encode_term,
+        )
 
     def encode(self, term: Any, compressed: Any = False) -> bytes:
         """Returns a term with the version byte 131.
@@ -132,6 +137,10 @@ class Encoder:
 
     def encode_term(self, term: Any) -> bytes:
         """Returns a term without the version byte."""
+        if etf is not None:
+            made: bytes | None = etf.encode(term, self._settings)
+            if made is not None:
+                return made
         parts: list[bytes] = []
         write = parts.append
         atoms, atom_type, list_type = self._atoms, self._atom_type, self._list_type

@@ -10,7 +10,7 @@ import importlib
 import os
 from typing import Any, Final
 
-__all__ = ["IMPLEMENTATION", "codec", "waiting"]
+__all__ = ["IMPLEMENTATION", "codec", "etf", "sexp", "waiting"]
 
 _VARIABLE: Final = "RPYC_LIKE_IMPL"
 
@@ -39,6 +39,12 @@ codec: Final[Any] = _choose("codec")
 
 waiting: Final[Any] = _choose("waiting")
 """Waiting that polls before it blocks, or None. Imported by the streams only."""
+
+sexp: Final[Any] = _choose("sexp")
+"""Reader and writer of what Emacs prints, or None."""
+
+etf: Final[Any] = _choose("etf")
+"""Decoder and encoder of Erlang's external term format, or None."""
 
 IMPLEMENTATION: Final = "python" if codec is None else "native"
 """What is used."""

@@ -1,0 +1,454 @@
+/* The compiled half of EPC's values: what Emacs prints, read and written.
+
+   It does what is usual, and nothing else: `rpyc_like.epc.reader` and `rpyc_like.epc.writer`, which
+   have the syntax, start over with whatever is not. */
+
+#include "buffer.h"
+
+#define DEPTH 200 /* nesting from which the pure half, which does not recurse, takes over */
+
+/* -- reading */
+
+typedef struct {
+    const char *text;
+    Py_ssize_t at, end;
+    PyObject *nil, *words, *word, *vector;
+} Reader;
+
+static int
+is_space(unsigned char c)
+{
+    return c <= 0x20;
+}
+
+/* Whether a character ends a number or a symbol. */
+static int
+is_end(unsigned char c)
+{
+    return c <= 0x20 || c == '"' || c == '\'' || c == ';' || c == '(' || c == ')' || c == '[' ||
+           c == ']' || c == '#' || c == '`' || c == ',';
+}
+
+static PyObject *
+new_nil(Reader *r)
+{
+    return r->nil == (PyObject *)&PyList_Type ? PyList_New(0) : PyObject_CallNoArgs(r->nil);
+}
+
+static PyObject *
+read_string(Reader *r)
+{
+    const char *start = r->text + r->at, *stop = r->text + r->end, *from;
+    const char *quote = memchr(start, '"', stop - start);
+    char *made, *to;
+    PyObject *text;
+    if (quote == NULL)
+        return NULL;
+    if (memchr(start, '\\', quote - start) == NULL) {
+        r->at = quote + 1 - r->text;
+        return PyUnicode_DecodeUTF8(start, quote - start, NULL);
+    }
+    for (quote = start; quote < stop && *quote != '"'; quote++)
+        if (*quote == '\\')
+            quote++;
+    if (quote >= stop)
+        return NULL;
+    made = to = PyMem_Malloc(quote - start);
+    if (made == NULL)
+        return NULL;
+    for (from = start; from < quote; from++) {
+        if (*from != '\\') {
+            *to++ = *from;
+            continue;
+        }
+        switch (*++from) {
+        case '\\':
+        case '"':
+            *to++ = *from;
+            break;
+        case 'n':
+            *to++ = '\n';
+            break;
+        case 't':
+            *to++ = '\t';
+            break;
+        case 'r':
+            *to++ = '\r';
+            break;
+        case 'f':
+            *to++ = '\f';
+            break;
+        case 'b':
+            *to++ = '\b';
+            break;
+        default:
+            PyMem_Free(made);
+            return NULL;
+        }
+    }
+    text = PyUnicode_DecodeUTF8(made, to - made, NULL);
+    PyMem_Free(made);
+    r->at = quote + 1 - r->text;
+    return text;
+}
+
+/* Returns the number that a word is if it has one of the two usual forms. */
+static PyObject *
+usual_number(const char *word, Py_ssize_t size)
+{
+    Py_ssize_t i = word[0] == '-', digits = 0;
+    long long value = 0;
+    char text[64];
+    for (; i < size && '0' <= word[i] && word[i] <= '9'; i++, digits++)
+        if (digits < 18)
+            value = value * 10 + (word[i] - '0');
+    if (digits == 0)
+        return NULL;
+    if (i == size)
+        return digits > 18 ? NULL : PyLong_FromLongLong(word[0] == '-' ? -value : value);
+    if (word[i] != '.' || size >= (Py_ssize_t)sizeof(text))
+        return NULL;
+    for (digits = 0, i++; i < size && '0' <= word[i] && word[i] <= '9'; i++)
+        digits++;
+    if (digits == 0)
+        return NULL;
+    if (i < size) {
+        if (word[i++] != 'e')
+            return NULL;
+        if (i < size && (word[i] == '-' || word[i] == '+'))
+            i++;
+        for (digits = 0; i < size && '0' <= word[i] && word[i] <= '9'; i++)
+            digits++;
+        if (digits == 0 || i < size)
+            return NULL;
+    }
+    memcpy(text, word, size);
+    text[size] = 0;
+    {
+        double number = PyOS_string_to_double(text, NULL, NULL);
+        if (number == -1.0 && PyErr_Occurred())
+            return NULL;
+        return PyFloat_FromDouble(number);
+    }
+}
+
+static PyObject *
+read_word(Reader *r)
+{
+    const char *start = r->text + r->at;
+    Py_ssize_t size = 0, left = r->end - r->at;
+    PyObject *name, *value;
+    for (; size < left && !is_end(start[size]); size++)
+        if (start[size] == '\\' || (start[size] & 0x80))
+            return NULL;
+    r->at += size;
+    if (start[0] == '?' || (size == 1 && start[0] == '.'))
+        return NULL;
+    if (start[0] == '-' || ('0' <= start[0] && start[0] <= '9')) {
+        value = usual_number(start, size);
+        if (value != NULL || PyErr_Occurred())
+            return value;
+    }
+    if (size == 3 && memcmp(start, "nil", 3) == 0)
+        return new_nil(r);
+    name = PyUnicode_DecodeASCII(start, size, NULL);
+    if (name == NULL)
+        return NULL;
+    value = PyDict_GetItemWithError(r->words, name);
+    if (value != NULL)
+        Py_INCREF(value);
+    else if (!PyErr_Occurred())
+        value = PyObject_CallOneArg(r->word, name);
+    Py_DECREF(name);
+    return value;
+}
+
+/* Reads values up to a bracket, or to the end; returns a list, NULL for what is unusual. */
+static PyObject *
+read_items(Reader *r, char closer, int depth)
+{
+    PyObject *items = PyList_New(0), *value;
+    if (items == NULL || depth <= 0)
+        goto unusual;
+    for (;;) {
+        unsigned char c;
+        int failed;
+        while (r->at < r->end && is_space(r->text[r->at]))
+            r->at++;
+        if (r->at == r->end) {
+            if (closer)
+                goto unusual;
+            return items;
+        }
+        c = r->text[r->at];
+        if (c == '(' || c == '[') {
+            char end = c == '(' ? ')' : ']';
+            r->at++;
+            value = read_items(r, end, depth - 1);
+            if (value != NULL && c == '[')
+                Py_SETREF(value, PyObject_CallOneArg(r->vector, value));
+            else if (value != NULL && PyList_GET_SIZE(value) == 0 &&
+                     r->nil != (PyObject *)&PyList_Type)
+                Py_SETREF(value, new_nil(r));
+        }
+        else if (c == ')' || c == ']') {
+            if (c != (unsigned char)closer)
+                goto unusual;
+            r->at++;
+            return items;
+        }
+        else if (c == '"') {
+            r->at++;
+            value = read_string(r);
+        }
+        else if (is_end(c))
+            goto unusual;
+        else
+            value = read_word(r);
+        if (value == NULL)
+            goto unusual;
+        failed = PyList_Append(items, value);
+        Py_DECREF(value);
+        if (failed)
+            goto unusual;
+    }
+unusual:
+    Py_XDECREF(items);
+    return NULL;
+}
+
+/* read_all(text, nil, words, word, vector): a list of the values, or None for what is unusual. */
+static PyObject *
+sexp_read_all(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    Reader r;
+    if (count != 5 || !PyUnicode_CheckExact(args[0]) || !PyDict_CheckExact(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "read_all(str, nil, dict, word, vector)");
+        return NULL;
+    }
+    r.text = PyUnicode_AsUTF8AndSize(args[0], &r.end);
+    if (r.text == NULL)
+        return made_or_none(NULL);
+    r.at = 0;
+    r.nil = args[1];
+    r.words = args[2];
+    r.word = args[3];
+    r.vector = args[4];
+    return made_or_none(read_items(&r, 0, DEPTH));
+}
+
+/* -- writing */
+
+typedef struct {
+    Writer out;
+    PyObject *symbol_type, *symbol;
+} Printer;
+
+static int print_value(Printer *p, PyObject *value, int depth);
+
+static int
+print_string(Printer *p, PyObject *text)
+{
+    Py_ssize_t size, from = 0, i;
+    const char *bytes = PyUnicode_AsUTF8AndSize(text, &size);
+    if (bytes == NULL || put_byte(&p->out, '"'))
+        return UNUSUAL;
+    for (i = 0; i < size; i++) {
+        char c = bytes[i], written;
+        if ((unsigned char)c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        switch (c) {
+        case '"':
+        case '\\':
+            written = c;
+            break;
+        case '\n':
+            written = 'n';
+            break;
+        case '\t':
+            written = 't';
+            break;
+        case '\r':
+            written = 'r';
+            break;
+        case '\b':
+            written = 'b';
+            break;
+        case '\f':
+            written = 'f';
+            break;
+        default:
+            continue;
+        }
+        if (put(&p->out, bytes + from, i - from) || put_byte(&p->out, '\\') ||
+            put_byte(&p->out, written))
+            return UNUSUAL;
+        from = i + 1;
+    }
+    return put(&p->out, bytes + from, size - from) || put_byte(&p->out, '"');
+}
+
+/* Writes what a function of the pure half makes of a symbol. */
+static int
+print_symbol(Printer *p, PyObject *value)
+{
+    Py_ssize_t size;
+    const char *text;
+    PyObject *made = PyObject_CallOneArg(p->symbol, value);
+    int failed = made == NULL || !PyUnicode_CheckExact(made) ||
+                 (text = PyUnicode_AsUTF8AndSize(made, &size)) == NULL || put(&p->out, text, size);
+    Py_XDECREF(made);
+    return failed;
+}
+
+/* Whether a value may be the dot of a dotted list. */
+static int
+may_be_dot(Printer *p, PyObject *value)
+{
+    Py_ssize_t before = p->out.size;
+    int dot;
+    if ((PyObject *)Py_TYPE(value) != p->symbol_type)
+        return 0;
+    dot = print_symbol(p, value) || (p->out.size - before == 2 && p->out.data[before] == '\\' &&
+                                     p->out.data[before + 1] == '.');
+    p->out.size = before;
+    return dot;
+}
+
+static int
+print_list(Printer *p, PyObject *list, int depth)
+{
+    Py_ssize_t i;
+    int failed, is_list = PyList_CheckExact(list);
+    if (depth <= 0 || put_byte(&p->out, '('))
+        return UNUSUAL;
+    for (i = 0; i < (is_list ? PyList_GET_SIZE(list) : PyTuple_GET_SIZE(list)); i++) {
+        PyObject *item = is_list ? PyList_GET_ITEM(list, i) : PyTuple_GET_ITEM(list, i);
+        Py_INCREF(item);
+        failed = (i && put_byte(&p->out, ' ')) ||
+                 (i && i == Py_SIZE(list) - 2 && may_be_dot(p, item)) ||
+                 print_value(p, item, depth - 1);
+        Py_DECREF(item);
+        if (failed)
+            return UNUSUAL;
+    }
+    return put_byte(&p->out, ')');
+}
+
+/* Writes a key of a property list that needs no thought. */
+static int
+print_key(Printer *p, PyObject *key)
+{
+    Py_ssize_t size, i;
+    const char *text;
+    if (!PyUnicode_CheckExact(key) || !PyUnicode_IS_ASCII(key))
+        return UNUSUAL;
+    text = PyUnicode_AsUTF8AndSize(key, &size);
+    for (i = 0; i < size; i++)
+        if (!Py_ISALNUM(text[i]) && text[i] != '-' && text[i] != '_')
+            return UNUSUAL;
+    return put_byte(&p->out, ':') || put(&p->out, text, size);
+}
+
+static int
+print_dict(Printer *p, PyObject *dict, int depth)
+{
+    Py_ssize_t at = 0;
+    PyObject *key, *value;
+    int first = 1, failed;
+    if (depth <= 0 || put_byte(&p->out, '('))
+        return UNUSUAL;
+    while (PyDict_Next(dict, &at, &key, &value)) {
+        Py_INCREF(value);
+        failed = (!first && put_byte(&p->out, ' ')) || print_key(p, key) ||
+                 put_byte(&p->out, ' ') || print_value(p, value, depth - 1);
+        Py_DECREF(value);
+        if (failed)
+            return UNUSUAL;
+        first = 0;
+    }
+    return put_byte(&p->out, ')');
+}
+
+static int
+print_int(Printer *p, PyObject *value)
+{
+    int overflow;
+    char digits[32];
+    long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow)
+        return UNUSUAL;
+    return put(&p->out, digits, PyOS_snprintf(digits, sizeof(digits), "%lld", number));
+}
+
+static int
+print_float(Printer *p, PyObject *value)
+{
+    double number = PyFloat_AS_DOUBLE(value);
+    char *text;
+    int failed;
+    if (!Py_IS_FINITE(number))
+        return UNUSUAL;
+    text = PyOS_double_to_string(number, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
+    failed = text == NULL || put(&p->out, text, strlen(text));
+    PyMem_Free(text);
+    return failed;
+}
+
+static int
+print_value(Printer *p, PyObject *value, int depth)
+{
+    PyTypeObject *kind = Py_TYPE(value);
+    if (kind == &PyUnicode_Type)
+        return print_string(p, value);
+    if (kind == &PyLong_Type)
+        return print_int(p, value);
+    if (kind == &PyList_Type || kind == &PyTuple_Type)
+        return print_list(p, value, depth);
+    if (kind == &PyDict_Type)
+        return print_dict(p, value, depth);
+    if (value == Py_None || value == Py_False)
+        return put(&p->out, "()", 2);
+    if (value == Py_True)
+        return put_byte(&p->out, 't');
+    if (kind == &PyFloat_Type)
+        return print_float(p, value);
+    if ((PyObject *)kind == p->symbol_type)
+        return print_symbol(p, value);
+    return UNUSUAL;
+}
+
+/* write(value, symbol type, symbol): the text, or None for what is unusual. */
+static PyObject *
+sexp_write(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    Printer p;
+    PyObject *made = NULL;
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "write(value, symbol type, symbol)");
+        return NULL;
+    }
+    writer_begin(&p.out);
+    p.symbol_type = args[1];
+    p.symbol = args[2];
+    if (print_value(&p, args[0], DEPTH) == OK)
+        made = PyUnicode_DecodeUTF8(p.out.data, p.out.size, NULL);
+    writer_end(&p.out);
+    return made_or_none(made);
+}
+
+static PyMethodDef methods[] = {
+    {"read_all", (PyCFunction)(void (*)(void))sexp_read_all, METH_FASTCALL, NULL},
+    {"write", (PyCFunction)(void (*)(void))sexp_write, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "rpyc_like._native.sexp", NULL, -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit_sexp(void)
+{
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,12 @@
+from collections.abc import Callable
+from typing import Any
+
+def read_all(
+    text: str,
+    nil: Callable[[], Any],
+    words: dict[str, Any],
+    word: Callable[[str], Any],
+    vector: Callable[[list[Any]], Any],
+    /,
+) -> list[Any] | None: ...
+def write(value: Any, symbol_type: Any, symbol: Callable[[Any], str], /) -> str | None: ...
