@@ -8,7 +8,7 @@
 
 #define DEPTH 200 /* nesting from which the pure half, which does not recurse, takes over */
 
-static PyObject *to_bytes, *bit_length, *little;
+static PyObject *to_bytes, *bit_length, *little, *small[256];
 
 /* -- reading */
 
@@ -115,7 +115,7 @@ get_string(Reader *r)
         return NULL;
     items = PyList_New(size);
     for (i = 0; items != NULL && i < size; i++)
-        PyList_SET_ITEM(items, i, PyLong_FromLong(r->data[r->at++])); /* small: cannot fail */
+        PyList_SET_ITEM(items, i, Py_NewRef(small[r->data[r->at++]]));
     return made_by(r->list, items);
 }
 
@@ -455,16 +455,17 @@ put_term(Printer *p, PyObject *term, int depth)
     return put_object(p, PyObject_CallOneArg(p->rare, term));
 }
 
-/* encode(term, (atom type, list type, none, as binary, atoms, rare)): the bytes, without the
-   version; or None for what is unusual. `rare` writes what is, inside of what is not. */
+/* encode(term, (atom type, list type, none, as binary, atoms, rare), versioned): the bytes, after
+   the version if that is wanted; or None for what is unusual. `rare` writes what is, inside of what
+   is not. */
 static PyObject *
 etf_encode(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Printer p;
     PyObject *made = NULL;
-    if (count != 2 || !PyTuple_CheckExact(args[1]) || PyTuple_GET_SIZE(args[1]) != 6 ||
+    if (count != 3 || !PyTuple_CheckExact(args[1]) || PyTuple_GET_SIZE(args[1]) != 6 ||
         !PyBytes_CheckExact(PyTuple_GET_ITEM(args[1], 2))) {
-        PyErr_SetString(PyExc_TypeError, "encode(term, settings)");
+        PyErr_SetString(PyExc_TypeError, "encode(term, settings, versioned)");
         return NULL;
     }
     writer_begin(&p.out);
@@ -474,7 +475,7 @@ etf_encode(PyObject *self, PyObject *const *args, Py_ssize_t count)
     p.as_binary = PyTuple_GET_ITEM(args[1], 3) == Py_True;
     p.atoms = PyTuple_GET_ITEM(args[1], 4);
     p.rare = PyTuple_GET_ITEM(args[1], 5);
-    if (put_term(&p, args[0], DEPTH) == OK)
+    if ((args[2] != Py_True || put_byte(&p.out, 131) == OK) && put_term(&p, args[0], DEPTH) == OK)
         made = PyBytes_FromStringAndSize(p.out.data, p.out.size);
     writer_end(&p.out);
     return made_or_none(made);
@@ -493,6 +494,10 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC
 PyInit_etf(void)
 {
+    int i;
+    for (i = 0; i < 256; i++)
+        if ((small[i] = PyLong_FromLong(i)) == NULL)
+            return NULL;
     to_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "to_bytes");
     bit_length = PyObject_GetAttrString((PyObject *)&PyLong_Type, "bit_length");
     little = PyUnicode_InternFromString("little");

@@ -4,6 +4,7 @@
    have the syntax, start over with whatever is not. */
 
 #include "buffer.h"
+#include <stdint.h>
 
 #define DEPTH 200 /* nesting from which the pure half, which does not recurse, takes over */
 
@@ -246,46 +247,53 @@ typedef struct {
 
 static int print_value(Printer *p, PyObject *value, int depth);
 
+/* The letters that stand for characters behind a backslash; 0 for those that stand for themselves. */
+static const char escapes[256] = {
+    ['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\t'] = 't', ['\r'] = 'r', ['\b'] = 'b', ['\f'] = 'f',
+};
+
+/* Returns whether none of eight characters is escaped: none is below 32, a quote or a backslash. */
+static int
+is_clean(const char *bytes)
+{
+    const uint64_t ones = 0x0101010101010101ULL, high = 0x8080808080808080ULL;
+    uint64_t eight, quotes, slashes;
+    memcpy(&eight, bytes, 8);
+    quotes = eight ^ (ones * '"');
+    slashes = eight ^ (ones * '\\');
+    return !((((eight - ones * 32) & ~eight) | ((quotes - ones) & ~quotes) |
+              ((slashes - ones) & ~slashes)) &
+             high);
+}
+
 static int
 print_string(Printer *p, PyObject *text)
 {
-    Py_ssize_t size, from = 0, i;
-    const char *bytes = PyUnicode_AsUTF8AndSize(text, &size);
-    if (bytes == NULL || put_byte(&p->out, '"'))
+    Py_ssize_t size;
+    const char *from = PyUnicode_AsUTF8AndSize(text, &size), *end;
+    char *to;
+    if (from == NULL || reserve(&p->out, 2 * size + 2))
         return UNUSUAL;
-    for (i = 0; i < size; i++) {
-        char c = bytes[i], written;
-        if ((unsigned char)c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        switch (c) {
-        case '"':
-        case '\\':
-            written = c;
-            break;
-        case '\n':
-            written = 'n';
-            break;
-        case '\t':
-            written = 't';
-            break;
-        case '\r':
-            written = 'r';
-            break;
-        case '\b':
-            written = 'b';
-            break;
-        case '\f':
-            written = 'f';
-            break;
-        default:
-            continue;
+    end = from + size;
+    to = p->out.data + p->out.size;
+    *to++ = '"';
+    while (from < end) {
+        const char *stop = end - from < 8 ? end : from + 8;
+        if (end - from >= 8 && is_clean(from)) {
+            memcpy(to, from, 8);
+            to += 8;
+            from += 8;
         }
-        if (put(&p->out, bytes + from, i - from) || put_byte(&p->out, '\\') ||
-            put_byte(&p->out, written))
-            return UNUSUAL;
-        from = i + 1;
+        for (; from < stop; from++) {
+            char escape = escapes[(unsigned char)*from];
+            *to = '\\';
+            to += escape != 0;
+            *to++ = escape ? escape : *from;
+        }
     }
-    return put(&p->out, bytes + from, size - from) || put_byte(&p->out, '"');
+    *to++ = '"';
+    p->out.size = to - p->out.data;
+    return OK;
 }
 
 /* Writes what a function of the pure half makes of a symbol. */
@@ -374,11 +382,17 @@ static int
 print_int(Printer *p, PyObject *value)
 {
     int overflow;
-    char digits[32];
+    char digits[24], *at = digits + sizeof(digits);
     long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    unsigned long long left = number < 0 ? 0 - (unsigned long long)number : (unsigned long long)number;
     if (overflow)
         return UNUSUAL;
-    return put(&p->out, digits, PyOS_snprintf(digits, sizeof(digits), "%lld", number));
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    if (number < 0)
+        *--at = '-';
+    return put(&p->out, at, digits + sizeof(digits) - at);
 }
 
 static int

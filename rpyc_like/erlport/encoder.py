@@ -126,6 +126,10 @@ class Encoder:
         Raises:
             ValueError: the value is no term: of another type, nan, inf, or a container of itself.
         """
+        if etf is not None and not compressed:
+            made: bytes | None = etf.encode(term, self._settings, True)
+            if made is not None:
+                return made
         if type(term) is Local:
             return b"\x83" + term.raw
         plain = self.encode_term(term)
@@ -138,7 +142,7 @@ class Encoder:
     def encode_term(self, term: Any) -> bytes:
         """Returns a term without the version byte."""
         if etf is not None:
-            made: bytes | None = etf.encode(term, self._settings)
+            made: bytes | None = etf.encode(term, self._settings, False)
             if made is not None:
                 return made
         parts: list[bytes] = []

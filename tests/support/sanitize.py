@@ -16,7 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SANITIZERS = "-fsanitize=address,undefined"
 FLAGS = f"{SANITIZERS} -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
-TESTS = ["tests/fuzz", "tests/property/test_native.py"]
+TESTS = [
+    "tests/fuzz",
+    "tests/property/test_native.py",
+    "tests/property/test_native_adapters.py",
+    "tests/unit/test_waiting.py",
+]
 
 REPLAY = """
 import pytest, sys

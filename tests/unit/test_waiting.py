@@ -1,0 +1,219 @@
+"""Waiting that polls for a short time before it blocks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rpyc_like.lib import impl, processors
+from rpyc_like.link.streams import PipeStream, SocketStream
+from rpyc_like.link.streams import base as streams
+
+pytestmark = pytest.mark.skipif(impl.waiting is None, reason="the compiled core is not in use")
+
+LONG = 1000.0
+"""Microseconds for which a test polls: what arrives at once is always found."""
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    here, there = socket.socketpair()
+    with here, there:
+        yield here, there
+
+
+def polls(waits: Callable[[], Any]) -> tuple[int, int]:
+    """Returns how often polling found something, and how often not, in a function."""
+    before = impl.waiting.counts()
+    waits()
+    after = impl.waiting.counts()
+    return after[0] - before[0], after[1] - before[1]
+
+
+def test_it_polls_while_messages_come_quickly(ends: tuple[socket.socket, socket.socket]) -> None:
+    """The first wait sleeps; while messages come in time the next ones need not."""
+    here, there = ends
+    pace = impl.waiting.Pace(LONG)
+
+    def echo() -> None:
+        while data := there.recv(10):
+            there.send(data)
+
+    thread = threading.Thread(target=echo)
+    thread.start()
+
+    def ask() -> None:
+        for _ in range(50):
+            here.send(b"x")
+            assert pace.recv(here.fileno(), 100) == b"x"
+
+    found, _ = polls(ask)
+    assert found > 0
+    here.shutdown(socket.SHUT_WR)
+    thread.join()
+
+
+def test_zero_never_polls(ends: tuple[socket.socket, socket.socket]) -> None:
+    """With 0 microseconds each wait sleeps at once."""
+    here, there = ends
+    pace = impl.waiting.Pace(0)
+    timers = []
+
+    def wait() -> None:
+        for _ in range(5):
+            timers.append(threading.Timer(0.002, there.send, [b"x"]))
+            timers[-1].start()
+            assert pace.wait((here.fileno(),), 5)
+            assert pace.recv(here.fileno(), 1) == b"x"
+
+    assert polls(wait) == (0, 0)
+    for timer in timers:
+        timer.join()
+
+
+def test_polling_in_vain_becomes_rare(ends: tuple[socket.socket, socket.socket]) -> None:
+    """A thread whose messages come late does not poll each time, and sleeps in between."""
+    here, _ = ends
+    pace = impl.waiting.Pace(20)
+    begun = time.thread_time()
+    _, missed = polls(lambda: [pace.wait((here.fileno(),), 0.0001) for _ in range(300)])
+    assert missed < 60
+    assert time.thread_time() - begun < 0.1
+
+
+def test_one_thread_polls_at_a_time() -> None:
+    """A second thread sleeps while one polls: together they do not take two processors."""
+    pairs = [socket.socketpair() for _ in range(4)]
+    stop = time.monotonic() + 0.3
+    spent: list[float] = []
+
+    def wait(fd: int) -> None:
+        pace = impl.waiting.Pace(LONG)
+        while time.monotonic() < stop:
+            pace.wait((fd,), 0.002)
+        spent.append(time.thread_time())
+
+    threads = [threading.Thread(target=wait, args=(here.fileno(),)) for here, _ in pairs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(spent) < 0.35
+    for here, there in pairs:
+        here.close()
+        there.close()
+
+
+def test_the_end_of_the_time(ends: tuple[socket.socket, socket.socket]) -> None:
+    """A wait returns when its time is over, and not before."""
+    here, _ = ends
+    pace = impl.waiting.Pace(LONG)
+    for seconds in (0, 0.0002, 0.02):
+        begun = time.monotonic()
+        assert not pace.wait((here.fileno(),), seconds)
+        assert seconds <= time.monotonic() - begun < seconds + 1
+
+
+def test_errors(ends: tuple[socket.socket, socket.socket]) -> None:
+    """Errors of the system are OSErrors; wrong arguments are told."""
+    here, there = ends
+    pace = impl.waiting.Pace(1)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        pace.recv(-1, 10)
+    there.close()
+    assert pace.recv(here.fileno(), 10) == b""
+    with pytest.raises(BrokenPipeError):
+        pace.send(here, b"x")
+    here.close()
+    with pytest.raises(ValueError, match="file descriptor"):
+        pace.send(here, b"x")
+    for wrong in ((1,), (1, 2, 3), ("x", 5)):
+        with pytest.raises(TypeError):
+            pace.recv(*wrong)
+    with pytest.raises(TypeError):
+        pace.wait([1], None)
+    with pytest.raises(TypeError):
+        pace.wait((1, 2, 3, 4, 5), None)
+    for microseconds in (-1, 1001, float("nan")):
+        with pytest.raises(ValueError, match="0 to 1000 microseconds"):
+            impl.waiting.Pace(microseconds)
+
+
+def test_signals_are_handled(ends: tuple[socket.socket, socket.socket]) -> None:
+    """A signal's handler runs while a thread waits, and may end the wait."""
+    here, _ = ends
+    pace = impl.waiting.Pace(LONG)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for wait in (
+            lambda: pace.wait((here.fileno(),), 10),
+            lambda: pace.recv(here.fileno(), 10),
+        ):
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            with pytest.raises(KeyboardInterrupt):
+                wait()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_where_it_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams poll with two processors at least; sockets, pipes, and 0 turns it off."""
+    made: list[float] = []
+    pace = impl.waiting.Pace
+
+    class Waiting:
+        @staticmethod
+        def Pace(microseconds: float) -> Any:
+            made.append(microseconds)
+            return pace(microseconds)
+
+    monkeypatch.setattr(streams.impl, "waiting", Waiting)
+    monkeypatch.setattr(streams, "processors", lambda: 2)
+    here, there = socket.socketpair()
+    stream = SocketStream(here)
+    stream.busy_poll(0)
+    incoming, outgoing = os.pipe()
+    pipe = PipeStream(os.fdopen(incoming, "rb"), os.fdopen(outgoing, "wb"))
+    monkeypatch.setattr(streams, "processors", lambda: 1.5)
+    other = SocketStream(there)
+    assert made == [streams.BUSY_POLL, 0, streams.BUSY_POLL, 0]
+    for one in (stream, pipe, other):
+        one.close()
+
+
+def test_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """The smaller one of affinity and quota counts, in both versions of control groups."""
+    own = len(os.sched_getaffinity(0))
+    files = {
+        "/proc/self/cgroup": ["0::/a/b"],
+        "/sys/fs/cgroup/a/b/cpu.max": ["max 100000"],
+        "/sys/fs/cgroup/a/cpu.max": ["50000 100000"],
+    }
+    monkeypatch.setattr(processors, "_lines", lambda path: files.get(path, []))
+    for expected, changed in (
+        (0.5, {}),
+        (own, {"/sys/fs/cgroup/a/cpu.max": ["nonsense"]}),
+        (
+            0.25,
+            {
+                "/proc/self/cgroup": ["4:cpu,cpuacct:/x", "0::/"],
+                "/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": ["25000"],
+                "/sys/fs/cgroup/cpu/x/cpu.cfs_period_us": ["100000"],
+            },
+        ),
+    ):
+        files.update(changed)
+        processors._quota.cache_clear()
+        assert processors.processors() == expected
+    processors._quota.cache_clear()
