@@ -10,44 +10,47 @@
 
 from __future__ import annotations
 
-from . import cli
-from .core.channel import Channel
-from .core.netref import BaseNetref, NetProxy
-from .core.pipeline import fetch, lazy
-from .core.protocol import Connection
-from .core.service import (
-    ClassicService,
-    MasterService,
-    Service,
-    SlaveService,
-    VoidService,
-)
-from .core.snapshots import snapshot
-from .core.stream import PipeStream, SocketStream, TunneledSocketStream
-from .errors import AsyncResultTimeout, RemoteError
-from .lib import setup_logger, spawn
-from .link.result import AsyncResult
-from .utils import classic, exposed, factory, helpers, registry, server, service
-from .utils.factory import (
-    connect,
-    connect_by_service,
-    connect_channel,
-    connect_pipes,
-    connect_stdpipes,
-    connect_stream,
-    connect_subproc,
-    connect_thread,
-    discover,
-    list_services,
-    ssh_connect,
-    ssl_connect,
-)
-from .utils.helpers import Async, BgServingThread, async_, buffiter, restricted, timed
-from .utils.server import ForkingServer, OneShotServer, ThreadedServer, ThreadPoolServer
+from typing import TYPE_CHECKING
+
+from .lib.lazy import lazily
 from .version import __version__, version
 
-GenericException = RemoteError
-globals()["async"] = async_  # a keyword since Python 3.7; older programs reach it by getattr
+if TYPE_CHECKING:
+    from . import cli
+    from .core.channel import Channel
+    from .core.netref import BaseNetref, NetProxy
+    from .core.pipeline import fetch, lazy
+    from .core.protocol import Connection
+    from .core.service import (
+        ClassicService,
+        MasterService,
+        Service,
+        SlaveService,
+        VoidService,
+    )
+    from .core.snapshots import snapshot
+    from .core.stream import PipeStream, SocketStream, TunneledSocketStream
+    from .errors import AsyncResultTimeout
+    from .errors import RemoteError as GenericException
+    from .lib import setup_logger, spawn
+    from .link.result import AsyncResult
+    from .utils import classic, exposed, factory, helpers, registry, server, service
+    from .utils.factory import (
+        connect,
+        connect_by_service,
+        connect_channel,
+        connect_pipes,
+        connect_stdpipes,
+        connect_stream,
+        connect_subproc,
+        connect_thread,
+        discover,
+        list_services,
+        ssh_connect,
+        ssl_connect,
+    )
+    from .utils.helpers import Async, BgServingThread, async_, buffiter, restricted, timed
+    from .utils.server import ForkingServer, OneShotServer, ThreadedServer, ThreadPoolServer
 
 __all__ = [
     "Async",
@@ -103,3 +106,37 @@ __all__ = [
     "timed",
     "version",
 ]
+
+_HOMES = {
+    "cli": (),
+    "core.channel": ("Channel",),
+    "core.netref": ("BaseNetref", "NetProxy"),
+    "core.pipeline": ("fetch", "lazy"),
+    "core.protocol": ("Connection",),
+    "core.service": (
+        *("ClassicService", "MasterService", "Service", "SlaveService", "VoidService"),
+        *("exposed", "service"),
+    ),
+    "core.snapshots": ("snapshot",),
+    "core.stream": ("PipeStream", "SocketStream", "TunneledSocketStream"),
+    "core.vinegar": ("GenericException",),
+    "errors": ("AsyncResultTimeout",),
+    "lib": ("setup_logger", "spawn"),
+    "link.result": ("AsyncResult",),
+    "utils.classic": (),
+    "utils.factory": (
+        *("connect", "connect_by_service", "connect_channel", "connect_pipes", "connect_stdpipes"),
+        *("connect_stream", "connect_subproc", "connect_thread", "discover", "list_services"),
+        *("ssh_connect", "ssl_connect"),
+    ),
+    "utils.helpers": (
+        *("Async", "BgServingThread", "async", "async_", "buffiter", "restricted", "timed"),
+    ),
+    "utils.registry": (),
+    "wire": (),
+    "utils.server": ("ForkingServer", "OneShotServer", "ThreadPoolServer", "ThreadedServer"),
+}
+"""Modules that have a name here, and the names that they bring. Each is imported when it is used:
+a program that needs a client only does not wait for what servers need."""
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from ..lib.lazy import lazily
 
 _NAMES = {
+    "brine": (),
+    "consts": (),
     "async_": ("AsyncResult", "AsyncResultTimeout"),
     "channel": ("Channel",),
     "netref": ("BaseNetref",),
@@ -14,15 +15,6 @@ _NAMES = {
     "stream": ("PipeStream", "SocketStream", "TunneledSocketStream"),
     "vinegar": ("GenericException",),
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = [name for names in _NAMES.values() for name in names]
 
-__all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    """Returns what a program imports from here, when it does; parts of this package are pure."""
-    home = _HOMES.get(name)
-    if home is None and name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{home or name}")
-    return module if home is None else getattr(module, name)
+__getattr__, __dir__ = lazily(__name__, _NAMES)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from ..errors import AccessDenied
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
-from . import consts, cursors, netref, snapshot_dump
+from . import consts, cursors, netref
 from .access import exact_name
 from .chains import run_chain
 from .copying import COPIED, copy_of, is_container
@@ -179,6 +179,8 @@ def pickle_parts(conn: Any, obj: Any) -> tuple[bytes, tuple[bytes, ...]]:
 
 def snapshot(conn: Any, obj: Any) -> Any:
     """Returns a description of data by value; all attributes are read through the gate."""
+    from . import snapshot_dump  # brings in a type of values after the other
+
     return snapshot_dump.dump(
         obj, lambda container: _of_type(conn, container, "__iter__"), conn._handle_getattr
     )

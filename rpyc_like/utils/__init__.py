@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from ..core.config import DEFAULT_CONFIG
-from ..core.service import exposed, service
+from typing import TYPE_CHECKING
+
+from ..lib.lazy import lazily
+
+if TYPE_CHECKING:
+    from ..core.config import DEFAULT_CONFIG
+    from ..core.service import exposed, service
 
 __all__ = ["DEFAULT_CONFIG", "exposed", "service"]
+
+_HOMES = {
+    "..core.config": ("DEFAULT_CONFIG",),
+    "..core.service": ("exposed", "service"),
+    **dict.fromkeys(
+        "authenticators classic factory helpers registry server teleportation zerodeploy".split(),
+        (),
+    ),
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

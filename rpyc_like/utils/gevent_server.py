@@ -12,8 +12,6 @@ from .base_server import Server
 
 __all__ = ["GeventServer"]
 
-gevent: Any = safe_import("gevent")
-
 
 class GeventServer(Server):
     """Serves each client in a greenlet.
@@ -27,10 +25,10 @@ class GeventServer(Server):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        gevent = self._gevent = safe_import("gevent")
         if isinstance(gevent, MissingModule):
             raise ImportError("GeventServer needs gevent: pip install gevent")
-        from gevent import monkey
-
+        monkey = safe_import("gevent.monkey")
         patched = monkey.is_module_patched("socket") and monkey.is_module_patched("threading")
         if not patched or vars(connection)["get_ident"] is not threading.get_ident:
             raise RuntimeError(
@@ -41,7 +39,7 @@ class GeventServer(Server):
 
     def _register(self) -> None:
         if self.auto_register and self.registrar is not None:
-            gevent.spawn(self._bg_register)
+            self._gevent.spawn(self._bg_register)
 
     def _accept_method(self, sock: socket.socket) -> None:
-        gevent.spawn(self._authenticate_and_serve_client, sock)
+        self._gevent.spawn(self._authenticate_and_serve_client, sock)

@@ -8,6 +8,7 @@ of threads (:class:`ThreadPoolServer`), a process (:class:`ForkingServer`), a gr
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from ..core.channel import Channel as Channel
 from ..core.stream import SocketStream as SocketStream
@@ -33,8 +34,6 @@ __all__ = [
     "gives_full_control",
 ]
 
-gevent = safe_import("gevent")
-
 
 class ThreadedServer(Server):
     """Serves each client in a thread of its own."""
@@ -55,3 +54,10 @@ class OneShotServer(Server):
             self._authenticate_and_serve_client(sock)
         finally:
             self.close()
+
+
+def __getattr__(name: str) -> Any:
+    """Returns gevent, which RPyC has under this name, when it is asked for."""
+    if name == "gevent":
+        return safe_import(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

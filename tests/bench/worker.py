@@ -1,7 +1,8 @@
 """One side of one contestant: ``worker.py serve NAME`` or ``worker.py call NAME PORT``.
 
-NAME is ``ours``, ``rpyc`` (as it is), ``nodelay`` (rpyc with TCP_NODELAY on both ends) or
-``pingpong`` (a bare socket). The client reads names of rows and answers each with a line of JSON:
+NAME is ``ours``, ``blocking`` (ours without polling), ``rpyc`` (as it is), ``nodelay`` (rpyc with
+TCP_NODELAY on both ends), ``pingpong`` (a bare socket) or ``polling`` (a bare socket that waits
+through the compiled core). The client reads names of rows and answers each with a line of JSON:
 microseconds an operation took, CPU microseconds of the client and the server, and requests.
 """
 
@@ -23,6 +24,10 @@ SECONDS = 0.15
 """How long a row is repeated in one round; a slower operation is done once."""
 
 
+OURS = {"ours": {}, "blocking": {"busy_poll": 0}}
+"""Names of ours, and what they change of the default configuration."""
+
+
 class Item:
     """What the service returns an instance of."""
 
@@ -35,7 +40,7 @@ def nodelay(sock):
 
 
 def serve_objects(name):
-    if name == "ours":
+    if name in OURS:
         import rpyc_like as rpyc
         from rpyc_like.utils.server import ThreadedServer
     else:
@@ -69,6 +74,15 @@ def serve_objects(name):
             for number in range(count):
                 func(number)
 
+        def lend(self, count):
+            """Has the client hold references to so many objects; counts what it costs."""
+            conn = next(iter(server._connections.values()))
+            for number in range(count):
+                conn._local_objects.lend(Item(number), rpyc.core.objects.identify)
+
+        def memory(self, key):
+            return memory(key)
+
         def array(self):
             import numpy
 
@@ -82,32 +96,43 @@ def serve_objects(name):
     sys.stdin.read()
 
 
-def read_exactly(sock, count):
-    data = sock.recv(count)
+def receiver(sock, name):
+    """Returns what waits for bytes of a socket."""
+    if name == "pingpong":
+        return sock.recv
+    from rpyc_like._native.waiting import Pace
+
+    pace = Pace(25)
+    return lambda count: pace.recv(sock.fileno(), count)
+
+
+def read_exactly(recv, count):
+    data = recv(count)
     while len(data) < count:
-        more = sock.recv(count - len(data))
+        more = recv(count - len(data))
         if not more:
             raise EOFError
         data += more
     return data
 
 
-def serve_pingpong():
+def serve_pingpong(name):
     """Answers frames of sizes that are said first, or sends back what it is sent."""
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     sock, _ = listener.accept()
     nodelay(sock)
+    recv = receiver(sock, name)
     try:
         while True:
-            size, answer, count = (int.from_bytes(read_exactly(sock, 4), "big") for _ in range(3))
+            size, answer, count = (int.from_bytes(read_exactly(recv, 4), "big") for _ in range(3))
             if answer >= BIG:
                 received = receive_into(sock, size) if size else bytes(answer)
                 sock.sendall(received)
                 continue
             frame = b"x" * answer
             for _ in range(count):
-                read_exactly(sock, size)
+                read_exactly(recv, size)
                 sock.send(frame)
     except EOFError:
         pass
@@ -121,9 +146,10 @@ def receive_into(sock, size):
     return data
 
 
-def pingpong_rows(port):
+def pingpong_rows(name, port):
     sock = socket.create_connection(("127.0.0.1", port))
     nodelay(sock)
+    recv = receiver(sock, name)
 
     def announce(size, answer, count):
         sock.sendall(b"".join(number.to_bytes(4, "big") for number in (size, answer, count)))
@@ -134,7 +160,7 @@ def pingpong_rows(port):
             frame = b"y" * size
             for _ in range(count):
                 sock.send(frame)
-                read_exactly(sock, answer)
+                read_exactly(recv, answer)
 
         return run
 
@@ -146,7 +172,7 @@ def pingpong_rows(port):
             while left:
                 some = min(left, 500)
                 sock.sendall(frame * some)
-                read_exactly(sock, 12 * some)
+                read_exactly(recv, 12 * some)
                 left -= some
 
     data = os.urandom(BIG)
@@ -164,11 +190,13 @@ def pingpong_rows(port):
 
     rows = {row: exchange(*sizes[0]) for row, sizes in EXCHANGES.items()}
     burst.per = BURST
+    if name == "polling":
+        return rows, None
     return {**rows, "async": burst, "big": copy, "array": copy_here}, None
 
 
 def object_rows(name, port):
-    if name == "ours":
+    if name in OURS:
         import rpyc_like as rpyc
     else:
         import rpyc
@@ -221,14 +249,14 @@ def object_rows(name, port):
         other.close()
 
     def mapped():
-        if name == "ours":
+        if name in OURS:
             with conn.pipeline() as p:
                 values = p.map(lambda one: one.exposed_value, items)
             return p.fetch(values)
         return [one.exposed_value for one in items]
 
     def array():
-        copied = rpyc.snapshot(remote_array()) if name == "ours" else None
+        copied = rpyc.snapshot(remote_array()) if name in OURS else None
         return rpyc.classic.obtain(remote_array()) if copied is None else copied
 
     arrays = []
@@ -281,6 +309,12 @@ def object_rows(name, port):
     return rows, counted
 
 
+def memory(key):
+    """Returns kilobytes: VmRSS, what this process has, or VmHWM, the most that it has had."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(key))
+
+
 def cpu_of(pid):
     """Returns the CPU microseconds that a process has used."""
     total = 0
@@ -306,14 +340,19 @@ def measure(func, count):
 
 def main():
     role, name = sys.argv[1:3]
+    if name in OURS:
+        from rpyc_like.core.config import DEFAULT_CONFIG
+
+        DEFAULT_CONFIG.update(OURS[name])
     if role == "serve":
-        if name == "pingpong":
-            serve_pingpong()
+        if name in ("pingpong", "polling"):
+            serve_pingpong(name)
         else:
             serve_objects(name)
         return
     port = int(sys.argv[3])
-    rows, counted = pingpong_rows(port) if name == "pingpong" else object_rows(name, port)
+    bare = name in ("pingpong", "polling")
+    rows, counted = pingpong_rows(name, port) if bare else object_rows(name, port)
     print("ready", flush=True)
     for line in sys.stdin:
         row, seconds = line.rsplit(None, 1)
