@@ -21,9 +21,9 @@
 #define MAX_FDS 4
 #define RARELY 32     /* waits that are let pass between two that were polled in vain, at most */
 #define REST 256      /* waits that are let pass when the credit is used up */
-#define LEAST 8000    /* nanoseconds of computing that it costs to sleep and be woken, at least */
-#define MOST 20000    /* and at most; between the two, half the time that such a wait takes */
-#define CREDIT 200000 /* nanoseconds that polling may cost more than it saves */
+#define LEAST 10000   /* nanoseconds of computing that it costs to sleep and be woken, at least */
+#define MOST 14000    /* and at most; between the two, half the time that such a wait takes */
+#define CREDIT 400000 /* nanoseconds that polling may cost more than it saves */
 #define PROMISING 10 /* windows in which a message must come for the wait to count */
 
 static atomic_int busy; /* whether a thread of this process polls */

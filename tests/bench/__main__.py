@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 from typing import Any
 
 from tests.support.peers import ROOT, environment
 
+from . import picture
+from .figures import RESOURCES, figures
 from .rounds import Contestant
 
 ROWS = {
@@ -41,12 +44,18 @@ ROWS = {
 }
 CONTESTANTS = {
     "pingpong": ("pingpong", "ours", "pingpong", "ours"),
+    "polling": ("polling", "ours", "polling", "ours"),
     "rpyc": ("rpyc", "rpyc-6.0.2", "rpyc", "rpyc-6.0.2"),
     "nodelay": ("nodelay", "rpyc-6.0.2", "nodelay", "rpyc-6.0.2"),
     "ours": ("ours", "ours", "ours", "ours"),
+    "blocking": ("blocking", "ours", "blocking", "ours"),
+    "pure": ("ours", "ours", "ours", "ours"),
     "ours, rpyc serves": ("ours", "ours", "rpyc", "rpyc-6.0.2"),
 }
 """What client and server are, and the implementation whose environment each runs in."""
+
+PURE = {"pure"}
+"""Contestants without the compiled core."""
 
 SCRIPT = str(ROOT / "tests" / "bench" / "worker.py")
 LINK = str(ROOT / "tests" / "bench" / "slow_link.py")
@@ -62,9 +71,9 @@ def make(name: str, slow: bool = False) -> Contestant:
     """Starts a contestant."""
     client, client_env, server, server_env = CONTESTANTS[name]
     link = (LINK, str(DELAY)) if slow else ()
-    return Contestant(
-        SCRIPT, client, environment(client_env), (server, environment(server_env)), link, True
-    )
+    extra = {"RPYC_LIKE_IMPL": "python"} if name in PURE else {}
+    envs = [{**environment(one), **extra} for one in (client_env, server_env)]
+    return Contestant(SCRIPT, client, envs[0], (server, envs[1]), link, True)
 
 
 def rounds_of(rounds: int, rows: list[str]) -> Results:
@@ -129,27 +138,58 @@ def _ratio(one: Any, other: Any, key: str = "us") -> str:
 
 def table(results: Results) -> str:
     """Returns the medians as text, with the ratios that count."""
-    head = (
-        f"{'row':<52}{'bare':>10}{'rpyc':>11}{'nodelay':>11}{'ours':>11}{'rpyc/':>8}{'nodel/':>8}"
-        f"{'CPU/':>7}{'bare/':>7} | {'requests':>14} | {'50 ms link, ms':>18} | {'ours>rpyc':>10}"
-    )
-    under = f"{'':<52}{'':>43}{'ours':>8}{'ours':>8}{'CPU':>7}{'ours':>7} | {'nodel  ours':>14} |"
-    lines = [head, f"{under} {'nodelay':>10}{'ours':>8} | {'rpyc/':>10}", "-" * len(head)]
+    times = ("pingpong", "polling", "rpyc", "nodelay", "ours", "blocking", "pure")
+    heads = ("bare", "bare poll", "rpyc", "nodelay", "ours", "no poll", "pure")
+    head = f"{'row':<50}" + "".join(f"{one:>10}" for one in heads)
+    head += f" |{'rpyc/':>7}{'nodel/':>8}{'CPU/':>7}{'pure':>7}{'serves':>8}"
+    head += f" |{'requests':>15} |{'50 ms link, ms':>16}"
+    under = f"{'':<50}{'':>70} |{'ours':>7}{'ours':>8}{'ours':>7}{'':>15}"
+    under += f" |{'nodel':>8}{'ours':>7} |{'nodelay':>9}{'ours':>7}"
+    lines = [head, under, "-" * len(head)]
     for row, by_name in results.items():
-        bare, rpyc, nodelay, ours = (
-            by_name.get(name) for name in ("pingpong", "rpyc", "nodelay", "ours")
-        )
+        rpyc, nodelay, ours = (by_name.get(name) for name in ("rpyc", "nodelay", "ours"))
         cpu: Any = [{"cpu": one["client"] + one["server"]} if one else None for one in (rpyc, ours)]
         lines.append(
-            f"{ROWS[row]:<52}{_cell(bare, 'us'):>10}{_cell(rpyc, 'us'):>11}"
-            f"{_cell(nodelay, 'us'):>11}{_cell(ours, 'us'):>11}{_ratio(rpyc, ours):>8}"
-            f"{_ratio(nodelay, ours):>8}{_ratio(*cpu, 'cpu'):>7}{_ratio(bare, ours):>7} | "
-            f"{_cell(nodelay, 'requests', 0):>7}{_cell(ours, 'requests', 0):>7} | "
-            f"{_cell(nodelay, 'slow', 0):>10}{_cell(ours, 'slow', 0):>8} | "
-            f"{_ratio(rpyc, by_name.get('ours, rpyc serves')):>10}"
+            f"{ROWS[row]:<50}"
+            + "".join(f"{_cell(by_name.get(name), 'us'):>10}" for name in times)
+            + f" |{_ratio(rpyc, ours):>7}{_ratio(nodelay, ours):>8}{_ratio(*cpu, 'cpu'):>7}"
+            + f"{_ratio(rpyc, by_name.get('pure')):>7}"
+            + f"{_ratio(rpyc, by_name.get('ours, rpyc serves')):>8}"
+            + f" |{_cell(nodelay, 'requests', 0):>8}{_cell(ours, 'requests', 0):>7}"
+            + f" |{_cell(nodelay, 'slow', 0):>9}{_cell(ours, 'slow', 0):>7}"
         )
-    lines.append("microseconds, medians; ratios above 1 are in favour of ours; CPU: both processes")
+    lines.append(
+        "microseconds, medians; ratios above 1 are in favour of ours; CPU: of both processes; pure: "
+        "rpyc by ours in pure Python; serves: rpyc by ours with a server of rpyc's"
+    )
     return "\n".join(lines)
+
+
+def resources() -> dict[str, dict[str, Any]]:
+    """Returns what memory and crowds cost ours and rpyc."""
+    found: dict[str, dict[str, Any]] = {}
+    script = str(ROOT / "tests" / "bench" / "resources.py")
+    for task, names in RESOURCES.items():
+        for name in names:
+            env = environment("ours" if name == "ours" else "rpyc-6.0.2")
+            env.pop("PYTHONDONTWRITEBYTECODE", None)  # an import is one of compiled modules
+            command = [sys.executable, script, task, name]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+            found.setdefault(task, {})[name] = json.loads(done.stdout)
+    return found
+
+
+def _told(found: dict[str, dict[str, Any]]) -> str:
+    lines = []
+    for task, by_name in found.items():
+        for name, values in by_name.items():
+            told = ", ".join(f"{key} {value:,.2f}" for key, value in values.items())
+            lines.append(f"{task:<10}{name:<10}{told}")
+    units = (
+        "exports: microseconds; netrefs: bytes each; idle: bytes each, microseconds; "
+        "peak: multiples of the payload; starting: milliseconds"
+    )
+    return "\n".join((*lines, units))
 
 
 def main() -> None:
@@ -158,13 +198,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--json", help="a file to write the results to")
+    parser.add_argument("--picture", help="a file to draw the results in (SVG or PNG)")
+    parser.add_argument("--no-resources", action="store_true", help="leave memory and crowds out")
     options = parser.parse_args()
     results = rounds_of(options.rounds, options.rows)
     over_the_slow_link(results)
     print(table(results))
+    costs = {} if options.no_resources else resources()
+    print(_told(costs), end="\n\n")
+    print("asked for, and measured; what is not reached is marked !")
+    print("\n".join(figures(results, costs)))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
+            json.dump({"rows": results, "resources": costs}, file, indent=2)
+    if options.picture:
+        picture.draw(results, ROWS, options.picture)
 
 
 if __name__ == "__main__":
