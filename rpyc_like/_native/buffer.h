@@ -12,6 +12,7 @@ enum { OK = 0, UNUSUAL = 1 };
 typedef struct {
     char *data;
     Py_ssize_t size, room;
+    PyTypeObject *foreign; /* borrowed: the type of what cannot be written */
     char own[512];
 } Writer;
 
@@ -20,6 +21,7 @@ writer_begin(Writer *w)
 {
     w->data = w->own;
     w->size = 0;
+    w->foreign = NULL;
     w->room = sizeof(w->own);
 }
 

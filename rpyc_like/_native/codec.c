@@ -17,7 +17,7 @@
 #define SMALL 32        /* numbers of handlers whose targets are made once */
 #define DEPTH 64        /* nesting from which the pure half, which does not recurse, takes over */
 
-static PyObject *pure_dump_small, *pure_load_at, *pure_load;
+static PyObject *pure_dump_small, *pure_load_at, *pure_load, *pure_dumpable, *own_dumps;
 static PyObject *netref_metaclass, *get_conn, *get_boxed, *object_name;
 static PyObject *kind_reply, *kind_call, *targets[SMALL];
 static unsigned char on_objects[160], special[160];
@@ -151,6 +151,7 @@ put_value(Writer *w, PyObject *obj, int depth)
         return put_container(w, 0x19, PyTuple_Pack(3, slice->start, slice->stop, slice->step),
                              depth);
     }
+    w->foreign = kind;
     return UNUSUAL;
 }
 
@@ -345,6 +346,17 @@ get_value(Reader *r, int depth)
     }
 }
 
+/* Returns whether values of a type may travel by value. */
+static int
+is_plain(PyTypeObject *kind)
+{
+    return kind == &PyLong_Type || kind == &PyUnicode_Type || kind == Py_TYPE(Py_None) ||
+           kind == &PyBool_Type || kind == &PyTuple_Type || kind == &PyBytes_Type ||
+           kind == &PyFloat_Type || kind == &PyComplex_Type || kind == &PyFrozenSet_Type ||
+           kind == &PySlice_Type || kind == Py_TYPE(Py_NotImplemented) ||
+           kind == Py_TYPE(Py_Ellipsis);
+}
+
 /* Returns how deep the compiled half may go. */
 static int
 depth_of(PyObject *limit)
@@ -375,7 +387,40 @@ codec_dump_small(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObje
     if (made != NULL)
         return made;
     PyErr_Clear();
+    if (w.foreign != NULL && PyDict_GetItemWithError(own_dumps, (PyObject *)w.foreign) == NULL &&
+        !PyErr_Occurred())
+        return PyErr_Format(PyExc_TypeError, "cannot dump %R", w.foreign);
+    PyErr_Clear();
     return PyObject_Vectorcall(pure_dump_small, args, count, names);
+}
+
+/* Returns 1 or 0 like dumpable(), -1 for what the pure half is to do. */
+static int
+is_dumpable(PyObject *obj, int depth)
+{
+    PyTypeObject *kind = Py_TYPE(obj);
+    if (kind == &PyTuple_Type) {
+        Py_ssize_t i;
+        for (i = 0; i < PyTuple_GET_SIZE(obj); i++) {
+            int found = depth > 0 ? is_dumpable(PyTuple_GET_ITEM(obj, i), depth - 1) : -1;
+            if (found != 1)
+                return found;
+        }
+        return 1;
+    }
+    if (kind == &PyFrozenSet_Type || kind == &PySlice_Type)
+        return -1;
+    return is_plain(kind) ? 1 : PyDict_Contains(own_dumps, (PyObject *)kind);
+}
+
+static PyObject *
+codec_dumpable(PyObject *self, PyObject *obj)
+{
+    int found = is_dumpable(obj, DEPTH);
+    if (found >= 0)
+        return PyBool_FromLong(found);
+    PyErr_Clear();
+    return PyObject_CallOneArg(pure_dumpable, obj);
 }
 
 static PyObject *
@@ -615,17 +660,6 @@ messages_dealloc(Messages *self)
     PyObject_GC_UnTrack(self);
     messages_clear(self);
     Py_TYPE(self)->tp_free((PyObject *)self);
-}
-
-/* Returns whether values of a type may travel by value. */
-static int
-is_plain(PyTypeObject *kind)
-{
-    return kind == &PyLong_Type || kind == &PyUnicode_Type || kind == Py_TYPE(Py_None) ||
-           kind == &PyBool_Type || kind == &PyTuple_Type || kind == &PyBytes_Type ||
-           kind == &PyFloat_Type || kind == &PyComplex_Type || kind == &PyFrozenSet_Type ||
-           kind == &PySlice_Type || kind == Py_TYPE(Py_NotImplemented) ||
-           kind == Py_TYPE(Py_Ellipsis);
 }
 
 static int
@@ -964,13 +998,16 @@ mark(unsigned char *table, PyObject *numbers)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* configure_brine(dump_small, load_at, load): the pure functions that do what is unusual. */
+/* configure_brine(dump_small, load_at, load, dumpable, own dumps): the pure functions that do what
+   is unusual, and the dict of types that a program has added. */
 static PyObject *
 codec_configure_brine(PyObject *self, PyObject *args)
 {
-    PyObject *dump, *load_at, *load;
-    if (!PyArg_ParseTuple(args, "OOO", &dump, &load_at, &load))
+    PyObject *dump, *load_at, *load, *dumpable, *own;
+    if (!PyArg_ParseTuple(args, "OOOOO!", &dump, &load_at, &load, &dumpable, &PyDict_Type, &own))
         return NULL;
+    Py_XSETREF(pure_dumpable, Py_NewRef(dumpable));
+    Py_XSETREF(own_dumps, Py_NewRef(own));
     Py_XSETREF(pure_dump_small, Py_NewRef(dump));
     Py_XSETREF(pure_load_at, Py_NewRef(load_at));
     Py_XSETREF(pure_load, Py_NewRef(load));
@@ -1013,6 +1050,7 @@ static PyMethodDef methods[] = {
     NAMED(dump_small),
     NAMED(load_at),
     NAMED(load),
+    {"dumpable", codec_dumpable, METH_O, NULL},
     {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},
     {"configure_messages", codec_configure_messages, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -10,7 +10,11 @@ def configure_brine(
     dump_small: Callable[..., bytes],
     load_at: Callable[..., tuple[Any, int]],
     load: Callable[..., Any],
+    dumpable: Callable[[Any], bool],
+    own_dumps: dict[type, Any],
+    /,
 ) -> None: ...
+def dumpable(obj: Any, /) -> bool: ...
 def configure_messages(
     metaclass: type,
     conn_slot: Any,

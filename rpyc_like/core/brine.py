@@ -19,7 +19,6 @@ from ._brine_py import (
     Lifted,
     dump_parts,
     dump_surrogates,
-    dumpable,
     find_large,
     int_atom,
     lift,
@@ -140,9 +139,17 @@ __all__ = [
 if codec is None:
     dump, dump_small = _brine_py.dump, _brine_py.dump_small
     load, load_at = _brine_py.load, _brine_py.load_at
+    dumpable = _brine_py.dumpable
 else:
-    codec.configure_brine(_brine_py.dump_small, _brine_py.load_at, _brine_py.load)
+    codec.configure_brine(
+        _brine_py.dump_small,
+        _brine_py.load_at,
+        _brine_py.load,
+        _brine_py.dumpable,
+        _brine_py.own_dumps,
+    )
     dump_small, load, load_at = codec.dump_small, codec.load, codec.load_at
+    dumpable = codec.dumpable
 
     def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
         """Returns the brine bytes of ``obj``; see :func:`rpyc_like.core._brine_py.dump`."""
