@@ -249,10 +249,14 @@ class Connection(Endpoint):
             return self.async_request(handler, *args, timeout=timeout).value
         link = self._link
         if self._codec.heard:
-            before = self._ahead() if self._stands_ahead else ()
-            result = link.exchange(handler, args, timeout, before)
-            if type(result) is not _AsyncResult:
-                return result
+            if self._stands_ahead:
+                result = link.exchange(handler, args, timeout, self._ahead())
+            elif link.express is None:
+                result = link.exchange(handler, args, timeout)
+            else:
+                result = link.express.ask(handler, args, timeout)
+                if type(result) is not _AsyncResult:
+                    return result
         else:
             result = AsyncResult(self)
             result.set_expiry(timeout)
@@ -542,7 +546,7 @@ class Connection(Endpoint):
         if sender:
             if link.workers is None:
                 link.workers = Workers().run
-            if addressee in link._waiters:
+            if addressee in link.waiters:
                 return addressee, sender
             if handler in _QUICK and not link.pooled:
                 return get_ident(), sender

@@ -75,7 +75,8 @@ class Batch:
         else:
             if self.held:
                 self._done()
-            self._sender.send_frame(frame)  # type: ignore[attr-defined]
+            if not self._sender.try_frame(frame):  # type: ignore[attr-defined]
+                self._sender.flush()  # type: ignore[attr-defined]
 
     def send_unawaited(self, frame: bytes) -> None:
         """Sends the frame of a request that no thread waits for, or holds it."""

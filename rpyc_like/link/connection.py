@@ -28,7 +28,7 @@ from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Sessi
 from . import forking
 from .batching import Batch
 from .channel import endpoints
-from .express import UNASKED, Express, Shortcut
+from .express import Express, Shortcut
 from .receiving import FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender
@@ -109,7 +109,8 @@ class MessageConnection:
         self.server_thread: Waiter | None = None
         """The thread that serves all requests, in order."""
         self.application = application
-        self._waiters: dict[int, Waiter] = {}
+        self.waiters: dict[int, Waiter] = {}
+        """Threads that wait for an answer, and may be handed work meanwhile."""
         self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
         self._taking = threading.Lock()  # guards decoding outside of the reading role
         self._gone_lock = threading.Lock()  # guards the first call of lose()
@@ -214,7 +215,7 @@ class MessageConnection:
             What was read instead and needs acting on.
         """
         reading = self.reading
-        if not reading.lock.acquire(False):
+        if reading.offered is not None or not reading.lock.acquire(False):
             return None
         outcome = None
         try:
@@ -259,10 +260,10 @@ class MessageConnection:
             first: something to act on before.
         """
         ident = get_ident()
-        me = self._waiters.get(ident)
+        me = self.waiters.get(ident)
         outermost = me is None
         if me is None:
-            me = self._waiters[ident] = Waiter(ident)
+            me = self.waiters[ident] = Waiter(ident)
         waiters = result.add_waiter(me)
         reading = self.reading
         try:
@@ -274,11 +275,14 @@ class MessageConnection:
                 elif self.end._ready:
                     result.settle(True, self.closed_error())
                     return
-                elif reading.lock.acquire(False):
+                elif reading.offered is None and reading.lock.acquire(False):
                     outcome = None
                     try:
                         if not result._ready:
-                            outcome = self._read(None if deadline is None else deadline.timeleft())
+                            left = None if deadline is None else deadline.timeleft()
+                            outcome = self.read_on(result, self._read(left))
+                            if outcome is _SETTLED:
+                                continue
                     finally:
                         reading.lock.release()
                         if reading.sleepers:
@@ -295,26 +299,27 @@ class MessageConnection:
         finally:
             waiters.remove(me)
             if outermost:
-                self._leave(me)
+                self.leave(me)
             reading.offer()
 
     def exchange(
-        self, target: Any, args: Any, timeout: float | None, before: Sequence[bytes] = ()
+        self,
+        target: Any,
+        args: Any,
+        timeout: float | None,
+        before: Sequence[bytes] = (),
+        id_: int | None = None,
     ) -> Any:
         """Sends a request and waits for its answer: :meth:`request` and :meth:`wait` in one.
 
         Args:
             timeout: seconds that the answer may take.
             before: payloads that must reach the peer first.
+            id_: the request's number, if one has been taken already.
 
         Returns:
-            The answer's value if it is a plain one, or an AsyncResult, ready or expired.
+            An AsyncResult, ready or expired; the quick way may return a plain value instead.
         """
-        id_ = next(self.session.pending.numbers)
-        if self.express is not None and not before:
-            found = self.express.ask(id_, target, args, timeout)
-            if found is not UNASKED:
-                return found
         started = monotonic()
         result = AsyncResult(self.application)
         self._request(result, target, args, before, id_)
@@ -350,9 +355,10 @@ class MessageConnection:
         elif first is not None:
             self.act(first)
 
-    def _leave(self, me: Waiter) -> None:
+    def leave(self, me: Waiter) -> None:
+        """Ends a thread's waiting; does what others have handed to it."""
         with self._inbox_lock:
-            self._waiters.pop(me.ident, None)
+            self.waiters.pop(me.ident, None)
         while me.inbox:
             self.act(me.inbox.popleft())
 
@@ -388,7 +394,7 @@ class MessageConnection:
         says so or its ``dispatch`` calls :meth:`hand_over`.
         """
         ident = get_ident()
-        me = self.server_thread = self._waiters.setdefault(ident, Waiter(ident))
+        me = self.server_thread = self.waiters.setdefault(ident, Waiter(ident))
         waiters = self.end.add_waiter(me)
         reading, end, receiver, dispatch = self.reading, self.end, self.receiver, self.dispatch
         try:
@@ -419,7 +425,7 @@ class MessageConnection:
         finally:
             self.server_thread = None
             waiters.remove(me)
-            self._leave(me)
+            self.leave(me)
             reading.offer()
 
     def hand_over(self, payload: bytes) -> bool:
@@ -568,7 +574,7 @@ class MessageConnection:
             self.workers(lambda: self._serve(id_, target, args, route), route)
             return
         with self._inbox_lock:
-            waiter = self._waiters.get(thread)
+            waiter = self.waiters.get(thread)
             if waiter is not None:
                 waiter.inbox.append(outcome)
         if waiter is not None:
@@ -669,7 +675,7 @@ class MessageConnection:
         entries = self.session.closed()
         for entry in entries:
             entry.settle(True, self.closed_error())
-        for waiter in [*self._waiters.values(), *self.end.waiters()]:
+        for waiter in [*self.waiters.values(), *self.end.waiters()]:
             waiter.wake()
         self._untold.append(entries)
 
@@ -698,7 +704,7 @@ class MessageConnection:
             self._orphaned = False
             self.receiver, self.send, self.try_send = self._before_orphaned
         self.reading = ReadingRole()
-        self._waiters = {}
+        self.waiters = {}
 
 
 def _quietly(farewell: Callable[[], None]) -> None:

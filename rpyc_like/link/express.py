@@ -8,26 +8,29 @@ is filed then; nobody can have missed it, because who has the role is the only o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib.workers import here
 from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
 from ..wire.session import State
-from .receiving import FrameReceiver
+from .receiving import FrameReceiver, Waiter
 from .result import AsyncResult
 from .sending import FrameSender
 
 if TYPE_CHECKING:
     from .connection import MessageConnection
 
-__all__ = ["UNASKED", "Express", "Shortcut"]
+__all__ = ["Express", "Shortcut"]
 
-UNASKED: Final = object()
-"""Nothing was sent: the request is one for the general way."""
+
+_own = threading.local()
+"""Each thread's waiter, for :meth:`Express._sleep` only: there it can wait for one thing."""
 
 
 class Shortcut(Protocol):
@@ -63,48 +66,43 @@ class Express:
         self._frame_request = shortcut.frame_request
         self.open: Callable[[bytes], Any] = shortcut.open_frames
 
-    def ask(self, id_: int, target: Any, args: Any, timeout: float | None) -> Any:
-        """Sends a request and waits for its answer.
-
-        Returns:
-            The answer's value, which is a plain one; or UNASKED; or an AsyncResult, ready or
-            expired, for everything else.
-        """
+    def ask(self, target: Any, args: Any, timeout: float | None) -> Any:
+        """Sends a request and waits for its answer; see :meth:`.MessageConnection.exchange`."""
         link, receiver = self._link, self._receiver
-        reading = link.reading
-        if here.pool is not None or not reading.lock.acquire(False):
-            return UNASKED
-        sent = False
+        session, reading = link.session, link.reading
+        id_ = next(session.pending.numbers)
+        if here.pool is not None:
+            return link.exchange(target, args, timeout, (), id_)
         started = monotonic()
+        if reading.offered is not None or not reading.lock.acquire(False):
+            return self._ask_beside(id_, target, args, timeout, started)
+        sent = False
         try:
-            if (
+            frame = None
+            if not (
                 receiver.payloads
                 or receiver.clock is not None
                 or receiver.ended is not None
                 or link.end._ready
                 or link._stash is not None
-                or link.session.state is State.CLOSED
+                or session.state is State.CLOSED
             ):
-                return UNASKED
-            frame = self._frame_request(id_, target, args)
-            if frame is None:
-                return UNASKED
-            sent = True
-            if self._sender.try_frame(frame):
-                link.exchanges += 1
-                got = receiver.receive(timeout, self.open)
-                if (
-                    type(got) is tuple
-                    and got[0] == REPLY
-                    and got[1] == id_
-                    and not receiver.payloads
-                ):
-                    return got[2]
+                frame = self._frame_request(id_, target, args)
+            if frame is not None:
+                sent = True
+                got = None
+                if self._sender.try_frame(frame):
+                    link.exchanges += 1
+                    got = receiver.receive(timeout, self.open)
+                    if (
+                        type(got) is tuple
+                        and got[0] == REPLY
+                        and got[1] == id_
+                        and not receiver.payloads
+                    ):
+                        return got[2]
                 result = link.file(id_, target)
                 outcome = None if got is None else link.read_on(result, link.understand(got))
-            else:
-                result = link.file(id_, target)
-                outcome = None
         except (EOFError, OSError, ProtocolError) as error:
             if not sent:
                 raise
@@ -112,13 +110,67 @@ class Express:
             outcome = link.broken(error)
         except BaseException:
             if sent:
-                link.session.pending.file(id_, ABANDONED)
+                session.pending.file(id_, ABANDONED)
             raise
         finally:
             reading.lock.release()
             if reading.sleepers:
                 reading.offer()
+        if not sent:
+            return link.exchange(target, args, timeout, (), id_)
         return self._go_on(result, outcome, timeout, started)
+
+    def _ask_beside(
+        self, id_: int, target: Any, args: Any, timeout: float | None, started: float
+    ) -> Any:
+        """Does the same while another thread reads."""
+        link = self._link
+        frame = None
+        if not link.end._ready and link.session.state is not State.CLOSED:
+            frame = self._frame_request(id_, target, args)
+        if frame is None:
+            return link.exchange(target, args, timeout, (), id_)
+        result = link.file(id_, target)
+        ident = get_ident()
+        me = None
+        if ident not in link.waiters:
+            try:
+                me = _own.waiter
+            except AttributeError:
+                me = _own.waiter = Waiter(ident)
+            link.waiters[ident] = me
+            result.add_waiter(me)
+        try:
+            self._sender.send_frame(frame)
+        except ConnectionClosed as error:
+            link.lose(error)
+        link.exchanges += 1
+        if me is not None:
+            self._sleep(me, result, timeout)
+        if not result._ready:
+            link.wait_on(result, timeout, started, None)
+        return result
+
+    def _sleep(self, me: Waiter, result: AsyncResult, timeout: float | None) -> None:
+        """Sleeps once while another thread reads, which is how long it usually takes."""
+        link = self._link
+        reading = link.reading
+        try:
+            me.arm()
+            reading.sleepers.append(me)
+            if reading.lock.locked() and not result._ready and not me.inbox:
+                me.sleep(timeout)
+            try:
+                reading.sleepers.remove(me)
+            except ValueError:
+                pass  # it was offered the role, or had been woken before
+            if reading.offered is me:
+                reading.offered = None
+        finally:
+            result.remove_waiter(me)
+            link.leave(me)
+            if result._ready and reading.sleepers:
+                reading.offer()
 
     def post(self, result: AsyncResult, target: Any, args: Any) -> None:
         """Sends a request whose answer goes to ``result``, perhaps a moment later."""

@@ -34,6 +34,7 @@ MAX_QUEUED = 256 << 20
 FRAME_TIMEOUT = 30.0
 """Default time for a frame that has been started, in seconds; see :class:`FrameClock`."""
 
+_ON_ITS_WAY = 0.05  # seconds that a woken thread may take before another takes its role
 _OVERHEAD = 64  # what a queued payload costs beside its bytes
 _SMALLEST_CHUNK = 1 << 12
 _LARGEST_CHUNK = 1 << 18
@@ -434,6 +435,11 @@ class Waiter:
         self.inbox: deque[Any] = deque()
         self._signal = threading.Lock()
 
+    @property
+    def asleep(self) -> bool:
+        """Whether nobody has woken the thread since :meth:`arm`."""
+        return self._signal.locked()
+
     def arm(self) -> None:
         """Forgets earlier wake-ups; a :meth:`wake` from now on ends the next :meth:`sleep`."""
         self._signal.acquire(False)
@@ -454,12 +460,14 @@ class ReadingRole:
     """Who reads from the stream: one thread at a time, the others sleep or work.
 
     The lock inside guards the receiver. It is held while waiting for bytes and never while user
-    code runs. Leaving wakes exactly one sleeping thread.
+    code runs. Leaving wakes exactly one sleeping thread, and no other takes the role meanwhile.
     """
 
-    __slots__ = ("lock", "sleepers")
+    __slots__ = ("lock", "offered", "sleepers")
 
     def __init__(self) -> None:
+        self.offered: Waiter | None = None
+        """Who has been woken to take the role and is on its way: a hint, not a promise."""
         # The driver's usual paths use these two directly, as enter() and leave() do.
         self.lock = threading.Lock()
         self.sleepers: deque[Waiter] = deque()
@@ -476,11 +484,21 @@ class ReadingRole:
 
     def offer(self) -> None:
         """Wakes one sleeping thread if the role is free."""
-        if not self.lock.locked():
+        while not self.lock.locked() and self.offered is None:
             try:
-                self.sleepers.popleft().wake()
+                waiter = self.offered = self.sleepers[0]
             except IndexError:
-                pass
+                self.offered = None
+                return
+            try:
+                self.sleepers.remove(waiter)
+            except ValueError:  # it does not sleep any more
+                self.offered = None
+            else:
+                if waiter.asleep:
+                    waiter.wake()
+                else:  # woken for something else; it offers the role on when it goes
+                    self.offered = None
 
     def sleep(self, waiter: Waiter, stop: Any, timeout: float | None) -> None:
         """Sleeps until the role may be free, the waiter is woken, or the time is over.
@@ -490,12 +508,21 @@ class ReadingRole:
         """
         waiter.arm()
         self.sleepers.append(waiter)
-        if self.lock.locked() and not stop():
-            waiter.sleep(timeout)
         try:
-            self.sleepers.remove(waiter)
-        except ValueError:
-            pass  # the role was offered; whoever does not take it must offer it on
+            if self.lock.locked():
+                if not stop():
+                    waiter.sleep(timeout)
+            elif self.offered is not None and not stop():
+                waiter.sleep(_ON_ITS_WAY if timeout is None else min(timeout, _ON_ITS_WAY))
+                if not self.lock.locked():
+                    self.offered = None
+        finally:
+            try:
+                self.sleepers.remove(waiter)
+            except ValueError:
+                pass  # the role was offered; whoever does not take it must offer it on
+            if self.offered is waiter:
+                self.offered = None
 
     # The face of a lock, for programs that hold others back from receiving.
 

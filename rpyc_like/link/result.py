@@ -102,6 +102,10 @@ class AsyncResult:
         waiters.append(waiter)
         return waiters
 
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """Ends what :meth:`add_waiter` began."""
+        self._list("_waiters").remove(waiter)
+
     def waiters(self) -> tuple[Waiter, ...]:
         """Returns the threads that wait for the answer."""
         return tuple(self.__dict__.get("_waiters", ()))

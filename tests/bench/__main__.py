@@ -159,8 +159,8 @@ def table(results: Results) -> str:
             + f" |{_cell(nodelay, 'slow', 0):>9}{_cell(ours, 'slow', 0):>7}"
         )
     lines.append(
-        "microseconds, medians; ratios above 1 are in favour of ours; CPU: of both processes; pure: "
-        "rpyc by ours in pure Python; serves: rpyc by ours with a server of rpyc's"
+        "microseconds, medians; ratios above 1 are in favour of ours; CPU: of both processes; "
+        "pure: rpyc by ours in pure Python; serves: rpyc by ours with a server of rpyc's"
     )
     return "\n".join(lines)
 

@@ -17,19 +17,20 @@ from tests.support.peers import PEERS, serving
 
 def requests_of(conn: Connection, do: Callable[[], Any]) -> int:
     """Returns how many requests an operation sends, those that give references back aside."""
-    sent: list[int] = []
-    original = conn._session.request
+    given_back: list[Any] = []
+    original = conn._codec.encode_delete
 
-    def request(entry: Any, target: Any, args: Any) -> Any:
-        sent.append(target)
-        return original(entry, target, args)
+    def encode_delete(*args: Any) -> Any:
+        given_back.append(args)
+        return original(*args)
 
-    conn._session.request = request  # type: ignore[method-assign]
+    conn._codec.encode_delete = encode_delete  # type: ignore[method-assign]
+    before = next(conn._seqcounter)
     try:
         do()
     finally:
-        del conn._session.request
-    return len(sent)
+        del conn._codec.encode_delete
+    return next(conn._seqcounter) - before - 1 - len(given_back)
 
 
 def connected(peer: str, kind: str) -> Iterator[Connection]:

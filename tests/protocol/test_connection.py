@@ -256,7 +256,7 @@ def test_async_results(pair: MakePair) -> None:
     assert result.is_ready
     assert not result.error
     assert rpyc.Async is rpyc.async_
-    assert rpyc.__dict__["async"] is rpyc.async_
+    assert getattr(rpyc, "async") is rpyc.async_
     assert rpyc.NetProxy is rpyc.BaseNetref
 
 

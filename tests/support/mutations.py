@@ -227,7 +227,7 @@ MUTATIONS = [
     Mutation(
         "15",
         "link/receiving.py",
-        "elif self._clock is None or payloads:",
+        "elif self.clock is None or payloads:",
         "elif False:",
         f"{FRAMES}::test_case_15_slow_frame",
     ),
@@ -412,8 +412,8 @@ MUTATIONS = [
     Mutation(
         "35",
         "link/receiving.py",
-        "while self._queued_bytes < self.max_queued and self._ended is None:",
-        "while self._ended is None:",
+        "while self._queued_bytes < self.max_queued and self.ended is None:",
+        "while self.ended is None:",
         f"{STATE}::test_case_35_queued_bytes",
     ),
     Mutation(
