@@ -280,7 +280,9 @@ class MessageConnection:
                     try:
                         if not result._ready:
                             left = None if deadline is None else deadline.timeleft()
-                            outcome = self.read_on(result, self._read(left))
+                            outcome = self._read(left)
+                            if outcome is _SETTLED:
+                                outcome = self.read_on(result, outcome)
                             if outcome is _SETTLED:
                                 continue
                     finally:
@@ -594,9 +596,13 @@ class MessageConnection:
     def thread_waiting_for(self, id_: Any) -> int | None:
         """Returns the thread that waits for the answer to this side's request ``id_``."""
         entry = self.session.pending.get(id_)
-        if isinstance(entry, (AsyncResult, Delivery)):
-            for waiter in entry.waiters():
-                return waiter.ident
+        waiters: Sequence[Waiter] = ()
+        if type(entry) is AsyncResult:  # nearly always
+            waiters = entry.__dict__.get("_waiters", ())
+        elif isinstance(entry, (AsyncResult, Delivery)):
+            waiters = entry.waiters()
+        for waiter in waiters:
+            return waiter.ident
         return None
 
     def _read_while_full(self) -> None:

@@ -224,5 +224,9 @@ if __name__ == "__main__":
         from . import erlang_bench
 
         erlang_bench.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["others"]:
+        from . import others_bench
+
+        others_bench.main(sys.argv[2:])
     else:
         main()

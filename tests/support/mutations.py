@@ -6,6 +6,7 @@ fail there; they have passed on the unchanged one.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -649,6 +650,7 @@ def check(mutation: Mutation, folder: Path) -> str | None:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *mutation.test.split()],
             cwd=folder,
+            env={**os.environ, "RPYC_LIKE_IMPL": "python"},  # the code that is changed
             capture_output=True,
             text=True,
             check=False,
