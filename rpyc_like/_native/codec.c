@@ -414,13 +414,13 @@ is_dumpable(PyObject *obj, int depth)
 }
 
 static PyObject *
-codec_dumpable(PyObject *self, PyObject *obj)
+codec_dumpable(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    int found = is_dumpable(obj, DEPTH);
+    int found = names == NULL && count == 1 ? is_dumpable(args[0], DEPTH) : -1;
     if (found >= 0)
         return PyBool_FromLong(found);
     PyErr_Clear();
-    return PyObject_CallOneArg(pure_dumpable, obj);
+    return PyObject_Vectorcall(pure_dumpable, args, count, names);
 }
 
 static PyObject *
@@ -1050,7 +1050,8 @@ static PyMethodDef methods[] = {
     NAMED(dump_small),
     NAMED(load_at),
     NAMED(load),
-    {"dumpable", codec_dumpable, METH_O, NULL},
+    {"dumpable", (PyCFunction)(void (*)(void))codec_dumpable, METH_FASTCALL | METH_KEYWORDS,
+     "dumpable($module, obj)\n--\n\nReturns whether dump() accepts obj, its depth and digits aside."},
     {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},
     {"configure_messages", codec_configure_messages, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
