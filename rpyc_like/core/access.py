@@ -39,7 +39,7 @@ def decide(config: dict[str, Any], obj: Any, name: str, perm: str) -> tuple[str,
     """
     if not config[perm] or not (name.isascii() or _means_itself(config, name)):
         raise _denied(name)
-    plain = _is_plain(config, name)
+    plain = config["allow_all_attrs"] or _is_plain(config, name)
     prefix = config["exposed_prefix"] if config["allow_exposed_attrs"] else ""
     if not prefix or name.startswith(prefix):
         if plain:

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache, partial
 from typing import Any, Final
+from weakref import ref
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.identity import IdPack, fresh_id
@@ -267,7 +268,9 @@ class Boxer:
             return None
         entry = self.exports.lend_entry(obj, identify)
         if self.describe is not None and entry.count == 1:
-            return self._encode_described(obj, entry)
+            pack = entry.pack
+            if (pack[:2] if pack[2] else pack) not in self._described:
+                return self._encode_described(obj, entry)
         return _REMOTE_HEAD + entry.raw
 
     def _encode_reference(self, obj: Any, lent: list[bytes]) -> bytes:
@@ -481,8 +484,10 @@ class Boxer:
         A reference whose proxy is returned is counted.
         """
         proxies = self.proxies
+        by_raw = proxies.by_raw
         with proxies.lock:
-            proxy = proxies.get(raw)
+            known = by_raw.get(raw)
+            proxy = None if known is None else known()
             if proxy is not None:
                 proxy.____refcount__ += 1
                 return proxy
@@ -491,7 +496,7 @@ class Boxer:
             if cls is None:
                 return None
             proxy = cls(self.conn, pack, raw)
-            proxies.put(raw, proxy)
+            by_raw[raw] = ref(proxy)
             return proxy
 
     def _receive(self, raw: bytes, receipts: list[Receipt]) -> Any:

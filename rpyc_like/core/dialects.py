@@ -29,7 +29,16 @@ from ..wire.codec import MalformedAnswer
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from . import brine, consts
 from .boxing import Boxer, id_pack_end
-from .brine import MAX_DEPTH, MAX_DIGITS, dump, int_atom, load_at, tuple_head, tuple_size_at
+from .brine import (
+    MAX_DEPTH,
+    MAX_DIGITS,
+    dump,
+    dump_small,
+    int_atom,
+    load_at,
+    tuple_head,
+    tuple_size_at,
+)
 from .cursors import Cursor
 from .netref import BaseNetref, NetrefMetaclass
 from .objects import StaleReference
@@ -526,8 +535,8 @@ class RpycCodec:
 def _batch(released: list[tuple[bytes, int]]) -> bytes:
     """Returns the brine of a tuple of pairs of id pack and count."""
     if len(released) == 1:
-        return b"\x10\x11%b%b" % (released[0][0], dump(released[0][1]))
-    pairs = [b"\x11%b%b" % (raw, dump(count)) for raw, count in released]
+        return b"\x10\x11%b%b" % (released[0][0], dump_small(released[0][1]))
+    pairs = [b"\x11%b%b" % (raw, dump_small(count)) for raw, count in released]
     return tuple_head(len(pairs)) + b"".join(pairs)
 
 

@@ -81,7 +81,8 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
 
 def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any:
     """Calls an attribute. Of a class, special methods are those of its metaclass."""
-    name = exact_name(name)
+    if type(name) is not str:
+        name = exact_name(name)
     if name == "__call__":
         return conn._handle_call(obj, args, kwargs)
     if issubclass(type(obj), type) and name in IMPLICIT:

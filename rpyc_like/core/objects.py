@@ -42,7 +42,7 @@ class Export:
     def __init__(self, obj: Any, pack: IdPack) -> None:
         self.obj = obj
         self.pack = pack
-        self.raw = _class_part(pack[0], pack[1]) + brine.int_atom(pack[2], 0)
+        self.raw = _class_part(pack[0], pack[1]) + brine.dump_small(pack[2])
         self.count = 0
 
 
@@ -186,21 +186,22 @@ class ProxyTable:
         self.armed = False
         self._arm = arm
         self.lock = threading.Lock()  # guards the dict and the proxies' reference counts
-        self._proxies: dict[bytes, weakref.ref[Any]] = {}
+        self.by_raw: dict[bytes, weakref.ref[Any]] = {}
+        """Proxies that may have died, by the brine of their id packs."""
         self.released: deque[tuple[bytes, int]] = deque()
         """What waits to be given back to the peer."""
 
     def __len__(self) -> int:
-        return sum(1 for ref in list(self._proxies.values()) if ref() is not None)
+        return sum(1 for ref in list(self.by_raw.values()) if ref() is not None)
 
     def get(self, raw: bytes) -> Any:
         """Returns the live proxy, or None."""
-        ref = self._proxies.get(raw)
+        ref = self.by_raw.get(raw)
         return None if ref is None else ref()
 
     def put(self, raw: bytes, proxy: Any) -> None:
         """Files a new proxy; the caller holds ``lock``."""
-        self._proxies[raw] = weakref.ref(proxy)
+        self.by_raw[raw] = weakref.ref(proxy)
 
     def release_later(self, raw: bytes, count: int) -> None:
         """Queues references to be given back. Safe in finalizers and signal handlers."""
@@ -223,9 +224,9 @@ class ProxyTable:
             pass  # another thread was faster
         with self.lock:
             for raw, _ in released:
-                ref = self._proxies.get(raw)
+                ref = self.by_raw.get(raw)
                 if ref is not None and ref() is None:
-                    del self._proxies[raw]
+                    del self.by_raw[raw]
         if len(released) < 2:
             return released
         counts: dict[bytes, int] = {}

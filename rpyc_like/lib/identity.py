@@ -66,15 +66,18 @@ def class_pack(cls: type) -> tuple[str, int]:
 def _known_class(cls: type) -> tuple[Any, Any, int, str]:
     known = _numbers.classes.get(id(cls))
     if known is not None and known[0]() is cls:
-        if known[1] is None or known[1] == _shape(cls):
+        if known[1] is None or known[1] == [*map(len, map(_dict_of, cls.__mro__))]:
             return known
     return _number_class(cls)
+
+
+_dict_of: Any = type.__dict__["__dict__"].__get__
 
 
 def _shape(cls: type) -> list[int] | None:
     if not cls.__flags__ & _HEAP_TYPE:
         return None
-    return [len(base.__dict__) for base in cls.__mro__]
+    return [*map(len, map(_dict_of, cls.__mro__))]
 
 
 def _number_class(cls: type) -> tuple[Any, Any, int, str]:
