@@ -698,7 +698,7 @@ class MessageConnection:
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""
         self._orphaned = True
-        self._before_orphaned = self.receiver, self.send, self.try_send
+        self._before_orphaned = self.receiver, self.send, self.try_send, self.express
         dead = _Dead()
         self.express = self.send_frame = None
         self.receiver = dead
@@ -708,7 +708,10 @@ class MessageConnection:
         """Takes the connection over after a fork whose parent leaves it alone."""
         if self._orphaned:
             self._orphaned = False
-            self.receiver, self.send, self.try_send = self._before_orphaned
+            self.receiver, self.send, self.try_send, self.express = self._before_orphaned
+            self.batch = Batch(self)  # the thread of the other one was the parent's
+            if self.express is not None:
+                self.send_frame = self.batch.send_frame
         self.reading = ReadingRole()
         self.waiters = {}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from ..core.protocol import Connection
+from ..errors import ConnectionClosed
 from ..lib.timing import Timeout
 from ..link.connection import CURRENT
 
@@ -49,7 +50,11 @@ def drain(connections: Collection[Connection], limit: float, hurry: threading.Ev
             ids &= set() if conn.closed else conn._unanswered()
         left = sum(map(len, asked.values()))
         if not left or deadline.expired() or hurry.wait(_STEP):
-            return left
+            break
+    for conn in connections:
+        with contextlib.suppress(ConnectionClosed):
+            conn._link.try_send()  # answers that are held
+    return left
 
 
 @contextlib.contextmanager

@@ -101,8 +101,9 @@ def receiver(sock, name):
     if name == "pingpong":
         return sock.recv
     from rpyc_like._native.waiting import Pace
+    from rpyc_like.link.streams.base import BUSY_POLL
 
-    pace = Pace(25)
+    pace = Pace(BUSY_POLL)
     return lambda count: pace.recv(sock.fileno(), count)
 
 

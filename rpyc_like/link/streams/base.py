@@ -34,7 +34,7 @@ __all__ = [
 
 READ, WRITE = 1, 2
 
-BUSY_POLL = 25.0
+BUSY_POLL = 40.0
 """Default of :meth:`NativeStream.busy_poll`, in microseconds."""
 
 
