@@ -166,10 +166,12 @@ class FrameReceiver:
         framer, size = self._framer, len(data)
         if open is not None and size and not framer.idle and framer.error is None:
             assert isinstance(framer, RpycFramer)
-            data = framer.take_partial() + data
-            messages = open(data)
-            if type(messages) is tuple:
-                messages = [messages, len(data)]
+            start = framer.take_partial(size)
+            if start:
+                data = start + data
+                messages = open(data)
+                if type(messages) is tuple:
+                    messages = [messages, len(data)]
         if messages is not None:
             data = data[messages.pop() :]
         payloads = (messages or []) + framer.feed(data)

@@ -198,8 +198,14 @@ class RpycFramer(_LengthFramer):
             raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
         return [_HEADER.pack(size, 0), *parts, b"\n"]
 
-    def take_partial(self) -> bytes:
-        """Gives up the beginning of a frame, for who feeds it again with what comes next."""
+    def take_partial(self, arrived: int) -> bytes:
+        """Gives up the beginning of a small frame that so many bytes complete.
+
+        Returns:
+            It, for who puts what has arrived behind it; empty if there is none.
+        """
+        if len(self._buffer) > _SMALL or self.missing() > arrived:
+            return b""
         start = bytes(self._buffer)
         self._buffer.clear()
         return start
@@ -285,6 +291,7 @@ class RpycFramer(_LengthFramer):
         return payload
 
 
+_SMALL: Final = 1 << 16
 _GLANCE: Final = 1024
 _DIVERSE: Final = 235  # of 1,024 random bytes about 251 are different
 _SAMPLE: Final = 4096

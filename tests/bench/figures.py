@@ -152,7 +152,7 @@ def _counts(rows: dict[str, Row]) -> list[Asked]:
         "map": 1,
         "join first": 2,
         "join": 1,
-        "connect": 1,
+        "connect": 2,  # which leave together
     }
     return [
         (f"{row}: requests", None, count, lambda row=row: rows[row].requests())  # type: ignore[misc]

@@ -210,3 +210,25 @@ def test_over_a_channel_of_a_programs_own() -> None:
         data = os.urandom(MIB)
         client.ping(data)
     thread.join()
+
+
+def test_a_deflated_frame_is_put_together_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where usual messages are looked for, what has come of a large frame is not copied again."""
+    copied = 0
+    take = RpycFramer.take_partial
+
+    def take_partial(self: RpycFramer, arrived: int) -> bytes:
+        nonlocal copied
+        start = take(self, arrived)
+        copied += len(start)
+        return start
+
+    monkeypatch.setattr(RpycFramer, "take_partial", take_partial)
+    payload = os.urandom(MIB // 4) + bytes(4 * MIB)
+    small = RpycFramer().encode(b"small")
+    whole = RpycFramer().encode(payload)
+    assert whole[4] == 1  # deflated
+    receiver = receiver_of(small * 5 + whole + small * 5, 5_000)
+    seen = [receiver.receive(1, lambda data: None) for _ in range(11)]
+    assert seen == [b"small"] * 5 + [payload] + [b"small"] * 5
+    assert copied < 20_000
