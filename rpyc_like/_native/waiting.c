@@ -129,8 +129,13 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
             else
                 error = EAGAIN;
             Py_END_ALLOW_THREADS;
-            if (polls)
+            if (polls) {
                 polled(pace, error != EAGAIN && error != EWOULDBLOCK, began);
+                if (error && PyErr_CheckSignals()) { /* one may have come meanwhile */
+                    Py_DECREF(data);
+                    return NULL;
+                }
+            }
             if (error == EAGAIN || error == EWOULDBLOCK) {
                 Py_BEGIN_ALLOW_THREADS;
                 got = recv(fd, room, limit, 0);
@@ -161,6 +166,14 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
     return data;
 }
 
+/* Returns how many descriptors can be read now; 0 also when a signal has come in between. */
+static int
+look(struct pollfd *fds, Py_ssize_t size)
+{
+    int found = poll(fds, size, 0);
+    return found < 0 && errno == EINTR ? 0 : found;
+}
+
 /* wait(fds, timeout): whether one of them can be read within so many seconds (None: for ever). */
 static PyObject *
 pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
@@ -185,16 +198,18 @@ pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
     }
     if (PyErr_Occurred())
         return NULL;
-    found = poll(fds, size, 0);
+    found = look(fds, size);
     if (found == 0 && (until == 0 || began < until)) {
         polls = may_poll(pace);
         if (polls) {
             Py_BEGIN_ALLOW_THREADS;
             do {
-                found = poll(fds, size, 0);
+                found = look(fds, size);
             } while (found == 0 && now() - began < pace->window);
             Py_END_ALLOW_THREADS;
             polled(pace, found != 0, began);
+            if (found == 0 && PyErr_CheckSignals()) /* one may have come meanwhile */
+                return NULL;
         }
         while (found == 0) {
             if (until) {

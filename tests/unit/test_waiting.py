@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,23 +43,29 @@ def test_it_polls_while_messages_come_quickly(ends: tuple[socket.socket, socket.
     """The first wait sleeps; while messages come in time the next ones need not."""
     here, there = ends
     pace = impl.waiting.Pace(LONG)
+    command = [sys.executable, "-c", ECHO, str(there.fileno())]
+    with subprocess.Popen(command, pass_fds=[there.fileno()]) as echo:
+        found, deadline = 0, time.monotonic() + 10
+        while not found and time.monotonic() < deadline:
+            found, _ = polls(lambda: answers(pace, here))
+        assert found > 0
+        here.shutdown(socket.SHUT_WR)
+    assert echo.returncode == 0
 
-    def echo() -> None:
-        while data := there.recv(10):
-            there.send(data)
 
-    thread = threading.Thread(target=echo)
-    thread.start()
+ECHO = """
+import socket, sys
+sock = socket.socket(fileno=int(sys.argv[1]))
+while data := sock.recv(10):
+    sock.send(data)
+"""
 
-    def ask() -> None:
-        for _ in range(50):
-            here.send(b"x")
-            assert pace.recv(here.fileno(), 100) == b"x"
 
-    found, _ = polls(ask)
-    assert found > 0
-    here.shutdown(socket.SHUT_WR)
-    thread.join()
+def answers(pace: Any, sock: socket.socket) -> None:
+    """Exchanges a few messages."""
+    for _ in range(50):
+        sock.send(b"x")
+        assert pace.recv(sock.fileno(), 100) == b"x"
 
 
 def test_zero_never_polls(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -89,26 +97,37 @@ def test_polling_in_vain_becomes_rare(ends: tuple[socket.socket, socket.socket])
 
 
 def test_one_thread_polls_at_a_time() -> None:
-    """A second thread sleeps while one polls: together they do not take two processors."""
-    pairs = [socket.socketpair() for _ in range(4)]
-    stop = time.monotonic() + 0.3
-    spent: list[float] = []
+    """The others sleep while one polls: together they do not take two processors."""
+    here, there = socket.socketpair()
+    with here, there:
+        ready = [[ready_to_poll(here, there) for _ in range(50)] for _ in range(4)]
+        spent: list[float] = []
 
-    def wait(fd: int) -> None:
-        pace = impl.waiting.Pace(LONG)
-        while time.monotonic() < stop:
-            pace.wait((fd,), 0.002)
-        spent.append(time.thread_time())
+        def wait(paces: list[Any]) -> None:
+            for pace in paces:
+                assert not pace.wait((here.fileno(),), LONG / 1e6 + 0.0002)
+            spent.append(time.thread_time())
 
-    threads = [threading.Thread(target=wait, args=(here.fileno(),)) for here, _ in pairs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(spent) < 0.35
-    for here, there in pairs:
-        here.close()
-        there.close()
+        threads = [threading.Thread(target=wait, args=(paces,)) for paces in ready]
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took = time.monotonic() - begun
+    assert len(spent) == 4
+    assert sum(spent) < took + 0.03
+
+
+def ready_to_poll(here: socket.socket, there: socket.socket) -> Any:
+    """Returns a pace whose last message came quickly, so that it polls next time."""
+    pace = impl.waiting.Pace(LONG)
+    timer = threading.Timer(0.0003, there.send, [b"x"])
+    timer.start()
+    assert pace.wait((here.fileno(),), 5)
+    assert here.recv(1) == b"x"
+    timer.join()
+    return pace
 
 
 def test_the_end_of_the_time(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -165,6 +184,23 @@ def test_signals_are_handled(ends: tuple[socket.socket, socket.socket]) -> None:
                 wait()
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_signals_in_between(ends: tuple[socket.socket, socket.socket]) -> None:
+    """Signals whose handlers return end no wait, while it polls or while it sleeps."""
+    here, _ = ends
+    pace = impl.waiting.Pace(LONG)
+    came = []
+    before = signal.signal(signal.SIGALRM, lambda *_: came.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+    try:
+        stop = time.monotonic() + 0.5
+        while time.monotonic() < stop:
+            assert not pace.wait((here.fileno(),), 0.002)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(came) > 100
 
 
 def test_where_it_polls(monkeypatch: pytest.MonkeyPatch) -> None:
