@@ -311,7 +311,7 @@ class MessageConnection:
         timeout: float | None,
         before: Sequence[bytes] = (),
         id_: int | None = None,
-    ) -> Any:
+    ) -> AsyncResult:
         """Sends a request and waits for its answer: :meth:`request` and :meth:`wait` in one.
 
         Args:
@@ -320,7 +320,7 @@ class MessageConnection:
             id_: the request's number, if one has been taken already.
 
         Returns:
-            An AsyncResult, ready or expired; the quick way may return a plain value instead.
+            What the answer has come to, ready or expired.
         """
         started = monotonic()
         result = AsyncResult(self.application)

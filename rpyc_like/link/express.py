@@ -67,7 +67,12 @@ class Express:
         self.open: Callable[[bytes], Any] = shortcut.open_frames
 
     def ask(self, target: Any, args: Any, timeout: float | None) -> Any:
-        """Sends a request and waits for its answer; see :meth:`.MessageConnection.exchange`."""
+        """Sends a request and waits for its answer.
+
+        Returns:
+            The answer's value if it is a plain one and came first; otherwise what
+            :meth:`.MessageConnection.exchange` returns.
+        """
         link, receiver = self._link, self._receiver
         session, reading = link.session, link.reading
         id_ = next(session.pending.numbers)
@@ -160,13 +165,8 @@ class Express:
             reading.sleepers.append(me)
             if reading.lock.locked() and not result._ready and not me.inbox:
                 me.sleep(timeout)
-            try:
-                reading.sleepers.remove(me)
-            except ValueError:
-                pass  # it was offered the role, or had been woken before
-            if reading.offered is me:
-                reading.offered = None
         finally:
+            reading.wake_up(me)
             result.remove_waiter(me)
             link.leave(me)
             if result._ready and reading.sleepers:

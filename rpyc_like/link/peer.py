@@ -27,7 +27,7 @@ class PlainPeer:
             TimeoutError: no answer came within ``timeout`` seconds.
             ConnectionClosed: the connection was lost.
         """
-        result: AsyncResult = self.link.exchange(target, args, timeout)
+        result = self.link.exchange(target, args, timeout)
         if not result._ready:
             raise self.expire(result)
         return result.value

@@ -519,12 +519,16 @@ class ReadingRole:
                 if not self.lock.locked():
                     self.offered = None
         finally:
-            try:
-                self.sleepers.remove(waiter)
-            except ValueError:
-                pass  # the role was offered; whoever does not take it must offer it on
-            if self.offered is waiter:
-                self.offered = None
+            self.wake_up(waiter)
+
+    def wake_up(self, waiter: Waiter) -> None:
+        """Notes that a thread does not sleep any more, whatever has woken it."""
+        try:
+            self.sleepers.remove(waiter)
+        except ValueError:
+            pass  # the role was offered; whoever does not take it must offer it on
+        if self.offered is waiter:
+            self.offered = None
 
     # The face of a lock, for programs that hold others back from receiving.
 

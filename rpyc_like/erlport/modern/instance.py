@@ -244,7 +244,7 @@ class Instance:
             EOFError: the connection has ended.
         """
         target, args = self._prepared(module, function, args, context)
-        result: AsyncResult = self.peer.link.exchange(target, args, timeout)
+        result = self.peer.link.exchange(target, args, timeout)
         if not result._ready:
             error = self.peer.expire(result)
             self._cancel(result)
