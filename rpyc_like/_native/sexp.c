@@ -247,10 +247,28 @@ typedef struct {
 
 static int print_value(Printer *p, PyObject *value, int depth);
 
-/* The letters that stand for characters behind a backslash; 0 for those that stand for themselves. */
-static const char escapes[256] = {
-    ['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\t'] = 't', ['\r'] = 'r', ['\b'] = 'b', ['\f'] = 'f',
-};
+/* What each byte of a text is written as: a byte, or a backslash and a letter, and how many. */
+static struct {
+    char written[2];
+    unsigned char size;
+} escapes[256];
+
+static void
+fill_escapes(void)
+{
+    static const char special[] = "\"\\\n\t\r\b\f", letters[] = "\"\\ntrbf";
+    int i;
+    for (i = 0; i < 256; i++) {
+        escapes[i].written[0] = (char)i;
+        escapes[i].size = 1;
+    }
+    for (i = 0; special[i]; i++) {
+        int byte = (unsigned char)special[i];
+        escapes[byte].written[0] = '\\';
+        escapes[byte].written[1] = letters[i];
+        escapes[byte].size = 2;
+    }
+}
 
 /* Returns whether none of eight characters is escaped: none is below 32, a quote or a backslash. */
 static int
@@ -272,7 +290,7 @@ print_string(Printer *p, PyObject *text)
     Py_ssize_t size;
     const char *from = PyUnicode_AsUTF8AndSize(text, &size), *end;
     char *to;
-    if (from == NULL || reserve(&p->out, 2 * size + 2))
+    if (from == NULL || reserve(&p->out, 2 * size + 3))
         return UNUSUAL;
     end = from + size;
     to = p->out.data + p->out.size;
@@ -285,10 +303,9 @@ print_string(Printer *p, PyObject *text)
             from += 8;
         }
         for (; from < stop; from++) {
-            char escape = escapes[(unsigned char)*from];
-            *to = '\\';
-            to += escape != 0;
-            *to++ = escape ? escape : *from;
+            unsigned char byte = (unsigned char)*from;
+            memcpy(to, escapes[byte].written, 2);
+            to += escapes[byte].size;
         }
     }
     *to++ = '"';
@@ -464,5 +481,6 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC
 PyInit_sexp(void)
 {
+    fill_escapes();
     return PyModule_Create(&module);
 }
