@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .errors import AsyncResultTimeout
     from .errors import RemoteError as GenericException
     from .lib import setup_logger, spawn
+    from .link.calls import Call, current_call
     from .link.result import AsyncResult
     from .utils import classic, exposed, factory, helpers, registry, server, service
     from .utils.factory import (
@@ -58,6 +59,7 @@ __all__ = [
     "AsyncResultTimeout",
     "BaseNetref",
     "BgServingThread",
+    "Call",
     "Channel",
     "ClassicService",
     "Connection",
@@ -87,6 +89,7 @@ __all__ = [
     "connect_stream",
     "connect_subproc",
     "connect_thread",
+    "current_call",
     "discover",
     "exposed",
     "factory",
@@ -122,6 +125,7 @@ _HOMES = {
     "core.vinegar": ("GenericException",),
     "errors": ("AsyncResultTimeout",),
     "lib": ("setup_logger", "spawn"),
+    "link.calls": ("Call", "current_call"),
     "link.result": ("AsyncResult",),
     "utils.classic": (),
     "utils.factory": (

@@ -17,8 +17,8 @@ from ..core.endpoint import Endpoint
 from ..core.service import Service, VoidService
 from ..link import flushing
 from ..link.aio import AioMessageConnection, AioResult
-from ..link.connection import CURRENT
 from ..link.result import Unfinished
+from ..link.serving import CURRENT
 from ..wire.framing import RpycFramer
 from .proxies import AsyncNetref, Deferred
 
@@ -47,13 +47,15 @@ async def connect(
 class Connection(Endpoint):
     """One side of a conversation about Python objects, on an event loop; see :func:`connect`."""
 
+    _link: AioMessageConnection
+
     def __init__(self, root: Any, config: dict[str, Any] | None, address: tuple[str, int]) -> None:
         super().__init__(root, config, AsyncNetref)
         self._features &= ~consts.FEATURE_CHAINS  # a step may have to be awaited
         self._address = address
         self._reopened = False
         self._remote_root: Any = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
         self._link = AioMessageConnection(
             self._session, self, self._make_framer, self._config["frame_timeout"]
         )
@@ -109,7 +111,10 @@ class Connection(Endpoint):
             failed, value = await result.outcome()
         except asyncio.CancelledError:
             assert result.id_ is not None
-            self._session.pending.abandon(result.id_)
+            if self._session.pending.abandon(result.id_):
+                payload = self._cancel(result.id_)
+                if payload is not None and not self.closed:
+                    self._link.send(payload)
             raise
         if issubclass(type(value), Unfinished):
             value = await self._finish(value)
@@ -136,11 +141,11 @@ class Connection(Endpoint):
             if type(args) is tuple:
                 value = self._handler(target[0])(self, *args)
                 if inspect.iscoroutine(value):
-                    self._start(self._answer_later(id_, value))
+                    self._start(id_, self._answer_later(id_, value))
                 else:
                     self._link.send(self._codec.encode_reply(id_, value))
             elif issubclass(type(args), Unfinished):
-                self._start(self._serve_later(id_, target, args))
+                self._start(id_, self._serve_later(id_, target, args))
             else:
                 raise self._bad_args(args)
         except Exception as error:
@@ -148,10 +153,24 @@ class Connection(Endpoint):
         finally:
             CURRENT.reset(token)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, id_: int, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = id_
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        id_ = self._tasks.pop(task, -1)
+        if task.cancelled() and id_ in self._codec.serving and not self.closed:
+            self._link.send(self._codec.encode_reply(id_, None))  # which nobody waits for
+        if id_ not in self._codec.serving:
+            self._link.calls.forget(id_)
+
+    def _told(self, handler: int, number: int, milliseconds: int = 0) -> None:
+        super()._told(handler, number, milliseconds)
+        if handler == consts.HANDLE_CANCEL:
+            for task, id_ in list(self._tasks.items()):
+                if id_ == number:
+                    task.cancel()
 
     async def _serve_later(self, id_: int, target: Target, args: Unfinished) -> None:
         try:
@@ -177,7 +196,7 @@ class Connection(Endpoint):
             return error
         self._reopened = True
         self._link.detach()
-        self._start(self._reopen(error))
+        self._start(-1, self._reopen(error))
         return None
 
     async def _reopen(self, mismatch: DialectMismatch) -> None:

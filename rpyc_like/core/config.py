@@ -11,6 +11,7 @@ from typing import Any
 
 from ..lib.code import IMPLICIT
 from ..link.receiving import FRAME_TIMEOUT, MAX_QUEUED
+from ..link.sending import SEND_TIMEOUT
 from ..link.streams.base import BUSY_POLL
 from ..wire.framing import MAX_FIRST_FRAME_SIZE, MAX_FRAME_SIZE, MAX_INFLATED_SIZE
 from ..wire.session import MAX_UNKNOWN
@@ -109,6 +110,9 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "busy_poll": BUSY_POLL,
     "max_unknown_answers": MAX_UNKNOWN,
     "frame_timeout": FRAME_TIMEOUT,
+    "send_timeout": SEND_TIMEOUT,
+    "concurrent_calls": 1,
+    "heartbeat": None,
 }
 """Every configuration key with its default; described in the reference of the configuration."""
 

@@ -63,6 +63,17 @@ HANDLE_SNAPSHOT: Final = 107
 HANDLE_PICKLE_PARTS: Final = 108
 """Extension: the pickle of an object, and its large buffers beside it."""
 
+HANDLE_CANCEL: Final = 109
+"""Extension: nobody waits for the answer to a request any more; never answered."""
+
+HANDLE_DEADLINE: Final = 110
+"""Extension: in how many milliseconds the answer to the request that follows is wanted; never
+answered."""
+
+HANDLE_HEARTBEAT: Final = 111
+"""Extension: the sender is there, and wants to be told the same every so many milliseconds; never
+answered."""
+
 FEATURE_CAUSE: Final = 1
 """Requests carry the number of the request that caused them as a third item."""
 
@@ -91,6 +102,16 @@ FEATURE_CHUNKS: Final = 128
 
 FEATURE_SNAPSHOTS: Final = 256
 """HANDLE_SNAPSHOT and HANDLE_PICKLE_PARTS are understood."""
+
+FEATURE_CALLS: Final = 512
+"""HANDLE_CANCEL and HANDLE_DEADLINE are understood."""
+
+FEATURE_HEARTBEAT: Final = 1024
+"""HANDLE_HEARTBEAT is understood."""
+
+FEATURE_BITS: Final = 32
+"""Not an extension but a place: what is above these bits is the number of milliseconds after which
+this side wants signs of life."""
 
 EXC_STOP_ITERATION: Final = 1
 STREAM_CHUNK: Final = 64000

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from ..errors import LimitExceeded, MalformedValue, ProtocolError
 from ..lib.impl import codec
-from ..link.connection import CURRENT
 from ..link.result import Unfinished
+from ..link.serving import CURRENT
 from ..wire.codec import MalformedAnswer
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from . import brine, consts
@@ -144,6 +144,9 @@ class RpycCodec:
         """Is called when ``native`` is there, because the peer has been heard."""
         self.learn: Callable[[int], None] | None = None
         """Is told in wire order which features the peer's HELLO says it has."""
+        self.told: Callable[[int, tuple[Any, ...]], None] | None = None
+        """Is given in wire order what the peer says about its requests and itself: the number of
+        CANCEL, DEADLINE or HEARTBEAT, and numbers."""
         self.serving: set[int] = set()
         """Numbers of the peer's requests that have not been answered."""
         self._unheard: list[_Unheard] = []
@@ -381,6 +384,8 @@ class RpycCodec:
             return (CAST, None)
         if handler == consts.HANDLE_REWIND and self.features & consts.FEATURE_CHUNKS:
             return self._rewound(payload, position)
+        if handler in _SAYINGS and self.features & _SAYINGS[handler][0]:
+            return self._said(handler, payload, position)
         if handler == consts.HANDLE_DEL and self.releases_at_once:
             args: Any = (None,)
             position = self._deleted(payload, position)
@@ -491,6 +496,27 @@ class RpycCodec:
                 return (CAST, None)
         raise MalformedValue("expected a cursor and a number of items")
 
+    def encode_saying(self, handler: int, *numbers: int) -> bytes:
+        """Returns the payload of CANCEL, DEADLINE or HEARTBEAT; never answered."""
+        content = b"\x11%b\x11%b\x11\x51%b" % (dump(0), dump(handler), dump(numbers))
+        return self._payload(consts.MSG_REQUEST, content, 0)
+
+    def _said(self, handler: int, payload: bytes, position: int) -> Message:
+        """Passes on what the peer says about its requests or itself."""
+        numbers, end = None, position + 2
+        if payload[position:end] == b"\x11\x51":
+            numbers, end = load_at(payload, end, *self._limits)
+            self._check_end(payload, end)
+        if (
+            type(numbers) is not tuple
+            or len(numbers) != _SAYINGS[handler][1]
+            or not all(type(number) is int and 0 <= number < _NUMBERS for number in numbers)
+        ):
+            raise MalformedValue(f"expected numbers, got {numbers!r:.80}")
+        if self.told is not None:
+            self.told(handler, numbers)
+        return (CAST, None)
+
     def encode_delete(self, id_: int, raw: bytes, count: int) -> Any:
         """Returns the payload that gives back references to one object, in a vanilla way."""
         boxed = b"\x11\x52\x11\x11\x53%b\x11\x51%b" % (raw, dump(count))
@@ -566,7 +592,19 @@ _KINDS_6 = {kind: bytes((kind,)) for kind in (1, 2, 3)}
 _KINDS_5 = {kind: bytes((0x12, 0x50 + kind)) for kind in (1, 2, 3)}
 
 _DEPTH, _DIGITS = 64, 18  # what the compiled codec does without asking for the limits
-_SPECIAL = (consts.HANDLE_HELLO, consts.HANDLE_RELEASE, consts.HANDLE_DEL, consts.HANDLE_REWIND)
+_SAYINGS = {
+    consts.HANDLE_CANCEL: (consts.FEATURE_CALLS, 1),
+    consts.HANDLE_DEADLINE: (consts.FEATURE_CALLS, 2),
+    consts.HANDLE_HEARTBEAT: (consts.FEATURE_HEARTBEAT, 1),
+}
+"""What is said without being answered: the feature behind it, and how many numbers."""
+
+_NUMBERS = 1 << 63
+
+_SPECIAL = (
+    *(consts.HANDLE_HELLO, consts.HANDLE_RELEASE, consts.HANDLE_DEL, consts.HANDLE_REWIND),
+    *_SAYINGS,
+)
 """Requests that mean something to the codec itself."""
 
 if codec is not None:

@@ -41,6 +41,8 @@ FEATURES = (
     | consts.FEATURE_CHAINS
     | consts.FEATURE_CHUNKS
     | consts.FEATURE_SNAPSHOTS
+    | consts.FEATURE_CALLS
+    | consts.FEATURE_HEARTBEAT
 )
 """The extensions that this implementation understands."""
 
@@ -119,6 +121,7 @@ class Endpoint:
     _reads_ahead = False  # whether containers of the peer are read in chunks
     _tells_functions = False  # a program's own gate is not asked about names that nobody uses
     _peer_is_open = False  # whether the peer lets this side read public names of any object
+    _link: Any  # the driver
     _own: ClassVar[dict[str, Any]] = {}
     """The methods of the class itself, to tell those from a program's."""
 
@@ -142,6 +145,7 @@ class Endpoint:
         )
         self._codec.failure = self._failure  # type: ignore[method-assign]
         self._codec.learn = lambda features: self._learn_features(features)
+        self._codec.told = lambda handler, numbers: self._told(handler, *numbers)
         self._session = Session(self._codec, self._config["max_unknown_answers"])
         self._HANDLERS = self._request_handlers()
         self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
@@ -197,9 +201,10 @@ class Endpoint:
     def _own_features(self) -> int:
         """Returns the features of this side, and what it has to say about itself."""
         config = self._config
+        features = self._features | round((config["heartbeat"] or 0) * 1000) << consts.FEATURE_BITS
         if config["allow_getattr"] and (config["allow_all_attrs"] or config["allow_public_attrs"]):
-            return self._features | consts.FEATURE_PUBLIC
-        return self._features
+            return features | consts.FEATURE_PUBLIC
+        return features
 
     def _learn_features(self, features: int) -> None:
         self._peer_is_open = bool(features & consts.FEATURE_PUBLIC)
@@ -210,6 +215,37 @@ class Endpoint:
         self._stands_ahead = not features & consts.FEATURE_RELEASE  # else releases ride along
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
         self._boxer.keep_surrogates = bool(features & consts.FEATURE_TYPES)
+
+    # -- what the peer says about its requests and itself
+
+    def _told(self, handler: int, number: int, milliseconds: int = 0) -> None:
+        """Notes it, in wire order and in the reading role."""
+        calls = self._link.calls
+        if handler == consts.HANDLE_DEADLINE:
+            calls.limit(number, milliseconds / 1000)
+        elif handler == consts.HANDLE_HEARTBEAT:
+            self._expect_beats(number / 1000)
+        elif number in self._codec.serving:
+            calls.cancel(number)
+
+    def _expect_beats(self, interval: float) -> None:
+        """Begins to send signs of life, and to watch for them."""
+
+    def _cancel(self, id_: int) -> bytes | None:
+        """Returns the payload that says that nobody waits for an answer, if the peer would care."""
+        if self._codec.features & consts.FEATURE_CALLS:
+            return self._codec.encode_saying(consts.HANDLE_CANCEL, id_)
+        return None
+
+    @property
+    def credentials(self) -> Any:
+        """What the server's authenticator has found out about the peer; None without one."""
+        return self._config["credentials"]
+
+    @property
+    def endpoints(self) -> Any:
+        """The addresses of this side and of the peer, where a server has let it in."""
+        return self._config["endpoints"]
 
     # -- sending
 

@@ -6,6 +6,7 @@ documented methods delegate.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from threading import get_ident
@@ -22,10 +23,12 @@ from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
-from ..link import flushing
+from ..lib.workers import WorkerPool
+from ..link import attending, flushing
 from ..link.connection import MessageConnection
 from ..link.receiving import FrameReceiver
 from ..link.result import AsyncResult, Delivery, Unfinished
+from ..link.sending import FrameSender
 from ..link.streams.base import NativeStream
 from ..wire.framing import RpycFramer
 from . import brine, consts, handlers
@@ -35,18 +38,25 @@ from . import netref as netref
 from . import vinegar as vinegar
 from .boxing import Boxer
 from .config import DEFAULT_CONFIG
+from .deferred import DeferredMetaclass, resolved
 from .dialects import DialectMismatch, Target
 from .endpoint import Endpoint
+from .netref import is_netref
 from .own_boxing import OwnBoxer
 from .pipeline import Pipeline, fetch, lazy, recorded_attribute
 
 __all__ = ["DEFAULT_CONFIG", "UNBOUND_THREAD_ID", "AsyncResult", "Connection", "PingError"]
+
+logger = logging.getLogger("rpyc_like.core")
 
 UNBOUND_THREAD_ID = 0
 
 _AsyncResult = AsyncResult  # programs may replace the other name, by a subclass
 _CLOSE_LIMIT = 2.0
 _OPENING_LIMIT = 5.0
+_CROWD = 1000
+_FASTEST_HEART = 0.05
+_CALLS = (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_CHAIN)
 _QUICK = frozenset(
     {
         consts.HANDLE_PING,
@@ -112,6 +122,7 @@ class Connection(Endpoint):
     builtins = _Classic()
     teleport = _Classic()
     proc: Any  # on connections to a subprocess
+    _link: MessageConnection
 
     def __init__(self, root: Any, channel: Any, config: dict[str, Any] | None = None) -> None:
         super().__init__(root, config)
@@ -128,8 +139,15 @@ class Connection(Endpoint):
         self._link = MessageConnection(channel, self._session, self)
         if self._overrides("_dispatch"):
             self._link.dispatch = self._dispatch
+        self._link.looked_after = True
         self._codec.link = self._link
         self._codec.became_usual = self._use_shortcut
+        self._state_callbacks: list[Callable[[Connection, str], Any]] = []
+        self._closed_here = False
+        self._crowd = _CROWD  # requests from which expired ones are looked for
+        self._pool: WorkerPool | None = None
+        if self._config["concurrent_calls"] > 1:
+            self._serve_several(WorkerPool(self._config["concurrent_calls"]))
         flushing.start()
 
     def _boxer_class(self) -> type[Boxer]:
@@ -149,7 +167,16 @@ class Connection(Endpoint):
             receiver.max_queued = self._config["max_queued_bytes"]
             receiver.frame_timeout = self._config["frame_timeout"]
             receiver.spot, receiver.lift = self._codec.spot, brine.lift
+        sender = getattr(channel, "sender", None)
+        if isinstance(sender, FrameSender):
+            sender.timeout = self._config["send_timeout"]
         self._expect_delays(channel, True)
+
+    def _serve_several(self, pool: WorkerPool) -> None:
+        """Has the peer's requests served by a pool; they begin in the order in which they came."""
+        self._pool = pool
+        self._link.in_order = False
+        self._link.workers = lambda func, mark: pool.run(func, object())
 
     def _use_shortcut(self) -> None:
         self._link.use_shortcut(self._codec)
@@ -166,6 +193,11 @@ class Connection(Endpoint):
         described = self._codec.features & consts.FEATURE_DESCRIPTIONS
         self._defers = bool(described) and self._config["defer_methods"]
         self._reads_ahead = bool(self._codec.features & consts.FEATURE_CHUNKS)
+        wanted = features >> consts.FEATURE_BITS
+        if wanted:
+            self._expect_beats(wanted / 1000)
+        if self._config["heartbeat"] is not None:
+            self._expect_beats(self._config["heartbeat"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._config['connid']!r}>"
@@ -200,6 +232,30 @@ class Connection(Endpoint):
     def closed(self) -> bool:
         """Whether the connection is closed, or closing."""
         return self._link.closed
+
+    @property
+    def state(self) -> str:
+        """``"open"``, ``"silent"`` (signs of life are missing), ``"closing"`` or ``"closed"``."""
+        link = self._link
+        if link.closed:
+            return "closed" if link.lost else "closing"
+        return "silent" if link.heart is not None and link.heart.silent else "open"
+
+    @property
+    def reason(self) -> BaseException | None:
+        """Why the connection has ended; None while it has not, or if this side closed it."""
+        return None if self._closed_here else self._link.error
+
+    def add_state_callback(self, func: Callable[[Connection, str], Any]) -> None:
+        """Has ``func(conn, state)`` called when :attr:`state` has changed, in any thread."""
+        self._state_callbacks.append(func)
+
+    def _state_changed(self, state: str) -> None:
+        for func in tuple(self._state_callbacks):
+            try:
+                func(self, state)
+            except Exception:
+                logger.exception("! a state callback failed")
 
     @property
     def heard(self) -> bool:
@@ -289,12 +345,13 @@ class Connection(Endpoint):
     def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
         link = self._link
         express = link.express
+        if result._deadline is not None and handler in _CALLS:
+            if self._codec.features & consts.FEATURE_CALLS:
+                return self._request_in_time(result, handler, args, result._deadline)
         if express is not None and not self._stands_ahead and AsyncResult is _AsyncResult:
             express.post(result, handler, args)
             return result
-        entry: Any = result
-        if AsyncResult is not _AsyncResult and type(result).__call__ is not _AsyncResult.__call__:
-            entry = Delivery(result)
+        entry = self._entry(result)
         if not self._codec.heard:
             with self._opening:
                 link.request(entry, handler, args, *self._ahead())
@@ -303,6 +360,54 @@ class Connection(Endpoint):
         else:
             link.request(entry, handler, args)
         return result
+
+    @staticmethod
+    def _entry(result: AsyncResult) -> Any:
+        """Returns what to file for a result: itself, or what delivers to a program's own class."""
+        if AsyncResult is not _AsyncResult and type(result).__call__ is not _AsyncResult.__call__:
+            return Delivery(result)
+        return result
+
+    def _request_in_time(
+        self, result: AsyncResult, handler: int, args: tuple[Any, ...], deadline: Timeout
+    ) -> AsyncResult:
+        """Sends a request, and by when it is to be answered."""
+        self._forget_expired()
+        id_ = next(self._session.pending.numbers)
+        left = int(1000 * (deadline.timeleft() or 0))
+        said = self._codec.encode_saying(consts.HANDLE_DEADLINE, id_, left)
+        self._link.request(self._entry(result), handler, args, *self._ahead(), said, id_=id_)
+        return result
+
+    def _forget_expired(self) -> None:
+        """Gives up what has expired unnoticed, each time the number of requests has doubled."""
+        pending = self._session.pending
+        if len(pending) < self._crowd:
+            return
+        for entry in pending.waiting().values():
+            if isinstance(entry, _AsyncResult) and entry.expired:
+                self._link.give_up(entry)
+        self._crowd = max(_CROWD, 2 * len(pending))
+
+    def call(self, func: Any, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+        """Calls a remote function and returns its result.
+
+        Args:
+            func: a proxy.
+            timeout: seconds that the answer may take, instead of ``sync_request_timeout``. The peer
+                is told, and that nobody waits any more when the time is over.
+
+        Raises:
+            TimeoutError: no answer came in time.
+        """
+        if not is_netref(func) or object.__getattribute__(func, "____conn__") is not self:
+            raise TypeError(f"expected a proxy of this connection, got {type(func).__name__}")
+        if timeout is None:
+            return func(*args, **kwargs)
+        if type(type(func)) is DeferredMetaclass:
+            func = resolved(func)
+        pairs = tuple(kwargs.items())
+        return self.async_request(consts.HANDLE_CALL, func, args, pairs, timeout=timeout).value
 
     def ping(self, data: Any = None, timeout: float | None = 3) -> None:
         """Has the peer echo ``data``.
@@ -416,8 +521,7 @@ class Connection(Endpoint):
 
     def expire(self, result: AsyncResult) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
-        if result.id_ is not None:
-            self._session.pending.abandon(result.id_)
+        self._link.give_up(result)
         name = handlers.NAMES.get(result.target, result.target)
         seconds = result._deadline.seconds if result._deadline is not None else None
         text = f"result expired: no answer to {name} within {seconds} s"
@@ -425,6 +529,11 @@ class Connection(Endpoint):
             text += (
                 f"; the peer has never answered (it was addressed in {self._codec.dialect}, see "
                 "configuration keys 'dialect' and 'bind_threads')"
+            )
+        elif self._link.serves:
+            text += (
+                "; the peer may not be serving: a client does while it waits for an answer itself, "
+                "or in a BgServingThread"
             )
         return TimeoutError(text)
 
@@ -464,22 +573,23 @@ class Connection(Endpoint):
     def serve_all(self) -> None:
         """Serves until the connection is closed."""
         try:
-            self._serve_until_closed()
+            self._serve_until_closed(self._link.serve_alone)
         finally:
             self.close()
 
     def serve_threaded(self, thread_count: int = 10) -> None:
         """Serves in several threads until the connection is closed."""
-        threads = [spawn(self._serve_until_closed) for _ in range(thread_count)]
+        serve = self._link.serve_forever
+        threads = [spawn(self._serve_until_closed, serve) for _ in range(thread_count)]
         try:
             for thread in threads:
                 thread.join()
         finally:
             self.close()
 
-    def _serve_until_closed(self) -> None:
+    def _serve_until_closed(self, serve: Callable[[], None]) -> None:
         if type(self).serve is Connection.serve:
-            self._link.serve_forever()
+            serve()
             return
         try:
             while not self.closed:
@@ -494,6 +604,9 @@ class Connection(Endpoint):
         if self._reads:
             self._rewinds += self._read_ahead.forget()
             self._stands_ahead = True
+        if self._link.calls.known and self._link.calls.is_cancelled(id_):
+            self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
+            return
         try:
             if type(args) is not tuple:
                 if not issubclass(type(args), Unfinished):
@@ -535,12 +648,62 @@ class Connection(Endpoint):
             self._link.lose(error)
 
     def notice(self, payload: Any) -> None:
-        """Has nothing to do: releases were counted in wire order."""
+        """Has nothing to do: what is not answered was noted in wire order."""
+
+    def refuse(self, id_: int, error: Exception) -> None:
+        """Answers with an error."""
+        self._answer(self._encode_failure(id_, error))
+
+    def serve_at_once(self, id_: int, target: Target, args: Any) -> bool:
+        """Answers a ping with plain data."""
+        if (
+            target[0] != consts.HANDLE_PING
+            or target[2]
+            or type(args) is not tuple
+            or len(args) != 1
+            or not brine.dumpable(args)
+            or self._HANDLERS.get(target[0]) is not handlers.ping
+        ):
+            return False
+        self._send_at_once(self._codec.encode_reply(id_, args[0]))
+        return True
+
+    def gave_up(self, id_: int) -> None:
+        """Tells a peer of ours that nobody waits for its answer."""
+        payload = self._cancel(id_)
+        if payload is not None:
+            self._send_at_once(payload)
+
+    def _send_at_once(self, payload: bytes) -> None:
+        """Sends something without waiting; the rest of it leaves with what is sent next."""
+        try:
+            self._link.try_send(payload)
+        except EOFError:
+            pass  # whoever reads finds out
+
+    # -- signs of life
+
+    def _expect_beats(self, interval: float) -> None:
+        link, interval = self._link, max(_FASTEST_HEART, interval)
+        if self._codec.features & consts.FEATURE_HEARTBEAT:
+            if link.heart is None or interval < link.heart.interval:
+                attending.watch(link, attending.Heart(interval))
+
+    def beat(self, interval: float) -> None:
+        """Sends a sign of life."""
+        milliseconds = max(1, round(interval * 1000))
+        self._send_at_once(self._codec.encode_saying(consts.HANDLE_HEARTBEAT, milliseconds))
+
+    def fell_silent(self, silent: bool) -> None:
+        """Tells the program."""
+        self._state_changed("silent" if silent else "open")
 
     def route(self, target: Target) -> tuple[int | None, int]:
         """Returns the thread that a request is meant for, and the peer's thread to answer."""
         handler, cause, sender, addressee = target
         link = self._link
+        if self._pool is not None and handler in _QUICK and not link.pooled:
+            return get_ident(), sender
         if cause is not None:
             return link.thread_waiting_for(cause), sender
         if sender:
@@ -612,6 +775,8 @@ class Connection(Endpoint):
         """Says goodbye and closes. Takes at most 2 seconds, whatever the peer does. Idempotent."""
         if not self._session.closing():
             return
+        self._closed_here = True
+        self._state_changed("closing")
         try:
             before_closed = self._config["before_closed"]
             if before_closed is not None:
@@ -635,9 +800,14 @@ class Connection(Endpoint):
 
     def disconnected(self, error: BaseException | None) -> None:
         """Clears the tables and tells the service, once."""
-        self._forget_everything()
-        self._remote_root = None
-        self._helpers.clear()
+        if self._pool is not None:
+            self._pool.close()
+        try:
+            self._forget_everything()
+        finally:
+            self._remote_root = None
+            self._helpers.clear()
+            self._state_changed("closed")
 
     def adopt_after_fork(self) -> None:
         """Takes the connection over in a forked child, for a program that becomes a daemon."""

@@ -16,6 +16,7 @@ from ..errors import ConnectionClosed
 from ..wire.framing import Framer
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Session, State
 from . import forking
+from .calls import Calls
 from .receiving import FRAME_TIMEOUT, FrameClock
 
 __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
@@ -79,7 +80,9 @@ class AioMessageConnection(asyncio.Protocol):
         self.session = session
         self.error: BaseException | None = None
         self.ended = asyncio.Event()
-        self._application = application
+        self.application = application
+        self.calls = Calls()
+        """What the peer has said about its requests."""
         self._make_framer = make_framer
         self._framer = make_framer()
         self._frame_timeout = frame_timeout
@@ -142,6 +145,11 @@ class AioMessageConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._room.set()
 
+    @property
+    def lost(self) -> bool:
+        """Whether the peer is gone."""
+        return self.ended.is_set()
+
     # -- messages
 
     def _receive(self, payload: bytes) -> None:
@@ -150,7 +158,7 @@ class AioMessageConnection(asyncio.Protocol):
         if kind is ANSWER:
             outcome[1].settle(outcome[2], outcome[3])
         elif kind is CALL:
-            self._application.serve_request(outcome[1], outcome[2], outcome[3])
+            self.application.serve_request(outcome[1], outcome[2], outcome[3])
         elif kind is BROKEN:
             self._break(outcome[1])
         else:
@@ -200,7 +208,7 @@ class AioMessageConnection(asyncio.Protocol):
     def _break(self, error: BaseException) -> None:
         if self.ended.is_set():
             return
-        remaining = self._application.recover(error)
+        remaining = self.application.recover(error)
         if remaining is not None:
             self.lose(remaining)
 
@@ -218,7 +226,7 @@ class AioMessageConnection(asyncio.Protocol):
             transport.close()
         for entry in self.session.closed():
             entry.settle(True, self.closed_error())
-        self._application.disconnected(error)
+        self.application.disconnected(error)
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""

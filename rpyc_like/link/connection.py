@@ -14,27 +14,31 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic
 from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
+from ..lib.stack import has_room
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
-from . import forking
+from . import attending, forking
 from .batching import Batch
+from .calls import Calls
 from .channel import endpoints
 from .express import Express, Shortcut
+from .interrupted import check_not_reading
 from .receiving import FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender
+from .serving import CURRENT
 from .streams.base import READ, WRITE, NativeStream
 
-__all__ = ["CURRENT", "Application", "MessageConnection"]
+__all__ = ["Application", "MessageConnection"]
 
 logger = logging.getLogger("rpyc_like.link")
 
@@ -44,13 +48,6 @@ RAW: Final = "raw"
 _SLICE = 0.05
 _SETTLED: Outcome = (NOTHING,)
 """Read an answer, and nothing more is to be done for it."""
-
-
-CURRENT: ContextVar[tuple[Any, Any, int] | None] = ContextVar(
-    "rpyc_like_current_request", default=None
-)
-"""The request being served in this thread or task: its connection, its id, and the mark that the
-application's ``route`` gave it."""
 
 
 class Application(Protocol):
@@ -64,6 +61,24 @@ class Application(Protocol):
 
     def route(self, target: Any) -> tuple[int | None, int]:
         """Returns the thread a request is meant for (None: any), and a mark kept while serving."""
+
+    def refuse(self, id_: Any, error: Exception) -> None:
+        """Answers a request that cannot be served."""
+
+    def serve_at_once(self, id_: Any, target: Any, args: Any) -> bool:
+        """Answers a request without waiting and without code of the program, if that can be.
+
+        Called while another thread serves something that takes long.
+        """
+
+    def gave_up(self, id_: Any) -> None:
+        """Is told that nobody waits for the answer to this side's request ``id_`` any more."""
+
+    def beat(self, interval: float) -> None:
+        """Sends a sign of life, without waiting; the next one comes after ``interval`` seconds."""
+
+    def fell_silent(self, silent: bool) -> None:
+        """Is told that signs of life are missing, or come again. May run code of the program."""
 
     def disconnected(self, error: BaseException | None) -> None:
         """Is told once that the connection is gone."""
@@ -100,8 +115,20 @@ class MessageConnection:
         """Runs a request that is meant for no thread; also given the mark of its route."""
         self.pooled = False
         """Whether a :class:`~rpyc_like.link.pool.Poller` has the reading role for good."""
+        self.in_order = True
+        """Whether requests of the same mark are served one after the other by workers."""
         self.running: set[Any] = set()
         """The peer's requests that are being served; their answers have not been sent."""
+        self.calls = Calls()
+        """What the peer has said about its requests."""
+        self.attended: set[Any] = set()
+        """The peer's requests that were being served at the attendant's last look."""
+        self.replaced = 0
+        """Threads that serve something cancelled while another one goes on."""
+        self.looked_after = False
+        """Whether what arrives is taken in while the connection's own threads are occupied."""
+        self.heart: attending.Heart | None = None
+        """Watches over the peer, if it is to send signs of life."""
         self.exchanges = 0
         """How many requests were made whose threads wait for the answers."""
         self.bystander: Waiter | None = None
@@ -111,12 +138,15 @@ class MessageConnection:
         self.application = application
         self.waiters: dict[int, Waiter] = {}
         """Threads that wait for an answer, and may be handed work meanwhile."""
-        self._inbox_lock = threading.Lock()  # guards handing work to a waiter that may be leaving
+        # Two of the locks may be held when a signal handler runs in this very thread.
+        self._inbox_lock = threading.RLock()  # guards handing work to a waiter that may be leaving
         self._taking = threading.Lock()  # guards decoding outside of the reading role
-        self._gone_lock = threading.Lock()  # guards the first call of lose()
+        self._gone_lock = threading.RLock()  # guards the first call of lose()
         self._orphaned = False
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
-        self._stash: Outcome | None = None  # read too early; belongs to the reading role
+        self._turn: object = None  # of the thread that serves alone; see serve_alone
+        self.stash: deque[Outcome] = deque()
+        """What was read too early to be acted on. Belongs to the reading role."""
         self.attach(channel)
         forking.remember(self)
 
@@ -147,6 +177,11 @@ class MessageConnection:
             self.express = Express(self, receiver, sender, shortcut)
             self.send_frame = self.batch.send_frame
             self._open = self.express.open
+
+    @property
+    def serves(self) -> bool:
+        """Whether threads of this side do nothing but serve the connection."""
+        return self._turn is not None or self.pooled or self.server_thread is not None
 
     @property
     def backlog(self) -> bool:
@@ -194,6 +229,9 @@ class MessageConnection:
             if not self.application.will_repeat():
                 self.lose(error)
                 raise self.closed_error() from error
+        except BaseException:
+            self.give_up(result)
+            raise
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
@@ -241,7 +279,8 @@ class MessageConnection:
         while receiver.payloads and outcome is _SETTLED:
             outcome = self._read(0)
         if result._ready and outcome is not None and outcome[0] is CALL:
-            self._stash, outcome = outcome, None  # not worth delaying the answer for
+            self.stash.append(outcome)  # not worth delaying the answer for
+            outcome = None
         return outcome
 
     def _wait(self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None) -> None:
@@ -274,6 +313,7 @@ class MessageConnection:
                     self.act(me.inbox.popleft())
                 elif self.end._ready:
                     result.settle(True, self.closed_error())
+                    self.tell_lost()
                     return
                 elif reading.offered is None and reading.lock.acquire(False):
                     outcome = None
@@ -297,11 +337,14 @@ class MessageConnection:
                     left = None if deadline is None else deadline.timeleft()
                     if left == 0:
                         return
+                    self.check_not_reading()
                     reading.sleep(me, lambda: result._ready or me.inbox, left)
         finally:
             waiters.remove(me)
             if outermost:
                 self.leave(me)
+            else:
+                me.wake()  # in a signal handler the outer wait may have been woken meanwhile
             reading.offer()
 
     def exchange(
@@ -326,9 +369,18 @@ class MessageConnection:
         result = AsyncResult(self.application)
         self._request(result, target, args, before, id_)
         self.exchanges += 1
-        first = None if in_pool() else self._read_answers(result, timeout)
-        self.wait_on(result, timeout, started, first)
+        try:
+            first = None if in_pool() else self._read_answers(result, timeout)
+            self.wait_on(result, timeout, started, first)
+        except BaseException:
+            self.give_up(result)
+            raise
         return result
+
+    def give_up(self, result: Any) -> None:
+        """Forgets a request that nobody waits for any more; its answer will be dropped."""
+        if result.id_ is not None and self.session.pending.abandon(result.id_):
+            self.application.gave_up(result.id_)
 
     def file(self, id_: int, target: Any) -> AsyncResult:
         """Files a request that has been sent; for the holder of the reading role."""
@@ -388,6 +440,45 @@ class MessageConnection:
                     return
             else:
                 self.wait_for_role()
+        self.tell_lost()
+
+    def serve_alone(self) -> None:
+        """Does the same, while no other thread serves the connection.
+
+        If all requests that are being served have been cancelled and nobody asks about that,
+        another thread goes on with the next ones. Then this one does nothing more.
+        """
+        self._serve_turn()
+        while not self.end._ready:
+            self._wait_for_end()
+
+    def _serve_turn(self) -> None:
+        """Serves alone, until the connection is gone or another thread has taken over."""
+        turn = self._turn = object()
+
+        def act(outcome: Outcome) -> bool:
+            self.act(outcome)
+            return self._turn is not turn
+
+        self.serve_forever(act)
+        if self._turn is not turn:
+            self.replaced -= 1
+
+    def serve_instead(self) -> bool:
+        """Has another thread go on serving, if one serves alone; returns whether that was so."""
+        if self._turn is None:
+            return False
+        self._turn = None  # until the thread has started
+        self.replaced += 1
+        spawn(self._serve_instead)
+        return True
+
+    def _serve_instead(self) -> None:
+        try:
+            self._serve_turn()
+        except BaseException as error:  # meant for a thread that is not there any more
+            self.lose(error)
+            raise
 
     def serve_in_order(self) -> None:
         """Takes messages and acts on them in this thread, until the connection is gone.
@@ -423,7 +514,7 @@ class MessageConnection:
                         self.act(outcome)
                 else:
                     reading.sleep(me, lambda: me.inbox or end._ready, None)
-            self._tell_lost()
+            self.tell_lost()
         finally:
             self.server_thread = None
             waiters.remove(me)
@@ -438,6 +529,17 @@ class MessageConnection:
         thread.inbox.append((RAW, payload))
         thread.wake()
         return True
+
+    def _wait_for_end(self) -> None:
+        """Sleeps until the connection is gone, or a little earlier."""
+        me = Waiter(get_ident())
+        me.arm()
+        waiters = self.end.add_waiter(me)
+        try:
+            if not self.end._ready:
+                me.sleep(None)
+        finally:
+            waiters.remove(me)
 
     def wait_for_role(self, timeout: float | None = None) -> None:
         """Sleeps until the reading role may be free, or the connection is gone."""
@@ -463,6 +565,7 @@ class MessageConnection:
             left = None if deadline is None else deadline.timeleft()
             if left == 0:
                 return False
+            self.check_not_reading()
             self.wait_for_role(left)
             if self.end._ready:
                 raise self.closed_error()
@@ -479,9 +582,10 @@ class MessageConnection:
 
     def _read(self, timeout: float | None) -> Outcome | None:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
-        if self._stash is not None:
-            outcome, self._stash = self._stash, None
-            return outcome
+        return self.stash.popleft() if self.stash else self.read_new(timeout)
+
+    def read_new(self, timeout: float | None) -> Outcome | None:
+        """Reads one message that has not been read yet; see :meth:`_read`."""
         try:
             payload = self.receiver.receive(timeout, self._open)
         except (EOFError, OSError, ProtocolError) as error:
@@ -556,7 +660,7 @@ class MessageConnection:
             self.dispatch(outcome[1])
         else:
             assert kind is NOTHING or kind is BROKEN
-            self._tell_lost()
+            self.tell_lost()
 
     def act_here(self, outcome: Outcome) -> None:
         """Does what a message asks for in this thread, unless it is meant for another."""
@@ -585,13 +689,25 @@ class MessageConnection:
             self._serve(id_, target, args, route)
 
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
+        if CURRENT.get() is not None and not has_room():
+            text = "calls between the two sides are nested too deeply for this interpreter's stack"
+            self.application.refuse(id_, RecursionError(text))
+            return
         token = CURRENT.set((self, id_, route))
         self.running.add(id_)
+        if self.looked_after and self not in attending.busy:
+            attending.attend(self)
         try:
             self.application.serve_request(id_, target, args)
         finally:
             self.running.discard(id_)
+            if self.calls.known:
+                self.calls.forget(id_)
             CURRENT.reset(token)
+
+    def check_not_reading(self) -> None:
+        """Refuses to wait in a signal handler that has interrupted this thread's reading."""
+        check_not_reading(self, MessageConnection._serve.__code__)
 
     def thread_waiting_for(self, id_: Any) -> int | None:
         """Returns the thread that waits for the answer to this side's request ``id_``."""
@@ -626,6 +742,11 @@ class MessageConnection:
     def closed(self) -> bool:
         """Whether the connection is closed or closing."""
         return self.session.state is not State.OPEN or self._orphaned
+
+    @property
+    def lost(self) -> bool:
+        """Whether the peer is gone."""
+        return self.end._ready
 
     def closed_error(self) -> ConnectionClosed:
         """Returns the error for whoever still wants something."""
@@ -664,7 +785,14 @@ class MessageConnection:
     def lose(self, error: BaseException | None) -> None:
         """Ends the connection for everybody: waiters fail, the channel is closed. Idempotent."""
         self._mark_lost(error)
-        self._tell_lost()
+        self.tell_lost()
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the connection; the program is told by a thread that serves it, or a new one."""
+        if self.running and not self.pooled:
+            self._mark_lost(error)
+        else:
+            spawn(self.lose, error)
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""
@@ -685,8 +813,11 @@ class MessageConnection:
             waiter.wake()
         self._untold.append(entries)
 
-    def _tell_lost(self) -> None:
-        """Runs callbacks and tells the application, once, outside of the reading role."""
+    def tell_lost(self) -> None:
+        """Runs callbacks and tells the application, once, outside of the reading role.
+
+        Whoever finds out that the connection is lost, or reads next, calls it.
+        """
         try:
             entries = self._untold.pop()
         except IndexError:

@@ -89,7 +89,7 @@ class Express:
                 or receiver.clock is not None
                 or receiver.ended is not None
                 or link.end._ready
-                or link._stash is not None
+                or link.stash
                 or session.state is State.CLOSED
             ):
                 frame = self._frame_request(id_, target, args)
@@ -116,6 +116,7 @@ class Express:
         except BaseException:
             if sent:
                 session.pending.file(id_, ABANDONED)
+                link.application.gave_up(id_)
             raise
         finally:
             reading.lock.release()
@@ -130,6 +131,7 @@ class Express:
     ) -> Any:
         """Does the same while another thread reads."""
         link = self._link
+        link.check_not_reading()
         frame = None
         if not link.end._ready and link.session.state is not State.CLOSED:
             frame = self._frame_request(id_, target, args)
@@ -150,10 +152,14 @@ class Express:
         except ConnectionClosed as error:
             link.lose(error)
         link.exchanges += 1
-        if me is not None:
-            self._sleep(me, result, timeout)
-        if not result._ready:
-            link.wait_on(result, timeout, started, None)
+        try:
+            if me is not None:
+                self._sleep(me, result, timeout)
+            if not result._ready:
+                link.wait_on(result, timeout, started, None)
+        except BaseException:
+            link.give_up(result)
+            raise
         return result
 
     def _sleep(self, me: Waiter, result: AsyncResult, timeout: float | None) -> None:
@@ -205,5 +211,9 @@ class Express:
             self._sender.flush()
         except ConnectionClosed as error:
             link.lose(error)
-        link.wait_on(result, timeout, started, outcome)
+        try:
+            link.wait_on(result, timeout, started, outcome)
+        except BaseException:
+            link.give_up(result)
+            raise
         return result

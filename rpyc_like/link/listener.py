@@ -144,8 +144,12 @@ class Listener:
         self._closed = False
         self._chores = chores
         self._waiting: deque[socket.socket] = deque()  # those that had somebody when last asked
+        # One for good: when descriptors run out there would be none for another.
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake.fileno(), selectors.EVENT_READ)
         for sock in self._socks:
             sock.settimeout(timeout)
+            self._selector.register(sock, selectors.EVENT_READ)
 
     def accept(self) -> socket.socket:
         """Waits for the next client and returns its socket.
@@ -178,16 +182,7 @@ class Listener:
 
     def _wait(self, timeout: float | None) -> None:
         """Waits for clients, for at most ``timeout`` seconds."""
-        if self._closed:
-            return
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake.fileno(), selectors.EVENT_READ)
-            try:
-                for sock in self._socks:
-                    selector.register(sock, selectors.EVENT_READ)
-            except ValueError:
-                return  # closed in this very moment
-            ready = [key.fileobj for key, _ in selector.select(timeout)]
+        ready = [key.fileobj for key, _ in self._selector.select(timeout)]
         self._waiting.extend(sock for sock in self._socks if sock in ready)
 
     def let_go(self) -> None:

@@ -52,8 +52,7 @@ class PlainPeer:
 
     def expire(self, result: AsyncResult) -> BaseException:
         """Forgets a call that was not answered in time."""
-        if result.id_ is not None:
-            self.session.pending.abandon(result.id_)
+        self.link.give_up(result)
         seconds = None if result._deadline is None else result._deadline.seconds
         asked = self.describe(result.target)
         return self.timeout_class(f"no answer to {asked} within {seconds} s")
@@ -65,6 +64,23 @@ class PlainPeer:
     def will_repeat(self) -> bool:
         """Returns False: there is one dialect."""
         return False
+
+    def refuse(self, id_: Any, error: Exception) -> None:
+        """Raises the error in the thread that would have served the request."""
+        raise error
+
+    def serve_at_once(self, id_: Any, target: Any, args: Any) -> bool:
+        """Returns False: each request runs code of the program."""
+        return False
+
+    def gave_up(self, id_: Any) -> None:
+        """Has nothing to do: the protocol has no words for it."""
+
+    def beat(self, interval: float) -> None:
+        """Has nothing to do: the protocol has no words for it."""
+
+    def fell_silent(self, silent: bool) -> None:
+        """Has nothing to do."""
 
     def recover(self, error: BaseException) -> BaseException | None:
         """Returns the error: there is no other way to go on."""

@@ -82,7 +82,9 @@ class Poller:
         link.reading.acquire()
         link.channel.stream.hold()
         link.pooled = True
-        link.workers = lambda func, mark: self._workers.run(func, (link, mark))
+        link.workers = lambda func, mark: self._workers.run(
+            func, (link, mark) if link.in_order else object()
+        )
         member = _Member(link, gone)
         with self._joining:
             late = self._closed

@@ -88,6 +88,8 @@ class FrameReceiver:
         self.payloads: deque[Any] = deque()
         self.max_queued = MAX_QUEUED
         self.frame_timeout: float | None = FRAME_TIMEOUT
+        self.arrivals = 0
+        """How often something has arrived."""
         self._queued_bytes = 0
         self.ended: Exception | None = None
         """Why nothing more will come."""
@@ -107,28 +109,37 @@ class FrameReceiver:
         return type(framer) is RpycFramer and framer.max_frame_size >= _LARGEST_CHUNK
 
     def receive(self, timeout: float | None, open: Opener = None) -> Any:
-        if self.payloads and not self._queued_bytes:
-            return self.payloads.popleft()
-        if not self.payloads and self.clock is None and self.ended is None:
-            data = self._stream.recv_wait(timeout, self._chunk)
-            if data is None:
-                return None
-            # Most of what arrives is exactly one frame: then there is nothing to note.
-            if open is None:
-                framer = self._framer
-                if 0 < len(data) < self._chunk:
+        data = None
+        try:
+            if self.payloads and not self._queued_bytes:
+                return self.payloads.popleft()
+            if not self.payloads and self.clock is None and self.ended is None:
+                data = self._stream.recv_wait(timeout, self._chunk)
+                if data is None:
+                    return None
+                self.arrivals += 1
+                # Most of what arrives is exactly one frame: then there is nothing to note.
+                if open is not None:
+                    message = open(data)
+                    if type(message) is tuple:
+                        return message
+                    self._take(data, open, message)
+                elif 0 < len(data) < self._chunk:
+                    framer = self._framer
                     payloads = framer.feed(data)
                     if len(payloads) == 1 and framer.idle:
                         return payloads[0]
                     self._took(len(data), payloads)
                 else:
                     self._take(data)
-            else:
-                message = open(data)
-                if type(message) is tuple:
-                    return message
-                self._take(data, open, message)
-        return self._receive(Timeout(timeout), open)
+            return self._receive(Timeout(timeout), open)
+        except (EOFError, OSError, ProtocolError):
+            raise
+        except BaseException:
+            # A thread that is ended, a stack that is full: what was read must not just be missing.
+            if (data is not None or self._stream.closed) and self.ended is None:
+                self.ended = ConnectionClosed("a thread was interrupted while it read")
+            raise
 
     def _receive(self, deadline: Timeout, open: Opener) -> Any:
         while not self.payloads:
@@ -164,6 +175,7 @@ class FrameReceiver:
             messages: what it has made of the data already.
         """
         framer, size = self._framer, len(data)
+        self.arrivals += 1
         if open is not None and size and not framer.idle and framer.error is None:
             assert isinstance(framer, RpycFramer)
             start = framer.take_partial(size)
@@ -213,6 +225,7 @@ class FrameReceiver:
     def _fill(self, large: LargeFrame, count: int) -> list[bytes]:
         """Returns the payload of a large frame if these bytes complete it."""
         assert self.clock is not None
+        self.arrivals += 1
         if not count:
             self.ended = _cut_off()
             return []

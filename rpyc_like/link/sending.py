@@ -13,15 +13,19 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed
+from ..lib.timing import Timeout
 from ..wire.framing import Framer
 from .streams.base import WRITE, NativeStream, Stream
 
-__all__ = ["BlockingSender", "FrameSender", "Sender"]
+__all__ = ["SEND_TIMEOUT", "BlockingSender", "FrameSender", "Sender"]
 
 _JOIN = 1 << 16
 _HIGH_WATER = 1 << 20
 _VECTOR = 16  # buffers in one write
 _SLICE = 0.05
+
+SEND_TIMEOUT = 300.0
+"""Default time for which a peer may take nothing in while something is sent to it, in seconds."""
 
 
 class Sender(Protocol):
@@ -55,6 +59,8 @@ class FrameSender:
         self._stream = stream
         self._framer = framer
         self.blocked = blocked
+        self.timeout: float | None = SEND_TIMEOUT
+        """Seconds without any progress after which the peer is given up; None for never."""
         self._queue: deque[bytes | memoryview] = deque()
         self._role = threading.Lock()  # guards the head of _queue, and the stream's write side
         self._torn = False
@@ -142,6 +148,7 @@ class FrameSender:
         queue = self._queue
         if self._torn:
             raise ConnectionClosed("an earlier write was interrupted in the middle of a frame")
+        patience: Timeout | None = None  # runs while nothing goes
         while queue:
             if len(queue) > 1:
                 self._join()
@@ -152,6 +159,8 @@ class FrameSender:
                     waiting = list(tuple(queue)[:_VECTOR])
                 sent = self._stream.send_vector(waiting)
                 full = sent < sum(map(len, waiting))
+                if sent:
+                    patience = None
                 for part in waiting:
                     if sent < len(part):
                         break
@@ -166,6 +175,15 @@ class FrameSender:
             if full:
                 if not wait:
                     return False
+                if patience is None:
+                    patience = Timeout(self.timeout)
+                elif patience.expired():
+                    size = sum(map(len, tuple(queue)))
+                    queue.clear()
+                    raise ConnectionClosed(
+                        f"the peer has taken nothing in for {self.timeout:g} s, with {size} bytes "
+                        "to be sent (configuration key 'send_timeout')"
+                    )
                 self._wait_for_room()
         return True
 
@@ -188,7 +206,7 @@ class FrameSender:
 
     def _wait_for_room(self) -> None:
         if self.blocked is None:
-            self._stream.wait(WRITE, None)
+            self._stream.wait(WRITE, _SLICE)
         else:
             self.blocked()
 

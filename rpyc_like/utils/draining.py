@@ -12,7 +12,7 @@ from typing import Any
 from ..core.protocol import Connection
 from ..errors import ConnectionClosed
 from ..lib.timing import Timeout
-from ..link.connection import CURRENT
+from ..link.serving import CURRENT
 
 __all__ = ["drain", "is_serving_us", "terminating"]
 

@@ -33,13 +33,24 @@ __all__ = [
 class _Async:
     """A callable proxy whose calls return at once."""
 
-    __slots__ = ("__weakref__", "proxy")
+    __slots__ = ("__weakref__", "proxy", "timeout")
 
     def __init__(self, proxy: Any) -> None:
         self.proxy = proxy
+        self.timeout: float | None = None
+        """Seconds after which results of calls made from now on expire."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> AsyncResult:
-        result: AsyncResult = asyncreq(self.proxy, HANDLE_CALL, args, tuple(kwargs.items()))
+        return self._within(self.timeout, args, kwargs)
+
+    def _within(self, timeout: float | None, args: Any, kwargs: dict[str, Any]) -> AsyncResult:
+        pairs = tuple(kwargs.items())
+        result: AsyncResult
+        if timeout is None:
+            result = asyncreq(self.proxy, HANDLE_CALL, args, pairs)
+        else:
+            request = object.__getattribute__(self.proxy, "____conn__").async_request
+            result = request(HANDLE_CALL, self.proxy, args, pairs, timeout=timeout)
         return result
 
     def __repr__(self) -> str:
@@ -92,9 +103,7 @@ class timed:  # noqa: N801
         self.timeout = timeout
 
     def __call__(self, *args: Any, **kwargs: Any) -> AsyncResult:
-        result = self.proxy(*args, **kwargs)
-        result.set_expiry(self.timeout)
-        return result
+        return self.proxy._within(self.timeout, args, kwargs)
 
     def __repr__(self) -> str:
         return f"timed({self.proxy.proxy!r}, {self.timeout!r})"

@@ -88,10 +88,16 @@ class PendingTable(Generic[E]):
             self.unknown += 1
         return entry
 
-    def abandon(self, id_: int) -> None:
-        """Keeps the id, so that a late answer is recognised, and forgets who waited."""
-        if id_ in self._entries:
-            self._entries[id_] = ABANDONED
+    def abandon(self, id_: int) -> bool:
+        """Keeps the id, so that a late answer is recognised, and forgets who waited.
+
+        Returns:
+            Whether somebody did.
+        """
+        if self.get(id_) is None:
+            return False
+        self._entries[id_] = ABANDONED
+        return True
 
     def discard(self, id_: int) -> None:
         """Forgets a request that was never sent."""

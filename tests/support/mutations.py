@@ -271,8 +271,8 @@ MUTATIONS = [
     Mutation(
         "19",
         "wire/pending.py",
-        "            self._entries[id_] = ABANDONED",
-        "            del self._entries[id_]",
+        "        self._entries[id_] = ABANDONED",
+        "        del self._entries[id_]",
         f"{STATE}::test_case_19_late_answers_are_expected",
     ),
     Mutation(

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib.workers import WorkerPool
-from ...link.connection import CURRENT
 from ...link.result import AsyncResult
+from ...link.serving import CURRENT
 from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..errors import CallError

@@ -14,15 +14,14 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
-from ...lib.backoff import socket_backoff_connect
 from .base import READ, DescriptorStream
+from .dialing import connect_socket
 
-__all__ = ["SocketStream", "TunneledSocketStream", "connect_socket"]
+__all__ = ["SocketStream", "TunneledSocketStream"]
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
@@ -31,39 +30,6 @@ _TIMEVAL = struct.Struct("@ll")
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 S = TypeVar("S", bound="SocketStream")
-
-
-def connect_socket(
-    host: str,
-    port: int,
-    family: int = socket.AF_UNSPEC,
-    timeout: float | None = 3,
-    attempts: int = 1,
-) -> socket.socket:
-    """Returns a connected TCP socket; each address of the host is tried.
-
-    Args:
-        family: AF_UNSPEC tries all.
-        timeout: seconds for one address.
-        attempts: how often to go through the addresses, with a growing pause between.
-
-    Raises:
-        OSError: the last error met (:class:`ConnectionRefusedError`, :class:`socket.gaierror`).
-    """
-    addresses = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-    failure: OSError | None = None
-    for attempt in range(max(1, attempts)):
-        if attempt:
-            time.sleep(0.05 * 2**attempt)
-        for kind, socktype, proto, _, address in addresses:
-            try:
-                return socket_backoff_connect(kind, socktype, proto, address, timeout, 1)
-            except OSError as error:
-                failure = error
-        if not isinstance(failure, (TimeoutError, InterruptedError)):
-            break
-    assert failure is not None
-    raise failure
 
 
 class SocketStream(DescriptorStream):
@@ -254,6 +220,12 @@ class SocketStream(DescriptorStream):
             data = None
         except OSError as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
+        except BaseException:
+            if threading.get_ident() != threading.main_thread().ident:
+                # Not a signal, which comes before anything is read: the thread is ended from
+                # outside, when the system has returned, and what was read is lost.
+                self.close()
+            raise
         finally:
             self._receiving = False
             if self._closed:

@@ -1,0 +1,256 @@
+"""One lazy thread per process that looks after connections whose own threads are occupied.
+
+A thread that serves a request which takes long does not read, and neither does a program that
+computes. This thread then takes in what arrives: that a request is cancelled, that the peer is gone
+or still there, answers that callbacks wait for. It never runs code of a program and never waits for
+a single peer. What needs more than that is kept, in order, for the threads of the connection.
+
+It also sends signs of life and watches for those of the peer, where that is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ..errors import ConnectionClosed
+from ..lib.threads import spawn
+from ..wire.session import BROKEN, CALL
+from .receiving import FrameReceiver, Waiter
+from .streams.base import READ, NativeStream
+
+if TYPE_CHECKING:
+    from .connection import MessageConnection
+
+__all__ = ["TICK", "Heart", "attend", "busy", "watch"]
+
+logger = logging.getLogger("rpyc_like.link")
+
+TICK = 0.05
+"""Seconds between two looks at what is being served."""
+
+_MOST_KEPT = 1000
+"""Messages that are read ahead for a connection's own threads."""
+
+_MOST_REPLACED = 16
+"""Threads of one connection that serve what the peer has given up, and do not notice it."""
+
+_DEAD, _SILENT = 2.0, 1.5  # intervals without a sign of life; looked at twice in each
+
+
+class Heart:
+    """Whether a peer gives signs of life.
+
+    Args:
+        interval: seconds between two of them.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self.silent = False
+        self._arrivals = -1
+        self._heard = monotonic()
+        self._beats = 0.0  # when to send the next one
+
+    def due(self) -> bool:
+        """Returns whether this side is to send a sign, and takes it for sent."""
+        now = monotonic()
+        if now < self._beats:
+            return False
+        self._beats = now + 0.9 * self.interval
+        return True
+
+    def look(self, arrivals: int) -> bool:
+        """Returns whether the peer must be taken for dead; notes whether it is silent.
+
+        Args:
+            arrivals: how often something has arrived.
+        """
+        now = monotonic()
+        if arrivals != self._arrivals:
+            self._arrivals, self._heard = arrivals, now
+        silence = now - self._heard
+        self.silent = silence > _SILENT * self.interval
+        return silence > _DEAD * self.interval
+
+
+busy: set[MessageConnection] = set()
+"""Connections that served something when they were last looked at, or have begun to."""
+
+_Watched = tuple["weakref.ref[MessageConnection]", Heart]
+_coming: queue.SimpleQueue[_Watched] = queue.SimpleQueue()
+_me = Waiter(0)
+_asleep = True  # whether the thread must be woken
+_starting = threading.Lock()  # guards starting the thread
+_thread: threading.Thread | None = None
+
+
+def attend(link: MessageConnection) -> None:
+    """Has a connection looked after as long as it serves something."""
+    busy.add(link)
+    if _asleep:
+        _wake()
+
+
+def watch(link: MessageConnection, heart: Heart) -> None:
+    """Has signs of life sent and watched for, until the connection is gone."""
+    link.heart = heart
+    _coming.put((weakref.ref(link), heart))
+    _wake()
+
+
+def _wake() -> None:
+    global _thread, _asleep
+    _asleep = False
+    if _thread is None:
+        with _starting:
+            if _thread is None:
+                _thread = threading.Thread(target=_run, name="rpyc_like-attendant", daemon=True)
+                _thread.start()
+    _me.wake()
+
+
+def _run() -> None:
+    global _asleep
+    watched: list[tuple[float, _Watched]] = []  # when to look at it
+    quiet = 0
+    while True:
+        while not _coming.empty():
+            watched.append((0.0, _coming.get()))
+        quiet = 0 if busy else quiet + 1
+        wait = _until(watched)
+        if quiet <= 1:
+            wait = TICK
+        elif wait is None or wait > TICK:
+            _me.arm()
+            _asleep = True
+            if busy or not _coming.empty():
+                continue
+        _me.sleep(wait)
+        _asleep = False
+        _look_after_all()
+        watched = [(_due(due, one), one) for due, one in watched if _goes_on(one)]
+
+
+def _look_after_all() -> None:
+    for link in list(busy):
+        _guarded(_look_after, link)
+
+
+def _until(watched: list[tuple[float, _Watched]]) -> float | None:
+    if not watched:
+        return None
+    return max(0.001, min(due for due, _ in watched) - monotonic())
+
+
+def _goes_on(one: _Watched) -> bool:
+    link = one[0]()
+    return link is not None and not link.end._ready and link.heart is one[1]
+
+
+def _due(due: float, one: _Watched) -> float:
+    """Looks at a heart if it is time; returns when to do it again."""
+    now = monotonic()
+    if now < due:
+        return due
+    link = one[0]()
+    if link is not None:
+        _guarded(_feel, link)
+    return now + one[1].interval / 2
+
+
+def _guarded(func: Callable[[MessageConnection], None], link: MessageConnection) -> None:
+    try:
+        func(link)
+    except Exception:
+        logger.exception("! looking after a connection")
+
+
+def _look_after(link: MessageConnection) -> None:
+    """Looks at a connection that serves something."""
+    running = set(link.running)
+    long, link.attended = running & link.attended, running
+    if not running:
+        busy.discard(link)
+    elif long:
+        _read(link)
+        cancelled = link.calls.is_cancelled
+        if (
+            any(outcome[0] is CALL for outcome in tuple(link.stash))
+            and all(map(cancelled, running))
+            and link.replaced < _MOST_REPLACED
+        ):
+            link.serve_instead()
+
+
+def _read(link: MessageConnection) -> None:
+    """Takes in what has arrived, if nobody else does."""
+    reading = link.reading
+    if (
+        link.pooled
+        or link.end._ready
+        or link.dispatch is not None
+        or type(link.receiver) is not FrameReceiver
+        or reading.offered is not None
+        or not reading.enter()
+    ):
+        return
+    try:
+        while len(link.stash) < _MOST_KEPT:
+            outcome = link.read_new(0)
+            if outcome is None or outcome[0] is BROKEN:
+                break
+            if len(outcome) > 1 and not (
+                outcome[0] is CALL and link.application.serve_at_once(*outcome[1:])
+            ):
+                link.stash.append(outcome)
+    finally:
+        reading.leave()
+    if link.end._ready and not link.running:
+        spawn(link.tell_lost)
+
+
+def _feel(link: MessageConnection) -> None:
+    """Looks whether a peer gives signs of life."""
+    _read(link)
+    heart, receiver = link.heart, link.receiver
+    if heart is None or not isinstance(receiver, FrameReceiver):
+        return
+    if heart.due():
+        link.application.beat(heart.interval)
+    was_silent = heart.silent
+    dead = heart.look(receiver.arrivals)
+    if heart.silent != was_silent:
+        spawn(link.application.fell_silent, heart.silent)
+    if not dead:
+        return
+    stream = link.channel.stream
+    if isinstance(stream, NativeStream) and len(link.stash) >= _MOST_KEPT:
+        if stream.wait(READ, 0):
+            return  # it is this side that does not read
+    link.fail(
+        ConnectionClosed(
+            f"no sign of life from the peer for {_DEAD * heart.interval:g} s "
+            f"(heartbeats come every {heart.interval:g} s)"
+        )
+    )
+
+
+def _start_anew() -> None:
+    global _thread, _asleep, _coming, _me, _starting
+    busy.clear()
+    _thread = None
+    _asleep = True
+    _coming = queue.SimpleQueue()
+    _me = Waiter(0)
+    _starting = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)

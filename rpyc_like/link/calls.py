@@ -1,0 +1,130 @@
+"""What a function that serves a request may ask about it: for whom, until when, whether still."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from ..errors import LimitExceeded
+from .serving import CURRENT
+
+__all__ = ["Call", "Calls", "current_call"]
+
+_MAX_KNOWN = 100_000
+
+
+class _Known:
+    """What the peer has said about one of its requests."""
+
+    __slots__ = ("cancelled", "deadline")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.deadline: float | None = None
+
+
+class Calls:
+    """What the peer has said about its requests, until they are answered."""
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: dict[Any, _Known] = {}
+
+    def _about(self, id_: Any) -> _Known:
+        if len(self.known) >= _MAX_KNOWN:
+            raise LimitExceeded(
+                "requests with a deadline", len(self.known) + 1, _MAX_KNOWN, "max_requests"
+            )
+        return self.known.setdefault(id_, _Known())
+
+    def cancel(self, id_: Any) -> None:
+        """Notes that nobody waits for the answer any more."""
+        self._about(id_).cancelled = True
+
+    def limit(self, id_: Any, seconds: float) -> None:
+        """Notes that the answer is wanted within so many seconds."""
+        self._about(id_).deadline = monotonic() + seconds
+
+    def forget(self, id_: Any) -> None:
+        """Notes that a request has been answered."""
+        self.known.pop(id_, None)
+
+    def is_cancelled(self, id_: Any) -> bool:
+        """Returns whether the peer has said that it does not wait any more."""
+        known = self.known.get(id_)
+        return known is not None and known.cancelled
+
+    def deadline(self, id_: Any) -> float | None:
+        """Returns by when the answer is wanted, on the monotonic clock."""
+        known = self.known.get(id_)
+        return None if known is None else known.deadline
+
+
+class Call:
+    """A request of the peer's that is being served; see :func:`current_call`.
+
+    It may be passed to other threads, and asked as long as the request is being served.
+    """
+
+    __slots__ = ("_link", "id")
+
+    def __init__(self, link: Any, id_: Any) -> None:
+        self._link = link
+        self.id = id_
+        """The number of the request. The peer chooses it."""
+
+    def __repr__(self) -> str:
+        return f"<Call {self.id!r} over {self.connection!r}>"
+
+    @property
+    def connection(self) -> Any:
+        """The connection that the request came over."""
+        return self._link.application
+
+    @property
+    def credentials(self) -> Any:
+        """What the server's authenticator has found out about the peer; None without one."""
+        return getattr(self.connection, "credentials", None)
+
+    @property
+    def endpoints(self) -> Any:
+        """The addresses of this side and of the peer, where a server has let it in."""
+        return getattr(self.connection, "endpoints", None)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more: the peer gave up, or it is gone.
+
+        It is found out within a tenth of a second, also while nothing else is read.
+        """
+        return bool(self._link.lost or self._link.calls.is_cancelled(self.id))
+
+    @property
+    def deadline(self) -> float | None:
+        """By when the peer wants the answer, on the clock of :func:`time.monotonic`.
+
+        None where it has not said so: only calls with a timeout of their own do.
+        """
+        found: float | None = self._link.calls.deadline(self.id)
+        return found
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the deadline, at least 0; None without one."""
+        deadline = self.deadline
+        return None if deadline is None else max(0.0, deadline - monotonic())
+
+
+def current_call() -> Call | None:
+    """Returns the request that this thread or task serves, None if it serves none.
+
+    A function that takes long asks it from time to time whether to go on::
+
+        for block in blocks:
+            if rpyc_like.current_call().cancelled:
+                return
+            work_on(block)
+    """
+    served = CURRENT.get()
+    return None if served is None else Call(served[0], served[1])

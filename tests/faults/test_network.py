@@ -1,0 +1,322 @@
+"""Networks and machines: cases 74 to 85 of the list of faults that no other file has."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like.core.service import ClassicService
+from rpyc_like.errors import ConnectionClosed
+from rpyc_like.link.streams import dialing
+from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
+
+from .serving import Patient
+from .test_waits import QUIET, ROOT, eventually, in_process, program, served
+
+
+@pytest.fixture(params=[ThreadedServer, ThreadPoolServer])
+def server(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A running server."""
+    server = request.param(
+        Patient, logger=QUIET, grace=0, protocol_config={"send_timeout": 0.5, "max_depth": 1000}
+    )
+    server._start_in_thread()
+    yield server
+    server.close()
+
+
+def test_case_74_a_server_that_is_killed() -> None:
+    """Each thread that waits is told at once when the peer is killed; cleanup happens once."""
+    with program() as (port, process):
+        conn = rpyc.connect("127.0.0.1", port)
+        told: list[str] = []
+        conn.add_state_callback(lambda conn, state: told.append(state))
+        sleep = conn.root.sleep
+        pending = rpyc.async_(sleep)(60)
+        outcomes: list[BaseException] = []
+
+        def wait() -> None:
+            try:
+                sleep(60)
+            except ConnectionClosed as error:
+                outcomes.append(error)
+
+        threads = [threading.Thread(target=wait) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: conn._link.exchanges >= 4)
+        time.sleep(0.1)
+        process.kill()
+        started = time.monotonic()
+        for thread in threads:
+            thread.join(5)
+        assert time.monotonic() - started < 1
+        assert len(outcomes) == 4
+        with pytest.raises(EOFError):
+            pending.value
+        assert told == ["closed"]
+        assert not len(conn._local_objects) or conn.closed
+        assert outcomes[0].__cause__ is not None
+
+
+KILLED = """
+import os, sys
+import rpyc_like as rpyc
+conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
+pending = rpyc.async_(conn.root.call)(print, "x")
+pending.wait()
+watch = rpyc.async_(conn.root.watch)(60)
+conn.root
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_case_74_a_client_that_is_killed(server: Any) -> None:
+    """A server forgets a client that is killed, once, and goes on."""
+    here = rpyc.connect("127.0.0.1", server.port)
+    here.ping()
+    child = in_process(KILLED, str(server.port))
+    child.communicate(timeout=20)
+    eventually(lambda: len(server.clients) == 1)
+    assert here.root.add(1, 2) == 3
+    here.close()
+
+
+def test_case_76_a_peer_that_does_not_read(server: Any) -> None:
+    """A peer that takes nothing in is given up after ``send_timeout``; others notice nothing."""
+    slow = rpyc.connect("127.0.0.1", server.port)
+    fine = rpyc.connect("127.0.0.1", server.port)
+    pending = rpyc.async_(slow.root.give)(64 << 20)
+    other = served(slow)
+    started = time.monotonic()
+    while not other.closed:
+        asked = time.monotonic()
+        assert fine.root.add(1, 2) == 3
+        assert time.monotonic() - asked < 1
+        assert time.monotonic() - started < 10
+    assert "taken nothing in" in str(other.reason)
+    assert "send_timeout" in str(other.reason)
+    with pytest.raises(EOFError):
+        pending.value
+    fine.close()
+
+
+EXHAUSTED = """
+import resource, socket, sys, threading, time
+import rpyc_like as rpyc
+from tests.faults.serving import Patient
+server = rpyc.ThreadedServer(Patient, port=0)
+server._start_in_thread()
+first = rpyc.connect("127.0.0.1", server.port)
+assert first.root.add(1, 2) == 3
+used = len(__import__("os").listdir("/proc/self/fd"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 4, 10_000))
+held = []
+try:
+    while True:
+        held.append(socket.create_connection(("127.0.0.1", server.port)))
+except OSError:
+    pass
+before = time.process_time()
+time.sleep(1)
+spent = time.process_time() - before
+assert first.root.add(1, 2) == 3
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 100, 10_000))
+for sock in held:
+    sock.close()
+again = rpyc.connect("127.0.0.1", server.port)
+print(again.root.add(1, 2), spent < 0.5, server.active)
+again.close()
+first.close()
+server.close()
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_case_77_no_descriptors_left() -> None:
+    """A server without descriptors waits, without spinning, and goes on when there are some."""
+    out, err = in_process(EXHAUSTED).communicate(timeout=30)
+    assert out == "3 True True\n", err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ECONNABORTED, errno.EINTR]
+)
+def test_case_77_errors_of_accept(server: Any, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the system in ``accept`` ends no server."""
+    failures = iter([code] * 2)
+    accept = socket.socket.accept
+
+    def failing(self: socket.socket) -> Any:
+        number = next(failures, None)
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    with rpyc.connect("127.0.0.1", server.port) as conn:
+        assert conn.root.add(1, 2) == 3
+    assert next(failures, None) is None
+
+
+PIPES = """
+import rpyc_like as rpyc
+from rpyc_like.core.service import SlaveService
+rpyc.connect_stdpipes(SlaveService).serve_all()
+"""
+
+
+def test_case_78_both_sides_send_much_over_pipes() -> None:
+    """Two sides that send more than the pipes hold, at once and nested, do not block each other."""
+    command = [sys.executable, "-c", PIPES]
+    with rpyc.connect_subproc(command, ClassicService) as conn:
+        much = bytes(4 << 20)
+        conn.execute("def both(func, depth):\n    return func(bytes(4 << 20), depth)")
+        both = conn.namespace["both"]
+
+        def back(data: bytes, depth: int) -> tuple[bytes, bytes]:
+            assert len(data) == len(much)
+            if depth:
+                both(back, depth - 1)
+            return data, much
+
+        pending = [rpyc.async_(both)(back, 2) for _ in range(3)]
+        for result in pending:
+            assert tuple(map(len, result.value)) == (len(much), len(much))
+
+
+def test_case_79_monotonic_clocks_only() -> None:
+    """No wait depends on the wall clock: the sources ask for it where others need to know it."""
+    allowed = {
+        "utils/registry_messages.py": "messages from other machines say when they were made",
+    }
+    found = set()
+    for path in (ROOT / "rpyc_like").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            wall = isinstance(node, ast.Attribute) and ast.unparse(node) in (
+                *("time.time", "datetime.now", "datetime.datetime.now", "time.time_ns"),
+            )
+            imported = isinstance(node, ast.ImportFrom) and node.module == "time"
+            if wall or (imported and any(name.name == "time" for name in node.names)):
+                found.add(str(path.relative_to(ROOT / "rpyc_like")))
+    assert found == set(allowed)
+
+
+# -- several addresses
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch, server: Any) -> Any:
+    """Makes a host of several addresses, of which the last is the server's."""
+
+    def make(*hosts: str) -> str:
+        addresses: list[Any] = [
+            (
+                socket.AF_INET6 if ":" in host else socket.AF_INET,
+                *(socket.SOCK_STREAM, 6, ""),
+                (host, server.port, 0, 0) if ":" in host else (host, server.port),
+            )
+            for host in hosts
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: addresses)
+        return "many.example"
+
+    return make
+
+
+@pytest.fixture
+def dead(server: Any) -> Iterator[str]:
+    """An address that never answers: somebody listens there and accepts nobody."""
+    held: list[socket.socket] = []
+    listener = socket.socket()
+    listener.bind(("127.0.0.9", server.port))
+    listener.listen(0)
+    while True:
+        held.append(socket.socket())
+        held[-1].settimeout(0.2)
+        try:
+            held[-1].connect(("127.0.0.9", server.port))
+        except TimeoutError:
+            break
+    yield "127.0.0.9"
+    for sock in (*held, listener):
+        sock.close()
+
+
+def test_case_80_dead_addresses_first(several: Any, server: Any, dead: str) -> None:
+    """An address that does not answer costs a quarter of a second, not a time-out."""
+    started = time.monotonic()
+    conn = rpyc.connect(several(dead, dead, "127.0.0.1"), server.port, timeout=10)
+    assert 0.4 < time.monotonic() - started < 2
+    assert conn.root.add(1, 2) == 3
+    conn.close()
+
+
+def test_case_80_families_in_turn() -> None:
+    """The second attempt is of another family, so that one dead family costs little."""
+    six, four = socket.AF_INET6, socket.AF_INET
+    given: Any = [(six, 1), (six, 2), (six, 3), (four, 4), (four, 5)]
+    assert [one[1] for one in dialing._in_turn(given)] == [1, 4, 2, 5, 3]
+
+
+def test_case_80_refusing_addresses(several: Any, server: Any) -> None:
+    """Addresses that refuse are passed over at once; if all do, that is the error."""
+    conn = rpyc.connect(several("127.0.0.3", "::1", "127.0.0.1"), server.port)
+    assert conn.root.add(1, 2) == 3
+    conn.close()
+    with pytest.raises(ConnectionRefusedError):
+        rpyc.connect(several("127.0.0.3", "127.0.0.4"), server.port)
+
+
+def test_case_80_nobody_answers(several: Any, server: Any, dead: str) -> None:
+    """The time-out holds for each address, and they are waited for together."""
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        dialing.connect_socket(several(dead, dead), server.port, timeout=0.5)
+    assert 0.5 < time.monotonic() - started < 1.5
+
+
+# -- logs
+
+
+DISK_FULL = """
+import logging, os, sys
+import rpyc_like as rpyc
+from tests.faults.serving import Patient
+if sys.argv[1] == "full":
+    logging.basicConfig(filename="/dev/full", level=logging.DEBUG)
+else:
+    logging.basicConfig(level=logging.DEBUG)
+    os.close(2)
+server = rpyc.ThreadedServer(Patient, port=0, protocol_config={"log_exceptions": True})
+server._start_in_thread()
+for _ in range(3):
+    with rpyc.connect("127.0.0.1", server.port) as conn:
+        assert conn.root.add(1, 2) == 3
+        try:
+            conn.root.add(1, None)
+        except TypeError:
+            pass
+server.close()
+print("served", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("how", ["full", "closed"])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_case_84_logs_that_cannot_be_written(how: str) -> None:
+    """A full disk under the log, or a closed standard error, does not stop a server."""
+    out, _ = in_process(DISK_FULL, how).communicate(timeout=30)
+    assert out == "served\n"
