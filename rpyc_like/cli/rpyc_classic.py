@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from plumbum import cli
@@ -18,7 +19,13 @@ from ..lib.logs import setup_logger
 from ..link.listener import is_listening
 from ..link.streams.pipe import standard_socket
 from ..utils import systemd
-from ..utils.authenticators import SSLAuthenticator
+from ..utils.authenticators import (
+    Chain,
+    KeyAuthenticator,
+    SSLAuthenticator,
+    TokenAuthenticator,
+    UnixAuthenticator,
+)
 from ..utils.base_server import GRACE
 from ..utils.classic import DEFAULT_SERVER_PORT, DEFAULT_SERVER_SSL_PORT
 from ..utils.factory import connect_stdpipes
@@ -102,6 +109,31 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
         help="MODULE:NAME of a callable that is given each client's socket and returns (socket, "
         "credentials), or raises AuthenticationError",
     )
+    token_file = cli.SwitchAttr(
+        "--token-file",
+        cli.ExistingFile,
+        excludes=["--authenticator", "--authorized-keys"],
+        help="file with a secret that clients must know (TokenLogin)",
+    )
+    authorized_keys = cli.SwitchAttr(
+        "--authorized-keys",
+        cli.ExistingFile,
+        excludes=["--authenticator"],
+        help="file with the Ed25519 keys of those who are let in (KeyLogin), as OpenSSH's",
+    )
+    host_key = cli.SwitchAttr(
+        "--host-key",
+        cli.ExistingFile,
+        requires=["--authorized-keys"],
+        help="this server's own Ed25519 key, for clients that want to see it",
+    )
+    users = cli.SwitchAttr(
+        "--user",
+        str,
+        list=True,
+        requires=["--socket-path"],
+        help="name or number of a user whose processes are let in; repeatable",
+    )
     logfile = cli.SwitchAttr("--logfile", str, default=None, help="log file (default stderr)")
     quiet = cli.Flag(["-q", "--quiet"], help="log errors only")
     ssl_keyfile = cli.SwitchAttr(
@@ -175,7 +207,8 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
     def _address(self) -> dict[str, Any]:
         """Returns where to listen."""
         if self.socket_path:
-            return {"socket_path": str(self.socket_path)}
+            mode = 0o666 if self.users else 0o600  # the authenticator asks who it is
+            return {"socket_path": str(self.socket_path), "socket_mode": mode}
         port = DEFAULT_SERVER_SSL_PORT if self.ssl_keyfile else DEFAULT_SERVER_PORT
         port = port if self.port is None else int(self.port)
         return {"hostname": self.host, "port": port, "ipv6": self.ipv6}
@@ -205,10 +238,18 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
                     f"got {str(self.authenticator)!r}"
                 )
             return found
+        chosen: list[Any] = []
+        if self.users:
+            chosen.append(UnixAuthenticator([_user_number(user) for user in self.users]))
         if self.ssl_keyfile:
             cafile = str(self.ssl_cafile) if self.ssl_cafile else None
-            return SSLAuthenticator(str(self.ssl_keyfile), str(self.ssl_certfile), cafile)
-        return None
+            chosen.append(SSLAuthenticator(str(self.ssl_keyfile), str(self.ssl_certfile), cafile))
+        if self.token_file:
+            chosen.append(TokenAuthenticator(Path(str(self.token_file))))
+        if self.authorized_keys:
+            host_key = str(self.host_key) if self.host_key else None
+            chosen.append(KeyAuthenticator(str(self.authorized_keys), host_key))
+        return Chain(*chosen) if len(chosen) > 1 else next(iter(chosen), None)
 
     def _registrar(self) -> RegistryClient | None:
         if not self.auto_register:
@@ -248,6 +289,20 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
             raise ValueError(f"--systemd: expected sockets{wanted} from systemd, got {got}")
         kind = None if is_listening(sockets[0]) else OneShotServer
         self._server(kind, sockets=sockets, tell_systemd=True).start()
+
+
+def _user_number(user: str) -> int:
+    """Returns the number of a user.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    import pwd  # which some systems do not have
+
+    try:
+        return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise ValueError(f"--user: expected a user of this machine, got {user!r}") from None
 
 
 _KINDS: dict[str, type[Server]] = {

@@ -6,7 +6,9 @@ import socket
 import threading
 from typing import Any, ClassVar
 
+from ..link.logins import Login, log_in
 from ..link.result import AsyncResult
+from ..link.streams.socket import SocketStream
 from .core import EPCCore
 from .handler import ThreadingEPCHandler
 from .utils import ThreadedIterator, newthread
@@ -41,6 +43,7 @@ class EPCClient(EPCCore):
     Args:
         socket_or_address: a connected socket, or host and port; without it :meth:`connect` follows.
         debugger, log_traceback, options: see :class:`.EPCCore`.
+        login: what to show a server that asks for a login.
     """
 
     thread_daemon: ClassVar[bool] = True
@@ -55,8 +58,11 @@ class EPCClient(EPCCore):
         socket_or_address: Any = None,
         debugger: Any = None,
         log_traceback: bool = False,
+        *,
+        login: Login | None = None,
         **options: Any,
     ) -> None:
+        self._login = login
         super().__init__(debugger, log_traceback, **options)
         if socket_or_address is not None:
             self.connect(socket_or_address)
@@ -67,6 +73,12 @@ class EPCClient(EPCCore):
             sock = socket_or_address
         else:
             sock = socket.create_connection(tuple(socket_or_address))
+        if self._login is not None:
+            try:
+                log_in(SocketStream(sock), self._login)
+            except BaseException:
+                sock.close()
+                raise
         self.socket = sock
         self.handler = handler = EPCClientHandler(sock, None, self)
         self.call = handler.call

@@ -91,6 +91,10 @@ class EPCCore(EPCDispatcher):
         self.pool = WorkerPool(max_threads or _MANY) if max_threads or ordered else None
         self.set_debugger(debugger)
 
+    def take_credentials(self, request: Any) -> Any:
+        """Returns what an authenticator has found out about a client, once; None without one."""
+        return None
+
     def set_debugger(self, debugger: Any) -> None:
         """Sets the debugger, or takes it away with None."""
         if debugger == "pdb":

@@ -170,6 +170,7 @@ class EPCHandler(socketserver.StreamRequestHandler):
         if isinstance(stream, socket.socket):
             stream = SocketStream(stream)
         self.peer = EpcPeer(stream, self, self.server.reader)
+        self.peer.credentials = self.server.take_credentials(self.request)
         self.callmanager = EPCCallManager(self.peer)
         if type(self)._handle is not EPCHandler._handle:
             self.peer.link.dispatch = self._handle

@@ -11,7 +11,9 @@ import sys
 import warnings
 from typing import Any, ClassVar
 
+from ..errors import AuthenticationError
 from ..lib.threads import spawn
+from ..link.listener import Authenticator, cut_after
 from .core import EPCCore
 from .handler import EPCHandler, ThreadingEPCHandler
 from .manager import EPCClientManager
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 SocketServer = socketserver
+_LOGIN_LIMIT = 30.0
 
 
 class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
@@ -46,6 +49,8 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         exit_with_last_client: whether to end when the last client has gone.
         exit_with_stdin: whether to end when standard input does: when whoever started the program
             has gone.
+        authenticator: lets clients in or refuses them. Emacs cannot log in, but is a process of the
+            same user, or has a key and a certificate.
     """
 
     logger = EPCCore.logger
@@ -60,6 +65,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         *,
         exit_with_last_client: bool = False,
         exit_with_stdin: bool = False,
+        authenticator: Authenticator | None = None,
         **options: Any,
     ) -> None:
         if ":" in server_address[0]:
@@ -70,8 +76,26 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         EPCClientManager.__init__(self)
         EPCCore.__init__(self, debugger, log_traceback, **options)
         self._exits = exit_with_last_client
+        self.authenticator = authenticator
+        self._credentials: dict[Any, Any] = {}  # of clients that are let in and not served yet
         if exit_with_stdin:
             when_stdin_ends(self.shutdown)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Lets a client in and serves it."""
+        if self.authenticator is not None:
+            try:
+                with cut_after(request, _LOGIN_LIMIT):
+                    request, credentials = self.authenticator(request)
+            except AuthenticationError as error:
+                self.logger.warning("refused %s: %s", client_address, error)
+                return
+            self._credentials[request] = credentials
+        super().finish_request(request, client_address)
+
+    def take_credentials(self, request: Any) -> Any:
+        """Returns what the authenticator has found out about a client, once."""
+        return self._credentials.pop(request, None)
 
     def remove_client(self, handler: Any) -> None:
         """Forgets a connection; see :class:`.EPCClientManager`."""

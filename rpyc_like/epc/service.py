@@ -58,4 +58,6 @@ class EPCService(EPCClientManager, EPCCore):
 
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> EPCConnection:
         """Begins a connection over the stream of a channel."""
-        return EPCConnection(channel.stream, self)
+        connection = EPCConnection(channel.stream, self)
+        connection.introduce(config)
+        return connection

@@ -69,7 +69,9 @@ class ErlangService(_Service):
 
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> ErlangConnection:
         """Begins a connection over the stream of a channel."""
-        return ErlangConnection(channel.stream, resolve=self._resolve, **self._options)
+        connection = ErlangConnection(channel.stream, resolve=self._resolve, **self._options)
+        connection.introduce(config)
+        return connection
 
 
 class PortService(_Service):
@@ -89,4 +91,6 @@ class PortService(_Service):
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> PortConnection:
         """Begins a connection over the stream of a channel."""
         port = Port(self._packet, stream=channel.stream, **self._options)
-        return PortConnection(port, self._protocol())
+        connection = PortConnection(port, self._protocol())
+        connection.introduce(config)
+        return connection

@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import Any, NoReturn
 
-__all__ = ["MissingModule", "class_in", "safe_import"]
+__all__ = ["MissingModule", "class_in", "needed", "safe_import"]
 
 
 def class_in(module: str, name: str) -> type | None:
@@ -42,3 +42,17 @@ def safe_import(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         return MissingModule(name)
+
+
+def needed(module: str, package: str) -> Any:
+    """Returns a module of this package that needs one which is not always installed.
+
+    Raises:
+        ImportError: it is not there; says how to get it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"this needs the package {package!r}, which is not installed (pip install {package})"
+        ) from error

@@ -69,17 +69,20 @@ def listen_tcp(
     return sock
 
 
-def listen_unix(path: str, backlog: int) -> socket.socket:
-    """Returns a listening unix socket at ``path``, for programs of the same user.
+def listen_unix(path: str, backlog: int, mode: int = 0o600) -> socket.socket:
+    """Returns a listening unix socket at ``path``.
 
     A socket that nobody listens on any more is replaced.
+
+    Args:
+        mode: who may connect; programs of the same user without it.
     """
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        os.fchmod(sock.fileno(), 0o600)  # Linux makes the file with it; others are told below
+        os.fchmod(sock.fileno(), mode)  # Linux makes the file with it; others are told below
         sock.bind(path)
-        os.chmod(path, 0o600)
+        os.chmod(path, mode)
         sock.listen(backlog)
     except BaseException:
         sock.close()

@@ -19,6 +19,10 @@ class PlainPeer:
     link: MessageConnection
     session: Session
     timeout_class: ClassVar[type[TimeoutError]] = TimeoutError
+    credentials: Any = None
+    """What the server's authenticator has found out about the peer; None without one."""
+    endpoints: Any = None
+    """The addresses of this side and of the peer, where a server has let it in."""
 
     def call_sync(self, target: Any, args: Any, timeout: float | None) -> Any:
         """Sends a request and returns the answer, serving what comes in meanwhile.
@@ -89,6 +93,12 @@ class PlainPeer:
 
 class ServedByServers:
     """What servers ask of a connection."""
+
+    def introduce(self, config: dict[str, Any] | None) -> None:
+        """Notes what the server knows about the peer."""
+        known = config or {}
+        self.peer.credentials = known.get("credentials")
+        self.peer.endpoints = known.get("endpoints")
 
     peer: Any
     close: Callable[[], None]

@@ -38,6 +38,7 @@ this service gives full control of this process to whoever connects, and {host} 
 from other machines; expected an authenticator. One line each:
   ssh:            leave hostname= out, and on the client: ssh -L {port}:localhost:{port} THIS_HOST
   TLS:            authenticator=SSLAuthenticator("server.key", "server.pem", "clients.pem")
+  token:          authenticator=TokenAuthenticator(Path("token")), within TLS (Chain)
   authenticator:  authenticator=your_function   # socket -> (socket, credentials), or raises
 Or, where everybody on the network may do everything: insecure=True"""
 
@@ -72,6 +73,7 @@ class Server:
             are refused.
         sockets: to listen on instead, already listening: those that systemd gives, for instance.
             One that is connected already is the first client.
+        socket_mode: who may connect to ``socket_path``: this user, unless it says otherwise.
         grace: seconds that running calls are given when the server is closed.
         idle_timeout: seconds without any client after which the server closes itself.
         tell_systemd: whether to say READY, STOPPING and WATCHDOG to the service manager, if this
@@ -102,6 +104,7 @@ class Server:
         auth_timeout: float = 30.0,
         max_silent_clients: int = 1000,
         sockets: Sequence[socket.socket] = (),
+        socket_mode: int = 0o600,
         grace: float = GRACE,
         idle_timeout: float | None = None,
         tell_systemd: bool = False,
@@ -132,7 +135,7 @@ class Server:
             raise ValueError("socket_path and sockets exclude hostname, port and ipv6")
         listeners = list(sockets)
         if socket_path is not None:
-            listeners.append(listen_unix(socket_path, backlog))
+            listeners.append(listen_unix(socket_path, backlog, socket_mode))
         elif not listeners:
             if hostname is None and COMPAT_RPYC6:
                 hostname = "::" if ipv6 else "0.0.0.0"

@@ -17,6 +17,7 @@ from ..core.consts import STREAM_CHUNK as STREAM_CHUNK
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
 from ..core.service import ClassicClient, ClassicService, ModuleNamespace, Slave
+from ..link.logins import Login
 from . import factory
 from .transfer import (
     Progress,
@@ -104,14 +105,17 @@ def connect(
     keepalive: bool | int = False,
     timeout: float | None = 3,
     nodelay: bool = True,
+    login: Login | None = None,
 ) -> Connection:
-    """Connects to a classic server over TCP."""
-    return _ready(factory.connect(host, port, _Client, None, ipv6, keepalive, timeout))
+    """Connects to a classic server over TCP; see :func:`factory.connect`."""
+    return _ready(factory.connect(host, port, _Client, None, ipv6, keepalive, timeout, login=login))
 
 
-def unix_connect(path: str, timeout: float | None = 3, nodelay: bool = True) -> Connection:
-    """Connects to a classic server over a unix socket."""
-    return _ready(factory.unix_connect(path, _Client, None, timeout))
+def unix_connect(
+    path: str, timeout: float | None = 3, nodelay: bool = True, login: Login | None = None
+) -> Connection:
+    """Connects to a classic server over a unix socket; see :func:`factory.unix_connect`."""
+    return _ready(factory.unix_connect(path, _Client, None, timeout, login=login))
 
 
 def ssh_connect(
@@ -137,6 +141,7 @@ def ssl_connect(
     ipv6: bool = False,
     timeout: float | None = 3,
     nodelay: bool = True,
+    login: Login | None = None,
 ) -> Connection:
     """Connects to a classic server over TCP with TLS; see :func:`factory.ssl_connect`."""
     return _ready(
@@ -152,6 +157,7 @@ def ssl_connect(
             service=_Client,
             ipv6=ipv6,
             timeout=timeout,
+            login=login,
         )
     )
 

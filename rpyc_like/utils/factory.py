@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 from ..core.channel import Channel
 from ..core.config import COMPAT_RPYC6
@@ -22,6 +22,8 @@ from ..core.stream import TunneledSocketStream as TunneledSocketStream
 from ..errors import DiscoveryError, ForbiddenError
 from ..lib.modules import safe_import as safe_import
 from ..lib.threads import spawn
+from ..link.logins import Login, log_in
+from ..link.streams.base import NativeStream
 from ..link.streams.tls import client_context
 from .registry import RegistryClient, UDPRegistryClient
 
@@ -44,6 +46,7 @@ __all__ = [
 
 _CONNECT_TIMEOUT = 3
 Config = dict[str, Any]
+N = TypeVar("N", bound=NativeStream)
 ServiceLike = Union[type[Service], Service]  # noqa: UP007 - the far side of a deployment may be Python 3.9
 
 
@@ -112,6 +115,7 @@ def connect(
     keepalive: bool | int = False,
     timeout: float | None = _CONNECT_TIMEOUT,
     nodelay: bool = True,
+    login: Login | None = None,
 ) -> Connection:
     """Connects over TCP.
 
@@ -119,12 +123,27 @@ def connect(
         keepalive: whether the system probes an idle connection; a number is the seconds between.
         timeout: seconds that connecting to one address may take.
         nodelay: accepted for compatibility; small messages are never held back.
+        login: what to show a server that asks for a login.
 
     Raises:
         OSError: nobody listens there, or the name is unknown.
+        AuthenticationError: the server did not let this side in.
     """
     options = _socket_options(ipv6, keepalive, timeout)
-    return _connect_reopenable(lambda: SocketStream.connect(host, port, **options), service, config)
+    return _connect_reopenable(
+        lambda: _logged_in(SocketStream.connect(host, port, **options), login), service, config
+    )
+
+
+def _logged_in(stream: N, login: Login | None) -> N:
+    """Logs in over a stream that has just been opened, and returns it."""
+    if login is not None:
+        try:
+            log_in(stream, login)
+        except BaseException:
+            stream.close()
+            raise
+    return stream
 
 
 def _socket_options(ipv6: bool, keepalive: bool | int, timeout: float | None) -> dict[str, Any]:
@@ -139,9 +158,16 @@ def unix_connect(
     config: Config | None = None,
     timeout: float | None = _CONNECT_TIMEOUT,
     nodelay: bool = True,
+    login: Login | None = None,
 ) -> Connection:
-    """Connects to a unix socket."""
-    return _connect_reopenable(lambda: SocketStream.unix_connect(path, timeout), service, config)
+    """Connects to a unix socket.
+
+    Args:
+        login: what to show a server that asks for a login.
+    """
+    return _connect_reopenable(
+        lambda: _logged_in(SocketStream.unix_connect(path, timeout), login), service, config
+    )
 
 
 def ssl_connect(
@@ -160,6 +186,7 @@ def ssl_connect(
     verify_mode: int | None = None,
     timeout: float | None = _CONNECT_TIMEOUT,
     nodelay: bool = True,
+    login: Login | None = None,
 ) -> Connection:
     """Connects over TCP with TLS. The server's certificate and host name are verified.
 
@@ -168,9 +195,11 @@ def ssl_connect(
         ca_certs: a file of certificates to trust instead of the system's.
         cert_reqs, verify_mode: ``ssl.CERT_NONE`` switches verification off.
         ciphers: an OpenSSL cipher list.
+        login: what to show a server that asks for a login as well.
 
     Raises:
         OSError: nobody listens there; :class:`ssl.SSLError` is one: the handshake failed.
+        AuthenticationError: the server did not let this side in.
     """
     reqs = cert_reqs if verify_mode is None else verify_mode
     if reqs is None and COMPAT_RPYC6 and ca_certs is None:
@@ -181,7 +210,7 @@ def ssl_connect(
 
     def open_stream() -> TlsStream:
         stream = SocketStream.connect(host, port, **options)
-        return TlsStream(stream, context, server_hostname=host)
+        return _logged_in(TlsStream(stream, context, server_hostname=host), login)
 
     return _connect_reopenable(open_stream, service, config)
 

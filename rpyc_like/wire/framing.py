@@ -322,6 +322,8 @@ def _foreign_protocol(start: bytes) -> str | None:
         return "TLS"
     if start[:4] == b"SSH-":
         return "SSH"
+    if start[:5] == b"rpyc_":
+        return "a server that wants a login (login=)"
     if all(byte in b"0123456789abcdefABCDEF" for byte in start):
         return "EPC (Emacs)"
     return None

@@ -177,23 +177,26 @@ rpyc.connect_stdpipes(SlaveService).serve_all()
 """
 
 
+FLOODS = """
+import rpyc_like
+def flood(func):
+    results = [rpyc_like.async_(func)(bytes(4 << 20)) for _ in range(3)]
+    return tuple(result.value for result in results)
+def take(data):
+    return len(data)
+"""
+
+
 def test_case_78_both_sides_send_much_over_pipes() -> None:
-    """Two sides that send more than the pipes hold, at once and nested, do not block each other."""
-    command = [sys.executable, "-c", PIPES]
-    with rpyc.connect_subproc(command, ClassicService) as conn:
-        much = bytes(4 << 20)
-        conn.execute("def both(func, depth):\n    return func(bytes(4 << 20), depth)")
-        both = conn.namespace["both"]
-
-        def back(data: bytes, depth: int) -> tuple[bytes, bytes]:
-            assert len(data) == len(much)
-            if depth:
-                both(back, depth - 1)
-            return data, much
-
-        pending = [rpyc.async_(both)(back, 2) for _ in range(3)]
-        for result in pending:
-            assert tuple(map(len, result.value)) == (len(much), len(much))
+    """Two sides that send more than the pipes hold, at the same time, do not block each other."""
+    with rpyc.connect_subproc([sys.executable, "-c", PIPES], ClassicService) as conn:
+        much = 4 << 20
+        conn.execute(FLOODS)
+        flood, take = conn.namespace["flood"], rpyc.async_(conn.namespace["take"])
+        flooded = rpyc.async_(flood)(len)
+        taken = [take(bytes(much)) for _ in range(3)]
+        assert flooded.value == (much,) * 3
+        assert [result.value for result in taken] == [much] * 3
 
 
 def test_case_79_monotonic_clocks_only() -> None:

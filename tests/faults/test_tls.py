@@ -82,9 +82,7 @@ def works(port: int, **options: Any) -> bool:
         return bool(conn.root.add(1, 2) == 3)
 
 
-def test_case_81_what_a_client_refuses(
-    serve: Any, authority: Authority, tmp_path: Path
-) -> None:
+def test_case_81_what_a_client_refuses(serve: Any, authority: Authority, tmp_path: Path) -> None:
     """Certificates that are expired, of another host, or signed by nobody known are refused."""
     other = Authority(tmp_path)
     fine = serve(authority.issue("127.0.0.1"))

@@ -34,6 +34,8 @@ GATE, EXCEPTIONS = "tests/faults/test_gate.py", "tests/faults/test_exceptions.py
 POLICY, DEFAULTS = "tests/protocol/test_policy.py", "tests/integration/test_defaults.py"
 SYSTEM, SSH = "tests/interop/test_started_by_the_system.py", "tests/interop/test_ssh.py"
 SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test_registry.py"
+WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
+NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
 MUTATIONS = [
     Mutation(
@@ -81,7 +83,7 @@ MUTATIONS = [
     Mutation(
         "82",
         "link/listener.py",
-        "        os.chmod(path, 0o600)\n",
+        "        os.chmod(path, mode)\n",
         "        os.chmod(path, 0o755)\n",
         f"{SERVERS}::test_unix_socket",
     ),
@@ -634,6 +636,212 @@ MUTATIONS = [
         "                self._fail(error)\n",
         "                pass\n",
         f"{EXCEPTIONS}::test_case_57_wrong_shape",
+    ),
+    Mutation(
+        "58",
+        "link/connection.py",
+        "if CURRENT.get() is not None and not has_room():",
+        "if False:",
+        f"{THREADS}::test_case_58_recursion_between_the_sides",
+    ),
+    Mutation(
+        "59",
+        "core/protocol.py",
+        "elif self._link.serves:",
+        "elif False:",
+        f"{WAITS}::test_case_59_a_peer_that_does_not_serve",
+    ),
+    Mutation(
+        "60",
+        "link/receiving.py",
+        "while not self.lock.locked() and self.offered is None:",
+        "while False:",
+        "tests/protocol/test_connection.py::test_a_waiting_thread_passes_the_reading_role_on",
+    ),
+    Mutation(
+        "61",
+        "link/connection.py",
+        "            self.application.serve_request(id_, target, args)\n        finally:",
+        "            with attending._starting:\n"
+        "                self.application.serve_request(id_, target, args)\n        finally:",
+        f"{THREADS}::test_case_61_two_connections_cannot_block_each_other",
+    ),
+    Mutation(
+        "62",
+        "core/protocol.py",
+        'if self._config["concurrent_calls"] > 1:',
+        "if False:",
+        f"{WAITS}::test_case_62_slow_and_fast",
+    ),
+    Mutation(
+        "62",
+        "link/attending.py",
+        "            link.serve_instead()\n",
+        "            pass\n",
+        f"{WAITS}::test_case_62_65_the_next_call_is_not_delayed",
+    ),
+    Mutation(
+        "63",
+        "core/endpoint.py",
+        "flushing.arm(self._weak)",
+        "self.flush_released()",
+        f"{THREADS}::test_case_63_garbage_is_collected_in_the_middle_of_everything",
+    ),
+    Mutation(
+        "64",
+        "link/flushing.py",
+        "daemon=True",
+        "daemon=False",
+        f"{THREADS}::test_case_64_at_exit_with_a_hung_peer",
+    ),
+    Mutation(
+        "65",
+        "core/protocol.py",
+        "        payload = self._cancel(id_)\n",
+        "        payload = None\n",
+        f"{WAITS}::test_case_65_ctrl_c",
+    ),
+    Mutation(
+        "66",
+        "link/sending.py",
+        "                self._wait_for_room()\n",
+        "                try:\n                    self._wait_for_room()\n"
+        "                except BaseException:\n                    queue.clear()\n"
+        "                    raise\n",
+        f"{WAITS}::test_case_66_interrupted_in_mid_send",
+    ),
+    Mutation(
+        "67",
+        "link/interrupted.py",
+        "if code in _READING and",
+        "if False and",
+        f"{WAITS}::test_case_67_a_signal_handler_that_asks",
+    ),
+    Mutation(
+        "67",
+        "link/connection.py",
+        "                me.wake()  # in a signal handler",
+        "                pass  # in a signal handler",
+        f"{WAITS}::test_case_67_a_signal_handler_beside_a_reader",
+    ),
+    Mutation(
+        "68",
+        "link/streams/socket.py",
+        "                self.close()\n            raise\n        finally:",
+        "                pass\n            raise\n        finally:",
+        f"{THREADS}::test_case_68_a_thread_that_dies_while_it_reads",
+    ),
+    Mutation(
+        "69",
+        "link/forking.py",
+        "connection.orphan()\n\n\nif",
+        "pass\n\n\nif",
+        f"{THREADS}::test_case_69_fork",
+    ),
+    Mutation(
+        "70",
+        "utils/systemd.py",
+        "        os.set_inheritable(fd, False)\n",
+        "",
+        f"{SYSTEM}::test_one_process_for_all",
+    ),
+    Mutation(
+        "71",
+        "aio/connection.py",
+        "                if id_ == number:\n",
+        "                if False:\n",
+        f"{THREADS}::test_case_71_served_tasks_are_cancelled",
+    ),
+    Mutation(
+        "71",
+        "aio/connection.py",
+        "                payload = self._cancel(result.id_)\n",
+        "                payload = None\n",
+        f"{THREADS}::test_case_71_cancelled_tasks_and_several_loops",
+    ),
+    Mutation(
+        "74",
+        "link/connection.py",
+        "            if self.end._ready:\n                return\n            self.error = error\n",
+        "            self.error = error\n",
+        f"{NETWORK}::test_case_74_a_server_that_is_killed",
+    ),
+    Mutation(
+        "75",
+        "link/attending.py",
+        "return silence > _DEAD * self.interval",
+        "return False",
+        f"{WAITS}::test_case_75_a_stopped_server",
+    ),
+    Mutation(
+        "75",
+        "link/attending.py",
+        '    """Looks whether a peer gives signs of life."""\n    _read(link)\n',
+        '    """Looks whether a peer gives signs of life."""\n',
+        f"{WAITS}::test_case_75_a_client_that_computes_and_one_that_stops",
+    ),
+    Mutation(
+        "76",
+        "link/sending.py",
+        "elif patience.expired():",
+        "elif False:",
+        f"{NETWORK}::test_case_76_a_peer_that_does_not_read",
+    ),
+    Mutation(
+        "77",
+        "link/listener.py",
+        "if error.errno not in _EXHAUSTED:",
+        "if True:",
+        f"{NETWORK}::test_case_77_no_descriptors_left",
+    ),
+    Mutation(
+        "78",
+        "link/connection.py",
+        "if stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():",
+        "if stream.wait(WRITE, _SLICE) & READ:",
+        f"{NETWORK}::test_case_78_both_sides_send_much_over_pipes",
+    ),
+    Mutation(
+        "79",
+        "lib/timing.py",
+        "return self.tmax is not None and time.monotonic() >= self.tmax",
+        "return self.tmax is not None and time.time() >= self.tmax",
+        f"{NETWORK}::test_case_79_monotonic_clocks_only",
+    ),
+    Mutation(
+        "80",
+        "link/streams/dialing.py",
+        "_wait(_HEAD_START if self._left else None)",
+        "_wait(None)",
+        f"{NETWORK}::test_case_80_dead_addresses_first",
+    ),
+    Mutation(
+        "81",
+        "link/streams/tls.py",
+        "    context.check_hostname = check_hostname and reqs != ssl.CERT_NONE\n",
+        "    context.check_hostname = False\n",
+        f"{TLS}::test_case_81_what_a_client_refuses",
+    ),
+    Mutation(
+        "81",
+        "utils/server.py",
+        "            spawn(self._authenticate_and_serve_client, sock)\n",
+        "            self._authenticate_and_serve_client(sock)\n",
+        f"{TLS}::test_case_81_handshakes_do_not_hold_others_up",
+    ),
+    Mutation(
+        "84",
+        "utils/base_server.py",
+        '        self.logger.info("welcome %s", address)\n',
+        '        print("welcome", address, file=open("/dev/stderr", "w"), flush=True)\n',
+        f"{NETWORK}::test_case_84_logs_that_cannot_be_written",
+    ),
+    Mutation(
+        "85",
+        "core/protocol.py",
+        "if isinstance(entry, _AsyncResult) and entry.expired:",
+        "if False:",
+        f"{WAITS}::test_case_85_a_storm_of_timeouts",
     ),
 ]
 

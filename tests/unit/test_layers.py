@@ -51,9 +51,12 @@ SEPARATE = {"core", "aio", "epc", "erlport"}
 ALLOWED_ACROSS = {("aio", "core")}
 
 THIRD_PARTY = {
+    "cli.rpyc_certificates": {"plumbum"},
     "cli.rpyc_classic": {"plumbum"},
     "cli.rpyc_copy": {"plumbum"},
     "cli.rpyc_registry": {"plumbum"},
+    "link.ed25519": {"cryptography"},
+    "utils.certificates": {"cryptography"},
     "core.netref": {"numpy"},
     "core.snapshot_load": {"numpy"},
     "utils.gevent_server": {"gevent"},
