@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
+from rpyc_like.core import consts
 from rpyc_like.core.service import ClassicService
 from rpyc_like.errors import ConnectionClosed
-from rpyc_like.link.streams import dialing
+from rpyc_like.link.streams import SocketStream, dialing
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 
 from .serving import Patient
@@ -199,10 +200,33 @@ def test_case_78_both_sides_send_much_over_pipes() -> None:
         assert [result.value for result in taken] == [much] * 3
 
 
+def test_case_78_neither_side_serves_while_it_sends() -> None:
+    """Who sends reads as well, when the other side sends and nothing else."""
+    much = os.urandom(4 << 20)
+    conns = [rpyc.connect_stream(SocketStream(sock)) for sock in socket.socketpair()]
+    outcomes: list[bool] = []
+
+    def send(conn: Any) -> None:
+        results = [conn.async_request(consts.HANDLE_PING, much) for _ in range(3)]
+        outcomes.append(all(result.value == much for result in results))
+
+    threads = [threading.Thread(target=send, args=(conn,), daemon=True) for conn in conns]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert outcomes == [True, True]
+    closing = threading.Thread(target=conns[1].close)
+    closing.start()
+    conns[0].close()
+    closing.join(5)
+
+
 def test_case_79_monotonic_clocks_only() -> None:
     """No wait depends on the wall clock: the sources ask for it where others need to know it."""
     allowed = {
         "utils/registry_messages.py": "messages from other machines say when they were made",
+        "utils/certificates.py": "certificates say from when to when they hold",
     }
     found = set()
     for path in (ROOT / "rpyc_like").rglob("*.py"):

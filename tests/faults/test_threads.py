@@ -102,6 +102,18 @@ def test_case_60_many_threads(conn: Any) -> None:
     assert not conn._link.waiters
 
 
+def test_case_60_the_role_is_passed_on() -> None:
+    """Who has its answer and goes leaves the reading to one of those who still wait."""
+    server = ThreadedServer(Patient, logger=QUIET, grace=0, protocol_config={"concurrent_calls": 8})
+    server._start_in_thread()
+    with server, rpyc.connect("127.0.0.1", server.port, config={"heartbeat": None}) as conn:
+        sleep = conn.root.sleep
+        sleep(0)
+        started = time.monotonic()
+        in_threads(6, lambda number: sleep(0.1 + 0.1 * number))
+        assert time.monotonic() - started < 5
+
+
 def test_case_61_two_connections_cannot_block_each_other(server: ThreadedServer) -> None:
     """Calls that go round over two connections, both ways round at once, all end."""
     with rpyc.connect("127.0.0.1", server.port) as one:

@@ -27,6 +27,7 @@ class Mutation(NamedTuple):
     old: str
     new: str
     test: str
+    impl: str = "python"
 
 
 FRAMES, STATE = "tests/faults/test_frames.py", "tests/faults/test_state.py"
@@ -643,6 +644,7 @@ MUTATIONS = [
         "if CURRENT.get() is not None and not has_room():",
         "if False:",
         f"{THREADS}::test_case_58_recursion_between_the_sides",
+        "native",
     ),
     Mutation(
         "59",
@@ -656,7 +658,7 @@ MUTATIONS = [
         "link/receiving.py",
         "while not self.lock.locked() and self.offered is None:",
         "while False:",
-        "tests/protocol/test_connection.py::test_a_waiting_thread_passes_the_reading_role_on",
+        f"{THREADS}::test_case_60_the_role_is_passed_on",
     ),
     Mutation(
         "61",
@@ -762,8 +764,8 @@ MUTATIONS = [
     Mutation(
         "74",
         "link/connection.py",
-        "            if self.end._ready:\n                return\n            self.error = error\n",
-        "            self.error = error\n",
+        "        closed.__cause__ = self.error\n",
+        "",
         f"{NETWORK}::test_case_74_a_server_that_is_killed",
     ),
     Mutation(
@@ -799,7 +801,7 @@ MUTATIONS = [
         "link/connection.py",
         "if stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():",
         "if stream.wait(WRITE, _SLICE) & READ:",
-        f"{NETWORK}::test_case_78_both_sides_send_much_over_pipes",
+        f"{NETWORK}::test_case_78_neither_side_serves_while_it_sends",
     ),
     Mutation(
         "79",
@@ -858,7 +860,7 @@ def check(mutation: Mutation, folder: Path) -> str | None:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *mutation.test.split()],
             cwd=folder,
-            env={**os.environ, "RPYC_LIKE_IMPL": "python"},  # the code that is changed
+            env={**os.environ, "RPYC_LIKE_IMPL": mutation.impl},
             capture_output=True,
             text=True,
             check=False,
