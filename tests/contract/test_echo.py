@@ -21,6 +21,7 @@ from rpyc_like.link.streams import MemoryStream, NativeStream, PipeStream, Socke
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
 from rpyc_like.wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from rpyc_like.wire.session import Session
+from tests.support.shim import PATTERNS, shimmed
 
 FRAMERS: dict[str, Callable[[], Any]] = {
     "rpyc": RpycFramer,
@@ -137,6 +138,10 @@ STREAMS: dict[str, Callable[[], tuple[Stream, Stream]]] = {
     "pipe": PipeStream.create_pair,
     "memory": MemoryStream.create_pair,
     "own": own_streams,
+    **{
+        pattern: lambda pattern=pattern: shimmed(sockets(), pattern)  # type: ignore[misc]
+        for pattern in PATTERNS
+    },
 }
 
 

@@ -16,6 +16,7 @@ from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.streams import MemoryStream, NativeStream, PipeStream, SocketStream, TlsStream
 from rpyc_like.link.streams.base import READ, WRITE, has_own_io
 from rpyc_like.link.streams.tls import client_context, server_context
+from tests.support.shim import PATTERNS, shimmed
 
 Pair = tuple[NativeStream, NativeStream]
 
@@ -59,6 +60,11 @@ KINDS: dict[str, Callable[[Path], Pair]] = {
     "tls-tcp": lambda folder: tls_over(tcp_pair(), folder),
     "tls-memory": lambda folder: tls_over(MemoryStream.create_pair(), folder),
     "tls-pipe": lambda folder: tls_over(PipeStream.create_pair(), folder),
+    **{
+        f"tcp-{pattern}": lambda folder, pattern=pattern: shimmed(tcp_pair(), pattern)  # type: ignore[misc]
+        for pattern in PATTERNS
+        if pattern != "bytewise"  # filling a buffer takes half a minute
+    },
 }
 
 

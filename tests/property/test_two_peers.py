@@ -1,8 +1,8 @@
 """Two peers that lend, pass on and give back objects, in any order, over a link that may tamper.
 
 The model knows who holds what. On an honest link the tables of both sides say the same when all is
-quiet; on one that drops, doubles and delays what gives references back, objects may live too long or
-be gone, which is an error of that one call, and nothing else breaks.
+quiet; on one that drops, doubles and delays what gives references back, objects may live too long
+or be gone, which is an error of that one call, and nothing else breaks.
 """
 
 from __future__ import annotations
