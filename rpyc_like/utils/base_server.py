@@ -38,8 +38,7 @@ this service gives full control of this process to whoever connects, and {host} 
 from other machines; expected an authenticator. One line each:
   ssh:            leave hostname= out, and on the client: ssh -L {port}:localhost:{port} THIS_HOST
   TLS:            authenticator=SSLAuthenticator("server.key", "server.pem", "clients.pem")
-  token:          authenticator=TokenAuthenticator(Path("token")), within TLS (Chain)
-  authenticator:  authenticator=your_function   # socket -> (socket, credentials), or raises
+  authenticator:  authenticator=TokenAuthenticator(Path("token")), or a function of your own
 Or, where everybody on the network may do everything: insecure=True"""
 
 

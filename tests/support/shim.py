@@ -1,4 +1,4 @@
-"""A stream that does what streams may do and rarely do: little at a time, nothing at all, the end."""
+"""A stream that does what streams rarely do: little at a time, nothing for once, the end."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Hours of mixed load with chaos: ``python -m tests.soak``."""
