@@ -13,6 +13,8 @@ import rpyc_like as rpyc
 from rpyc_like.core.protocol import Connection
 from rpyc_like.utils import server as servers
 
+_WINDOW = 200
+
 
 class Seen:
     """Numbers that come roughly in order, each once: tells which come again, in bounded memory."""
@@ -29,11 +31,11 @@ class Seen:
                 self.doubled += 1
                 return
             self._above.add(number)
+            if len(self._above) > _WINDOW:  # some were never sent, because their client was cut off
+                self._next = min(self._above)
             while self._next in self._above:
                 self._above.discard(self._next)
                 self._next += 1
-            if len(self._above) > 10_000:  # some were never sent, because their client was cut off
-                self._next = min(self._above)
 
 
 class Thing:
