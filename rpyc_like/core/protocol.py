@@ -332,6 +332,7 @@ class Connection(Endpoint):
             self._reconsider(handler, args)
         result = AsyncResult(self)
         if timeout is not None:
+            self._forget_expired()
             result.set_expiry(timeout)
         return self._request(result, handler, args)
 
@@ -372,7 +373,6 @@ class Connection(Endpoint):
         self, result: AsyncResult, handler: int, args: tuple[Any, ...], deadline: Timeout
     ) -> AsyncResult:
         """Sends a request, and by when it is to be answered."""
-        self._forget_expired()
         id_ = next(self._session.pending.numbers)
         left = int(1000 * (deadline.timeleft() or 0))
         said = self._codec.encode_saying(consts.HANDLE_DEADLINE, id_, left)

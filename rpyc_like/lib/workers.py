@@ -24,6 +24,7 @@ class _Here(threading.local):
 
     pool: WorkerPool | None = None
     lane: _Lane | None = None
+    run: _Run | None = None
     waits = False  # also while it serves something that came in meanwhile
 
 
@@ -44,7 +45,7 @@ def waiting(for_room: bool = False) -> Iterator[None]:
         for_room: whether it waits until a peer reads. That peer's further requests wait too.
     """
     pool, lane = here.pool, here.lane
-    if pool is None or here.waits:
+    if pool is None or here.waits or (here.run is not None and here.run.overtaken):
         yield
         return
     here.waits = True
@@ -59,13 +60,23 @@ def waiting(for_room: bool = False) -> Iterator[None]:
 class _Lane:
     """Work that is done in order."""
 
-    __slots__ = ("key", "queued", "runners", "work")
+    __slots__ = ("key", "queued", "run", "runners", "work")
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
         self.work: deque[Callable[[], object]] = deque()
         self.runners = 0  # threads that run something of it and do not wait
         self.queued = False
+        self.run: _Run | None = None  # of the thread that has begun last
+
+
+class _Run:
+    """A thread's work on a lane."""
+
+    __slots__ = ("overtaken",)
+
+    def __init__(self) -> None:
+        self.overtaken = False
 
 
 class WorkerPool:
@@ -103,6 +114,21 @@ class WorkerPool:
             if found is None:
                 found = self._lanes[lane] = _Lane(lane)
             found.work.append(func)
+            self._offer(found)
+
+    def overtake(self, lane: Hashable) -> None:
+        """Has the next function of a lane run, though the last one has not ended; it is given up.
+
+        The thread that runs that one does not count until it comes back.
+        """
+        with self._changed:
+            found = self._lanes.get(lane)
+            if found is None or not found.work or found.runners != 1 or found.run is None:
+                return
+            found.run.overtaken = True
+            found.run = None
+            found.runners -= 1
+            self._active -= 1
             self._offer(found)
 
     def close(self) -> None:
@@ -165,20 +191,27 @@ class WorkerPool:
             try:
                 self._run_lane(lane)
             finally:
-                here.lane = None
+                here.lane = here.run = None
 
     def _run_lane(self, lane: _Lane) -> None:
+        run = here.run = _Run()
         for _ in range(self._batch):
             with self._changed:
-                if not lane.work or lane.runners > 1:
+                if run.overtaken or not lane.work or lane.runners > 1:
                     break
                 func = lane.work.popleft()
+                lane.run = run
             try:
                 func()
             except Exception:
                 logger.exception("! a worker's function failed")
         with self._changed:
-            lane.runners -= 1
+            if run.overtaken:
+                self._active += 1
+            else:
+                lane.runners -= 1
+                if lane.run is run:
+                    lane.run = None
             if lane.work:
                 self._offer(lane)
             elif not lane.runners and self._lanes.get(lane.key) is lane:

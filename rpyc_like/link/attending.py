@@ -70,7 +70,7 @@ class Heart:
         """Returns whether the peer must be taken for dead; notes whether it is silent.
 
         Args:
-            arrivals: how often something has arrived.
+            arrivals: how many bytes have arrived.
         """
         now = monotonic()
         if arrivals != self._arrivals:
@@ -119,21 +119,25 @@ def _wake() -> None:
 def _run() -> None:
     global _asleep
     watched: list[tuple[float, _Watched]] = []  # when to look at it
-    quiet = 0
+    quiet = 0  # looks at which nothing was being served
     while True:
         while not _coming.empty():
             watched.append((0.0, _coming.get()))
-        quiet = 0 if busy else quiet + 1
         wait = _until(watched)
-        if quiet <= 1:
-            wait = TICK
+        if quiet < 2:
+            wait = TICK if wait is None else min(wait, TICK)
         elif wait is None or wait > TICK:
             _me.arm()
             _asleep = True
-            if busy or not _coming.empty():
-                continue
+            if not busy and _coming.empty():
+                _me.sleep(wait)
+            _asleep = False
+            quiet = 0
+            if wait is None:
+                continue  # what has woken this thread is looked at a moment later
+            wait = 0
         _me.sleep(wait)
-        _asleep = False
+        quiet = 0 if busy else quiet + 1
         _look_after_all()
         watched = [(_due(due, one), one) for due, one in watched if _goes_on(one)]
 
@@ -180,13 +184,11 @@ def _look_after(link: MessageConnection) -> None:
         busy.discard(link)
     elif long:
         _read(link)
-        cancelled = link.calls.is_cancelled
-        if (
-            any(outcome[0] is CALL for outcome in tuple(link.stash))
-            and all(map(cancelled, running))
-            and link.replaced < _MOST_REPLACED
-        ):
-            link.serve_instead()
+        if all(map(link.calls.is_cancelled, running)) and len(running) <= _MOST_REPLACED:
+            if link.overtake is not None:
+                link.overtake()
+            elif any(outcome[0] is CALL for outcome in tuple(link.stash)):
+                link.serve_instead()
 
 
 def _read(link: MessageConnection) -> None:
@@ -201,8 +203,14 @@ def _read(link: MessageConnection) -> None:
         or not reading.enter()
     ):
         return
+    receiver = link.receiver
+    if not link.stash:
+        link.kept_from = receiver.arrivals
     try:
-        while len(link.stash) < _MOST_KEPT:
+        while (
+            len(link.stash) < _MOST_KEPT
+            and receiver.arrivals - link.kept_from <= receiver.max_queued
+        ):
             outcome = link.read_new(0)
             if outcome is None or outcome[0] is BROKEN:
                 break
@@ -231,9 +239,8 @@ def _feel(link: MessageConnection) -> None:
     if not dead:
         return
     stream = link.channel.stream
-    if isinstance(stream, NativeStream) and len(link.stash) >= _MOST_KEPT:
-        if stream.wait(READ, 0):
-            return  # it is this side that does not read
+    if isinstance(stream, NativeStream) and stream.wait(READ, 0):
+        return  # it is this side that does not read
     link.fail(
         ConnectionClosed(
             f"no sign of life from the peer for {_DEAD * heart.interval:g} s "

@@ -113,6 +113,8 @@ class MessageConnection:
         """Is given each payload, and gives it to :meth:`take`; a program's own method."""
         self.workers: Callable[[Callable[[], None], Any], Any] | None = None
         """Runs a request that is meant for no thread; also given the mark of its route."""
+        self.overtake: Callable[[], None] | None = None
+        """Has workers go on with the next request, because the one being served is given up."""
         self.pooled = False
         """Whether a :class:`~rpyc_like.link.pool.Poller` has the reading role for good."""
         self.in_order = True
@@ -123,8 +125,6 @@ class MessageConnection:
         """What the peer has said about its requests."""
         self.attended: set[Any] = set()
         """The peer's requests that were being served at the attendant's last look."""
-        self.replaced = 0
-        """Threads that serve something cancelled while another one goes on."""
         self.looked_after = False
         """Whether what arrives is taken in while the connection's own threads are occupied."""
         self.heart: attending.Heart | None = None
@@ -147,6 +147,8 @@ class MessageConnection:
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self.stash: deque[Outcome] = deque()
         """What was read too early to be acted on. Belongs to the reading role."""
+        self.kept_from = 0
+        """How many bytes had arrived when nothing was kept in the stash."""
         self.attach(channel)
         forking.remember(self)
 
@@ -418,11 +420,14 @@ class MessageConnection:
 
     # -- serving
 
-    def serve_forever(self, act: Callable[[Outcome], bool | None] | None = None) -> None:
+    def serve_forever(
+        self, act: Callable[[Outcome], bool | None] | None = None, turn: object = None
+    ) -> None:
         """Takes messages and acts on them until the connection is gone.
 
         Args:
             act: does what a message asks for, and returns whether to leave off.
+            turn: to leave off also when it is another's.
         """
         act = self.act if act is None else act
         reading, end = self.reading, self.end
@@ -436,7 +441,9 @@ class MessageConnection:
                     reading.lock.release()
                     if reading.sleepers:
                         reading.offer()
-                if outcome is not None and act(outcome):
+                if outcome is not None and (
+                    act(outcome) or (turn is not None and self._turn is not turn)
+                ):
                     return
             else:
                 self.wait_for_role()
@@ -455,21 +462,13 @@ class MessageConnection:
     def _serve_turn(self) -> None:
         """Serves alone, until the connection is gone or another thread has taken over."""
         turn = self._turn = object()
-
-        def act(outcome: Outcome) -> bool:
-            self.act(outcome)
-            return self._turn is not turn
-
-        self.serve_forever(act)
-        if self._turn is not turn:
-            self.replaced -= 1
+        self.serve_forever(turn=turn)
 
     def serve_instead(self) -> bool:
         """Has another thread go on serving, if one serves alone; returns whether that was so."""
         if self._turn is None:
             return False
         self._turn = None  # until the thread has started
-        self.replaced += 1
         spawn(self._serve_instead)
         return True
 
@@ -691,6 +690,7 @@ class MessageConnection:
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
         if CURRENT.get() is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
+            self.calls.forget(id_)
             self.application.refuse(id_, RecursionError(text))
             return
         token = CURRENT.set((self, id_, route))

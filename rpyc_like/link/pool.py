@@ -85,6 +85,7 @@ class Poller:
         link.workers = lambda func, mark: self._workers.run(
             func, (link, mark) if link.in_order else object()
         )
+        link.overtake = partial(self._workers.overtake, (link, 0))
         member = _Member(link, gone)
         with self._joining:
             late = self._closed

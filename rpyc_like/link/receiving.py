@@ -89,7 +89,7 @@ class FrameReceiver:
         self.max_queued = MAX_QUEUED
         self.frame_timeout: float | None = FRAME_TIMEOUT
         self.arrivals = 0
-        """How often something has arrived."""
+        """How many bytes have arrived."""
         self._queued_bytes = 0
         self.ended: Exception | None = None
         """Why nothing more will come."""
@@ -117,7 +117,7 @@ class FrameReceiver:
                 data = self._stream.recv_wait(timeout, self._chunk)
                 if data is None:
                     return None
-                self.arrivals += 1
+                self.arrivals += len(data)
                 # Most of what arrives is exactly one frame: then there is nothing to note.
                 if open is not None:
                     message = open(data)
@@ -157,6 +157,7 @@ class FrameReceiver:
             else:
                 data = self._stream.recv_wait(left, self._chunk)
             if data is not None:
+                self.arrivals += len(data)
                 self._take(data, open)
             elif self.clock is not None and self.clock.expired():
                 self.ended = self.clock.error()
@@ -175,7 +176,6 @@ class FrameReceiver:
             messages: what it has made of the data already.
         """
         framer, size = self._framer, len(data)
-        self.arrivals += 1
         if open is not None and size and not framer.idle and framer.error is None:
             assert isinstance(framer, RpycFramer)
             start = framer.take_partial(size)
@@ -225,7 +225,7 @@ class FrameReceiver:
     def _fill(self, large: LargeFrame, count: int) -> list[bytes]:
         """Returns the payload of a large frame if these bytes complete it."""
         assert self.clock is not None
-        self.arrivals += 1
+        self.arrivals += count
         if not count:
             self.ended = _cut_off()
             return []
@@ -258,6 +258,7 @@ class FrameReceiver:
             data = self._stream.recv_some()
             if data is None:
                 return True
+            self.arrivals += len(data)
             count = self._take(data)
             arrived = 0
             for place in range(len(self.payloads) - count, len(self.payloads)):

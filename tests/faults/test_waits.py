@@ -172,9 +172,9 @@ def test_cancelled_before_it_began(connect: Connect) -> None:
     assert conn.root.seen() == ("slept",)
 
 
-def test_case_62_65_the_next_call_is_not_delayed(connect: Connect) -> None:
+def test_case_62_65_the_next_call_is_not_delayed(connect: Connect, kind: type[Server]) -> None:
     """A call that does not notice its end delays the next one by a moment only."""
-    conn = connect()
+    conn = connect(kind)
     sleep, add = conn.root.sleep, conn.root.add
     for _ in range(3):
         with pytest.raises(TimeoutError):
@@ -183,8 +183,8 @@ def test_case_62_65_the_next_call_is_not_delayed(connect: Connect) -> None:
         assert add(1, 2) == 3
         assert time.monotonic() - started < 1
     link = served(conn)._link
-    assert link.replaced == 3
-    eventually(lambda: link.replaced == 0)
+    assert len(link.running) == 3
+    eventually(lambda: not link.running)
     assert add(1, 2) == 3
 
 
@@ -207,7 +207,7 @@ import rpyc_like as rpyc
 conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 conn.root.add(1, 2)
 if sys.argv[2] == "beside":
-    threading.Thread(target=conn.root.sleep, args=(30,), daemon=True).start()
+    threading.Thread(target=conn.root.watch, args=(30,), daemon=True).start()
     time.sleep(0.2)
 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
@@ -532,6 +532,27 @@ def test_a_ping_is_answered_while_a_call_runs(connect: Connect) -> None:
     conn.ping("x", timeout=0.5)
     assert not slow._ready
     assert slow.value == "slept"
+
+
+def test_quick_calls_wake_nobody_else(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that looks after busy connections looks now and then, not after each call."""
+    conn = connect()
+    looks: list[int] = []
+    look = attending._look_after_all
+    monkeypatch.setattr(attending, "_look_after_all", lambda: (looks.append(1), look()))
+    add = conn.root.add
+    for pause in (0, 0.002):
+        del looks[:]
+        started = time.monotonic()
+        for step in range(200):
+            assert add(step, 1) == step + 1
+            time.sleep(pause)
+        assert len(looks) <= 2 * (time.monotonic() - started) / attending.TICK + 4
+    eventually(lambda: attending._asleep, 15)  # other tests may have left something running
+    time.sleep(0.05)
+    del looks[:]
+    time.sleep(5 * attending.TICK)
+    assert len(looks) <= 1
 
 
 def test_states(connect: Connect) -> None:

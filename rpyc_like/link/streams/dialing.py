@@ -71,6 +71,7 @@ class _Race:
         self._left = addresses
         self._timeout = timeout
         self._running: dict[socket.socket, Timeout] = {}
+        self._addresses: dict[socket.socket, Any] = {}
         self._failure: OSError = OSError("the host has no address")
 
     def run(self) -> socket.socket:
@@ -104,6 +105,7 @@ class _Race:
             raise
         if code in _UNDER_WAY:
             self._running[sock] = Timeout(self._timeout)
+            self._addresses[sock] = address
             return None
         if code == 0:
             return sock
@@ -114,6 +116,10 @@ class _Race:
         self._failure = error
         self._running.pop(sock, None)
         sock.close()
+
+    def _silence(self, sock: socket.socket) -> str:
+        host, port = self._addresses[sock][:2]
+        return f"no answer from {host} port {port} within {self._timeout} s"
 
     def _wait(self, limit: float | None) -> socket.socket | None:
         """Waits for an attempt to succeed, for one to fail, or until the time is over."""
@@ -130,5 +136,5 @@ class _Race:
             self._failed(sock, OSError(code, os.strerror(code)))
         for sock, deadline in list(self._running.items()):
             if deadline.expired():
-                self._failed(sock, TimeoutError("timed out"))
+                self._failed(sock, TimeoutError(self._silence(sock)))
         return None
