@@ -56,15 +56,6 @@ class Heart:
         self.silent = False
         self._arrivals = -1
         self._heard = monotonic()
-        self._beats = 0.0  # when to send the next one
-
-    def due(self) -> bool:
-        """Returns whether this side is to send a sign, and takes it for sent."""
-        now = monotonic()
-        if now < self._beats:
-            return False
-        self._beats = now + 0.9 * self.interval
-        return True
 
     def look(self, arrivals: int) -> bool:
         """Returns whether the peer must be taken for dead; notes whether it is silent.
@@ -159,7 +150,7 @@ def _goes_on(one: _Watched) -> bool:
 
 
 def _due(due: float, one: _Watched) -> float:
-    """Looks at a heart if it is time; returns when to do it again."""
+    """Looks at a heart, and beats, if it is time; returns when to do it again."""
     now = monotonic()
     if now < due:
         return due
@@ -230,8 +221,7 @@ def _feel(link: MessageConnection) -> None:
     heart, receiver = link.heart, link.receiver
     if heart is None or not isinstance(receiver, FrameReceiver):
         return
-    if heart.due():
-        link.application.beat(heart.interval)
+    link.application.beat(heart.interval)  # twice in an interval, so that none is missed
     was_silent = heart.silent
     dead = heart.look(receiver.arrivals)
     if heart.silent != was_silent:

@@ -478,7 +478,7 @@ def test_case_75_a_call_in_progress_fails() -> None:
 STOPS = """
 import os, signal, sys, time
 import rpyc_like as rpyc
-conn = rpyc.connect("127.0.0.1", int(sys.argv[1]), config={"heartbeat": 0.3})
+conn = rpyc.connect("127.0.0.1", int(sys.argv[1]), config={"heartbeat": 0.4})
 conn.root.add(1, 2)
 time.sleep(0.1)
 end = time.monotonic() + 1.5
@@ -496,13 +496,14 @@ def test_case_75_a_client_that_computes_and_one_that_stops(connect: Connect) -> 
     child = in_process(STOPS, str(port))
     try:
         assert child.stdout is not None
-        assert child.stdout.readline() == "3\n"
+        assert child.stderr is not None
+        assert child.stdout.readline() == "3\n", child.stderr.read()
         other = next(
             one for one in tuple(attending_links()) if one.heart is not None and not one.lost
         )
         started = time.monotonic()
         eventually(lambda: other.lost)
-        assert time.monotonic() - started < 3 * 0.3 + 0.5
+        assert time.monotonic() - started < 3 * 0.4 + 0.5
     finally:
         child.kill()
         child.communicate()
@@ -518,7 +519,7 @@ def attending_links() -> list[Any]:
 
 def test_case_75_busy_on_both_sides(connect: Connect, kind: type[Server]) -> None:
     """Heartbeats go on while a side serves something that takes long, and callbacks do."""
-    conn = connect(kind, config={"heartbeat": 0.1})
+    conn = connect(kind, config={"heartbeat": 0.2})
     assert conn.root.sleep(0.8) == "slept"
     assert conn.root.call(time.sleep, 0.8) is None
     assert conn.state == "open"
