@@ -51,7 +51,8 @@ class Connection(Endpoint):
 
     def __init__(self, root: Any, config: dict[str, Any] | None, address: tuple[str, int]) -> None:
         super().__init__(root, config, AsyncNetref)
-        self._features &= ~consts.FEATURE_CHAINS  # a step may have to be awaited
+        # A step of a chain may have to be awaited; nobody sends signs of life.
+        self._features &= ~(consts.FEATURE_CHAINS | consts.FEATURE_HEARTBEAT)
         self._address = address
         self._reopened = False
         self._remote_root: Any = None

@@ -307,6 +307,22 @@ def test_case_71_cancelled_tasks_and_several_loops(server: ThreadedServer) -> No
     asyncio.run(session(), debug=True)
 
 
+def test_an_asyncio_client_of_a_server_with_heartbeats() -> None:
+    """An asyncio side sends no signs of life, says so, and is not taken for dead."""
+    server = ThreadedServer(Patient, logger=QUIET, grace=0, protocol_config={"heartbeat": 0.1})
+    server._start_in_thread()
+
+    async def session() -> None:
+        async with await aio.connect("127.0.0.1", server.port) as conn:
+            root = await conn.root
+            assert await root.add(1, 2) == 3
+            await asyncio.sleep(0.6)
+            assert await root.add(1, 2) == 3
+
+    with server:
+        asyncio.run(session())
+
+
 async def _await(value: Any) -> Any:
     return await value
 
