@@ -55,7 +55,8 @@ _AsyncResult = AsyncResult  # programs may replace the other name, by a subclass
 _CLOSE_LIMIT = 2.0
 _OPENING_LIMIT = 5.0
 _CROWD = 1000
-_FASTEST_HEART = 0.05
+_FASTEST_HEART, _SLOWEST_HEART = 0.05, 3600.0
+_MOST_MILLISECONDS = (1 << 31) - 1
 _CALLS = (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_CHAIN)
 _QUICK = frozenset(
     {
@@ -193,7 +194,7 @@ class Connection(Endpoint):
         described = self._codec.features & consts.FEATURE_DESCRIPTIONS
         self._defers = bool(described) and self._config["defer_methods"]
         self._reads_ahead = bool(self._codec.features & consts.FEATURE_CHUNKS)
-        wanted = features >> consts.FEATURE_BITS
+        wanted = features >> consts.FEATURE_BITS & _MOST_MILLISECONDS
         if wanted:
             self._expect_beats(wanted / 1000)
         if self._config["heartbeat"] is not None:
@@ -684,7 +685,8 @@ class Connection(Endpoint):
     # -- signs of life
 
     def _expect_beats(self, interval: float) -> None:
-        link, interval = self._link, max(_FASTEST_HEART, interval)
+        # The peer may say anything; one thread waits for all connections.
+        link, interval = self._link, min(max(_FASTEST_HEART, interval), _SLOWEST_HEART)
         if self._codec.features & consts.FEATURE_HEARTBEAT:
             if link.heart is None or interval < link.heart.interval:
                 attending.watch(link, attending.Heart(interval))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hmac
 import struct
 from pathlib import Path
-from typing import Any
 
 from ..errors import AuthenticationError
 from ..lib.modules import needed
@@ -20,8 +19,6 @@ from .streams.base import READ, NativeStream
 __all__ = ["KeyLogin", "Login", "TokenLogin", "log_in", "read_token"]
 
 _LIMIT = 10.0
-
-Conversation = Any
 
 
 def read_token(token: str | bytes | Path) -> bytes:

@@ -20,6 +20,7 @@ from rpyc_like.errors import (
     ProtocolError,
 )
 from rpyc_like.lib import identity
+from rpyc_like.link import attending
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
 
@@ -226,6 +227,31 @@ def test_case_26_wrong_counts_of_ours(attack: Any, count: int) -> None:
     error = one.ended()
     assert isinstance(error, ProtocolError)
     assert "does not hold" in str(error)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(lambda one, number=number: one.request(111, (1, (number,))) for number in (0, 1 << 62)),
+        lambda one: one.request(111, (1, (1 << 4000,))),
+        lambda one: one.ask(100, (2, ((1, 1 << 4000),))),
+        lambda one: one.ask(100, (2, ((1, 1 << 90),))),
+        lambda one: one.ask(100, (2, ((1, -1),))),
+    ],
+)
+def test_signs_of_life_at_any_interval(attack: Any, said: Any) -> None:
+    """What a peer says about its signs of life reaches no other connection's."""
+    one = attack()
+    one.ask(100, (2, ((1, 1024),)))
+    try:
+        said(one)
+        one.works()
+    except EOFError:
+        assert isinstance(one.ended(), ProtocolError)
+    time.sleep(0.2)
+    assert attending._thread is None or attending._thread.is_alive()
+    heart = one.victim._link.heart
+    assert heart is None or 0.05 <= heart.interval <= 3600
 
 
 def test_case_27_the_root_stays(attack: Any) -> None:

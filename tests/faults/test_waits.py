@@ -313,14 +313,10 @@ def test_case_67_a_signal_handler_beside_a_reader(connect: Connect) -> None:
 def test_case_59_a_peer_that_does_not_serve(connect: Connect) -> None:
     """A server that calls a client which does not serve is told so when the time is over."""
     conn = connect(served={"sync_request_timeout": 0.3})
-    conn.root.call
-    other = served(conn)
     kept: list[Any] = []
     conn.root.call(lambda: kept.append(1))
     assert kept == [1]
-    func = other._local_root
-    func.kept = None
-    conn.root.seen()
+    other = served(conn)
     with pytest.raises(TimeoutError, match="the peer may not be serving"):
         other.root  # the client's service; the client does nothing at all
     assert conn.root.add(1, 2) == 3
