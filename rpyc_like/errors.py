@@ -80,7 +80,7 @@ class LimitExceeded(RemoteProtocolError):
         key: the configuration key that changes the limit.
     """
 
-    def __init__(self, what: str, got: int, limit: int, key: str) -> None:
+    def __init__(self, what: str, got: float, limit: float, key: str) -> None:
         super().__init__(f"{what} of {got}, limit is {limit} (configuration key {key!r})")
         self.what = what
         self.got = got

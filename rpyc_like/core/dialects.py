@@ -244,11 +244,13 @@ class RpycCodec:
 
     def _in_parts(self, before: bytes, boxed: list[bytes], after: bytes) -> list[bytes]:
         """Returns a payload in parts."""
-        if self._unheard and not self.heard:
-            content = b"".join(
-                (self._unheard[-1].content.partition(_PLACEHOLDER)[0], *boxed, after)
-            )
-            self._unheard[-1] = self._unheard[-1]._replace(content=content)
+        if not self.heard:
+            try:
+                last = self._unheard[-1]
+                content = b"".join((last.content.partition(_PLACEHOLDER)[0], *boxed, after))
+                self._unheard[-1] = last._replace(content=content)
+            except IndexError:
+                pass  # another thread has heard the peer meanwhile
         return [before, *boxed, after]
 
     def encode_failure(self, id_: int, error: Any) -> bytes:

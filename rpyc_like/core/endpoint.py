@@ -16,11 +16,15 @@ from itertools import count
 from typing import Any, ClassVar
 
 from ..link import flushing
+from ..link.receiving import FrameReceiver
 from ..link.result import Unfinished
+from ..link.sending import FrameSender
+from ..link.streams.base import NativeStream
 from ..version import __version__
+from ..wire.framing import RpycFramer
 from ..wire.session import Session
 from . import access, brine, consts, handlers, vinegar
-from .boxing import Boxer
+from .boxing import Boxer, Steps
 from .classes import RemoteClasses
 from .config import make_config
 from .dialects import Dialect, RpycCodec
@@ -47,6 +51,8 @@ FEATURES = (
 """The extensions that this implementation understands."""
 
 _MAX_SENT_ERRORS = 512
+_FASTEST_HEART, _SLOWEST_HEART = 0.05, 3600.0
+_MOST_MILLISECONDS = (1 << 31) - 1
 _VERSIONS_SENT = {5: "5.3.1", 6: __version__}
 _connection_numbers = count(1)
 
@@ -120,6 +126,9 @@ class Endpoint:
     _defers = False  # whether functions need not be fetched to be called; see core.deferred
     _reads_ahead = False  # whether containers of the peer are read in chunks
     _tells_functions = False  # a program's own gate is not asked about names that nobody uses
+    waits = True
+    """Whether who asks for something waits for the answer, in a thread."""
+    _withheld = 0  # extensions that this side uses and does not offer
     _peer_is_open = False  # whether the peer lets this side read public names of any object
     _link: Any  # the driver
     _own: ClassVar[dict[str, Any]] = {}
@@ -170,6 +179,9 @@ class Endpoint:
         self._rewinds: list[tuple[Any, int]] = []
         self._stands_ahead = True  # whether something may have to go ahead of a request
         self._weak: weakref.ref[Any] = weakref.ref(self)
+        self._remote_root: Any = None
+        self._is_classic = False
+        self._helpers: dict[str, Any] = {}  # functions that a classic peer of RPyC's was lent
 
     def _boxer_class(self) -> type[Boxer]:
         return Boxer
@@ -201,13 +213,17 @@ class Endpoint:
     def _own_features(self) -> int:
         """Returns the features of this side, and what it has to say about itself."""
         config = self._config
-        features = self._features | round((config["heartbeat"] or 0) * 1000) << consts.FEATURE_BITS
+        features = (
+            self._features & ~self._withheld
+            | round((config["heartbeat"] or 0) * 1000) << consts.FEATURE_BITS
+        )
         if config["allow_getattr"] and (config["allow_all_attrs"] or config["allow_public_attrs"]):
             return features | consts.FEATURE_PUBLIC
         return features
 
     def _learn_features(self, features: int) -> None:
         self._peer_is_open = bool(features & consts.FEATURE_PUBLIC)
+        wanted = features >> consts.FEATURE_BITS & _MOST_MILLISECONDS
         features &= self._features
         if features & consts.FEATURE_DESCRIPTIONS and self._tells_functions:
             self._boxer.describe = partial(handlers.description, self)
@@ -215,6 +231,12 @@ class Endpoint:
         self._stands_ahead = not features & consts.FEATURE_RELEASE  # else releases ride along
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
         self._boxer.keep_surrogates = bool(features & consts.FEATURE_TYPES)
+        self._reads_ahead = bool(self._codec.features & consts.FEATURE_CHUNKS)
+        self._expect_delays(self._link.channel, False)
+        if wanted:
+            self._expect_beats(wanted / 1000)
+        if self._config["heartbeat"] is not None:
+            self._expect_beats(self._config["heartbeat"])
 
     # -- what the peer says about its requests and itself
 
@@ -231,6 +253,16 @@ class Endpoint:
     def _expect_beats(self, interval: float) -> None:
         """Begins to send signs of life, and to watch for them."""
 
+    @staticmethod
+    def _beating(interval: float) -> float:
+        """Returns the interval that is kept: the peer may say anything."""
+        return min(max(_FASTEST_HEART, interval), _SLOWEST_HEART)
+
+    def _beat(self, interval: float) -> bytes:
+        """Returns the payload that is a sign of life."""
+        milliseconds = max(1, round(interval * 1000))
+        return self._codec.encode_saying(consts.HANDLE_HEARTBEAT, milliseconds)
+
     def _cancel(self, id_: int) -> bytes | None:
         """Returns the payload that says that nobody waits for an answer, if the peer would care."""
         if self._codec.features & consts.FEATURE_CALLS:
@@ -246,6 +278,64 @@ class Endpoint:
     def endpoints(self) -> Any:
         """The addresses of this side and of the peer, where a server has let it in."""
         return self._config["endpoints"]
+
+    # -- the channel
+
+    def adopt_channel(self, channel: Any) -> None:
+        """Applies this side's limits to a channel."""
+        stream = getattr(channel, "stream", None)
+        if isinstance(stream, NativeStream):
+            stream.busy_poll(self._config["busy_poll"])
+        framer = getattr(channel, "framer", None)
+        if isinstance(framer, RpycFramer):
+            for key in ("max_first_frame_size", "max_frame_size", "max_inflated_size"):
+                setattr(framer, key, self._config[key])
+        receiver = getattr(channel, "receiver", None)
+        if isinstance(receiver, FrameReceiver):
+            receiver.max_queued = self._config["max_queued_bytes"]
+            receiver.frame_timeout = self._config["frame_timeout"]
+            receiver.spot, receiver.lift = self._codec.spot, brine.lift
+        sender = getattr(channel, "sender", None)
+        if isinstance(sender, FrameSender):
+            sender.timeout = self._config["send_timeout"]
+        self._expect_delays(channel, True)
+
+    @staticmethod
+    def _expect_delays(channel: Any, expected: bool) -> None:
+        """Until a peer has said HELLO it may be one that does not set TCP_NODELAY."""
+        stream = getattr(channel, "stream", None)
+        if isinstance(stream, NativeStream):
+            stream.ack_at_once(expected)
+
+    # -- what takes requests; each driver has a loop that makes them
+
+    def root_steps(self) -> Steps:
+        """Returns the peer's service."""
+        if self._remote_root is None:
+            self._remote_root = yield consts.HANDLE_GETROOT, ()
+        return self._remote_root
+
+    def helper_steps(self, name: str, source: str) -> Steps:
+        """Returns a function that a classic peer makes of source code, under no name there.
+
+        Args:
+            name: under which it is kept here.
+            source: defines ``run``.
+
+        Returns:
+            The function's proxy; None if the peer is not a classic one.
+        """
+        if name not in self._helpers:
+            helper = None
+            if self._is_classic:
+                text = f"(lambda names: exec({source!r}, names) or names['run'])({{}})"
+                try:
+                    root = yield from self.root_steps()
+                    helper = yield consts.HANDLE_CALLATTR, (root, "eval", (text,), ())
+                except AttributeError:
+                    pass  # it gives nothing
+            self._helpers[name] = helper
+        return self._helpers[name]
 
     # -- sending
 
@@ -265,6 +355,18 @@ class Endpoint:
             payloads += self._take_rewinds()
         self._stands_ahead = not rides_along
         return payloads
+
+    def _reconsider(self, handler: int, args: Any) -> None:
+        """Forgets what was read ahead and a request makes doubtful."""
+        rewinds = self._read_ahead.before(handler, args)
+        if rewinds:
+            self._rewinds += rewinds
+            self._stands_ahead = True
+
+    def _forget_ahead(self) -> None:
+        """Forgets what was read ahead, because the peer asks for something."""
+        self._rewinds += self._read_ahead.forget()
+        self._stands_ahead = True
 
     def _take_rewinds(self) -> list[bytes]:
         """Returns the payloads that say how much of what was read ahead has been used."""
@@ -446,6 +548,8 @@ class Endpoint:
         finally:
             self._local_objects.clear()
             self._last_traceback = None
+            self._remote_root = None
+            self._helpers.clear()
             self._HANDLERS = {}
 
 

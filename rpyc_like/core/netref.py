@@ -143,6 +143,8 @@ class BaseNetref(metaclass=NetrefMetaclass):
     ____id_pack__: IdPack
     ____refcount__: int
     ____functions__: ClassVar[dict[str, Callable[[Any, str], Any]]] = {}  # see core.deferred
+    ____special__: ClassVar[dict[str, Callable[..., Any]]] = {}
+    """Special methods that all classes with this base have instead of those of the owner."""
 
     def __init__(self, conn: Any, id_pack: IdPack, raw: bytes | None = None) -> None:
         _set_conn(self, conn)
@@ -410,8 +412,9 @@ _IN_CHUNKS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
 _IN_CHUNKS["builtins.dict"]["__getitem__"] = _seen_item
 
 _MAKES_CLASSES: Final = frozenset(
-    "____boxed__ ____functions__ __classcell__ __class_getitem__ __init_subclass__ __mro_entries__ "
-    "__prepare__ __qualname__ __set_name__ __subclasshook__ mro".split()
+    "____boxed__ ____functions__ ____remote__ ____special__ __classcell__ __class_getitem__ "
+    "__init_subclass__ __mro_entries__ __prepare__ __qualname__ __set_name__ __subclasshook__ "
+    "mro".split()
 )
 """Names that mean something to Python when it makes a class, and are no methods of instances."""
 
@@ -435,9 +438,12 @@ def class_factory(
     elif id_pack[2] and base is BaseNetref:
         known = _RemoteClassOf()
     namespace: dict[str, Any] = {"__slots__": (), "__class__": known}
+    special = base.____special__  # type: ignore[attr-defined]
+    if special:
+        namespace["____remote__"] = frozenset([name for name, _ in methods])
     for method, doc in methods:
         if method not in LOCAL_ATTRS and method not in _MAKES_CLASSES:
-            namespace[method] = _make_method(method, doc)
+            namespace[method] = special.get(method) or _make_method(method, doc)
     if name in _IN_CHUNKS and base is BaseNetref:
         namespace.update(_IN_CHUNKS[name])
     module, _, short = name.rpartition(".")

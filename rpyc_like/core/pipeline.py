@@ -20,19 +20,34 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import operator
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..errors import MalformedValue
+from ..link.result import Stopped
 from . import chain_steps, consts, netref, vinegar
+from .boxing import Steps
 from .chain_steps import CALL, CALLATTR, GETATTR, MAP, ROOT, SETATTR, STEP, TUPLE, VALUE
 
-__all__ = ["Pipeline", "Recorded", "fetch", "lazy", "recorded_attribute"]
+__all__ = [
+    "Pipeline",
+    "Recorded",
+    "fetch",
+    "lazy",
+    "one_request",
+    "record",
+    "recorded_attribute",
+    "recorded_request",
+    "sending",
+]
+
 
 _numbers = itertools.count()
 _local: Final = object.__getattribute__
-_ITEM: Final = -1
+_ITEM, _ALONE = -1, -2
+_CHUNK: Final = 100
 
 
 class _Step:
@@ -57,6 +72,7 @@ class _Step:
         self.value: Any = None
         self.sent = False
         self.handle: Any = None
+        self.asking: Any = None  # a future of an asyncio program that is asking for the value
 
     @property
     def wanted(self) -> bool:
@@ -74,32 +90,77 @@ class _Step:
             return [self.target, *self.args[1], *self.args[2].values()]
         return [self.target, *self.args[1:]] if self.kind == SETATTR else [self.target]
 
-    def do(self, values: dict[_Step, Any]) -> Any:
-        """Does the step by itself.
+    def request(self, values: dict[_Step, Any]) -> tuple[int, tuple[Any, ...]] | None:
+        """Returns the request that does the step by itself; None if it is about something here.
 
         Args:
             values: of the steps of maps around.
         """
+        if self.kind == ROOT:
+            return consts.HANDLE_GETROOT, ()
+        target = _value(self.target, values)
+        if not _is_of(target, self.conn):
+            return None
+        if self.kind == GETATTR:
+            return consts.HANDLE_GETATTR, (target, self.args[0])
+        if self.kind == SETATTR:
+            return consts.HANDLE_SETATTR, (target, self.args[0], _value(self.args[1], values))
+        args, named = self._given(values)
+        if self.kind == CALL:
+            return consts.HANDLE_CALL, (target, args, tuple(named.items()))
+        return consts.HANDLE_CALLATTR, (target, self.args[0], args, tuple(named.items()))
+
+    def _given(self, values: dict[_Step, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = self.args[-2:]
+        named = {name: _value(arg, values) for name, arg in kwargs.items()}
+        return tuple([_value(arg, values) for arg in args]), named
+
+    def given(self) -> list[Any]:
+        """Returns the values that the step uses, which must be known: target and arguments."""
+        return [_value(self.target, {}), *self._given({})[0]]
+
+    def do(self, values: dict[_Step, Any]) -> Steps:
+        """Does the step by itself."""
+        request = self.request(values)
+        if request is not None:
+            return (yield request)
         target = _value(self.target, values)
         if self.kind == GETATTR:
             return getattr(target, self.args[0])
         if self.kind == SETATTR:
             return setattr(target, self.args[0], _value(self.args[1], values))
-        if self.kind == ROOT:
-            return self.conn.root
-        args, kwargs = self.args[-2:]
-        given = [_value(arg, values) for arg in args]
-        named = {name: _value(arg, values) for name, arg in kwargs.items()}
-        if self.kind == CALL:
-            return target(*given, **named)
-        return _CALLED[self.args[0]](target, *given)
+        args, named = self._given(values)
+        return target(*args, **named) if self.kind == CALL else _called(target, self.args[0], args)
 
 
-_CALLED: Final[dict[str, Callable[..., Any]]] = {
-    "__getitem__": lambda target, key: target[key],
-    "__setitem__": lambda target, key, value: target.__setitem__(key, value),
-    "__delitem__": lambda target, key: target.__delitem__(key),
-}
+def _called(target: Any, name: str, args: tuple[Any, ...]) -> Any:
+    """Does here what a special method of a value does."""
+    do = getattr(operator, name, None)
+    if do is not None:
+        return do(target, *args)
+    mirrored = getattr(operator, f"__{name[3:]}", None) if name.startswith("__r") else None
+    if mirrored is not None:
+        return mirrored(args[0], target)
+    return getattr(target, name)(*args)
+
+
+class _Ask(_Step):
+    """A request that no chain can hold.
+
+    Args:
+        conn: whom to ask.
+        handler, args: the request.
+    """
+
+    def __init__(self, conn: Any, handler: int, args: tuple[Any, ...]) -> None:
+        super().__init__(conn, _ALONE, None, args, None)
+        self._handler = handler
+
+    def operands(self) -> list[Any]:
+        return list(self.args)
+
+    def request(self, values: dict[_Step, Any]) -> tuple[int, tuple[Any, ...]]:
+        return self._handler, tuple([_value(arg, values) for arg in self.args])
 
 
 class _Map(_Step):
@@ -123,10 +184,16 @@ class _Map(_Step):
     def operands(self) -> list[Any]:
         return [self.target, *self.outer()]
 
-    def do(self, values: dict[_Step, Any]) -> Any:
-        return [self.do_for(item, {}, values) for item in _value(self.target, values)]
+    def do(self, values: dict[_Step, Any]) -> Steps:
+        items = _value(self.target, values)
+        if _is_of(items, self.conn):
+            items = yield from _items_of(items)
+        done = []
+        for item in items:
+            done.append((yield from self.do_for(item, {}, values)))
+        return done
 
-    def do_for(self, item: Any, known: dict[_Step, Any], values: dict[_Step, Any]) -> Any:
+    def do_for(self, item: Any, known: dict[_Step, Any], values: dict[_Step, Any]) -> Steps:
         """Does what is left to do for an item, and returns the result.
 
         Args:
@@ -135,8 +202,21 @@ class _Map(_Step):
         inner = {**values, **known, self.item: item}
         for step in self.steps:
             if step not in inner:
-                inner[step] = step.do(inner)
+                inner[step] = yield from step.do(inner)
         return _value(self.result, inner)
+
+
+def _items_of(container: Any) -> Steps:
+    """Returns the items of an object of the peer's."""
+    items = yield consts.HANDLE_CALLATTR, (container, "__iter__", (), ())
+    if not netref.is_netref(items):
+        return list(items)
+    found: list[Any] = []
+    while True:
+        chunk = yield consts.HANDLE_BUFFITER, (items, _CHUNK)
+        if not chunk:
+            return found
+        found += chunk
 
 
 def _inside(step: _Step, scope: _Map) -> bool:
@@ -175,13 +255,13 @@ def _value(operand: Any, values: dict[_Step, Any]) -> Any:
 def _operand(value: Any) -> Any:
     """Returns the operand for something that a program has given."""
     kind = type(value)
-    if kind is Recorded:
+    if issubclass(kind, Recorded):
         return _local(value, "____step__")
     if kind is tuple:
         items = [_operand(item) for item in value]
         if any(type(item) is _Tuple or isinstance(item, _Step) for item in items):
             return _Tuple(items)
-    elif kind in (list, dict, set) and any(type(item) is Recorded for item in value):
+    elif kind in (list, dict, set) and any(issubclass(type(item), Recorded) for item in value):
         raise TypeError(f"a recorded value cannot be in a {kind.__name__}: put it in a tuple")
     return value
 
@@ -203,23 +283,23 @@ class Recorded:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)  # Python and its tools look for these on any object
-        return _record(self, GETATTR, (name,))
+        return record(self, GETATTR, (name,))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _record(self, SETATTR, (name, _operand(value)))
+        record(self, SETATTR, (name, _operand(value)))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         named = {name: _operand(value) for name, value in kwargs.items()}
-        return _record(self, CALL, ([_operand(arg) for arg in args], named))
+        return record(self, CALL, ([_operand(arg) for arg in args], named))
 
     def __getitem__(self, key: Any) -> Any:
-        return _record(self, CALLATTR, ("__getitem__", [_operand(key)], {}))
+        return record(self, CALLATTR, ("__getitem__", [_operand(key)], {}))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        _record(self, CALLATTR, ("__setitem__", [_operand(key), _operand(value)], {}))
+        record(self, CALLATTR, ("__setitem__", [_operand(key), _operand(value)], {}))
 
     def __delitem__(self, key: Any) -> None:
-        _record(self, CALLATTR, ("__delitem__", [_operand(key)], {}))
+        record(self, CALLATTR, ("__delitem__", [_operand(key)], {}))
 
     def __repr__(self) -> str:
         step = _local(self, "____step__")
@@ -250,7 +330,8 @@ for _name, _what in {
     _forbid(_name, _what)
 
 
-def _record(recorded: Recorded, kind: int, args: tuple[Any, ...]) -> Recorded:
+def record(recorded: Recorded, kind: int, args: tuple[Any, ...]) -> Recorded:
+    """Records a step on a recorded value."""
     target: _Step = _local(recorded, "____step__")
     pipeline = _local(recorded, "____pipeline__")
     made = _Step(target.conn, kind, target, args, None)
@@ -263,12 +344,12 @@ def _record(recorded: Recorded, kind: int, args: tuple[Any, ...]) -> Recorded:
         made.scope.steps.append(made)
     elif pipeline is not None:
         pipeline._steps.append(made)
-    return Recorded(pipeline, made)
+    return type(recorded)(pipeline, made)
 
 
 def recorded_attribute(recorded: Any, name: str) -> Any:
     """Records an attribute, whatever its name."""
-    return _record(recorded, GETATTR, (name,))
+    return record(recorded, GETATTR, (name,))
 
 
 class Pipeline:
@@ -276,22 +357,26 @@ class Pipeline:
 
     Args:
         conn: a connection; its peer does the steps.
+        kind: the class of recorded values.
     """
 
-    def __init__(self, conn: Any) -> None:
+    def __init__(self, conn: Any, kind: type[Recorded] = Recorded) -> None:
         self._conn = conn
+        self._kind = kind
         self._steps: list[_Step] = []
         self._root: Any = None
 
     def __call__(self, obj: Any) -> Any:
         """Returns the recorded value for a proxy, to begin a chain with."""
-        if type(obj) is Recorded:
+        if issubclass(type(obj), Recorded):
             return obj
-        step = _Step(_conn_of(obj), VALUE, obj, (), None)
+        if not netref.is_netref(obj):
+            raise TypeError(f"expected a proxy of a remote object, got {type(obj).__name__}")
+        step = _Step(_local(obj, "____conn__"), VALUE, obj, (), None)
         if step.conn is not self._conn:
             raise ValueError("expected a proxy of this pipeline's connection, got another's")
         step.settle(False, obj)
-        return Recorded(self, step)
+        return self._kind(self, step)
 
     @property
     def root(self) -> Any:
@@ -302,7 +387,7 @@ class Pipeline:
             else:
                 step = _Step(self._conn, ROOT, None, (), None)
                 self._steps.append(step)
-                self._root = Recorded(self, step)
+                self._root = self._kind(self, step)
         return self._root
 
     @property
@@ -320,18 +405,18 @@ class Pipeline:
         """
         source = self(iterable)
         step = _Map(self._conn, _local(source, "____step__"), _local(source, "____step__").scope)
-        result = func(Recorded(self, step.item))
+        result = func(self._kind(self, step.item))
         step.result = _operand(result)
         if step.scope is not None:
             step.scope.steps.append(step)
         else:
             self._steps.append(step)
-        return Recorded(self, step)
+        return self._kind(self, step)
 
     def send(self) -> None:
         """Has all that was recorded done, in one trip."""
         steps, self._steps = self._steps, []
-        _send(steps)
+        self._conn.run_steps(sending(steps))
 
     def fetch(self, *recorded: Any) -> Any:
         """Sends what was recorded and returns values, as :func:`fetch` does."""
@@ -371,7 +456,7 @@ def lazy(obj: Any) -> Any:
     Raises:
         TypeError: ``obj`` is no proxy.
     """
-    if type(obj) is Recorded:
+    if issubclass(type(obj), Recorded):
         return obj
     step = _Step(_conn_of(obj), VALUE, obj, (), None)
     step.settle(False, obj)
@@ -382,8 +467,11 @@ def _conn_of(obj: Any) -> Any:
     if not netref.is_netref(obj):
         raise TypeError(f"expected a proxy of a remote object, got {type(obj).__name__}")
     conn = object.__getattribute__(obj, "____conn__")
-    if not hasattr(conn, "pipeline"):
-        raise TypeError("expected a proxy of a blocking connection")
+    if not conn.waits:
+        raise TypeError(
+            "expected a proxy of a blocking connection, got one of an asyncio program: its chains "
+            "are recorded without lazy(), or open a second connection with rpyc_like.connect"
+        )
     return conn
 
 
@@ -395,14 +483,60 @@ def fetch(*recorded: Any) -> Any:
     Raises:
         Exception: the step failed, or one that it uses.
     """
-    steps = [_local(one, "____step__") for one in recorded if type(one) is Recorded]
+    steps = [_local(one, "____step__") for one in recorded if issubclass(type(one), Recorded)]
     for step in steps:
         if step.scope is not None:
             raise TypeError("the item of a map is known on the other side only")
     for conn in {step.conn for step in steps}:
-        _send(_needed([step for step in steps if step.conn is conn]))
+        conn.run_steps(sending([step for step in steps if step.conn is conn]))
     values = [_value(_operand(one), {}) for one in recorded]
     return values[0] if len(values) == 1 else tuple(values)
+
+
+def recorded_request(kind: type[Recorded], conn: Any, handler: int, args: tuple[Any, ...]) -> Any:
+    """Returns a recorded value, of class ``kind``, for a request about an object of the peer's."""
+    if handler == consts.HANDLE_GETROOT:
+        return kind(None, _Step(conn, ROOT, None, (), None))
+    step: _Step | None = None
+    if not any(issubclass(type(arg), Recorded) for arg in args[:1]):
+        if handler == consts.HANDLE_GETATTR:
+            step = _Step(conn, GETATTR, args[0], args[1:], None)
+        elif handler == consts.HANDLE_SETATTR:
+            step = _Step(conn, SETATTR, args[0], (args[1], _operand(args[2])), None)
+        elif handler in _CALLING:
+            kwargs = {name: _operand(value) for name, value in (args[-1] or ())}
+            given = [_operand(arg) for arg in args[-2]]
+            step = _Step(conn, _CALLING[handler], args[0], (*args[1:-2], given, kwargs), None)
+    if step is None:
+        step = _Ask(conn, handler, tuple([_operand(arg) for arg in args]))
+    return kind(None, step)
+
+
+_CALLING: Final = {consts.HANDLE_CALL: CALL, consts.HANDLE_CALLATTR: CALLATTR}
+
+
+def one_request(step: _Step) -> tuple[int, tuple[Any, ...]] | None:
+    """Returns the request that gives the value of a step, if one that is no chain does it.
+
+    A call of an attribute that nobody has asked for yet is one.
+    """
+    target = step.target
+    if (
+        step.kind == CALL
+        and isinstance(target, _Step)
+        and target.failed is None
+        and target.kind == GETATTR
+        and not any(used.failed is not False for used in _steps_in(target.operands()))
+        and not any(used.failed is not False for used in _steps_in(step.operands()[1:]))
+    ):
+        owner = _value(target.target, {})
+        if _is_of(owner, step.conn):
+            args, named = step._given({})
+            pairs = tuple(named.items())
+            return consts.HANDLE_CALLATTR, (owner, target.args[0], args, pairs)
+    if any(used.failed is not False for used in _steps_in(step.operands())) or step.kind == MAP:
+        return None
+    return step.request({})
 
 
 def _needed(steps: Iterable[_Step]) -> list[_Step]:
@@ -420,8 +554,8 @@ def _needed(steps: Iterable[_Step]) -> list[_Step]:
 # -- doing it
 
 
-def _send(steps: list[_Step]) -> None:
-    """Has steps done, and settles those whose values can still be asked for."""
+def sending(steps: list[_Step]) -> Steps:
+    """Has steps of one connection done, and settles those whose values can still be asked for."""
     steps = _needed(steps)
     if not steps:
         return
@@ -430,37 +564,41 @@ def _send(steps: list[_Step]) -> None:
     for step in steps:
         if _is_for_here(step) or any(used in for_here for used in _steps_in(step.operands())):
             for_here.add(step)
-    _send_chain(conn, [step for step in steps if step not in for_here])
+    yield from _send_chain(conn, [step for step in steps if step not in for_here])
     for step in steps:
         if step.failed is None and not step.sent:
             try:
-                step.settle(False, step.do({}))
+                step.settle(False, (yield from step.do({})))
+            except Stopped as stopped:
+                step.settle(True, stopped.error)
             except Exception as error:
                 step.settle(True, error)
 
 
 def _is_for_here(step: _Step) -> bool:
     """Returns whether a step is about something that the peer has nothing to do with."""
-    if any(used.failed for used in _steps_in(step.operands())):
+    if step.kind == _ALONE or any(used.failed for used in _steps_in(step.operands())):
         return True
     target = step.target
-    return isinstance(target, _Step) and target.failed is False and not _is_of(target.value, step)
+    return (
+        isinstance(target, _Step) and target.failed is False and not _is_of(target.value, step.conn)
+    )
 
 
-def _is_of(value: Any, step: _Step) -> bool:
-    """Returns whether a value is the peer's."""
-    return netref.is_netref(value) and _conn_of(value) is step.conn
+def _is_of(value: Any, conn: Any) -> bool:
+    """Returns whether a value is an object of the connection's peer."""
+    return netref.is_netref(value) and _local(value, "____conn__") is conn
 
 
-def _send_chain(conn: Any, steps: list[_Step]) -> None:
+def _send_chain(conn: Any, steps: list[_Step]) -> Steps:
     """Has the peer do steps, if it can."""
-    run = _runner(conn) if steps else None
+    run = (yield from _runner(conn)) if steps else None
     if run is not None:
         places = {step: index for index, step in enumerate(steps)}
         chain = tuple([_travelling(step, [places]) for step in steps])
         wanted = tuple([index for index, step in enumerate(steps) if step.wanted])
         try:
-            _settle(conn, steps, run(chain, wanted))
+            yield from _settle(conn, steps, (yield run(chain, wanted)))
         except BaseException as error:
             for step in steps:
                 step.settle(True, error)
@@ -502,7 +640,7 @@ def _travelling(step: _Step, scopes: list[dict[_Step, int]]) -> tuple[Any, ...]:
     return (*head, *step.args[:-2], tuple([operand(arg) for arg in args]), pairs)
 
 
-def _settle(conn: Any, steps: list[_Step], outcomes: Any) -> None:
+def _settle(conn: Any, steps: list[_Step], outcomes: Any) -> Steps:
     """Takes the outcomes of a chain.
 
     Raises:
@@ -532,7 +670,7 @@ def _settle(conn: Any, steps: list[_Step], outcomes: Any) -> None:
         elif kind == chain_steps.PARTLY:
             try:
                 assert isinstance(step, _Map)
-                step.settle(False, [_finish(conn, step, one) for one in outcome[1]])
+                step.settle(False, (yield from _finished(conn, step, outcome[1])))
             except Exception as error:
                 step.settle(True, error)
 
@@ -548,7 +686,14 @@ _SIZES: Final = {
 """How long an outcome of each kind is."""
 
 
-def _finish(conn: Any, step: _Map, outcome: Any) -> Any:
+def _finished(conn: Any, step: _Map, outcomes: Any) -> Steps:
+    done = []
+    for outcome in outcomes:
+        done.append((yield from _finish(conn, step, outcome)))
+    return done
+
+
+def _finish(conn: Any, step: _Map, outcome: Any) -> Steps:
     """Does what the peer has left undone for one item."""
     if outcome[0] == chain_steps.DONE:
         return outcome[1]
@@ -561,20 +706,21 @@ def _finish(conn: Any, step: _Map, outcome: Any) -> Any:
             known[inner] = None
         elif done[0] == chain_steps.PARTLY:
             assert isinstance(inner, _Map)
-            known[inner] = [_finish(conn, inner, one) for one in done[1]]
-    return step.do_for(item, known, {})
+            known[inner] = yield from _finished(conn, inner, done[1])
+    return (yield from step.do_for(item, known, {}))
 
 
-def _runner(conn: Any) -> Callable[[Any, Any], Any] | None:
-    """Returns what runs a chain on the other side, if anything can."""
+def _runner(conn: Any) -> Steps:
+    """Returns what makes the request that runs a chain on the other side, if anything can."""
     if not conn._codec.heard:
-        conn.root  # noqa: B018  until the peer has been heard, nobody knows what it can do
+        yield from conn.root_steps()  # until then nobody knows what the peer can do
     if conn._codec.features & consts.FEATURE_CHAINS:
-        return lambda steps, wanted: conn.sync_request(consts.HANDLE_CHAIN, steps, wanted)
-    helper = conn._helper("chain", inspect.getsource(chain_steps) + _HELPER)
+        return lambda steps, wanted: (consts.HANDLE_CHAIN, (steps, wanted))
+    helper = yield from conn.helper_steps("chain", inspect.getsource(chain_steps) + _HELPER)
     if helper is None:
         return None
-    return lambda steps, wanted: helper(conn.root, steps, wanted)
+    root = yield from conn.root_steps()
+    return lambda steps, wanted: (consts.HANDLE_CALL, (helper, (root, steps, wanted), ()))
 
 
 _HELPER: Final = """

@@ -26,17 +26,13 @@ from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
 from ..link import attending, flushing
 from ..link.connection import MessageConnection
-from ..link.receiving import FrameReceiver
-from ..link.result import AsyncResult, Delivery, Unfinished
-from ..link.sending import FrameSender
-from ..link.streams.base import NativeStream
-from ..wire.framing import RpycFramer
+from ..link.result import AsyncResult, Delivery, Stopped, Unfinished, thrown
 from . import brine, consts, handlers
 
 # Names that programs of RPyC's import from here.
 from . import netref as netref
 from . import vinegar as vinegar
-from .boxing import Boxer
+from .boxing import Boxer, Steps
 from .config import DEFAULT_CONFIG
 from .deferred import DeferredMetaclass, resolved
 from .dialects import DialectMismatch, Target
@@ -55,8 +51,7 @@ _AsyncResult = AsyncResult  # programs may replace the other name, by a subclass
 _CLOSE_LIMIT = 2.0
 _OPENING_LIMIT = 5.0
 _CROWD = 1000
-_FASTEST_HEART, _SLOWEST_HEART = 0.05, 3600.0
-_MOST_MILLISECONDS = (1 << 31) - 1
+_SMALL, _LITTLE = frozenset((str, bytes, type(None))), 1000
 _CALLS = (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_CHAIN)
 _QUICK = frozenset(
     {
@@ -127,13 +122,10 @@ class Connection(Endpoint):
 
     def __init__(self, root: Any, channel: Any, config: dict[str, Any] | None = None) -> None:
         super().__init__(root, config)
-        self._adopt_channel(channel)
-        self._remote_root: Any = None
+        self.adopt_channel(channel)
         self._installer: Any = None
-        self._is_classic = False
         self._fetched_later: dict[str, Callable[[], Any]] = {}
         self._reopened = False
-        self._helpers: dict[str, Any] = {}  # functions that a classic peer of RPyC's was lent
         # Guards the order "encode, send" until the peer has been heard, because what was sent
         # until then may have to be sent again. Never held later.
         self._opening = threading.RLock()
@@ -145,6 +137,7 @@ class Connection(Endpoint):
         self._codec.became_usual = self._use_shortcut
         self._state_callbacks: list[Callable[[Connection, str], Any]] = []
         self._closed_here = False
+        self._last_state = ["closed"]  # to be told once, by whichever thread comes first
         self._crowd = _CROWD  # requests from which expired ones are looked for
         self._pool: WorkerPool | None = None
         if self._config["concurrent_calls"] > 1:
@@ -153,25 +146,6 @@ class Connection(Endpoint):
 
     def _boxer_class(self) -> type[Boxer]:
         return OwnBoxer if self._overrides("_box", "_unbox", "_netref_factory") else Boxer
-
-    def _adopt_channel(self, channel: Any) -> None:
-        """Applies this side's limits to a channel."""
-        stream = getattr(channel, "stream", None)
-        if isinstance(stream, NativeStream):
-            stream.busy_poll(self._config["busy_poll"])
-        framer = getattr(channel, "framer", None)
-        if isinstance(framer, RpycFramer):
-            for key in ("max_first_frame_size", "max_frame_size", "max_inflated_size"):
-                setattr(framer, key, self._config[key])
-        receiver = getattr(channel, "receiver", None)
-        if isinstance(receiver, FrameReceiver):
-            receiver.max_queued = self._config["max_queued_bytes"]
-            receiver.frame_timeout = self._config["frame_timeout"]
-            receiver.spot, receiver.lift = self._codec.spot, brine.lift
-        sender = getattr(channel, "sender", None)
-        if isinstance(sender, FrameSender):
-            sender.timeout = self._config["send_timeout"]
-        self._expect_delays(channel, True)
 
     def _serve_several(self, pool: WorkerPool) -> None:
         """Has the peer's requests served by a pool; they begin in the order in which they came."""
@@ -182,23 +156,10 @@ class Connection(Endpoint):
     def _use_shortcut(self) -> None:
         self._link.use_shortcut(self._codec)
 
-    def _expect_delays(self, channel: Any, expected: bool) -> None:
-        """Until a peer has said HELLO it may be one that does not set TCP_NODELAY."""
-        stream = getattr(channel, "stream", None)
-        if isinstance(stream, NativeStream):
-            stream.ack_at_once(expected)
-
     def _learn_features(self, features: int) -> None:
         super()._learn_features(features)
-        self._expect_delays(self._channel, False)
         described = self._codec.features & consts.FEATURE_DESCRIPTIONS
         self._defers = bool(described) and self._config["defer_methods"]
-        self._reads_ahead = bool(self._codec.features & consts.FEATURE_CHUNKS)
-        wanted = features >> consts.FEATURE_BITS & _MOST_MILLISECONDS
-        if wanted:
-            self._expect_beats(wanted / 1000)
-        if self._config["heartbeat"] is not None:
-            self._expect_beats(self._config["heartbeat"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self._config['connid']!r}>"
@@ -337,13 +298,6 @@ class Connection(Endpoint):
             result.set_expiry(timeout)
         return self._request(result, handler, args)
 
-    def _reconsider(self, handler: int, args: Any) -> None:
-        """Forgets what was read ahead and a request makes doubtful."""
-        rewinds = self._read_ahead.before(handler, args)
-        if rewinds:
-            self._rewinds += rewinds
-            self._stands_ahead = True
-
     def _request(self, result: AsyncResult, handler: int, args: tuple[Any, ...]) -> AsyncResult:
         link = self._link
         express = link.express
@@ -426,27 +380,6 @@ class Connection(Endpoint):
         """Returns a recorder of operations that are done in one trip."""
         return Pipeline(self)
 
-    def _helper(self, name: str, source: str) -> Any:
-        """Returns a function that a classic peer makes of source code, under no name there.
-
-        Args:
-            name: under which it is kept here.
-            source: defines ``run``.
-
-        Returns:
-            The function's proxy; None if the peer is not a classic one.
-        """
-        if name not in self._helpers:
-            helper = None
-            if self._is_classic:
-                text = f"(lambda names: exec({source!r}, names) or names['run'])({{}})"
-                try:
-                    helper = self.root.eval(text)
-                except AttributeError:
-                    pass  # it gives nothing
-            self._helpers[name] = helper
-        return self._helpers[name]
-
     def _follow(self, root: Any, path: Sequence[str], call: tuple[Any, Any] | None = None) -> Any:
         """Returns what a path of names leads to from a proxy, or what calling that returns.
 
@@ -512,13 +445,23 @@ class Connection(Endpoint):
 
     def finish(self, value: Unfinished) -> Any:
         """Makes a program's value of a received one; asks the peer where that is needed."""
-        steps = value.steps()
+        return self.run_steps(value.steps())
+
+    def run_steps(self, steps: Steps) -> Any:
+        """Makes the requests that a generator yields, gives it the answers, returns its value."""
         try:
             request = next(steps)
             while True:
-                request = steps.send(self.sync_request(request[0], *request[1]))
+                try:
+                    answer = self.sync_request(request[0], *request[1])
+                except BaseException as error:
+                    request = steps.throw(thrown(error))
+                else:
+                    request = steps.send(answer)
         except StopIteration as end:
             return end.value
+        except Stopped as stopped:
+            raise stopped.error from None
 
     def expire(self, result: AsyncResult) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
@@ -603,8 +546,7 @@ class Connection(Endpoint):
     def serve_request(self, id_: int, target: Target, args: Any) -> None:
         """Does what the peer asks and sends the answer."""
         if self._reads:
-            self._rewinds += self._read_ahead.forget()
-            self._stands_ahead = True
+            self._forget_ahead()
         if self._link.calls.known and self._link.calls.is_cancelled(id_):
             self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
             return
@@ -656,14 +598,16 @@ class Connection(Endpoint):
         self._answer(self._encode_failure(id_, error))
 
     def serve_at_once(self, id_: int, target: Target, args: Any) -> bool:
-        """Answers a ping with plain data."""
+        """Answers a ping with little data, if the answer can leave at once and whole."""
         if (
             target[0] != consts.HANDLE_PING
             or target[2]
             or type(args) is not tuple
             or len(args) != 1
-            or not brine.dumpable(args)
+            or type(args[0]) not in _SMALL
+            or len(args[0] or "") > _LITTLE
             or self._HANDLERS.get(target[0]) is not handlers.ping
+            or not self._link.has_room()
         ):
             return False
         self._send_at_once(self._codec.encode_reply(id_, args[0]))
@@ -685,16 +629,14 @@ class Connection(Endpoint):
     # -- signs of life
 
     def _expect_beats(self, interval: float) -> None:
-        # The peer may say anything; one thread waits for all connections.
-        link, interval = self._link, min(max(_FASTEST_HEART, interval), _SLOWEST_HEART)
+        link, interval = self._link, self._beating(interval)
         if self._codec.features & consts.FEATURE_HEARTBEAT:
             if link.heart is None or interval < link.heart.interval:
                 attending.watch(link, attending.Heart(interval))
 
     def beat(self, interval: float) -> None:
         """Sends a sign of life."""
-        milliseconds = max(1, round(interval * 1000))
-        self._send_at_once(self._codec.encode_saying(consts.HANDLE_HEARTBEAT, milliseconds))
+        self._send_at_once(self._beat(interval))
 
     def fell_silent(self, silent: bool) -> None:
         """Tells the program."""
@@ -747,7 +689,7 @@ class Connection(Endpoint):
             self._reopened = True
             old = self._channel
             channel = reopen()
-            self._adopt_channel(channel)
+            self.adopt_channel(channel)
             self._link.attach(channel)
             old.close()
             self._link.send(*self._codec.repeat_unheard(error.heard))
@@ -800,6 +742,14 @@ class Connection(Endpoint):
     def _cleanup(self, _anyway: bool = True) -> None:
         self._link.lose(ConnectionClosed("connection closed by peer"))
 
+    def went_down(self) -> None:
+        """Tells the program at once; the service is told when the calls that are served end."""
+        try:
+            state = self._last_state.pop()
+        except IndexError:
+            return  # it has been told
+        self._state_changed(state)
+
     def disconnected(self, error: BaseException | None) -> None:
         """Clears the tables and tells the service, once."""
         if self._pool is not None:
@@ -807,9 +757,7 @@ class Connection(Endpoint):
         try:
             self._forget_everything()
         finally:
-            self._remote_root = None
-            self._helpers.clear()
-            self._state_changed("closed")
+            self.went_down()
 
     def adopt_after_fork(self) -> None:
         """Takes the connection over in a forked child, for a program that becomes a daemon."""

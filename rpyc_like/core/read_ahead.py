@@ -32,6 +32,7 @@ __all__ = [
     "ReadAhead",
     "RemoteItems",
     "open_items",
+    "opening_steps",
 ]
 
 FIRST: Final = 100
@@ -212,18 +213,33 @@ class RemoteItems:
 
     def _next(self) -> Any:
         while not (self._ended or self._last):
-            self._fetch()
+            self._conn.run_steps(self.fetch_steps())
             if self._queue:
                 try:
                     return self._queue.popleft()
                 except IndexError:
                     pass
+        self.end()
+        raise StopIteration
+
+    def end(self) -> None:
+        """Notes that all has been used."""
         self._ended = True
         self._conn._read_ahead.remove(self)
         self._container = self._cursor = None
-        raise StopIteration
 
-    def _fetch(self) -> None:
+    @property
+    def queue(self) -> deque[Any]:
+        """What has come and has not been used."""
+        return self._queue
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended or self._last
+
+    def fetch_steps(self) -> Any:
+        """Asks for the next chunk."""
         if self.wants_all:
             count = ALL
         else:
@@ -234,7 +250,7 @@ class RemoteItems:
         if source is None:
             source, place = self._container, self._position
         try:
-            reply = self._conn.sync_request(consts.HANDLE_CHUNK, source, place, count, self._what)
+            reply = yield consts.HANDLE_CHUNK, (source, place, count, self._what)
         except BaseException:
             self._last = self._ended = True
             raise
@@ -262,7 +278,13 @@ class RemoteItems:
 
 def open_items(conn: Any, container: Any, what: int = KEYS) -> RemoteItems | None:
     """Returns an iterator that has its first items, or None if the container is not read so."""
-    first = conn.sync_request(consts.HANDLE_ITERATE, container, what, FIRST)
+    items: RemoteItems | None = conn.run_steps(opening_steps(conn, container, what))
+    return items
+
+
+def opening_steps(conn: Any, container: Any, what: int = KEYS) -> Any:
+    """Does the same for any driver."""
+    first = yield consts.HANDLE_ITERATE, (container, what, FIRST)
     return None if first is None else RemoteItems(conn, container, what, _checked(first, 5))
 
 

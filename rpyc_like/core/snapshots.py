@@ -39,10 +39,15 @@ def snapshot(obj: Any) -> Any:
     conn = object.__getattribute__(obj, "____conn__")
     if conn._codec.features & consts.FEATURE_SNAPSHOTS:
         return load(conn.sync_request(consts.HANDLE_SNAPSHOT, obj))
-    helper = conn._helper("snapshot", inspect.getsource(snapshot_dump) + _HELPER)
+    helper = conn.run_steps(conn.helper_steps("snapshot", helper_source()))
     if helper is not None:
         return load(helper(obj))
     return _copied(obj)
+
+
+def helper_source() -> str:
+    """Returns the source of what makes snapshots at a classic peer of RPyC's."""
+    return inspect.getsource(snapshot_dump) + _HELPER
 
 
 def _copied(obj: Any) -> Any:

@@ -266,7 +266,10 @@ class EPCHandler(socketserver.StreamRequestHandler):
                 self.server.debugger.post_mortem(error.__traceback__)
             except Exception:
                 self.logger.exception("the debugger failed")
-        info = _structured(error) if self.server.structured_errors else repr(error)
+        try:
+            info = _structured(error) if self.server.structured_errors else repr(error)
+        except Exception:  # of the error's own methods
+            info = f"{type(error).__name__}, which cannot be told"
         try:
             self._send("return-error", uid, info)
         except (ProtocolError, UnicodeError, TypeError):

@@ -150,6 +150,7 @@ class Reader:
         words, dicts = self._words, self._dicts
         position: int | None = 0
         while position is not None:
+            start = position
             for match in _TOKEN.finditer(text, position):
                 kind = match.lastindex
                 if kind == _WORD:
@@ -163,9 +164,12 @@ class Reader:
                         value = unescaped(value)
                 elif kind == _INTEGERS:
                     digits = match[_INTEGERS]
-                    if " " in digits and closer is not None:
-                        items += _integers(digits)
-                        continue
+                    if " " in digits:
+                        if closer is not None:
+                            items += _integers(digits)
+                            continue
+                        digits = digits.partition(" ")[0]  # a prefix is for the first alone
+                        position = match.start(_INTEGERS) + len(digits)
                     value = int(digits) if len(digits) < 4000 else _long_integer(digits)
                 elif kind == _OPEN:
                     stack.append((items, closer, finish))
@@ -220,7 +224,7 @@ class Reader:
                     items, closer, finish = stack.pop()
                     append = items.append
                     append(value)
-                if kind == _LONG:
+                if position != start:
                     break
             else:
                 position = None

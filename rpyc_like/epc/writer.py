@@ -265,6 +265,13 @@ def _quoted(mark: str) -> Callable[[Any], _Open]:
     return lambda value: (mark, iter((values.quoted_item(value),)), "")
 
 
+def _comma(value: Any) -> _Open:
+    item = values.quoted_item(value)
+    if type(item) is values.Symbol and str(item.value()).startswith("@"):
+        item = _Literal("\\" + _symbol(item))  # else the two would be read as one mark
+    return ",", iter((item,)), ""
+
+
 def _is_dot(value: Any) -> bool:
     """Returns whether a value is the symbol that stands before the end of a dotted list."""
     return type(value) is values.Symbol and str(value.value()) == "."
@@ -328,7 +335,7 @@ _OPENERS: Final[list[tuple[Any, Callable[[Any], _Open | str]]]] = [
     (FunctionQuoted, _quoted("#'")),
     (Backquote, _quoted("`")),
     (CommaAt, _quoted(",@")),
-    (Comma, _quoted(",")),
+    (Comma, _comma),
     (Dotted, lambda value: ("(", _dotted_items(value), ")")),
     (HashTable, _table),
     (CharTable, _char_table),

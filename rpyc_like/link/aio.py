@@ -1,50 +1,52 @@
 """The asyncio driver: one message connection on an event loop.
 
-The counterpart of :mod:`rpyc_like.link.connection` with the same session, framers and outcomes. It
-belongs to the loop it was made on; only :meth:`AioMessageConnection.call_soon` may be used from
-other threads.
+The counterpart of :mod:`rpyc_like.link.connection`, over the same channels, with the same session.
+It belongs to the loop it was made on; only :meth:`AioMessageConnection.call_soon` may be used from
+other threads. Nothing here waits: what cannot be written now leaves when the loop says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
-from ..errors import ConnectionClosed
-from ..wire.framing import Framer
-from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Session, State
+from ..errors import ConnectionClosed, ProtocolError
+from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
+from .attending import Heart
 from .calls import Calls
-from .receiving import FRAME_TIMEOUT, FrameClock
+from .channel import endpoints
+from .express import Shortcut
+from .receiving import FrameReceiver
+from .sending import FrameSender
 
 __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
 logger = logging.getLogger("rpyc_like.link")
 
+_BURST = 100  # messages that are taken before others have their turn
+_FEW = 2  # unanswered requests up to which a request leaves at once, and does not wait for others
 
-class AioResult:
-    """The answer to a request, to be awaited once."""
 
-    __slots__ = ("_future", "id_")
+class AioResult(asyncio.Future[tuple[bool, Any]]):
+    """The answer to a request: whether it is an exception, and the answer. To be awaited once."""
 
-    def __init__(self) -> None:
-        self._future: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
-        self.id_: int | None = None
+    id_: int | None = None
+    deadline: float | None = None
+    """When the time is over, on the monotonic clock."""
 
     def settle(self, failed: bool, value: Any) -> bool:
         """Stores the answer and wakes who awaits it; has no callbacks."""
-        if not self._future.done():
-            self._future.set_result((failed, value))
+        if not self.done():
+            self.set_result((failed, value))
         return False
 
     def run_callbacks(self) -> None:
-        """Has none: the future wakes its task through the loop."""
-
-    async def outcome(self) -> tuple[bool, Any]:
-        """Returns whether the answer is an exception, and the answer."""
-        return await self._future
+        """Has none: the task is woken by the loop."""
 
 
 class AioApplication(Protocol):
@@ -53,135 +55,307 @@ class AioApplication(Protocol):
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Does what the peer asks, or starts a task that does, and has the answer sent."""
 
+    def beat(self, interval: float) -> None:
+        """Sends a sign of life; the next one comes after ``interval`` seconds."""
+
+    def fell_silent(self, silent: bool) -> None:
+        """Is told that signs of life are missing, or come again."""
+
     def disconnected(self, error: BaseException | None) -> None:
         """Is told once that the connection is gone."""
 
     def recover(self, error: BaseException) -> BaseException | None:
         """Takes a broken conversation up again, or returns the error to end it with."""
 
+    def expire(self, result: AioResult) -> BaseException:
+        """Forgets a request that was not answered in time and returns the error to raise."""
 
-class AioMessageConnection(asyncio.Protocol):
-    """Requests and answers over an asyncio transport.
+
+class AioMessageConnection:
+    """Requests and answers over a channel, on the running loop.
 
     Args:
+        channel: an open channel over a native stream, which belongs to the connection from then on.
         session: knows the protocol.
         application: serves the peer's requests.
-        make_framer: makes what delimits payloads, one for each transport.
-        frame_timeout: seconds for a frame that has been started; None to wait for ever.
+
+    Raises:
+        TypeError: the stream is one of a program's own, which can only be waited for.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        application: AioApplication,
-        make_framer: Callable[[], Framer],
-        frame_timeout: float | None = FRAME_TIMEOUT,
-    ) -> None:
+    def __init__(self, channel: Any, session: Session, application: AioApplication) -> None:
         self.session = session
+        self.application = application
         self.error: BaseException | None = None
         self.ended = asyncio.Event()
-        self.application = application
         self.calls = Calls()
         """What the peer has said about its requests."""
-        self._make_framer = make_framer
-        self._framer = make_framer()
-        self._frame_timeout = frame_timeout
-        self._clock: FrameClock | None = None  # runs while a frame is incomplete
-        self._alarm: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
+        self.heart: Heart | None = None
+        """Watches over the peer, if it is to send signs of life."""
         self._loop = asyncio.get_running_loop()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
+        self._reading = False  # whether what is sent leaves when all that has come has been taken
+        self._flushing = False  # whether what is held leaves soon
+        self._room: asyncio.Event | None = None  # there while the system takes nothing more
+        self._stuck = 0.0  # since when
+        self._waiting: deque[Outcome] = deque()  # requests that come while nothing can be answered
+        self._waiting_from = 0
+        self._paused = False
+        self.attach(channel)
         forking.remember(self)
 
-    # -- what the transport calls
+    def attach(self, channel: Any) -> None:
+        """Moves the conversation to another channel (before anything was understood on the old)."""
+        receiver, sender = endpoints(channel)
+        if not isinstance(receiver, FrameReceiver) or not isinstance(sender, FrameSender):
+            kind = type(getattr(channel, "stream", channel)).__name__
+            raise TypeError(f"expected a stream of this package, got {kind}, which can only block")
+        self.channel, self.receiver, self.sender = channel, receiver, sender
+        self._open: Callable[[bytes], Any] | None = None
+        self._frame_request: Callable[[Any, Any, Any], bytes | None] | None = None
+        self._ends = channel.fileno(), channel.stream.fileno_out()
+        self._loop.add_reader(self._ends[0], self._readable)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._framer = self._make_framer()
+    def detach(self) -> None:
+        """Drops the channel; the conversation goes on over another."""
+        self._unwatch()
+        self.channel.close()
 
-    def data_received(self, data: bytes) -> None:
-        transport, framer = self._transport, self._framer
-        payloads = framer.feed(data)
-        if payloads:
-            self._clock = None
-        for payload in payloads:
-            self._receive(payload)
-            if self._transport is not transport:
-                return  # the conversation goes on elsewhere, or not at all
-        if framer.error is not None:
-            self._break(framer.error)
-        elif not framer.idle or self._clock is not None:
-            self._watch(len(data))
+    def _unwatch(self) -> None:
+        self._loop.remove_reader(self._ends[0])
+        self._loop.remove_writer(self._ends[1])
+        self._ends = -1, -1
 
-    def _watch(self, size: int) -> None:
-        """Watches over a frame that has been started."""
-        if self._framer.idle:
-            self._clock = None
-        elif self._clock is None:
-            self._clock = FrameClock(self._frame_timeout)
-        else:
-            self._clock.received += size
-        if self._clock is not None and self._alarm is None:
-            left = self._clock.left()
-            if left is not None:
-                self._alarm = self._loop.call_later(left, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = None
-        if self._clock is not None and not self.ended.is_set():
-            if self._clock.expired():
-                self._break(self._clock.error())
-            else:
-                self._watch(0)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._break(exc or ConnectionClosed("connection closed by peer"))
-
-    def pause_writing(self) -> None:
-        self._room.clear()
-
-    def resume_writing(self) -> None:
-        self._room.set()
+    def use_shortcut(self, shortcut: Shortcut) -> None:
+        """Has usual messages written and read in one step, where the channel allows it."""
+        if self.receiver.takes_shortcuts:
+            self._open = shortcut.open_frames
+            self._frame_request = shortcut.frame_request
 
     @property
     def lost(self) -> bool:
         """Whether the peer is gone."""
         return self.ended.is_set()
 
-    # -- messages
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed or closing."""
+        return self.session.state is not State.OPEN or self.lost
 
-    def _receive(self, payload: bytes) -> None:
-        outcome = self.session.receive(payload)
+    # -- receiving
+
+    def _readable(self) -> None:
+        receiver, take, taken = self.receiver, self._open, 0
+        self._reading = True
+        try:
+            while taken < _BURST:
+                message = receiver.receive(0, take)
+                if message is None:
+                    break
+                taken += 1
+                self._understand(message)
+                if self.receiver is not receiver or self.lost:
+                    return  # the conversation goes on elsewhere, or not at all
+                if not receiver.payloads and not receiver.hides and receiver.clock is None:
+                    break  # the loop tells if there is more
+                take = self._open
+            else:
+                self._loop.call_soon(self._readable_again, receiver)
+        except (EOFError, OSError, ProtocolError) as error:
+            self._break(error)
+        except Exception as error:
+            logger.exception("! taking in a message")
+            self._break(error)
+        finally:
+            self._reading = False
+            if not self.lost:
+                self.flush()
+        if receiver.clock is not None and not self.lost:
+            self._after(receiver.clock.left(), self._ring)
+
+    def _readable_again(self, receiver: FrameReceiver) -> None:
+        if self.receiver is receiver and not self.lost:
+            self._readable()
+
+    def _understand(self, message: Any) -> None:
+        session = self.session
+        if type(message) is not tuple:
+            outcome = session.receive(message)
+        else:
+            outcome = message if message[0] is CALL else session.understand(message)
         kind = outcome[0]
         if kind is ANSWER:
             outcome[1].settle(outcome[2], outcome[3])
         elif kind is CALL:
-            self.application.serve_request(outcome[1], outcome[2], outcome[3])
+            if self._room is None:
+                self.application.serve_request(outcome[1], outcome[2], outcome[3])
+            else:
+                self._keep(outcome)
         elif kind is BROKEN:
             self._break(outcome[1])
         else:
             assert kind is NOTICE or len(outcome) == 1
 
-    def request(self, result: AioResult, target: Any, args: Any, *before: bytes) -> None:
-        """Sends a request whose answer goes to ``result``."""
-        if self.session.state is State.CLOSED:
+    def _keep(self, outcome: Outcome) -> None:
+        """Puts a request aside until the peer takes the answers to earlier ones."""
+        receiver = self.receiver
+        if not self._waiting:
+            self._waiting_from = receiver.arrivals
+        self._waiting.append(outcome)
+        if receiver.arrivals - self._waiting_from > receiver.max_queued and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._ends[0])
+
+    def _ring(self) -> None:
+        """Looks at a frame that has been started."""
+        clock = self.receiver.clock
+        if clock is not None:
+            if clock.expired():
+                self._break(clock.error())
+            else:
+                self._after(clock.left(), self._ring)
+
+    # -- sending
+
+    def request(
+        self, result: AioResult, target: Any, args: Any, before: list[bytes], timeout: float | None
+    ) -> None:
+        """Sends a request whose answer goes to ``result``.
+
+        Args:
+            before: payloads that must reach the peer first.
+            timeout: seconds that the answer may take. They are the same for all requests.
+        """
+        session = self.session
+        if session.state is State.CLOSED:
             raise self.closed_error()
-        result.id_, payload = self.session.request(result, target, args)
+        if timeout is not None:
+            result.deadline = monotonic() + timeout
+            if self._expire not in self._timers:
+                self._after(timeout, self._expire)
+        if self._frame_request is not None and not before:
+            id_ = next(session.pending.numbers)
+            frame = self._frame_request(id_, target, args)
+            if frame is not None:
+                result.id_ = id_
+                session.pending.file(id_, result)
+                self.send_frame(frame)
+                return
+        result.id_, payload = session.request(result, target, args)
         self.send(*before, payload)
+
+    def _expire(self) -> None:
+        """Ends the waits whose time is over, the oldest first."""
+        now = monotonic()
+        for entry in self.session.pending.waiting().values():
+            if isinstance(entry, AioResult) and entry.deadline is not None:
+                if entry.deadline > now:
+                    self._after(entry.deadline - now, self._expire)
+                    return
+                entry.settle(True, self.application.expire(entry))
 
     def send(self, *payloads: Any) -> None:
         """Sends payloads, in one write."""
-        if self._transport is None:
+        if self.lost:
             raise self.closed_error()
-        encode = self._framer.encode
-        whole = [b"".join(one) if type(one) is list else one for one in payloads]
-        self._transport.write(b"".join([encode(payload) for payload in whole]))
+        sender = self.sender
+        for payload in payloads:
+            frame: Any = sender.encode(payload)
+            for part in frame if type(frame) is list else (frame,):
+                sender.hold(part)
+        self._hurry()
+
+    def send_frame(self, frame: bytes) -> None:
+        """Sends one whole frame."""
+        if self.lost:
+            raise self.closed_error()
+        self.sender.hold(frame)
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Writes what is held now, or when others that are about to send have done so."""
+        if self._reading or self._flushing or self._room is not None:
+            return
+        if len(self.session.pending) <= _FEW:
+            self.flush()
+        else:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Writes what is held, as far as the system takes it."""
+        self._flushing = False
+        if self.lost:
+            return
+        try:
+            gone = self.sender.try_send()
+        except ConnectionClosed as error:
+            self._break(error)
+            return
+        if not gone and self._room is None:
+            self._room = asyncio.Event()
+            self._stuck = monotonic()
+            self._loop.add_writer(self._ends[1], self._writable)
+            self._after(self.sender.timeout, self._give_up)
+
+    def _writable(self) -> None:
+        self._stuck = monotonic()
+        try:
+            gone = self.sender.try_send()
+        except ConnectionClosed as error:
+            self._break(error)
+            return
+        if not gone:
+            return
+        self._loop.remove_writer(self._ends[1])
+        room, self._room = self._room, None
+        if room is not None:
+            room.set()
+        waiting, self._waiting = self._waiting, deque()
+        for outcome in waiting:
+            self._understand(outcome)
+        if self._paused and self._room is None and not self.lost:
+            self._paused = False
+            self._loop.add_reader(self._ends[0], self._readable)
+
+    def _give_up(self) -> None:
+        """Looks whether the peer takes anything in."""
+        timeout = self.sender.timeout
+        if self._room is None or timeout is None:
+            return
+        left = self._stuck + timeout - monotonic()
+        if left > 0:
+            self._after(left, self._give_up)
+        else:
+            self._break(
+                ConnectionClosed(
+                    f"the peer has taken nothing in for {timeout:g} s "
+                    "(configuration key 'send_timeout')"
+                )
+            )
+
+    @property
+    def full(self) -> bool:
+        """Whether the system takes nothing more at the moment."""
+        return self._room is not None
 
     async def drained(self) -> None:
-        """Waits until the transport takes more."""
-        await self._room.wait()
+        """Waits until the system takes more."""
+        while self._room is not None:
+            await self._room.wait()
+
+    # -- time
+
+    def _after(self, seconds: float | None, func: Callable[[], None]) -> None:
+        """Has ``func`` called in so many seconds, once, however often this is asked for."""
+        if seconds is not None and func not in self._timers:
+
+            def ring() -> None:
+                del self._timers[func]
+                if not self.lost:
+                    func()
+
+            self._timers[func] = self._loop.call_later(seconds, ring)
 
     def call_soon(self, func: Callable[[], Any]) -> None:
         """Has ``func`` called on the loop. From any thread."""
@@ -190,14 +364,25 @@ class AioMessageConnection(asyncio.Protocol):
         except RuntimeError:
             pass  # the loop is closed
 
-    # -- the end
+    def watch(self, heart: Heart) -> None:
+        """Has signs of life sent and watched for."""
+        self.heart = heart
+        self._after(0, self._feel)
 
-    def detach(self) -> None:
-        """Drops the transport; the conversation goes on over another."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.set_protocol(asyncio.Protocol())
-            transport.abort()
+    def _feel(self) -> None:
+        heart = self.heart
+        assert heart is not None
+        self.application.beat(heart.interval)  # twice in an interval, so that none is missed
+        was_silent = heart.silent
+        dead = heart.look(self.receiver.arrivals)
+        if heart.silent != was_silent:
+            self.application.fell_silent(heart.silent)
+        if dead and not self._paused:
+            self._break(heart.error())
+        else:
+            self._after(heart.interval / 2, self._feel)
+
+    # -- the end
 
     def closed_error(self) -> ConnectionClosed:
         """Returns the error for whoever still wants something."""
@@ -206,29 +391,35 @@ class AioMessageConnection(asyncio.Protocol):
         return closed
 
     def _break(self, error: BaseException) -> None:
-        if self.ended.is_set():
+        if self.lost:
             return
         remaining = self.application.recover(error)
         if remaining is not None:
+            if isinstance(remaining, ProtocolError):
+                logger.warning("! %r", remaining)
             self.lose(remaining)
 
     def lose(self, error: BaseException | None) -> None:
         """Ends the connection for everybody. Idempotent."""
-        if self.ended.is_set():
+        if self.lost:
             return
         self.ended.set()
         self.error = error
-        self._room.set()
-        if self._alarm is not None:
-            self._alarm.cancel()
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.close()
+        room, self._room = self._room, None
+        if room is not None:
+            room.set()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._unwatch()
+        if hasattr(self.channel.stream, "tun"):
+            self._loop.run_in_executor(None, self.channel.close)  # waits for another program
+        else:
+            self.channel.close()
         for entry in self.session.closed():
             entry.settle(True, self.closed_error())
         self.application.disconnected(error)
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""
-        self._transport = None
         self.ended.set()

@@ -70,6 +70,13 @@ class Heart:
         self.silent = silence > _SILENT * self.interval
         return silence > _DEAD * self.interval
 
+    def error(self) -> ConnectionClosed:
+        """Returns the error for a peer that is taken for dead."""
+        return ConnectionClosed(
+            f"no sign of life from the peer for {_DEAD * self.interval:g} s "
+            f"(heartbeats come every {self.interval:g} s)"
+        )
+
 
 busy: set[MessageConnection] = set()
 """Connections that served something when they were last looked at, or have begun to."""
@@ -163,6 +170,8 @@ def _due(due: float, one: _Watched) -> float:
 def _guarded(func: Callable[[MessageConnection], None], link: MessageConnection) -> None:
     try:
         func(link)
+    except EOFError:
+        pass  # it was closed meanwhile
     except Exception:
         logger.exception("! looking after a connection")
 
@@ -211,8 +220,8 @@ def _read(link: MessageConnection) -> None:
                 link.stash.append(outcome)
     finally:
         reading.leave()
-    if link.end._ready and not link.running:
-        spawn(link.tell_lost)
+    if link.end._ready:
+        link.have_told()
 
 
 def _feel(link: MessageConnection) -> None:
@@ -231,12 +240,7 @@ def _feel(link: MessageConnection) -> None:
     stream = link.channel.stream
     if isinstance(stream, NativeStream) and stream.wait(READ, 0):
         return  # it is this side that does not read
-    link.fail(
-        ConnectionClosed(
-            f"no sign of life from the peer for {_DEAD * heart.interval:g} s "
-            f"(heartbeats come every {heart.interval:g} s)"
-        )
-    )
+    link.fail(heart.error())
 
 
 def _start_anew() -> None:

@@ -80,6 +80,9 @@ class Application(Protocol):
     def fell_silent(self, silent: bool) -> None:
         """Is told that signs of life are missing, or come again. May run code of the program."""
 
+    def went_down(self) -> None:
+        """Is told that the peer is gone while requests are being served; the end comes later."""
+
     def disconnected(self, error: BaseException | None) -> None:
         """Is told once that the connection is gone."""
 
@@ -721,6 +724,13 @@ class MessageConnection:
             return waiter.ident
         return None
 
+    def has_room(self) -> bool:
+        """Whether something small that is sent now leaves at once."""
+        sender, stream = self.sender, getattr(self.channel, "stream", None)
+        if not isinstance(sender, FrameSender) or not isinstance(stream, NativeStream):
+            return False
+        return sender.idle and bool(stream.wait(WRITE, 0))
+
     def _read_while_full(self) -> None:
         """The stream is full: takes in what the peer sends, so that it can go on reading."""
         stream = self.channel.stream
@@ -788,11 +798,17 @@ class MessageConnection:
         self.tell_lost()
 
     def fail(self, error: BaseException) -> None:
-        """Ends the connection; the program is told by a thread that serves it, or a new one."""
-        if self.running and not self.pooled:
-            self._mark_lost(error)
-        else:
-            spawn(self.lose, error)
+        """Ends the connection, and has another thread tell the program."""
+        self._mark_lost(error)
+        self.have_told()
+
+    def have_told(self) -> None:
+        """Has another thread tell the program that the connection is lost.
+
+        What waits for the end is told by the threads that serve, when they have done so.
+        """
+        busy = self.running and not self.pooled
+        spawn(self.application.went_down if busy else self.tell_lost)
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""

@@ -86,6 +86,9 @@ class PlainPeer:
     def fell_silent(self, silent: bool) -> None:
         """Has nothing to do."""
 
+    def went_down(self) -> None:
+        """Has nothing to do."""
+
     def recover(self, error: BaseException) -> BaseException | None:
         """Returns the error: there is no other way to go on."""
         return error

@@ -108,6 +108,11 @@ class FrameReceiver:
         framer = self._framer
         return type(framer) is RpycFramer and framer.max_frame_size >= _LARGEST_CHUNK
 
+    @property
+    def hides(self) -> bool:
+        """Whether there may be more of which the system does not tell."""
+        return self._stream.hides
+
     def receive(self, timeout: float | None, open: Opener = None) -> Any:
         data = None
         try:
@@ -381,8 +386,8 @@ class FrameClock:
         assert self._timeout is not None
         return LimitExceeded(
             "seconds for a frame that has been started",
-            round(monotonic() - self._start),
-            int(self._timeout),
+            round(monotonic() - self._start, 1),
+            self._timeout,
             "frame_timeout",
         )
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..lib.timing import Timeout
 from .receiving import Waiter
 
-__all__ = ["AsyncResult", "Delivery", "ResultOwner", "Unfinished"]
+__all__ = ["AsyncResult", "Delivery", "ResultOwner", "Stopped", "Unfinished", "thrown"]
 
 
 class Unfinished:
@@ -26,6 +26,19 @@ class Unfinished:
     def steps(self) -> Any:
         """Returns the generator; running it again gives the same value."""
         raise NotImplementedError
+
+
+class Stopped(Exception):
+    """Stands for an answer that is StopIteration where a generator would not let that pass."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def thrown(error: BaseException) -> BaseException:
+    """Returns what to throw into a generator that has yielded a request which failed."""
+    return Stopped(error) if isinstance(error, StopIteration) else error
 
 
 class ResultOwner(Protocol):

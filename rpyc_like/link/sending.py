@@ -65,6 +65,11 @@ class FrameSender:
         self._role = threading.Lock()  # guards the head of _queue, and the stream's write side
         self._torn = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is waiting to be written."""
+        return not self._queue
+
     def send(self, *payloads: Any) -> None:
         frame: Any
         frame = self._framer.encode(payloads[0]) if len(payloads) == 1 else self._frames(payloads)

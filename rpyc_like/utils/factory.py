@@ -5,26 +5,28 @@ from __future__ import annotations
 import contextlib
 import inspect
 import socket
-import ssl
-import subprocess
 import threading
 from collections.abc import Sequence
-from typing import Any, TypeVar, Union
+from typing import Any, Union
 
 from ..core.channel import Channel
-from ..core.config import COMPAT_RPYC6
 from ..core.protocol import Connection
 from ..core.service import MasterService as MasterService
 from ..core.service import Service, VoidService
 from ..core.service import SlaveService as SlaveService
-from ..core.stream import PipeStream, SocketStream, Stream, TlsStream
+from ..core.stream import PipeStream, SocketStream, Stream
 from ..core.stream import TunneledSocketStream as TunneledSocketStream
 from ..errors import DiscoveryError, ForbiddenError
 from ..lib.modules import safe_import as safe_import
 from ..lib.threads import spawn
-from ..link.logins import Login, log_in
-from ..link.streams.base import NativeStream
-from ..link.streams.tls import client_context
+from ..link.logins import Login
+from .opening import (
+    CONNECT_TIMEOUT,
+    child_process,
+    ssl_opener,
+    tcp_opener,
+    unix_opener,
+)
 from .registry import RegistryClient, UDPRegistryClient
 
 __all__ = [
@@ -44,9 +46,7 @@ __all__ = [
     "unix_connect",
 ]
 
-_CONNECT_TIMEOUT = 3
 Config = dict[str, Any]
-N = TypeVar("N", bound=NativeStream)
 ServiceLike = Union[type[Service], Service]  # noqa: UP007 - the far side of a deployment may be Python 3.9
 
 
@@ -113,7 +113,7 @@ def connect(
     config: Config | None = None,
     ipv6: bool = False,
     keepalive: bool | int = False,
-    timeout: float | None = _CONNECT_TIMEOUT,
+    timeout: float | None = CONNECT_TIMEOUT,
     nodelay: bool = True,
     login: Login | None = None,
 ) -> Connection:
@@ -129,34 +129,15 @@ def connect(
         OSError: nobody listens there, or the name is unknown.
         AuthenticationError: the server did not let this side in.
     """
-    options = _socket_options(ipv6, keepalive, timeout)
-    return _connect_reopenable(
-        lambda: _logged_in(SocketStream.connect(host, port, **options), login), service, config
-    )
-
-
-def _logged_in(stream: N, login: Login | None) -> N:
-    """Logs in over a stream that has just been opened, and returns it."""
-    if login is not None:
-        try:
-            log_in(stream, login)
-        except BaseException:
-            stream.close()
-            raise
-    return stream
-
-
-def _socket_options(ipv6: bool, keepalive: bool | int, timeout: float | None) -> dict[str, Any]:
-    """Returns what to give ``SocketStream.connect``, which a program may have replaced."""
-    options: dict[str, Any] = {"ipv6": ipv6, "keepalive": keepalive}
-    return options if timeout == _CONNECT_TIMEOUT else {**options, "timeout": timeout}
+    opener = tcp_opener(host, port, ipv6, keepalive, timeout, login)
+    return _connect_reopenable(opener, service, config)
 
 
 def unix_connect(
     path: str,
     service: ServiceLike = VoidService,
     config: Config | None = None,
-    timeout: float | None = _CONNECT_TIMEOUT,
+    timeout: float | None = CONNECT_TIMEOUT,
     nodelay: bool = True,
     login: Login | None = None,
 ) -> Connection:
@@ -165,9 +146,7 @@ def unix_connect(
     Args:
         login: what to show a server that asks for a login.
     """
-    return _connect_reopenable(
-        lambda: _logged_in(SocketStream.unix_connect(path, timeout), login), service, config
-    )
+    return _connect_reopenable(unix_opener(path, timeout, login), service, config)
 
 
 def ssl_connect(
@@ -184,7 +163,7 @@ def ssl_connect(
     ipv6: bool = False,
     keepalive: bool | int = False,
     verify_mode: int | None = None,
-    timeout: float | None = _CONNECT_TIMEOUT,
+    timeout: float | None = CONNECT_TIMEOUT,
     nodelay: bool = True,
     login: Login | None = None,
 ) -> Connection:
@@ -201,18 +180,11 @@ def ssl_connect(
         OSError: nobody listens there; :class:`ssl.SSLError` is one: the handshake failed.
         AuthenticationError: the server did not let this side in.
     """
-    reqs = cert_reqs if verify_mode is None else verify_mode
-    if reqs is None and COMPAT_RPYC6 and ca_certs is None:
-        reqs = ssl.CERT_NONE
-    named = not COMPAT_RPYC6 or cert_reqs is not None
-    context = client_context(keyfile, certfile, ca_certs, reqs, ssl_version, ciphers, named)
-    options = _socket_options(ipv6, keepalive, timeout)
-
-    def open_stream() -> TlsStream:
-        stream = SocketStream.connect(host, port, **options)
-        return _logged_in(TlsStream(stream, context, server_hostname=host), login)
-
-    return _connect_reopenable(open_stream, service, config)
+    opener = ssl_opener(
+        *(host, port, keyfile, certfile, ca_certs, cert_reqs, ssl_version, ciphers),
+        *(ipv6, keepalive, verify_mode, timeout, login),
+    )
+    return _connect_reopenable(opener, service, config)
 
 
 def connect_subproc(
@@ -224,15 +196,13 @@ def connect_subproc(
         The connection; its ``proc`` is the :class:`subprocess.Popen`, which is waited for in the
         background: the child ends when the connection does, and leaves no zombie.
     """
-    proc = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    stream, proc = child_process(args)
     try:
-        conn = connect_pipes(proc.stdout, proc.stdin, service, config)
+        conn = connect_stream(stream, service, config)
     except BaseException:
         proc.kill()
-        proc.wait()
         raise
     conn.proc = proc
-    spawn(proc.wait)
     return conn
 
 

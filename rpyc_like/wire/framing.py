@@ -371,6 +371,7 @@ class ErlangFramer(_LengthFramer):
         super().__init__(max_frame_size)
         self.packet = packet
         self._largest = (1 << (8 * packet)) - 1
+        self._in_use = packet != 4  # whether it is known that this is no other protocol
         self._header_size = packet  # type: ignore[misc]
 
     def encode(self, payload: bytes) -> bytes:
@@ -386,7 +387,8 @@ class ErlangFramer(_LengthFramer):
         while end - position >= packet:
             start = position + packet
             length = int.from_bytes(source[position:start], "big")
-            if length > limit:
+            if length > limit or not self._in_use:
+                self._check_first(source[position:start])
                 self._check_length(length)
             stop = start + length
             if stop > end:
@@ -394,7 +396,15 @@ class ErlangFramer(_LengthFramer):
             payload = source[start:stop]
             payloads.append(payload if type(payload) is bytes else bytes(payload))
             position = stop
+            self._in_use = True
         return position
+
+    def _check_first(self, header: bytes | bytearray) -> None:
+        hint = None if self._in_use else _foreign_protocol(bytes(header))
+        if hint:
+            raise MalformedFrame(
+                f"expected a length, got {bytes(header)!r}: this looks like {hint}"
+            )
 
     def _length(self, source: bytes | bytearray, position: int) -> int:
         return self._check_length(int.from_bytes(source[position : position + self.packet], "big"))

@@ -252,17 +252,24 @@ def test_a_small_frame_leaves_in_one_write() -> None:
 class AioEcho:
     """The same application on an event loop."""
 
-    def __init__(self, make_framer: Callable[[], Any]) -> None:
+    def __init__(self, channel: Channel) -> None:
         self.codec = JsonCodec()
-        self.link = AioMessageConnection(Session(self.codec), self, make_framer)
+        self.link = AioMessageConnection(channel, Session(self.codec), self)
 
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         self.link.send(self.codec.encode_reply(id_, args))
+
+    def beat(self, interval: float) -> None: ...
+
+    def fell_silent(self, silent: bool) -> None: ...
 
     def disconnected(self, error: BaseException | None) -> None: ...
 
     def recover(self, error: BaseException) -> BaseException | None:
         return error
+
+    def expire(self, result: AioResult) -> BaseException:
+        return TimeoutError("too late")
 
 
 @pytest.mark.parametrize("framer", FRAMERS)
@@ -274,14 +281,13 @@ def test_asyncio_driver(framer: str) -> None:
     thread.start()
 
     async def main() -> None:
-        echo = AioEcho(FRAMERS[framer])
-        await asyncio.get_running_loop().create_connection(lambda: echo.link, sock=here)
+        echo = AioEcho(Channel(SocketStream(here), framer=FRAMERS[framer]()))
         results = []
         for target in ("echo", "back", "nothing"):
             result = AioResult()
-            echo.link.request(result, target, [target])
+            echo.link.request(result, target, [target], [], 5)
             results.append(result)
-        outcomes = [await result.outcome() for result in results]
+        outcomes = [await result for result in results]
         assert outcomes == [
             (False, ["echo"]),
             (False, ["back", ["back"]]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -13,15 +14,28 @@ PAGE = ROOT / "docs" / "reference" / "guarantees.md"
 CASES = {*range(1, 86)} - {72}
 
 
+def pages() -> tuple[str, str]:
+    """Returns the tables about RPyC's protocol, and the one about the others."""
+    first, _, second = PAGE.read_text().partition("## Emacs and Erlang")
+    return first, second
+
+
 def rows() -> dict[int, list[str]]:
     """Returns the tests named for each case."""
-    found = re.findall(r"^\| (\d+) \|.*\| (`.*`) \|$", PAGE.read_text(), re.M)
+    found = re.findall(r"^\| (\d+) \|.*\| (`.*`) \|$", pages()[0], re.M)
     return {int(case): re.findall(r"`([^`]+)`", tests) for case, tests in found}
+
+
+def others() -> dict[int, tuple[str, str]]:
+    """Returns the cells of each case where the peer is Emacs, and where it is Erlang."""
+    found = re.findall(r"^\| (\d+) \| (.*) \| (.*) \| (?:both|one) \|$", pages()[1], re.M)
+    return {int(case): (epc, erlang) for case, epc, erlang in found}
 
 
 def test_every_case_has_its_row() -> None:
     """Nothing of the list is left out."""
     assert set(rows()) == CASES
+    assert set(others()) == CASES
 
 
 def test_the_tests_exist() -> None:
@@ -29,10 +43,29 @@ def test_the_tests_exist() -> None:
     for case, tests in rows().items():
         assert tests, case
         for test in tests:
-            path, _, name = test.partition("::")
-            tree = ast.parse((ROOT / "tests" / path).read_text())
-            names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-            assert not name or name in names, test
+            assert is_test(test), test
+
+
+def test_every_cell_is_a_test_or_says_why_not() -> None:
+    for case, cells in others().items():
+        for cell in cells:
+            tests = [name for name in re.findall(r"`([^`]+)`", cell) if ".py" in name]
+            assert tests or re.match(r"n/a: \S+ \S+", cell), (case, cell)
+            for test in tests:
+                assert is_test(test), test
+
+
+@functools.cache
+def functions(path: str) -> set[str]:
+    """Returns the names of a file's functions and of its classes' methods."""
+    tree = ast.parse((ROOT / "tests" / path).read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def is_test(test: str) -> bool:
+    """Returns whether ``path`` or ``path::function`` is there."""
+    path, _, name = test.partition("::")
+    return not name or name in functions(path)
 
 
 def test_every_case_has_a_mutation() -> None:

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rpyc_like.epc.reader import Reader, Unreadable
@@ -70,6 +70,7 @@ READ: list[tuple[str, Any]] = [
     ("''(a)", Quoted(Quoted([S("a")]))),
     ("#'car", FunctionQuoted(S("car"))),
     ("`(a ,b ,@c)", Backquote([S("a"), Comma(S("b")), CommaAt(S("c"))])),
+    ("(,4 3 5 ,6 7)", [Comma(4), 3, 5, Comma(6), 7]),
     ('"plain"', "plain"),
     (r'"a\"b\\c"', 'a"b\\c'),
     (r'"\\\\\"\\"', '\\\\"\\'),
@@ -297,10 +298,19 @@ def test_depth_and_size() -> None:
 symbols = st.text(min_size=1, max_size=8).filter(lambda s: s not in ("nil", "t", ".")).map(S)
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 plain = st.one_of(st.integers(), st.floats(allow_nan=False), texts, st.just(True), symbols)
-trees = st.recursive(plain, lambda inner: st.lists(inner, max_size=5), max_leaves=30)
+trees = st.recursive(
+    plain,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=5),
+        *[st.builds(mark, inner) for mark in (Comma, CommaAt, Backquote)],
+    ),
+    max_leaves=30,
+)
 
 
 @given(trees)
+@example([Comma(S("@")), 1])
+@example([Backquote(4), 5, 6])
 def test_round_trip(value: Any) -> None:
     """What is written is read as the same."""
     assert Reader().read(write(value)) == value

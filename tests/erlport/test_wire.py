@@ -277,7 +277,7 @@ class TestProgram:
         done = self.run(b"GET / HTTP/1.1\r\n\r\n")
         assert done.returncode == 1
         assert done.stdout == b""
-        assert b"max_frame_size" in done.stderr
+        assert b"looks like HTTP" in done.stderr
         done = self.run(self.frame((A(b"C"), 1, A(b"math"), A(b"sqrt"), [4.0])) + self.frame(5))
         assert done.returncode == 1
         assert decode(done.stdout[4:])[0] == (b"r", 1, 2.0)

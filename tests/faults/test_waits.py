@@ -552,6 +552,46 @@ def test_quick_calls_wake_nobody_else(connect: Connect, monkeypatch: pytest.Monk
     assert len(looks) <= 1
 
 
+def test_pings_are_not_answered_into_a_full_stream(pair: Any) -> None:
+    """What is answered beside a busy thread leaves at once and whole, or that thread answers."""
+    client, server = pair(rpyc.VoidService)
+    client.ping()
+    ping = (1, None, 0, 0)
+    server._codec.serving.update((901, 902, 903))
+    assert server.serve_at_once(901, ping, ("x",))
+    assert not server.serve_at_once(902, ping, ("x" * 5000,))
+    server._link.sender.hold(b"")  # something is waiting to be written
+    assert not server.serve_at_once(903, ping, ("x",))
+    server._link.sender.flush()
+
+
+def test_the_end_is_told_while_a_call_is_served(pair: Any) -> None:
+    """The state changes at once; the service is told when its calls have ended."""
+    entered, go_on = threading.Event(), threading.Event()
+    gone = threading.Event()
+
+    class Busy(rpyc.Service):
+        def exposed_work(self) -> None:
+            entered.set()
+            assert go_on.wait(10)
+
+        def on_disconnect(self, conn: Any) -> None:
+            gone.set()
+
+    client, server = pair(Busy)
+    states: list[str] = []
+    server.add_state_callback(lambda conn, state: states.append(state))
+    client.async_request(8, client.root, "work", (), ())
+    assert entered.wait(5)
+    client._channel.stream.close()
+    eventually(lambda: states == ["closed"], 2)
+    assert not gone.is_set()
+    go_on.set()
+    assert gone.wait(5)
+    time.sleep(0.05)
+    assert states == ["closed"]
+
+
 def test_states(connect: Connect) -> None:
     """A program can follow the state of a connection."""
     conn = connect()

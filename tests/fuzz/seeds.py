@@ -21,7 +21,9 @@ from collections.abc import Iterator
 from rpyc_like.core import brine, consts, snapshot_dump
 from rpyc_like.core.endpoint import FEATURES
 from rpyc_like.lib import identity
+from rpyc_like.wire import login
 from rpyc_like.wire.framing import EpcFramer, RpycFramer
+from tests.support import etf
 
 from . import corpus, targets
 
@@ -120,6 +122,40 @@ def snapshots() -> Iterator[object]:
             continue  # a class is no data
 
 
+TEXTS = [
+    *("1 -2 +3 1. 1e5 -0.0e+NaN 1.0e+INF", "nil t () (nil)"),
+    *('"a\\n\\x41\\ \\u00fc\\101\\^?\\M-a"', "'(a . b) `(a ,b ,@c) #'f #:g ##"),
+    *("[1 2 [3]] ?a ?\\C-x ?\\n", "#x1F #b101 #o17 #24rx"),
+    *("#s(hash-table test equal data (a 1 b 2))", "#s(point 1 2)", '#&5"\\37"', "; a comment\n1"),
+    *("#1=(a . #1#)", '#("text" 0 2 (face bold))', "\\(odd\\ name) :key", "#<buffer x>"),
+    *("(((1 . 2) . 3) . 4)", "(call 1 echo (1 2))\n", "(return 1 (a b))\n"),
+    *('(return-error 2 "wrong")\n', "(methods 3)\n", '(epc-error 4 "x")\n'),
+    *("(call (a) echo (1))", "(call 1 echo 1 2)", "(call 1 echo (((((1))))))", "[(a . [b]) c]"),
+    *("(1 .5 . 6)", "(call 1 nobody ())"),
+]
+"""S-expressions and messages of EPC."""
+
+
+def terms() -> list[bytes]:
+    """Returns external terms of each kind."""
+    written = [one.data for one in etf.corpus()] + [one.data for one in etf.crafted()]
+    return [term for term in written if len(term) < 300]
+
+
+def logins() -> list[bytes]:
+    """Returns messages of logins."""
+    nonce = bytes(range(32))
+    said = [
+        (b"token", nonce),
+        (b"token", nonce, nonce),
+        (b"ann", nonce, nonce),
+        (b"ok", nonce),
+        (b"no",),
+    ]
+    odd = [b"", b"\0", b"\0\0", b"\0\5ab", *[bytes([0, n]) * 3 for n in range(50)]]
+    return [login.pack(*parts)[2:] for parts in said] + odd
+
+
 def main() -> None:
     payload = b"payload" * 10
     packed = zlib.compress(payload)
@@ -129,6 +165,9 @@ def main() -> None:
     inputs = {
         "brine": [brine.dump(plain) for plain in VALUES],
         "frame": [b"\x03" + frame for frame in frames],
+        "sexp": [text.encode() for text in TEXTS] + [text.encode()[:-1] for text in TEXTS],
+        "etf": terms(),
+        "login": logins(),
         "snapshot": [brine.dump_surrogates(one) for one in snapshots()],
         "dispatch": [
             role + targets.join(payloads) for role in (b"\0", b"\1") for payloads in conversations()

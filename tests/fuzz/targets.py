@@ -1,4 +1,4 @@
-"""What is fuzzed: frames, brine, and whole conversations.
+"""What is fuzzed: frames, values of each format, logins, and whole conversations.
 
 Each target takes any bytes. The oracle is the same for all: a value or a documented error comes
 out, in bounded time; the runner bounds the memory.
@@ -15,8 +15,14 @@ from typing import Any
 import rpyc_like as rpyc
 from rpyc_like.core import brine, snapshot_dump, snapshot_load
 from rpyc_like.core.protocol import Connection
-from rpyc_like.errors import ConnectionClosed, ProtocolError
+from rpyc_like.epc import writer
+from rpyc_like.epc.codec import EpcCodec
+from rpyc_like.epc.reader import Reader
+from rpyc_like.erlport import erlterms
+from rpyc_like.erlport.modern import erlterms as modern
+from rpyc_like.errors import AuthenticationError, ConnectionClosed, ProtocolError
 from rpyc_like.lib import identity
+from rpyc_like.wire import login
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
 
 LIMIT = 5.0
@@ -200,11 +206,58 @@ def fuzz_snapshot(data: bytes) -> None:
         pass  # of a hash; or a value for which there is a token, but nobody dumps it so
 
 
+def fuzz_sexp(data: bytes) -> None:
+    """Any text is values, which can be written and read again, or a documented error.
+
+    The same bytes as a message are one, or a problem to answer with.
+    """
+    assert len(EpcCodec().decode(data)) > 1
+    try:
+        values = Reader().read_all(data.decode("utf-8"))
+    except (ProtocolError, ValueError, OverflowError):
+        return
+    for value in values:
+        try:
+            text = writer.write(value)
+        except (ProtocolError, TypeError, ValueError):
+            continue  # what can be read and not be written: objects of a program's own
+        Reader().read_all(text)
+
+
+def fuzz_etf(data: bytes) -> None:
+    """Any bytes are a term, which can be encoded and decoded again, or a documented error."""
+    codec: Any
+    for codec in (erlterms, modern):
+        try:
+            term, rest = codec.decode(data)
+        except ValueError:
+            continue
+        assert len(rest) < len(data)
+        try:
+            again = codec.encode(term)
+        except (ValueError, TypeError):
+            continue  # what the VM alone can write
+        codec.decode(again)
+
+
+def fuzz_login(data: bytes) -> None:
+    """Any bytes are a message of a login, which is packed to the same bytes, or refused."""
+    for counts in ((2, 3), (1, 2), (3,)):
+        try:
+            parts = login.unpack(data, counts)
+        except AuthenticationError:
+            continue
+        assert login.pack(*parts)[2:] == data
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "frame": fuzz_frame,
     "brine": fuzz_brine,
     "dispatch": fuzz_dispatch,
     "snapshot": fuzz_snapshot,
+    "sexp": fuzz_sexp,
+    "etf": fuzz_etf,
+    "login": fuzz_login,
 }
 
 

@@ -8,6 +8,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -657,6 +658,12 @@ class Sleeper(rpyc.Service):
     def exposed_sleep(self, seconds):
         time.sleep(seconds)
 
+    def exposed_quick(self):
+        return 1
+
+    def exposed_bounce(self, func):
+        return func(func)
+
 
 @scenario
 def forked_child():
@@ -676,6 +683,150 @@ def forked_child():
     except Exception as error:
         return False, f"the parent's object is gone ({type(error).__name__})"
     return alive, "the parent's object is there" if alive else "the parent gets wrong answers"
+
+
+@scenario
+def call_after_one_that_timed_out():
+    """A call whose time is over after 0.2 s, and a quick one after it, while the first goes on."""
+    server = Server(Sleeper)
+    conn = server.connect()
+    sleep, ping = conn.root.sleep, conn.root.quick
+    timed = rpyc.timed(sleep, 0.2)
+    try:
+        timed(2).value
+    except Exception:
+        pass
+    started = time.monotonic()
+    ping()
+    taken = time.monotonic() - started
+    return taken < 1, f"answered after {taken:.1f} s"
+
+
+@scenario
+def stopped_server():
+    """A server that is stopped while a call waits (with signs of life, where there are any)."""
+    here, there = socket.socketpair()
+    stream = importlib.import_module(package + ".core.stream").SocketStream
+    child = os.fork()
+    if child == 0:
+        here.close()
+        rpyc.connect_stream(stream(there), Sleeper).serve_all()
+        os._exit(0)
+    there.close()
+    config = {} if package == "rpyc" else {"heartbeat": 0.3}
+    conn = rpyc.connect_stream(stream(here), config=config)
+    sleep = conn.root.sleep
+    ended = []
+
+    def wait():
+        try:
+            sleep(60)
+        except EOFError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    time.sleep(0.3)
+    os.kill(child, signal.SIGSTOP)
+    started = time.monotonic()
+    thread.join(PATIENCE)
+    taken = time.monotonic() - started
+    os.kill(child, signal.SIGKILL)
+    if ended:
+        return True, f"noticed after {taken:.1f} s"
+    return False, f"waits for more than {PATIENCE:.0f} s"
+
+
+@scenario
+def client_that_does_not_read():
+    """A client that asks and reads nothing (with a limit of 1 s, where there is one)."""
+    options = {} if package == "rpyc" else {"protocol_config": {"send_timeout": 1}}
+    server = Server(**options)
+    before = threading.enumerate()
+    with server.attack() as sock:
+        sock.settimeout(0.5)
+        data = os.urandom(60_000)
+        try:
+            for number in range(500):
+                sock.sendall(request(number, 1, (1, (data,))))
+        except OSError:
+            pass
+        time.sleep(3)
+        left = [thread for thread in threading.enumerate() if thread not in before]
+    kept = any(not thread.name.startswith("rpyc_like-") for thread in left)
+    return not kept, "its thread waits for ever" if kept else "it is given up"
+
+
+@scenario
+def no_descriptors_left():
+    """A server that has no descriptors left for a second, and then has some again."""
+    server = Server()
+    server.connect().close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    waiting = [socket.socket() for _ in range(3)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    for sock in waiting:
+        try:
+            sock.connect(("127.0.0.1", server.port))
+        except OSError:
+            pass  # the server has ended already
+    time.sleep(1)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        alive = server.still_works()
+    except Exception as error:
+        return False, f"the server has ended ({type(error).__name__})"
+    return alive, "the server goes on"
+
+
+@scenario
+def recursion_between_the_sides():
+    """Two sides that call each other without end."""
+    server = Server(Sleeper)
+    conn = server.connect()
+    bounce = conn.root.bounce
+
+    def back(func):
+        return bounce(func)
+
+    try:
+        bounce(back)
+        said = "no error"
+    except RecursionError:
+        said = "RecursionError"
+    except Exception as error:
+        said = type(error).__name__
+    try:
+        works = conn.root.quick() == 1
+    except Exception:
+        works = False
+    return works, f"{said}, and the connection {'goes on' if works else 'is dead'}"
+
+
+@scenario
+def full_pipes():
+    """Both sides send 8 MiB through pipes at the same time, ten times."""
+    stream = importlib.import_module(package + ".core.stream").PipeStream
+    (from_here, to_there), (from_there, to_here) = os.pipe(), os.pipe()
+    files = [os.fdopen(fd, mode, 0) for fd, mode in ((from_there, "rb"), (to_there, "wb"))]
+    others = [os.fdopen(fd, mode, 0) for fd, mode in ((from_here, "rb"), (to_here, "wb"))]
+    one, two = rpyc.connect_stream(stream(*files)), rpyc.connect_stream(stream(*others))
+    for conn in (one, two):
+        threading.Thread(target=conn.serve_all, daemon=True).start()
+    data = os.urandom(8 << 20)
+    done = []
+
+    def ping(conn):
+        for _ in range(10):
+            conn.ping(data, timeout=PATIENCE)
+        done.append(conn)
+
+    threads = [threading.Thread(target=ping, args=(conn,), daemon=True) for conn in (one, two)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(3 * PATIENCE)
+    return len(done) == 2, "both arrive" if len(done) == 2 else f"{2 - len(done)} of 2 hang"
 
 
 # -- defaults

@@ -189,6 +189,23 @@ def test_silent_peer_is_told_by_the_timeout() -> None:
     conn.close()
 
 
+def test_heard_while_a_large_request_is_encoded(pair: Any) -> None:
+    """What would have to be repeated is forgotten by the thread that reads."""
+
+    class Forgotten(list[Any]):
+        def __getitem__(self, index: Any) -> Any:
+            found = super().__getitem__(index)
+            self.clear()
+            return found
+
+    client, _ = pair(rpyc.VoidService, rpyc.VoidService)
+    codec = client._codec
+    codec._unheard = Forgotten()
+    payload = codec.encode_request(1, 1, (b"x" * 1_000_000,))
+    assert sum(map(len, payload)) > 1_000_000
+    assert not codec._unheard
+
+
 def test_first_frame_is_short() -> None:
     """A bound server answers only a first frame of less than 16 bytes."""
     here, there = MemoryStream.create_pair()

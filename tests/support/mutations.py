@@ -38,7 +38,23 @@ SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
+ADAPTERS = "tests/faults/test_adapters.py"
+
 MUTATIONS = [
+    Mutation(
+        "3",
+        "wire/framing.py",
+        "hint = None if self._in_use else _foreign_protocol(bytes(header))",
+        "hint = None",
+        f"{ADAPTERS}::test_case_3_other_protocols",
+    ),
+    Mutation(
+        "51",
+        "epc/handler.py",
+        "        except Exception:  # of the error's own methods\n",
+        "        except ZeroDivisionError:\n",
+        f"{ADAPTERS}::test_cases_22_32_49_51_56_errors_are_answers",
+    ),
     Mutation(
         "18",
         "link/streams/pipe.py",
@@ -757,8 +773,8 @@ MUTATIONS = [
     Mutation(
         "71",
         "aio/connection.py",
-        "                payload = self._cancel(result.id_)\n",
-        "                payload = None\n",
+        "            payload = self._cancel(result.id_)\n",
+        "            payload = None\n",
         f"{THREADS}::test_case_71_cancelled_tasks_and_several_loops",
     ),
     Mutation(

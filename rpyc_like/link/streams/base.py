@@ -107,6 +107,15 @@ class NativeStream(Stream):
         """Whether :meth:`send_vector` writes more than the first buffer."""
         return False
 
+    @property
+    def hides(self) -> bool:
+        """Whether there may be bytes to read of which the system knows nothing any more."""
+        return False
+
+    def fileno_out(self) -> int:
+        """Returns a descriptor to wait on until more can be written."""
+        return self.fileno()
+
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
         """Returns up to ``limit`` bytes that are there, ``b""`` at the end, None if none are there.
 

@@ -116,6 +116,10 @@ class PipeStream(DescriptorStream):
         self._check_open()
         return int(self._in)
 
+    def fileno_out(self) -> int:
+        self._check_open()
+        return int(self._out)
+
     def _interrupt(self) -> None:
         self._wake.wake()
 

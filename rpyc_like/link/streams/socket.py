@@ -274,6 +274,10 @@ class SocketStream(DescriptorStream):
     def gathers(self) -> bool:
         return self._guard is None and hasattr(self.sock, "sendmsg")
 
+    @property
+    def hides(self) -> bool:
+        return self._guard is not None
+
     def send_vector(self, buffers: Sequence[bytes | memoryview]) -> int:
         if len(buffers) == 1 or not self.gathers:
             return super().send_vector(buffers)

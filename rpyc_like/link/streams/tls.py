@@ -173,6 +173,13 @@ class TlsStream(NativeStream):
     def fileno(self) -> int:
         return self.inner.fileno()
 
+    def fileno_out(self) -> int:
+        return self.inner.fileno_out()
+
+    @property
+    def hides(self) -> bool:
+        return True
+
     def close(self) -> None:
         if not self.inner.closed:
             self._say_goodbye()

@@ -1,0 +1,45 @@
+"""Connections to classic servers, for asyncio programs.
+
+::
+
+    async with aio.classic.connect("localhost") as conn:
+        print(await conn.modules.os.getcwd())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.service import ClassicClient
+from . import opening
+from .opening import Opening
+
+__all__ = ["connect", "connect_subproc", "ssh_connect", "ssl_connect", "unix_connect"]
+
+PORT, TLS_PORT = 18812, 18821
+
+
+def connect(host: str, port: int = PORT, **options: Any) -> Opening:
+    """Connects over TCP; ``options`` are those of :func:`rpyc_like.aio.connect`."""
+    return opening.connect(host, port, ClassicClient, **options)
+
+
+def unix_connect(path: str, **options: Any) -> Opening:
+    """Connects to a unix socket."""
+    return opening.unix_connect(path, ClassicClient, **options)
+
+
+def ssl_connect(host: str, port: int = TLS_PORT, **options: Any) -> Opening:
+    """Connects over TCP with TLS."""
+    return opening.ssl_connect(host, port, ClassicClient, **options)
+
+
+def ssh_connect(remote_machine: Any, remote_port: int = PORT) -> Opening:
+    """Connects through ssh to a classic server on another machine."""
+    return opening.ssh_connect(remote_machine, remote_port, ClassicClient)
+
+
+def connect_subproc(args: Sequence[str]) -> Opening:
+    """Starts a classic server and connects to its standard input and output."""
+    return opening.connect_subproc(args, ClassicClient)

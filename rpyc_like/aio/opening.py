@@ -1,0 +1,174 @@
+"""Functions that open a connection, one for each way there is; all are awaited.
+
+What they do until there is a stream (names, addresses, handshakes, logins, ssh) is what blocking
+programs do, and happens in a thread of the loop's executor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any
+
+from ..core.channel import Channel
+from ..core.service import Service, VoidService
+from ..link.streams.base import NativeStream
+from ..utils.opening import child_process, ssl_opener, tcp_opener, unix_opener
+from .connection import Connection
+
+__all__ = [
+    "Opening",
+    "connect",
+    "connect_stream",
+    "connect_subproc",
+    "ssh_connect",
+    "ssl_connect",
+    "unix_connect",
+]
+
+ServiceLike = Any  # a service class, or an instance
+Config = dict[str, Any]
+
+
+class Opening:
+    """A connection that is opened when this is awaited, or entered with ``async with``."""
+
+    def __init__(self, opened: Callable[[], Awaitable[Connection]]) -> None:
+        self._opened = opened
+        self._connection: Connection | None = None
+
+    def __await__(self) -> Generator[Any, None, Connection]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._opened()
+        return self._connection
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._connection is not None
+        await self._connection.close()
+
+
+async def _in_thread(opener: Callable[[], Any]) -> Any:
+    """Returns what a blocking function returns; closes it if nobody waits for it any more."""
+    made = asyncio.get_running_loop().run_in_executor(None, opener)
+    try:
+        return await asyncio.shield(made)
+    except asyncio.CancelledError:
+        made.add_done_callback(lambda done: done.exception() or done.result().close())
+        raise
+
+
+async def _made(
+    service: ServiceLike, channel: Channel, config: Config | None, reopen: Any = None
+) -> Connection:
+    root = service() if isinstance(service, type) else service
+    conn = Connection(root, channel, config, reopen)
+    try:
+        answer = root.on_connect(conn)
+        if inspect.isawaitable(answer):
+            await answer
+    except BaseException:
+        await conn.close()
+        raise
+    return conn
+
+
+def _opening(
+    opener: Callable[[], NativeStream], service: ServiceLike, config: Config | None
+) -> Opening:
+    async def reopen() -> Channel:
+        return Channel(await _in_thread(opener))
+
+    async def opened() -> Connection:
+        return await _made(service, await reopen(), config, reopen)
+
+    return Opening(opened)
+
+
+def connect(
+    host: str,
+    port: int,
+    service: type[Service] | Service = VoidService,
+    config: Config | None = None,
+    **options: Any,
+) -> Opening:
+    """Connects over TCP.
+
+    Args:
+        options: ``ipv6``, ``keepalive``, ``timeout``, ``login``; see :func:`rpyc_like.connect`.
+
+    Raises:
+        OSError: nobody listens there, or the name is unknown.
+        AuthenticationError: the server did not let this side in.
+    """
+    return _opening(tcp_opener(host, port, **options), service, config)
+
+
+def unix_connect(
+    path: str,
+    service: type[Service] | Service = VoidService,
+    config: Config | None = None,
+    **options: Any,
+) -> Opening:
+    """Connects to a unix socket; ``options`` are those of :func:`rpyc_like.unix_connect`."""
+    return _opening(unix_opener(path, **options), service, config)
+
+
+def ssl_connect(
+    host: str,
+    port: int,
+    service: type[Service] | Service = VoidService,
+    config: Config | None = None,
+    **options: Any,
+) -> Opening:
+    """Connects over TCP with TLS; ``options`` are those of :func:`rpyc_like.ssl_connect`."""
+    return _opening(ssl_opener(host, port, **options), service, config)
+
+
+def ssh_connect(
+    remote_machine: Any,
+    remote_port: int,
+    service: type[Service] | Service = VoidService,
+    config: Config | None = None,
+) -> Opening:
+    """Connects through ssh to a server on another machine; see :func:`rpyc_like.ssh_connect`."""
+    from ..utils.tunnels import through_ssh
+
+    return _once(lambda: through_ssh(remote_machine, remote_port), service, config)
+
+
+def _once(opener: Callable[[], Any], service: ServiceLike, config: Config | None) -> Opening:
+    async def opened() -> Connection:
+        return await _made(service, Channel(await _in_thread(opener)), config)
+
+    return Opening(opened)
+
+
+def connect_stream(
+    stream: NativeStream,
+    service: type[Service] | Service = VoidService,
+    config: Config | None = None,
+) -> Opening:
+    """Makes a connection over an open stream of this package's."""
+    return _once(lambda: stream, service, config)
+
+
+def connect_subproc(
+    args: Sequence[str],
+    service: type[Service] | Service = VoidService,
+    config: Config | None = None,
+) -> Opening:
+    """Starts a program and connects to its standard input and output.
+
+    The connection's ``proc`` is the :class:`subprocess.Popen`. It ends when the connection does.
+    """
+
+    async def opened() -> Connection:
+        stream, proc = child_process(args)
+        conn = await _made(service, Channel(stream), config)
+        conn.proc = proc
+        return conn
+
+    return Opening(opened)

@@ -1,0 +1,108 @@
+"""What opens a stream to a peer, one function for each way there is. Opening blocks."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ..core.config import COMPAT_RPYC6
+from ..core.stream import PipeStream, SocketStream, TlsStream
+from ..lib.threads import spawn
+from ..link.logins import Login, log_in
+from ..link.streams.base import NativeStream
+from ..link.streams.tls import client_context
+
+__all__ = ["CONNECT_TIMEOUT", "Opener", "child_process", "ssl_opener", "tcp_opener", "unix_opener"]
+
+CONNECT_TIMEOUT = 3
+"""Default time that connecting to one address may take, in seconds."""
+
+Opener = Callable[[], NativeStream]
+N = TypeVar("N", bound=NativeStream)
+
+
+def _logged_in(stream: N, login: Login | None) -> N:
+    """Logs in over a stream that has just been opened, and returns it."""
+    if login is not None:
+        try:
+            log_in(stream, login)
+        except BaseException:
+            stream.close()
+            raise
+    return stream
+
+
+def _socket_options(ipv6: bool, keepalive: bool | int, timeout: float | None) -> dict[str, Any]:
+    """Returns what to give ``SocketStream.connect``, which a program may have replaced."""
+    options: dict[str, Any] = {"ipv6": ipv6, "keepalive": keepalive}
+    return options if timeout == CONNECT_TIMEOUT else {**options, "timeout": timeout}
+
+
+def tcp_opener(
+    host: str,
+    port: int,
+    ipv6: bool = False,
+    keepalive: bool | int = False,
+    timeout: float | None = CONNECT_TIMEOUT,
+    login: Login | None = None,
+) -> Opener:
+    """Returns what opens a TCP connection; see :func:`rpyc_like.connect`."""
+    options = _socket_options(ipv6, keepalive, timeout)
+    return lambda: _logged_in(SocketStream.connect(host, port, **options), login)
+
+
+def unix_opener(
+    path: str, timeout: float | None = CONNECT_TIMEOUT, login: Login | None = None
+) -> Opener:
+    """Returns what opens a connection to a unix socket; see :func:`rpyc_like.unix_connect`."""
+    return lambda: _logged_in(SocketStream.unix_connect(path, timeout), login)
+
+
+def ssl_opener(
+    host: str,
+    port: int,
+    keyfile: str | None = None,
+    certfile: str | None = None,
+    ca_certs: str | None = None,
+    cert_reqs: int | None = None,
+    ssl_version: int | None = None,
+    ciphers: str | None = None,
+    ipv6: bool = False,
+    keepalive: bool | int = False,
+    verify_mode: int | None = None,
+    timeout: float | None = CONNECT_TIMEOUT,
+    login: Login | None = None,
+) -> Opener:
+    """Returns what opens a TLS connection; see :func:`rpyc_like.ssl_connect`."""
+    reqs = cert_reqs if verify_mode is None else verify_mode
+    if reqs is None and COMPAT_RPYC6 and ca_certs is None:
+        reqs = ssl.CERT_NONE
+    named = not COMPAT_RPYC6 or cert_reqs is not None
+    context = client_context(keyfile, certfile, ca_certs, reqs, ssl_version, ciphers, named)
+    options = _socket_options(ipv6, keepalive, timeout)
+
+    def open_stream() -> TlsStream:
+        stream = SocketStream.connect(host, port, **options)
+        return _logged_in(TlsStream(stream, context, server_hostname=host), login)
+
+    return open_stream
+
+
+def child_process(
+    args: Sequence[str],
+) -> tuple[PipeStream, subprocess.Popen[bytes]]:
+    """Starts a program; returns a stream over its standard input and output, and the program.
+
+    It is waited for in the background, so that it leaves no zombie.
+    """
+    proc = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    try:
+        stream = PipeStream(proc.stdout, proc.stdin)
+    except BaseException:
+        proc.kill()
+        proc.wait()
+        raise
+    spawn(proc.wait)
+    return stream, proc
