@@ -8,32 +8,9 @@
 
 from __future__ import annotations
 
-from . import classic
+from . import classic, functions
 from .connection import Connection
-from .functions import (
-    bool,
-    contains,
-    delattr,
-    delitem,
-    dir,
-    eq,
-    fetch,
-    ge,
-    gt,
-    hash,
-    le,
-    len,
-    list,
-    lt,
-    map,
-    ne,
-    next,
-    repr,
-    setattr,
-    setitem,
-    snapshot,
-    str,
-)
+from .functions import *  # noqa: F403
 from .opening import (
     connect,
     connect_stream,
@@ -43,38 +20,19 @@ from .opening import (
     unix_connect,
 )
 from .proxies import AsyncNetref, Deferred
+from .server import Server
 
 __all__ = [
     "AsyncNetref",
     "Connection",
     "Deferred",
-    "bool",
+    "Server",
     "classic",
     "connect",
     "connect_stream",
     "connect_subproc",
-    "contains",
-    "delattr",
-    "delitem",
-    "dir",
-    "eq",
-    "fetch",
-    "ge",
-    "gt",
-    "hash",
-    "le",
-    "len",
-    "list",
-    "lt",
-    "map",
-    "ne",
-    "next",
-    "repr",
-    "setattr",
-    "setitem",
-    "snapshot",
     "ssh_connect",
     "ssl_connect",
-    "str",
     "unix_connect",
 ]
+__all__ += functions.__all__

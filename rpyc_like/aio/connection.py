@@ -7,24 +7,23 @@ What takes a trip is awaited: unboxing never waits.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ..core import brine, consts
+from ..core import consts
 from ..core.boxing import Steps
 from ..core.channel import Channel
-from ..core.dialects import DialectMismatch, Target
-from ..core.endpoint import Endpoint
-from ..core.netref import is_netref
-from ..core.pipeline import one_request, recorded_request, sending
+from ..core.dialects import DialectMismatch
+from ..core.pipeline import one_request, sending
+from ..lib.workers import WorkerPool
 from ..link import flushing
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.attending import Heart
-from ..link.result import Stopped, Unfinished, thrown
-from ..link.serving import CURRENT
+from ..link.result import Stopped, Unfinished, raised, thrown
 from .names import ClassicNames
 from .proxies import AsyncNetref, Deferred, unsupported
+from .serving import Serving
+from .threads import wrong_face
 
 __all__ = ["Connection"]
 
@@ -38,16 +37,13 @@ class _Blocking:
         self._what = what
 
     def __get__(self, conn: Any, owner: type) -> Any:
-        raise TypeError(
-            f"this connection belongs to an asyncio program and cannot {self._what}: await what "
-            "rpyc_like.aio has for it, or open a second one with rpyc_like.connect"
-        )
+        raise wrong_face(self._what)
 
 
 Reopen = Callable[[], Coroutine[Any, Any, Channel]]
 
 
-class Connection(ClassicNames, Endpoint):
+class Connection(ClassicNames, Serving):
     """One side of a conversation about Python objects, on an event loop.
 
     It belongs to the loop that runs when it is made; :func:`rpyc_like.aio.connect` makes one.
@@ -57,16 +53,15 @@ class Connection(ClassicNames, Endpoint):
         channel: an open channel over one of this package's streams.
         config: overrides of the default configuration.
         reopen: opens another channel to the same place, where that is possible.
+        workers: threads for the peer's requests, ``async def`` functions excepted. Without them all
+            is done on the loop.
     """
 
-    _withheld = consts.FEATURE_CHAINS  # a step of a chain may have to be awaited
     _link: AioMessageConnection
     proc: Any  # of connections to a child process
-    waits = False
 
-    async_request = call = ping = wait_for = _Blocking("be waited for")
-    serve = serve_all = serve_threaded = poll = poll_all = _Blocking("be served by threads")
-    pipeline = _Blocking("be asked by functions that wait")
+    call = ping = _Blocking("be waited for")
+    serve = serve_all = serve_threaded = poll = _Blocking("be served by threads")
 
     def __init__(
         self,
@@ -74,10 +69,12 @@ class Connection(ClassicNames, Endpoint):
         channel: Channel,
         config: dict[str, Any] | None = None,
         reopen: Reopen | None = None,
+        workers: WorkerPool | None = None,
     ) -> None:
+        self._prepare_threads()
+        self._prepare_serving(workers)
         super().__init__(root, config, AsyncNetref)
         self._reopen_channel = reopen
-        self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
         self.adopt_channel(channel)
         self._link = AioMessageConnection(channel, self._session, self)
         self._codec.link = self._link
@@ -98,33 +95,36 @@ class Connection(ClassicNames, Endpoint):
     @property
     def heard(self) -> bool:
         """Whether the peer has said anything yet."""
-        return self._codec.heard
+        return bool(self._codec.heard)
 
     @property
     def root(self) -> Any:
         """The peer's service, deferred; asked for once."""
+        if self.waits and self._remote_root is not None:
+            return self._remote_root
         root = self.sync_request(consts.HANDLE_GETROOT)
-        if self._remote_root is not None:
+        if self.waits:
+            self._remote_root = root
+        elif self._remote_root is not None:
             object.__getattribute__(root, "____step__").settle(False, self._remote_root)
         return root
 
     # -- requests
 
-    def sync_request(self, handler: int, *args: Any) -> Any:
-        """Returns the deferred answer to a request, which is sent when it is awaited.
-
-        The name is the blocking connection's: proxies ask through it on both.
-        """
-        return recorded_request(Deferred, self, handler, args)
-
     async def outcome_of(self, handler: int, *args: Any) -> tuple[bool, Any]:
         """Sends a request; returns whether the answer is an exception, and the answer."""
+        return await self._outcome(self._config["sync_request_timeout"], handler, args)
+
+    async def _outcome(
+        self, timeout: float | None, handler: int, args: tuple[Any, ...]
+    ) -> tuple[bool, Any]:
         if self._reads:
             self._reconsider(handler, args)
         link = self._link
         result = AioResult()
         before = self._ahead() if self._stands_ahead or not self._codec.heard else []
-        link.request(result, handler, args, before, self._config["sync_request_timeout"])
+        link.request(result, handler, args, before, timeout)
+        served = self._begin_wait()
         try:
             if link.full:
                 await link.drained()
@@ -132,18 +132,21 @@ class Connection(ClassicNames, Endpoint):
         except asyncio.CancelledError:
             self._give_up(result)
             raise
+        finally:
+            if served is not None:
+                self._end_wait(served)
         if issubclass(type(value), Unfinished):
-            value = await self.run_steps(value.steps())
+            value = await self.await_steps(value.steps())
         return failed, value
 
     async def request(self, handler: int, *args: Any) -> Any:
         """Sends a request, awaits the answer, and returns it or raises it."""
         failed, value = await self.outcome_of(handler, *args)
         if failed:
-            raise _raised(value)
+            raise raised(value)
         return value
 
-    async def run_steps(self, steps: Steps) -> Any:
+    async def await_steps(self, steps: Steps) -> Any:
         """Makes the requests that a generator yields, gives it the answers, returns its value."""
         try:
             handler, args = next(steps)
@@ -157,7 +160,7 @@ class Connection(ClassicNames, Endpoint):
         except StopIteration as end:
             return end.value
         except Stopped as stopped:
-            raise _raised(stopped.error) from None
+            raise raised(stopped.error) from None
 
     async def value_of(self, step: Any, deferred: Deferred) -> Any:
         """Returns the value of a step; of several tasks that want it at once, one asks.
@@ -177,7 +180,7 @@ class Connection(ClassicNames, Endpoint):
                 step.asking = None
             assert step.failed is not None, deferred
         if step.failed:
-            raise _raised(step.value)
+            raise raised(step.value)
         if step.value is NotImplemented:
             return await unsupported(step)
         return step.value
@@ -187,7 +190,7 @@ class Connection(ClassicNames, Endpoint):
         if request is not None:
             step.settle(*await self.outcome_of(request[0], *request[1]))
         else:
-            await self.run_steps(sending([step]))
+            await self.await_steps(sending([step]))
         if request is not None and request[0] == consts.HANDLE_GETROOT and not step.failed:
             self._remote_root = step.value
 
@@ -198,81 +201,10 @@ class Connection(ClassicNames, Endpoint):
             if payload is not None and not self._link.lost:
                 self._link.send(payload)
 
-    def expire(self, result: AioResult) -> BaseException:
+    def expire(self, result: Any) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
         self._give_up(result)
-        seconds = self._config["sync_request_timeout"]
-        return TimeoutError(f"result expired: no answer within {seconds} s")
-
-    # -- what the link asks for
-
-    def serve_request(self, id_: int, target: Target, args: Any) -> None:
-        """Does what the peer asks; a task does it where something has to be awaited."""
-        if self._reads:
-            self._forget_ahead()
-        token = CURRENT.set((self._link, id_, target[2]))
-        try:
-            if type(args) is tuple:
-                value = self._handler(target[0])(self, *args)
-                if inspect.isawaitable(value) and not is_netref(value):
-                    self._start(id_, self._answer_later(id_, value))
-                else:
-                    self._answer(self._codec.encode_reply(id_, value))
-            elif issubclass(type(args), Unfinished):
-                self._start(id_, self._serve_later(id_, target, args))
-            else:
-                raise self._bad_args(args)
-        except Exception as error:
-            self._fail(id_, error)
-        finally:
-            CURRENT.reset(token)
-
-    def _answer(self, payload: Any) -> None:
-        if not self._link.lost:
-            # The answer may name objects of the peer whose proxies have died since: it goes first.
-            self._link.send(*self._take_rewinds(), payload, *self._releases())
-
-    def _start(self, id_: int, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks[task] = id_
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        id_ = self._tasks.pop(task, -1)
-        if task.cancelled() and id_ in self._codec.serving:
-            self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
-        if id_ not in self._codec.serving:
-            self._link.calls.forget(id_)
-
-    def _told(self, handler: int, number: int, milliseconds: int = 0) -> None:
-        super()._told(handler, number, milliseconds)
-        if handler == consts.HANDLE_CANCEL:
-            for task, id_ in list(self._tasks.items()):
-                if id_ == number:
-                    task.cancel()
-
-    async def _serve_later(self, id_: int, target: Target, args: Unfinished) -> None:
-        try:
-            self.serve_request(id_, target, await self.run_steps(args.steps()))
-        except Exception as error:
-            self._fail(id_, error)
-
-    async def _answer_later(self, id_: int, work: Any) -> None:
-        try:
-            self._answer(self._codec.encode_reply(id_, await work))
-        except Exception as error:
-            self._fail(id_, error)
-
-    def _fail(self, id_: int, error: BaseException) -> None:
-        if not self._link.lost:
-            self._answer(self._encode_failure(id_, error))
-
-    def serve_at_once(self, id_: int, target: Target, args: Any) -> bool:
-        """Returns whether a request was a ping with plain data, and answers it then."""
-        if target[0] == consts.HANDLE_PING and type(args) is tuple and brine.dumpable(args):
-            self.serve_request(id_, target, args)
-            return True
-        return False
+        return self._late(self._config["sync_request_timeout"])
 
     # -- signs of life
 
@@ -341,20 +273,14 @@ class Connection(ClassicNames, Endpoint):
         finally:
             self._link.lose(None)
 
+    def _unanswered(self) -> set[int]:
+        """Returns the numbers of the peer's requests whose answers have not been sent."""
+        return {*tuple(self._codec.serving)}
+
     def _cleanup(self, _anyway: bool = True) -> None:
         self._link.lose(EOFError("connection closed by peer"))
 
     def disconnected(self, error: BaseException | None) -> None:
         """Clears the tables, cancels what still runs for the peer, tells the service. Once."""
-        for task in list(self._tasks):
-            task.cancel()
+        self.end_tasks()
         self._forget_everything()
-
-
-def _raised(error: BaseException) -> BaseException:
-    """Returns what to raise in a coroutine, which StopIteration cannot leave."""
-    if not isinstance(error, StopIteration):
-        return error
-    stopped = StopAsyncIteration(*error.args)
-    stopped.__cause__ = error
-    return stopped

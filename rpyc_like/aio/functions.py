@@ -241,7 +241,7 @@ async def fetch(*deferred: Any) -> Any:
     steps = [_local(one, "____step__") for one in recorded]
     for conn in {step.conn for step in steps}:
         mine = [step for step in steps if step.conn is conn and step.asking is None]
-        await conn.run_steps(sending(mine))
+        await conn.await_steps(sending(mine))
     values = [await _known(one) for one in deferred]
     return values[0] if builtins.len(values) == 1 else tuple(values)
 
@@ -272,7 +272,7 @@ async def snapshot(obj: Any) -> Any:
         return load(await _ask(consts.HANDLE_SNAPSHOT, obj))
     from ..core.snapshots import helper_source
 
-    helper = await conn.run_steps(conn.helper_steps("snapshot", helper_source()))
+    helper = await conn.await_steps(conn.helper_steps("snapshot", helper_source()))
     if helper is None:
         raise TypeError("this peer cannot make a snapshot")
     return load(await helper(obj))

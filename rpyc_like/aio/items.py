@@ -33,14 +33,14 @@ async def items_of(source: Any) -> AsyncIterator[Any]:
         return
     conn = _local(source, "____conn__")
     if conn._reads_ahead:
-        reader = await conn.run_steps(opening_steps(conn, source))
+        reader = await conn.await_steps(opening_steps(conn, source))
         if reader is not None:
             while True:
                 while reader.queue:
                     yield reader.queue.popleft()
                 if reader.at_end:
                     break
-                await conn.run_steps(reader.fetch_steps())
+                await conn.await_steps(reader.fetch_steps())
             reader.end()
             return
     begin = "__aiter__" if "__aiter__" in type(source).____remote__ else "__iter__"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+from ..core.netref import is_netref
 
 __all__ = ["ClassicNames", "Modules"]
 
@@ -14,6 +17,15 @@ class Modules:
 
     def __init__(self, root: Any) -> None:
         self._root = root
+
+    def __contains__(self, name: str) -> bool:
+        if not is_netref(self._root):
+            raise TypeError("whether a module is there is known when it is awaited: modules[name]")
+        try:
+            self[name]
+        except ImportError:
+            return False
+        return True
 
     def __getitem__(self, name: str) -> Any:
         return self._root.getmodule(name)
@@ -29,6 +41,7 @@ class ClassicNames:
 
     _is_classic: bool
     root: Any
+    waits: bool
 
     def _install_later(self, installer: Any) -> None:
         """Notes that the peer is to be a classic server; nothing needs to be installed here."""
@@ -56,6 +69,14 @@ class ClassicNames:
     def namespace(self) -> Any:
         """The namespace that ``eval`` and ``execute`` use, deferred."""
         return self._slave.namespace
+
+    def teleport(self, func: Any, globals: Any = None, def_: bool = True) -> Any:
+        """Returns a copy of a function that lives and runs on the other side, when awaited."""
+        from ..core.teleporting import teleport
+
+        if self.waits:
+            return teleport(self, func, globals, def_)
+        return asyncio.to_thread(teleport, self, func, globals, def_)
 
     def eval(self, text: str) -> Any:
         """Evaluates an expression there, when awaited."""

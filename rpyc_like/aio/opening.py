@@ -7,7 +7,6 @@ programs do, and happens in a thread of the loop's executor.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
@@ -65,13 +64,7 @@ async def _made(
 ) -> Connection:
     root = service() if isinstance(service, type) else service
     conn = Connection(root, channel, config, reopen)
-    try:
-        answer = root.on_connect(conn)
-        if inspect.isawaitable(answer):
-            await answer
-    except BaseException:
-        await conn.close()
-        raise
+    await conn.open()
     return conn
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, NoReturn
 
 from ..core import consts
 from ..core.chain_steps import CALLATTR
-from ..core.netref import LOCAL_ATTRS, BaseNetref, is_netref
+from ..core.netref import LOCAL_ATTRS, BaseNetref, blocking_method, is_netref
 from ..core.pipeline import Recorded, record
 from .items import items_of
 
@@ -70,29 +70,34 @@ class AsyncNetref(BaseNetref):
     ____special__: ClassVar[dict[str, Callable[..., Any]]] = {}
 
     def __repr__(self) -> str:
+        if _waits(self):
+            return BaseNetref.__repr__(self)
         return f"<async proxy of a {_local(self, '____id_pack__')[0]}>"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return BaseNetref.__str__(self) if _waits(self) else repr(self)
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    def __eq__(self, other: object) -> Any:
+        return self is other or (_waits(self) and BaseNetref.__eq__(self, other))
 
-    def __ne__(self, other: object) -> bool:
-        return self is not other
+    def __ne__(self, other: object) -> Any:
+        return self is not other and (not _waits(self) or BaseNetref.__ne__(self, other))
 
     def __hash__(self) -> int:
-        return id(self)
+        return id(self)  # the same in every thread
 
     def __dir__(self) -> list[str]:
-        return list(object.__dir__(self))
+        return list((BaseNetref if _waits(self) else object).__dir__(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in LOCAL_ATTRS:
+        if name not in LOCAL_ATTRS and not _waits(self):
             _refuse_setattr(self, name, value)
-        object.__setattr__(self, name, value)
+        BaseNetref.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        raise TypeError(f"an attribute is deleted with: await aio.delattr(obj, {name!r})")
+        if not _waits(self):
+            _refuse_delattr(self, name)
+        BaseNetref.__delattr__(self, name)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return items_of(self)
@@ -104,7 +109,14 @@ class AsyncNetref(BaseNetref):
         return await _leave(self, value)
 
     def __exit__(self, kind: Any, value: Any, traceback: Any) -> Any:
-        raise TypeError("expected: async with")
+        if not _waits(self):
+            raise TypeError("expected: async with")
+        return BaseNetref.__exit__(self, kind, value, traceback)
+
+
+def _waits(proxy: Any) -> bool:
+    """Returns whether the current thread may wait for the peer."""
+    return _local(proxy, "____conn__").waits  # type: ignore[no-any-return]
 
 
 async def _enter(proxy: Any) -> Any:
@@ -129,6 +141,10 @@ def _has(proxy: Any, name: str) -> bool:
 
 def _refuse_setattr(self: Any, name: str, value: Any) -> NoReturn:
     raise TypeError(f"an attribute is set with: await aio.setattr(obj, {name!r}, value)")
+
+
+def _refuse_delattr(self: Any, name: str) -> NoReturn:
+    raise TypeError(f"an attribute is deleted with: await aio.delattr(obj, {name!r})")
 
 
 def _refused(name: str, instead: str) -> Callable[..., Any]:
@@ -199,12 +215,23 @@ def _recorded(name: str) -> Callable[..., Any]:
     return method
 
 
+def _either(name: str, on_loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a special method that waits in threads that may wait."""
+    in_thread = blocking_method(name)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return (in_thread if _waits(self) else on_loop)(self, *args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
 for _name, _instead in _REFUSED.items():
-    AsyncNetref.____special__[_name] = _refused(_name, _instead)
+    AsyncNetref.____special__[_name] = _either(_name, _refused(_name, _instead))
     if _name not in ("__next__", "__array__", "__length_hint__"):
         setattr(Deferred, _name, _refused(_name, _instead))
 Deferred.__setattr__ = _refuse_setattr  # type: ignore[method-assign,assignment]
-Deferred.__delattr__ = AsyncNetref.__delattr__  # type: ignore[method-assign,assignment]
+Deferred.__delattr__ = _refuse_delattr  # type: ignore[method-assign,assignment]
 for _name in ("__aiter__", "__aenter__", "__aexit__"):
     AsyncNetref.____special__[_name] = getattr(AsyncNetref, _name)
 for _name in _OPERATORS:

@@ -25,43 +25,60 @@ step of this chain (depth 0), or of a chain around it, where index -1 is the ite
 * ``(4, index)``: the step was not done, because that other one failed;
 * ``(5, outcomes of the items)``, where some could not be finished: each is ``(1, value)`` or
   ``(6, item, outcomes)``.
+
+Doing a step may take waiting, and who waits differs: a chain is a generator of what is to be done,
+``(kind, *values)`` for the steps 0 to 3 and 5, and ``(6, value)`` for the items of a value.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-GETATTR, CALL, CALLATTR, SETATTR, MAP, ROOT = range(6)
+GETATTR, CALL, CALLATTR, SETATTR, MAP, ROOT, ITEMS = range(7)
 VALUE, STEP, TUPLE = range(3)
 UNASKED, DONE, FAILED, LEFT, BLOCKED, PARTLY, ITEM = range(7)
+
+
+def drive(work: Any, do: Any) -> Any:
+    """Runs a chain where doing a step waits for it: ``do(kind, *values)``."""
+    try:
+        request = next(work)
+        while True:
+            try:
+                value = do(*request)
+            except Exception as error:
+                request = work.throw(error)
+            else:
+                request = work.send(value)
+    except StopIteration as end:
+        return end.value
 
 
 class Runner:
     """Runs chains.
 
     Args:
-        do: does one of the steps 0 to 3 and 5: ``do(kind, *values)``.
         elsewhere: whether nothing may be done here with a value that a step gave.
-        iterate: returns the items of a value.
         describe: makes of an exception what travels.
         limit: of steps, inner ones included.
     """
 
-    def __init__(self, do: Any, elsewhere: Any, iterate: Any, describe: Any, limit: Any) -> None:
-        self.do = do
+    def __init__(self, elsewhere: Any, describe: Any, limit: Any) -> None:
         self.elsewhere = elsewhere
-        self.iterate = iterate
         self.describe = describe
         self.limit = limit
 
-    def run(self, steps: Any, wanted: Any) -> tuple[Any, ...]:
+    def run(self, steps: Any, wanted: Any) -> Any:
         """Returns the outcomes of a chain.
 
         Args:
             wanted: indices of the steps whose values are asked for.
         """
         self.check(steps, 0)
-        outcomes = self.run_in(steps, [])
+        outcomes: list[Any] = []
+        scopes = [(outcomes, None)]
+        for step in steps:
+            outcomes.append((yield from self.outcome(step, scopes)))
         return reply(steps, outcomes, wanted)
 
     def check(self, steps: Any, count: Any) -> int:
@@ -74,38 +91,30 @@ class Runner:
                 raise ValueError("expected a chain of at most %d steps" % self.limit)
         return int(count)
 
-    def run_in(self, steps: Any, outer: Any) -> list[Any]:
-        """Runs steps; returns their outcomes with the real values.
+    def outcome(self, step: Any, scopes: Any) -> Any:
+        """Returns the outcome of one step, with the real value.
 
         Args:
-            outer: outcomes and items of the chains around, innermost first.
+            scopes: outcomes of the chain, and of those around it with their items, innermost first.
         """
-        outcomes: list[Any] = []
-        scopes = [(outcomes, None), *outer]
-        for step in steps:
-            outcomes.append(self.outcome(step, scopes))
-        return outcomes
-
-    def outcome(self, step: Any, scopes: Any) -> Any:
-        """Returns the outcome of one step."""
         kind = step[0]
         try:
             if kind == ROOT:
-                return (DONE, self.do(ROOT))
+                return (DONE, (yield (ROOT,)))
             target, why = value_of(step[1], scopes)
             if why is None and step[1][0] != VALUE and self.elsewhere(kind, target, step):
                 why = (LEFT,)
             if why is not None:
                 return why
             if kind == MAP:
-                return self.map(target, step[2], step[3], scopes)
+                return (yield from self.map(target, step[2], step[3], scopes))
             given = []
             for operand in operands_of(step):
                 value, why = value_of(operand, scopes)
                 if why is not None:
                     return why
                 given.append(value)
-            return (DONE, self.do(kind, target, *with_values(step, given)))
+            return (DONE, (yield (kind, target, *with_values(step, given))))
         except Exception as error:
             return (FAILED, self.describe(error))
 
@@ -113,11 +122,11 @@ class Runner:
         """Returns the outcome of doing steps for each item."""
         found: list[Any] = []
         whole = True
-        for item in self.iterate(iterable):
+        for item in (yield ITEMS, iterable):
             outcomes: list[Any] = []
             inner = [(outcomes, item), *scopes]
             for step in steps:
-                outcomes.append(self.outcome(step, inner))
+                outcomes.append((yield from self.outcome(step, inner)))
             for outcome in outcomes:
                 if outcome[0] == FAILED:
                     return outcome

@@ -14,7 +14,7 @@ from typing import Any, Final
 from . import brine, chain_steps, consts
 from .netref import is_netref
 
-__all__ = ["MAX_ITEMS", "MAX_STEPS", "run_chain"]
+__all__ = ["HANDLERS", "MAX_ITEMS", "MAX_STEPS", "chain_work", "do_step"]
 
 MAX_STEPS: Final = 10_000
 """Most steps of a chain."""
@@ -22,28 +22,24 @@ MAX_STEPS: Final = 10_000
 MAX_ITEMS: Final = 100_000
 """Most items that the steps of a map are done for."""
 
-_HANDLERS: Final = {
+HANDLERS: Final = {
     chain_steps.GETATTR: consts.HANDLE_GETATTR,
     chain_steps.CALL: consts.HANDLE_CALL,
     chain_steps.CALLATTR: consts.HANDLE_CALLATTR,
     chain_steps.SETATTR: consts.HANDLE_SETATTR,
 }
+"""The request that each kind of step is."""
 _PLAIN: Final = brine.simple_types | brine.container_types
 _INDEXED: Final = frozenset({tuple, str, bytes})
 
 
-def run_chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:
-    """Returns the outcomes of a chain that the peer has sent.
+def chain_work(conn: Any, steps: Any, wanted: Any) -> Any:
+    """Returns the generator for a chain that the peer has sent; it returns the outcomes.
 
     Raises:
         TypeError, ValueError: it is none, or has too many steps.
     """
     open_ = conn._config["allow_all_attrs"]
-
-    def do(kind: int, *values: Any) -> Any:
-        if kind == chain_steps.ROOT:
-            return conn._handler(consts.HANDLE_GETROOT)(conn)
-        return conn._handler(_HANDLERS[kind])(conn, *values)
 
     def elsewhere(kind: int, value: Any, step: Any) -> bool:
         if type(value) in _PLAIN:
@@ -51,17 +47,23 @@ def run_chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:
             return not open_ and not (item and type(value) in _INDEXED)
         return is_netref(value) and _conn_of(value) is conn
 
-    def iterate(value: Any) -> Any:
-        items = iter(conn._handler(consts.HANDLE_CALLATTR)(conn, value, "__iter__", ()))
-        yield from islice(items, MAX_ITEMS)
-        for _ in items:
-            raise ValueError(f"expected at most {MAX_ITEMS} items to map")
-
     _check(conn, steps, 0)
     if type(wanted) is not tuple:
         raise TypeError(f"expected a tuple of indices, got {type(wanted).__name__}")
-    runner = chain_steps.Runner(do, elsewhere, iterate, conn._describe_failure, MAX_STEPS)
-    return runner.run(steps, wanted)
+    return chain_steps.Runner(elsewhere, conn._describe_failure, MAX_STEPS).run(steps, wanted)
+
+
+def do_step(conn: Any, kind: int, *values: Any) -> Any:
+    """Does what a chain asks for next."""
+    if kind == chain_steps.ROOT:
+        return conn._handler(consts.HANDLE_GETROOT)(conn)
+    if kind != chain_steps.ITEMS:
+        return conn._handler(HANDLERS[kind])(conn, *values)
+    items = iter(conn._handler(consts.HANDLE_CALLATTR)(conn, values[0], "__iter__", ()))
+    found = list(islice(items, MAX_ITEMS + 1))
+    if len(found) > MAX_ITEMS:
+        raise ValueError(f"expected at most {MAX_ITEMS} items to map")
+    return found
 
 
 def _conn_of(proxy: Any) -> Any:

@@ -48,10 +48,12 @@ SAFE_ATTRS: set[str] = {
     *(f"__{name}__" for name in "neg pos abs invert bool nonzero int long float index".split()),
     *(f"__{name}__" for name in "oct hex repr str format doc new enter exit".split()),
     *(f"__{name}__" for name in "len length_hint contains iter next".split()),
+    *(f"__{name}__" for name in "aiter anext aenter aexit".split()),
     *(f"__{name}__" for name in "getitem setitem delitem getslice setslice delslice".split()),
     "next",
 }
-"""Names that are readable under ``allow_safe_attrs``: operators, containers, ``with``."""
+"""Names that are readable under ``allow_safe_attrs``: operators, containers, ``with``, ``async
+for`` and ``async with``."""
 
 CLIENT_ATTRS: frozenset[str] = frozenset(
     {
@@ -112,6 +114,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "frame_timeout": FRAME_TIMEOUT,
     "send_timeout": SEND_TIMEOUT,
     "concurrent_calls": 1,
+    "concurrent_tasks": 1000,
     "heartbeat": None,
 }
 """Every configuration key with its default; described in the reference of the configuration."""

@@ -26,14 +26,26 @@ _AT_ONCE: Final = 1000
 _proxies: Final = {builtin_classes_cache[f"builtins.{kind.__name__}"]: kind for kind in COPIED}
 
 
+_named: Final = {f"builtins.{kind.__name__}": kind for kind in COPIED}
+
+
+def _kind_of(obj: Any) -> Any:
+    """Returns which container is behind a proxy, None for anything else."""
+    kind = _proxies.get(type(obj))
+    if kind is None and is_netref(obj) and object.__getattribute__(obj, "____conn__").waits:
+        name, _, instance = object.__getattribute__(obj, "____id_pack__")
+        return _named.get(name) if instance else None  # in a thread of an asyncio program
+    return kind
+
+
 def is_container(obj: Any) -> bool:
     """Returns whether ``obj`` is a proxy of a container that is copied."""
-    return type(obj) in _proxies
+    return _kind_of(obj) is not None
 
 
 def copy_of(proxy: Any) -> Any:
     """Returns a local copy of the container behind a proxy; its items are as they travel."""
-    return _copied(proxy, _proxies[type(proxy)])
+    return _copied(proxy, _kind_of(proxy))
 
 
 def _copied(proxy: Any, kind: type) -> Any:
@@ -76,17 +88,17 @@ def retried_comparison(proxy: Any, other: Any, op: str) -> Any:
     Returns:
         NotImplemented if this side cannot either.
     """
-    kind = type(other)
+    kind: Any = type(other)
     for base in _PLAIN:
         if kind is not base and issubclass(kind, base) and _compares_as(kind, base, op):
             return syncreq(proxy, consts.HANDLE_CMP, _plain(other, base), op)
     if issubclass(kind, enum.Enum) and op in ("__eq__", "__ne__") and proxy.__class__ is kind:
         same = repr(proxy) == repr(other)
         return same if op == "__eq__" else not same
-    target = _proxies.get(kind, kind)
+    target = _kind_of(other) or kind
     if target not in COPIED:
         return NotImplemented
-    own = _proxies.get(type(proxy)) or _container_class(proxy)
+    own = _kind_of(proxy) or _container_class(proxy)
     if own is None:
         return NotImplemented
     # The class of the other operand does the rest, as it would here.

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from ..link import flushing
 from ..link.receiving import FrameReceiver
-from ..link.result import Unfinished
+from ..link.result import Stopped, Unfinished, thrown
 from ..link.sending import FrameSender
 from ..link.streams.base import NativeStream
 from ..version import __version__
@@ -126,9 +126,6 @@ class Endpoint:
     _defers = False  # whether functions need not be fetched to be called; see core.deferred
     _reads_ahead = False  # whether containers of the peer are read in chunks
     _tells_functions = False  # a program's own gate is not asked about names that nobody uses
-    waits = True
-    """Whether who asks for something waits for the answer, in a thread."""
-    _withheld = 0  # extensions that this side uses and does not offer
     _peer_is_open = False  # whether the peer lets this side read public names of any object
     _link: Any  # the driver
     _own: ClassVar[dict[str, Any]] = {}
@@ -213,10 +210,7 @@ class Endpoint:
     def _own_features(self) -> int:
         """Returns the features of this side, and what it has to say about itself."""
         config = self._config
-        features = (
-            self._features & ~self._withheld
-            | round((config["heartbeat"] or 0) * 1000) << consts.FEATURE_BITS
-        )
+        features = self._features | round((config["heartbeat"] or 0) * 1000) << consts.FEATURE_BITS
         if config["allow_getattr"] and (config["allow_all_attrs"] or config["allow_public_attrs"]):
             return features | consts.FEATURE_PUBLIC
         return features
@@ -268,6 +262,11 @@ class Endpoint:
         if self._codec.features & consts.FEATURE_CALLS:
             return self._codec.encode_saying(consts.HANDLE_CANCEL, id_)
         return None
+
+    @property
+    def waits(self) -> bool:
+        """Whether who asks for something waits for the answer, in the current thread."""
+        return True
 
     @property
     def credentials(self) -> Any:
@@ -337,6 +336,32 @@ class Endpoint:
             self._helpers[name] = helper
         return self._helpers[name]
 
+    # -- what takes requests, for who waits
+
+    def sync_request(self, handler: int, *args: Any) -> Any:
+        """Sends a request and returns the answer. The drivers know how."""
+        raise NotImplementedError
+
+    def finish(self, value: Unfinished) -> Any:
+        """Makes a program's value of a received one; asks the peer where that is needed."""
+        return self.run_steps(value.steps())
+
+    def run_steps(self, steps: Steps) -> Any:
+        """Makes the requests that a generator yields, gives it the answers, returns its value."""
+        try:
+            request = next(steps)
+            while True:
+                try:
+                    answer = self.sync_request(request[0], *request[1])
+                except BaseException as error:
+                    request = steps.throw(thrown(error))
+                else:
+                    request = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+        except Stopped as stopped:
+            raise stopped.error from None
+
     # -- sending
 
     def _ahead(self) -> list[bytes]:
@@ -392,6 +417,8 @@ class Endpoint:
     # -- answering
 
     def _encode_failure(self, id_: Any, error: BaseException) -> bytes:
+        if type(error) is Stopped:
+            error = error.error
         self._note_failure(error)
         typ, tb = type(error), error.__traceback__
         try:
@@ -402,6 +429,8 @@ class Endpoint:
 
     def _describe_failure(self, error: BaseException) -> Any:
         """Returns what travels of the exception of one step of a chain."""
+        if type(error) is Stopped:
+            error = error.error
         self._note_failure(error)
         raw = self._box_exc(type(error), error, error.__traceback__)
         return raw if brine.dumpable(raw) else vinegar.undescribed(error)
@@ -521,7 +550,7 @@ class Endpoint:
     _handle_instancecheck = handlers.instancecheck
     _handle_subclasscheck = handlers.subclasscheck
     _handle_hello = handlers.hello
-    _handle_chain = handlers.chain
+    _handle_chain: Callable[..., Any] = handlers.chain
     _handle_iterate = handlers.iterate
     _handle_chunk = handlers.chunk
     _handle_snapshot = handlers.snapshot
@@ -539,12 +568,20 @@ class Endpoint:
 
     # -- the end
 
+    def _tell_service(self, func: Callable[[Any], Any]) -> None:
+        """Tells the service that the connection is gone."""
+        self.settled(func(self))
+
+    def settled(self, value: Any) -> Any:
+        """Returns what a function has given, when it is there."""
+        return value
+
     def _forget_everything(self) -> None:
         """Clears the tables and tells the service. The driver calls it once."""
         on_disconnect = getattr(self._local_root, "on_disconnect", None)
         try:
             if on_disconnect is not None:
-                on_disconnect(self)
+                self._tell_service(on_disconnect)
         finally:
             self._local_objects.clear()
             self._last_traceback = None

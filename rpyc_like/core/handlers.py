@@ -18,7 +18,9 @@ from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from . import consts, cursors, netref
 from .access import exact_name
-from .chains import run_chain
+from .async_items import AsyncItems
+from .chain_steps import drive
+from .chains import chain_work, do_step
 from .copying import COPIED, copy_of, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
 from .netref import COMPARISONS, SLICERS, is_netref
@@ -235,10 +237,12 @@ def _shown(conn: Any, obj: Any, methods: Iterable[tuple[str, str | None]]) -> An
     return tuple(shown)
 
 
-def buffiter(conn: Any, obj: Any, count: Any) -> tuple[Any, ...]:
+def buffiter(conn: Any, obj: Any, count: Any) -> Any:
     """Returns the next ``count`` items of an iterator."""
     _check_count(count)
     _of_type(conn, obj, "__iter__")
+    if type(obj) is AsyncItems:
+        return obj.take(count)
     return tuple(islice(obj, count))
 
 
@@ -314,7 +318,9 @@ def oldslicing(
 
 def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
     """Leaves a ``with`` block: calls ``__exit__`` with an exception, or with none."""
-    leave = conn._handle_getattr(obj, "__exit__")
+    kind = type(obj)
+    aside = hasattr_static(kind, "__aexit__") and not hasattr_static(kind, "__exit__")
+    leave = conn._handle_getattr(obj, "__aexit__" if aside else "__exit__")
     if type(exc) is tuple:
         exc = conn._restore_exc(exc)
     if not exc and not issubclass(type(exc), BaseException):
@@ -359,7 +365,11 @@ def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
 
 def chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:
     """Does steps that depend on one another; see :mod:`rpyc_like.core.chain_steps`."""
-    return run_chain(conn, steps, wanted)
+
+    def do(kind: int, *values: Any) -> Any:
+        return conn.settled(do_step(conn, kind, *values))
+
+    return drive(chain_work(conn, steps, wanted), do)  # type: ignore[no-any-return]
 
 
 def hello(conn: Any, features: Any) -> int:

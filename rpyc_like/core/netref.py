@@ -43,6 +43,7 @@ __all__ = [
     "NetrefClass",
     "NetrefMetaclass",
     "asyncreq",
+    "blocking_method",
     "builtin_classes_cache",
     "builtin_id_pack_cache",
     "builtin_methods",
@@ -316,6 +317,17 @@ def _make_method(name: str, doc: str | None) -> Callable[..., Any]:
     return method
 
 
+def blocking_method(name: str) -> Callable[..., Any]:
+    """Returns a special method of blocking programs' proxies, for those of another base."""
+    usual = _make_method(name, None)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        in_chunks = _IN_CHUNKS.get(_local(self, "____id_pack__")[0], {})
+        return in_chunks.get(name, usual)(self, *args, **kwargs)
+
+    return method
+
+
 def _callattr_method(name: str) -> Callable[..., Any]:
     def method(_self: Any, *args: Any, **kwargs: Any) -> Any:
         return syncreq(_self, consts.HANDLE_CALLATTR, name, args, tuple(kwargs.items()))
@@ -411,6 +423,8 @@ _IN_CHUNKS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
 }
 _IN_CHUNKS["builtins.dict"]["__getitem__"] = _seen_item
 
+_CONCATENATED: Final = ("builtins.list", "builtins.bytearray")
+
 _MAKES_CLASSES: Final = frozenset(
     "____boxed__ ____functions__ ____remote__ ____special__ __classcell__ __class_getitem__ "
     "__init_subclass__ __mro_entries__ __prepare__ __qualname__ __set_name__ __subclasshook__ "
@@ -446,6 +460,9 @@ def class_factory(
             namespace[method] = special.get(method) or _make_method(method, doc)
     if name in _IN_CHUNKS and base is BaseNetref:
         namespace.update(_IN_CHUNKS[name])
+    if name in _CONCATENATED and id_pack[2]:
+        # Concatenation has no reflected operator: the local operand would never ask.
+        namespace["__radd__"] = _radd_method("__radd__")
     module, _, short = name.rpartition(".")
     namespace["__module__"] = module or "builtins"
     return type(base)(clean_name(short or name), (base,), namespace)
@@ -539,6 +556,3 @@ _COMPARED: Final = {
     for kind in (list, dict, set, frozenset, bytearray)
 }
 """Proxy classes of containers that are compared with one of this side by their content."""
-for _name in ("builtins.list", "builtins.bytearray"):
-    # Concatenation has no reflected operator: the local operand would never ask.
-    setattr(builtin_classes_cache[_name], "__radd__", _radd_method("__radd__"))

@@ -742,9 +742,11 @@ def run(root, steps, wanted):
             return getattr(operator, args[0])(target, *args[1])
         if kind == ROOT:
             return root
+        if kind == ITEMS:
+            return iter(target)
         return setattr(target, *args) if kind == SETATTR else getattr(target, *args)
 
     proxy = sys.modules[package + ".core.netref"].BaseNetref
     mine = lambda kind, value, step: issubclass(type(value), proxy)
-    return Runner(do, mine, iter, describe, 10000).run(steps, wanted)
+    return drive(Runner(mine, describe, 10000).run(steps, wanted), do)
 """

@@ -10,7 +10,8 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from threading import get_ident
-from typing import Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionClosed, PingError
 from ..lib.code import get_methods as get_methods
@@ -26,13 +27,14 @@ from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
 from ..link import attending, flushing
 from ..link.connection import MessageConnection
-from ..link.result import AsyncResult, Delivery, Stopped, Unfinished, thrown
+from ..link.result import AsyncResult, Delivery, Unfinished
 from . import brine, consts, handlers
 
 # Names that programs of RPyC's import from here.
 from . import netref as netref
 from . import vinegar as vinegar
-from .boxing import Boxer, Steps
+from .async_items import ASYNC, AsyncItems
+from .boxing import Boxer
 from .config import DEFAULT_CONFIG
 from .deferred import DeferredMetaclass, resolved
 from .dialects import DialectMismatch, Target
@@ -40,6 +42,10 @@ from .endpoint import Endpoint
 from .netref import is_netref
 from .own_boxing import OwnBoxer
 from .pipeline import Pipeline, fetch, lazy, recorded_attribute
+
+if TYPE_CHECKING:
+    from ..link.futures import ReadingAlong
+    from .coroutines import Coroutines
 
 __all__ = ["DEFAULT_CONFIG", "UNBOUND_THREAD_ID", "AsyncResult", "Connection", "PingError"]
 
@@ -138,6 +144,8 @@ class Connection(Endpoint):
         self._state_callbacks: list[Callable[[Connection, str], Any]] = []
         self._closed_here = False
         self._last_state = ["closed"]  # to be told once, by whichever thread comes first
+        self._coroutines: Coroutines | None = None
+        self._reading_along: ReadingAlong | None = None
         self._crowd = _CROWD  # requests from which expired ones are looked for
         self._pool: WorkerPool | None = None
         if self._config["concurrent_calls"] > 1:
@@ -443,25 +451,17 @@ class Connection(Endpoint):
         """Serves the connection until ``result`` has come or the time is over."""
         self._link.wait(result, deadline)
 
-    def finish(self, value: Unfinished) -> Any:
-        """Makes a program's value of a received one; asks the peer where that is needed."""
-        return self.run_steps(value.steps())
+    def give_up(self, result: AsyncResult) -> None:
+        """Forgets a request that nobody waits for any more; tells a peer of ours."""
+        self._link.give_up(result)
 
-    def run_steps(self, steps: Steps) -> Any:
-        """Makes the requests that a generator yields, gives it the answers, returns its value."""
-        try:
-            request = next(steps)
-            while True:
-                try:
-                    answer = self.sync_request(request[0], *request[1])
-                except BaseException as error:
-                    request = steps.throw(thrown(error))
-                else:
-                    request = steps.send(answer)
-        except StopIteration as end:
-            return end.value
-        except Stopped as stopped:
-            raise stopped.error from None
+    def read_for(self, result: AsyncResult, ended: Callable[[AsyncResult], None]) -> None:
+        """Has a thread read until the answer has come, or the time is over."""
+        if self._reading_along is None:
+            from ..link.futures import ReadingAlong
+
+            self._reading_along = ReadingAlong()
+        self._reading_along.add(result, ended)
 
     def expire(self, result: AsyncResult) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
@@ -543,13 +543,17 @@ class Connection(Endpoint):
 
     # -- what the link asks for
 
-    def serve_request(self, id_: int, target: Target, args: Any) -> None:
-        """Does what the peer asks and sends the answer."""
+    def serve_request(self, id_: int, target: Target, args: Any) -> bool:
+        """Does what the peer asks and sends the answer.
+
+        Returns:
+            Whether it is still being done: ``async def`` functions run on a loop of their own.
+        """
         if self._reads:
             self._forget_ahead()
         if self._link.calls.known and self._link.calls.is_cancelled(id_):
             self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
-            return
+            return False
         try:
             if type(args) is not tuple:
                 if not issubclass(type(args), Unfinished):
@@ -557,6 +561,11 @@ class Connection(Endpoint):
                 args = self.finish(args)
             handler = self._HANDLERS.get(target[0]) or self._handler(target[0])
             value = handler(self, *args)
+            if type(value) in ASYNC:
+                if type(value) is CoroutineType:
+                    self._on_loop().begin(id_, value)
+                    return True
+                value = AsyncItems(value)
             link, native = self._link, self._codec.native
             if native and link.send_frame and not self._proxies.released and not self._rewinds:
                 frame = native.reply(True, id_, value)
@@ -567,7 +576,7 @@ class Connection(Endpoint):
                         link.send_frame(frame)
                     except EOFError as error:
                         link.lose(error)
-                    return
+                    return False
             payload = self._codec.encode_reply(id_, value)
         except BaseException as error:
             self._answer(self._encode_failure(id_, error))
@@ -577,11 +586,29 @@ class Connection(Endpoint):
             del args, value
             if self._proxies.released or self._rewinds:
                 self._answer(payload)
-                return
+                return False
             try:
                 self._link.send(payload)
             except EOFError as error:
                 self._link.lose(error)
+        return False
+
+    def _on_loop(self) -> Coroutines:
+        """Returns what runs ``async def`` functions for this connection."""
+        if self._coroutines is None:
+            from .coroutines import Coroutines
+
+            self._coroutines = Coroutines(self)
+        return self._coroutines
+
+    def settled(self, value: Any) -> Any:
+        """Returns what a function has given, when it is there: waits for ``async def`` ones."""
+        return self._on_loop().value_of(value) if type(value) in ASYNC else value
+
+    def _told(self, handler: int, number: int, milliseconds: int = 0) -> None:
+        super()._told(handler, number, milliseconds)
+        if handler == consts.HANDLE_CANCEL and self._coroutines is not None:
+            self._coroutines.cancel(number)
 
     def _answer(self, payload: bytes) -> None:
         try:
@@ -754,6 +781,8 @@ class Connection(Endpoint):
         """Clears the tables and tells the service, once."""
         if self._pool is not None:
             self._pool.close()
+        if self._coroutines is not None:
+            self._coroutines.cancel_all()
         try:
             self._forget_everything()
         finally:

@@ -75,7 +75,7 @@ class Service:
         root = self() if isinstance(self, type) else self
         conn = root._protocol(root, channel, config or {})
         try:
-            root.on_connect(conn)
+            conn.settled(root.on_connect(conn))
         except BaseException:
             conn.close()
             raise

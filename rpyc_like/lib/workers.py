@@ -1,7 +1,7 @@
 """A bounded pool of threads in which a thread that waits is replaced.
 
-Work comes in lanes. What is in one lane runs in order, one at a time; but while a function of the
-lane waits for an answer, the next one may run, because the answer may depend on it.
+Work comes in lanes. What is in one lane runs in order, usually one at a time; but while a function
+of the lane waits for an answer, the next one may run, because the answer may depend on it.
 """
 
 from __future__ import annotations
@@ -60,10 +60,11 @@ def waiting(for_room: bool = False) -> Iterator[None]:
 class _Lane:
     """Work that is done in order."""
 
-    __slots__ = ("key", "queued", "run", "runners", "work")
+    __slots__ = ("key", "queued", "run", "runners", "width", "work")
 
-    def __init__(self, key: Hashable) -> None:
+    def __init__(self, key: Hashable, width: int) -> None:
         self.key = key
+        self.width = width
         self.work: deque[Callable[[], object]] = deque()
         self.runners = 0  # threads that run something of it and do not wait
         self.queued = False
@@ -102,17 +103,20 @@ class WorkerPool:
         self._closed = False
         self.threads: set[threading.Thread] = set()
 
-    def run(self, func: Callable[[], object], lane: Hashable) -> None:
+    def run(self, func: Callable[[], object], lane: Hashable, width: int = 1) -> None:
         """Has a function run, after those that were given for the same lane before.
 
         After :meth:`close` it does nothing.
+
+        Args:
+            width: how many functions of the lane may run at once; they begin in order.
         """
         with self._changed:
             if self._closed:
                 return
             found = self._lanes.get(lane)
             if found is None:
-                found = self._lanes[lane] = _Lane(lane)
+                found = self._lanes[lane] = _Lane(lane, width)
             found.work.append(func)
             self._offer(found)
 
@@ -141,7 +145,7 @@ class WorkerPool:
 
     def _offer(self, lane: _Lane) -> None:
         """Puts a lane up for the next free thread, if there is something to be done in it."""
-        if lane.work and not lane.runners and not lane.queued:
+        if lane.work and lane.runners < lane.width and not lane.queued:
             lane.queued = True
             self._ready.append(lane)
             self._call()
@@ -173,6 +177,8 @@ class WorkerPool:
         lane = self._ready.popleft()
         lane.queued = False
         lane.runners += 1
+        if len(lane.work) > 1:
+            self._offer(lane)
         if self._ready:
             self._call()  # several may have been offered before this thread woke up
         return lane
@@ -197,7 +203,7 @@ class WorkerPool:
         run = here.run = _Run()
         for _ in range(self._batch):
             with self._changed:
-                if run.overtaken or not lane.work or lane.runners > 1:
+                if run.overtaken or not lane.work or lane.runners > lane.width:
                     break
                 func = lane.work.popleft()
                 lane.run = run

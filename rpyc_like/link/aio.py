@@ -98,7 +98,8 @@ class AioMessageConnection:
         self._flushing = False  # whether what is held leaves soon
         self._room: asyncio.Event | None = None  # there while the system takes nothing more
         self._stuck = 0.0  # since when
-        self._waiting: deque[Outcome] = deque()  # requests that come while nothing can be answered
+        self._waiting: deque[Outcome] = deque()  # requests that come while they cannot be served
+        self._held = False  # whether the application takes no requests
         self._waiting_from = 0
         self._paused = False
         self.attach(channel)
@@ -187,17 +188,17 @@ class AioMessageConnection:
         if kind is ANSWER:
             outcome[1].settle(outcome[2], outcome[3])
         elif kind is CALL:
-            if self._room is None:
-                self.application.serve_request(outcome[1], outcome[2], outcome[3])
-            else:
+            if self._room is not None or self._held or self._waiting:
                 self._keep(outcome)
+            else:
+                self.application.serve_request(outcome[1], outcome[2], outcome[3])
         elif kind is BROKEN:
             self._break(outcome[1])
         else:
             assert kind is NOTICE or len(outcome) == 1
 
     def _keep(self, outcome: Outcome) -> None:
-        """Puts a request aside until the peer takes the answers to earlier ones."""
+        """Puts a request aside until earlier ones have been served and the peer takes answers."""
         receiver = self.receiver
         if not self._waiting:
             self._waiting_from = receiver.arrivals
@@ -311,12 +312,22 @@ class AioMessageConnection:
         room, self._room = self._room, None
         if room is not None:
             room.set()
-        waiting, self._waiting = self._waiting, deque()
-        for outcome in waiting:
-            self._understand(outcome)
-        if self._paused and self._room is None and not self.lost:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Serves what was put aside, as far as that goes now."""
+        while self._waiting and self._room is None and not self._held and not self.lost:
+            _, id_, target, args = self._waiting.popleft()
+            self.application.serve_request(id_, target, args)
+        if self._paused and not self._waiting and not self.lost:
             self._paused = False
             self._loop.add_reader(self._ends[0], self._readable)
+
+    def hold(self, held: bool) -> None:
+        """Says whether the application takes no requests for now; the others are still taken."""
+        was_held, self._held = self._held, held
+        if was_held and not held:
+            self._loop.call_soon(self._go_on)
 
     def _give_up(self) -> None:
         """Looks whether the peer takes anything in."""
@@ -333,6 +344,10 @@ class AioMessageConnection:
                     "(configuration key 'send_timeout')"
                 )
             )
+
+    def try_send(self) -> None:
+        """Has what is held written. From any thread."""
+        self.call_soon(self.flush)
 
     @property
     def full(self) -> bool:
@@ -357,12 +372,13 @@ class AioMessageConnection:
 
             self._timers[func] = self._loop.call_later(seconds, ring)
 
-    def call_soon(self, func: Callable[[], Any]) -> None:
-        """Has ``func`` called on the loop. From any thread."""
+    def call_soon(self, func: Callable[[], Any]) -> bool:
+        """Has ``func`` called on the loop, from any thread; returns whether the loop still runs."""
         try:
             self._loop.call_soon_threadsafe(func)
         except RuntimeError:
-            pass  # the loop is closed
+            return False
+        return True
 
     def watch(self, heart: Heart) -> None:
         """Has signs of life sent and watched for."""

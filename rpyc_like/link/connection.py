@@ -53,7 +53,7 @@ _SETTLED: Outcome = (NOTHING,)
 class Application(Protocol):
     """What runs on top of a message connection."""
 
-    def serve_request(self, id_: Any, target: Any, args: Any) -> None:
+    def serve_request(self, id_: Any, target: Any, args: Any) -> object:
         """Does what the peer asks and sends the answer. May run code of the program."""
 
     def notice(self, payload: Any) -> None:
@@ -698,15 +698,23 @@ class MessageConnection:
             return
         token = CURRENT.set((self, id_, route))
         self.running.add(id_)
+        goes_on = None
         if self.looked_after and self not in attending.busy:
             attending.attend(self)
         try:
-            self.application.serve_request(id_, target, args)
+            goes_on = self.application.serve_request(id_, target, args)
         finally:
-            self.running.discard(id_)
-            if self.calls.known:
-                self.calls.forget(id_)
+            if not goes_on:  # served(id_), without another Python call
+                self.running.discard(id_)
+                if self.calls.known:
+                    self.calls.forget(id_)
             CURRENT.reset(token)
+
+    def served(self, id_: Any) -> None:
+        """Notes that a request has been answered."""
+        self.running.discard(id_)
+        if self.calls.known:
+            self.calls.forget(id_)
 
     def check_not_reading(self) -> None:
         """Refuses to wait in a signal handler that has interrupted this thread's reading."""

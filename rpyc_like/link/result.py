@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..lib.timing import Timeout
 from .receiving import Waiter
 
-__all__ = ["AsyncResult", "Delivery", "ResultOwner", "Stopped", "Unfinished", "thrown"]
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+__all__ = ["AsyncResult", "Delivery", "ResultOwner", "Stopped", "Unfinished", "raised", "thrown"]
 
 
 class Unfinished:
@@ -36,6 +39,15 @@ class Stopped(Exception):
         self.error = error
 
 
+def raised(error: BaseException) -> BaseException:
+    """Returns what to raise in a coroutine, which StopIteration cannot leave."""
+    if not isinstance(error, StopIteration):
+        return error
+    stopped = StopAsyncIteration(*error.args)
+    stopped.__cause__ = error
+    return stopped
+
+
 def thrown(error: BaseException) -> BaseException:
     """Returns what to throw into a generator that has yielded a request which failed."""
     return Stopped(error) if isinstance(error, StopIteration) else error
@@ -55,6 +67,16 @@ class ResultOwner(Protocol):
 
     def expire(self, result: AsyncResult) -> BaseException:
         """Forgets the request and returns the error that says what was waited for."""
+
+    def give_up(self, result: AsyncResult) -> None:
+        """Forgets a request that nobody waits for any more."""
+
+    def read_for(self, result: AsyncResult, ended: Callable[[AsyncResult], None]) -> None:
+        """Sees to it that somebody reads until the answer has come, or the time is over.
+
+        Args:
+            ended: is called then, if nothing else tells.
+        """
 
 
 class AsyncResult:
@@ -199,6 +221,24 @@ class AsyncResult:
         if self._failed:
             raise value
         return value
+
+    def as_future(self) -> Future[Any]:
+        """Returns a :class:`concurrent.futures.Future` for the answer.
+
+        The connection is read in the background meanwhile. Cancelling the future gives the request
+        up. StopIteration, which no future can hold, becomes StopAsyncIteration.
+        """
+        found: Future[Any] | None = self.__dict__.get("_future")
+        if found is None:
+            from .futures import future_of
+
+            found = self.__dict__["_future"] = future_of(self, self._conn)
+        return found
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio
+
+        return asyncio.wrap_future(self.as_future()).__await__()
 
     # Names of older releases.
     is_ready = ready

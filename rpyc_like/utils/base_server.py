@@ -375,13 +375,20 @@ class Server:
     def _make_connection(self, sock: Any, credentials: Any) -> Connection:
         endpoints = (sock.getsockname(), sock.getpeername())
         config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
-        conn: Connection = self.service._connect(Channel(SocketStream(sock)), config)
+        conn = self._connect(Channel(SocketStream(sock)), config)
         with self._clients_lock:
             self._silent[sock] = self._connections[sock] = conn
             late = self._closed
         if late:
-            conn.close()
+            self._hang_up(conn)
         return conn
+
+    def _connect(self, channel: Channel, config: dict[str, Any]) -> Connection:
+        conn: Connection = self.service._connect(channel, config)
+        return conn
+
+    def _hang_up(self, conn: Connection) -> None:
+        conn.close()
 
     def _handle_connection(self, conn: Connection) -> None:
         """Serves a connection until it is closed."""

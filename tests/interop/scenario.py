@@ -52,11 +52,16 @@ def attributes(conn):
     assert len(item) == 5
     assert item == conn.root.item(5)
     assert not item == conn.root.item(6)
-    assert hash(item) == hash(conn.root.item(5))
     assert conn.root.same(1) is conn.root.same(1)
     assert not hasattr(conn.root, "missing")
     assert not hasattr(item, "items")
     assert isinstance(conn.root.numbers(3), list)
+
+
+@step("service")
+def hashes(conn):
+    assert hash(conn.root.item(5)) == hash(conn.root.item(5))
+    assert len({conn.root.item(5), conn.root.item(5), conn.root.item(6)}) == 2
 
 
 @step("service")

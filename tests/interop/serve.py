@@ -1,4 +1,4 @@
-"""The test server, run with any implementation: ``serve.py PACKAGE classic|service``.
+"""The test server, with any implementation: ``serve.py PACKAGE classic|service [await|inline]``.
 
 Prints its port and serves until its standard input ends.
 """
@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-package, kind = sys.argv[1:]
+package, kind, *how = sys.argv[1:]
 rpyc = importlib.import_module(package)
 ThreadedServer = importlib.import_module(package + ".utils.server").ThreadedServer
 
@@ -75,8 +75,25 @@ class TestService(rpyc.Service):
         return len(getattr(table, "_dict", table))
 
 
+def serve_in_asyncio(service):
+    import asyncio
+
+    from rpyc_like import aio
+
+    async def serve():
+        threads = 0 if how == ["inline"] else 4
+        async with aio.Server(service, hostname="127.0.0.1", threads=threads) as server:
+            print(server.port, flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+
+    asyncio.run(serve(), debug=True)
+
+
 def main():
     service = rpyc.ClassicService if kind == "classic" else TestService
+    if how:
+        serve_in_asyncio(service)
+        return
     server = ThreadedServer(service, hostname="127.0.0.1", port=0)
     threading.Thread(target=server.start, daemon=True).start()
     while not server.active:  # RPyC listens only when it has been started

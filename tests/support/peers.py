@@ -49,9 +49,15 @@ def path_of(name: str) -> Path:
     return folder
 
 
+AIO = {"ours-aio": "await", "ours-aio-threads": "threads", "ours-aio-inline": "inline"}
+"""Asyncio programs: clients that await or use threads, servers with or without threads."""
+
+AIO_CLIENTS, AIO_SERVERS = ("ours-aio", "ours-aio-threads"), ("ours-aio", "ours-aio-inline")
+
+
 def environment(name: str) -> dict[str, str]:
     """Returns the environment for a program that runs with implementation ``name``."""
-    return {**os.environ, "PYTHONPATH": str(path_of(name)), **PEERS[name]}
+    return {**os.environ, "PYTHONPATH": str(path_of(name)), **PEERS.get(name, {})}
 
 
 def package(name: str) -> str:
@@ -62,6 +68,9 @@ def package(name: str) -> str:
 def serving(name: str, kind: str) -> Iterator[int]:
     """Runs the test server with implementation ``name`` and gives its port."""
     args = [sys.executable, "-u", str(INTEROP / "serve.py"), package(name), kind]
+    if name in AIO:
+        args[1:1] = ["-X", "dev", "-W", "error"]
+        args.append(AIO[name])
     env = environment(name)
     env["PYTHONPATH"] += os.pathsep + str(THERE)
     with subprocess.Popen(
@@ -78,7 +87,11 @@ def run_scenario(
     name: str, kind: str, port: int, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Runs the scenario as a client with implementation ``name``."""
-    args = [sys.executable, str(INTEROP / "scenario.py"), package(name), kind, str(port)]
+    if name in AIO:
+        script = str(INTEROP / "scenario_aio.py")
+        args = [sys.executable, "-W", "error", script, AIO[name], kind, str(port)]
+    else:
+        args = [sys.executable, str(INTEROP / "scenario.py"), package(name), kind, str(port)]
     return subprocess.run(
         args, env=environment(name), capture_output=True, text=True, timeout=timeout, check=False
     )

@@ -1,0 +1,225 @@
+"""A server for asyncio programs: thousands of connections on one loop.
+
+::
+
+    async with aio.Server(MyService, port=18861) as server:
+        await server.serve_forever()
+
+Services are those of the blocking servers. ``async def`` methods run as tasks; plain ones in a
+bounded pool of threads, where proxies ask and wait as they do in blocking programs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..core.channel import Channel
+from ..core.service import Service
+from ..lib.threads import spawn
+from ..lib.workers import WorkerPool
+from ..utils.base_server import Server as BaseServer
+from .connection import Connection
+
+__all__ = ["Server"]
+
+THREADS = 20
+"""Default number of threads for methods that are not ``async def``."""
+
+_LAST = 2.0
+
+
+class _Door(BaseServer):
+    """Listens and lets clients in, in threads; passes them to the loop.
+
+    Args:
+        arrived: is given the socket and credentials of a client that has been let in.
+        workers: for the connections.
+    """
+
+    def __init__(
+        self,
+        arrived: Callable[[Any, Any], None],
+        workers: WorkerPool | None,
+        service: Any,
+        **options: Any,
+    ) -> None:
+        self._arrived = arrived
+        self._workers = workers
+        super().__init__(service, **options)
+
+    def _accept_method(self, sock: Any) -> None:
+        if self.authenticator is None:
+            self._authenticate_and_serve_client(sock)
+            return
+        try:
+            spawn(self._authenticate_and_serve_client, sock)  # it takes as long as the client likes
+        except RuntimeError as error:
+            self.logger.warning("refused a client: %s", error)  # the system has no more threads
+            self._drop(sock)
+
+    def _serve_client(self, sock: Any, credentials: Any) -> bool:
+        self._arrived(sock, credentials)
+        return True
+
+    def _connect(self, channel: Channel, config: dict[str, Any]) -> Any:
+        root = self.service() if isinstance(self.service, type) else self.service
+        return Connection(root, channel, config, workers=self._workers)
+
+    def _hang_up(self, conn: Any) -> None:
+        conn._link.lose(None)
+
+
+class Server:
+    """Serves clients on the running loop.
+
+    It listens from :meth:`start` on (or ``async with``), until :meth:`close`.
+
+    Args:
+        service: a service class (one instance for each client) or an instance (shared).
+        threads: most threads for what is not ``async def``; 0 to do that on the loop, which then
+            stands still meanwhile.
+        options: those of :class:`rpyc_like.utils.server.Server`: ``hostname``, ``port``,
+            ``socket_path``, ``sockets``, ``authenticator``, ``protocol_config``, ``grace`` ...
+
+    Raises:
+        AuthenticationError: the service gives full control to whoever connects, and ``insecure``
+            is not set.
+    """
+
+    def __init__(
+        self, service: type[Service] | Service, *, threads: int = THREADS, **options: Any
+    ) -> None:
+        self._workers = WorkerPool(threads) if threads else None
+        self._door = _Door(self._arrived, self._workers, service, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Event | None = None
+
+    @property
+    def host(self) -> Any:
+        """The address that the server listens on."""
+        return self._door.host
+
+    @property
+    def port(self) -> Any:
+        """The port that it listens on; of a unix socket its path."""
+        return self._door.port
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Where the server logs."""
+        return self._door.logger
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections of the clients that have been let in."""
+        return list(self._door._connections.values())  # type: ignore[arg-type]
+
+    def fileno(self) -> int:
+        """Returns the listening socket's descriptor."""
+        return self._door.fileno()
+
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    # -- the life of a server
+
+    async def start(self) -> None:
+        """Begins to listen; clients are served while the loop runs."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._ended = asyncio.Event()
+            self._door._listen()
+            spawn(self._let_in)
+
+    def _let_in(self) -> None:
+        """Accepts clients until the server is closed, in a thread."""
+        try:
+            self._door.start()
+        finally:
+            assert self._ended is not None
+            self._on_loop(self._ended.set)
+
+    async def serve_forever(self) -> None:
+        """Serves until :meth:`close` is called, or SIGTERM comes.
+
+        SIGTERM is handled in the main thread, unless the program handles it: the first one closes
+        the server and lets running calls finish, a second one cuts them.
+        """
+        await self.start()
+        assert self._ended is not None
+        handles = self._handle_sigterm()
+        try:
+            await self._ended.wait()
+        finally:
+            if handles:
+                asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+            await self.close()
+
+    def _handle_sigterm(self) -> bool:
+        mine = threading.current_thread() is threading.main_thread()
+        if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            return False
+        loop = asyncio.get_running_loop()
+        try:
+            loop.add_signal_handler(signal.SIGTERM, lambda: spawn(self._door._terminate))
+        except NotImplementedError:
+            return False  # Windows
+        return True
+
+    async def close(self) -> None:
+        """Stops listening, lets running calls finish for ``grace`` seconds, and hangs up.
+
+        Idempotent.
+        """
+        await asyncio.to_thread(self._door.close)
+        clients = {task for task in self._clients if task is not asyncio.current_task()}
+        if clients:
+            await asyncio.wait(clients, timeout=_LAST)
+        if self._workers is not None:
+            self._workers.close()
+
+    # -- clients
+
+    def _on_loop(self, func: Callable[[], Any]) -> bool:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(func)
+        except RuntimeError:
+            return False  # the loop is closed
+        return True
+
+    def _arrived(self, sock: Any, credentials: Any) -> None:
+        if not self._on_loop(lambda: self._begin(sock, credentials)):
+            self._door._drop(sock)
+
+    def _begin(self, sock: Any, credentials: Any) -> None:
+        assert self._loop is not None
+        task = self._loop.create_task(self._serve(sock, credentials))
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
+
+    async def _serve(self, sock: Any, credentials: Any) -> None:
+        """Serves a client until it is gone."""
+        conn: Any = None
+        try:
+            conn = self._door._make_connection(sock, credentials)
+            await conn.open()
+            await conn._link.ended.wait()
+        except EOFError:
+            pass
+        except Exception:
+            self.logger.exception("client connection terminated abruptly")
+        finally:
+            if conn is not None:
+                await conn.close()
+            self._door._drop(sock)

@@ -1,0 +1,342 @@
+"""How an asyncio connection serves its peer: on the loop, in tasks, in threads.
+
+``async def`` functions and chains are tasks, several of a connection at once (configuration key
+``concurrent_tasks``). Everything else that may run code of the program is done by the workers, if
+there are any: in order, ``concurrent_calls`` of a connection at once. What a function that waits
+for the peer has asked is served meanwhile, however many there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from functools import partial
+from types import AsyncGeneratorType, ModuleType
+from typing import Any, Final
+
+from ..core import brine, consts
+from ..core.async_items import AsyncItems, is_async
+from ..core.chains import HANDLERS, chain_work, do_step
+from ..core.dialects import Target
+from ..core.netref import is_netref
+from ..lib.workers import WorkerPool
+from ..link.aio import AioMessageConnection
+from ..link.result import Unfinished, thrown
+from ..link.serving import CURRENT
+from .threads import ThreadSide
+
+__all__ = ["Serving"]
+
+logger = logging.getLogger("rpyc_like.aio")
+
+_QUICK: Final = frozenset(
+    {
+        consts.HANDLE_PING,
+        consts.HANDLE_CLOSE,
+        consts.HANDLE_GETROOT,
+        consts.HANDLE_DEL,
+        consts.HANDLE_HELLO,
+        consts.HANDLE_CHAIN,
+    }
+)
+"""Requests that run no code of the program, or see to it themselves where that runs."""
+
+
+_NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
+"""Most of a connection's that wait for the peer, which may go on asking then."""
+
+
+_OPENING = -1
+
+
+class Serving(ThreadSide):
+    """The serving part of an asyncio connection.
+
+    Args:
+        workers: threads for what is not ``async def``; without them that is done on the loop.
+    """
+
+    _link: AioMessageConnection
+    await_steps: Callable[[Any], Coroutine[Any, Any, Any]]
+
+    def _prepare_serving(self, workers: WorkerPool | None) -> None:
+        self._workers = workers
+        self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
+        self._asking: dict[int, int] = {}  # requests whose tasks wait for the peer, how often
+        self._opening = False  # whether the service is being told of the connection
+        self._in_threads = 0  # requests that workers have not done yet
+
+    async def open(self) -> None:
+        """Tells the service that the connection is there. Nothing is served before, unless the
+        service waits for the peer.
+        """
+        self._opening = True
+        self._hold()
+        try:
+            told = self._local_root.on_connect
+            if self._workers is None or is_async(told):
+                value = told(self)
+            else:
+                value = await self._in_thread(lambda: told(self))
+            if inspect.isawaitable(value):
+                await value
+        except BaseException:
+            self._link.lose(None)
+            raise
+        finally:
+            self._opening = False
+            self._hold()
+
+    async def _in_thread(self, func: Callable[[], Any]) -> Any:
+        """Returns what a function returns in a worker's thread."""
+        done: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
+
+        def work() -> None:
+            try:
+                outcome = False, func()
+            except BaseException as error:
+                outcome = True, thrown(error)
+            self._link.call_soon(partial(_settle, done, outcome))
+
+        self._run_in_thread(work)
+        failed, value = await done
+        if failed:
+            raise value
+        return value
+
+    def _run_in_thread(self, work: Callable[[], None]) -> None:
+        """Has a worker do something, in a copy of the current context and in order."""
+        assert self._workers is not None
+        work = partial(copy_context().run, work)
+        self._workers.run(work, self, self._config["concurrent_calls"])
+
+    # -- one request
+
+    def serve_request(self, id_: int, target: Target, args: Any) -> None:
+        """Does what the peer asks, or has it done."""
+        if self._reads:
+            self._forget_ahead()
+        if len(self._asking) >= _NESTED_TASKS or len(self._sleepers) >= _NESTED_THREADS:
+            self._fail(id_, RecursionError("calls between the two sides are nested too deeply"))
+            return
+        token = CURRENT.set((self._link, id_, target[2]))
+        try:
+            if type(args) is tuple:
+                self._serve(id_, target[0], args)
+            elif issubclass(type(args), Unfinished):
+                self._start(id_, self._serve_later(id_, target, args))
+            else:
+                raise self._bad_args(args)
+        except Exception as error:
+            self._fail(id_, error)
+        finally:
+            CURRENT.reset(token)
+
+    def _serve(self, id_: int, number: int, args: tuple[Any, ...]) -> None:
+        handler = self._handler(number)
+        if self._workers is None or number in _QUICK or self._is_for_loop(number, args):
+            self._finish(id_, handler(self, *args))
+        else:
+            self._in_threads += 1
+            self._run_in_thread(partial(self._work, id_, handler, args))
+            self._hold()
+
+    def _is_for_loop(self, number: int, args: tuple[Any, ...]) -> bool:
+        """Returns whether a request is for an ``async def`` function, or for a proxy."""
+        if not args:
+            return False
+        if is_netref(args[0]):
+            return number in (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_GETATTR)
+        if number == consts.HANDLE_CALL:
+            return is_async(args[0])
+        if number == consts.HANDLE_CALLATTR and len(args) > 1 and type(args[1]) is str:
+            return is_async(self._method_of(args[0], args[1]))
+        return type(args[0]) is AsyncItems
+
+    def _method_of(self, obj: Any, name: str) -> Any:
+        """Returns what a name stands for, as far as no code of the program is needed to know."""
+        names = (self._config["exposed_prefix"] + name, name)
+        if isinstance(obj, (type, ModuleType)):
+            spaces = [vars(cls) for cls in obj.__mro__] if isinstance(obj, type) else [vars(obj)]
+        else:
+            spaces = [vars(cls) for cls in type(obj).__mro__]
+        for candidate in names:
+            for space in spaces:
+                if candidate in space:
+                    return space[candidate]
+        return None
+
+    def _work(self, id_: int, handler: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Does what the peer asks, in a thread."""
+        link = self._link
+        failed, value = False, None
+        if not link.lost and not link.calls.is_cancelled(id_):
+            try:
+                value = handler(self, *args)
+            except BaseException as error:
+                failed, value = True, error
+        del args
+        link.call_soon(partial(self._worked, id_, failed, value))
+
+    def _worked(self, id_: int, failed: bool, value: Any) -> None:
+        self._in_threads -= 1
+        self._hold()
+        if failed:
+            self._fail(id_, value)
+            return
+        try:
+            self._finish(id_, value)
+        except Exception as error:
+            self._fail(id_, error)
+
+    def _finish(self, id_: int, value: Any) -> None:
+        """Sends an answer; has it awaited before, if that is needed."""
+        kind = type(value)
+        if kind is AsyncGeneratorType:
+            value = AsyncItems(value)
+        elif kind not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
+            self._start(id_, self._answer_later(id_, value))
+            return
+        self._answer(self._codec.encode_reply(id_, value))
+        self._link.calls.forget(id_)
+
+    def _answer(self, payload: Any) -> None:
+        if not self._link.lost:
+            # The answer may name objects of the peer whose proxies have died since: it goes first.
+            self._link.send(*self._take_rewinds(), payload, *self._releases())
+
+    def _fail(self, id_: int, error: BaseException) -> None:
+        if not self._link.lost:
+            self._answer(self._encode_failure(id_, error))
+        self._link.calls.forget(id_)
+
+    def _run_soon(self, func: Callable[[], Any]) -> None:
+        """Runs callbacks of the program."""
+        if self._workers is not None:
+            self._workers.run(func, object())
+            return
+        try:
+            func()
+        except Exception:
+            logger.exception("! a callback failed")
+
+    # -- tasks
+
+    def _start(self, id_: int, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = id_
+        task.add_done_callback(self._ended)
+        self._hold()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        id_ = self._tasks.pop(task, -1)
+        if task.cancelled() and id_ in self._codec.serving:
+            self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
+        if id_ not in self._codec.serving:
+            self._link.calls.forget(id_)
+        self._hold()
+
+    def _hold(self) -> None:
+        """Takes no more requests while so many are being served."""
+        busy = len(self._tasks) - len(self._asking) + self._in_threads
+        too_early = self._opening and not self._asking
+        self._link.hold(too_early or busy >= self._config["concurrent_tasks"])
+
+    def _begin_wait(self) -> int | None:
+        """Notes that the current task waits for the peer; returns which request it serves."""
+        served = CURRENT.get()
+        if self._opening:
+            id_ = _OPENING
+        elif served is not None and served[0] is self._link:
+            id_ = served[1]
+        else:
+            return None
+        self._asking[id_] = self._asking.get(id_, 0) + 1
+        self._hold()
+        return id_
+
+    def _end_wait(self, id_: int) -> None:
+        left = self._asking[id_] - 1
+        if left:
+            self._asking[id_] = left
+        else:
+            del self._asking[id_]
+        self._hold()
+
+    def _told(self, handler: int, number: int, milliseconds: int = 0) -> None:
+        super()._told(handler, number, milliseconds)
+        if handler == consts.HANDLE_CANCEL:
+            for task, id_ in list(self._tasks.items()):
+                if id_ == number:
+                    task.cancel()
+
+    async def _serve_later(self, id_: int, target: Target, args: Unfinished) -> None:
+        try:
+            self.serve_request(id_, target, await self.await_steps(args.steps()))
+        except Exception as error:
+            self._fail(id_, error)
+
+    async def _answer_later(self, id_: int, work: Any) -> None:
+        try:
+            value = await work
+            if type(value) is AsyncGeneratorType:
+                value = AsyncItems(value)
+            self._answer(self._codec.encode_reply(id_, value))
+        except Exception as error:
+            self._fail(id_, error)
+
+    def _tell_service(self, func: Callable[[Any], Any]) -> None:
+        """Tells the service that the connection is gone."""
+        if self._workers is not None and not is_async(func):
+            self._workers.run(partial(func, self), self)
+            return
+        value = func(self)
+        if inspect.isawaitable(value):
+            self._goodbye = asyncio.ensure_future(value)
+
+    def end_tasks(self) -> None:
+        """Cancels what still runs for the peer."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    # -- chains
+
+    async def _handle_chain(self, steps: Any, wanted: Any) -> tuple[Any, ...]:
+        """Does steps that depend on one another; each where it would be done by itself."""
+        work = chain_work(self, steps, wanted)
+        try:
+            request = next(work)
+            while True:
+                try:
+                    value = await self._done(*request)
+                except Exception as error:
+                    request = work.throw(error)
+                else:
+                    request = work.send(value)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def _done(self, kind: int, *values: Any) -> Any:
+        """Does what a chain asks for next."""
+        number = HANDLERS.get(kind, consts.HANDLE_CALLATTR)
+        if self._workers is None or self._is_for_loop(number, values):
+            try:
+                value = do_step(self, kind, *values)
+            except StopIteration as error:
+                raise thrown(error) from None
+        else:
+            value = await self._in_thread(partial(do_step, self, kind, *values))
+        kind_ = type(value)
+        if kind_ is AsyncGeneratorType:
+            return AsyncItems(value)
+        if kind_ not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
+            return await value
+        return value
+
+
+def _settle(future: asyncio.Future[tuple[bool, Any]], outcome: tuple[bool, Any]) -> None:
+    if not future.done():
+        future.set_result(outcome)

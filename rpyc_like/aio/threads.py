@@ -1,0 +1,154 @@
+"""What functions that run in threads ask of an asyncio connection: there one waits, as ever.
+
+A service's plain methods run in threads of the server's. The same proxies that an ``async def``
+method awaits ask and wait in such a thread, as those of a blocking connection do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from threading import get_ident
+from typing import Any
+
+from ..core.endpoint import Endpoint
+from ..core.pipeline import Pipeline, recorded_request
+from ..errors import ConnectionClosed
+from ..lib.timing import Timeout
+from ..lib.workers import waiting
+from ..link.aio import AioMessageConnection
+from ..link.receiving import Waiter
+from ..link.result import AsyncResult
+from .proxies import Deferred
+
+__all__ = ["ThreadSide", "wrong_face"]
+
+
+def wrong_face(what: str) -> TypeError:
+    """Returns the error for a program that wants to wait where it has to await."""
+    return TypeError(
+        f"this connection belongs to an asyncio program and cannot {what}: await what "
+        "rpyc_like.aio has for it, or open a second one with rpyc_like.connect"
+    )
+
+
+class ThreadSide(Endpoint):
+    """The part of an asyncio connection that other threads than the loop's may use."""
+
+    _link: AioMessageConnection
+
+    def _prepare_threads(self) -> None:
+        self._thread = get_ident()
+        self._loop = asyncio.get_running_loop()
+        self._sleepers: set[Waiter] = set()  # threads that wait for an answer
+        self._requests: dict[AsyncResult, asyncio.Task[None]] = {}  # that have no answer yet
+
+    @property
+    def waits(self) -> bool:
+        """Whether the current thread may wait: it is not the loop's."""
+        return get_ident() != self._thread
+
+    async def _outcome(
+        self, timeout: float | None, handler: int, args: tuple[Any, ...]
+    ) -> tuple[bool, Any]:
+        raise NotImplementedError
+
+    def _run_soon(self, func: Callable[[], Any]) -> None:
+        raise NotImplementedError
+
+    def sync_request(self, handler: int, *args: Any) -> Any:
+        """Returns the answer to a request; on the loop a deferred one, which asks when awaited.
+
+        The name is the blocking connection's: proxies ask through it on both.
+        """
+        if get_ident() == self._thread:
+            return recorded_request(Deferred, self, handler, args)
+        timeout = self._config["sync_request_timeout"]
+        return self.async_request(handler, *args, timeout=timeout).value
+
+    def async_request(self, handler: int, *args: Any, timeout: float | None = None) -> AsyncResult:
+        """Sends a request and returns the AsyncResult of the answer, in any thread.
+
+        Args:
+            timeout: seconds until the result expires; None for never.
+        """
+        result = AsyncResult(self)
+        result.target = handler
+        begin = partial(self._begin_request, result, timeout, handler, args)
+        if get_ident() == self._thread:
+            begin()
+        elif not self._link.call_soon(begin):
+            result.settle(True, self._link.closed_error())
+        return result
+
+    def _begin_request(
+        self, result: AsyncResult, timeout: float | None, handler: int, args: tuple[Any, ...]
+    ) -> None:
+        """Sends a request, on the loop."""
+        work = self._deliver(result, timeout, handler, args)
+        self._requests[result] = self._loop.create_task(work)
+
+    async def _deliver(
+        self, result: AsyncResult, timeout: float | None, handler: int, args: tuple[Any, ...]
+    ) -> None:
+        try:
+            if timeout is None or timeout == self._config["sync_request_timeout"]:
+                failed, value = await self._outcome(timeout, handler, args)
+            else:
+                asking = self._outcome(None, handler, args)
+                failed, value = await asyncio.wait_for(asking, timeout)
+        except asyncio.TimeoutError:
+            failed, value = True, self._late(timeout)
+        except asyncio.CancelledError:
+            failed, value = True, ConnectionClosed("nobody waits for this answer any more")
+        except Exception as error:
+            failed, value = True, error
+        finally:
+            self._requests.pop(result, None)
+        if result.settle(failed, value):
+            self._run_soon(result.run_callbacks)
+
+    def _late(self, seconds: float | None) -> TimeoutError:
+        return TimeoutError(f"result expired: no answer within {seconds} s")
+
+    # -- what an AsyncResult asks for
+
+    def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
+        """Waits until ``result`` has come. It has an expiry of its own on the loop."""
+        if get_ident() == self._thread:
+            raise wrong_face("be waited for")
+        waiter = Waiter(get_ident())
+        waiter.arm()
+        self._sleepers.add(waiter)
+        result.add_waiter(waiter)
+        try:
+            with waiting():
+                while not result._ready:
+                    waiter.sleep(None)
+                    waiter.arm()
+        finally:
+            result.remove_waiter(waiter)
+            self._sleepers.discard(waiter)
+
+    def poll_all(self, timeout: float = 0) -> bool:
+        """Has nothing to do: the loop serves what arrives."""
+        return False
+
+    def read_for(self, result: AsyncResult, ended: Callable[[AsyncResult], None]) -> None:
+        """Has nothing to do: the loop reads."""
+
+    def give_up(self, result: AsyncResult) -> None:
+        """Forgets a request that nobody waits for any more."""
+        self._link.call_soon(partial(self._cancel_request, result))
+
+    def _cancel_request(self, result: AsyncResult) -> None:
+        task = self._requests.get(result)
+        if task is not None:
+            task.cancel()
+
+    def pipeline(self) -> Pipeline:
+        """Returns a recorder of operations that are done in one trip."""
+        if get_ident() == self._thread:
+            raise wrong_face("be asked by functions that wait")
+        return Pipeline(self)

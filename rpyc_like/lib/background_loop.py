@@ -1,0 +1,46 @@
+"""One event loop for a whole process, in a thread, for programs that have none.
+
+It is started when it is first needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from .threads import spawn
+
+__all__ = ["run_in_background"]
+
+T = TypeVar("T")
+
+_loop: asyncio.AbstractEventLoop | None = None
+_starting = threading.Lock()  # guards _loop
+
+
+def run_in_background(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Runs a coroutine there, in a copy of the current context; cancel the future to end it."""
+    return asyncio.run_coroutine_threadsafe(work, _running())
+
+
+def _running() -> asyncio.AbstractEventLoop:
+    global _loop
+    with _starting:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            spawn(_loop.run_forever)
+        return _loop
+
+
+def _begin_anew() -> None:
+    """The thread has stayed with the parent of a forked child."""
+    global _loop, _starting
+    _loop, _starting = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -1,0 +1,92 @@
+"""AsyncResults as futures, and who reads for them.
+
+A future is waited for elsewhere, by code that knows nothing of the connection. So a thread reads
+until the answer is there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any
+
+from ..lib.threads import Workers, spawn
+from .result import AsyncResult, ResultOwner, raised
+
+__all__ = ["ReadingAlong", "future_of"]
+
+Ended = Callable[[AsyncResult], None]
+
+_workers = Workers()
+
+
+def future_of(result: AsyncResult, conn: ResultOwner) -> Future[Any]:
+    """Returns a future for the answer to a request."""
+    future: Future[Any] = Future()
+    once = [None]
+
+    def deliver(result: AsyncResult) -> None:
+        try:
+            once.pop()
+        except IndexError:
+            return
+        try:
+            value = result.value  # or raises that no answer has come in time
+        except BaseException as error:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(raised(error))
+        else:
+            if future.set_running_or_notify_cancel():
+                future.set_result(value)
+
+    def cancelled(future: Future[Any]) -> None:
+        if future.cancelled():
+            result.settle(True, CancelledError())
+            conn.give_up(result)
+
+    future.add_done_callback(cancelled)
+    result.add_callback(deliver)
+    conn.read_for(result, deliver)
+    return future
+
+
+class ReadingAlong:
+    """Waits for results of one connection: one thread does, and one more for each time limit."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the rest
+        self._results: deque[tuple[AsyncResult, Ended]] = deque()
+        self._runs = False
+
+    def add(self, result: AsyncResult, ended: Ended) -> None:
+        """Has the connection read until the answer has come, or the time is over.
+
+        Args:
+            ended: is called then.
+        """
+        if result._deadline is not None:
+            _workers.run(lambda: _wait(result, ended))
+            return
+        with self._lock:
+            self._results.append((result, ended))
+            start, self._runs = not self._runs, True
+        if start:
+            spawn(self._run)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._results:
+                    self._runs = False
+                    return
+                result, ended = self._results.popleft()
+            _wait(result, ended)
+
+
+def _wait(result: AsyncResult, ended: Ended) -> None:
+    with suppress(Exception):
+        result.wait()
+    ended(result)
