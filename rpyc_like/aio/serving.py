@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
-from types import AsyncGeneratorType, ModuleType
+from types import AsyncGeneratorType, CoroutineType, ModuleType
 from typing import Any, Final
 
 from ..core import brine, consts
@@ -22,6 +22,7 @@ from ..core.async_items import AsyncItems, is_async
 from ..core.chains import HANDLERS, chain_work, do_step
 from ..core.dialects import Target
 from ..core.netref import is_netref
+from ..core.service import Service
 from ..lib.workers import WorkerPool
 from ..link.aio import AioMessageConnection
 from ..link.result import Unfinished, thrown
@@ -73,10 +74,12 @@ class Serving(ThreadSide):
         """Tells the service that the connection is there. Nothing is served before, unless the
         service waits for the peer.
         """
+        told = self._local_root.on_connect
+        if getattr(told, "__func__", None) is Service.on_connect:
+            return  # which does nothing
         self._opening = True
         self._hold()
         try:
-            told = self._local_root.on_connect
             if self._workers is None or is_async(told):
                 value = told(self)
             else:
@@ -198,10 +201,20 @@ class Serving(ThreadSide):
         if kind is AsyncGeneratorType:
             value = AsyncItems(value)
         elif kind not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
-            self._start(id_, self._answer_later(id_, value))
+            work: Any = value if kind is CoroutineType else _awaited(value)
+            self._start(id_, work, True)
             return
-        self._answer(self._codec.encode_reply(id_, value))
-        self._link.calls.forget(id_)
+        codec, link = self._codec, self._link
+        if link.calls.known:
+            link.calls.forget(id_)
+        if codec.native and not self._proxies.released and not self._rewinds:
+            frame = codec.native.reply(True, id_, value)
+            if frame is not None:
+                codec.serving.discard(id_)
+                if not link.lost:
+                    link.send_frame(frame)
+                return
+        self._answer(codec.encode_reply(id_, value))
 
     def _answer(self, payload: Any) -> None:
         if not self._link.lost:
@@ -225,25 +238,38 @@ class Serving(ThreadSide):
 
     # -- tasks
 
-    def _start(self, id_: int, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, id_: int, work: Coroutine[Any, Any, Any], answers: bool = False) -> None:
+        """Begins a task.
+
+        Args:
+            id_: of the request that it is for.
+            answers: whether what it returns is the answer.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = id_
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, answers))
         self._hold()
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _ended(self, answers: bool, task: asyncio.Task[Any]) -> None:
         id_ = self._tasks.pop(task, -1)
-        if task.cancelled() and id_ in self._codec.serving:
-            self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
-        if id_ not in self._codec.serving:
-            self._link.calls.forget(id_)
+        if task.cancelled():
+            if id_ in self._codec.serving:
+                self._finish(id_, None)  # which nobody waits for
+        elif answers:
+            error = task.exception()
+            try:
+                if error is not None:
+                    raise error
+                self._finish(id_, task.result())
+            except Exception as error:
+                self._fail(id_, error)
         self._hold()
 
     def _hold(self) -> None:
         """Takes no more requests while so many are being served."""
         busy = len(self._tasks) - len(self._asking) + self._in_threads
         too_early = self._opening and not self._asking
-        self._link.hold(too_early or busy >= self._config["concurrent_tasks"])
+        self._link.hold(too_early or busy >= self._config["concurrent_tasks"], busy)
 
     def _begin_wait(self) -> int | None:
         """Notes that the current task waits for the peer; returns which request it serves."""
@@ -279,17 +305,10 @@ class Serving(ThreadSide):
         except Exception as error:
             self._fail(id_, error)
 
-    async def _answer_later(self, id_: int, work: Any) -> None:
-        try:
-            value = await work
-            if type(value) is AsyncGeneratorType:
-                value = AsyncItems(value)
-            self._answer(self._codec.encode_reply(id_, value))
-        except Exception as error:
-            self._fail(id_, error)
-
     def _tell_service(self, func: Callable[[Any], Any]) -> None:
         """Tells the service that the connection is gone."""
+        if getattr(func, "__func__", None) is Service.on_disconnect:
+            return
         if self._workers is not None and not is_async(func):
             self._workers.run(partial(func, self), self)
             return
@@ -335,6 +354,10 @@ class Serving(ThreadSide):
         if kind_ not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
             return await value
         return value
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
 
 
 def _settle(future: asyncio.Future[tuple[bool, Any]], outcome: tuple[bool, Any]) -> None:

@@ -6,17 +6,22 @@ there. So several calls of a connection may be under way at once.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextvars import Context, copy_context
+from functools import partial
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any
 
 from ..lib.background_loop import run_in_background
+from ..lib.threads import Workers
 from ..lib.workers import waiting
 from .async_items import AsyncItems
 
 __all__ = ["Coroutines"]
+
+
+_workers = Workers()
 
 
 class Coroutines:
@@ -24,32 +29,37 @@ class Coroutines:
 
     def __init__(self, conn: Any) -> None:
         self._conn = conn
-        self._running: dict[int, Future[None]] = {}  # by the numbers of the requests they serve
+        self._running: dict[int, Future[Any]] = {}  # by the numbers of the requests they serve
 
     def begin(self, id_: int, work: Coroutine[Any, Any, Any]) -> None:
         """Has a coroutine run, which answers a request when it ends."""
-        self._running[id_] = run_in_background(self._answer(id_, work))
-        if self._conn._link.lost:
-            self.cancel_all()
+        self._running[id_] = running = run_in_background(work)
+        running.add_done_callback(partial(self._ended, id_, copy_context()))
+        link = self._conn._link
+        if link.lost or link.calls.is_cancelled(id_):
+            running.cancel()  # that was told in the meantime
 
-    async def _answer(self, id_: int, work: Coroutine[Any, Any, Any]) -> None:
+    def _ended(self, id_: int, context: Context, running: Future[Any]) -> None:
+        context.run(self._finish, id_, running)
+
+    def _finish(self, id_: int, running: Future[Any]) -> None:
         conn = self._conn
+        self._running.pop(id_, None)
         try:
-            try:
-                value = await work
-                payload = conn._codec.encode_reply(id_, _sendable(value))
-            except asyncio.CancelledError:
-                payload = conn._codec.encode_reply(id_, None)  # which nobody waits for
-            except BaseException as error:
-                payload = conn._encode_failure(id_, error)
-            if conn._link.has_room():
-                conn._answer(payload)
-            else:  # it takes as long as the peer likes
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(None, conn._answer, payload)
+            value = None if running.cancelled() else running.result()  # None: nobody waits for it
+            payload = conn._codec.encode_reply(id_, _sendable(value))
+        except BaseException as error:
+            payload = conn._encode_failure(id_, error)
+        if conn._link.has_room():
+            self._send(id_, payload)
+        else:
+            _workers.run(partial(self._send, id_, payload))  # it takes as long as the peer likes
+
+    def _send(self, id_: int, payload: Any) -> None:
+        try:
+            self._conn._answer(payload)
         finally:
-            self._running.pop(id_, None)
-            conn._link.served(id_)
+            self._conn._link.served(id_)
 
     def cancel(self, id_: int) -> None:
         """Ends the coroutine that serves a request, if there is one."""

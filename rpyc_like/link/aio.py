@@ -29,7 +29,7 @@ __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 logger = logging.getLogger("rpyc_like.link")
 
 _BURST = 100  # messages that are taken before others have their turn
-_FEW = 2  # unanswered requests up to which a request leaves at once, and does not wait for others
+_FEW = 2  # unanswered requests up to which a message leaves at once, and does not wait for others
 
 
 class AioResult(asyncio.Future[tuple[bool, Any]]):
@@ -100,6 +100,7 @@ class AioMessageConnection:
         self._stuck = 0.0  # since when
         self._waiting: deque[Outcome] = deque()  # requests that come while they cannot be served
         self._held = False  # whether the application takes no requests
+        self._served = 0  # requests that it serves
         self._waiting_from = 0
         self._paused = False
         self.attach(channel)
@@ -277,7 +278,7 @@ class AioMessageConnection:
         """Writes what is held now, or when others that are about to send have done so."""
         if self._reading or self._flushing or self._room is not None:
             return
-        if len(self.session.pending) <= _FEW:
+        if len(self.session.pending) + self._served <= _FEW:
             self.flush()
         else:
             self._flushing = True
@@ -323,8 +324,9 @@ class AioMessageConnection:
             self._paused = False
             self._loop.add_reader(self._ends[0], self._readable)
 
-    def hold(self, held: bool) -> None:
-        """Says whether the application takes no requests for now; the others are still taken."""
+    def hold(self, held: bool, served: int) -> None:
+        """Says whether the application takes no requests for now, and how many it serves."""
+        self._served = served
         was_held, self._held = self._held, held
         if was_held and not held:
             self._loop.call_soon(self._go_on)

@@ -737,7 +737,10 @@ class MessageConnection:
         sender, stream = self.sender, getattr(self.channel, "stream", None)
         if not isinstance(sender, FrameSender) or not isinstance(stream, NativeStream):
             return False
-        return sender.idle and bool(stream.wait(WRITE, 0))
+        try:
+            return sender.idle and bool(stream.wait(WRITE, 0))
+        except ConnectionClosed:
+            return True  # it fails at once
 
     def _read_while_full(self) -> None:
         """The stream is full: takes in what the peer sends, so that it can go on reading."""

@@ -74,9 +74,9 @@ class ReadingAlong:
             self._results.append((result, ended))
             start, self._runs = not self._runs, True
         if start:
-            spawn(self._run)
+            spawn(self._run_reader)
 
-    def _run(self) -> None:
+    def _run_reader(self) -> None:
         while True:
             with self._lock:
                 if not self._results:

@@ -220,6 +220,10 @@ if __name__ == "__main__":
         from . import epc_bench
 
         epc_bench.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["aio"]:
+        from . import aio_bench
+
+        aio_bench.main(sys.argv[2:])
     elif sys.argv[1:2] == ["erlang"]:
         from . import erlang_bench
 

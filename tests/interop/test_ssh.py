@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
+from rpyc_like import aio
 from rpyc_like.errors import DeploymentError
 from rpyc_like.utils.server import ThreadedServer
 from rpyc_like.utils.zerodeploy import DeployedServer, MultiServerDeployment
@@ -78,6 +80,23 @@ def test_ssh_connect(machine: Any) -> None:
         eventually(lambda: proc.poll() is not None, "the end of the tunnel")
         with rpyc.ssh_connect(machine, port) as conn:
             assert conn.root.eval("40 + 2") == 42
+
+
+def test_ssh_connect_and_await(machine: Any) -> None:
+    """An asyncio program does the same; the tunnel ends with the connection."""
+
+    async def main(port: int) -> None:
+        async with aio.classic.ssh_connect(machine, port) as conn:
+            assert await conn.modules.os.getpid() == os.getpid()
+            assert len(await conn.eval("b'x' * 3_000_000")) == 3_000_000
+            proc = conn._link.channel.stream.tun.proc
+        while proc.poll() is None:
+            await asyncio.sleep(0.01)
+        async with aio.ssh_connect(machine, port) as conn:
+            assert await conn.root.eval("40 + 2") == 42
+
+    with local_server() as port:
+        asyncio.run(asyncio.wait_for(main(port), 30), debug=True)
 
 
 def test_ssh_connect_to_nobody(machine: Any) -> None:

@@ -679,9 +679,9 @@ MUTATIONS = [
     Mutation(
         "61",
         "link/connection.py",
-        "            self.application.serve_request(id_, target, args)\n        finally:",
+        "            goes_on = self.application.serve_request(id_, target, args)\n",
         "            with attending._starting:\n"
-        "                self.application.serve_request(id_, target, args)\n        finally:",
+        "                goes_on = self.application.serve_request(id_, target, args)\n",
         f"{THREADS}::test_case_61_two_connections_cannot_block_each_other",
     ),
     Mutation(
