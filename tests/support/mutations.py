@@ -765,7 +765,7 @@ MUTATIONS = [
     ),
     Mutation(
         "71",
-        "aio/connection.py",
+        "aio/serving.py",
         "                if id_ == number:\n",
         "                if False:\n",
         f"{THREADS}::test_case_71_served_tasks_are_cancelled",
