@@ -206,6 +206,9 @@ class Connection(ClassicNames, Serving):
         self._give_up(result)
         return self._late(self._config["sync_request_timeout"])
 
+    def notice(self, payload: Any) -> None:
+        """Has nothing to do: what is not answered was noted in wire order."""
+
     # -- signs of life
 
     def _expect_beats(self, interval: float) -> None:

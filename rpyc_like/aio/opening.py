@@ -18,6 +18,7 @@ from .connection import Connection
 
 __all__ = [
     "Opening",
+    "in_thread",
     "connect",
     "connect_stream",
     "connect_subproc",
@@ -49,7 +50,7 @@ class Opening:
         await self._connection.close()
 
 
-async def _in_thread(opener: Callable[[], Any]) -> Any:
+async def in_thread(opener: Callable[[], Any]) -> Any:
     """Returns what a blocking function returns; closes it if nobody waits for it any more."""
     made = asyncio.get_running_loop().run_in_executor(None, opener)
     try:
@@ -72,7 +73,7 @@ def _opening(
     opener: Callable[[], NativeStream], service: ServiceLike, config: Config | None
 ) -> Opening:
     async def reopen() -> Channel:
-        return Channel(await _in_thread(opener))
+        return Channel(await in_thread(opener))
 
     async def opened() -> Connection:
         return await _made(service, await reopen(), config, reopen)
@@ -134,7 +135,7 @@ def ssh_connect(
 
 def _once(opener: Callable[[], Any], service: ServiceLike, config: Config | None) -> Opening:
     async def opened() -> Connection:
-        return await _made(service, Channel(await _in_thread(opener)), config)
+        return await _made(service, Channel(await in_thread(opener)), config)
 
     return Opening(opened)
 

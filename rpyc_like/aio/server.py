@@ -67,6 +67,9 @@ class _Door(BaseServer):
         return True
 
     def _connect(self, channel: Channel, config: dict[str, Any]) -> Any:
+        make = getattr(self.service, "connect_in_loop", None)
+        if make is not None:
+            return make(channel, config, self._workers)
         root = self.service() if isinstance(self.service, type) else self.service
         return Connection(root, channel, config, workers=self._workers)
 
@@ -116,9 +119,9 @@ class Server:
         return self._door.logger
 
     @property
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[Any]:
         """The connections of the clients that have been let in."""
-        return list(self._door._connections.values())  # type: ignore[arg-type]
+        return list(self._door._connections.values())
 
     def fileno(self) -> int:
         """Returns the listening socket's descriptor."""

@@ -23,6 +23,7 @@ from ..core.chains import HANDLERS, chain_work, do_step
 from ..core.dialects import Target
 from ..core.netref import is_netref
 from ..core.service import Service
+from ..lib.in_worker import in_worker
 from ..lib.workers import WorkerPool
 from ..link.aio import AioMessageConnection
 from ..link.result import Unfinished, thrown
@@ -95,26 +96,11 @@ class Serving(ThreadSide):
 
     async def _in_thread(self, func: Callable[[], Any]) -> Any:
         """Returns what a function returns in a worker's thread."""
-        done: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
-
-        def work() -> None:
-            try:
-                outcome = False, func()
-            except BaseException as error:
-                outcome = True, thrown(error)
-            self._link.call_soon(partial(_settle, done, outcome))
-
-        self._run_in_thread(work)
-        failed, value = await done
-        if failed:
-            raise value
-        return value
-
-    def _run_in_thread(self, work: Callable[[], None]) -> None:
-        """Has a worker do something, in a copy of the current context and in order."""
         assert self._workers is not None
-        work = partial(copy_context().run, work)
-        self._workers.run(work, self, self._config["concurrent_calls"])
+        failed, value = await in_worker(self._workers, func, self, self._config["concurrent_calls"])
+        if failed:
+            raise thrown(value)
+        return value
 
     # -- one request
 
@@ -144,7 +130,8 @@ class Serving(ThreadSide):
             self._finish(id_, handler(self, *args))
         else:
             self._in_threads += 1
-            self._run_in_thread(partial(self._work, id_, handler, args))
+            work = partial(copy_context().run, self._work, id_, handler, args)
+            self._workers.run(work, self, self._config["concurrent_calls"])
             self._hold()
 
     def _is_for_loop(self, number: int, args: tuple[Any, ...]) -> bool:
@@ -162,10 +149,11 @@ class Serving(ThreadSide):
     def _method_of(self, obj: Any, name: str) -> Any:
         """Returns what a name stands for, as far as no code of the program is needed to know."""
         names = (self._config["exposed_prefix"] + name, name)
-        if isinstance(obj, (type, ModuleType)):
-            spaces = [vars(cls) for cls in obj.__mro__] if isinstance(obj, type) else [vars(obj)]
+        kind: type = type(obj)
+        if issubclass(kind, ModuleType):
+            spaces = [vars(obj)]
         else:
-            spaces = [vars(cls) for cls in type(obj).__mro__]
+            spaces = [vars(cls) for cls in (obj if issubclass(kind, type) else kind).__mro__]
         for candidate in names:
             for space in spaces:
                 if candidate in space:
@@ -189,6 +177,9 @@ class Serving(ThreadSide):
         self._hold()
         if failed:
             self._fail(id_, value)
+            return
+        if self._link.lost and type(value) is CoroutineType:
+            value.close()
             return
         try:
             self._finish(id_, value)
@@ -358,8 +349,3 @@ class Serving(ThreadSide):
 
 async def _awaited(value: Any) -> Any:
     return await value
-
-
-def _settle(future: asyncio.Future[tuple[bool, Any]], outcome: tuple[bool, Any]) -> None:
-    if not future.done():
-        future.set_result(outcome)

@@ -6,16 +6,15 @@ import queue
 import socket
 import socketserver
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..errors import ProtocolError
 from ..lib.threads import Workers
 from ..link.relay import Relay
 from ..link.result import AsyncResult
 from ..link.streams import SocketStream
-from .codec import CALL, METHODS, Problem, Target
+from .answers import Answers
+from .codec import CALL, Target
 from .errors import (
     BaseRemoteError,
     CallerUnknown,
@@ -154,13 +153,12 @@ class EPCCallManager:
         handler.methods(callback, errback)
 
 
-class EPCHandler(socketserver.StreamRequestHandler):
+class EPCHandler(Answers, socketserver.StreamRequestHandler):
     """A connection to an EPC peer. What the peer asks is done in the thread that serves it.
 
     It belongs to a server or client (``server``), whose methods are called.
     """
 
-    server: Any
     peer: EpcPeer
 
     def setup(self) -> None:
@@ -179,11 +177,6 @@ class EPCHandler(socketserver.StreamRequestHandler):
 
     def _prepare(self) -> None:
         """Decides which threads serve the peer's requests."""
-
-    @property
-    def logger(self) -> Any:
-        """The server's logger."""
-        return self.server.logger
 
     def handle(self) -> None:
         """Serves until the connection ends."""
@@ -210,15 +203,7 @@ class EPCHandler(socketserver.StreamRequestHandler):
     def answer(self, uid: Any, target: Target, args: Any) -> None:
         """Does what is asked, and sees to it that exactly one answer is sent."""
         try:
-            if target.kind == CALL:
-                message = self._handle_call(uid, target.name, args)
-            elif target.kind == METHODS:
-                message = self._handle_methods(uid)
-            else:
-                problem: Problem = target.name
-                message = [problem.kind, uid, problem.info]
-                self._is_handled(EPCError(problem.info))
-            self._send(*message)
+            self._send(*self.message(uid, target, args))
         except EOFError as error:
             if self.peer.link.closed:
                 raise
@@ -228,65 +213,9 @@ class EPCHandler(socketserver.StreamRequestHandler):
             if isinstance(error, (KeyboardInterrupt, SystemExit)) and _in_main_thread():
                 raise
 
-    def _handle_call(self, uid: Any, meth: Any, args: Any) -> list[Any]:
-        """Calls a method and returns the answer: kind, number, value. Programs override it."""
-        name = meth.value() if hasattr(meth, "value") else str(meth)
-        try:
-            func = self.server.get_method(name)
-        except AttributeError:
-            return ["epc-error", uid, f"EPC-ERROR: No such method : {name}"]
-        return ["return", uid, func(*args)]
-
-    def _handle_methods(self, uid: Any) -> list[Any]:
-        """Returns the answer with names, argument lists (empty) and docstrings of the functions."""
-        functions = self.server.funcs.items()
-        return ["return", uid, [(Symbol(name), [], func.__doc__ or "") for name, func in functions]]
-
     def _send(self, kind: str, uid: Any, *parts: Any) -> None:
         """Sends a message, an answer as a rule."""
         self.peer.send(kind, uid, *parts)
-
-    def unclaimed(self, error: CallerUnknown) -> None:
-        """Hands an answer that nobody waits for to :meth:`handle_error`."""
-        self._is_handled(error)
-
-    def _is_handled(self, error: BaseException) -> bool:
-        try:
-            return bool(self.handle_error(error))
-        except Exception:
-            self.logger.exception("handle_error failed")
-            return False
-
-    def _fail(self, uid: Any, error: BaseException) -> None:
-        """Answers a request that has failed."""
-        if self._is_handled(error):
-            return
-        if self.server.debugger is not None:
-            try:
-                self.server.debugger.post_mortem(error.__traceback__)
-            except Exception:
-                self.logger.exception("the debugger failed")
-        try:
-            info = _structured(error) if self.server.structured_errors else repr(error)
-        except Exception:  # of the error's own methods
-            info = f"{type(error).__name__}, which cannot be told"
-        try:
-            self._send("return-error", uid, info)
-        except (ProtocolError, UnicodeError, TypeError):
-            self._send("return-error", uid, f"{type(error).__name__}, which cannot be sent")
-
-    def handle_error(self, err: BaseException) -> Any:
-        """Is told of each failure: of a method, a message, an answer that nobody waits for.
-
-        Returns:
-            Whether it is dealt with, so that no answer is sent to the peer.
-        """
-        self.logger.error("%r", err)
-        if self.server.log_traceback:
-            self.logger.error(
-                "%s", "".join(traceback.format_exception(type(err), err, err.__traceback__))
-            )
-        return None
 
     # -- requests of this side
 
@@ -377,16 +306,6 @@ class ThreadingEPCHandler(EPCHandler):
             self.peer.link.workers = lambda func, mark: pool.run(func, self)
         else:
             self.peer.link.workers = lambda func, mark: pool.run(func, object())
-
-
-def _structured(error: BaseException) -> list[Any]:
-    """Returns what an error consists of: its class, its text, its module, its traceback."""
-    kind = type(error)
-    about = {
-        "module": kind.__module__,
-        "traceback": "".join(traceback.format_exception(kind, error, error.__traceback__)),
-    }
-    return [Symbol(kind.__name__), str(error), about]
 
 
 def _in_main_thread() -> bool:

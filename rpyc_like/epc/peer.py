@@ -23,7 +23,7 @@ from .errors import (
 )
 from .reader import Reader
 
-__all__ = ["EpcPeer", "RequestHandler"]
+__all__ = ["EpcPeer", "EpcSession", "RequestHandler"]
 
 logger = logging.getLogger("epc")
 
@@ -41,7 +41,7 @@ class RequestHandler(Protocol):
         """Is told once that the connection is gone."""
 
 
-class _EpcSession(Session):
+class EpcSession(Session):
     """A session that tells of answers which nobody waits for."""
 
     def _unclaimed(self, failed: bool, value: Any) -> Outcome:
@@ -65,7 +65,7 @@ class EpcPeer(PlainPeer):
 
     def __init__(self, stream: Any, handler: RequestHandler, reader: Reader | None = None) -> None:
         self.codec = EpcCodec(reader)
-        self.session = _EpcSession(self.codec)
+        self.session = EpcSession(self.codec)
         self.session.pending.numbers = count(1)
         self._handler = handler
         self.link = MessageConnection(Channel(stream, framer=EpcFramer()), self.session, self)

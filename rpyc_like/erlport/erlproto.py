@@ -6,12 +6,13 @@ import contextlib
 import logging
 import traceback
 from collections import deque
+from collections.abc import Callable, Iterable
 from types import GeneratorType
 from typing import Any, ClassVar, Final
+from typing import Protocol as TypingProtocol
 
 from ..errors import ConnectionClosed, LocalProtocolError, ProtocolError
 from ..link.result import AsyncResult
-from ..link.streams import PipeStream
 from ..wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..wire.messages import FAILURE, REPLY, Message
 from ..wire.session import Outcome
@@ -19,7 +20,7 @@ from . import erlterms
 from .erlterms import Atom
 from .errors import CallError
 from .peer import ErlangPeer
-from .streams import stream_over
+from .streams import stream_of_port
 
 __all__ = ["NO_REPLY", "Port", "Protocol"]
 
@@ -40,7 +41,14 @@ NO_REPLY: Final = _NoReply()
 _decode = erlterms._decoder.decode
 
 
-class _Broken:
+class Writer(TypingProtocol):
+    """What replies are written to."""
+
+    def write(self, message: Any) -> None:
+        """Writes a term."""
+
+
+class Broken:
     """A frame whose content is not a term.
 
     Args:
@@ -51,7 +59,7 @@ class _Broken:
         self.error = error
 
 
-class _PortCodec:
+class PortCodec:
     """This side's requests, and the answers to them.
 
     Args:
@@ -75,6 +83,11 @@ class _PortCodec:
         return erlterms.encode(value, self.compressed)
 
     encode_failure = encode_reply
+
+
+def is_answer(term: Any) -> bool:
+    """Returns whether a term looks like the answer to a request of this side."""
+    return type(term) is tuple and len(term) == 3 and term[0] in ("r", "e") and type(term[1]) is int
 
 
 class Port:
@@ -106,16 +119,11 @@ class Port:
     ) -> None:
         framer = ErlangFramer(packet, max_frame_size)
         self.packet = packet
-        self._codec = _PortCodec(compressed)
+        self._codec = PortCodec(compressed)
         self.in_d = self.out_d = -1
         """The descriptors that are read from and written to."""
         if stream is None:
-            if descriptors is not None:
-                stream = stream_over(*descriptors)
-            elif use_stdio:
-                stream = PipeStream.from_std()
-            else:
-                stream = stream_over(3, 4)
+            stream = stream_of_port(use_stdio, descriptors)
             self.in_d, self.out_d = stream.incoming.fileno(), stream.outgoing.fileno()
         self.protocol: Protocol | None = None
         """Handles the terms that come; without it they are kept for :meth:`read`."""
@@ -159,7 +167,7 @@ class Port:
                 raise link.error
             raise link.closed_error()
         term = self._unread.popleft()
-        if type(term) is _Broken:
+        if type(term) is Broken:
             raise term.error
         return term
 
@@ -210,7 +218,7 @@ class Port:
         try:
             term = _decode(payload)[0]
         except ValueError as error:
-            term = _Broken(error)
+            term = Broken(error)
         link = self._peer.link
         if len(self._pending) and self._is_answer(term):
             link.take(payload)
@@ -225,18 +233,12 @@ class Port:
                 link.lose(error)
 
     def _is_answer(self, term: Any) -> bool:
-        return (
-            type(term) is tuple
-            and len(term) == 3
-            and term[0] in ("r", "e")
-            and type(term[1]) is int
-            and term[1] in self._pending
-        )
+        return is_answer(term) and term[1] in self._pending
 
     def _handle(self, protocol: Protocol, term: Any) -> None:
-        if type(term) is _Broken:
+        if type(term) is Broken:
             logger.warning("! %s", term.error)
-            self.write(_BADARG)
+            self.write(BADARG)
         else:
             protocol.handle(self, term)
 
@@ -261,7 +263,8 @@ class Port:
 
 
 _ERROR: Final = Atom("error")
-_BADARG: Final = (_ERROR, Atom("badarg"))
+BADARG: Final = (_ERROR, Atom("badarg"))
+"""The reply to what is no request."""
 _UNDEF: Final = (_ERROR, Atom("undef"))
 _FUNCTION_CLAUSE: Final = (_ERROR, Atom("function_clause"))
 
@@ -290,37 +293,50 @@ class Protocol:
 
     def handle(self, port: Port, message: Any) -> None:
         """Handles one message; override it to do something else with all of them."""
+        found = self.handler_of(port, message)
+        if found is not None:
+            handler, args = found
+            try:
+                for one in self.replies(handler(*args)):
+                    port.write(one)
+            except ConnectionClosed:
+                raise
+            except Exception as error:
+                self.failed(port, handler, error)
+
+    def handler_of(self, port: Writer, message: Any) -> tuple[Callable[..., Any], Any] | None:
+        """Returns the handler of a message and its arguments; if there is none, says so."""
         args: tuple[Any, ...] = ()
         name = message
         if type(message) is tuple and message:
             name, args = message[0], message[1:]
         if not isinstance(name, Atom):
-            port.write(_BADARG)
-            return
+            port.write(BADARG)
+            return None
         handler = getattr(self, "handle_" + name, None)
         if handler is None:
             port.write(_UNDEF)
-            return
-        try:
-            reply = handler(*args)
-            if type(reply) is GeneratorType:
-                for one in reply:
-                    port.write(one)
-                return
-            if reply is NO_REPLY or (reply is None and not self.none_is_reply):
-                return
-            port.write(reply)
-        except TypeError as error:
-            logger.warning("! handle_%s: %r", name, error)
+            return None
+        return handler, args
+
+    def replies(self, reply: Any) -> Iterable[Any]:
+        """Returns what is to be written for what a handler has returned."""
+        if type(reply) is GeneratorType:
+            return reply
+        if reply is NO_REPLY or (reply is None and not self.none_is_reply):
+            return ()
+        return (reply,)
+
+    def failed(self, port: Writer, handler: Callable[..., Any], error: Exception) -> None:
+        """Replies that a handler has failed."""
+        logger.warning("! %s: %r", getattr(handler, "__name__", handler), error)
+        if isinstance(error, TypeError):
             port.write(_FUNCTION_CLAUSE)
-        except ConnectionClosed:
-            raise
-        except Exception as error:
-            logger.warning("! handle_%s: %r", name, error)
+        else:
             _report(port, error)
 
 
-def _report(port: Port, error: BaseException) -> None:
+def _report(port: Writer, error: BaseException) -> None:
     """Replies with what an exception says; without its stack where there is no room."""
     kind = type(error)
     frames = traceback.extract_tb(error.__traceback__)[1:]

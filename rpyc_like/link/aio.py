@@ -55,6 +55,9 @@ class AioApplication(Protocol):
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Does what the peer asks, or starts a task that does, and has the answer sent."""
 
+    def notice(self, payload: Any) -> None:
+        """Is told what is not answered."""
+
     def beat(self, interval: float) -> None:
         """Sends a sign of life; the next one comes after ``interval`` seconds."""
 
@@ -87,6 +90,8 @@ class AioMessageConnection:
         self.session = session
         self.application = application
         self.error: BaseException | None = None
+        self.closed_class: type[ConnectionClosed] = ConnectionClosed
+        """What is raised when the connection is gone."""
         self.ended = asyncio.Event()
         self.calls = Calls()
         """What the peer has said about its requests."""
@@ -195,8 +200,8 @@ class AioMessageConnection:
                 self.application.serve_request(outcome[1], outcome[2], outcome[3])
         elif kind is BROKEN:
             self._break(outcome[1])
-        else:
-            assert kind is NOTICE or len(outcome) == 1
+        elif kind is NOTICE:
+            self.application.notice(outcome[1])
 
     def _keep(self, outcome: Outcome) -> None:
         """Puts a request aside until earlier ones have been served and the peer takes answers."""
@@ -404,7 +409,7 @@ class AioMessageConnection:
 
     def closed_error(self) -> ConnectionClosed:
         """Returns the error for whoever still wants something."""
-        closed = ConnectionClosed(str(self.error) if self.error else "connection is closed")
+        closed = self.closed_class(str(self.error) if self.error else "connection is closed")
         closed.__cause__ = self.error
         return closed
 

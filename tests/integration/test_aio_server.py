@@ -497,3 +497,45 @@ def test_idle_timeout() -> None:
         await asyncio.wait_for(server.serve_forever(), 5)
 
     asyncio.run(main(), debug=True)
+
+
+class Box:
+    """Something of the client's."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    async def plus(self, other: int) -> Any:
+        await asyncio.sleep(0)
+        return Box(self.value + other)
+
+
+def test_chains_of_the_other_side() -> None:
+    """A server's chain is done by an asyncio client in one request, ``async def`` steps too."""
+
+    class Chaining(rpyc.Service):
+        def exposed_chain(self, box: Any) -> Any:
+            return rpyc.fetch(rpyc.lazy(box).plus(2).plus(3).value)
+
+    served: list[int] = []
+
+    async def body(server: aio.Server) -> None:
+        async with aio.connect("127.0.0.1", server.port, config=PUBLIC) as conn:
+            serve = conn.serve_request
+            await conn.root.chain(Box(0))
+            conn.serve_request = lambda id_, target, args: (  # type: ignore[method-assign]
+                served.append(target[0]),
+                serve(id_, target, args),
+            )
+            assert await conn.root.chain(Box(1)) == 6
+            assert len(served) == 1
+            del conn.serve_request
+
+    run(body, Chaining)
+    blocking = rpyc.ThreadedServer(Chaining, logger=QUIET)
+    thread = threading.Thread(target=blocking.start)
+    thread.start()
+    served.clear()
+    asyncio.run(body(blocking), debug=True)  # type: ignore[arg-type]
+    blocking.close()
+    thread.join(5)

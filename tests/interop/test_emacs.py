@@ -18,7 +18,7 @@ from tests.support.programs import eventually, program
 
 DEMOS = ROOT / "demos" / "emacs"
 SERVER = INTEROP / "emacs_server.py"
-KINDS = ["EPCServer", "ThreadingEPCServer"]
+KINDS = ["EPCServer", "ThreadingEPCServer", "asyncio"]
 
 PRELUDE = """
 (setq debug-on-error nil)

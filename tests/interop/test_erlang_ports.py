@@ -11,10 +11,16 @@ import pytest
 from rpyc_like.erlport.erlterms import Atom, BitBinary, decode, encode
 from tests.support.erlang import SOURCES, VMS, compiled, run_erlang
 
-HANDLERS = SOURCES / "handlers.py"
+HANDLERS = {"blocking": SOURCES / "handlers.py", "asyncio": SOURCES / "handlers_aio.py"}
 STDIO = (Atom("use_stdio"), {"use_stdio": True})
 NOUSE = (Atom("nouse_stdio"), {})
 EXIT = Atom("exit")
+
+
+@pytest.fixture(params=HANDLERS, autouse=True)
+def handlers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that Erlang starts: a blocking one, or one with asyncio."""
+    monkeypatch.setitem(HANDLERS, "this", HANDLERS[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +35,12 @@ def drive(
     packet: int = 4,
     way: Any = STDIO,
     vm: str = "25",
-    script: Path = HANDLERS,
+    script: Path | None = None,
 ) -> list[Any]:
     """Has Erlang run a program as a port; returns what that sent, decoded."""
     option, arguments = way
     arguments = {"packet": packet, **arguments}
-    command = [str(script), repr(arguments)]
+    command = [str(script or HANDLERS["this"]), repr(arguments)]
     options = [(Atom("packet"), packet), option]
     term = (sys.executable, command, options, steps)
     (folder / "in").write_bytes(encode(term))

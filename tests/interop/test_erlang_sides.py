@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 import trustme
 
+from rpyc_like import aio
+from rpyc_like.aio import erlang as aio_erlang
 from rpyc_like.erlport import Protocol
 from rpyc_like.erlport.modern import erlang
 from rpyc_like.erlport.service import ErlangService, PortService
@@ -103,6 +106,20 @@ def test_protocol_over_tcp(kind: Any, serve: Any, beams: Path) -> None:
     """A protocol of erlport 0.6's kind, behind a server."""
     server = serve(kind, PortService(Echo), port=0)
     assert_served(beams, "port", server.port)
+
+
+def test_protocol_in_asyncio(beams: Path) -> None:
+    """The same behind the asyncio server."""
+
+    class AioEcho(aio_erlang.Protocol):
+        async def handle_echo(self, value: Any) -> Any:
+            return value
+
+    async def main() -> None:
+        async with aio.Server(aio_erlang.PortService(AioEcho)) as server:
+            await asyncio.to_thread(assert_served, beams, "port", server.port)
+
+    asyncio.run(main(), debug=True)
 
 
 def test_full_control_asks_for_an_authenticator() -> None:

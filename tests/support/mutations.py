@@ -50,7 +50,7 @@ MUTATIONS = [
     ),
     Mutation(
         "51",
-        "epc/handler.py",
+        "epc/answers.py",
         "        except Exception:  # of the error's own methods\n",
         "        except ZeroDivisionError:\n",
         f"{ADAPTERS}::test_cases_22_32_49_51_56_errors_are_answers",

@@ -1,0 +1,47 @@
+"""Waiting on a loop for what a worker's thread does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from types import CoroutineType
+from typing import Any
+
+from .workers import WorkerPool
+
+__all__ = ["in_worker"]
+
+Outcome = tuple[bool, Any]
+
+
+async def in_worker(
+    pool: WorkerPool, func: Callable[[], Any], lane: Hashable, width: int = 1
+) -> Outcome:
+    """Has a worker call a function, in a copy of the current context.
+
+    Returns:
+        Whether it failed, and the value or exception (StopIteration could not be raised here).
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Outcome] = loop.create_future()
+
+    def work() -> None:
+        try:
+            outcome = False, func()
+        except BaseException as error:
+            outcome = True, error
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_settle, done, outcome)
+
+    pool.run(partial(copy_context().run, work), lane, width)
+    return await done
+
+
+def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
+    elif type(outcome[1]) is CoroutineType:
+        outcome[1].close()  # nobody waits for it any more

@@ -1,0 +1,151 @@
+"""What asyncio applications share whose values are plain and whose protocol has one dialect."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from ..errors import ConnectionClosed
+from ..lib.in_worker import in_worker
+from ..lib.workers import WorkerPool
+from ..wire.session import Session
+from .aio import AioMessageConnection, AioResult
+from .result import raised
+from .serving import CURRENT
+
+__all__ = ["AioPeer"]
+
+
+class AioPeer:
+    """The other side of a connection, on the running loop.
+
+    Args:
+        channel: an open channel, which belongs to the connection from then on.
+        session: knows the protocol.
+        workers: threads for functions that are not ``async def``; without them they run on the
+            loop.
+    """
+
+    credentials: Any = None
+    """What the server's authenticator has found out about the peer; None without one."""
+    endpoints: Any = None
+    """The addresses of this side and of the peer, where a server has let it in."""
+    heard = True
+
+    def __init__(self, channel: Any, session: Session, workers: WorkerPool | None = None) -> None:
+        self.session = session
+        self._workers = workers
+        self._tasks: dict[asyncio.Task[None], Any] = {}  # and the requests that they serve
+        self._link = AioMessageConnection(channel, session, self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._link.closed
+
+    # -- requests of this side
+
+    async def request(self, target: Any, args: Any, timeout: float | None) -> Any:
+        """Sends a request and awaits the answer.
+
+        Raises:
+            TimeoutError: it did not come within ``timeout`` seconds.
+            ConnectionClosed: the connection was lost.
+        """
+        result = AioResult()
+        self._link.request(result, target, args, [], None)
+        timer = None
+        if timeout is not None:
+            loop = asyncio.get_running_loop()
+            late = self.late(target, timeout)
+            timer = loop.call_later(timeout, result.settle, True, late)
+        try:
+            if self._link.full:
+                await self._link.drained()
+            failed, value = await result
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if result.id_ is not None:
+                self.session.pending.abandon(result.id_)
+        if failed:
+            raise raised(value)
+        return value
+
+    def late(self, target: Any, timeout: float) -> TimeoutError:
+        """Returns the error for an answer that has not come in time."""
+        return TimeoutError(f"no answer to {target} within {timeout} s")
+
+    # -- the peer's requests
+
+    async def serve(self, id_: Any, target: Any, args: Any) -> None:
+        """Does what the peer asks and sends the answer."""
+        raise NotImplementedError
+
+    async def run(self, func: Any, lane: Any) -> Any:
+        """Returns what a function returns, in a worker's thread if there are any."""
+        if self._workers is None:
+            return func()
+        failed, value = await in_worker(self._workers, func, lane)
+        if failed:
+            raise raised(value)
+        return value
+
+    def serve_request(self, id_: Any, target: Any, args: Any) -> None:
+        """Starts a task for it."""
+        token = CURRENT.set((self._link, id_, 0))
+        try:
+            task = asyncio.get_running_loop().create_task(self.serve(id_, target, args))
+        finally:
+            CURRENT.reset(token)
+        self._tasks[task] = id_
+        task.add_done_callback(self._ended)
+        self._hold()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        self._hold()
+        if not task.cancelled() and task.exception() is not None:
+            self._link.lose(task.exception())
+
+    def _hold(self) -> None:
+        self._link.hold(False, len(self._tasks))
+
+    def _unanswered(self) -> set[Any]:
+        return {*tuple(self._tasks.values())}
+
+    # -- what the link asks for
+
+    def notice(self, payload: Any) -> None:
+        """Has nothing to do."""
+
+    def beat(self, interval: float) -> None:
+        """Has nothing to do: the protocol has no words for it."""
+
+    def fell_silent(self, silent: bool) -> None:
+        """Has nothing to do."""
+
+    def recover(self, error: BaseException) -> BaseException | None:
+        """Returns the error: there is no other way to go on."""
+        return error
+
+    def expire(self, result: AioResult) -> BaseException:
+        """Is never called: requests have time limits of their own."""
+        return TimeoutError()
+
+    def disconnected(self, error: BaseException | None) -> None:
+        """Cancels what still runs for the peer."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    # -- the end
+
+    async def open(self) -> None:
+        """Has nothing to do."""
+
+    async def close(self) -> None:
+        """Hangs up. Idempotent."""
+        with suppress(ConnectionClosed):
+            self._link.flush()
+        self._link.lose(None)
