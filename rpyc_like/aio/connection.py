@@ -15,7 +15,7 @@ from ..core.boxing import Steps
 from ..core.channel import Channel
 from ..core.dialects import DialectMismatch
 from ..core.pipeline import one_request, sending
-from ..lib.workers import WorkerPool
+from ..lib.workers import WorkerPool, waiting
 from ..link import flushing
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.attending import Heart
@@ -28,6 +28,7 @@ from .threads import wrong_face
 __all__ = ["Connection"]
 
 _CLOSE_LIMIT = 2.0
+_NOBODY_WAITS = object()  # for the value of a step beside the task that asks for it
 
 
 class _Blocking:
@@ -170,14 +171,17 @@ class Connection(ClassicNames, Serving):
         """
         while step.failed is None:
             if step.asking is not None:
+                if step.asking is _NOBODY_WAITS:
+                    step.asking = asyncio.Event()
                 await step.asking.wait()
                 continue
-            step.asking = asyncio.Event()
+            step.asking = _NOBODY_WAITS
             try:
                 await self._ask_for(step)
             finally:
-                step.asking.set()
-                step.asking = None
+                asked, step.asking = step.asking, None
+                if asked is not _NOBODY_WAITS:
+                    asked.set()
             assert step.failed is not None, deferred
         if step.failed:
             raise raised(step.value)
@@ -188,7 +192,8 @@ class Connection(ClassicNames, Serving):
     async def _ask_for(self, step: Any) -> None:
         request = one_request(step)
         if request is not None:
-            step.settle(*await self.outcome_of(request[0], *request[1]))
+            timeout = self._config["sync_request_timeout"]
+            step.settle(*await self._outcome(timeout, *request))
         else:
             await self.await_steps(sending([step]))
         if request is not None and request[0] == consts.HANDLE_GETROOT and not step.failed:
@@ -221,9 +226,6 @@ class Connection(ClassicNames, Serving):
     def beat(self, interval: float) -> None:
         """Sends a sign of life."""
         self._link.send(self._beat(interval))
-
-    def fell_silent(self, silent: bool) -> None:
-        """Has nothing to do."""
 
     # -- another dialect
 
@@ -262,10 +264,21 @@ class Connection(ClassicNames, Serving):
 
     # -- the end
 
-    async def close(self) -> None:
-        """Says goodbye and closes. Takes at most 2 seconds. Idempotent."""
+    def close(self) -> Any:
+        """Says goodbye and closes, when awaited; in a thread at once.
+
+        Takes at most 2 seconds. Idempotent.
+        """
+        if not self.waits:
+            return self._close()
+        with waiting():
+            return asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+
+    async def _close(self) -> None:
         if not self._session.closing():
             return
+        self._closed_here = True
+        self._state_changed("closing")
         try:
             if not self._link.lost:
                 releases = self._releases() if self._codec.heard else []
@@ -286,4 +299,7 @@ class Connection(ClassicNames, Serving):
     def disconnected(self, error: BaseException | None) -> None:
         """Clears the tables, cancels what still runs for the peer, tells the service. Once."""
         self.end_tasks()
-        self._forget_everything()
+        try:
+            self._forget_everything()
+        finally:
+            self.went_down()

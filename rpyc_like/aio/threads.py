@@ -33,6 +33,9 @@ def wrong_face(what: str) -> TypeError:
     )
 
 
+_LOOK = 1.0  # seconds after which a thread that waits looks whether there still is a loop
+
+
 class ThreadSide(Endpoint):
     """The part of an asyncio connection that other threads than the loop's may use."""
 
@@ -125,8 +128,10 @@ class ThreadSide(Endpoint):
         try:
             with waiting():
                 while not result._ready:
-                    waiter.sleep(None)
+                    waiter.sleep(_LOOK)
                     waiter.arm()
+                    if self._loop.is_closed() and not result._ready:
+                        raise self._link.closed_error()  # nobody is there to answer
         finally:
             result.remove_waiter(waiter)
             self._sleepers.discard(waiter)

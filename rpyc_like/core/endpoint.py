@@ -31,6 +31,7 @@ from .dialects import Dialect, RpycCodec
 from .netref import BaseNetref
 from .objects import ExportTable, ProxyTable
 from .read_ahead import ReadAhead
+from .states import HasState
 
 __all__ = ["FEATURES", "Endpoint", "Failure"]
 
@@ -113,7 +114,7 @@ class _NoAnswer:
 _NO_ANSWER = _NoAnswer()
 
 
-class Endpoint:
+class Endpoint(HasState):
     """Tables, codec and handlers of one side.
 
     Args:
@@ -132,6 +133,7 @@ class Endpoint:
     """The methods of the class itself, to tell those from a program's."""
 
     def __init__(self, root: Any, config: dict[str, Any] | None, base: type = BaseNetref) -> None:
+        super().__init__()
         self._config = make_config(config)
         if self._config["connid"] is None:
             self._config["connid"] = f"conn{next(_connection_numbers)}"

@@ -23,6 +23,7 @@ import itertools
 import operator
 import weakref
 from collections.abc import Callable, Iterable
+from operator import is_
 from typing import Any, Final
 
 from ..errors import MalformedValue
@@ -45,6 +46,8 @@ __all__ = [
 
 
 _numbers = itertools.count()
+Request = tuple[int, tuple[Any, ...]]
+
 _local: Final = object.__getattribute__
 _ITEM, _ALONE = -1, -2
 _CHUNK: Final = 100
@@ -67,6 +70,7 @@ class _Step:
         self.target = target
         self.args = args
         self.scope = scope
+        self.direct: Request | None = None  # what it was, if nothing recorded is in it
         self.number = next(_numbers)
         self.failed: bool | None = None  # None: not known
         self.value: Any = None
@@ -90,7 +94,7 @@ class _Step:
             return [self.target, *self.args[1], *self.args[2].values()]
         return [self.target, *self.args[1:]] if self.kind == SETATTR else [self.target]
 
-    def request(self, values: dict[_Step, Any]) -> tuple[int, tuple[Any, ...]] | None:
+    def request(self, values: dict[_Step, Any]) -> Request | None:
         """Returns the request that does the step by itself; None if it is about something here.
 
         Args:
@@ -504,9 +508,11 @@ def recorded_request(kind: type[Recorded], conn: Any, handler: int, args: tuple[
         elif handler == consts.HANDLE_SETATTR:
             step = _Step(conn, SETATTR, args[0], (args[1], _operand(args[2])), None)
         elif handler in _CALLING:
-            kwargs = {name: _operand(value) for name, value in (args[-1] or ())}
+            kwargs = {name: _operand(value) for name, value in args[-1]} if args[-1] else {}
             given = [_operand(arg) for arg in args[-2]]
             step = _Step(conn, _CALLING[handler], args[0], (*args[1:-2], given, kwargs), None)
+            if not kwargs and all(map(is_, given, args[-2])):
+                step.direct = handler, args
     if step is None:
         step = _Ask(conn, handler, tuple([_operand(arg) for arg in args]))
     return kind(None, step)
@@ -515,11 +521,13 @@ def recorded_request(kind: type[Recorded], conn: Any, handler: int, args: tuple[
 _CALLING: Final = {consts.HANDLE_CALL: CALL, consts.HANDLE_CALLATTR: CALLATTR}
 
 
-def one_request(step: _Step) -> tuple[int, tuple[Any, ...]] | None:
+def one_request(step: _Step) -> Request | None:
     """Returns the request that gives the value of a step, if one that is no chain does it.
 
     A call of an attribute that nobody has asked for yet is one.
     """
+    if step.direct is not None:
+        return step.direct
     target = step.target
     if (
         step.kind == CALL

@@ -141,9 +141,6 @@ class Connection(Endpoint):
         self._link.looked_after = True
         self._codec.link = self._link
         self._codec.became_usual = self._use_shortcut
-        self._state_callbacks: list[Callable[[Connection, str], Any]] = []
-        self._closed_here = False
-        self._last_state = ["closed"]  # to be told once, by whichever thread comes first
         self._coroutines: Coroutines | None = None
         self._reading_along: ReadingAlong | None = None
         self._crowd = _CROWD  # requests from which expired ones are looked for
@@ -202,30 +199,6 @@ class Connection(Endpoint):
     def closed(self) -> bool:
         """Whether the connection is closed, or closing."""
         return self._link.closed
-
-    @property
-    def state(self) -> str:
-        """``"open"``, ``"silent"`` (signs of life are missing), ``"closing"`` or ``"closed"``."""
-        link = self._link
-        if link.closed:
-            return "closed" if link.lost else "closing"
-        return "silent" if link.heart is not None and link.heart.silent else "open"
-
-    @property
-    def reason(self) -> BaseException | None:
-        """Why the connection has ended; None while it has not, or if this side closed it."""
-        return None if self._closed_here else self._link.error
-
-    def add_state_callback(self, func: Callable[[Connection, str], Any]) -> None:
-        """Has ``func(conn, state)`` called when :attr:`state` has changed, in any thread."""
-        self._state_callbacks.append(func)
-
-    def _state_changed(self, state: str) -> None:
-        for func in tuple(self._state_callbacks):
-            try:
-                func(self, state)
-            except Exception:
-                logger.exception("! a state callback failed")
 
     @property
     def heard(self) -> bool:
@@ -665,10 +638,6 @@ class Connection(Endpoint):
         """Sends a sign of life."""
         self._send_at_once(self._beat(interval))
 
-    def fell_silent(self, silent: bool) -> None:
-        """Tells the program."""
-        self._state_changed("silent" if silent else "open")
-
     def route(self, target: Target) -> tuple[int | None, int]:
         """Returns the thread that a request is meant for, and the peer's thread to answer."""
         handler, cause, sender, addressee = target
@@ -768,14 +737,6 @@ class Connection(Endpoint):
 
     def _cleanup(self, _anyway: bool = True) -> None:
         self._link.lose(ConnectionClosed("connection closed by peer"))
-
-    def went_down(self) -> None:
-        """Tells the program at once; the service is told when the calls that are served end."""
-        try:
-            state = self._last_state.pop()
-        except IndexError:
-            return  # it has been told
-        self._state_changed(state)
 
     def disconnected(self, error: BaseException | None) -> None:
         """Clears the tables and tells the service, once."""

@@ -684,3 +684,25 @@ def test_with_rpyc(peer: str) -> None:
         asyncio.run(service(port))
     with serving(peer, "classic") as port:
         asyncio.run(classic(port))
+
+
+def test_the_state_is_told() -> None:
+    """A program learns how a connection stands, and why it has ended."""
+    told: list[str] = []
+
+    async def main(port: int, stop: Callable[[], None]) -> None:
+        async with aio.connect("localhost", port) as conn:
+            conn.add_state_callback(lambda conn, state: told.append(state))
+            assert (await conn.root.echo(1), conn.state, conn.reason) == (1, "open", None)
+        assert (told, conn.state, conn.reason) == (["closing", "closed"], "closed", None)
+        told.clear()
+        async with aio.connect("localhost", port) as conn:
+            conn.add_state_callback(lambda conn, state: told.append(state))
+            await conn.root.echo(1)
+            await asyncio.to_thread(stop)
+            await asyncio.wait_for(conn._link.ended.wait(), 3)
+            assert isinstance(conn.reason, EOFError)
+        assert told == ["closed"]
+
+    with server() as made:
+        asyncio.run(main(made.port, made.close), debug=True)

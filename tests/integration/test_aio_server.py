@@ -499,6 +499,23 @@ def test_idle_timeout() -> None:
     asyncio.run(main(), debug=True)
 
 
+def test_a_plain_method_hangs_up() -> None:
+    """As in blocking servers, ``conn.close()`` in a method ends the connection."""
+
+    class Closing(Service):
+        def exposed_leave(self) -> None:
+            self.conn.close()
+
+    async def body(server: aio.Server) -> None:
+        async with aio.connect("127.0.0.1", server.port) as conn:
+            assert await conn.root.add(1) == 2
+            with pytest.raises(EOFError):
+                await conn.root.leave()
+            assert conn.closed
+
+    run(body, Closing)
+
+
 class Box:
     """Something of the client's."""
 
