@@ -6,7 +6,6 @@ documented methods delegate.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from threading import get_ident
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
     from .coroutines import Coroutines
 
 __all__ = ["DEFAULT_CONFIG", "UNBOUND_THREAD_ID", "AsyncResult", "Connection", "PingError"]
-
-logger = logging.getLogger("rpyc_like.core")
 
 UNBOUND_THREAD_ID = 0
 

@@ -180,10 +180,9 @@ def ssl_connect(
         OSError: nobody listens there; :class:`ssl.SSLError` is one: the handshake failed.
         AuthenticationError: the server did not let this side in.
     """
-    opener = ssl_opener(
-        *(host, port, keyfile, certfile, ca_certs, cert_reqs, ssl_version, ciphers),
-        *(ipv6, keepalive, verify_mode, timeout, login),
-    )
+    tls = {"keyfile": keyfile, "certfile": certfile, "ca_certs": ca_certs, "cert_reqs": cert_reqs}
+    tls.update(ssl_version=ssl_version, ciphers=ciphers, verify_mode=verify_mode)
+    opener = ssl_opener(host, port, ipv6, keepalive, timeout, login, **tls)
     return _connect_reopenable(opener, service, config)
 
 

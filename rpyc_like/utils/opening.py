@@ -60,27 +60,31 @@ def unix_opener(
     return lambda: _logged_in(SocketStream.unix_connect(path, timeout), login)
 
 
-def ssl_opener(
-    host: str,
-    port: int,
-    keyfile: str | None = None,
-    certfile: str | None = None,
-    ca_certs: str | None = None,
+def _context(
     cert_reqs: int | None = None,
-    ssl_version: int | None = None,
-    ciphers: str | None = None,
-    ipv6: bool = False,
-    keepalive: bool | int = False,
     verify_mode: int | None = None,
-    timeout: float | None = CONNECT_TIMEOUT,
-    login: Login | None = None,
-) -> Opener:
-    """Returns what opens a TLS connection; see :func:`rpyc_like.ssl_connect`."""
+    ca_certs: str | None = None,
+    **options: Any,
+) -> ssl.SSLContext:
+    """Returns a client's context; what RPyC's defaults leave unverified is so only if asked for."""
     reqs = cert_reqs if verify_mode is None else verify_mode
     if reqs is None and COMPAT_RPYC6 and ca_certs is None:
         reqs = ssl.CERT_NONE
     named = not COMPAT_RPYC6 or cert_reqs is not None
-    context = client_context(keyfile, certfile, ca_certs, reqs, ssl_version, ciphers, named)
+    return client_context(ca_certs=ca_certs, cert_reqs=reqs, check_hostname=named, **options)
+
+
+def ssl_opener(
+    host: str,
+    port: int,
+    ipv6: bool = False,
+    keepalive: bool | int = False,
+    timeout: float | None = CONNECT_TIMEOUT,
+    login: Login | None = None,
+    **tls: Any,
+) -> Opener:
+    """Returns what opens a TLS connection; see :func:`rpyc_like.ssl_connect`."""
+    context = _context(**tls)
     options = _socket_options(ipv6, keepalive, timeout)
 
     def open_stream() -> TlsStream:
