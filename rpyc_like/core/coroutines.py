@@ -21,14 +21,12 @@ from .async_items import AsyncItems
 __all__ = ["Coroutines"]
 
 
-_workers = Workers()
-
-
 class Coroutines:
     """The coroutines that serve one connection."""
 
     def __init__(self, conn: Any) -> None:
         self._conn = conn
+        self._workers = Workers()
         self._running: dict[int, Future[Any]] = {}  # by the numbers of the requests they serve
 
     def begin(self, id_: int, work: Coroutine[Any, Any, Any]) -> None:
@@ -53,7 +51,9 @@ class Coroutines:
         if conn._link.has_room():
             self._send(id_, payload)
         else:
-            _workers.run(partial(self._send, id_, payload))  # it takes as long as the peer likes
+            self._workers.run(
+                partial(self._send, id_, payload)
+            )  # it takes as long as the peer likes
 
     def _send(self, id_: int, payload: Any) -> None:
         try:

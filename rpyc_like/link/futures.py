@@ -20,8 +20,6 @@ __all__ = ["ReadingAlong", "future_of"]
 
 Ended = Callable[[AsyncResult], None]
 
-_workers = Workers()
-
 
 def future_of(result: AsyncResult, conn: ResultOwner) -> Future[Any]:
     """Returns a future for the answer to a request."""
@@ -57,6 +55,7 @@ class ReadingAlong:
     """Waits for results of one connection: one thread does, and one more for each time limit."""
 
     def __init__(self) -> None:
+        self._workers = Workers()
         self._lock = threading.Lock()  # guards the rest
         self._results: deque[tuple[AsyncResult, Ended]] = deque()
         self._runs = False
@@ -68,7 +67,7 @@ class ReadingAlong:
             ended: is called then.
         """
         if result._deadline is not None:
-            _workers.run(lambda: _wait(result, ended))
+            self._workers.run(lambda: _wait(result, ended))
             return
         with self._lock:
             self._results.append((result, ended))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -260,6 +262,49 @@ def test_current_call(served: Served) -> None:
     _, conn = served
     assert conn.root.who() == (False, False)
     assert conn.call(conn.root.who, timeout=20) == (True, False)
+
+
+FORKED = """
+import asyncio, os, sys, threading
+import rpyc_like as rpyc
+from rpyc_like.utils.server import ForkingServer
+
+class Service(rpyc.Service):
+    async def exposed_pid(self):
+        await asyncio.sleep(0)
+        return os.getpid()
+
+inside = rpyc.ThreadedServer(Service)
+inside._start_in_thread()
+with rpyc.connect("localhost", inside.port) as conn:  # a loop and threads of this process
+    assert asyncio.run(asyncio.wait_for(rpyc.timed(conn.root.pid, 5)(), 5)) == os.getpid()
+inside.close()
+server = ForkingServer(Service)
+print(server.port, flush=True)
+server.start()
+"""
+
+
+def test_forked_servers() -> None:
+    """The children of a forking server run coroutines on a loop of their own."""
+    server = subprocess.Popen([sys.executable, "-c", FORKED], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        port = int(server.stdout.readline())
+        pids = set()
+        for _ in range(2):
+            with rpyc.connect("localhost", port) as conn:
+                pids |= {conn.root.pid(), conn.root.pid()}
+                assert asyncio.run(_awaited(rpyc.timed(conn.root.pid, 5)())) in pids
+        assert len(pids) == 2
+        assert server.pid not in pids
+    finally:
+        server.kill()
+        server.communicate()
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
 
 
 # -- results
