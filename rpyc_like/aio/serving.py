@@ -14,15 +14,16 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
-from types import AsyncGeneratorType, CoroutineType, ModuleType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
 
-from ..core import brine, consts
+from ..core import brine, chain_steps, consts
 from ..core.async_items import AsyncItems, is_async
 from ..core.chains import HANDLERS, chain_work, do_step
 from ..core.dialects import Target
 from ..core.netref import is_netref
 from ..core.service import Service
+from ..lib.code import hasattr_static
 from ..lib.in_worker import in_worker
 from ..lib.workers import WorkerPool
 from ..link.aio import AioMessageConnection
@@ -47,6 +48,15 @@ _QUICK: Final = frozenset(
 """Requests that run no code of the program, or see to it themselves where that runs."""
 
 
+_REQUESTS: Final = {
+    **HANDLERS,
+    chain_steps.ROOT: consts.HANDLE_GETROOT,
+    chain_steps.ITEMS: consts.HANDLE_BUFFITER,
+}
+"""What each thing that a chain asks for would be by itself."""
+
+_PLAIN_ACCESS: Final = (object.__getattribute__, type.__getattribute__)
+_FUNCTIONS: Final = (FunctionType, staticmethod, classmethod)
 _NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
 """Most of a connection's that wait for the peer, which may go on asking then."""
 
@@ -135,7 +145,10 @@ class Serving(ThreadSide):
             self._hold()
 
     def _is_for_loop(self, number: int, args: tuple[Any, ...]) -> bool:
-        """Returns whether a request is for an ``async def`` function, or for a proxy."""
+        """Returns whether a request is for an ``async def`` function, or for a proxy.
+
+        Or for a function of a class, which is bound without any code of the program.
+        """
         if not args:
             return False
         if is_netref(args[0]):
@@ -144,6 +157,13 @@ class Serving(ThreadSide):
             return is_async(args[0])
         if number == consts.HANDLE_CALLATTR and len(args) > 1 and type(args[1]) is str:
             return is_async(self._method_of(args[0], args[1]))
+        if number == consts.HANDLE_GETATTR and len(args) > 1 and type(args[1]) is str:
+            kind: Any = type(args[0])
+            return (
+                kind.__getattribute__ in _PLAIN_ACCESS
+                and not hasattr_static(kind, "_rpyc_getattr")
+                and type(self._method_of(args[0], args[1])) in _FUNCTIONS
+            )
         return type(args[0]) is AsyncItems
 
     def _method_of(self, obj: Any, name: str) -> Any:
@@ -331,8 +351,8 @@ class Serving(ThreadSide):
 
     async def _done(self, kind: int, *values: Any) -> Any:
         """Does what a chain asks for next."""
-        number = HANDLERS.get(kind, consts.HANDLE_CALLATTR)
-        if self._workers is None or self._is_for_loop(number, values):
+        number = _REQUESTS[kind]
+        if self._workers is None or number in _QUICK or self._is_for_loop(number, values):
             try:
                 value = do_step(self, kind, *values)
             except StopIteration as error:

@@ -377,20 +377,21 @@ def test_clients_that_come_and_go() -> None:
 
 
 def test_idle_connections_need_no_thread() -> None:
-    """Threads do not grow with the connections."""
+    """Nor do ``async def`` methods, from the first request of a connection on."""
+
+    class Awaited(rpyc.Service):
+        async def exposed_add(self, a: int) -> int:
+            return a + 1
 
     async def body(server: aio.Server) -> None:
-        conns = [await aio.connect("127.0.0.1", server.port) for _ in range(20)]
-        assert await asyncio.gather(*[conn.root.add(1) for conn in conns]) == [2] * 20
-        before = threading.active_count()
-        conns += [await aio.connect("127.0.0.1", server.port) for _ in range(100)]
+        conns = [await aio.connect("127.0.0.1", server.port) for _ in range(120)]
         assert await asyncio.gather(*[conn.root.add(1) for conn in conns]) == [2] * 120
-        assert threading.active_count() <= before + 6
         assert len(server.connections) == 120
+        assert not server._workers.threads
         for conn in conns:
             await conn.close()
 
-    run(body, threads=2)
+    run(body, Awaited)
 
 
 # -- the end
