@@ -130,8 +130,7 @@ class EPCService(service.EPCService):
     ) -> EPCConnection:
         """Begins a connection over the stream of a channel."""
         connection = EPCConnection(channel.stream, self, workers)
-        connection.credentials = config.get("credentials")
-        connection.endpoints = config.get("endpoints")
+        connection.introduce(config)
         return connection
 
 

@@ -122,7 +122,7 @@ class Port(AioPeer):
             self._came.clear()
             await self._came.wait()
         term = self._unread.popleft()
-        self._link.hold(len(self._unread) >= _MOST_UNREAD, 0)
+        self._hold()
         return term
 
     def __aiter__(self) -> Port:
@@ -198,7 +198,10 @@ class Port(AioPeer):
         """Keeps a term for :meth:`read`."""
         self._unread.append(args)
         self._came.set()
-        self._link.hold(len(self._unread) >= _MOST_UNREAD, 0)
+        self._hold()
+
+    def _hold(self) -> None:
+        self._link.hold(len(self._unread) >= _MOST_UNREAD, len(self._tasks))
 
     def disconnected(self, error: BaseException | None) -> None:
         """Wakes who reads, and cancels handlers."""
@@ -255,8 +258,7 @@ class PortService(service.PortService):
     ) -> Port:
         """Begins a connection over the stream of a channel."""
         port = _ServedPort(self._packet, stream=channel.stream, workers=workers, **self._options)
-        port.credentials = config.get("credentials")
-        port.endpoints = config.get("endpoints")
+        port.introduce(config)
         port.protocol = self._protocol()
         return port
 

@@ -47,7 +47,6 @@ _QUICK: Final = frozenset(
 )
 """Requests that run no code of the program, or see to it themselves where that runs."""
 
-
 _REQUESTS: Final = {
     **HANDLERS,
     chain_steps.ROOT: consts.HANDLE_GETROOT,
@@ -59,9 +58,8 @@ _PLAIN_ACCESS: Final = (object.__getattribute__, type.__getattribute__)
 _FUNCTIONS: Final = (FunctionType, staticmethod, classmethod)
 _NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
 """Most of a connection's that wait for the peer, which may go on asking then."""
-
-
-_OPENING = -1
+_OPENING: Final = -1
+"""Stands for the number of a request while the service is told of the connection."""
 
 
 class Serving(ThreadSide):

@@ -50,10 +50,8 @@ class Coroutines:
             payload = conn._encode_failure(id_, error)
         if conn._link.has_room():
             self._send(id_, payload)
-        else:
-            self._workers.run(
-                partial(self._send, id_, payload)
-            )  # it takes as long as the peer likes
+        else:  # it takes as long as the peer likes
+            self._workers.run(partial(self._send, id_, payload))
 
     def _send(self, id_: int, payload: Any) -> None:
         try:

@@ -39,6 +39,10 @@ class AioPeer:
         self._tasks: dict[asyncio.Task[None], Any] = {}  # and the requests that they serve
         self._link = AioMessageConnection(channel, session, self)
 
+    def introduce(self, config: dict[str, Any]) -> None:
+        """Notes what the server knows about the peer."""
+        self.credentials, self.endpoints = config.get("credentials"), config.get("endpoints")
+
     @property
     def closed(self) -> bool:
         """Whether the connection has ended."""

@@ -210,22 +210,19 @@ async def _await(value: Any) -> Any:
     return await value
 
 
-def lines_of(folder: Path) -> int:
-    """Returns the lines of code in a folder's modules."""
-    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in folder.rglob("*.py"))
+def lines_of(*names: str) -> int:
+    """Returns the lines of modules and folders of the package."""
+    paths = [ROOT / "rpyc_like" / name for name in names]
+    files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    return sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
 
 
 def share() -> tuple[int, int]:
     """Returns lines only for asyncio, and those that it shares with the blocking side."""
-    package = ROOT / "rpyc_like"
-    own = lines_of(package / "aio") + len(
-        (package / "link" / "aio.py").read_text(encoding="utf-8").splitlines()
-    )
-    shared = sum(lines_of(package / one) for one in ("core", "link", "wire", "lib", "utils"))
+    inside = ("link/aio.py", "link/aio_peer.py", "lib/in_worker.py")
     blocking = ("core/protocol.py", "core/coroutines.py", "link/connection.py", "link/express.py")
-    only = sum(len((package / one).read_text(encoding="utf-8").splitlines()) for one in blocking)
-    aio_in_link = len((package / "link" / "aio.py").read_text(encoding="utf-8").splitlines())
-    return own, shared - only - aio_in_link
+    shared = lines_of("core", "link", "wire", "lib", "utils") - lines_of(*inside, *blocking)
+    return lines_of("aio", *inside), shared
 
 
 def bench(rounds: int, crowd: int) -> dict[str, Any]:

@@ -79,9 +79,9 @@ def test_methods_of_both_kinds() -> None:
             assert await client.call("later", [5]) == 5
             assert await client.call("where") == []  # nil
             started = time.monotonic()
-            calls = [client.call("slow", [0.2]), *[client.call("later", [n, 0.2]) for n in (1, 2)]]
-            assert await asyncio.gather(*calls) == [0.2, 1, 2]
-            assert time.monotonic() - started < 0.5
+            calls = [client.call("slow", [0.5]), *[client.call("later", [n, 0.5]) for n in (1, 2)]]
+            assert await asyncio.gather(*calls) == [0.5, 1, 2]
+            assert time.monotonic() - started < 1.3
             with pytest.raises(ReturnError, match="text"):
                 await client.call("fail", ["text"])
             with pytest.raises(EPCError, match="No such method"):

@@ -31,6 +31,7 @@ from rpyc_like.erlport.modern.handles import Handles
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.errors import AccessDenied, LimitExceeded
 from tests.support.peers import OURS, environment
+from tests.support.sockets import receive_exactly
 
 A = Atom
 
@@ -53,17 +54,8 @@ class Wire:
         self.raw(*map(encode, terms))
 
     def receive(self) -> Any:
-        (size,) = struct.unpack(">I", self._exactly(4))
-        return decode(self._exactly(size))[0]
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            chunk = self.sock.recv(size - len(data))
-            if not chunk:
-                raise EOFError
-            data += chunk
-        return data
+        (size,) = struct.unpack(">I", receive_exactly(self.sock, 4))
+        return decode(receive_exactly(self.sock, size))[0]
 
     def call(self, module: bytes, function: bytes, *args: Any) -> Any:
         self.send((A(b"C"), 1, A(module), A(function), list(args)))

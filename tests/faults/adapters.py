@@ -17,6 +17,7 @@ from rpyc_like.erlport.modern.codec import Target as ErlangTarget
 from rpyc_like.erlport.modern.erlterms import Atom, decode, encode
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.link.result import AsyncResult
+from tests.support.sockets import receive_exactly
 
 __all__ = ["KINDS", "EpcVictim", "ErlangVictim", "Victim"]
 
@@ -124,13 +125,7 @@ class Victim:
 
     def exactly(self, size: int) -> bytes:
         """Receives so many bytes."""
-        data = b""
-        while len(data) < size:
-            chunk = self.sock.recv(size - len(data))
-            if not chunk:
-                raise EOFError
-            data += chunk
-        return data
+        return receive_exactly(self.sock, size)
 
     def ask(self, name: str, *args: Any, number: int = 1) -> bytes:
         """Returns the answer to a call."""

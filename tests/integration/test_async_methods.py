@@ -189,11 +189,11 @@ def test_several_at_once(served: Served) -> None:
     _, conn = served
     started = time.monotonic()
     after = rpyc.async_(conn.root.after)
-    results = [after(0.3, n) for n in range(10)]
+    results = [after(1, n) for n in range(10)]
     assert conn.root.plain(5) == 5
-    assert time.monotonic() - started < 0.25
+    assert time.monotonic() - started < 0.9
     assert [result.value for result in results] == list(range(10))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("method", ["count", "plain_count"])
