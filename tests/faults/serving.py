@@ -17,6 +17,7 @@ class Patient(rpyc.Service):
     def __init__(self) -> None:
         self.seen: list[Any] = []
         self.ended = threading.Event()
+        self.released = threading.Event()
 
     def on_disconnect(self, conn: Any) -> None:
         self.ended.set()
@@ -25,6 +26,10 @@ class Patient(rpyc.Service):
         """Does not notice anything."""
         time.sleep(seconds)
         return "slept"
+
+    def exposed_hold(self) -> None:
+        """Does not notice anything either, and takes until it is released."""
+        self.released.wait(30)
 
     def exposed_watch(self, seconds: float) -> str:
         """Looks whether it is cancelled."""
