@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 from typing import Any
 
 from tests.support.peers import ROOT, environment
 
-from . import picture
+from . import contestants, picture
+from .contestants import DELAY
 from .figures import RESOURCES, figures
-from .rounds import Contestant
+from .rounds import Results, measure
 
 ROWS = {
     "bound": "bound call f(1)",
@@ -39,85 +39,33 @@ ROWS = {
     "1 thread": "a call, of one thread",
     "4 threads": "a call, of four threads",
     "callbacks": "100 callbacks",
+    "bytes": "64 KiB of random bytes, there and back",
     "big": "64 MiB of random bytes, there and back",
     "array": "64 MiB NumPy array, one way",
+    "gathered": "1,000 calls awaited together, each",
 }
-CONTESTANTS = {
-    "pingpong": ("pingpong", "ours", "pingpong", "ours"),
-    "polling": ("polling", "ours", "polling", "ours"),
-    "rpyc": ("rpyc", "rpyc-6.0.2", "rpyc", "rpyc-6.0.2"),
-    "nodelay": ("nodelay", "rpyc-6.0.2", "nodelay", "rpyc-6.0.2"),
-    "ours": ("ours", "ours", "ours", "ours"),
-    "blocking": ("blocking", "ours", "blocking", "ours"),
-    "pure": ("ours", "ours", "ours", "ours"),
-    "ours, rpyc serves": ("ours", "ours", "rpyc", "rpyc-6.0.2"),
-}
-"""What client and server are, and the implementation whose environment each runs in."""
+_FAST_ONLY = ("bytes", "big", "array", "1 thread", "4 threads", "async")
+"""Rows that the slow link is not tried with."""
 
-PURE = {"pure"}
-"""Contestants without the compiled core."""
-
-SCRIPT = str(ROOT / "tests" / "bench" / "worker.py")
-LINK = str(ROOT / "tests" / "bench" / "slow_link.py")
-DELAY = 0.05
-_SECONDS = 0.15
 _PATIENCE = 2.0
-_ONCE = 2e6  # microseconds of an operation, from which it is not repeated
-
-Results = dict[str, dict[str, Any]]
-
-
-def make(name: str, slow: bool = False) -> Contestant:
-    """Starts a contestant."""
-    client, client_env, server, server_env = CONTESTANTS[name]
-    link = (LINK, str(DELAY)) if slow else ()
-    extra = {"RPYC_LIKE_IMPL": "python"} if name in PURE else {}
-    envs = [{**environment(one), **extra} for one in (client_env, server_env)]
-    return Contestant(SCRIPT, client, envs[0], (server, envs[1]), link, True)
-
-
-def rounds_of(rounds: int, rows: list[str]) -> Results:
-    """Returns the medians of each contestant on each row."""
-    contestants = {name: make(name) for name in CONTESTANTS}
-    found: dict[str, dict[str, list[Any]]] = {row: {} for row in rows}
-    try:
-        for _ in range(rounds):
-            for row in rows:
-                for name, contestant in contestants.items():
-                    answers = found[row].setdefault(name, [])
-                    if not answers or (answers[-1] and answers[-1]["us"] < _ONCE):
-                        answers.append(contestant.ask(f"{row} {_SECONDS}"))
-    finally:
-        for contestant in contestants.values():
-            contestant.stop()
-    return {
-        row: {
-            name: {
-                key: statistics.median([answer[key] for answer in answers])
-                for key in ("us", "client", "server", "requests")
-                if answers[0][key] is not None
-            }
-            for name, answers in by_name.items()
-            if answers[0] is not None
-        }
-        for row, by_name in found.items()
-    }
 
 
 def over_the_slow_link(results: Results) -> None:
     """Adds what each row takes over a link with a delay, in milliseconds."""
     for name in ("nodelay", "ours"):
-        contestant = make(name, slow=True)
+        contestant = contestants.make(name, slow=True)
         try:
             for row, by_name in results.items():
                 requests = by_name.get(name, {}).get("requests")
-                if requests is None or row in ("big", "array", "1 thread", "4 threads", "async"):
+                if requests is None or row in _FAST_ONLY:
                     continue
                 if requests * DELAY > _PATIENCE:
                     by_name[name]["slow"], by_name[name]["guessed"] = requests * DELAY * 1e3, True
                 else:
-                    contestant.ask(f"{row} once")
-                    by_name[name]["slow"] = contestant.ask(f"{row} once")["us"] / 1e3
+                    contestant.ask(row, None)
+                    found = contestant.ask(row, None)
+                    assert found is not None
+                    by_name[name]["slow"] = found["us"] / 1e3
         finally:
             contestant.stop()
 
@@ -147,6 +95,8 @@ def table(results: Results) -> str:
     under += f" |{'nodel':>8}{'ours':>7} |{'nodelay':>9}{'ours':>7}"
     lines = [head, under, "-" * len(head)]
     for row, by_name in results.items():
+        if "ours" not in by_name:
+            continue
         rpyc, nodelay, ours = (by_name.get(name) for name in ("rpyc", "nodelay", "ours"))
         cpu: Any = [{"cpu": one["client"] + one["server"]} if one else None for one in (rpyc, ours)]
         lines.append(
@@ -165,13 +115,32 @@ def table(results: Results) -> str:
     return "\n".join(lines)
 
 
+def calls(results: Results) -> str:
+    """Returns a table of a call by all ways there are: awaited, and of other libraries."""
+    rows = ("bound", "root", "gathered", "bytes")
+    names = ("pingpong", "polling", "ours", "blocking", *contestants.AWAITED, *contestants.OTHERS)
+    heads = ("f(1)", "conn.root.f(1)", "gathered", "64 KiB", "f(1), by ours", "by ours awaited")
+    lines = [f"{'microseconds, medians':<30}" + "".join(f"{head:>16}" for head in heads)]
+    bound = results["bound"]
+    for name in names:
+        if name in bound:
+            cells = [_cell(results.get(row, {}).get(name), "us") for row in rows]
+            cells += [_ratio(bound[name], bound[one]) for one in ("ours", "aio")]
+            lines.append(f"{name:<30}" + "".join(f"{cell:>16}" for cell in cells))
+    missing = [name for name in contestants.OTHERS if name not in bound]
+    if missing:
+        lines.append(f"not installed: {', '.join(missing)} (--install)")
+    lines.append("grpcio and grpc.aio carry bytes only; Pyro5 and zerorpc have no asyncio client")
+    return "\n".join(lines)
+
+
 def resources() -> dict[str, dict[str, Any]]:
     """Returns what memory and crowds cost ours and rpyc."""
     found: dict[str, dict[str, Any]] = {}
     script = str(ROOT / "tests" / "bench" / "resources.py")
     for task, names in RESOURCES.items():
         for name in names:
-            env = environment("ours" if name == "ours" else "rpyc-6.0.2")
+            env = environment("rpyc-6.0.2" if name == "nodelay" else "ours")
             env.pop("PYTHONDONTWRITEBYTECODE", None)  # an import is one of compiled modules
             command = [sys.executable, script, task, name]
             done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
@@ -186,7 +155,7 @@ def _told(found: dict[str, dict[str, Any]]) -> str:
             told = ", ".join(f"{key} {value:,.2f}" for key, value in values.items())
             lines.append(f"{task:<10}{name:<10}{told}")
     units = (
-        "exports: microseconds; netrefs: bytes each; idle: bytes each, microseconds; "
+        "exports: microseconds; netrefs: bytes each; idle, crowd: bytes each, microseconds; "
         "peak: multiples of the payload; starting: milliseconds"
     )
     return "\n".join((*lines, units))
@@ -200,10 +169,17 @@ def main() -> None:
     parser.add_argument("--json", help="a file to write the results to")
     parser.add_argument("--picture", help="a file to draw the results in (SVG or PNG)")
     parser.add_argument("--no-resources", action="store_true", help="leave memory and crowds out")
+    parser.add_argument("--install", action="store_true", help="install other libraries first")
     options = parser.parse_args()
-    results = rounds_of(options.rounds, options.rows)
+    if options.install:
+        contestants.install()
+    names = (*contestants.CORE, *contestants.AWAITED, *contestants.there())
+    made = {name: contestants.make(name) for name in names}
+    results = measure(options.rounds, options.rows, made)
     over_the_slow_link(results)
-    print(table(results))
+    print(table(results), end="\n\n")
+    if "bound" in results:
+        print(calls(results), end="\n\n")
     costs = {} if options.no_resources else resources()
     print(_told(costs), end="\n\n")
     print("asked for, and measured; what is not reached is marked !")
@@ -220,17 +196,9 @@ if __name__ == "__main__":
         from . import epc_bench
 
         epc_bench.main(sys.argv[2:])
-    elif sys.argv[1:2] == ["aio"]:
-        from . import aio_bench
-
-        aio_bench.main(sys.argv[2:])
     elif sys.argv[1:2] == ["erlang"]:
         from . import erlang_bench
 
         erlang_bench.main(sys.argv[2:])
-    elif sys.argv[1:2] == ["others"]:
-        from . import others_bench
-
-        others_bench.main(sys.argv[2:])
     else:
         main()

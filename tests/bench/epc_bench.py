@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.support.peers import ROOT, epc_environment
+from tests.support.peers import epc_environment
 
-from .rounds import Contestant, measure
+from .rounds import Contestant, Side, measure
 
 ROWS = {
     "int": "call_sync of an int",
@@ -20,7 +20,6 @@ ROWS = {
     "text": "1 MB text echoed",
 }
 CONTESTANTS = ("pingpong", "theirs", "ours")
-SCRIPT = str(ROOT / "tests" / "bench" / "epc_worker.py")
 
 
 def best(func: Callable[[], Any], rounds: int = 5) -> float:
@@ -41,7 +40,7 @@ def codecs() -> None:
     from rpyc_like.epc.reader import Reader
     from rpyc_like.epc.writer import write
 
-    from .epc_worker import NESTED
+    from .epc_values import NESTED
 
     reader = Reader()
     subjects: dict[str, Any] = {
@@ -76,11 +75,12 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args(arguments)
-    contestants = {name: Contestant(SCRIPT, name, epc_environment()) for name in CONTESTANTS}
+    sides = {name: Side("epc_worker.py", name, epc_environment()) for name in CONTESTANTS}
+    contestants = {name: Contestant(side, side) for name, side in sides.items()}
     medians = measure(options.rounds, ROWS, contestants)
     print(f"{'row':<30}{'ping-pong':>12}{'python-epc':>12}{'ours':>10}{'times':>8}{'above':>9}")
     for row, text in ROWS.items():
-        floor, theirs, ours = (medians[row][name] for name in CONTESTANTS)
+        floor, theirs, ours = (medians[row][name]["us"] for name in CONTESTANTS)
         above = (ours - floor) / (theirs - floor)
         times = f"{floor:>12.0f}{theirs:>12.0f}{ours:>10.0f}{theirs / ours:>8.1f}"
         print(f"{text:<30}{times}{above:>9.3f}")

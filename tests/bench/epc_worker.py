@@ -5,20 +5,11 @@ import queue
 import socket
 import sys
 import threading
-import time
 
-NESTED = [
-    {
-        "name": f"item{i}",
-        "value": i,
-        "tags": ["a", "b", "c d"],
-        "pos": {"x": i * 1.5, "y": -i},
-        "ok": True,
-    }
-    for i in range(1100)
-]
+from epc_values import NESTED
+from timing import answer, repeated
+
 TEXT = "x" * 1_000_000
-REPEAT = {"int": 300, "burst": 40, "nested": 3, "text": 5}
 SIZES = {
     "int": (22, 20),
     "burst": (22, 20),
@@ -98,13 +89,7 @@ class Client:
 
 def call(name, port):
     client = PingPong(port) if name == "pingpong" else Client(name, port)
-    for line in sys.stdin:
-        row = line.strip()
-        client.run(row)
-        begun = time.perf_counter()
-        for _ in range(REPEAT[row]):
-            client.run(row)
-        print((time.perf_counter() - begun) / REPEAT[row] * 1e6, flush=True)
+    answer({row: repeated(lambda row=row: client.run(row)) for row in SIZES})
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from .contestants import OTHERS
+from .rounds import Results
 
 __all__ = ["RESOURCES", "figures"]
 
-Results = dict[str, dict[str, Any]]
 IDLE = 60.0  # microseconds of a blocking ping-pong, from which the machine counts as idle
 RESOURCES = {
     "exports": ("ours",),
@@ -15,6 +17,7 @@ RESOURCES = {
     "idle": ("ours", "nodelay"),
     "peak": ("ours", "nodelay"),
     "starting": ("ours", "nodelay"),
+    "crowd": ("aio",),
 }
 """Tasks of :mod:`.resources`, and who does them."""
 
@@ -28,6 +31,13 @@ class Row:
     def us(self, name: str) -> float:
         """Returns microseconds; raises KeyError if it was not measured."""
         return float(self._by_name[name]["us"])
+
+    def least(self, names: Iterable[str]) -> float:
+        """Returns the microseconds of the fastest of those that were measured."""
+        measured = [self.us(name) for name in names if name in self._by_name]
+        if not measured:
+            raise KeyError("none of them")
+        return min(measured)
 
     def cpu(self, name: str) -> float:
         """Returns CPU microseconds of both processes."""
@@ -128,6 +138,30 @@ def _speeds(rows: dict[str, Row]) -> list[Asked]:
             lambda: rows["1 thread"].us("ours") / rows["4 threads"].us("ours"),
         ),
         _times(rows, "callbacks", "rpyc", 5),
+        (
+            "bound: times as fast as the fastest other library",
+            1,
+            None,
+            lambda: rows["bound"].least(OTHERS) / rows["bound"].us("ours"),
+        ),
+        (
+            "awaited: by an exchange over asyncio streams",
+            None,
+            1.5,
+            lambda: rows["bound"].us("aio") / rows["bound"].us("streams"),
+        ),
+        (
+            "gathered: times the rate of blocking calls, one by one",
+            2,
+            None,
+            lambda: rows["bound"].us("ours") / rows["gathered"].us("aio"),
+        ),
+        (
+            "gathered: times the rate of blocking calls that do not poll",
+            2,
+            None,
+            lambda: rows["bound"].us("blocking") / rows["gathered"].us("aio"),
+        ),
         _times(rows, "big", "pingpong", 0.6),
         _times(rows, "array", "pingpong", 0.5),
         ("pure Python: times as fast as rpyc, the slowest row", 1, None, slowest("pure", "rpyc")),
@@ -183,6 +217,18 @@ def _resources(found: dict[str, dict[str, Any]]) -> list[Asked]:
             None,
             1.1,
             lambda: found["idle"]["ours"]["among"] / found["idle"]["ours"]["alone"],
+        ),
+        (
+            "among 5,000 idle connections of an asyncio server: a call, by one alone",
+            None,
+            1.3,
+            lambda: found["crowd"]["aio"]["among"] / found["crowd"]["aio"]["alone"],
+        ),
+        (
+            "threads that these add",
+            None,
+            0,
+            lambda: found["crowd"]["aio"]["threads"],
         ),
         (
             "64 MiB: most memory of the client, by the payload",

@@ -1,18 +1,18 @@
 """One side of one other library: ``others_worker.py serve NAME`` or ``... call NAME PORT``.
 
 Each does the same job in its own usual way: a function that returns its argument is called, and 64
-KiB of bytes go there and back. The client answers the names of rows with microseconds.
+KiB of bytes go there and back.
 """
 
-import importlib
+import asyncio
 import os
 import socket
 import sys
 import threading
-import time
 
-SECONDS = 0.2
-BIG = os.urandom(1 << 16)
+from timing import answer, repeated
+
+SOME = os.urandom(1 << 16)
 
 
 def echo(value):
@@ -20,20 +20,6 @@ def echo(value):
 
 
 # -- servers: each prints its port and serves until standard input ends
-
-
-def serve_ours(name):
-    rpyc = importlib.import_module("rpyc_like" if name == "ours" else "rpyc")
-    server_module = importlib.import_module(f"{rpyc.__name__}.utils.server")
-
-    class Service(rpyc.Service):
-        exposed_echo = staticmethod(echo)
-
-    server = server_module.ThreadedServer(Service, hostname="127.0.0.1", port=0)
-    threading.Thread(target=server.start, daemon=True).start()
-    while not server.active:
-        time.sleep(0.001)
-    return server.port
 
 
 def serve_pyro5(name):
@@ -82,45 +68,51 @@ def serve_zerorpc(name):
     server.run()  # in no other thread; ends with the process
 
 
+def add_echo(server, echo):
+    import grpc
+
+    handlers = {"echo": grpc.unary_unary_rpc_method_handler(echo)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench", handlers),))
+
+
 def serve_grpc(name):
     from concurrent.futures import ThreadPoolExecutor
 
     import grpc
 
     server = grpc.server(ThreadPoolExecutor(4))
-    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("bench", {"echo": handler}),)
-    )
+    add_echo(server, lambda request, context: request)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     serve_grpc.server = server
     return port
 
 
+async def serve_grpc_aio():
+    import grpc.aio
+
+    async def echo_later(request, context):
+        return request
+
+    server = grpc.aio.server()
+    add_echo(server, echo_later)
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    await server.wait_for_termination()  # in no other thread; ends with the process
+
+
 SERVERS = {
-    "ours": serve_ours,
-    "rpyc": serve_ours,
     "Pyro5": serve_pyro5,
     "managers": serve_managers,
     "zerorpc": serve_zerorpc,
     "grpcio": serve_grpc,
+    "grpc.aio": lambda name: asyncio.run(serve_grpc_aio()),
     "execnet": lambda name: 0,  # these start their own processes
     "dask": lambda name: 0,
 }
 
 
 # -- clients: each returns a function that calls the echo
-
-
-def call_ours(name, port):
-    rpyc = importlib.import_module("rpyc_like" if name == "ours" else "rpyc")
-    if name == "ours":
-        conn = rpyc.connect("127.0.0.1", port)
-    else:
-        conn = rpyc.connect_stream(rpyc.SocketStream.connect("127.0.0.1", port, nodelay=True))
-    call_ours.conn = conn
-    return conn.root.echo
 
 
 def call_pyro5(name, port):
@@ -159,6 +151,26 @@ def call_grpc(name, port):
     return lambda value: call(value if isinstance(value, bytes) else b"%d" % value)
 
 
+def grpc_aio_rows(port):
+    import grpc.aio
+
+    loop = asyncio.new_event_loop()
+
+    async def connected():
+        return grpc.aio.insecure_channel(f"127.0.0.1:{port}").unary_unary("/bench/echo")
+
+    call = loop.run_until_complete(connected())
+
+    def row(data):
+        async def some(count):
+            for _ in range(count):
+                await call(data)
+
+        return lambda count: loop.run_until_complete(some(count))
+
+    return {"bound": row(b"1"), "bytes": row(SOME)}
+
+
 def call_execnet(name, port):
     import execnet
 
@@ -186,8 +198,6 @@ def call_dask(name, port):
 
 
 CLIENTS = {
-    "ours": call_ours,
-    "rpyc": call_ours,
     "Pyro5": call_pyro5,
     "managers": call_managers,
     "zerorpc": call_zerorpc,
@@ -197,31 +207,17 @@ CLIENTS = {
 }
 
 
-def measure(call, value):
-    """Returns microseconds of one call."""
-    call(value)
-    begun = time.perf_counter()
-    call(value)
-    once = time.perf_counter() - begun
-    count = max(2, int(SECONDS / once))
-    for _ in range(count // 3):
-        call(value)
-    begun = time.perf_counter()
-    for _ in range(count):
-        call(value)
-    return (time.perf_counter() - begun) / count * 1e6
-
-
 def main():
     role, name = sys.argv[1:3]
     if role == "serve":
         print(SERVERS[name](name), flush=True)
         sys.stdin.read()
         return
+    if name == "grpc.aio":
+        answer(grpc_aio_rows(sys.argv[3]))
+        return
     call = CLIENTS[name](name, int(sys.argv[3]))
-    rows = {"call": 1, "bytes": BIG}
-    for row in sys.stdin:
-        print(measure(call, rows[row.strip()]), flush=True)
+    answer({"bound": repeated(lambda: call(1)), "bytes": repeated(lambda: call(SOME))})
 
 
 if __name__ == "__main__":

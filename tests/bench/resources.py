@@ -6,6 +6,7 @@ implementation, and prints a line of JSON.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -143,7 +144,57 @@ def starting(name: str) -> Any:
     return {"ms": min(times)}
 
 
-TASKS = {one.__name__: one for one in (exports, netrefs, idle, peak, starting)}
+def crowd(name: str) -> Any:
+    """Bytes for each idle connection of an asyncio server, and a call alone and among 5,000."""
+    from aio_worker import more_descriptors  # type: ignore[import-not-found,unused-ignore]
+
+    more_descriptors()
+    command = [sys.executable, os.path.join(HERE, "aio_worker.py"), "serve", "tasks"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            return asyncio.run(_crowd(int(server.stdout.readline())))
+        finally:
+            server.kill()
+
+
+async def _crowd(port: int) -> Any:
+    from rpyc_like import aio
+
+    async def call(conn: Any) -> None:
+        await conn.root.f(1)
+
+    async def connect() -> Any:
+        return await aio.connect("127.0.0.1", port)
+
+    async def latency() -> float:
+        times = []
+        for _ in range(30):
+            begun = time.perf_counter()
+            for _ in range(100):
+                await f(1)
+            times.append((time.perf_counter() - begun) * 1e4)
+        return sorted(times)[15]
+
+    async with aio.connect("127.0.0.1", port) as conn:
+        f, usage = await conn.root.f, await conn.root.usage
+        await latency()
+        alone = min([await latency() for _ in range(3)])
+        before = await usage()
+        others: list[Any] = []
+        while len(others) < 5000:
+            some = await asyncio.gather(*[connect() for _ in range(50)])
+            await asyncio.gather(*map(call, some))
+            others += some
+        after = await usage()
+        among = min([await latency() for _ in range(3)])
+        for one in others:
+            await one.close()
+    memory = (after[0] - before[0]) * 1024 / len(others)
+    return {"server": memory, "threads": after[1] - before[1], "alone": alone, "among": among}
+
+
+TASKS = {one.__name__: one for one in (exports, netrefs, idle, crowd, peak, starting)}
 
 if __name__ == "__main__":
     print(json.dumps(TASKS[sys.argv[1]](sys.argv[2])))

@@ -7,44 +7,48 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Contestant", "measure"]
+from tests.support.peers import ROOT
+
+__all__ = ["Contestant", "Results", "Side", "measure"]
+
+HERE = ROOT / "tests" / "bench"
+_ONCE = 2e6  # microseconds of an operation, from which it is not repeated
+
+Results = dict[str, dict[str, dict[str, Any]]]
+"""By row and contestant: microseconds, CPU microseconds of both sides, requests."""
+
+
+class Side(NamedTuple):
+    """A program: ``SCRIPT serve NAME`` prints a port, ``SCRIPT call NAME PORT`` answers rows."""
+
+    script: str
+    name: str
+    env: Mapping[str, str]
 
 
 class Contestant:
     """A server process, and a client process that times rows on command.
 
     Args:
-        script: run with ``serve NAME``, which prints a port, and with ``call NAME PORT``.
-        name: of the contestant.
-        env: the environment of both.
-        server: the server's name and environment, if they are others.
+        client: what asks; its script answers as :mod:`.timing` does.
+        server: what serves.
         link: a program between the two, with its arguments after the server's port.
-        greets: whether the client prints a line when it is ready.
     """
 
-    def __init__(
-        self,
-        script: str,
-        name: str,
-        env: dict[str, str],
-        server: tuple[str, dict[str, str]] | None = None,
-        link: tuple[str, ...] = (),
-        greets: bool = False,
-    ) -> None:
-        server_name, server_env = server or (name, env)
+    def __init__(self, client: Side, server: Side, link: tuple[str, ...] = ()) -> None:
         self._processes: list[subprocess.Popen[str]] = []
-        port = self._start(server_env, script, "serve", server_name)
-        env = {**env, "BENCH_SERVER": str(self._processes[0].pid)}
+        port = self._start(server.env, server.script, "serve", server.name)
+        env = {**client.env, "BENCH_SERVER": str(self._processes[0].pid)}
         if link:
             port = self._start(env, link[0], port, *link[1:])
-        self._start(env, script, "call", name, port, wait=greets)
+        self._start(env, client.script, "call", client.name, port)
         self._client = self._processes[-1]
 
-    def _start(self, env: dict[str, str], *arguments: str, wait: bool = True) -> str:
+    def _start(self, env: Mapping[str, str], script: str, *arguments: str) -> str:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [sys.executable, str(HERE / script), *arguments],
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -53,19 +57,21 @@ class Contestant:
         )
         self._processes.append(process)
         assert process.stdout is not None
-        return process.stdout.readline().strip() if wait else ""
+        return process.stdout.readline().strip()
 
-    def ask(self, line: str) -> Any:
-        """Returns what the client answers, JSON."""
+    def ask(self, row: str, seconds: float | None) -> dict[str, Any] | None:
+        """Returns what the client measured, None if it does not have the row.
+
+        Args:
+            row: the name of the row.
+            seconds: how long to repeat it; None: do it once.
+        """
         assert self._client.stdin is not None
         assert self._client.stdout is not None
-        self._client.stdin.write(line + "\n")
+        self._client.stdin.write(f"{row} {'once' if seconds is None else seconds}\n")
         self._client.stdin.flush()
-        return json.loads(self._client.stdout.readline())
-
-    def time(self, row: str) -> float:
-        """Returns microseconds per operation, of one round."""
-        return float(self.ask(row))
+        found: dict[str, Any] | None = json.loads(self._client.stdout.readline())
+        return found
 
     def stop(self) -> None:
         """Ends the processes."""
@@ -75,21 +81,31 @@ class Contestant:
 
 
 def measure(
-    rounds: int, rows: Iterable[str], contestants: Mapping[str, Contestant]
-) -> dict[str, dict[str, float]]:
-    """Returns the median of each contestant on each row, in microseconds, and ends them."""
-    times: dict[str, dict[str, list[float]]] = {
+    rounds: int, rows: Iterable[str], contestants: Mapping[str, Contestant], seconds: float = 0.15
+) -> Results:
+    """Returns the medians of each contestant on each row, and ends the contestants."""
+    answers: dict[str, dict[str, list[Any]]] = {
         row: {name: [] for name in contestants} for row in rows
     }
     try:
         for _ in range(rounds):
-            for row, by_name in times.items():
+            for row, by_name in answers.items():
                 for name, contestant in contestants.items():
-                    by_name[name].append(contestant.time(row))
+                    got = by_name[name]
+                    if not got or (got[-1] and got[-1]["us"] < _ONCE):
+                        got.append(contestant.ask(row, seconds))
     finally:
         for contestant in contestants.values():
             contestant.stop()
     return {
-        row: {name: statistics.median(values) for name, values in by_name.items()}
-        for row, by_name in times.items()
+        row: {name: _medians(got) for name, got in by_name.items() if got[0] is not None}
+        for row, by_name in answers.items()
+    }
+
+
+def _medians(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        key: statistics.median([answer[key] for answer in answers])
+        for key, value in answers[0].items()
+        if value is not None
     }

@@ -2,27 +2,28 @@
 
 NAME is ``ours``, ``blocking`` (ours without polling), ``rpyc`` (as it is), ``nodelay`` (rpyc with
 TCP_NODELAY on both ends), ``pingpong`` (a bare socket) or ``polling`` (a bare socket that waits
-through the compiled core). The client reads names of rows and answers each with a line of JSON:
-microseconds an operation took, CPU microseconds of the client and the server, and requests.
+through the compiled core).
 """
 
-import json
 import os
 import socket
 import sys
 import threading
 import time
 
+from timing import answer, memory, repeated
+
 BURST = 10_000
 BIG = 64 << 20
 
 # Frames of one operation on the bare socket, as sizes in bytes (request, answer); those of the
 # conversation that the implementations have at least.
-EXCHANGES = {"bound": [(76, 12)], "root": [(76, 12)], "attribute": [(66, 12)]}
-
-SECONDS = 0.15
-"""How long a row is repeated in one round; a slower operation is done once."""
-
+EXCHANGES = {
+    "bound": (76, 12),
+    "root": (76, 12),
+    "attribute": (66, 12),
+    "bytes": (65600, 65550),
+}
 
 OURS = {"ours": {}, "blocking": {"busy_poll": 0}}
 """Names of ours, and what they change of the default configuration."""
@@ -134,7 +135,7 @@ def serve_pingpong(name):
             frame = b"x" * answer
             for _ in range(count):
                 read_exactly(recv, size)
-                sock.send(frame)
+                sock.sendall(frame)
     except EOFError:
         pass
 
@@ -160,7 +161,7 @@ def pingpong_rows(name, port):
             announce(size, answer, count)
             frame = b"y" * size
             for _ in range(count):
-                sock.send(frame)
+                sock.sendall(frame)
                 read_exactly(recv, answer)
 
         return run
@@ -189,7 +190,7 @@ def pingpong_rows(name, port):
             announce(0, BIG, 1)
             receive_into(sock, BIG)
 
-    rows = {row: exchange(*sizes[0]) for row, sizes in EXCHANGES.items()}
+    rows = {row: exchange(*sizes) for row, sizes in EXCHANGES.items()}
     burst.per = BURST
     if name == "polling":
         return rows, None
@@ -217,7 +218,7 @@ def object_rows(name, port):
     numbers = conn.eval("list(range(1000))")
     table = conn.eval("{number: str(number) for number in range(100)}")
     items = root.items(1000)
-    data = os.urandom(BIG)
+    data, some = os.urandom(BIG), os.urandom(1 << 16)
 
     def threads(count):
         def run():
@@ -290,6 +291,7 @@ def object_rows(name, port):
         "join first": first_join,
         "connect": connecting,
         "callbacks": lambda: root.call(callback, 100),
+        "bytes": lambda: f(some),
         "big": lambda: root.f(data),
         "array": array,
     }
@@ -298,7 +300,7 @@ def object_rows(name, port):
     if name == "rpyc":
         del one["objects"], one["map"]  # 44 ms for each object
     for row, (func, per) in [*((row, (func, 1)) for row, func in one.items()), *several.items()]:
-        rows[row] = lambda count, func=func: [func() for _ in range(count)] and None
+        rows[row] = repeated(func)
         rows[row].per = per
 
     def counted(row):
@@ -308,35 +310,6 @@ def object_rows(name, port):
         return sent(conn), False
 
     return rows, counted
-
-
-def memory(key):
-    """Returns kilobytes: VmRSS, what this process has, or VmHWM, the most that it has had."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(key))
-
-
-def cpu_of(pid):
-    """Returns the CPU microseconds that a process has used."""
-    total = 0
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
-                total += int(file.read().split()[0])
-    except OSError:
-        return 0
-    return total / 1000
-
-
-def measure(func, count):
-    """Returns microseconds and CPU microseconds of both sides, of ``count`` operations."""
-    server = int(os.environ["BENCH_SERVER"])
-    before = cpu_of(os.getpid()), cpu_of(server)
-    started = time.perf_counter()
-    func(count)
-    wall = (time.perf_counter() - started) * 1e6
-    after = cpu_of(os.getpid()), cpu_of(server)
-    return wall, after[0] - before[0], after[1] - before[1]
 
 
 def main():
@@ -354,35 +327,7 @@ def main():
     port = int(sys.argv[3])
     bare = name in ("pingpong", "polling")
     rows, counted = pingpong_rows(name, port) if bare else object_rows(name, port)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        row, seconds = line.rsplit(None, 1)
-        func = rows.get(row)
-        if func is None:
-            print(json.dumps(None), flush=True)
-            continue
-        if seconds == "once":
-            started = time.perf_counter()
-            func(1)
-            print(json.dumps({"us": (time.perf_counter() - started) * 1e6}), flush=True)
-            continue
-        per = getattr(func, "per", 1)
-        # Not counted: how fast the system wakes a process depends on what ran just before, and
-        # settles after some milliseconds of the same.
-        count, requests = 1, None
-        wall, *_ = times = measure(func, 1)
-        if counted is not None:
-            before, _ = counted(row)
-            wall, *_ = times = measure(func, 1)
-            after, absolute = counted(row)
-            requests = after if absolute else after - before - 1
-        if wall < 1e6:
-            count = max(1, int(float(seconds) * 1e6 / wall))
-            func(1 + count // 3)
-            times = measure(func, count)
-        times = [value / count / per for value in times]
-        answer = dict(zip(("us", "client", "server"), times), requests=requests)
-        print(json.dumps(answer), flush=True)
+    answer(rows, counted)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,23 @@ def main() -> None:
         longest = f"{max(files)[1]} {max(files)[0]}, {max(functions)[1]} {max(functions)[0]}"
         print(f"{title:<14}{row[0]:>6}{row[1]:>7}{row[2]:>7}{row[3]:>11}  {longest}")
     print(f"{'all':<14}{totals[0]:>6}{totals[1]:>7}{totals[2]:>7}{totals[3]:>11}")
+    own, shared = share()
+    print(f"for asyncio alone: {own} lines; for asyncio and blocking programs: {shared}")
+
+
+def share() -> tuple[int, int]:
+    """Returns the lines only for asyncio, and those that it shares with the blocking side."""
+    own = ("link.aio", "link.aio_peer", "lib.in_worker")
+    blocking = ("core.protocol", "core.coroutines", "link.connection", "link.express")
+    both = ("core.", "link.", "wire.", "lib.", "utils.")
+    lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    alone = sum(size for name, size in lines.items() if name.startswith("aio") or name in own)
+    shared = sum(
+        size
+        for name, size in lines.items()
+        if name.startswith(both) and name not in (*own, *blocking)
+    )
+    return alone, shared
 
 
 if __name__ == "__main__":
