@@ -7,7 +7,12 @@
 
    An account is kept of what polling costs and saves. What polls in vain does so more rarely, and
    when the credit is used up there is none for long. The credit lets a thread go on for as long as
-   it may take until the peer tries it too: only then a wait costs less than to sleep. */
+   it may take until the peer tries it too: only then a wait costs less than to sleep.
+
+   Where both ends sleep, neither would find the other awake within the usual window: each message
+   takes as long as it takes to wake its receiver. So a trial lasts as long as a wait usually takes,
+   where the exchange is a brisk one, and goes on from wait to wait. The peer notices: its own waits
+   become shorter, because it waits for one sleeper only. Then it tries as well. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -25,6 +30,8 @@
 #define MOST 14000    /* and at most; between the two, half the time that such a wait takes */
 #define CREDIT 400000 /* nanoseconds that polling may cost more than it saves */
 #define PROMISING 10 /* windows in which a message must come for the wait to count */
+#define TRIAL 4      /* windows that a trial lasts at most */
+#define HINTS 2      /* shorter waits, one after the other, by which a peer that polls is noticed */
 
 static atomic_int busy; /* whether a thread of this process polls */
 static unsigned long long hits, misses;
@@ -36,6 +43,10 @@ typedef struct {
     int penalty;    /* what a failure makes of it */
     int64_t debt;   /* nanoseconds that polling has cost more than it has saved */
     int64_t usual;  /* nanoseconds that a short wait takes when it is not polled, on average */
+    int64_t ended;  /* when the last wait ended */
+    int settled;    /* whether the last message came within the window */
+    int shorter;    /* waits, one after the other, that were shorter than usual */
+    int unhinted;   /* waits that were not polled since the last hint was followed */
 } Pace;
 
 static int64_t
@@ -52,12 +63,25 @@ may_poll(Pace *pace)
     return pace->window > 0 && pace->skip == 0 && !atomic_exchange(&busy, 1);
 }
 
+/* Returns how long to poll in a wait that begins now. */
+static int64_t
+patience(Pace *pace, int64_t began)
+{
+    int64_t trial = pace->usual + pace->usual / 4;
+    int brisk = began - pace->ended < pace->window && trial < TRIAL * pace->window;
+    return brisk && !pace->settled && trial > pace->window ? trial : pace->window;
+}
+
 /* Notes how a wait ended that was begun by polling. */
 static void
 polled(Pace *pace, int found, int64_t began)
 {
+    int64_t took;
     atomic_store(&busy, 0);
-    pace->debt += now() - began;
+    pace->ended = now();
+    took = pace->ended - began;
+    pace->debt += took;
+    pace->settled = found && took < pace->window;
     if (found) {
         hits++;
         pace->debt -= pace->usual < 2 * LEAST ? LEAST : pace->usual > 2 * MOST ? MOST : pace->usual / 2;
@@ -84,11 +108,16 @@ polled(Pace *pace, int found, int64_t began)
 static void
 blocked(Pace *pace, int64_t began)
 {
-    int64_t took = now() - began;
+    int64_t took;
+    pace->ended = now();
+    took = pace->ended - began;
     if (took < PROMISING * pace->window) {
+        pace->shorter = took < pace->usual - pace->usual / 4 ? pace->shorter + 1 : 0;
         pace->usual += (took - pace->usual) / 8;
         if (pace->skip > 0)
             pace->skip--;
+        if (++pace->unhinted > RARELY && pace->shorter >= HINTS)
+            pace->skip = pace->shorter = pace->unhinted = 0;
     }
 }
 
@@ -98,7 +127,7 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
 {
     int fd, polls, error = 0;
     Py_ssize_t limit, got;
-    int64_t began = 0;
+    int64_t began = 0, window;
     PyObject *data;
     char *room;
     if (count != 2) {
@@ -119,12 +148,13 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
             polls = may_poll(pace);
             if (pace->window > 0)
                 began = now();
+            window = patience(pace, began);
             Py_BEGIN_ALLOW_THREADS;
             if (polls) {
                 do {
                     got = recv(fd, room, limit, MSG_DONTWAIT);
                     error = got < 0 ? errno : 0;
-                } while ((error == EAGAIN || error == EWOULDBLOCK) && now() - began < pace->window);
+                } while ((error == EAGAIN || error == EWOULDBLOCK) && now() - began < window);
             }
             else
                 error = EAGAIN;
@@ -181,7 +211,7 @@ pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
     struct pollfd fds[MAX_FDS];
     Py_ssize_t i, size;
     int polls, found, error, milliseconds = -1;
-    int64_t began, until = 0;
+    int64_t began, window, until = 0;
     if (count != 2 || !PyTuple_CheckExact(args[0]) || PyTuple_GET_SIZE(args[0]) > MAX_FDS) {
         PyErr_SetString(PyExc_TypeError, "wait(tuple of up to 4 descriptors, seconds or None)");
         return NULL;
@@ -201,11 +231,12 @@ pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
     found = look(fds, size);
     if (found == 0 && (until == 0 || began < until)) {
         polls = may_poll(pace);
+        window = patience(pace, began);
         if (polls) {
             Py_BEGIN_ALLOW_THREADS;
             do {
                 found = look(fds, size);
-            } while (found == 0 && now() - began < pace->window);
+            } while (found == 0 && now() - began < window);
             Py_END_ALLOW_THREADS;
             polled(pace, found != 0, began);
             if (found == 0 && PyErr_CheckSignals()) /* one may have come meanwhile */
@@ -277,7 +308,8 @@ pace_init(Pace *pace, PyObject *args, PyObject *names)
     pace->window = (int64_t)(microseconds * 1000);
     pace->skip = pace->penalty = 1; /* the first wait is never polled */
     pace->usual = LEAST + MOST;
-    pace->debt = 0;
+    pace->debt = pace->ended = 0;
+    pace->settled = pace->shorter = pace->unhinted = 0;
     return 0;
 }
 

@@ -38,6 +38,7 @@ ROWS = {
     "async": "10,000 async calls in flight, each",
     "1 thread": "a call, of one thread",
     "4 threads": "a call, of four threads",
+    "paced": "a call every 200 microseconds",
     "callbacks": "100 callbacks",
     "bytes": "64 KiB of random bytes, there and back",
     "big": "64 MiB of random bytes, there and back",

@@ -117,6 +117,12 @@ def _speeds(rows: dict[str, Row]) -> list[Asked]:
             1 / 3,
             lambda: rows["bound"].cpu("ours") / rows["bound"].cpu("rpyc"),
         ),
+        (
+            "a call every 200 microseconds: CPU of that without polling",
+            None,
+            1.1,
+            lambda: rows["paced"].cpu("ours") / rows["paced"].cpu("blocking"),
+        ),
         ("bound, polling off: overhead by rpyc's", None, 1 / 4, overhead),
         _times(rows, "root", "rpyc", 12),
         (

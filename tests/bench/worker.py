@@ -276,7 +276,12 @@ def object_rows(name, port):
     def callback(value):
         """Is called back."""
 
+    def paced():
+        time.sleep(200e-6)
+        f(1)
+
     one = {
+        "paced": paced,
         "bound": lambda: f(1),
         "root": lambda: conn.root.f(1),
         "attribute": lambda: conn.root.ALIASES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -66,6 +67,56 @@ def answers(pace: Any, sock: socket.socket) -> None:
     for _ in range(50):
         sock.send(b"x")
         assert pace.recv(sock.fileno(), 100) == b"x"
+
+
+@contextlib.contextmanager
+def answering_late(window: float) -> Iterator[Callable[[float], None]]:
+    """Gives what waits for an answer that comes so many seconds later, with a pace's window."""
+    here, there = socket.socketpair()
+    pace = impl.waiting.Pace(window)
+
+    def wait(seconds: float) -> None:
+        here.send(b"%.6f" % seconds)
+        assert pace.recv(here.fileno(), 100)
+
+    command = [sys.executable, "-c", LATE, str(there.fileno())]
+    with here, there, subprocess.Popen(command, pass_fds=[there.fileno()]) as echo:
+        yield wait
+        here.shutdown(socket.SHUT_WR)
+    assert echo.returncode == 0
+
+
+LATE = """
+import socket, sys, time
+sock = socket.socket(fileno=int(sys.argv[1]))
+while data := sock.recv(100):
+    end = time.perf_counter() + float(data)
+    while time.perf_counter() < end:
+        pass
+    sock.send(data)
+"""
+
+
+def test_a_trial_lasts_as_long_as_it_must() -> None:
+    """Two that both sleep find each other: a trial may take as long as waking up takes."""
+    found, deadline = 0, time.monotonic() + 20
+    with answering_late(300) as wait:
+        while not found and time.monotonic() < deadline:
+            found, _ = polls(lambda: [wait(0.00035) for _ in range(100)])
+    assert found > 0
+
+
+def test_a_peer_that_polls_is_noticed() -> None:
+    """When waits become shorter than usual the next one is tried, however often it was in vain."""
+    noticed, deadline = 0, time.monotonic() + 20
+    with answering_late(150) as wait:
+        while not noticed and time.monotonic() < deadline:
+            polls(lambda: [wait(0.0006) for _ in range(200)])
+            missed = 0
+            while not missed:
+                _, missed = polls(lambda: wait(0.0006))
+            noticed = sum(polls(lambda: [wait(0) for _ in range(4)]))
+    assert noticed > 0
 
 
 def test_zero_never_polls(ends: tuple[socket.socket, socket.socket]) -> None:
