@@ -122,14 +122,14 @@ class Connection(ClassicNames, Serving):
         if self._reads:
             self._reconsider(handler, args)
         link = self._link
-        result = AioResult()
+        result = AioResult(link.loop)
         before = self._ahead() if self._stands_ahead or not self._codec.heard else []
         link.request(result, handler, args, before, timeout)
         served = self._begin_wait()
         try:
             if link.full:
                 await link.drained()
-            failed, value = await result
+            failed, value = await result.future
         except asyncio.CancelledError:
             self._give_up(result)
             raise
@@ -177,7 +177,11 @@ class Connection(ClassicNames, Serving):
                 continue
             step.asking = _NOBODY_WAITS
             try:
-                await self._ask_for(step)
+                if step.direct is None:
+                    await self._ask_for(step)
+                else:
+                    timeout = self._config["sync_request_timeout"]
+                    step.settle(*await self._outcome(timeout, *step.direct))
             finally:
                 asked, step.asking = step.asking, None
                 if asked is not _NOBODY_WAITS:

@@ -64,6 +64,22 @@ class _Step:
         scope: the map that it belongs to.
     """
 
+    __slots__ = (
+        *(
+            "args",
+            "asking",
+            "conn",
+            "direct",
+            "failed",
+            "handle",
+            "kind",
+            "number",
+            "scope",
+            "sent",
+        ),
+        *("target", "value"),
+    )
+
     def __init__(self, conn: Any, kind: int, target: Any, args: Any, scope: _Map | None) -> None:
         self.conn = conn
         self.kind = kind
@@ -155,6 +171,8 @@ class _Ask(_Step):
         conn: whom to ask.
         handler, args: the request.
     """
+
+    __slots__ = ("_handler",)
 
     def __init__(self, conn: Any, handler: int, args: tuple[Any, ...]) -> None:
         super().__init__(conn, _ALONE, None, args, None)
@@ -502,22 +520,27 @@ def recorded_request(kind: type[Recorded], conn: Any, handler: int, args: tuple[
     if handler == consts.HANDLE_GETROOT:
         return kind(None, _Step(conn, ROOT, None, (), None))
     step: _Step | None = None
-    if not any(issubclass(type(arg), Recorded) for arg in args[:1]):
+    if not args or not issubclass(type(args[0]), Recorded):
         if handler == consts.HANDLE_GETATTR:
             step = _Step(conn, GETATTR, args[0], args[1:], None)
         elif handler == consts.HANDLE_SETATTR:
             step = _Step(conn, SETATTR, args[0], (args[1], _operand(args[2])), None)
         elif handler in _CALLING:
-            kwargs = {name: _operand(value) for name, value in args[-1]} if args[-1] else {}
-            given = [_operand(arg) for arg in args[-2]]
+            given, kwargs = args[-2], {}
+            plain = not args[-1] and _PLAIN.issuperset(map(type, given))
+            if not plain:
+                given = [_operand(arg) for arg in given]
+                kwargs = {name: _operand(value) for name, value in args[-1]}
+                plain = not kwargs and all(map(is_, given, args[-2]))
             step = _Step(conn, _CALLING[handler], args[0], (*args[1:-2], given, kwargs), None)
-            if not kwargs and all(map(is_, given, args[-2])):
+            if plain:
                 step.direct = handler, args
     if step is None:
         step = _Ask(conn, handler, tuple([_operand(arg) for arg in args]))
     return kind(None, step)
 
 
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _CALLING: Final = {consts.HANDLE_CALL: CALL, consts.HANDLE_CALLATTR: CALLATTR}
 
 

@@ -30,19 +30,29 @@ logger = logging.getLogger("rpyc_like.link")
 
 _BURST = 100  # messages that are taken before others have their turn
 _FEW = 2  # unanswered requests up to which a message leaves at once, and does not wait for others
+_MANY = 32  # messages that wait for others, at most
 
 
-class AioResult(asyncio.Future[tuple[bool, Any]]):
-    """The answer to a request: whether it is an exception, and the answer. To be awaited once."""
+class AioResult:
+    """The answer to a request.
 
-    id_: int | None = None
-    deadline: float | None = None
-    """When the time is over, on the monotonic clock."""
+    Args:
+        loop: the connection's.
+    """
+
+    __slots__ = ("deadline", "future", "id_")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[tuple[bool, Any]] = loop.create_future()
+        """Whether it is an exception, and the answer. To be awaited once."""
+        self.id_: int | None = None
+        self.deadline: float | None = None
+        """When the time is over, on the monotonic clock."""
 
     def settle(self, failed: bool, value: Any) -> bool:
         """Stores the answer and wakes who awaits it; has no callbacks."""
-        if not self.done():
-            self.set_result((failed, value))
+        if not self.future.done():
+            self.future.set_result((failed, value))
         return False
 
     def run_callbacks(self) -> None:
@@ -97,7 +107,7 @@ class AioMessageConnection:
         """What the peer has said about its requests."""
         self.heart: Heart | None = None
         """Watches over the peer, if it is to send signs of life."""
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
         self._reading = False  # whether what is sent leaves when all that has come has been taken
         self._flushing = False  # whether what is held leaves soon
@@ -121,7 +131,7 @@ class AioMessageConnection:
         self._open: Callable[[bytes], Any] | None = None
         self._frame_request: Callable[[Any, Any, Any], bytes | None] | None = None
         self._ends = channel.fileno(), channel.stream.fileno_out()
-        self._loop.add_reader(self._ends[0], self._readable)
+        self.loop.add_reader(self._ends[0], self._readable)
 
     def detach(self) -> None:
         """Drops the channel; the conversation goes on over another."""
@@ -129,8 +139,8 @@ class AioMessageConnection:
         self.channel.close()
 
     def _unwatch(self) -> None:
-        self._loop.remove_reader(self._ends[0])
-        self._loop.remove_writer(self._ends[1])
+        self.loop.remove_reader(self._ends[0])
+        self.loop.remove_writer(self._ends[1])
         self._ends = -1, -1
 
     def use_shortcut(self, shortcut: Shortcut) -> None:
@@ -167,7 +177,7 @@ class AioMessageConnection:
                     break  # the loop tells if there is more
                 take = self._open
             else:
-                self._loop.call_soon(self._readable_again, receiver)
+                self.loop.call_soon(self._readable_again, receiver)
         except (EOFError, OSError, ProtocolError) as error:
             self._break(error)
         except Exception as error:
@@ -211,7 +221,7 @@ class AioMessageConnection:
         self._waiting.append(outcome)
         if receiver.arrivals - self._waiting_from > receiver.max_queued and not self._paused:
             self._paused = True
-            self._loop.remove_reader(self._ends[0])
+            self.loop.remove_reader(self._ends[0])
 
     def _ring(self) -> None:
         """Looks at a frame that has been started."""
@@ -281,13 +291,16 @@ class AioMessageConnection:
 
     def _hurry(self) -> None:
         """Writes what is held now, or when others that are about to send have done so."""
-        if self._reading or self._flushing or self._room is not None:
+        if self._reading or self._room is not None:
             return
-        if len(self.session.pending) + self._served <= _FEW:
+        if self._flushing:
+            if self.sender.held >= _MANY:
+                self.flush()  # the peer begins while this side goes on
+        elif len(self.session.pending) + self._served <= _FEW:
             self.flush()
         else:
             self._flushing = True
-            self._loop.call_soon(self.flush)
+            self.loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Writes what is held, as far as the system takes it."""
@@ -302,7 +315,7 @@ class AioMessageConnection:
         if not gone and self._room is None:
             self._room = asyncio.Event()
             self._stuck = monotonic()
-            self._loop.add_writer(self._ends[1], self._writable)
+            self.loop.add_writer(self._ends[1], self._writable)
             self._after(self.sender.timeout, self._give_up)
 
     def _writable(self) -> None:
@@ -314,7 +327,7 @@ class AioMessageConnection:
             return
         if not gone:
             return
-        self._loop.remove_writer(self._ends[1])
+        self.loop.remove_writer(self._ends[1])
         room, self._room = self._room, None
         if room is not None:
             room.set()
@@ -327,14 +340,14 @@ class AioMessageConnection:
             self.application.serve_request(id_, target, args)
         if self._paused and not self._waiting and not self.lost:
             self._paused = False
-            self._loop.add_reader(self._ends[0], self._readable)
+            self.loop.add_reader(self._ends[0], self._readable)
 
     def hold(self, held: bool, served: int) -> None:
         """Says whether the application takes no requests for now, and how many it serves."""
         self._served = served
         was_held, self._held = self._held, held
         if was_held and not held:
-            self._loop.call_soon(self._go_on)
+            self.loop.call_soon(self._go_on)
 
     def _give_up(self) -> None:
         """Looks whether the peer takes anything in."""
@@ -377,12 +390,12 @@ class AioMessageConnection:
                 if not self.lost:
                     func()
 
-            self._timers[func] = self._loop.call_later(seconds, ring)
+            self._timers[func] = self.loop.call_later(seconds, ring)
 
     def call_soon(self, func: Callable[[], Any]) -> bool:
         """Has ``func`` called on the loop, from any thread; returns whether the loop still runs."""
         try:
-            self._loop.call_soon_threadsafe(func)
+            self.loop.call_soon_threadsafe(func)
         except RuntimeError:
             return False
         return True
@@ -436,7 +449,7 @@ class AioMessageConnection:
         self._timers.clear()
         self._unwatch()
         if hasattr(self.channel.stream, "tun"):
-            self._loop.run_in_executor(None, self.channel.close)  # waits for another program
+            self.loop.run_in_executor(None, self.channel.close)  # waits for another program
         else:
             self.channel.close()
         for entry in self.session.closed():

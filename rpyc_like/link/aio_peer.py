@@ -57,17 +57,16 @@ class AioPeer:
             TimeoutError: it did not come within ``timeout`` seconds.
             ConnectionClosed: the connection was lost.
         """
-        result = AioResult()
+        result = AioResult(self._link.loop)
         self._link.request(result, target, args, [], None)
         timer = None
         if timeout is not None:
-            loop = asyncio.get_running_loop()
             late = self.late(target, timeout)
-            timer = loop.call_later(timeout, result.settle, True, late)
+            timer = self._link.loop.call_later(timeout, result.settle, True, late)
         try:
             if self._link.full:
                 await self._link.drained()
-            failed, value = await result
+            failed, value = await result.future
         finally:
             if timer is not None:
                 timer.cancel()

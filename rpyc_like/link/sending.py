@@ -113,6 +113,11 @@ class FrameSender:
         """Queues a frame, which leaves with the next one that is sent, or with :meth:`flush`."""
         self._queue.append(frame)
 
+    @property
+    def held(self) -> int:
+        """How many frames are queued."""
+        return len(self._queue)
+
     def _frames(self, payloads: tuple[Any, ...]) -> Any:
         encode = self._framer.encode
         frames = [encode(payload) for payload in payloads]
