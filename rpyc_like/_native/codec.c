@@ -13,6 +13,7 @@
 #include "buffer.h"
 
 #define LARGE (1 << 16) /* bytes from which a text or a bytes value is not copied */
+#define BOXES 16          /* levels of boxes in each other */
 #define UNCOMPRESSED 3000 /* bytes of a payload that is never compressed */
 #define SMALL 32        /* numbers of handlers whose targets are made once */
 #define DEPTH 64        /* nesting from which the pure half, which does not recurse, takes over */
@@ -474,10 +475,26 @@ slot_of(PyObject *descriptor, PyObject *obj)
     return Py_TYPE(descriptor)->tp_descr_get(descriptor, obj, (PyObject *)Py_TYPE(obj));
 }
 
-/* Appends the box of one argument: a proxy that goes home, or a plain value. */
 static int
-put_box(Writer *w, PyObject *obj, PyObject *conn)
+put_box(Writer *w, PyObject *obj, PyObject *conn, int depth);
+
+static int
+put_boxes_of(Writer *w, PyObject *items, PyObject *conn, int depth)
 {
+    Py_ssize_t i, size = PyTuple_GET_SIZE(items);
+    if (depth <= 0 || put(w, "\x11\x52", 2) || put_tuple_head(w, size))
+        return UNUSUAL;
+    for (i = 0; i < size; i++)
+        if (put_box(w, PyTuple_GET_ITEM(items, i), conn, depth - 1))
+            return UNUSUAL;
+    return OK;
+}
+
+/* Appends a box: of a proxy that goes home, a plain value, or a tuple of such things. */
+static int
+put_box(Writer *w, PyObject *obj, PyObject *conn, int depth)
+{
+    Py_ssize_t start = w->size;
     if ((PyObject *)Py_TYPE(Py_TYPE(obj)) == netref_metaclass) {
         PyObject *boxed = NULL, *owner = slot_of(get_conn, obj);
         int failed = owner != conn || (boxed = slot_of(get_boxed, obj)) == NULL ||
@@ -487,22 +504,23 @@ put_box(Writer *w, PyObject *obj, PyObject *conn)
         Py_XDECREF(boxed);
         return failed;
     }
-    return put(w, "\x11\x51", 2) || put_value(w, obj, DEPTH);
+    if (put(w, "\x11\x51", 2) == OK && put_value(w, obj, DEPTH) == OK)
+        return OK;
+    if (!PyTuple_CheckExact(obj) || (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)))
+        return UNUSUAL;
+    PyErr_Clear();
+    w->size = start;
+    return put_boxes_of(w, obj, conn, depth);
 }
 
+/* Appends the box of the arguments of a request. */
 static int
 put_boxes(Writer *w, PyObject *args, PyObject *conn)
 {
-    Py_ssize_t i, size = PyTuple_GET_SIZE(args);
-    if (size == 0 ||
-        (PyObject *)Py_TYPE(Py_TYPE(PyTuple_GET_ITEM(args, 0))) != netref_metaclass)
-        return put(w, "\x11\x51", 2) || put_value(w, args, DEPTH);
-    if (put(w, "\x11\x52", 2) || put_tuple_head(w, size))
-        return UNUSUAL;
-    for (i = 0; i < size; i++)
-        if (put_box(w, PyTuple_GET_ITEM(args, i), conn))
-            return UNUSUAL;
-    return OK;
+    if (PyTuple_GET_SIZE(args) &&
+        (PyObject *)Py_TYPE(Py_TYPE(PyTuple_GET_ITEM(args, 0))) == netref_metaclass)
+        return put_boxes_of(w, args, conn, BOXES);
+    return put_box(w, args, conn, BOXES);
 }
 
 /* Skips an id pack of the usual form. */
@@ -531,10 +549,40 @@ skip_id_pack(Reader *r)
     return OK;
 }
 
-/* Returns an argument of a request: an object of this side, or a plain value. */
 static PyObject *
-get_box(Reader *r, PyObject *lent, int *is_local)
+get_box(Reader *r, PyObject *lent, int *is_local, int depth);
+
+/* Returns a tuple of boxes, behind its label. */
+static PyObject *
+get_boxes_of(Reader *r, PyObject *lent, int *first_is_local, int depth)
 {
+    Py_ssize_t i, size;
+    PyObject *items;
+    int local, tag = r->at < r->end ? r->data[r->at++] : 0;
+    if (depth <= 0 || tag < 0x10 || tag > 0x14)
+        return NULL;
+    size = tag - 0x0f;
+    if (tag == 0x14 && get_size(r, 0, &size))
+        return NULL;
+    items = PyTuple_New(size);
+    for (i = 0; items != NULL && i < size; i++) {
+        PyObject *item = get_box(r, lent, &local, depth - 1);
+        if (item == NULL) {
+            Py_CLEAR(items);
+            break;
+        }
+        PyTuple_SET_ITEM(items, i, item);
+        if (i == 0)
+            *first_is_local = local;
+    }
+    return items;
+}
+
+/* Returns what is in a box: an object of this side, a plain value, or a tuple of such things. */
+static PyObject *
+get_box(Reader *r, PyObject *lent, int *is_local, int depth)
+{
+    int ignored;
     const unsigned char *d = r->data + r->at;
     *is_local = 0;
     if (r->end - r->at < 3 || d[0] != 0x11)
@@ -542,6 +590,8 @@ get_box(Reader *r, PyObject *lent, int *is_local)
     r->at += 2;
     if (d[1] == 0x51)
         return get_value(r, DEPTH);
+    if (d[1] == 0x52)
+        return get_boxes_of(r, lent, &ignored, depth);
     if (d[1] == 0x53) {
         Py_ssize_t start = r->at;
         PyObject *key, *entry, *obj = NULL;
@@ -567,36 +617,16 @@ static PyObject *
 get_boxes(Reader *r, PyObject *lent, int *first_is_local)
 {
     const unsigned char *d = r->data + r->at;
-    Py_ssize_t i, size;
     PyObject *items;
-    int local;
     *first_is_local = 0;
     if (r->end - r->at < 3 || d[0] != 0x11)
         return NULL;
     r->at += 2;
-    if (d[1] == 0x51) {
-        items = get_value(r, DEPTH);
-        if (items != NULL && !PyTuple_CheckExact(items))
-            Py_CLEAR(items);
-        return items;
-    }
-    if (d[1] != 0x52 || d[2] < 0x10 || d[2] > 0x14)
-        return NULL;
-    r->at += 1;
-    size = d[2] - 0x0f;
-    if (d[2] == 0x14 && get_size(r, 0, &size))
-        return NULL;
-    items = PyTuple_New(size);
-    for (i = 0; items != NULL && i < size; i++) {
-        PyObject *item = get_box(r, lent, &local);
-        if (item == NULL) {
-            Py_CLEAR(items);
-            break;
-        }
-        PyTuple_SET_ITEM(items, i, item);
-        if (i == 0)
-            *first_is_local = local;
-    }
+    if (d[1] == 0x52)
+        return get_boxes_of(r, lent, first_is_local, BOXES);
+    items = d[1] == 0x51 ? get_value(r, DEPTH) : NULL;
+    if (items != NULL && !PyTuple_CheckExact(items))
+        Py_CLEAR(items);
     return items;
 }
 

@@ -82,7 +82,7 @@ class _DeferredFunction(_Deferred):
         conn = _get_conn(self)
         if type(type(owner)) is DeferredMetaclass:
             root, path = _path(self)
-            return conn._follow(root, path, (args, pairs))
+            return conn._follow(root, path, args, pairs)
         return conn.sync_request(consts.HANDLE_CALLATTR, owner, _get_name(self), args, pairs)
 
 

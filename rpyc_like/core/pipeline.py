@@ -39,7 +39,6 @@ __all__ = [
     "lazy",
     "one_request",
     "record",
-    "recorded_attribute",
     "recorded_request",
     "sending",
 ]
@@ -357,11 +356,7 @@ def record(recorded: Recorded, kind: int, args: tuple[Any, ...]) -> Recorded:
     target: _Step = _local(recorded, "____step__")
     pipeline = _local(recorded, "____pipeline__")
     made = _Step(target.conn, kind, target, args, None)
-    for used in _steps_in(made.operands()):
-        if used.conn is not made.conn:
-            raise ValueError("recorded values of two connections cannot be mixed: fetch() one")
-        if used.scope is not None and (made.scope is None or _inside(used.scope, made.scope)):
-            made.scope = used.scope
+    _check_operands(made)
     if made.scope is not None:
         made.scope.steps.append(made)
     elif pipeline is not None:
@@ -369,9 +364,13 @@ def record(recorded: Recorded, kind: int, args: tuple[Any, ...]) -> Recorded:
     return type(recorded)(pipeline, made)
 
 
-def recorded_attribute(recorded: Any, name: str) -> Any:
-    """Records an attribute, whatever its name."""
-    return record(recorded, GETATTR, (name,))
+def _check_operands(made: _Step) -> None:
+    """Checks that a new step may use what it uses, and finds out which map it belongs to."""
+    for used in _steps_in(made.operands()):
+        if used.conn is not made.conn:
+            raise ValueError("recorded values of two connections cannot be mixed: fetch() one")
+        if used.scope is not None and (made.scope is None or _inside(used.scope, made.scope)):
+            made.scope = used.scope
 
 
 class Pipeline:
@@ -570,16 +569,22 @@ def one_request(step: _Step) -> Request | None:
     return step.request({})
 
 
-def _needed(steps: Iterable[_Step]) -> list[_Step]:
-    """Returns the steps that must be done for others, in the order in which they were recorded."""
-    found: dict[_Step, None] = {}
+def _needed(steps: Iterable[_Step]) -> dict[_Step, list[_Step]]:
+    """Returns the steps that must be done for others, and what each of them uses.
+
+    They stand in the order in which they were recorded.
+    """
+    found: dict[_Step, list[_Step]] = {}
     stack = list(steps)
     while stack:
         step = stack.pop()
         if step.failed is None and step not in found and step.kind != _ITEM:
-            found[step] = None
-            stack += _steps_in(step.operands())
-    return sorted(found, key=lambda step: step.number)
+            found[step] = used = list(_steps_in(step.operands()))
+            stack += used
+    return {step: found[step] for step in sorted(found, key=_number_of)}
+
+
+_number_of: Final = operator.attrgetter("number")
 
 
 # -- doing it
@@ -587,16 +592,15 @@ def _needed(steps: Iterable[_Step]) -> list[_Step]:
 
 def sending(steps: list[_Step]) -> Steps:
     """Has steps of one connection done, and settles those whose values can still be asked for."""
-    steps = _needed(steps)
-    if not steps:
+    needed = _needed(steps)
+    if not needed:
         return
-    conn = steps[0].conn
     for_here: set[_Step] = set()
-    for step in steps:
-        if _is_for_here(step) or any(used in for_here for used in _steps_in(step.operands())):
+    for step, used in needed.items():
+        if _is_for_here(step, used) or not for_here.isdisjoint(used):
             for_here.add(step)
-    yield from _send_chain(conn, [step for step in steps if step not in for_here])
-    for step in steps:
+    yield from _send_chain(steps[0].conn, [step for step in needed if step not in for_here])
+    for step in needed:
         if step.failed is None and not step.sent:
             try:
                 step.settle(False, (yield from step.do({})))
@@ -606,14 +610,37 @@ def sending(steps: list[_Step]) -> Steps:
                 step.settle(True, error)
 
 
-def _is_for_here(step: _Step) -> bool:
+def _is_for_here(step: _Step, used: list[_Step]) -> bool:
     """Returns whether a step is about something that the peer has nothing to do with."""
-    if step.kind == _ALONE or any(used.failed for used in _steps_in(step.operands())):
+    if step.kind == _ALONE:
         return True
+    for one in used:
+        if one.failed:
+            return True
     target = step.target
     return (
         isinstance(target, _Step) and target.failed is False and not _is_of(target.value, step.conn)
     )
+
+
+def follow(
+    conn: Any, root: Any, path: Iterable[str], args: tuple[Any, ...] = (), pairs: Any = None
+) -> Any:
+    """Returns what a path of names leads to from a proxy, or what calling that returns.
+
+    Args:
+        pairs: keyword arguments; None for no call.
+    """
+    step: Any = root
+    for name in path:
+        step = _Step(conn, GETATTR, step, (name,), None)
+    if pairs is not None:
+        named = {name: _operand(value) for name, value in pairs}
+        step = _Step(conn, CALL, step, ([_operand(arg) for arg in args], named), None)
+        _check_operands(step)
+    step.handle = lambda: True  # its value is wanted, the others are not
+    conn.run_steps(sending([step]))
+    return _value(step, {})
 
 
 def _is_of(value: Any, conn: Any) -> bool:

@@ -40,7 +40,7 @@ from .dialects import DialectMismatch, Target
 from .endpoint import Endpoint
 from .netref import is_netref
 from .own_boxing import OwnBoxer
-from .pipeline import Pipeline, fetch, lazy, recorded_attribute
+from .pipeline import Pipeline, follow
 
 if TYPE_CHECKING:
     from ..link.futures import ReadingAlong
@@ -358,20 +358,15 @@ class Connection(Endpoint):
         """Returns a recorder of operations that are done in one trip."""
         return Pipeline(self)
 
-    def _follow(self, root: Any, path: Sequence[str], call: tuple[Any, Any] | None = None) -> Any:
+    def _follow(self, root: Any, path: Sequence[str], *call: Any) -> Any:
         """Returns what a path of names leads to from a proxy, or what calling that returns.
 
         Args:
             call: arguments and pairs of keyword arguments.
         """
-        if len(path) == 1 and call is None:
+        if len(path) == 1 and not call:
             return self.sync_request(consts.HANDLE_GETATTR, root, path[0])
-        recorded: Any = lazy(root)
-        for name in path:
-            recorded = recorded_attribute(recorded, name)
-        if call is not None:
-            recorded = recorded(*call[0], **dict(call[1]))
-        return fetch(recorded)
+        return follow(self, root, path, *call)
 
     def is_subclass(self, cls: Any, other: Any) -> bool:
         """Asks the owner of two remote classes whether the first is a subclass of the second."""

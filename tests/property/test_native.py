@@ -135,6 +135,10 @@ class Item:
     """An object that is lent."""
 
 
+class Boxes(tuple[Any, ...]):
+    """A tuple of boxes."""
+
+
 def codecs() -> Any:
     """Returns a connection that has been heard, and its codec."""
     conn = rpyc.connect_channel(Channel(MemoryStream.create_pair()[0]))
@@ -147,7 +151,15 @@ def codecs() -> Any:
 @settings(deadline=None, max_examples=200)
 @given(
     st.sampled_from([1, 3, 4, 5, 7, 8, 11, 16, 17, 20, 100, 101, 103, 104, 106, 107, 130, 200]),
-    st.lists(plain | st.sampled_from(["LENT", "OTHER"]), max_size=6),
+    st.lists(
+        plain
+        | st.recursive(
+            st.sampled_from(["LENT", "OTHER", 5]),
+            lambda inner: st.builds(Boxes, st.lists(inner, max_size=3)),
+            max_leaves=25,
+        ),
+        max_size=6,
+    ),
     st.sampled_from([None, 5, 10**20, "x"]),
     st.integers(0, 10**7),
     st.booleans(),
@@ -159,18 +171,21 @@ def test_messages(
     """A payload means the same to both, or fails in the same way."""
     conn, codec = codecs()
     lent = conn._local_objects.lend(Item(), rpyc.core.objects.identify)
-    parts = []
+
+    def box(arg: Any) -> bytes:
+        if type(arg) is Boxes:
+            return b"\x11\x52" + pure.tuple_head(len(arg)) + b"".join(map(box, arg))
+        if arg == "LENT":
+            return b"\x11\x53" + lent
+        if arg == "OTHER":
+            return b"\x11\x53" + lent[:-1] + b"7"
+        return b"\x11\x51" + pure.dump_surrogates(arg)
+
     try:
-        for arg in args:
-            if arg == "LENT":
-                parts.append(b"\x11\x53" + lent)
-            elif arg == "OTHER":
-                parts.append(b"\x11\x53" + lent[:-1] + b"7")
-            else:
-                parts.append(b"\x11\x51" + pure.dump_surrogates(arg))
+        parts = [box(arg) for arg in args]
+        body = box(Boxes(args))
     except TypeError:
         return
-    body = b"\x11\x52" + pure.tuple_head(len(parts)) + b"".join(parts)
     if not boxed:
         body = parts[0] if parts else b"\x11\x51\x02"
     head = b"\x11" + pure.dump(id_)
@@ -222,7 +237,16 @@ def test_encoding_messages(value: Any, args: list[Any], id_: int) -> None:
     pack = b"\x12\x08\x0e\x0dbuiltins.list\x16\x03123\x16\x03456"
     proxy = conn._boxer.decode(b"\x11\x54" + pack, 0)[0]
     sent: list[Any] = []
-    requests = ((consts.HANDLE_CALL, (proxy, tuple(args), ())), (200, (value, *args)))
+    chain = (((0, (0, proxy), "path"), (1, (1, 0, 0), (((0, value),),), ())), (1,))
+    deep: Any = proxy
+    for _ in range(12):
+        deep = (deep, value, ())
+    requests = (
+        (consts.HANDLE_CALL, (proxy, tuple(args), ())),
+        (consts.HANDLE_CHAIN, chain),
+        (200, (value, *args)),
+        (201, (deep, *args)),
+    )
     for target, boxed in requests:
         whole = codec.frame_request(id_, target, boxed)
         if whole is not None:
@@ -238,6 +262,9 @@ def test_encoding_messages(value: Any, args: list[Any], id_: int) -> None:
                 outcome(codec.encode_request, id_, consts.HANDLE_CALL, (proxy, tuple(args), ())),
                 outcome(codec.encode_request, id_, 200, (value, *args)),
                 outcome(codec.encode_request, id_, consts.HANDLE_CALL, (proxy, (), value)),
+                outcome(codec.encode_request, id_, consts.HANDLE_CHAIN, chain),
+                outcome(codec.encode_request, id_, 201, (deep, *args)),
+                outcome(codec.encode_request, id_, 201, ((deep, deep, deep), *args)),
             ]
         )
     assert sent[0] == sent[1]
