@@ -12,9 +12,9 @@ from typing import Any
 
 from ..core import consts
 from ..core.boxing import Steps
+from ..core.chain_requests import one_request, sending
 from ..core.channel import Channel
 from ..core.dialects import DialectMismatch
-from ..core.pipeline import one_request, sending
 from ..lib.workers import WorkerPool, waiting
 from ..link import flushing
 from ..link.aio import AioMessageConnection, AioResult

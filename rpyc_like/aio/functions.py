@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..core import consts, snapshot_dump
+from ..core.chain_requests import sending
 from ..core.netref import is_netref
-from ..core.pipeline import Pipeline, Recorded, sending
+from ..core.pipeline import Pipeline
+from ..core.recorded import Recorded
 from ..core.snapshot_load import load
 from .items import END, items_of, next_of
 from .proxies import AsyncNetref, Deferred

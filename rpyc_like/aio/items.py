@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from ..core import consts
 from ..core.netref import is_netref
-from ..core.pipeline import Recorded
 from ..core.read_ahead import opening_steps
+from ..core.recorded import Recorded
 
 __all__ = ["END", "items_of", "next_of"]
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, NoReturn
 from ..core import consts
 from ..core.chain_steps import CALLATTR
 from ..core.netref import LOCAL_ATTRS, BaseNetref, blocking_method, is_netref
-from ..core.pipeline import Recorded, record
+from ..core.recorded import Recorded, record
 from .items import items_of
 
 __all__ = ["AsyncNetref", "Deferred", "is_deferred", "unsupported"]

@@ -13,7 +13,8 @@ from threading import get_ident
 from typing import Any
 
 from ..core.endpoint import Endpoint
-from ..core.pipeline import Pipeline, recorded_request
+from ..core.pipeline import Pipeline
+from ..core.recorded import recorded_request
 from ..errors import ConnectionClosed
 from ..lib.timing import Timeout
 from ..lib.workers import waiting

@@ -34,13 +34,14 @@ from . import netref as netref
 from . import vinegar as vinegar
 from .async_items import ASYNC, AsyncItems
 from .boxing import Boxer
+from .chain_requests import follow
 from .config import DEFAULT_CONFIG
 from .deferred import DeferredMetaclass, resolved
 from .dialects import DialectMismatch, Target
 from .endpoint import Endpoint
 from .netref import is_netref
 from .own_boxing import OwnBoxer
-from .pipeline import Pipeline, follow
+from .pipeline import Pipeline
 
 if TYPE_CHECKING:
     from ..link.futures import ReadingAlong
