@@ -7,7 +7,7 @@ setup(
         Extension(
             f"rpyc_like._native.{name}",
             [f"rpyc_like/_native/{name}.c"],
-            depends=["rpyc_like/_native/buffer.h"],
+            depends=["rpyc_like/_native/buffer.h", "rpyc_like/_native/module.h"],
             optional=True,
         )
         for name in ("codec", "etf", "sexp", "waiting")

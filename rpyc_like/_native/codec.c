@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "buffer.h"
+#include "module.h"
 
 #define LARGE (1 << 16) /* bytes from which a text or a bytes value is not copied */
 #define BOXES 16          /* levels of boxes in each other */
@@ -1087,20 +1088,11 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "rpyc_like._native.codec", NULL, -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC
-PyInit_codec(void)
+static int
+fill(PyObject *module)
 {
-    PyObject *made;
     object_name = PyUnicode_InternFromString("obj");
-    if (object_name == NULL || PyType_Ready(&messages_type) < 0)
-        return NULL;
-    made = PyModule_Create(&module);
-    if (made != NULL &&
-        PyModule_AddObject(made, "Messages", Py_NewRef((PyObject *)&messages_type)) < 0)
-        Py_CLEAR(made);
-    return made;
+    return object_name == NULL ? -1 : PyModule_AddType(module, &messages_type);
 }
+
+DEFINE_MODULE(codec)

@@ -4,6 +4,7 @@
    `rpyc_like.erlport.encoder`, which have the format, start over with whatever is not. */
 
 #include "buffer.h"
+#include "module.h"
 #include <stdint.h>
 
 #define DEPTH 200 /* nesting from which the pure half, which does not recurse, takes over */
@@ -487,21 +488,17 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "rpyc_like._native.etf", NULL, -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC
-PyInit_etf(void)
+static int
+fill(PyObject *module)
 {
     int i;
     for (i = 0; i < 256; i++)
         if ((small[i] = PyLong_FromLong(i)) == NULL)
-            return NULL;
+            return -1;
     to_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "to_bytes");
     bit_length = PyObject_GetAttrString((PyObject *)&PyLong_Type, "bit_length");
     little = PyUnicode_InternFromString("little");
-    if (to_bytes == NULL || bit_length == NULL || little == NULL)
-        return NULL;
-    return PyModule_Create(&module);
+    return to_bytes == NULL || bit_length == NULL || little == NULL ? -1 : 0;
 }
+
+DEFINE_MODULE(etf)

@@ -4,6 +4,7 @@
    have the syntax, start over with whatever is not. */
 
 #include "buffer.h"
+#include "module.h"
 #include <stdint.h>
 
 #define DEPTH 200 /* nesting from which the pure half, which does not recurse, takes over */
@@ -474,13 +475,11 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "rpyc_like._native.sexp", NULL, -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC
-PyInit_sexp(void)
+static int
+fill(PyObject *module)
 {
     fill_escapes();
-    return PyModule_Create(&module);
+    return 0;
 }
+
+DEFINE_MODULE(sexp)

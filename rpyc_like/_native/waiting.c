@@ -23,6 +23,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "module.h"
+
 #define MAX_FDS 4
 #define RARELY 32     /* waits that are let pass between two that were polled in vain, at most */
 #define REST 256      /* waits that are let pass when the credit is used up */
@@ -357,18 +359,10 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "rpyc_like._native.waiting", NULL, -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC
-PyInit_waiting(void)
+static int
+fill(PyObject *module)
 {
-    PyObject *made;
-    if (PyType_Ready(&pace_type) < 0)
-        return NULL;
-    made = PyModule_Create(&module);
-    if (made != NULL && PyModule_AddObject(made, "Pace", Py_NewRef((PyObject *)&pace_type)) < 0)
-        Py_CLEAR(made);
-    return made;
+    return PyModule_AddType(module, &pace_type);
 }
+
+DEFINE_MODULE(waiting)

@@ -15,7 +15,6 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache, partial
 from typing import Any, Final
-from weakref import ref
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.identity import IdPack, fresh_id
@@ -484,19 +483,15 @@ class Boxer:
         A reference whose proxy is returned is counted.
         """
         proxies = self.proxies
-        by_raw = proxies.by_raw
         with proxies.lock:
-            known = by_raw.get(raw)
-            proxy = None if known is None else known()
-            if proxy is not None:
-                proxy.____refcount__ += 1
-                return proxy
-            pack = _read_id_pack(raw)
-            cls = self.class_of(pack)
-            if cls is None:
-                return None
-            proxy = cls(self.conn, pack, raw)
-            by_raw[raw] = ref(proxy)
+            proxy = proxies.count(raw)
+            if proxy is None:
+                pack = _read_id_pack(raw)
+                cls = self.class_of(pack)
+                if cls is None:
+                    return None
+                proxy = cls(self.conn, pack, raw)
+                proxies.put(raw, proxy)
             return proxy
 
     def _receive(self, raw: bytes, receipts: list[Receipt]) -> Any:
@@ -531,12 +526,10 @@ class Boxer:
         with proxies.lock:
             if receipt.proxy is not None:
                 return
-            proxy = proxies.get(receipt.raw)
+            proxy = proxies.count(receipt.raw)
             if proxy is None:
                 proxy = cls(self.conn, receipt.pack, receipt.raw)
                 proxies.put(receipt.raw, proxy)
-            else:
-                proxy.____refcount__ += 1
             receipt.proxy = proxy
 
     # -- classes

@@ -49,9 +49,6 @@ class _Deferred(BaseNetref, metaclass=DeferredMetaclass):
     def ____fetch__(self) -> Any:
         return _get_conn(self)._follow(*_path(self))
 
-    def __del__(self) -> None:
-        """Has nothing to give back: what was fetched does that itself."""
-
     def __getattribute__(self, name: str) -> Any:
         if name in _OWN or name in _LOCAL:
             return _local(self, name)

@@ -137,12 +137,11 @@ class BaseNetref(metaclass=NetrefMetaclass):
         raw: the brine of the id pack, if it is known already.
     """
 
-    __slots__ = ("____boxed__", "____conn__", "____id_pack__", "____refcount__", "__weakref__")
+    __slots__ = ("____boxed__", "____conn__", "____id_pack__", "__weakref__")
 
     ____boxed__: bytes  # how the reference is sent back to the owner: a label and the id pack
     ____conn__: Any
     ____id_pack__: IdPack
-    ____refcount__: int
     ____functions__: ClassVar[dict[str, Callable[[Any, str], Any]]] = {}  # see core.deferred
     ____special__: ClassVar[dict[str, Callable[..., Any]]] = {}
     """Special methods that all classes with this base have instead of those of the owner."""
@@ -150,17 +149,13 @@ class BaseNetref(metaclass=NetrefMetaclass):
     def __init__(self, conn: Any, id_pack: IdPack, raw: bytes | None = None) -> None:
         _set_conn(self, conn)
         _set_id_pack(self, id_pack)
-        _set_refcount(self, 1)
         _set_boxed(self, LOCAL_REF + (brine.dump(id_pack) if raw is None else raw))
 
-    def __del__(self) -> None:
-        try:
-            proxies = _get_conn(self)._proxies
-            proxies.released.append((_get_boxed(self)[2:], _get_refcount(self)))
-            if not proxies.armed:
-                proxies.arm()
-        except Exception:
-            pass  # the interpreter is shutting down, or the proxy was never initialised
+    @property
+    def ____refcount__(self) -> int:
+        """How many references of the peer's table the proxy stands for; 0 if it is not in use."""
+        held = _get_conn(self)._proxies.by_raw.get(_get_boxed(self)[2:])
+        return int(held.count) if held is not None and held() is self else 0
 
     def __getattribute__(self, name: str) -> Any:
         if name not in LOCAL_ATTRS:
@@ -294,11 +289,9 @@ _PROXY_TYPES: Final = (BaseNetref, ClassProxy)
 
 _set_conn = BaseNetref.__dict__["____conn__"].__set__
 _set_id_pack = BaseNetref.__dict__["____id_pack__"].__set__
-_set_refcount = BaseNetref.__dict__["____refcount__"].__set__
 _set_boxed = BaseNetref.__dict__["____boxed__"].__set__
 _get_conn = BaseNetref.__dict__["____conn__"].__get__
 _get_boxed = BaseNetref.__dict__["____boxed__"].__get__
-_get_refcount = BaseNetref.__dict__["____refcount__"].__get__
 LOCAL_REF: Final = brine.dump((consts.LABEL_LOCAL_REF, None))[:2]
 
 SLICERS: Final = {

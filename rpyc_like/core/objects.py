@@ -175,6 +175,19 @@ def identify(obj: Any) -> IdPack:
     return (name, number, fresh_id())
 
 
+class Held(weakref.ref[Any]):
+    """A proxy that may have died, and how many of the peer's references it stands for.
+
+    The count is not the proxy's own: while a finalizer runs the proxy can still be had from a weak
+    reference, and what another thread counted then would never be given back.
+    """
+
+    __slots__ = ("count", "raw")
+
+    raw: bytes  # the brine of the id pack
+    count: int
+
+
 class ProxyTable:
     """Proxies of the peer's objects by the brine of their id pack, and references to be given back.
 
@@ -187,21 +200,43 @@ class ProxyTable:
         self._arm = arm
         self.lock = threading.Lock()  # guards the dict and the proxies' reference counts
         self.by_raw: dict[bytes, weakref.ref[Any]] = {}
-        """Proxies that may have died, by the brine of their id packs."""
+        """Proxies that may have died, by the brine of their id packs. Those of classes count
+        themselves."""
         self.released: deque[tuple[bytes, int]] = deque()
         """What waits to be given back to the peer."""
 
     def __len__(self) -> int:
         return sum(1 for ref in list(self.by_raw.values()) if ref() is not None)
 
-    def get(self, raw: bytes) -> Any:
-        """Returns the live proxy, or None."""
-        ref = self.by_raw.get(raw)
-        return None if ref is None else ref()
+    def count(self, raw: bytes) -> Any:
+        """Returns the live proxy, or None, and counts one reference more; the caller holds
+        ``lock``.
+        """
+        held = self.by_raw.get(raw)
+        proxy = None if held is None else held()
+        if proxy is not None:
+            if type(held) is Held:
+                held.count += 1
+            else:
+                proxy.____refcount__ += 1
+        return proxy
 
     def put(self, raw: bytes, proxy: Any) -> None:
-        """Files a new proxy; the caller holds ``lock``."""
-        self.by_raw[raw] = weakref.ref(proxy)
+        """Files a new proxy, for one reference; the caller holds ``lock``."""
+        if issubclass(type(proxy), type):
+            self.by_raw[raw] = weakref.ref(proxy)
+        else:
+            self.by_raw[raw] = held = Held(proxy, self._died)
+            held.raw, held.count = raw, 1
+
+    def _died(self, held: Held) -> None:
+        """Queues the references of a proxy that nobody can have any more."""
+        try:
+            self.released.append((held.raw, held.count))
+            if not self.armed:
+                self.arm()
+        except Exception:
+            pass  # the interpreter is shutting down
 
     def release_later(self, raw: bytes, count: int) -> None:
         """Queues references to be given back. Safe in finalizers and signal handlers."""

@@ -127,11 +127,8 @@ class OwnBoxer(Boxer):
         """Counts a reference; returns its proxy, or the receipt of one to be made."""
         raw = brine.dump(pack)
         with self.proxies.lock:
-            proxy = self.proxies.get(raw)
-            if proxy is None:
-                return Receipt(raw, pack, self.proxies)
-            proxy.____refcount__ += 1
-            return proxy
+            proxy = self.proxies.count(raw)
+            return Receipt(raw, pack, self.proxies) if proxy is None else proxy
 
     def unbox(self, package: Any) -> Any:
         """What ``_unbox`` does where it is not overridden."""
@@ -154,13 +151,9 @@ class OwnBoxer(Boxer):
         return referent.proxy
 
     def _keep(self, receipt: Receipt, proxy: Any) -> None:
-        """Files a proxy that the program made, or takes the one that another thread has filed.
-
-        The one that is not taken gives its one reference back when it dies, which is the one that
-        this receipt stands for.
-        """
+        """Files a proxy that the program made, or takes the one that another thread has filed."""
         with self.proxies.lock:
-            known = self.proxies.get(receipt.raw)
+            known = self.proxies.count(receipt.raw)
             if known is None:
                 self.proxies.put(receipt.raw, proxy)
             receipt.proxy = proxy if known is None else known

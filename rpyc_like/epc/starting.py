@@ -6,9 +6,10 @@ import contextlib
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
+
+from ..lib.threads import spawn
 
 __all__ = ["held_output", "when_stdin_ends"]
 
@@ -48,4 +49,4 @@ def when_stdin_ends(func: Callable[[], Any]) -> None:
                 pass
         func()
 
-    threading.Thread(target=watch, daemon=True).start()
+    spawn(watch)

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from .interpreter import at_end
 from .threads import spawn
 
 __all__ = ["run_in_background"]
@@ -42,5 +43,11 @@ def _begin_anew() -> None:
     _loop, _starting = None, threading.Lock()
 
 
+def _stop() -> None:
+    if _loop is not None:
+        _loop.call_soon_threadsafe(_loop.stop)
+
+
+at_end(_stop)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_anew)

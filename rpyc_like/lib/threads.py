@@ -5,9 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-__all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready"]
+from .interpreter import MAIN, daemons_allowed, remember
+
+__all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready", "start_thread"]
 
 SPAWN_THREAD_PREFIX = "RpycSpawnThread"
 
@@ -18,13 +21,14 @@ def spawn(*args: Any, **kwargs: Any) -> threading.Thread:
     The function is the first argument.
     """
     func, *args = args  # type: ignore[assignment]
-    thread = threading.Thread(
-        target=func,
-        args=args,
-        kwargs=kwargs,
-        name=f"{SPAWN_THREAD_PREFIX}-{getattr(func, '__name__', 'call')}",
-        daemon=True,
-    )
+    name = f"{SPAWN_THREAD_PREFIX}-{getattr(func, '__name__', 'call')}"
+    return start_thread(partial(func, *args, **kwargs), name)
+
+
+def start_thread(func: Callable[[], Any], name: str) -> threading.Thread:
+    """Starts a thread that does not keep the interpreter from ending, and returns it."""
+    thread = threading.Thread(target=func, name=name, daemon=daemons_allowed())
+    remember(thread)
     thread.start()
     return thread
 
@@ -69,7 +73,7 @@ class Workers:
     """
 
     def __init__(self, idle: float = 10.0) -> None:
-        self._idle = idle
+        self._idle = idle if MAIN else 0.0  # no thread may be left in the others
         self._lock = threading.Lock()  # guards _free
         self._free: list[queue.SimpleQueue[Callable[[], Any]]] = []
 

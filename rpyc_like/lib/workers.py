@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
+from .interpreter import MAIN
 from .threads import spawn
 
 __all__ = ["WorkerPool", "here", "in_pool", "waiting"]
@@ -94,7 +95,7 @@ class WorkerPool:
             raise ValueError(f"expected a pool of at least 1 thread, got {size}")
         self._size = size
         self._batch = max(1, batch)
-        self._idle_limit = idle
+        self._idle_limit = idle if MAIN else 0.0  # no thread may be left in the others
         self._changed = threading.Condition()  # guards everything below
         self._lanes: dict[Hashable, _Lane] = {}
         self._ready: deque[_Lane] = deque()

@@ -20,7 +20,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed
-from ..lib.threads import spawn
+from ..lib.interpreter import at_end
+from ..lib.threads import spawn, start_thread
 from ..wire.session import BROKEN, CALL
 from .receiving import FrameReceiver, Waiter
 from .streams.base import READ, NativeStream
@@ -85,6 +86,7 @@ _Watched = tuple["weakref.ref[MessageConnection]", Heart]
 _coming: queue.SimpleQueue[_Watched] = queue.SimpleQueue()
 _me = Waiter(0)
 _asleep = True  # whether the thread must be woken
+_ending = False  # whether the interpreter ends
 _starting = threading.Lock()  # guards starting the thread
 _thread: threading.Thread | None = None
 
@@ -109,8 +111,7 @@ def _wake() -> None:
     if _thread is None:
         with _starting:
             if _thread is None:
-                _thread = threading.Thread(target=_run, name="rpyc_like-attendant", daemon=True)
-                _thread.start()
+                _thread = start_thread(_run, "rpyc_like-attendant")
     _me.wake()
 
 
@@ -118,7 +119,7 @@ def _run() -> None:
     global _asleep
     watched: list[tuple[float, _Watched]] = []  # when to look at it
     quiet = 0  # looks at which nothing was being served
-    while True:
+    while not _ending:
         while not _coming.empty():
             watched.append((0.0, _coming.get()))
         wait = _until(watched)
@@ -253,5 +254,12 @@ def _start_anew() -> None:
     _starting = threading.Lock()
 
 
+def _end() -> None:
+    global _ending
+    _ending = True
+    _me.wake()
+
+
+at_end(_end)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)

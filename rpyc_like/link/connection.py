@@ -21,6 +21,7 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
+from ..lib.interpreter import at_end
 from ..lib.stack import has_room
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
@@ -872,6 +873,15 @@ class MessageConnection:
                 self.send_frame = self.batch.send_frame
         self.reading = ReadingRole()
         self.waiters = {}
+
+
+def _lose_all() -> None:
+    for connection in forking.alive():
+        if isinstance(connection, MessageConnection):
+            connection.lose(None)
+
+
+at_end(_lose_all)
 
 
 def _quietly(farewell: Callable[[], None]) -> None:

@@ -13,6 +13,9 @@ import time
 import weakref
 from typing import Protocol
 
+from ..lib.interpreter import at_end
+from ..lib.threads import start_thread
+
 __all__ = ["DELAY", "Flushable", "arm", "start"]
 
 DELAY = 0.05
@@ -26,7 +29,7 @@ class Flushable(Protocol):
         """Sends what goes without waiting; returns whether more is left for later."""
 
 
-_due: queue.SimpleQueue[weakref.ref[Flushable]] = queue.SimpleQueue()
+_due: queue.SimpleQueue[weakref.ref[Flushable] | None] = queue.SimpleQueue()  # None: the end
 _thread: threading.Thread | None = None
 _starting = threading.Lock()  # guards _thread
 
@@ -42,8 +45,7 @@ def start() -> None:
     if _thread is None:
         with _starting:
             if _thread is None:
-                _thread = threading.Thread(target=_run, name="rpyc_like-flusher", daemon=True)
-                _thread.start()
+                _thread = start_thread(_run, "rpyc_like-flusher")
 
 
 def _run() -> None:
@@ -53,6 +55,8 @@ def _run() -> None:
         while not _due.empty():
             pending.append(_due.get())
         for reference in pending:
+            if reference is None:
+                return
             flushable = reference()
             if flushable is not None and flushable.flush_released():
                 _due.put(reference)
@@ -66,5 +70,6 @@ def _start_anew() -> None:
     _starting = threading.Lock()
 
 
+at_end(lambda: _due.put(None))
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..lib import impl
 
-__all__ = ["remember"]
+__all__ = ["alive", "remember"]
 
 
 class _Forkable(Protocol):
@@ -23,10 +23,15 @@ def remember(connection: _Forkable) -> None:
     _alive.add(connection)
 
 
+def alive() -> list[_Forkable]:
+    """Returns what is remembered."""
+    return list(_alive)
+
+
 def _orphan_all() -> None:
     if impl.waiting is not None:
         impl.waiting.after_fork()
-    for connection in list(_alive):
+    for connection in alive():
         connection.orphan()
 
 

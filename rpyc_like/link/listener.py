@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import ConnectionClosed
+from ..lib.interpreter import daemons_allowed
 from .streams.base import WakePipe
 
 __all__ = [
@@ -99,7 +100,7 @@ def cut_after(sock: socket.socket, seconds: float) -> Iterator[None]:
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, cut)
-    timer.daemon = True
+    timer.daemon = daemons_allowed()
     timer.start()
     try:
         yield

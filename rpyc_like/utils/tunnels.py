@@ -6,12 +6,12 @@ import contextlib
 import logging
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from ..errors import ConnectionClosed
+from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..link.streams import Stream, TunneledSocketStream
 
@@ -33,8 +33,7 @@ class LastWords:
     def __init__(self, file: Any) -> None:
         self._file = file
         self._text = ""
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        self._thread = spawn(self._read)
 
     def _read(self) -> None:
         with contextlib.closing(self._file):

@@ -20,7 +20,6 @@ import logging
 import re
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from ..core.service import VoidService
 from ..core.stream import SocketStream
 from ..errors import DeploymentError
 from ..lib.compat import BYTES_LITERAL as BYTES_LITERAL
+from ..lib.threads import spawn
 from . import classic
 from .factory import Config, ServiceLike, connect_channel
 from .tunnels import LastWords, open_tunnel
@@ -140,8 +140,7 @@ class DeployedServer:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         self.proc = self._command(_far_program("bootstrap")).popen(**pipes, new_session=True)
         self._words = LastWords(self.proc.stderr)
-        sender = threading.Thread(target=self._send, args=(archive,), daemon=True)
-        sender.start()
+        spawn(self._send, archive)
         for line in self.proc.stdout:
             text = line.decode("utf-8", "replace").strip()
             step, _, name = text.partition(" ")
@@ -152,7 +151,7 @@ class DeployedServer:
                 self._python = name
             elif found and self._step == "starting the server":
                 self.remote_port = found["path"] or int(found["port"])
-                threading.Thread(target=self._log_output, daemon=True).start()
+                spawn(self._log_output)
                 return
         self._fail()
 

@@ -284,10 +284,10 @@ def test_asyncio_driver(framer: str) -> None:
         echo = AioEcho(Channel(SocketStream(here), framer=FRAMERS[framer]()))
         results = []
         for target in ("echo", "back", "nothing"):
-            result = AioResult()
+            result = AioResult(echo.link.loop)
             echo.link.request(result, target, [target], [], 5)
             results.append(result)
-        outcomes = [await result for result in results]
+        outcomes = [await result.future for result in results]
         assert outcomes == [
             (False, ["echo"]),
             (False, ["back", ["back"]]),

@@ -116,6 +116,24 @@ def test_asking() -> None:
     run(body)
 
 
+def test_a_cancelled_call() -> None:
+    """Its late answer is dropped, and the next call has its own."""
+
+    async def body(port: erlang.Port, wire: Wire) -> None:
+        waiting = asyncio.ensure_future(port.call("m", "f", [1]))
+        given_up = await wire.receive()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        following = asyncio.ensure_future(port.call("m", "f", [2]))
+        wire.send((Atom("r"), given_up[1], "late"))
+        wire.send((Atom("r"), (await wire.receive())[1], 2))
+        assert await following == 2
+        assert not port.session.pending.waiting()
+
+    run(body)
+
+
 def test_a_program_that_does_not_read() -> None:
     """Terms are kept up to a number, then they wait in the network."""
 

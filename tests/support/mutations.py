@@ -707,8 +707,8 @@ MUTATIONS = [
     ),
     Mutation(
         "64",
-        "link/flushing.py",
-        "daemon=True",
+        "lib/threads.py",
+        "daemon=daemons_allowed()",
         "daemon=False",
         f"{THREADS}::test_case_64_at_exit_with_a_hung_peer",
     ),
@@ -776,6 +776,20 @@ MUTATIONS = [
         "            payload = self._cancel(result.id_)\n",
         "            payload = None\n",
         f"{THREADS}::test_case_71_cancelled_tasks_and_several_loops",
+    ),
+    Mutation(
+        "72",
+        "link/flushing.py",
+        "at_end(lambda: _due.put(None))\n",
+        "",
+        "tests/faults/test_interpreters.py",
+    ),
+    Mutation(
+        "72",
+        "link/connection.py",
+        "at_end(_lose_all)\n",
+        "",
+        "tests/faults/test_interpreters.py",
     ),
     Mutation(
         "74",

@@ -71,7 +71,14 @@ def answers(pace: Any, sock: socket.socket) -> None:
 
 @contextlib.contextmanager
 def answering_late(window: float) -> Iterator[Callable[[float], None]]:
-    """Gives what waits for an answer that comes so many seconds later, with a pace's window."""
+    """Gives what waits for an answer that comes so many seconds later, with a pace's window.
+
+    Each side has a processor of its own: one that polls could keep the other from running.
+    """
+    own = os.sched_getaffinity(0)
+    if len(own) < 2:
+        pytest.skip("needs two processors")
+    mine, others, *_ = sorted(own)
     here, there = socket.socketpair()
     pace = impl.waiting.Pace(window)
 
@@ -79,15 +86,20 @@ def answering_late(window: float) -> Iterator[Callable[[float], None]]:
         here.send(b"%.6f" % seconds)
         assert pace.recv(here.fileno(), 100)
 
-    command = [sys.executable, "-c", LATE, str(there.fileno())]
+    command = [sys.executable, "-c", LATE, str(there.fileno()), str(others)]
     with here, there, subprocess.Popen(command, pass_fds=[there.fileno()]) as echo:
-        yield wait
+        os.sched_setaffinity(0, {mine})
+        try:
+            yield wait
+        finally:
+            os.sched_setaffinity(0, own)
         here.shutdown(socket.SHUT_WR)
     assert echo.returncode == 0
 
 
 LATE = """
-import socket, sys, time
+import os, socket, sys, time
+os.sched_setaffinity(0, {int(sys.argv[2])})
 sock = socket.socket(fileno=int(sys.argv[1]))
 while data := sock.recv(100):
     end = time.perf_counter() + float(data)
@@ -99,16 +111,16 @@ while data := sock.recv(100):
 
 def test_a_trial_lasts_as_long_as_it_must() -> None:
     """Two that both sleep find each other: a trial may take as long as waking up takes."""
-    found, deadline = 0, time.monotonic() + 20
-    with answering_late(300) as wait:
+    found, deadline = 0, time.monotonic() + 60
+    with answering_late(500) as wait:
         while not found and time.monotonic() < deadline:
-            found, _ = polls(lambda: [wait(0.00035) for _ in range(100)])
+            found, _ = polls(lambda: [wait(0.0006) for _ in range(100)])
     assert found > 0
 
 
 def test_a_peer_that_polls_is_noticed() -> None:
     """When waits become shorter than usual the next one is tried, however often it was in vain."""
-    noticed, deadline = 0, time.monotonic() + 20
+    noticed, deadline = 0, time.monotonic() + 60
     with answering_late(150) as wait:
         while not noticed and time.monotonic() < deadline:
             polls(lambda: [wait(0.0006) for _ in range(200)])
