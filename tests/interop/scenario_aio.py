@@ -197,6 +197,7 @@ async def classic_references(conn):
     )
     root, held = await conn.root, await conn.namespace["held"]
     make = await conn.namespace["Thing"]
+    gc.collect()  # what earlier steps have left
     await held(root)
     before = await held(root)
     things = [await make() for _ in range(10)]
