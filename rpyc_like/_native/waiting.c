@@ -118,7 +118,9 @@ blocked(Pace *pace, int64_t began)
         pace->usual += (took - pace->usual) / 8;
         if (pace->skip > 0)
             pace->skip--;
-        if (++pace->unhinted > RARELY && pace->shorter >= HINTS)
+        if (pace->unhinted < RARELY)
+            pace->unhinted++;
+        else if (pace->shorter >= HINTS)
             pace->skip = pace->shorter = pace->unhinted = 0;
     }
 }
