@@ -45,20 +45,8 @@ class Step:
         scope: the map that it belongs to.
     """
 
-    __slots__ = (
-        *(
-            "args",
-            "asking",
-            "conn",
-            "direct",
-            "failed",
-            "handle",
-            "kind",
-            "number",
-            "scope",
-            "sent",
-        ),
-        *("target", "value"),
+    __slots__ = tuple(
+        "args asking conn direct failed handle kind number scope sent target value".split()
     )
 
     def __init__(self, conn: Any, kind: int, target: Any, args: Any, scope: Map | None) -> None:
