@@ -1,0 +1,183 @@
+"""Accounts of what a peer's messages become in memory, and of the work they cause.
+
+A limit on wire bytes does not bound what they become: an empty frozenset is two bytes on the wire
+and 216 in memory. So every decoder spends from a :class:`Budget` before it makes an object,
+whatever the format. What is kept for a peer after decoding (queued messages, cursors, held answers)
+is counted by the connection's :class:`Meter`, and what this side does on a peer's behalf by a
+:class:`Work` account.
+
+Nothing here takes a lock. A budget belongs to the thread that decodes, a work account to the one
+that works, and whoever changes a meter holds the lock of what it counts. The sum over a listener's
+connections is kept by :mod:`rpyc_like.link.listener`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final
+
+from ..errors import LimitExceeded, MalformedValue
+
+__all__ = [
+    "BASE_MEMORY",
+    "LOOK_EVERY",
+    "MAX_EQUAL_HASHES",
+    "MEMORY_FACTOR",
+    "Budget",
+    "Meter",
+    "Work",
+    "check_hashes",
+    "message_memory",
+]
+
+BASE_MEMORY: Final = 64 << 20
+"""Bytes of memory that any message may become, however small it is."""
+
+MEMORY_FACTOR: Final = 32
+"""Bytes of memory that each byte of a message (inflated) may become beyond :data:`BASE_MEMORY`.
+
+The usual value with the largest price is a tuple of one small number: 2 bytes of brine, 56 here.
+"""
+
+MAX_EQUAL_HASHES: Final = 64
+"""Most distinct keys of one hash in a container: building it costs their square."""
+
+LOOK_EVERY: Final = 10_000
+"""Steps after which work looks whether anybody still waits for it, and lets others run."""
+
+
+def message_memory(size: int, max_memory: int | None) -> int:
+    """Return how many bytes of memory a message may become.
+
+    Args:
+        size: of the message in bytes, inflated.
+        max_memory: the configuration key, in bytes; ``None`` for the rule of this module.
+    """
+    return BASE_MEMORY + MEMORY_FACTOR * size if max_memory is None else max_memory
+
+
+class Budget:
+    """Memory that one message may still take; spent before each object is made.
+
+    Args:
+        limit: bytes; see :func:`message_memory`.
+        key: the configuration key that changes ``limit``.
+    """
+
+    __slots__ = ("key", "left", "limit")
+
+    def __init__(self, limit: int, key: str = "max_memory") -> None:
+        self.limit = limit
+        self.left = limit
+        self.key = key
+
+    def spend(self, size: int) -> None:
+        """Take ``size`` bytes.
+
+        Raises:
+            LimitExceeded: so many are not left.
+        """
+        self.left -= size
+        if self.left < 0:
+            got = self.limit - self.left
+            raise LimitExceeded("memory for a message in bytes", got, self.limit, self.key)
+
+
+class Meter:
+    """Memory that is kept for the peer of one connection beyond the message being handled.
+
+    Args:
+        limit: bytes, ``None`` for no limit of its own.
+        key: the configuration key that changes ``limit``.
+        total: also told of each change; the account of the listener, which may raise.
+    """
+
+    __slots__ = ("_total", "held", "key", "limit")
+
+    def __init__(
+        self,
+        limit: int | None,
+        key: str = "max_memory",
+        total: Callable[[int], object] | None = None,
+    ) -> None:
+        self.limit = limit
+        self.key = key
+        self.held = 0
+        self._total = total
+
+    def hold(self, size: int, what: str) -> None:
+        """Count ``size`` bytes more.
+
+        Args:
+            what: for which they are kept, in words.
+
+        Raises:
+            LimitExceeded: that would be more than the limit; nothing has been counted.
+        """
+        if self.limit is not None and self.held + size > self.limit:
+            raise LimitExceeded(f"{what}, in bytes", self.held + size, self.limit, self.key)
+        if self._total is not None:
+            self._total(size)
+        self.held += size
+
+    def release(self, size: int) -> None:
+        """Count ``size`` bytes less."""
+        self.held -= size
+        if self._total is not None:
+            self._total(-size)
+
+
+class Work:
+    """Steps that are done for one request of a peer.
+
+    Args:
+        limit: most steps.
+        key: the configuration key that changes ``limit``.
+        look: called after each :data:`LOOK_EVERY` steps; raises if nobody waits any more.
+    """
+
+    __slots__ = ("_look", "_next", "key", "limit", "steps")
+
+    def __init__(self, limit: int, key: str, look: Callable[[], object]) -> None:
+        self.limit = limit
+        self.key = key
+        self.steps = 0
+        self._look = look
+        self._next = LOOK_EVERY
+
+    def do(self, count: int = 1) -> None:
+        """Count steps that are about to be done.
+
+        Raises:
+            LimitExceeded: it would be more than ``limit``.
+        """
+        self.steps += count
+        if self.steps > self.limit:
+            raise LimitExceeded("steps for a request", self.steps, self.limit, self.key)
+        if self.steps >= self._next:
+            self._next = self.steps + LOOK_EVERY
+            self._look()
+
+
+def check_hashes(keys: Iterable[Hashable], limit: int = MAX_EQUAL_HASHES) -> None:
+    """Refuse keys of which more than ``limit`` distinct ones have the same hash.
+
+    Called before a set or dict is made of a peer's values. The caller has bounded their nesting,
+    because hashing recurses in C.
+
+    Raises:
+        MalformedValue: there are that many.
+    """
+    first: dict[int, Hashable] = {}
+    more: dict[int, list[Hashable]] = {}
+    for key in keys:
+        value = hash(key)
+        known = first.setdefault(value, key)
+        if known is key or known == key:
+            continue
+        others = more.setdefault(value, [])
+        if key in others:
+            continue
+        others.append(key)
+        if len(others) >= limit:
+            raise MalformedValue(f"expected at most {limit} keys of one hash, got more")
