@@ -18,6 +18,7 @@ from types import AsyncGeneratorType, CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
 
 from ..core import brine, chain_steps, consts
+from ..core.accounts import Account
 from ..core.async_items import AsyncItems, is_async
 from ..core.chains import HANDLERS, chain_work, do_step
 from ..core.dialects import Target
@@ -58,6 +59,8 @@ _PLAIN_ACCESS: Final = (object.__getattribute__, type.__getattribute__)
 _FUNCTIONS: Final = (FunctionType, staticmethod, classmethod)
 _NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
 """Most of a connection's that wait for the peer, which may go on asking then."""
+_FAIR: Final = 1000
+"""Steps on the loop after which others have their turn."""
 _OPENING: Final = -1
 """Stands for the number of a request while the service is told of the connection."""
 
@@ -334,29 +337,34 @@ class Serving(ThreadSide):
 
     async def _handle_chain(self, steps: Any, wanted: Any) -> tuple[Any, ...]:
         """Does steps that depend on one another; each where it would be done by itself."""
-        work = chain_work(self, steps, wanted)
-        try:
-            request = next(work)
-            while True:
-                try:
-                    value = await self._done(*request)
-                except Exception as error:
-                    request = work.throw(error)
-                else:
-                    request = work.send(value)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+        with self._account(_FAIR) as account:
+            work = chain_work(self, account, steps, wanted)
+            try:
+                request = next(work)
+                while True:
+                    if request[0] == chain_steps.PAUSE:
+                        await asyncio.sleep(0)
+                        request = next(work)
+                        continue
+                    try:
+                        value = await self._done(account, *request)
+                    except Exception as error:
+                        request = work.throw(error)
+                    else:
+                        request = work.send(value)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
 
-    async def _done(self, kind: int, *values: Any) -> Any:
+    async def _done(self, account: Account, kind: int, *values: Any) -> Any:
         """Does what a chain asks for next."""
         number = _REQUESTS[kind]
         if self._workers is None or number in _QUICK or self._is_for_loop(number, values):
             try:
-                value = do_step(self, kind, *values)
+                value = do_step(self, account, kind, *values)
             except StopIteration as error:
                 raise thrown(error) from None
         else:
-            value = await self._in_thread(partial(do_step, self, kind, *values))
+            value = await self._in_thread(partial(do_step, self, account, kind, *values))
         kind_ = type(value)
         if kind_ is AsyncGeneratorType:
             return AsyncItems(value)

@@ -271,7 +271,7 @@ def run(root, steps, wanted):
         if kind == ROOT:
             return root
         if kind == ITEMS:
-            return iter(target)
+            return list(target)
         return setattr(target, *args) if kind == SETATTR else getattr(target, *args)
 
     proxy = sys.modules[package + ".core.netref"].BaseNetref

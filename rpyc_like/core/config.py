@@ -15,6 +15,7 @@ from ..link.sending import SEND_TIMEOUT
 from ..link.streams.base import BUSY_POLL
 from ..wire.framing import MAX_FIRST_FRAME_SIZE, MAX_FRAME_SIZE, MAX_INFLATED_SIZE
 from ..wire.session import MAX_UNKNOWN
+from .accounts import MAX_STEPS
 from .brine import MAX_DEPTH, MAX_DIGITS
 from .dialects import MAX_REQUESTS
 from .objects import MAX_OBJECTS
@@ -108,6 +109,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_digits": MAX_DIGITS,
     "max_objects": MAX_OBJECTS,
     "max_requests": MAX_REQUESTS,
+    "max_steps": MAX_STEPS,
     "max_queued_bytes": MAX_QUEUED,
     "busy_poll": BUSY_POLL,
     "max_unknown_answers": MAX_UNKNOWN,

@@ -22,8 +22,10 @@ from ..link.sending import FrameSender
 from ..link.streams.base import NativeStream
 from ..version import __version__
 from ..wire.framing import RpycFramer
+from ..wire.meter import LOOK_EVERY, Meter
 from ..wire.session import Session
 from . import access, brine, consts, handlers, vinegar
+from .accounts import MAX_KEPT, Account, Kept
 from .boxing import Boxer, Steps
 from .classes import RemoteClasses
 from .config import make_config
@@ -142,6 +144,8 @@ class Endpoint(HasState):
         self._local_objects = ExportTable(self._config["max_objects"])
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
+        memory = self._config.get("max_memory")
+        self._kept = Kept(Meter(MAX_KEPT if memory is None else memory))
         limits = (self._config["max_depth"], self._config["max_digits"])
         self._classes = RemoteClasses(self._config)
         self._sent_errors: dict[vinegar.Name, type[BaseException]] = {}
@@ -202,6 +206,14 @@ class Endpoint(HasState):
     def _failure(self, raw: Any) -> Failure:
         vinegar.check(raw)
         return Failure(raw, self._unbox_exc)
+
+    def _account(self, every: int = LOOK_EVERY) -> Account:
+        """Return an account for the request that is being served.
+
+        Args:
+            every: steps after which others have their turn.
+        """
+        return Account(self._kept, self._config["max_steps"], every)
 
     # -- extensions
 
@@ -586,6 +598,7 @@ class Endpoint(HasState):
                 self._tell_service(on_disconnect)
         finally:
             self._local_objects.clear()
+            self._kept.close()
             self._last_traceback = None
             self._remote_root = None
             self._helpers.clear()

@@ -365,11 +365,12 @@ def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
 
 def chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:
     """Does steps that depend on one another; see :mod:`rpyc_like.core.chain_steps`."""
+    with conn._account() as account:
 
-    def do(kind: int, *values: Any) -> Any:
-        return conn.settled(do_step(conn, kind, *values))
+        def do(kind: int, *values: Any) -> Any:
+            return conn.settled(do_step(conn, account, kind, *values))
 
-    return drive(chain_work(conn, steps, wanted), do)  # type: ignore[no-any-return]
+        return drive(chain_work(conn, account, steps, wanted), do)  # type: ignore[no-any-return]
 
 
 def hello(conn: Any, features: Any) -> int:

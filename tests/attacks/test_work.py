@@ -1,0 +1,200 @@
+"""What is done for a request is counted and bounded, and ends when nobody waits any more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like.core import chain_steps, consts
+from rpyc_like.core.accounts import Account
+
+from .served import KINDS, Served, eventually
+
+LEVELS = 5
+LIMIT = 5_000
+
+
+class Lists(rpyc.Service):
+    """Gives lists, and an iterator that tells when it is used."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.released = threading.Event()
+
+    def exposed_list(self) -> list[None]:
+        return [None] * 1000
+
+    def exposed_long(self, size: int) -> list[Any]:
+        return [[] for _ in range(size)]
+
+    def exposed_text(self, size: int) -> str:
+        return "x" * size
+
+    def exposed_forever(self) -> Iterator[int]:
+        self.begun.set()
+        while True:
+            self.released.wait(0.01)
+            yield 1
+
+    def exposed_texts(self, size: int) -> Iterator[str]:
+        while True:
+            yield "x" * size
+
+
+def nested(items: Any, levels: int = LEVELS) -> Any:
+    """Return steps that are done 1000 times for each level."""
+    steps: Any = ((chain_steps.ROOT,),)
+    for _ in range(levels):
+        steps = ((chain_steps.MAP, (chain_steps.VALUE, items), steps, (chain_steps.VALUE, None)),)
+    return steps
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> str:
+    """A kind of server."""
+    name: str = request.param
+    return name
+
+
+def test_steps_of_a_chain_are_counted_as_they_are_done(served: Served, kind: str) -> None:
+    """A map in a map is refused after so many steps as are allowed; the connection goes on."""
+    server = served.server(kind, Lists, max_steps=LIMIT)
+    conn = served.client(server)
+    with pytest.raises(Exception, match="max_steps") as caught:
+        conn.sync_request(consts.HANDLE_CHAIN, nested(conn.root.list()), (0,))
+    assert LIMIT < caught.value.got <= LIMIT + 1  # type: ignore[attr-defined]
+    assert conn.root.text(3) == "xxx"
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Tell when the account of a request is closed, which is when nothing works for it."""
+    closed = threading.Event()
+    close = Account.close
+
+    def closing(account: Account) -> None:
+        close(account)
+        closed.set()
+
+    monkeypatch.setattr(Account, "close", closing)
+    return closed
+
+
+def test_a_chain_ends_when_its_asker_has_gone(
+    served: Served, kind: str, ended: threading.Event
+) -> None:
+    """The connection of a peer that hangs up is over soon, whatever it has asked for."""
+    server = served.server(kind, Lists, max_steps=10**18)
+    conn = served.client(server)
+    items = conn.root.list()
+    conn.async_request(consts.HANDLE_CHAIN, nested(items), (0,))
+    (there,) = server.connections
+    eventually(lambda: there._unanswered())
+    assert not ended.is_set()
+    conn.close()
+    assert ended.wait(20)
+    eventually(lambda: not server.connections)
+
+
+def test_a_chain_ends_when_it_is_cancelled(
+    served: Served, kind: str, ended: threading.Event
+) -> None:
+    """A request that nobody waits for is not worked on; the next one is."""
+    server = served.server(kind, Lists, max_steps=10**18)
+    conn = served.client(server)
+    items = conn.root.list()
+    result = conn.async_request(consts.HANDLE_CHAIN, nested(items), (0,))
+    (there,) = server.connections
+    eventually(lambda: there._unanswered())
+    assert not ended.is_set()
+    conn.give_up(result)
+    assert ended.wait(20)
+    eventually(lambda: not there._unanswered())
+    assert conn.root.text(3) == "xxx"
+
+
+def test_others_are_served_beside_a_chain(served: Served, kind: str) -> None:
+    """A chain that never ends holds up nobody but who has asked for it."""
+    server = served.server(kind, Lists, max_steps=10**18)
+    attacker, other = served.client(server), served.client(server)
+    attacker.async_request(consts.HANDLE_CHAIN, nested(attacker.root.list()), (0,))
+    eventually(lambda: any(conn._unanswered() for conn in server.connections))
+    for _ in range(10):
+        assert other.root.text(3) == "xxx"
+    assert any(conn._unanswered() for conn in server.connections)
+
+
+def test_maps_without_steps_let_others_have_their_turn(served: Served) -> None:
+    """On a loop, items of maps and operands are steps as well."""
+    server = served.server("aio on the loop", Lists, max_steps=10**18)
+    attacker, other = served.client(server), served.client(server)
+    items = attacker.root.list()
+    item = (chain_steps.STEP, 0, -1)
+    wide = (chain_steps.TUPLE, (item,) * 1000)
+    steps: Any = ((chain_steps.MAP, (chain_steps.VALUE, items), (), wide),)
+    for _ in range(3):
+        steps = ((chain_steps.MAP, (chain_steps.VALUE, items), steps, (chain_steps.VALUE, None)),)
+    attacker.async_request(consts.HANDLE_CHAIN, steps, ())
+    eventually(lambda: any(conn._unanswered() for conn in server.connections))
+    assert other.root.text(3) == "xxx"
+
+
+def test_results_of_a_chain_are_counted(served: Served, kind: str) -> None:
+    """What the steps have given is held until the answer goes, and no more than is allowed."""
+    server = served.server(kind, Lists, max_memory=1 << 20)
+    conn = served.client(server)
+    root = (chain_steps.VALUE, conn.root)
+    size = (chain_steps.VALUE, 100_000)
+    steps = tuple([(chain_steps.CALLATTR, root, "text", (size,), ())] * 20)
+    with pytest.raises(Exception, match="max_memory"):
+        conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
+    (there,) = server.connections
+    eventually(lambda: there._kept.meter.held < 1 << 16)
+    assert conn.sync_request(consts.HANDLE_CHAIN, steps[:5], (0,))[0][1] == "x" * 100_000
+
+
+def test_what_a_map_has_thrown_away_is_held_no_more(served: Served, kind: str) -> None:
+    """Values that are used inside of a map only are not counted when their item is done."""
+    server = served.server(kind, Lists, max_memory=8 << 20)
+    conn = served.client(server)
+    size = (chain_steps.VALUE, 100_000)
+    step = (chain_steps.CALLATTR, (chain_steps.VALUE, conn.root), "text", (size,), ())
+    items = (chain_steps.VALUE, conn.root.list())
+    steps = ((chain_steps.MAP, items, (step,), (chain_steps.VALUE, 1)),)
+    assert conn.sync_request(consts.HANDLE_CHAIN, steps, (0,)) == ((1, (1,) * 1000),)
+
+
+@pytest.mark.parametrize("wanted", [(-1,), (1,), ("x",), ((1,),), 0, (2**61 - 1,)])
+def test_only_steps_of_the_chain_are_wanted(served: Served, wanted: Any) -> None:
+    """Indices of other steps are refused before anything is done."""
+    conn = served.client(served.server("threads", Lists))
+    with pytest.raises((TypeError, ValueError)):
+        conn.sync_request(consts.HANDLE_CHAIN, ((chain_steps.ROOT,),), wanted)
+
+
+def test_operands_of_a_chain_are_limited(served: Served) -> None:
+    """A step with a million operands is refused by its form."""
+    conn = served.client(served.server("threads", Lists))
+    operands = ((chain_steps.VALUE, None),) * 200_000
+    root = (chain_steps.VALUE, conn.root)
+    for steps in (
+        ((chain_steps.CALLATTR, root, "text", operands, ()),),
+        ((chain_steps.CALLATTR, root, "text", ((chain_steps.TUPLE, operands),), ()),),
+    ):
+        with pytest.raises(ValueError, match="operands"):
+            conn.sync_request(consts.HANDLE_CHAIN, steps, ())
+
+
+def test_what_cannot_be_finished_here_is_counted(served: Served) -> None:
+    """Items that are left to the peer cost steps and memory as well."""
+    server = served.server("threads", Lists, max_steps=LIMIT)
+    conn = served.client(server)
+    values = (chain_steps.VALUE, conn.root.list())
+    item = (chain_steps.STEP, 0, -1)
+    left = tuple([(chain_steps.GETATTR, item, "x")] * 100)
+    with pytest.raises(Exception, match="max_steps"):
+        conn.sync_request(consts.HANDLE_CHAIN, ((chain_steps.MAP, values, left, item),), (0,))
