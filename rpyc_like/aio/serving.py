@@ -17,8 +17,8 @@ from functools import partial
 from types import AsyncGeneratorType, CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
 
-from ..core import brine, chain_steps, consts
-from ..core.accounts import Account
+from ..core import brine, chain_steps, consts, handlers
+from ..core.accounts import FAIR, Account
 from ..core.async_items import AsyncItems, is_async
 from ..core.chains import HANDLERS, chain_work, do_step
 from ..core.dialects import Target
@@ -59,8 +59,6 @@ _PLAIN_ACCESS: Final = (object.__getattribute__, type.__getattribute__)
 _FUNCTIONS: Final = (FunctionType, staticmethod, classmethod)
 _NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
 """Most of a connection's that wait for the peer, which may go on asking then."""
-_FAIR: Final = 1000
-"""Steps on the loop after which others have their turn."""
 _OPENING: Final = -1
 """Stands for the number of a request while the service is told of the connection."""
 
@@ -137,7 +135,9 @@ class Serving(ThreadSide):
 
     def _serve(self, id_: int, number: int, args: tuple[Any, ...]) -> None:
         handler = self._handler(number)
-        if self._workers is None or number in _QUICK or self._is_for_loop(number, args):
+        if self._workers is None and handler in _IN_TURNS:
+            self._finish(id_, _in_turns(_IN_TURNS[handler](self, *args)))
+        elif self._workers is None or number in _QUICK or self._is_for_loop(number, args):
             self._finish(id_, handler(self, *args))
         else:
             self._in_threads += 1
@@ -337,7 +337,7 @@ class Serving(ThreadSide):
 
     async def _handle_chain(self, steps: Any, wanted: Any) -> tuple[Any, ...]:
         """Does steps that depend on one another; each where it would be done by itself."""
-        with self._account(_FAIR) as account:
+        with self._account(FAIR) as account:
             work = chain_work(self, account, steps, wanted)
             try:
                 request = next(work)
@@ -371,6 +371,22 @@ class Serving(ThreadSide):
         if kind_ not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
             return await value
         return value
+
+
+_IN_TURNS: Final[dict[Any, Callable[..., handlers.Turns]]] = {
+    handlers.buffiter: handlers.taking,
+    handlers.snapshot: handlers.dumping,
+}
+"""What takes long, and what does it piece by piece where there are no threads."""
+
+
+async def _in_turns(work: handlers.Turns) -> Any:
+    try:
+        while True:
+            next(work)
+            await asyncio.sleep(0)
+    except StopIteration as end:
+        return await end.value if type(end.value) is CoroutineType else end.value
 
 
 async def _awaited(value: Any) -> Any:

@@ -18,7 +18,7 @@ from ..link.calls import current_call
 from ..wire.meter import LOOK_EVERY, Meter, Work
 from . import brine
 
-__all__ = ["ENTRY", "MAX_KEPT", "MAX_STEPS", "Account", "Kept"]
+__all__ = ["ENTRY", "FAIR", "MAX_KEPT", "MAX_STEPS", "MAX_TAKEN", "Account", "Kept"]
 
 MAX_STEPS: Final = 1_000_000
 """Default limit of steps that are done for one request."""
@@ -28,6 +28,12 @@ MAX_KEPT: Final = 512 << 20
 
 ``max_objects`` exported objects are worth less.
 """
+
+FAIR: Final = 1000
+"""Steps on a loop after which others have their turn."""
+
+MAX_TAKEN: Final = 16 << 20
+"""Bytes of the items of an iterator that one request takes, and whatever the last one has."""
 
 ENTRY: Final = 200
 """Bytes that a reference to an object costs: the entry in the table of exported objects."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
 from inspect import getattr_static
 from itertools import islice
 from typing import Any, Final
@@ -18,6 +18,7 @@ from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from . import consts, cursors, netref
 from .access import exact_name
+from .accounts import FAIR, MAX_TAKEN, Account
 from .async_items import AsyncItems
 from .chain_steps import drive
 from .chains import chain_work, do_step
@@ -25,7 +26,7 @@ from .copying import COPIED, copy_of, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
 from .netref import COMPARISONS, SLICERS, is_netref
 
-__all__ = ["NAMES"]
+__all__ = ["NAMES", "Turns", "dumping", "finish", "taking"]
 
 logger = logging.getLogger("rpyc_like.core")
 
@@ -40,6 +41,19 @@ MAX_COUNT: Final = 100_000
 """Most items that a peer may ask for in one request."""
 
 SLICINGS: Final = {*SLICERS, *SLICERS.values()}
+
+
+Turns = Generator[None, None, Any]
+"""Work that lets others have their turn at each step, and returns a value."""
+
+
+def finish(work: Turns) -> Any:
+    """Do some work to its end and return its value."""
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        return end.value
 
 
 def ping(conn: Any, data: Any) -> Any:
@@ -145,10 +159,22 @@ def dir_(conn: Any, obj: Any) -> tuple[str, ...]:
     A class that decides itself what may be read (``_rpyc_getattr``) tells by its own ``__dir__``.
     """
     kind = type(obj)
+    account = conn._account()
     if hasattr(kind, "_rpyc_getattr") and not is_netref(obj):
         known = getattr(kind, "__dir__", None) not in (object.__dir__, type.__dir__)
-        return tuple(str(name) for name in dir(obj)) if known else ()
-    return tuple(name for name in dir(obj) if type(name) is str and conn._visible(obj, name))
+        return tuple(str(name) for name in _counted(dir(obj), account)) if known else ()
+    return tuple(
+        name
+        for name in _counted(dir(obj), account)
+        if type(name) is str and conn._visible(obj, name)
+    )
+
+
+def _counted(items: Iterable[Any], account: Account) -> Iterator[Any]:
+    """Yield items, each of which is a step."""
+    for item in items:
+        account.count()
+        yield item
 
 
 def _check_pickle(conn: Any) -> None:
@@ -185,8 +211,24 @@ def snapshot(conn: Any, obj: Any) -> Any:
     from . import snapshot_dump  # brings in a type of values after the other
 
     return snapshot_dump.dump(
-        obj, lambda container: _of_type(conn, container, "__iter__"), conn._handle_getattr
+        obj,
+        lambda container: _of_type(conn, container, "__iter__"),
+        conn._handle_getattr,
+        conn._account,
     )
+
+
+def dumping(conn: Any, obj: Any) -> Turns:
+    """Do the same, and let others have their turn."""
+    from . import snapshot_dump
+
+    dumper = snapshot_dump.Dumper(
+        lambda container: _of_type(conn, container, "__iter__"),
+        conn._handle_getattr,
+        lambda: conn._account(FAIR),
+    )
+    yield from dumper.work(obj)
+    return tuple(dumper.classes), tuple(dumper.tokens)
 
 
 def del_(conn: Any, obj: Any, count: Any = 1) -> None:
@@ -239,11 +281,29 @@ def _shown(conn: Any, obj: Any, methods: Iterable[tuple[str, str | None]]) -> An
 
 def buffiter(conn: Any, obj: Any, count: Any) -> Any:
     """Returns the next ``count`` items of an iterator."""
+    return finish(taking(conn, obj, count))
+
+
+def taking(conn: Any, obj: Any, count: Any) -> Turns:
+    """Take items of an iterator, at most ``count``; return them.
+
+    Others may have their turn after each.
+    """
     _check_count(count)
     _of_type(conn, obj, "__iter__")
     if type(obj) is AsyncItems:
-        return obj.take(count)
-    return tuple(islice(obj, count))
+        return obj.take(count, conn._account(FAIR))
+    items: list[Any] = []
+    with conn._account() as account:
+        for item in islice(obj, count):
+            account.count()
+            account.check()
+            account.hold(item)
+            items.append(item)
+            if account.held > MAX_TAKEN:
+                break  # the peer asks for the others
+            yield
+    return tuple(items)
 
 
 def iterate(conn: Any, obj: Any, what: Any, count: Any) -> Any:
@@ -254,14 +314,15 @@ def iterate(conn: Any, obj: Any, what: Any, count: Any) -> Any:
         return None
     _check_count(count)
     _of_type(conn, obj, "__iter__")
+    account = conn._account()
     if type(obj) in cursors.SEQUENCES:
-        return (*_chunk(*cursors.take_from(obj, 0, count)), len(obj), None)
+        return (*_chunk(*cursors.take_from(obj, 0, count, account)), len(obj), None)
     if what != cursors.KEYS:
         if type(obj) is not dict:
             return None
         _of_type(conn, obj, "__getitem__")  # who may read each value may read them at once
-    cursor = cursors.cursor_of(obj, what)
-    items, last = cursor.take(count)
+    cursor = cursors.cursor_of(obj, what, conn._kept)
+    items, last = cursor.take(count, account)
     values = cursors.plain_values(obj, items) if what == cursors.KEYS_AND_VALUES else None
     if values is not None:
         cursor.mapping = obj
@@ -281,11 +342,11 @@ def chunk(conn: Any, source: Any, place: Any, count: Any, what: Any) -> Any:
         raise ValueError(f"expected a number of items, got {place!r:.80}")
     if type(source) in cursors.SEQUENCES:
         _of_type(conn, source, "__iter__")
-        return _chunk(*cursors.take_from(source, place, count))
+        return _chunk(*cursors.take_from(source, place, count, conn._account()))
     if type(source) is not cursors.Cursor:
         raise TypeError(f"expected a cursor or a sequence, got {type(source).__name__}")
     source.settle(place)
-    items, last = source.take(count)
+    items, last = source.take(count, conn._account())
     values = None if source.mapping is None else cursors.plain_values(source.mapping, items)
     return tuple(items), values, last
 

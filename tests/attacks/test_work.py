@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -198,3 +199,112 @@ def test_what_cannot_be_finished_here_is_counted(served: Served) -> None:
     left = tuple([(chain_steps.GETATTR, item, "x")] * 100)
     with pytest.raises(Exception, match="max_steps"):
         conn.sync_request(consts.HANDLE_CHAIN, ((chain_steps.MAP, values, left, item),), (0,))
+
+
+@pytest.mark.parametrize("way", ["gone", "cancelled"])
+def test_an_iteration_ends_when_nobody_waits(
+    served: Served, kind: str, way: str, ended: threading.Event
+) -> None:
+    """Nothing more is taken of an iterator that nobody waits for."""
+    service = Lists()
+    server = served.server(kind, service, max_steps=10**18)
+    conn = served.client(server)
+    conn.async_request(consts.HANDLE_BUFFITER, conn.root.forever(), 100_000)
+    assert service.begun.wait(10)
+    if way == "gone":
+        conn._link.channel.close()
+    else:
+        (id_,) = conn._session.pending.waiting()
+        conn._link.send(conn._codec.encode_saying(consts.HANDLE_CANCEL, id_))
+    assert ended.wait(20)
+    service.released.set()
+
+
+def test_names_of_an_object_are_steps(served: Served) -> None:
+    """An object with more names than there may be steps is not listed."""
+
+    class Names(rpyc.Service):
+        def exposed_names(self) -> Any:
+            made = type("Made", (), {})()
+            made.__dict__.update(dict.fromkeys(map("exposed_{}".format, range(2000))))
+            return made
+
+    conn = served.client(served.server("threads", Names, max_steps=1000))
+    with pytest.raises(Exception, match="max_steps"):
+        dir(conn.root.names())
+
+
+class Data(rpyc.Service):
+    """Has data of which copies are large."""
+
+    def exposed_values(self, size: int) -> list[Any]:
+        return [(number, [number]) for number in range(size)]
+
+    def exposed_plain(self, size: int) -> list[int]:
+        return [0] * size
+
+    def exposed_table(self, size: int) -> dict[int, int]:
+        return dict.fromkeys(range(size), 0)
+
+    def exposed_same(self, size: int, count: int) -> list[str]:
+        return ["x" * size] * count
+
+    def exposed_array(self, size: int) -> Any:
+        numpy = pytest.importorskip("numpy")
+        return numpy.broadcast_to(numpy.zeros(1), (size,))
+
+    def exposed_add(self, a: int, b: int) -> int:
+        return a + b
+
+
+@pytest.mark.parametrize("name", ["values", "plain", "table"])
+def test_values_of_a_snapshot_are_steps(served: Served, kind: str, name: str) -> None:
+    """Describing more values than there may be steps is refused."""
+    conn = served.client(served.server(kind, Data, max_steps=1000))
+    with pytest.raises(Exception, match="max_steps"):
+        rpyc.snapshot(getattr(conn.root, name)(200_000))
+    assert conn.root.add(1, 2) == 3
+    assert len(rpyc.snapshot(getattr(conn.root, name)(100))) == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("plain", (1_000_000,)), ("same", (1 << 20, 1000)), ("array", (1 << 24,))]
+)
+def test_what_a_snapshot_becomes_is_counted(served: Served, name: str, args: Any) -> None:
+    """A snapshot that would take more memory than is allowed is refused before it is made."""
+    server = served.server("threads", Data, max_memory=1 << 20)
+    conn = served.client(server)
+    with pytest.raises(Exception, match="max_memory"):
+        rpyc.snapshot(getattr(conn.root, name)(*args))
+    (there,) = server.connections
+    eventually(lambda: there._kept.meter.held == 0)
+    assert conn.root.add(1, 2) == 3
+
+
+def test_a_snapshot_ends_when_nobody_waits(
+    served: Served, kind: str, ended: threading.Event
+) -> None:
+    """Whatever has been described by then."""
+    begun = threading.Event()
+
+    @dataclasses.dataclass
+    class Node:
+        number: int = 0
+
+        @property
+        def next(self) -> Any:
+            begun.set()
+            return Node(self.number + 1)
+
+    Node.__dataclass_fields__["next"] = Node.__dataclass_fields__["number"]
+
+    class Nodes(rpyc.Service):
+        def exposed_node(self) -> Any:
+            return Node()
+
+    config = {"max_steps": 10**18, "allow_public_attrs": True}
+    conn = served.client(served.server(kind, Nodes, **config))
+    conn.async_request(consts.HANDLE_SNAPSHOT, conn.root.node())
+    assert begun.wait(10)
+    conn._link.channel.close()
+    assert ended.wait(20)
