@@ -18,7 +18,7 @@ from types import AsyncGeneratorType, CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
 
 from ..core import brine, chain_steps, consts, handlers
-from ..core.accounts import FAIR, Account
+from ..core.accounts import FAIR, Account, price
 from ..core.async_items import AsyncItems, is_async
 from ..core.chains import HANDLERS, chain_work, do_step
 from ..core.dialects import Target
@@ -217,6 +217,9 @@ class Serving(ThreadSide):
             self._start(id_, work, True)
             return
         codec, link = self._codec, self._link
+        if link.full:
+            self._start(id_, self._when_drained(value), True)
+            return
         if link.calls.known:
             link.calls.forget(id_)
         if codec.native and not self._proxies.released and not self._rewinds:
@@ -227,6 +230,16 @@ class Serving(ThreadSide):
                     link.send_frame(frame)
                 return
         self._answer(codec.encode_reply(id_, value))
+
+    async def _when_drained(self, value: Any) -> Any:
+        """Return an answer when the peer takes it; it is not encoded, but counted until then."""
+        size = price(value)
+        self._kept.hold(size, "memory for answers that wait")
+        try:
+            await self._link.drained()
+        finally:
+            self._kept.release(size)
+        return value
 
     def _answer(self, payload: Any) -> None:
         if not self._link.lost:

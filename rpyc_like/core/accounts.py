@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
@@ -18,7 +19,17 @@ from ..link.calls import current_call
 from ..wire.meter import LOOK_EVERY, Meter, Work
 from . import brine
 
-__all__ = ["ENTRY", "FAIR", "MAX_KEPT", "MAX_STEPS", "MAX_TAKEN", "Account", "Kept"]
+__all__ = [
+    "CALL",
+    "ENTRY",
+    "FAIR",
+    "MAX_KEPT",
+    "MAX_STEPS",
+    "MAX_TAKEN",
+    "Account",
+    "Kept",
+    "price",
+]
 
 MAX_STEPS: Final = 1_000_000
 """Default limit of steps that are done for one request."""
@@ -34,6 +45,9 @@ FAIR: Final = 1000
 
 MAX_TAKEN: Final = 16 << 20
 """Bytes of the items of an iterator that one request takes, and whatever the last one has."""
+
+CALL: Final = 4096
+"""Bytes that an ``async def`` call under way costs: a coroutine, a task, and its context."""
 
 ENTRY: Final = 200
 """Bytes that a reference to an object costs: the entry in the table of exported objects."""
@@ -55,9 +69,17 @@ class Kept:
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        self._lock = threading.Lock()  # guards the meter, which runs no code of the program
+        # Guards the meter. A finalizer that runs in the middle may come here again.
+        self._lock = threading.RLock()
         self._returned: deque[int] = deque()
         self._closed = False
+
+    @property
+    def held(self) -> int:
+        """How many bytes are kept."""
+        with self._lock:
+            self._settle()
+            return self.meter.held
 
     def hold(self, size: int, what: str) -> None:
         """Count ``size`` bytes more.
@@ -92,10 +114,13 @@ class Kept:
                 self.meter.release(self.meter.held)
 
     def _settle(self) -> None:
-        while self._returned:
-            size = self._returned.popleft()
-            if not self._closed:
-                self.meter.release(size)
+        try:
+            while self._returned:
+                size = self._returned.popleft()
+                if not self._closed:
+                    self.meter.release(size)
+        except IndexError:
+            pass  # a finalizer has been faster
 
 
 class Account:
@@ -175,7 +200,7 @@ class Account:
         Raises:
             LimitExceeded: more than the connection may keep would be held.
         """
-        self.take(_OUTCOME + self._size_of(value))
+        self.take(_OUTCOME + price(value, self._work.do))
 
     def take(self, size: int) -> None:
         """Count so many bytes.
@@ -204,27 +229,30 @@ class Account:
             self._kept.release(self._counted)
         self._counted = self.held = 0
 
-    def _size_of(self, value: Any) -> int:
-        kind = type(value)
-        if kind is tuple or kind is frozenset:
-            return self._size_of_items(value)
-        return sys.getsizeof(value) if kind in brine.simple_types else ENTRY
 
-    def _size_of_items(self, value: Any) -> int:
-        """Return the size of a tuple with what is in it, each object counted once."""
-        size, seen = 0, set[int]()
-        stack: list[Any] = [value]
-        while stack:
-            items = stack.pop()
-            if id(items) in seen:
-                continue
-            seen.add(id(items))
-            self._work.do(1 + len(items) // _ITEMS_PER_STEP)
-            size += sys.getsizeof(items)
-            for item in items:
-                kind = type(item)
-                if kind is tuple or kind is frozenset:
-                    stack.append(item)
-                else:
-                    size += sys.getsizeof(item) if kind in brine.simple_types else ENTRY
-        return size
+def price(value: Any, count: Callable[[int], object] | None = None) -> int:
+    """Return how many bytes a value takes, with what is in it; each object counts once.
+
+    Args:
+        count: is told of the work that finding out takes, in steps.
+    """
+    kind = type(value)
+    if kind is not tuple and kind is not frozenset:
+        return sys.getsizeof(value) if kind in brine.simple_types else ENTRY
+    size, seen = 0, set[int]()
+    stack: list[Any] = [value]
+    while stack:
+        items = stack.pop()
+        if id(items) in seen:
+            continue
+        seen.add(id(items))
+        if count is not None:
+            count(1 + len(items) // _ITEMS_PER_STEP)
+        size += sys.getsizeof(items)
+        for item in items:
+            kind = type(item)
+            if kind is tuple or kind is frozenset:
+                stack.append(item)
+            else:
+                size += sys.getsizeof(item) if kind in brine.simple_types else ENTRY
+    return size

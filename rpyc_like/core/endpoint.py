@@ -141,11 +141,12 @@ class Endpoint(HasState):
             self._config["connid"] = f"conn{next(_connection_numbers)}"
         self._local_root = root
         self._last_traceback: Any = None
-        self._local_objects = ExportTable(self._config["max_objects"])
+        memory, client = self._config.get("max_memory"), self._config.get("admission")
+        total = None if client is None else client.account.add  # of the server's clients
+        self._kept = Kept(Meter(MAX_KEPT if memory is None else memory, "max_memory", total))
+        self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
-        memory = self._config.get("max_memory")
-        self._kept = Kept(Meter(MAX_KEPT if memory is None else memory))
         limits = (self._config["max_depth"], self._config["max_digits"])
         self._classes = RemoteClasses(self._config)
         self._sent_errors: dict[vinegar.Name, type[BaseException]] = {}

@@ -90,10 +90,14 @@ class Session:
         try:
             message = self.codec.decode(payload)
         except ProtocolError as error:
-            if isinstance(error, MalformedAnswer):
-                self._fail(error)
-            return (BROKEN, error)
+            return self.broken(error)
         return self.understand(message)
+
+    def broken(self, error: ProtocolError) -> Outcome:
+        """Return what an error of the codec means for this side."""
+        if isinstance(error, MalformedAnswer):
+            self._fail(error)
+        return (BROKEN, error)
 
     def understand(self, message: Any) -> Outcome:
         """Returns what a message means for this side."""

@@ -71,7 +71,7 @@ def test_cursors_that_have_gone_back_keep_little(served: Served) -> None:
         tracemalloc.stop()
     assert after - before < 16 << 20
     (there,) = server.connections
-    assert 60 * 8 * cursors.WINDOW <= there._kept.meter.held <= 60 * (8 * cursors.WINDOW + 2000)
+    assert 60 * 8 * cursors.WINDOW <= there._kept.held <= 60 * (8 * cursors.WINDOW + 2000)
 
 
 def test_a_cursor_goes_on_behind_its_window(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import chain_steps, consts
-from rpyc_like.core.accounts import Account
+from rpyc_like.core.accounts import Account, Kept
+from rpyc_like.errors import LimitExceeded
+from rpyc_like.wire.meter import Meter
 
 from .served import KINDS, Served, eventually
 
@@ -154,7 +157,7 @@ def test_results_of_a_chain_are_counted(served: Served, kind: str) -> None:
     with pytest.raises(Exception, match="max_memory"):
         conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
     (there,) = server.connections
-    eventually(lambda: there._kept.meter.held < 1 << 16)
+    eventually(lambda: there._kept.held < 1 << 16)
     assert conn.sync_request(consts.HANDLE_CHAIN, steps[:5], (0,))[0][1] == "x" * 100_000
 
 
@@ -277,7 +280,7 @@ def test_what_a_snapshot_becomes_is_counted(served: Served, name: str, args: Any
     with pytest.raises(Exception, match="max_memory"):
         rpyc.snapshot(getattr(conn.root, name)(*args))
     (there,) = server.connections
-    eventually(lambda: there._kept.meter.held == 0)
+    eventually(lambda: there._kept.held == 0)
     assert conn.root.add(1, 2) == 3
 
 
@@ -308,3 +311,79 @@ def test_a_snapshot_ends_when_nobody_waits(
     assert begun.wait(10)
     conn._link.channel.close()
     assert ended.wait(20)
+
+
+def test_exported_objects_are_counted(served: Served) -> None:
+    """Entries of the export table cost memory, which is given back with them."""
+    server = served.server("threads", Lists, max_memory=250_000)
+    conn = served.client(server)
+    items = conn.root.long(5_000)
+    found: list[Any] = []
+    with pytest.raises(Exception, match="max_memory"):
+        for item in items:
+            found.append(item)
+    assert 1_000 < len(found) < 3_000
+    found.clear()
+    item = None
+    (there,) = server.connections
+    eventually(lambda: conn.flush_released() or len(there._local_objects) < 1_000)
+    assert conn.root.text(3) == "xxx"
+    eventually(lambda: conn.root.list()[0] is None and there._kept.held < 10_000)
+
+
+class Waiting(rpyc.Service):
+    """Has a call that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.going: list[Any] = []
+
+    async def exposed_wait(self) -> None:
+        event = asyncio.Event()
+        self.going.append((asyncio.get_running_loop(), event))
+        await event.wait()
+
+    def exposed_go(self) -> None:
+        while self.going:
+            loop, event = self.going.pop()
+            loop.call_soon_threadsafe(event.set)
+
+
+def test_calls_under_way_are_counted(served: Served) -> None:
+    """Coroutines of a blocking connection take memory until they end."""
+    server = served.server("threads", Waiting(), max_memory=50_000)
+    conn = served.client(server)
+    wait = rpyc.async_(conn.root.wait)
+    results = [wait() for _ in range(20)]
+    refused = results[-1]
+    refused.wait()
+    with pytest.raises(Exception, match="max_memory"):
+        refused.value
+    (there,) = server.connections
+    assert there._kept.held <= 50_000
+    conn.root.go()
+    assert results[0].value is None
+    conn.root.go()
+    eventually(lambda: there._kept.held == 0)
+
+
+def test_what_is_kept_is_summed_up_for_the_server() -> None:
+    """The account of a connection tells that of the server, and takes all away at its end."""
+    total = [0]
+
+    def add(size: int) -> None:
+        total[0] += size
+
+    kept = [Kept(Meter(1000, total=add)) for _ in range(2)]
+    for one in kept:
+        one.hold(600, "memory for a test")
+    with pytest.raises(LimitExceeded):
+        kept[0].hold(600, "memory for a test")
+    assert total == [1200]
+    kept[0].release_later(100)
+    kept[0].hold(1, "memory for a test")
+    assert total == [1101]
+    kept[0].close()
+    assert total == [600]
+    kept[0].hold(50, "memory for a test")
+    kept[0].release(50)
+    assert total == [600]
