@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
+from .apart import takes_long
 from .attending import Heart
 from .calls import Calls
 from .channel import endpoints
@@ -25,12 +26,9 @@ from .express import Shortcut
 from .receiving import FrameReceiver
 from .sending import FrameSender
 
-__all__ = ["LARGE", "AioApplication", "AioMessageConnection", "AioResult"]
+__all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
 logger = logging.getLogger("rpyc_like.link")
-
-LARGE: Final = 1 << 20
-"""Bytes of a message from which it is decoded in a thread, while the loop goes on."""
 
 _UNSENT = 1 << 20  # bytes after which answers leave although more is being taken in
 _BURST = 100  # messages that are taken before others have their turn
@@ -186,7 +184,7 @@ class AioMessageConnection:
                 if message is None:
                     break
                 taken += 1
-                if type(message) is not tuple and len(message) >= LARGE:
+                if takes_long(message, receiver):
                     self._decode_aside(message)
                     return  # what comes next has to wait
                 self._understand(message)

@@ -28,6 +28,7 @@ from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
 from . import attending, forking
+from .apart import APART, takes_long
 from .batching import Batch
 from .calls import Calls
 from .channel import endpoints
@@ -587,8 +588,12 @@ class MessageConnection:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
         return self.stash.popleft() if self.stash else self.read_new(timeout)
 
-    def read_new(self, timeout: float | None) -> Outcome | None:
-        """Reads one message that has not been read yet; see :meth:`_read`."""
+    def read_new(self, timeout: float | None, apart: bool = False) -> Outcome | None:
+        """Reads one message that has not been read yet; see :meth:`_read`.
+
+        Args:
+            apart: whether a payload that takes long to decode is returned instead.
+        """
         try:
             payload = self.receiver.receive(timeout, self._open)
         except (EOFError, OSError, ProtocolError) as error:
@@ -597,6 +602,8 @@ class MessageConnection:
             return None
         if self.dispatch is not None:
             return (RAW, payload)
+        if apart and takes_long(payload, self.receiver):
+            return (APART, payload)
         return self.understand(payload)
 
     def broken(self, error: BaseException) -> Outcome:

@@ -24,6 +24,19 @@ MANY = (1,) * 1_200_000  # 1.2 MB of brine, decoded item by item
 class Answers(rpyc.Service):
     """Gives and takes."""
 
+    def __init__(self) -> None:
+        self.watching, self.cancelled = threading.Event(), threading.Event()
+        self.released = threading.Event()
+
+    def exposed_watch(self) -> None:
+        call = rpyc.current_call()
+        assert call is not None
+        self.watching.set()
+        while not self.released.wait(0.01):
+            if call.cancelled:
+                self.cancelled.set()
+                break
+
     def exposed_add(self, a: int, b: int) -> int:
         return a + b
 
@@ -57,7 +70,7 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> Any:
     decode = RpycCodec.decode
 
     def slow(codec: RpycCodec, payload: bytes) -> Any:
-        if len(payload) > 1 << 20:
+        if len(payload) > 1_000_000:
             begun.set()
             assert released.wait(20)
         return decode(codec, payload)
@@ -67,10 +80,11 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> Any:
     released.set()
 
 
-def test_large_messages_are_decoded_beside_the_loop(served: Served, decoding: Any) -> None:
+@pytest.mark.parametrize("kind", ["pool", "aio", "aio on the loop"])
+def test_large_messages_are_decoded_apart(served: Served, decoding: Any, kind: str) -> None:
     """Others are served while one message is being decoded; its connection keeps the order."""
     begun, released = decoding
-    server = served.server("aio", Answers)
+    server = served.server(kind, Answers)
     sender, other = served.client(server), served.client(server)
     size = sender.async_request(consts.HANDLE_CALLATTR, sender.root, "size", (MANY,), ())
     after = sender.async_request(consts.HANDLE_CALLATTR, sender.root, "add", (1, 2), ())
@@ -81,6 +95,26 @@ def test_large_messages_are_decoded_beside_the_loop(served: Served, decoding: An
     released.set()
     assert size.value == len(MANY)
     assert after.value == 3
+
+
+def test_the_attendant_decodes_no_large_message(served: Served, decoding: Any) -> None:
+    """While one is being decoded, the calls of other connections can still be cancelled."""
+    begun, released = decoding
+    service = Answers()
+    server = served.server("threads", service)
+    sender, other = served.client(server), served.client(server)
+    sender.async_request(consts.HANDLE_CALLATTR, sender.root, "watch", (), ())
+    assert service.watching.wait(10)
+    size = sender.async_request(consts.HANDLE_CALLATTR, sender.root, "size", (MANY,), ())
+    assert begun.wait(10)
+    service.watching.clear()
+    watch = other.async_request(consts.HANDLE_CALLATTR, other.root, "watch", (), ())
+    assert service.watching.wait(10)
+    other.give_up(watch)
+    assert service.cancelled.wait(10)
+    service.released.set()
+    released.set()
+    assert size.value == len(MANY)
 
 
 def test_closing_while_a_message_is_decoded(served: Served, decoding: Any) -> None:
