@@ -46,7 +46,9 @@ def join_name(folder: str | Path, name: Any) -> str:
     if fault is None and os.path.islink(path):
         fault = "which is a link there"
     if fault is not None:
-        raise ValueError(f"expected a plain file name from the peer, got {described(plain)}, {fault}")
+        raise ValueError(
+            f"expected a plain file name from the peer, got {described(plain)}, {fault}"
+        )
     return path
 
 

@@ -159,7 +159,7 @@ def download_file(
     progress: Progress | None = None,
 ) -> None:
     """Copies a remote file to this side."""
-    _copy_file(conn, remotepath, localpath, lambda: open(localpath, "wb"), chunk_size, progress)
+    _copy_file(conn, remotepath, localpath, partial(open, localpath, "wb"), chunk_size, progress)
 
 
 def download_dir(
@@ -191,7 +191,9 @@ def _copy_dir(
         depth: how many more levels of directories may follow.
     """
     if not depth:
-        raise ValueError(f"expected at most {_DEEPEST} nested directories, {folder.path!r} has more")
+        raise ValueError(
+            f"expected at most {_DEEPEST} nested directories, {folder.path!r} has more"
+        )
     with conn.pipeline() as there:
         listed = there.map(lambda name: name, there.root.getmodule("os").listdir(remotepath))
     names = exact_items(there.fetch(listed), str, "a file name")
