@@ -159,7 +159,11 @@ def download_file(
     progress: Progress | None = None,
 ) -> None:
     """Copies a remote file to this side."""
-    _copy_file(conn, remotepath, localpath, partial(open, localpath, "wb"), chunk_size, progress)
+
+    def create() -> BinaryIO:
+        return open(localpath, "wb")
+
+    _copy_file(conn, remotepath, localpath, create, chunk_size, progress)
 
 
 def download_dir(
