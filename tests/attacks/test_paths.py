@@ -18,7 +18,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.cli.session import Completer
-from rpyc_like.core import handlers
+from rpyc_like.core import netref, read_ahead
 from rpyc_like.errors import MalformedValue
 from rpyc_like.lib.exact import described, exact, exact_count, exact_items
 from rpyc_like.lib.safe_paths import Folder, create_new, join_name
@@ -322,19 +322,11 @@ def test_a_file_that_is_none(world: tuple[World, Any], tmp_path: Path) -> None:
 
 def test_pickles_are_bytes() -> None:
     """obtain() unpickles bytes, and makes no buffer of a number."""
-
-    class Peer:
-        answer: Any = None
-
-    def pickled(answer: Any) -> Callable[..., Any]:
-        return lambda conn, obj: answer
-
     for answer in (pickle.dumps(1), (pickle.dumps(1),), (pickle.dumps(1), (1 << 40,)), ("x", ())):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("rpyc_like.utils.classic.syncreq", lambda *args, a=answer: a)
             with classic.connect_thread() as conn, pytest.raises(REFUSED, match="expected"):
                 classic.obtain(conn.builtins.list)
-    assert handlers.pickle_parts
 
 
 # -- other values
@@ -431,6 +423,51 @@ def test_outcomes_of_chains_are_exact(outcomes: Any) -> None:
             value = p.root.value
             with pytest.raises(MalformedValue):
                 p.fetch(value.real, value.imag)
+
+
+class Liar:
+    """Something that says it is of another class.
+
+    Args:
+        kind: the class that it says.
+    """
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return self._kind
+
+
+def test_chunks_of_containers_are_exact() -> None:
+    """The items of a container that a peer sends are in real tuples, with real numbers."""
+    right: list[Any] = [("item",), None, True, 1, None]
+    assert read_ahead._checked(tuple(right), 5) == tuple(right)
+    for place, kind in enumerate((tuple, tuple, bool, int)):
+        wrong = [*right[:place], Liar(kind), *right[place + 1 :]]
+        with pytest.raises(MalformedValue):
+            read_ahead._checked(tuple(wrong), 5)
+
+
+def test_contents_of_arrays_are_exact() -> None:
+    """An array is made of bytes and numbers, not of what a peer's objects say they are."""
+    pytest.importorskip("numpy")
+    wrong: list[tuple[Any, Any, Any]] = [
+        (Liar(str), (1,), b"\0" * 8),
+        ("<i8", (True,), b"\0" * 8),
+        ("<i8", Liar(tuple), b"\0" * 8),
+        ("<i8", (1,), 1 << 40),
+        ("<i8", (1,), Liar(bytes)),
+    ]
+    for dtype, shape, data in wrong:
+        array = SimpleNamespace(
+            dtype=SimpleNamespace(str=dtype), shape=shape, tobytes=lambda data=data: data
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rpyc_like.core.netref.syncreq", lambda *args, a=array: a)
+            with pytest.raises(TypeError, match="expected"):
+                netref._array_method("__array__")(None)
 
 
 # -- words of a program on another machine
