@@ -131,10 +131,10 @@ class RegistryServer:
 
     TIMEOUT: ClassVar[float] = 1.0
 
-    MAX_ENTRIES: ClassVar[int] = 10_000
+    MAX_ENTRIES: int = 10_000
     """Entries in all. A new one then takes the place of the oldest of the host with most."""
 
-    MAX_ENTRIES_PER_HOST: ClassVar[int] = 1000
+    MAX_ENTRIES_PER_HOST: int = 1000
     """Entries of one host, or of one IPv6 network (/64)."""
 
     def __init__(

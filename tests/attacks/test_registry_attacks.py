@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
+from rpyc_like.cli import rpyc_registry as cli
 from rpyc_like.core import brine
 from rpyc_like.utils.registry import (
     RegistryServer,
@@ -345,8 +346,11 @@ def test_answers_have_something_of_everybody(start: Callable[..., Any]) -> None:
     assert "HONEST" in listed
 
 
-def test_silent_clients_do_not_keep_out_others(start: Callable[..., Any]) -> None:
+def test_silent_clients_do_not_keep_out_others(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A TCP registry hangs up on the oldest client of the host with most."""
+    monkeypatch.setattr(TCPRegistryServer, "TIMEOUT", 60)
     server = start("TCP")
     with contextlib.ExitStack() as stack:
         silent = [
@@ -420,6 +424,17 @@ def test_long_lists_are_cut_with_few_steps(
     assert 1000 < len(answer) <= 1500
     assert len(dumps) < 20
     assert sum(dumps) < 20_000
+
+
+def test_the_command_sets_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rpyc_registry takes both limits from its options."""
+    seen: list[Any] = []
+    monkeypatch.setattr(UDPRegistryServer, "start", lambda self: (seen.append(self), self.close()))
+    options = ["--host", "127.0.0.1", "-p", "0", "-q"]
+    limits = ["--max-entries", "7", "--max-entries-per-host", "3"]
+    cli.RegistryServer.run(["rpyc_registry", *options, *limits], exit=False)
+    cli.RegistryServer.run(["rpyc_registry", *options], exit=False)
+    assert [(one.MAX_ENTRIES, one.MAX_ENTRIES_PER_HOST) for one in seen] == [(7, 3), (10_000, 1000)]
 
 
 def test_a_service_is_found_through_a_sealed_registry(start: Callable[..., Any]) -> None:

@@ -972,7 +972,8 @@ MUTATIONS += [
         "wire/login.py",
         "len(theirs) != _NONCE:",
         "False:",
-        f"{LOGINS}::test_a_server_takes_nonces_of_full_length {LOGINS}::test_a_client_takes_nonces_of_full_length",
+        f"{LOGINS}::test_a_server_takes_nonces_of_full_length "
+        f"{LOGINS}::test_a_client_takes_nonces_of_full_length",
     ),
     Mutation(
         "105",
