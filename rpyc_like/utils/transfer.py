@@ -37,6 +37,7 @@ Progress = Callable[[str, int, "int | None"], Any]
 (None: not known)."""
 
 _DEEPEST = 200  # directories in directories; a peer can say that there is always one more
+_LOOKED_AT = 500  # names that are asked about in one trip; a chain has a limit of steps
 _FIRST = 1 << 20
 _LARGEST = 1 << 22
 
@@ -113,15 +114,17 @@ def upload_dir(
 ) -> None:
     """Copies a local directory tree to the other side."""
     names = [name for name in os.listdir(localpath) if filter is None or filter(name)]
-    with conn.pipeline() as there:
-        remote_os = there.root.getmodule("os")
-        made = remote_os.makedirs(remotepath, exist_ok=True)
-        paths = [remote_os.path.join(remotepath, name) for name in names]
-    there.fetch(made)
-    for name, path in zip(names, paths):
-        local = os.path.join(localpath, name)
-        remote = exact(there.fetch(path), str, "a path")
-        upload(conn, local, remote, filter, True, chunk_size, progress)
+    for start in range(0, max(1, len(names)), _LOOKED_AT):
+        some = names[start : start + _LOOKED_AT]
+        with conn.pipeline() as there:
+            remote_os = there.root.getmodule("os")
+            made = remote_os.makedirs(remotepath, exist_ok=True)
+            paths = [remote_os.path.join(remotepath, name) for name in some]
+        there.fetch(made)
+        for name, path in zip(some, paths):
+            local = os.path.join(localpath, name)
+            remote = exact(there.fetch(path), str, "a path")
+            upload(conn, local, remote, filter, True, chunk_size, progress)
 
 
 def download(
@@ -175,50 +178,67 @@ def download_dir(
     progress: Progress | None = None,
 ) -> None:
     """Copies a remote directory tree to this side."""
-    os.makedirs(localpath, exist_ok=True)
-    with Folder(localpath) as folder:
-        _copy_dir(conn, remotepath, folder, filter, chunk_size, progress, _DEEPEST)
+
+    def enter() -> Folder:
+        os.makedirs(localpath, exist_ok=True)
+        return Folder(localpath)
+
+    _copy_dir(conn, remotepath, localpath, enter, filter, chunk_size, progress, _DEEPEST)
 
 
 def _copy_dir(
     conn: Connection,
     remotepath: str,
-    folder: Folder,
+    localpath: str,
+    enter: Callable[[], Folder],
     filter: Filter | None,
     chunk_size: int,
     progress: Progress | None,
     depth: int,
 ) -> None:
-    """Copy what a remote directory holds into a folder.
+    """Copy what a remote directory holds into a local one.
 
     Args:
+        enter: makes and opens the local directory, once the names are known to be plain.
         depth: how many more levels of directories may follow.
     """
     if not depth:
-        raise ValueError(
-            f"expected at most {_DEEPEST} nested directories, {folder.path!r} has more"
-        )
+        raise ValueError(f"expected at most {_DEEPEST} nested directories, {localpath!r} is deeper")
     with conn.pipeline() as there:
         listed = there.map(lambda name: name, there.root.getmodule("os").listdir(remotepath))
     names = exact_items(there.fetch(listed), str, "a file name")
     for name in names:
-        join_name(folder.path, name)  # all of them, before anything is written
-    with conn.pipeline() as there:
-        path = there.root.getmodule("os").path
-        asked = []
-        for name in names:
-            if filter is None or filter(name):
-                full = path.join(remotepath, name)
-                asked.append((name, full, path.isdir(full), path.isfile(full)))
-    for name, full, is_dir, is_file in asked:
-        if exact(there.fetch(is_dir), bool, "an answer"):
-            with folder.folder(name) as inner:
-                remote = exact(there.fetch(full), str, "a path")
-                _copy_dir(conn, remote, inner, filter, chunk_size, progress, depth - 1)
-        elif exact(there.fetch(is_file), bool, "an answer"):
-            remote = exact(there.fetch(full), str, "a path")
+        join_name(localpath, name)  # all of them, before anything is written
+    wanted = [name for name in names if filter is None or filter(name)]
+    with enter() as folder:
+        for name, remote, is_dir, is_file in _looked_at(conn, remotepath, wanted):
             local = join_name(folder.path, name)
-            _copy_file(conn, remote, local, partial(folder.create, name), chunk_size, progress)
+            if is_dir:
+                inner = partial(folder.folder, name)
+                _copy_dir(conn, remote, local, inner, filter, chunk_size, progress, depth - 1)
+            elif is_file:
+                create = partial(folder.create, name)
+                _copy_file(conn, remote, local, create, chunk_size, progress)
+
+
+def _looked_at(
+    conn: Connection, remotepath: str, names: list[str]
+) -> Iterator[tuple[str, str, bool, bool]]:
+    """Yield names in a remote directory, their paths, and whether they are directories or files."""
+    for start in range(0, len(names), _LOOKED_AT):
+        some = names[start : start + _LOOKED_AT]
+        with conn.pipeline() as there:
+            path = there.root.getmodule("os").path
+            full = [path.join(remotepath, name) for name in some]
+            asked = [(one, path.isdir(one), path.isfile(one)) for one in full]
+        for name, answers in zip(some, asked):
+            remote, is_dir, is_file = there.fetch(*answers)
+            yield (
+                name,
+                exact(remote, str, "a path"),
+                exact(is_dir, bool, "an answer"),
+                exact(is_file, bool, "an answer"),
+            )
 
 
 def _copy_file(

@@ -255,6 +255,16 @@ def test_nonces_have_their_full_length(monkeypatch: pytest.MonkeyPatch) -> None:
         Seal(SECRET).open(short)
 
 
+def test_hosts_that_are_none() -> None:
+    """A registry that names hosts which cannot be looked up gives a DiscoveryError."""
+    hosts = ("x" * 150, "..", "a..b", "no such host", "\u2024" * 70)
+    answer = brine.dump(tuple((host, 1) for host in hosts))
+    with Answering("UDP", lambda question: [answer]) as hostile:
+        registrar = UDPRegistryClient("127.0.0.1", hostile.port, timeout=5)
+        with pytest.raises(rpyc.errors.DiscoveryError):
+            rpyc.connect_by_service("x", registrar=registrar)
+
+
 # -- room for everybody
 
 
