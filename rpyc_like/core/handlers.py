@@ -250,7 +250,7 @@ def iterate(conn: Any, obj: Any, what: Any, count: Any) -> Any:
     """Returns the first items of a container: items, values, whether they are the last, the length
     of the container, and a cursor if it is a dict or set. None for anything else.
     """
-    if type(obj) not in cursors.CONTAINERS or what not in (0, 1, 2, 3):
+    if type(obj) not in cursors.CONTAINERS or type(what) is not int or not 0 <= what <= 3:
         return None
     _check_count(count)
     _of_type(conn, obj, "__iter__")
