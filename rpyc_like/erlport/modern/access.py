@@ -1,34 +1,46 @@
-"""What Erlang may reach from an object: public names, and no modules."""
+"""Settings of Erlang's connections for the attribute access policy: public names only."""
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
-from ...errors import AccessDenied
-from ...lib.internals import INTERNALS
+from ...lib import access_policy
+from ...lib.access_policy import MISSING, check_call, check_value
 
-__all__ = ["check_name", "public"]
+__all__ = ["SETTINGS", "check_call", "check_name", "public"]
+
+SETTINGS: Final[dict[str, Any]] = {
+    "allow_getattr": True,
+    "allow_setattr": True,
+    "allow_delattr": False,
+    "allow_all_attrs": False,
+    "allow_exposed_attrs": False,
+    "allow_public_attrs": True,
+    "allow_safe_attrs": False,
+    "exposed_prefix": "",
+    "safe_attrs": frozenset(),
+}
+"""What Erlang may reach of an object, as configuration of the policy."""
 
 
-def check_name(name: str) -> None:
-    """Raises AccessDenied for the names that lead to everything else in the process."""
-    if name.startswith("_") or name in INTERNALS:
-        raise AccessDenied(f"cannot access {name!r}")
+def _is_proxy(value: Any) -> bool:
+    return False
+
+
+def check_name(value: Any, name: str) -> None:
+    """Raise AccessDenied if Erlang may not set attribute ``name`` of ``value``."""
+    access_policy.decide(_is_proxy, SETTINGS, value, name, "allow_setattr")
 
 
 def public(value: Any, path: str) -> Any:
-    """Returns what a dotted path leads to.
+    """Return what a dotted path leads to.
 
     Raises:
-        AccessDenied: through a private name, to a module, or to formatting by a text of the peer's.
+        AccessDenied: through a name that the policy refuses, or to a module.
         AttributeError: nowhere.
     """
     for name in path.split("."):
-        check_name(name)
-        if isinstance(value, (str, type)) and name in ("format", "format_map", "mro"):
-            raise AccessDenied(f"cannot access {name!r}")
-        value = getattr(value, name)
-        if isinstance(value, ModuleType):
-            raise AccessDenied(f"cannot access {name!r}: it is a module")
+        name, found, _ = access_policy.decide(_is_proxy, SETTINGS, value, name, "allow_getattr")
+        value = getattr(value, name) if found is MISSING else found
+        check_value(name, value)
     return value

@@ -136,8 +136,8 @@ def _get(value: Any, name: Any) -> Any:
 
 def _set(value: Any, name: Any, new: Any) -> None:
     text = _text(name)
-    check_name(text)
-    setattr(_living(value), text, new)
+    check_name(_living(value), text)
+    setattr(value, text, new)
 
 
 def _method(value: Any, name: Any, args: Any, /, **kwargs: Any) -> Any:
