@@ -6,6 +6,7 @@ function that uses a name goes through the connection's attribute gate.
 
 from __future__ import annotations
 
+import builtins
 import logging
 import pickle
 from collections.abc import Iterable
@@ -330,22 +331,34 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
     if not exc and not issubclass(type(exc), BaseException):
         return leave(None, None, None)
     if not isinstance(exc, BaseException) or is_netref(exc):
-        exc = _stand_in(exc)
+        exc = _stand_in(conn, exc)
     try:
         raise exc
     except BaseException as error:
         return leave(type(error), error, error.__traceback__)
 
 
-def _stand_in(exc: Any) -> BaseException:
-    """Returns a local exception for a peer's: a proxy cannot be raised."""
-    cls = getattr(exc, "__class__", None)
-    if not (isinstance(cls, type) and issubclass(cls, Exception)) or is_netref(cls):
+def _stand_in(conn: Any, exc: Any) -> BaseException:
+    """Return a local exception for an object of the peer's: a proxy cannot be raised.
+
+    Its class is a builtin one, or that of an exception that was sent to this peer: the peer names
+    it, and no other class of this program is instantiated.
+    """
+    module, _, name = _remote_name(exc).rpartition(".")
+    cls = (
+        vars(builtins).get(name) if module == "builtins" else conn._sent_errors.get((module, name))
+    )
+    if not (isinstance(cls, type) and issubclass(cls, Exception)):
         cls = RuntimeError
     try:
         return cls(str(exc))
     except Exception:
         return RuntimeError(str(exc))
+
+
+def _remote_name(obj: Any) -> str:
+    """Return the full name of a proxy's remote class, "" for what is no proxy."""
+    return str(object.__getattribute__(obj, "____id_pack__")[0]) if is_netref(obj) else ""
 
 
 def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:

@@ -150,8 +150,8 @@ LADDERS: Final = (
         "not called and not passed on",
         calls=_names(
             "builtins.eval builtins.exec builtins.compile builtins.__import__ builtins.open "
-            "builtins.input builtins.breakpoint io.open _io.open io.open_code _io.open_code "
-            "io.FileIO _io.FileIO _sitebuiltins._Helper os.popen os.fdopen posix.open nt.open "
+            "builtins.input builtins.breakpoint sys.breakpointhook io.open _io.open "
+            "io.open_code _io.open_code io.FileIO _io.FileIO os.popen os.fdopen posix.open nt.open "
             "subprocess.Popen os.startfile nt.startfile asyncio.subprocess.create_subprocess_exec "
             "asyncio.subprocess.create_subprocess_shell multiprocessing.context.Process "
             "multiprocessing.process.BaseProcess"
@@ -243,12 +243,18 @@ LADDERS: Final = (
         names=_names("*"),
     ),
     Ladder(
-        "modules for all this (`builtins`, `sys`, `importlib`, `inspect`, `gc`, `ctypes`, `pickle`,"
-        " `code`, `subprocess` ...)",
+        "`help`, `exit`, and functions of `ctypes`",
+        "not called and not passed on",
+        kinds=("_sitebuiltins._Helper", "_sitebuiltins.Quitter", "_ctypes.CFuncPtr"),
+        names=_names("__call__"),
+    ),
+    Ladder(
+        "modules for all this (`sys`, `importlib`, `inspect`, `gc`, `ctypes`, `pickle`, `code`,"
+        " `subprocess` ...)",
         "no public attribute is read, and none of their functions and classes is called or passed"
-        " on (of `builtins`, `sys` and `types` those that are listed)",
+        " on (of `sys` only those that are listed)",
         modules=_names(
-            "builtins sys types importlib _imp _frozen_importlib _frozen_importlib_external "
+            "sys importlib _imp _frozen_importlib _frozen_importlib_external "
             "importlib.abc importlib.machinery importlib.metadata importlib.resources "
             "importlib.util importlib._bootstrap importlib._bootstrap_external importlib._abc "
             "inspect gc ctypes ctypes.util ctypes.wintypes _ctypes pickle _pickle marshal "
@@ -267,7 +273,7 @@ LADDERS: Final = (
 
 Objects are recognised by the full names of their classes, or by their own: nothing is imported."""
 
-_FREELY_CALLED: Final = frozenset({"builtins", "sys", "types"})
+_FREELY_CALLED: Final = frozenset({"sys"})
 _NAMES: Final = {kind: row for row in LADDERS for kind in row.kinds}
 _CALLS: Final = {name: row for row in LADDERS for name in row.calls}
 _MODULES: Final = {name: row for row in LADDERS for name in row.modules}
@@ -420,7 +426,9 @@ def _is_normal(settings: Settings, name: str) -> bool:
 def _refusing(obj: Any, name: str) -> Ladder | None:
     """Return the row of the table by which the public ``name`` of ``obj`` is refused."""
     kind = type(obj)
-    if issubclass(kind, ModuleType):
+    if kind in _WEAK_PROXIES:
+        kind = obj.__class__
+    elif issubclass(kind, ModuleType):
         return _ladder_module(obj)
     guarded = name in _GUARDED
     row = _refused_by(kind.__mro__, name, guarded)
@@ -465,9 +473,7 @@ def find(obj: Any, name: str) -> Any:
 def is_module(value: Any) -> bool:
     """Return whether ``value`` is a module, or a weak proxy of one."""
     kind = type(value)
-    return issubclass(kind, ModuleType) or (
-        kind is ProxyType and issubclass(value.__class__, ModuleType)
-    )
+    return issubclass(value.__class__ if kind in _WEAK_PROXIES else kind, ModuleType)
 
 
 def _ladder_module(module: Any) -> Ladder | None:
@@ -567,7 +573,9 @@ def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
         elif _module_of(kind) == "typing":
             obj = find(obj, "__origin__")
         else:
-            return _WEAK.get(kind)
+            if kind in _WEAK_PROXIES and not issubclass(obj.__class__, FunctionType):
+                return _WRAPPERS if obj.__class__.__module__ in TOOLS else None
+            return _refused_by(kind.__mro__, "__call__", False)
     return _WRAPPERS
 
 
@@ -674,7 +682,7 @@ _UNWRAPPED: Final[dict[type, Callable[[Any], Any]]] = {
     type(lru_cache(abs)): lambda cached: cached.__wrapped__,
 }
 """What calls another object: how to find that."""
-_WEAK: Final = {CallableProxyType: _WRAPPERS}
+_WEAK_PROXIES: Final = frozenset({ProxyType, CallableProxyType})
 _CALLABLES: Final = frozenset(
     {FunctionType, BuiltinFunctionType, MethodWrapperType, type, *_DESCRIPTORS, *_UNWRAPPED}
 )
