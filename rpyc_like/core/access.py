@@ -11,21 +11,20 @@ from functools import partial
 from typing import Any, Final
 
 from ..lib import access_policy
-from ..lib.access_policy import EXPOSED, MAX_NAME, MISSING, OWN, PUBLIC, check_value, exact_name
+from ..lib.access_policy import MAX_NAME, MISSING, PUBLIC, check_value, exact_name
 from ..lib.internals import INTERNALS
 from .netref import is_netref
 
 __all__ = [
-    "EXPOSED",
     "INTERNALS",
     "MAX_NAME",
     "MISSING",
-    "OWN",
     "access_attr",
     "check_attr",
     "decide",
     "exact_name",
     "reachable",
+    "rule_of",
     "visible",
 ]
 
@@ -37,6 +36,9 @@ visible: Final = partial(access_policy.visible, is_netref)
 
 reachable: Final = partial(access_policy.reachable, is_netref)
 """``reachable(config, obj, name)``: see :func:`rpyc_like.lib.access_policy.reachable`."""
+
+rule_of: Final = partial(access_policy.rule_of, is_netref)
+"""``rule_of(config, obj, name)``: see :func:`rpyc_like.lib.access_policy.rule_of`."""
 
 
 def check_attr(config: dict[str, Any], obj: Any, name: str, perm: str) -> str:

@@ -509,7 +509,8 @@ class Endpoint(HasState):
 
     def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any, str]:
         """Ask a program's own ``_check_attr``."""
-        return self._check_attr(obj, name, perm), access.MISSING, access.OWN
+        name = self._check_attr(obj, name, perm)
+        return name, access.MISSING, access.rule_of(self._config, obj, name)
 
     def _readable(self, obj: Any, name: str) -> bool:
         """Asks a program's own ``_check_attr`` whether a name may be shown."""

@@ -53,6 +53,7 @@ __all__ = [
     "is_module",
     "ladder",
     "reachable",
+    "rule_of",
     "visible",
 ]
 
@@ -289,6 +290,13 @@ TOOLS: Final = frozenset(
 """Modules in which some functions written in Python are not called."""
 
 
+# Classes are read by these: a metaclass may have its own idea of ``__mro__`` and the like.
+_module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
+_qualname_of: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
+_mro_of: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
+_dict_of: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
+
+
 # -- attributes
 
 
@@ -324,7 +332,7 @@ def decide(
         found = find(obj, exposed) is not MISSING
         if found and not rule:
             return exposed, MISSING, EXPOSED
-        if not any("__getattr__" in base.__dict__ for base in type(obj).__mro__):
+        if not any("__getattr__" in _dict_of(base) for base in _mro_of(type(obj))):
             if found:
                 return exposed, MISSING, EXPOSED
             if rule:
@@ -390,6 +398,11 @@ def visible(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name:
     return reachable(is_proxy, settings, obj, name) is not None
 
 
+def rule_of(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str) -> str:
+    """Return the rule that allows ``name`` of ``obj``; ``OWN`` if only the program does."""
+    return _rule(is_proxy, settings, obj, name) or OWN
+
+
 def check_value(name: str, value: Any) -> None:
     """Raise AccessDenied for a module that a public attribute has led to."""
     if is_module(value):
@@ -431,7 +444,7 @@ def _refusing(obj: Any, name: str) -> Ladder | None:
     elif issubclass(kind, ModuleType):
         return _ladder_module(obj)
     guarded = name in _GUARDED
-    row = _refused_by(kind.__mro__, name, guarded)
+    row = _refused_by(_mro_of(kind), name, guarded)
     if row is None and issubclass(kind, type):
         row = _refused_by(_mro_of(obj), name, guarded)
     return row
@@ -443,7 +456,7 @@ def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
             row = _NAMES.get(_full_name(base))
             if row is not None and (name in row.names or "*" in row.names):
                 return row
-        if guarded and name in base.__dict__:
+        if guarded and name in _dict_of(base):
             return None  # the program's own
     return None
 
@@ -455,13 +468,13 @@ def find(obj: Any, name: str) -> Any:
         What stands in the class's or the instance's dictionary; MISSING if nothing does.
     """
     kind = type(obj)
-    for base in kind.__mro__:
-        if name in base.__dict__:
-            return base.__dict__[name]
+    for base in _mro_of(kind):
+        if name in _dict_of(base):
+            return _dict_of(base)[name]
     if issubclass(kind, type):
         for base in _mro_of(obj):
-            if name in base.__dict__:
-                return base.__dict__[name]
+            if name in _dict_of(base):
+                return _dict_of(base)[name]
         return MISSING
     try:
         attributes = object.__getattribute__(obj, "__dict__")
@@ -575,7 +588,7 @@ def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
         else:
             if kind in _WEAK_PROXIES and not issubclass(obj.__class__, FunctionType):
                 return _WRAPPERS if obj.__class__.__module__ in TOOLS else None
-            return _refused_by(kind.__mro__, "__call__", False)
+            return _refused_by(_mro_of(kind), "__call__", False)
     return _WRAPPERS
 
 
@@ -600,7 +613,7 @@ def _ladder_builtin(func: Any) -> Ladder | None:
         return _WRAPPERS
     if issubclass(type(owner), str) and name in _FORMATS.names:
         return None if _looks_nothing_up(owner) else _FORMATS
-    return _refused_by(type(owner).__mro__, name, False)
+    return _refused_by(_mro_of(type(owner)), name, False)
 
 
 def _ladder_descriptor(method: Any, args: Iterable[Any]) -> Ladder | None:
@@ -664,10 +677,6 @@ def _name_of(obj: Any) -> str:
 def _full_name(cls: type) -> str:
     return f"{_module_of(cls)}.{_qualname_of(cls)}"
 
-
-_module_of: Final = type.__dict__["__module__"].__get__
-_qualname_of: Final = type.__dict__["__qualname__"].__get__
-_mro_of: Final = type.__dict__["__mro__"].__get__
 
 _MAX_WRAPPED: Final = 20
 _DESCRIPTORS: Final = frozenset(

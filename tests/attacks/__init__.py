@@ -1,0 +1,1 @@
+"""What a hostile peer tries, and how it fails."""
