@@ -13,7 +13,7 @@ import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.utils.server import ThreadedServer
 
-__all__ = ["FRONT_ENDS", "client_of"]
+__all__ = ["FRONT_ENDS", "client_of", "port_of"]
 
 FRONT_ENDS = ("blocking", "asyncio")
 
@@ -23,18 +23,22 @@ QUIET.setLevel(logging.CRITICAL)
 
 @contextlib.contextmanager
 def client_of(front_end: str, service: Any, **config: Any) -> Iterator[Any]:
-    """Serve on a port of the loopback address and yield a connection of a client.
+    """Serve, and yield a connection of a client.
 
     Args:
         config: the server's.
     """
-    serving = _blocking if front_end == "blocking" else _asyncio
-    with serving(service, config) as port:
+    with port_of(front_end, service, **config) as port:
         conn = rpyc.connect("127.0.0.1", port)
         try:
             yield conn
         finally:
             conn.close()
+
+
+def port_of(front_end: str, service: Any, **config: Any) -> contextlib.AbstractContextManager[int]:
+    """Serve on a port of the loopback address, for a ``with`` block that is given its number."""
+    return (_blocking if front_end == "blocking" else _asyncio)(service, config)
 
 
 @contextlib.contextmanager
