@@ -6,13 +6,15 @@ class may decide itself about its attributes (``_rpyc_getattr`` and so on).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from ..lib import access_policy
-from ..lib.access_policy import MAX_NAME, MISSING, PUBLIC, check_value, exact_name
+from ..lib.access_policy import MAX_NAME, MISSING, PUBLIC, check_value, describe, exact_name
 from ..lib.internals import INTERNALS
+from .config import make_config
 from .netref import is_netref
 
 __all__ = [
@@ -26,7 +28,10 @@ __all__ = [
     "reachable",
     "rule_of",
     "visible",
+    "warn_of_ladders",
 ]
+
+logger = logging.getLogger("rpyc_like.core")
 
 decide: Final = partial(access_policy.decide, is_netref)
 """``decide(config, obj, name, perm)``: see :func:`rpyc_like.lib.access_policy.decide`."""
@@ -74,3 +79,24 @@ def access_attr(
     if rule is PUBLIC:
         check_value(name, value)
     return value
+
+
+def warn_of_ladders(service: Any, config: dict[str, Any] | None) -> None:
+    """Log one warning if a service exports what leads its peers further than it looks.
+
+    Runs no code of the service.
+
+    Args:
+        service: a service class or an instance.
+        config: the configuration of its connections.
+    """
+    found = access_policy.exported_ladders(is_netref, make_config(config), service)
+    shown = [f"{path} ({describe(value)})" for path, value, _ in found]
+    if shown:
+        kind = service if isinstance(service, type) else type(service)
+        logger.warning(
+            "! service %s exports what leads further than it looks, and is mostly refused: %s "
+            "(see `python -m rpyc_like exposes`, and the table in the page on security)",
+            kind.__qualname__,
+            ", ".join(shown),
+        )

@@ -13,7 +13,7 @@ object itself is asked, once, and what it answers is the value.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from string import Formatter
 from types import (
@@ -34,6 +34,7 @@ from ..errors import AccessDenied
 from .internals import INTERNALS
 
 __all__ = [
+    "ABSENT",
     "ALL",
     "EXPOSED",
     "LADDERS",
@@ -41,18 +42,26 @@ __all__ = [
     "MISSING",
     "OWN",
     "PUBLIC",
+    "PUBLIC_ONLY",
     "SAFE",
     "TOOLS",
     "UNREACHABLE",
     "Ladder",
     "check_call",
+    "check_public",
     "check_value",
     "decide",
+    "describe",
     "exact_name",
+    "exported_ladders",
     "find",
+    "instance_dict",
     "is_module",
+    "is_tool",
     "ladder",
+    "public",
     "reachable",
+    "risk",
     "rule_of",
     "visible",
 ]
@@ -61,6 +70,8 @@ MAX_NAME: Final = 1000
 """Longest name, in characters, that is looked up for a peer."""
 
 MISSING: Final = object()
+ABSENT: Final = object()
+"""Stands for an object of which only the class is known."""
 
 Settings = Mapping[str, Any]
 """The configuration keys ``allow_*``, ``safe_attrs`` and ``exposed_prefix``."""
@@ -106,6 +117,8 @@ class Ladder(NamedTuple):
     """Full names of functions and classes that are not called."""
     modules: frozenset[str] = frozenset()
     """Modules with no public attribute for a peer, and whose functions are not called."""
+    is_usual: bool = False
+    """Whether a service that exports such an object is not warned about it."""
 
 
 def _names(text: str) -> frozenset[str]:
@@ -119,6 +132,7 @@ LADDERS: Final = (
         " if its text looks up no attribute and no item",
         kinds=("builtins.str",),
         names=_names("format format_map"),
+        is_usual=True,
     ),
     Ladder(
         "`string.Formatter`",
@@ -199,10 +213,12 @@ LADDERS: Final = (
             "fget fset fdel getter setter deleter cell_contents func args keywords register "
             "registry dispatch dispatcher __set__ __delete__"
         ),
+        is_usual=True,
     ),
     Ladder(
         "generators, coroutines, asynchronous generators, frames, tracebacks and code",
         "run (`send`, `throw`, `close`); what they are made of is refused",
+        is_usual=True,
     ),
     Ladder(
         "aliases such as `list[int]`",
@@ -230,6 +246,7 @@ LADDERS: Final = (
             "logging.Formatter logging.PercentStyle logging.FileHandler logging.basicConfig "
             "logging.setLoggerClass logging.setLogRecordFactory"
         ),
+        is_usual=True,
     ),
     Ladder(
         "objects that run or rebuild what they are given (`code.InteractiveConsole`,"
@@ -280,6 +297,7 @@ _CALLS: Final = {name: row for row in LADDERS for name in row.calls}
 _MODULES: Final = {name: row for row in LADDERS for name in row.modules}
 _METACLASSES: Final = _NAMES["builtins.type"]
 _FORMATS: Final = _NAMES["builtins.str"]
+(_ANY_MODULE,) = (row for row in LADDERS if row.title == "other modules")
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _GUARDED: Final = UNREACHABLE.union(*(row.names for row in LADDERS))
@@ -369,24 +387,31 @@ def _ask(obj: Any, name: str, exposed: str, rule: str, found: bool) -> tuple[str
 
 
 def reachable(
-    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str
+    is_proxy: Callable[[Any], bool],
+    settings: Settings,
+    obj: Any,
+    name: str,
+    kind: type | None = None,
 ) -> tuple[str, Any, str] | None:
     """Return what a peer gets that reads ``name``: the attribute's name, its value, the rule.
 
     Runs no code of ``obj``: the value is what stands in its class or instance dictionary, for
     example a property; ``MISSING`` if nothing does. None if the access is refused.
+
+    Args:
+        kind: the class of an object that is not at hand; ``obj`` is ``ABSENT`` then.
     """
     if not settings["allow_getattr"] or len(name) > MAX_NAME:
         return None
-    rule = _rule(is_proxy, settings, obj, name)
+    rule = _rule(is_proxy, settings, obj, name, kind)
     if not (name.isascii() or _is_normal(settings, name)):
         return None
-    value = MISSING if is_proxy(obj) else find(obj, name)
+    value = MISSING if is_proxy(obj) else find(obj, name, kind)
     prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
     if prefix and not name.startswith(prefix) and (value is MISSING or not rule):
         exposed = prefix + name
-        other = MISSING if is_proxy(obj) else find(obj, exposed)
-        if other is not MISSING and _may_be_exposed(obj, exposed):
+        other = MISSING if is_proxy(obj) else find(obj, exposed, kind)
+        if other is not MISSING and _may_be_exposed(obj, exposed, kind):
             return exposed, other, EXPOSED
     if not rule or (rule is PUBLIC and is_module(value)):
         return None
@@ -409,26 +434,32 @@ def check_value(name: str, value: Any) -> None:
         raise _denied(name, "it is a module")
 
 
-def _rule(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str) -> str:
+def _rule(
+    is_proxy: Callable[[Any], bool],
+    settings: Settings,
+    obj: Any,
+    name: str,
+    kind: type | None = None,
+) -> str:
     """Return the rule that allows reading ``name`` of ``obj`` as it is, "" if none does."""
     if settings["allow_all_attrs"]:
         return ALL
     if settings["allow_exposed_attrs"]:
         prefix = settings["exposed_prefix"]
-        if prefix and name.startswith(prefix) and _may_be_exposed(obj, name):
+        if prefix and name.startswith(prefix) and _may_be_exposed(obj, name, kind):
             return EXPOSED
     if settings["allow_safe_attrs"] and name in settings["safe_attrs"]:
-        if name not in _WRITES or is_proxy(obj) or _refusing(obj, name) is None:
+        if name not in _WRITES or is_proxy(obj) or _refusing(obj, name, kind) is None:
             return SAFE
     if settings["allow_public_attrs"] and name[:1] != "_" and name not in INTERNALS:
-        if is_proxy(obj) or _refusing(obj, name) is None:
+        if is_proxy(obj) or _refusing(obj, name, kind) is None:
             return PUBLIC
     return ""
 
 
-def _may_be_exposed(obj: Any, name: str) -> bool:
+def _may_be_exposed(obj: Any, name: str, kind: type | None = None) -> bool:
     """Return whether a name is none of those that no prefix allows; a prefix can be any text."""
-    return name not in _GUARDED or (name not in UNREACHABLE and _refusing(obj, name) is None)
+    return name not in _GUARDED or (name not in UNREACHABLE and _refusing(obj, name, kind) is None)
 
 
 def _is_normal(settings: Settings, name: str) -> bool:
@@ -436,14 +467,16 @@ def _is_normal(settings: Settings, name: str) -> bool:
     return settings["allow_all_attrs"] or unicodedata.normalize("NFKC", name) == name
 
 
-def _refusing(obj: Any, name: str) -> Ladder | None:
+def _refusing(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
     """Return the row of the table by which the public ``name`` of ``obj`` is refused."""
+    guarded = name in _GUARDED
+    if kind is not None:
+        return _refused_by(_mro_of(kind), name, guarded)
     kind = type(obj)
     if kind in _WEAK_PROXIES:
         kind = obj.__class__
     elif issubclass(kind, ModuleType):
         return _ladder_module(obj)
-    guarded = name in _GUARDED
     row = _refused_by(_mro_of(kind), name, guarded)
     if row is None and issubclass(kind, type):
         row = _refused_by(_mro_of(obj), name, guarded)
@@ -461,26 +494,35 @@ def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
     return None
 
 
-def find(obj: Any, name: str) -> Any:
+def find(obj: Any, name: str, kind: type | None = None) -> Any:
     """Return what ``obj`` or its class has under ``name``, without running anything.
+
+    Args:
+        kind: the class of an object that is not at hand; ``obj`` is ``ABSENT`` then.
 
     Returns:
         What stands in the class's or the instance's dictionary; MISSING if nothing does.
     """
-    kind = type(obj)
+    if kind is None:
+        kind = type(obj)
     for base in _mro_of(kind):
         if name in _dict_of(base):
             return _dict_of(base)[name]
-    if issubclass(kind, type):
+    if issubclass(kind, type) and obj is not ABSENT:
         for base in _mro_of(obj):
             if name in _dict_of(base):
                 return _dict_of(base)[name]
         return MISSING
+    return instance_dict(obj).get(name, MISSING)
+
+
+def instance_dict(obj: Any) -> Mapping[str, Any]:
+    """Return an instance's own attributes; runs no code of it."""
     try:
         attributes = object.__getattribute__(obj, "__dict__")
     except AttributeError:
-        return MISSING
-    return attributes.get(name, MISSING) if type(attributes) is dict else MISSING
+        return {}
+    return attributes if type(attributes) is dict else {}
 
 
 def is_module(value: Any) -> bool:
@@ -497,6 +539,43 @@ def _ladder_module(module: Any) -> Ladder | None:
 
 def _row_of_module(name: str) -> Ladder | None:
     return _MODULES.get(name) or _MODULES.get(name.partition(".")[0])
+
+
+def public(value: Any, names: Iterable[str]) -> Any:
+    """Return what a path of public names leads to, for protocols without a configuration.
+
+    Raises:
+        AccessDenied: through a name that the policy refuses, or to a module.
+        AttributeError: nowhere.
+    """
+    for name in names:
+        name, found, _ = decide(_is_never_proxy, PUBLIC_ONLY, value, name, "allow_getattr")
+        value = getattr(value, name) if found is MISSING else found
+        check_value(name, value)
+    return value
+
+
+def _is_never_proxy(obj: Any) -> bool:
+    return False
+
+
+PUBLIC_ONLY: Final[Settings] = {
+    "allow_getattr": True,
+    "allow_setattr": True,
+    "allow_delattr": False,
+    "allow_all_attrs": False,
+    "allow_exposed_attrs": False,
+    "allow_public_attrs": True,
+    "allow_safe_attrs": False,
+    "exposed_prefix": "",
+    "safe_attrs": frozenset(),
+}
+"""Settings of protocols without a configuration: EPC and Erlang."""
+
+
+def check_public(value: Any, name: str) -> None:
+    """Raise AccessDenied if a peer of such a protocol may not set attribute ``name``."""
+    decide(_is_never_proxy, PUBLIC_ONLY, value, name, "allow_setattr")
 
 
 def exact_name(name: Any) -> str:
@@ -531,7 +610,7 @@ def _refusal(
     row = None if name in INTERNALS else _refusing(obj, name)
     if row is None:
         return _denied(name)
-    return _denied(name, f"it leads further than {_name_of(type(obj))} (see 'allow_all_attrs')")
+    return _denied(name, f"it leads further than {describe(type(obj))} (see 'allow_all_attrs')")
 
 
 # -- calls
@@ -659,19 +738,74 @@ def _looks_nothing_up(text: str, depth: int = 0) -> bool:
 
 def _not_called(verb: str, obj: Any) -> AccessDenied:
     return AccessDenied(
-        f"cannot {verb} {_name_of(obj)}: through it a peer reaches more than was exported "
+        f"cannot {verb} {describe(obj)}: through it a peer reaches more than was exported "
         "(export a function of your own that checks its arguments; configuration key "
         "'allow_all_attrs' allows everything)"
     )
 
 
-def _name_of(obj: Any) -> str:
+def describe(obj: Any) -> str:
     """Return what an object is called, in an error or a warning; runs no code of it."""
     if issubclass(type(obj), type):
         return _full_name(obj)
     if type(obj) in (FunctionType, BuiltinFunctionType):
         return f"{obj.__module__ or type(obj.__self__).__name__}.{obj.__qualname__}"
+    if issubclass(type(obj), ModuleType):
+        return f"module {instance_dict(obj).get('__name__')}"
+    if type(obj) in _UNWRAPPED:
+        return f"{type(obj).__name__} of {describe(_UNWRAPPED[type(obj)](obj))}"
     return f"an object of class {_full_name(type(obj))}"
+
+
+# -- what is exported
+
+
+def risk(value: Any) -> Ladder | None:
+    """Return the row of the table that a value falls under, if a service should not export it.
+
+    Runs no code of ``value``.
+    """
+    kind = type(value)
+    if issubclass(kind, ModuleType):
+        return _ladder_module(value) or _ANY_MODULE
+    row = ladder(value)
+    if row is None and not issubclass(kind, type):
+        known = (_NAMES.get(_full_name(base)) for base in _mro_of(kind))
+        row = next((one for one in known if one is not None and not one.is_usual), None)
+    return row
+
+
+def is_tool(value: Any) -> bool:
+    """Return whether a value falls under a row of the table, other than as a usual module."""
+    return risk(value) not in (None, _ANY_MODULE)
+
+
+def exported_ladders(
+    is_proxy: Callable[[Any], bool], settings: Settings, root: Any, depth: int = 3
+) -> Iterator[tuple[str, Any, Ladder]]:
+    """Yield path, value and row of what ``root`` and the classes in it export and should not.
+
+    Runs no code of ``root``.
+
+    Args:
+        root: an object, or the class of one that is not at hand.
+        depth: how many classes deep is looked.
+    """
+    if settings["allow_all_attrs"] or is_proxy(root):
+        return
+    is_class = issubclass(type(root), type)
+    kind, obj = (root, ABSENT) if is_class else (type(root), root)
+    names = {name for base in _mro_of(kind) for name in _dict_of(base)} | {*instance_dict(obj)}
+    for name in sorted(names):
+        got = reachable(is_proxy, settings, obj, name, kind if is_class else None)
+        if got is None or got[2] is SAFE or got[0] != name:
+            continue
+        row = risk(got[1])
+        if row is not None:
+            yield name, got[1], row
+        elif issubclass(type(got[1]), type) and depth:
+            for path, value, row in exported_ladders(is_proxy, settings, got[1], depth - 1):
+                yield f"{name}.{path}", value, row
 
 
 def _full_name(cls: type) -> str:

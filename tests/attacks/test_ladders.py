@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import code
 import collections
 import contextvars
@@ -33,12 +34,15 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
+from rpyc_like import aio
 from rpyc_like.core import chain_steps, consts
 from rpyc_like.core.config import CLIENT_ATTRS, SAFE_ATTRS
 from rpyc_like.core.service import ClassicClient
+from rpyc_like.epc.core import EPCDispatcher
 from rpyc_like.erlport.modern.access import public
 from rpyc_like.erlport.modern.erlterms import Atom
 from rpyc_like.erlport.modern.instance import Instance, only
+from rpyc_like.erlport.service import ErlangService
 from rpyc_like.errors import AccessDenied
 from rpyc_like.lib import access_policy
 from rpyc_like.lib.access_policy import LADDERS, UNREACHABLE, check_call, ladder
@@ -484,6 +488,117 @@ def test_looking_at_an_object_runs_none_of_its_code() -> None:
     assert ladder(Watched) is None
     assert ladder(Watched()) is None
     check_call(Watched(), ())
+
+
+# -- warnings
+
+
+class Careless(rpyc.Service):
+    """Exports ladders, and things that look like them."""
+
+    exposed_get = getattr
+    exposed_tools = operator
+    exposed_sys = sys
+    exposed_static = staticmethod(exec)
+    exposed_bound = functools.partial(setattr, Plain())
+    exposed_formatter = string.Formatter()
+    exposed_annotated: type
+    exposed_reader = operator.attrgetter("value")
+    exposed_logger = logging.getLogger("tests.attacks")
+    exposed_length = len
+    hidden = eval
+
+    class exposed_Inner:  # noqa: N801
+        exposed_make = type
+
+    @property
+    def exposed_computed(self) -> Any:
+        raise AssertionError("was run")
+
+    def exposed_method(self) -> Any:
+        return eval
+
+
+NAMED = "exposed_get exposed_tools exposed_sys exposed_static exposed_bound exposed_formatter"
+
+
+def servers() -> dict[str, Callable[..., Any]]:
+    """Return every family of servers."""
+    found: dict[str, Callable[..., Any]] = {
+        "threaded": rpyc.ThreadedServer,
+        "pool": rpyc.ThreadPoolServer,
+        "one shot": rpyc.OneShotServer,
+        "asyncio": aio.Server,
+    }
+    if hasattr(os, "fork"):
+        found["forking"] = rpyc.ForkingServer
+    return found
+
+
+@pytest.mark.parametrize("family", servers())
+@pytest.mark.parametrize("given", [Careless, Careless()], ids=["class", "instance"])
+def test_a_service_is_warned_once(
+    family: str, given: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server of each family names what its service exports and should not, in one line."""
+    server = servers()[family](given, port=0)
+    closed = server.close()
+    if closed is not None:
+        asyncio.run(closed)
+    (record,) = [one for one in caplog.records if "leads further" in one.getMessage()]
+    assert record.levelno == logging.WARNING
+    assert record.name.startswith("rpyc_like.")
+    for name in (*NAMED.split(), "exposed_Inner.exposed_make", "Careless"):
+        assert name in record.getMessage(), name
+    for name in ("annotated", "reader", "logger", "length", "hidden", "computed", "method"):
+        assert f"exposed_{name}" not in record.getMessage(), name
+
+
+def test_instance_attributes_are_looked_at(caplog: pytest.LogCaptureFixture) -> None:
+    """What an instance has of its own is exported as well."""
+
+    class Late(rpyc.Service):
+        def __init__(self) -> None:
+            self.exposed_late = functools.partial
+
+    rpyc.ThreadedServer(Late(), port=0).close()
+    assert "exposed_late (functools.partial)" in caplog.text
+
+
+@pytest.mark.parametrize("service", [rpyc.VoidService, rpyc.ClassicService, Attic])
+def test_others_are_not_warned(service: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A service without ladders, and one that gives everything, are warned of nothing."""
+    rpyc.ThreadedServer(service, port=0, insecure=True).close()
+    rpyc.ThreadedServer(Careless, port=0, protocol_config={"allow_all_attrs": True}).close()
+    assert "leads further" not in caplog.text
+
+
+def test_erlang_services_are_warned(caplog: pytest.LogCaptureFixture) -> None:
+    """Registered modules for which the policy is closed are named; usual ones are not."""
+    ErlangService({"s": sys, "j": json, "p": Plain()})
+    (record,) = caplog.records
+    assert record.getMessage() == "! Erlang is given s, of which the policy refuses most"
+    ErlangService({"s": sys}, all_modules=True)
+    assert len(caplog.records) == 1
+
+
+# -- EPC
+
+
+def test_emacs_reaches_no_ladder() -> None:
+    """The same policy decides what Emacs reaches of a registered instance."""
+    dispatcher = EPCDispatcher()
+    dispatcher.register_instance(Plain(), allow_dotted_names=True)
+    assert dispatcher.get_method("method")() == 5
+    for name in ("json", "json.dumps", "lazy_module.system", "method.__func__", "kept.real.x.mro"):
+        with pytest.raises(AttributeError):
+            dispatcher.get_method(name)
+    space = types.SimpleNamespace(get=getattr, text="{0.__class__}", run=function)
+    dispatcher.register_instance(space, allow_dotted_names=True)
+    assert dispatcher.get_method("run")() == 1
+    for name in ("get", "text.format"):
+        with pytest.raises(AccessDenied):
+            dispatcher.get_method(name)
 
 
 # -- Erlang

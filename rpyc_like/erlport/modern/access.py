@@ -1,35 +1,22 @@
-"""Settings of Erlang's connections for the attribute access policy: public names only."""
+"""What Erlang may reach from an object: public names, as the access policy decides."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import logging
+from collections.abc import Mapping
+from typing import Any
 
 from ...lib import access_policy
-from ...lib.access_policy import MISSING, check_call, check_value
+from ...lib.access_policy import check_call
 
-__all__ = ["SETTINGS", "check_call", "check_name", "public"]
+__all__ = ["check_call", "check_name", "public", "warn_of_tools"]
 
-SETTINGS: Final[dict[str, Any]] = {
-    "allow_getattr": True,
-    "allow_setattr": True,
-    "allow_delattr": False,
-    "allow_all_attrs": False,
-    "allow_exposed_attrs": False,
-    "allow_public_attrs": True,
-    "allow_safe_attrs": False,
-    "exposed_prefix": "",
-    "safe_attrs": frozenset(),
-}
-"""What Erlang may reach of an object, as configuration of the policy."""
-
-
-def _is_proxy(value: Any) -> bool:
-    return False
+logger = logging.getLogger("rpyc_like.erlport")
 
 
 def check_name(value: Any, name: str) -> None:
     """Raise AccessDenied if Erlang may not set attribute ``name`` of ``value``."""
-    access_policy.decide(_is_proxy, SETTINGS, value, name, "allow_setattr")
+    access_policy.check_public(value, name)
 
 
 def public(value: Any, path: str) -> Any:
@@ -39,8 +26,11 @@ def public(value: Any, path: str) -> Any:
         AccessDenied: through a name that the policy refuses, or to a module.
         AttributeError: nowhere.
     """
-    for name in path.split("."):
-        name, found, _ = access_policy.decide(_is_proxy, SETTINGS, value, name, "allow_getattr")
-        value = getattr(value, name) if found is MISSING else found
-        check_value(name, value)
-    return value
+    return access_policy.public(value, path.split("."))
+
+
+def warn_of_tools(modules: Mapping[str, Any]) -> None:
+    """Log one warning for registered modules and objects by which Erlang could reach more."""
+    found = [name for name, value in modules.items() if access_policy.is_tool(value)]
+    if found:
+        logger.warning("! Erlang is given %s, of which the policy refuses most", ", ".join(found))
