@@ -104,7 +104,7 @@ class Dumper:
 
     def work(self, obj: Any) -> Any:
         """Goes over the values, without recursion; yields where others may have their turn."""
-        steps, tokens = 0, self.tokens
+        steps = 0
         stack: list[Any] = [iter([(obj, None)])]
         try:
             while stack:
@@ -116,7 +116,7 @@ class Dumper:
                             yield
                     if type(value) in PLAIN:
                         self.size += sizeof(value)
-                        tokens.append(value)
+                        self.tokens.append(value)
                         continue
                     inside = self.token(value, place)
                     if inside is not None:

@@ -214,7 +214,7 @@ def _read(link: MessageConnection) -> None:
             len(link.stash) < _MOST_KEPT
             and receiver.arrivals - link.kept_from <= receiver.max_queued
         ):
-            outcome = link.read_new(0, apart=True)
+            outcome = link.read_quickly()
             if outcome is None or outcome[0] is BROKEN:
                 break
             if outcome[0] is APART:

@@ -588,12 +588,8 @@ class MessageConnection:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
         return self.stash.popleft() if self.stash else self.read_new(timeout)
 
-    def read_new(self, timeout: float | None, apart: bool = False) -> Outcome | None:
-        """Reads one message that has not been read yet; see :meth:`_read`.
-
-        Args:
-            apart: whether a payload that takes long to decode is returned instead.
-        """
+    def read_new(self, timeout: float | None) -> Outcome | None:
+        """Reads one message that has not been read yet; see :meth:`_read`."""
         try:
             payload = self.receiver.receive(timeout, self._open)
         except (EOFError, OSError, ProtocolError) as error:
@@ -602,7 +598,23 @@ class MessageConnection:
             return None
         if self.dispatch is not None:
             return (RAW, payload)
-        if apart and takes_long(payload, self.receiver):
+        return self.understand(payload)
+
+    def read_quickly(self) -> Outcome | None:
+        """Read one message that has arrived, as :meth:`read_new` does.
+
+        Returns:
+            ``(APART, payload)`` for one that takes long to decode.
+        """
+        try:
+            payload = self.receiver.receive(0, self._open)
+        except (EOFError, OSError, ProtocolError) as error:
+            return self.broken(error)
+        if payload is None:
+            return None
+        if self.dispatch is not None:
+            return (RAW, payload)
+        if takes_long(payload, self.receiver):
             return (APART, payload)
         return self.understand(payload)
 

@@ -178,7 +178,7 @@ class Poller:
                 return False
             if member.decoding:
                 return True
-            outcome = link.stash.popleft() if link.stash else link.read_new(0, apart=True)
+            outcome = link.stash.popleft() if link.stash else link.read_quickly()
             if outcome is None:
                 left = member.receiver.frame_left()
                 if left is not None:
