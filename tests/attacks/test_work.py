@@ -12,7 +12,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import chain_steps, consts
-from rpyc_like.core.accounts import Account, Kept
+from rpyc_like.core.accounts import CALL, Account, Kept
 from rpyc_like.errors import LimitExceeded
 from rpyc_like.wire.meter import Meter
 
@@ -350,7 +350,8 @@ class Waiting(rpyc.Service):
 
 def test_calls_under_way_are_counted(served: Served) -> None:
     """Coroutines of a blocking connection take memory until they end."""
-    server = served.server("threads", Waiting(), max_memory=50_000)
+    service = Waiting()
+    server = served.server("threads", service, max_memory=50_000)
     conn = served.client(server)
     wait = rpyc.async_(conn.root.wait)
     results = [wait() for _ in range(20)]
@@ -360,9 +361,9 @@ def test_calls_under_way_are_counted(served: Served) -> None:
         refused.value
     (there,) = server.connections
     assert there._kept.held <= 50_000
+    eventually(lambda: len(service.going) == 50_000 // CALL)
     conn.root.go()
     assert results[0].value is None
-    conn.root.go()
     eventually(lambda: there._kept.held == 0)
 
 
