@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ..errors import AccessDenied
 from ..lib.internals import INTERNALS
+from .exception_classes import is_peers_data, made_from_peer
 from .netref import is_netref
 
 __all__ = ["INTERNALS", "MAX_NAME", "access_attr", "check_attr", "decide", "exact_name", "visible"]
@@ -40,6 +41,12 @@ def decide(config: dict[str, Any], obj: Any, name: str, perm: str) -> tuple[str,
     if not config[perm] or not (name.isascii() or _means_itself(config, name)):
         raise _denied(name)
     plain = config["allow_all_attrs"] or _is_plain(config, name)
+    if issubclass(type(obj), BaseException) and made_from_peer(obj):
+        if config["allow_all_attrs"] or (
+            plain and perm == "allow_getattr" and is_peers_data(obj, name)
+        ):
+            return name, MISSING
+        raise _denied(name)
     prefix = config["exposed_prefix"] if config["allow_exposed_attrs"] else ""
     if not prefix or name.startswith(prefix):
         if plain:
@@ -94,6 +101,8 @@ def visible(config: dict[str, Any], obj: Any, name: str) -> bool:
     """Returns whether a peer may read ``name``, a name that ``obj`` has; runs no code of it."""
     if not config["allow_getattr"] or len(name) > MAX_NAME:
         return False
+    if issubclass(type(obj), BaseException) and made_from_peer(obj):
+        return config["allow_all_attrs"] or (_is_plain(config, name) and is_peers_data(obj, name))
     if _is_plain(config, name):
         return True
     prefix = config["exposed_prefix"] if config["allow_exposed_attrs"] else ""

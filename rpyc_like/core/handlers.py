@@ -21,9 +21,11 @@ from .access import exact_name
 from .async_items import AsyncItems
 from .chain_steps import drive
 from .chains import chain_work, do_step
+from .class_proxies import is_subclass
 from .copying import COPIED, copy_of, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
-from .netref import COMPARISONS, SLICERS, is_netref
+from .exception_classes import find_exception, made_from_peer
+from .netref import COMPARISONS, SLICERS, is_instance, is_netref
 
 __all__ = ["NAMES"]
 
@@ -223,7 +225,8 @@ def description(conn: Any, obj: Any) -> Any:
 def _shown(conn: Any, obj: Any, methods: Iterable[tuple[str, str | None]]) -> Any:
     """Returns those of the methods that the peer may use, and what else it may know."""
     kind = type(obj)
-    shown = [one for one in methods if one[0] == "__call__" or conn._visible(kind, one[0])]
+    subject = obj if made_from_peer(obj) else kind
+    shown = [one for one in methods if one[0] == "__call__" or conn._visible(subject, one[0])]
     features = conn._codec.features
     if features & consts.FEATURE_TYPES and not is_netref(obj):
         functions = None
@@ -335,11 +338,10 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
 
 def _stand_in(exc: Any) -> BaseException:
     """Returns a local exception for a peer's: a proxy cannot be raised."""
-    cls = getattr(exc, "__class__", None)
-    if not (isinstance(cls, type) and issubclass(cls, Exception)) or is_netref(cls):
-        cls = RuntimeError
+    name = object.__getattribute__(exc, "____id_pack__")[0] if is_netref(exc) else ""
+    cls: Any = find_exception(tuple(name.rpartition(".")[::2]), custom=False, exits=False)
     try:
-        return cls(str(exc))
+        return (cls or RuntimeError)(str(exc))
     except Exception:
         return RuntimeError(str(exc))
 
@@ -352,7 +354,7 @@ def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:
         other = conn._local_objects[other_id_pack]
     except KeyError:
         return False
-    return isinstance(other, obj)
+    return is_instance(obj, other, quiet=True) if is_netref(obj) else isinstance(other, obj)
 
 
 def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
@@ -360,7 +362,7 @@ def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
     for one in (cls, other):
         if not issubclass(type(one), type):
             raise TypeError(f"expected a class, got an instance of {type(one).__name__}")
-    return issubclass(cls, other)
+    return is_subclass(cls, other) if is_netref(other) else issubclass(cls, other)
 
 
 def chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:

@@ -34,6 +34,7 @@ LAYERS = {
         "core._brine_py",
         "core.own_types",
         "core.brine",
+        "core.exception_classes",
         "core.vinegar",
     ],
     2: ["link"],
