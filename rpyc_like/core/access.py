@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..errors import AccessDenied
 from ..lib.internals import INTERNALS
-from .exception_classes import is_peers_data, made_from_peer
+from .exception_classes import made_from_peer, peers_data
 from .netref import is_netref
 
 __all__ = ["INTERNALS", "MAX_NAME", "access_attr", "check_attr", "decide", "exact_name", "visible"]
@@ -42,10 +42,13 @@ def decide(config: dict[str, Any], obj: Any, name: str, perm: str) -> tuple[str,
         raise _denied(name)
     plain = config["allow_all_attrs"] or _is_plain(config, name)
     if issubclass(type(obj), BaseException) and made_from_peer(obj):
-        if config["allow_all_attrs"] or (
-            plain and perm == "allow_getattr" and is_peers_data(obj, name)
-        ):
+        if config["allow_all_attrs"]:
             return name, MISSING
+        if plain and perm == "allow_getattr":
+            try:
+                return name, peers_data(obj, name, MISSING)
+            except AttributeError:
+                pass
         raise _denied(name)
     prefix = config["exposed_prefix"] if config["allow_exposed_attrs"] else ""
     if not prefix or name.startswith(prefix):
@@ -102,7 +105,11 @@ def visible(config: dict[str, Any], obj: Any, name: str) -> bool:
     if not config["allow_getattr"] or len(name) > MAX_NAME:
         return False
     if issubclass(type(obj), BaseException) and made_from_peer(obj):
-        return config["allow_all_attrs"] or (_is_plain(config, name) and is_peers_data(obj, name))
+        try:
+            peers_data(obj, name, MISSING)
+        except AttributeError:
+            return config["allow_all_attrs"]  # type: ignore[no-any-return]
+        return _is_plain(config, name)
     if _is_plain(config, name):
         return True
     prefix = config["exposed_prefix"] if config["allow_exposed_attrs"] else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..lib.identity import IdPack
-from ..lib.stand_ins import dict_of, mro_of
+from ..lib.stand_ins import dict_of, is_among, mro_of
 from . import consts
 from .netref import LOCAL_ATTRS, LOCAL_REF, ClassProxy, is_instance, is_netref, local_class
 
@@ -171,7 +171,8 @@ def is_subclass(cls: type, other: Any) -> bool:
     """
     if is_netref(cls) or not issubclass(type(other), NetrefType):
         return issubclass(cls, other)
-    return other in mro_of(cls) or _local_class_of(other) in mro_of(cls)
+    known = _local_class_of(other)
+    return any(base is other or (known is not None and base is known) for base in mro_of(cls))
 
 
 class NetrefExceptionType(NetrefType):
@@ -180,7 +181,8 @@ class NetrefExceptionType(NetrefType):
     def __getattribute__(self, name: str) -> Any:
         if name[:6] == "_rpyc_":
             raise AttributeError(name)  # what a class of this side says about access to it
-        if name in dict_of(type) or _home(self, name) not in dict_of(self)["____program____"]:
+        program = dict_of(self)["____program____"]
+        if name in dict_of(type) or not is_among(_home(self, name), program):
             try:
                 return type.__getattribute__(self, name)
             except AttributeError:

@@ -27,6 +27,7 @@ from ..lib.stand_ins import (
     build,
     forbid_instances,
     hidden,
+    is_among,
     layout_of,
     no_instances,
 )
@@ -104,11 +105,11 @@ class RemoteClasses:
         known = [cls for name in names if (cls := local_class(".".join(name))) is not None]
         layouts = [(cls, layout) for cls in known if (layout := layout_of(cls)) is not None]
         layout = next((one for _, one in layouts if one is not object), object)
-        if layout in BUILTIN_EXCEPTIONS:
+        if is_among(layout, BUILTIN_EXCEPTIONS):
             layout, layouts = object, []  # of an exception that does not say that it is one
         bases = [cls for cls, one in layouts if issubclass(layout, one)]
         if layout is type:
-            bases = [cls for cls in bases if cls in (type, object)]
+            bases = [type]  # what a metaclass has, Python looks up on it when it makes a class
         module, name = map(clean_name, names[0])
         namespace: dict[str, Any] = {
             "__module__": module,
@@ -181,7 +182,7 @@ class RemoteClasses:
             return sent.get(name) or self._find(name, exits=True)
 
         local = find(names[0])
-        if local in BUILTIN_EXCEPTIONS:
+        if local is not None and is_among(local, BUILTIN_EXCEPTIONS):
             return local
         if local is not None and len(names) == 1:
             names = bases_of(local)

@@ -3,7 +3,7 @@
 An exception that arrives is an instance of a stand-in: a class that has the name of the peer's and
 derives from built-in exceptions only, because ``except`` looks at the real ``__mro__``. Exception
 classes of this program that it may be taken for come into its ``__mro__``; none of their code runs
-when an instance is made, and nothing of them is a peer's to use (:func:`is_peers_data`).
+when an instance is made, and nothing of them is a peer's to use (:func:`peers_data`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..lib.stand_ins import (
     dict_of,
     full_name,
     hidden,
+    is_among,
     layout_of,
     mro_of,
     qualname_of,
@@ -37,7 +38,7 @@ __all__ = [
     "find_exception",
     "generic_class",
     "get_args",
-    "is_peers_data",
+    "peers_data",
     "made_from_peer",
     "set_args",
     "values_of",
@@ -80,7 +81,7 @@ def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException]
     else:
         cls = class_in("builtins", name)
     base = BaseException if exits else Exception
-    return cls if cls is not None and base in mro_of(cls) else None
+    return cls if cls is not None and is_among(base, mro_of(cls)) else None
 
 
 def generic_class(name: Name) -> type[RemoteError]:
@@ -129,16 +130,17 @@ def exception_class(
         real = (generic,)
     elif local is None and issubclass(layout, Exception):
         real = (generic, layout)
-    known = {*mro_of(layout), *mro_of(real[0])}
-    ours = [*dict.fromkeys(cls for _, one in taken for cls in mro_of(one) if cls not in known)]
-    program = [cls for cls in (*ours, *mro_of(real[0])) if cls not in BUILTIN_EXCEPTIONS]
-    program.remove(object)
+    known = (*mro_of(layout), *mro_of(real[0]))
+    found = {id(cls): cls for _, one in taken for cls in mro_of(one)}
+    ours = [cls for cls in found.values() if not is_among(cls, known)]
+    builtin = (object, *BUILTIN_EXCEPTIONS)
+    program = [cls for cls in (*ours, *mro_of(real[0])) if not is_among(cls, builtin)]
     own = local or real[0]
     namespace = {
         **hidden(program, layout),
         **_texts(own, real[0], program),
         "____origin____": (*names[0], tuple(names)),
-        "____program____": frozenset(program),
+        "____program____": tuple(program),
         **(more or {}),
     }
     solid: Any = real[0]
@@ -158,7 +160,7 @@ def _can_be_taken(cls: type) -> bool:
         return False  # a stand-in itself
     if any("__del__" in dict_of(base) for base in classes):
         return False
-    return layout_of(cls) in BUILTIN_EXCEPTIONS
+    return is_among(layout_of(cls), BUILTIN_EXCEPTIONS)
 
 
 def _texts(own: type, texts: Any, program: Sequence[type]) -> dict[str, Any]:
@@ -200,7 +202,7 @@ def _reduce(self: BaseException, protocol: Any) -> Any:
 def field_of(cls: type, name: str) -> Any:
     """Return the descriptor of a field that a built-in exception class has; ``None`` for others."""
     for base in mro_of(cls):
-        if base in BUILTIN_EXCEPTIONS:
+        if is_among(base, BUILTIN_EXCEPTIONS):
             found = dict_of(base).get(name)
             if type(found) in (MemberDescriptorType, GetSetDescriptorType):
                 return found
@@ -215,16 +217,24 @@ def made_from_peer(obj: object) -> bool:
     return "____origin____" in dict_of(cls) or "_remote_tb" in values_of(obj)
 
 
-def is_peers_data(error: BaseException, name: str) -> bool:
-    """Return whether a name of a received exception is a field, or a text or comparison of it.
+def peers_data(error: BaseException, name: str, missing: Any) -> Any:
+    """Return a field of a received exception; its class, which the peer has named, is not asked.
 
-    A peer may read those. Methods of the class are not for it: it has chosen the class.
+    Returns:
+        ``missing`` for a text, a comparison or the like of the exception, which are harmless.
+
+    Raises:
+        AttributeError: it is none of these. The methods of the class are not for the peer.
     """
     if name in _ALWAYS_READABLE:
-        return True
-    return name[:2] != "__" and (
-        name in values_of(error) or field_of(type(error), name) is not None
-    )
+        return missing
+    field = None if name[:2] == "__" else field_of(type(error), name)
+    if field is not None:
+        return field.__get__(error)
+    values = values_of(error)
+    if name[:2] == "__" or name not in values:
+        raise AttributeError(name)
+    return values[name]
 
 
 _ALWAYS_READABLE: Final = frozenset(

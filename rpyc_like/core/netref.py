@@ -30,7 +30,7 @@ from ..lib.code import clean_name, get_methods, instance_methods
 from ..lib.compat import maxint
 from ..lib.identity import IdPack, get_id_pack
 from ..lib.modules import class_in, imported
-from ..lib.stand_ins import StandIn, mro_of
+from ..lib.stand_ins import StandIn, is_among, mro_of
 from . import brine, consts
 from .cursors import CONTAINERS
 from .read_ahead import MISSING, open_items
@@ -279,7 +279,7 @@ def is_instance(cls: Any, other: Any, quiet: bool = False) -> bool:
     if not is_netref(other):
         known = local_class(name)
         if quiet:
-            return known is not None and known in mro_of(type(other))
+            return known is not None and is_among(known, mro_of(type(other)))
         return known is not None and isinstance(other, known)
     other_pack = _local(other, "____id_pack__")
     same = bool(class_number == other_pack[1] and other_pack[2] != 0)

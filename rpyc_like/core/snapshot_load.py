@@ -34,7 +34,7 @@ from typing import Any, ClassVar, Final
 from ..errors import MalformedValue
 from ..lib.code import clean_name
 from ..lib.modules import imported
-from ..lib.stand_ins import dict_of, mro_of
+from ..lib.stand_ins import dict_of, is_among, mro_of
 from ..lib.value_classes import FindClass, allowed_classes
 from ..wire.meter import check_hashes
 from . import snapshot_dump as form
@@ -52,14 +52,15 @@ def load(snapshot: Any, find: FindClass | None = None) -> Any:
             it.
 
     Raises:
-        MalformedValue: it is none.
-        ImportError: it has NumPy arrays, and NumPy is not imported here.
+        MalformedValue: it is none, or it has NumPy arrays and NumPy is not imported here.
     """
     try:
         classes, tokens = snapshot
         return _Loader(_classes(classes, tokens, find or allowed_classes())).load(tokens)
-    except (MalformedValue, ImportError):
+    except MalformedValue:
         raise
+    except ImportError as error:
+        raise MalformedValue(f"expected a snapshot of what can be made here: {error}") from error
     except Exception as error:
         raise MalformedValue(f"expected a snapshot: {error!r:.200}") from error
 
@@ -240,7 +241,7 @@ def _class(
         if not _text(field).isidentifier() or keyword.iskeyword(field) or _is_special(field):
             raise MalformedValue(f"expected the name of a field, got {field!r:.80}")
     if kind == "namedtuple":
-        if found is not None and tuple in mro_of(found) and _fields_of(found) == names:
+        if found is not None and is_among(tuple, mro_of(found)) and _fields_of(found) == names:
             return found, names
         return _kept(_stand_in_tuple, module, name, names), names
     if kind != "dataclass":
@@ -317,7 +318,7 @@ def _combination(cls: Any, value: int) -> Any:
     bits = 0
     for member in dict_of(cls)["_member_map_"].values():
         bits |= member._value_
-    base = next(one for one in mro_of(cls) if one in (enum.IntFlag, enum.Flag))
+    base = enum.IntFlag if issubclass(cls, enum.IntFlag) else enum.Flag
     if value & ~bits and (base is enum.Flag or value.bit_length() > _MAX_BITS):
         raise MalformedValue(f"expected flags of {cls.__name__}, got {value}")
     if len(known) >= _MAX_COMBINATIONS:
@@ -378,9 +379,9 @@ def _stand_in_tuple(module: str, name: str, names: tuple[str, ...]) -> Any:
 @lru_cache(maxsize=256)
 def _stand_in_dataclass(module: str, name: str, names: tuple[str, ...]) -> Any:
     without = {"init": False, "repr": False, "eq": False}
-    namespace = {"__module__": module, "__doc__": "Data of a class that is not used here."}
+    namespace = {"__module__": __name__, "__doc__": "Data of a class that is not used here."}
     cls = dataclasses.make_dataclass(name, names, bases=(_Record,), namespace=namespace, **without)
-    cls.__module__ = module
+    cls.__module__ = module  # not earlier: the module of that name would be looked at
     return cls
 
 

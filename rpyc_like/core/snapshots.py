@@ -42,7 +42,7 @@ def snapshot(obj: Any, classes: Iterable[type] = ()) -> Any:
 
     Raises:
         TypeError: part of it is no data; the text says where.
-        ImportError: it has NumPy arrays, and NumPy is not imported here.
+        MalformedValue: the peer sent none, or it has NumPy arrays and NumPy is not imported here.
         AttributeError: the owner does not let this side read it.
     """
     if not is_netref(obj):

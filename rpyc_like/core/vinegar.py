@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from .. import version as version
 from ..errors import MalformedValue, RemoteError
-from ..lib.stand_ins import BUILTIN_EXCEPTIONS, StandIn, dict_of, mro_of
+from ..lib.stand_ins import BUILTIN_EXCEPTIONS, StandIn, dict_of, is_among, mro_of
 from ..version import __version__
 from . import brine, consts
 from .exception_classes import (
@@ -207,7 +207,8 @@ def _public_attributes(val: BaseException) -> Iterator[tuple[str, Any]]:
 def _received_attributes(val: BaseException) -> Iterator[tuple[str, Any]]:
     """Yields the fields of a received exception; none of them is asked of its class."""
     cls = type(val)
-    fields = [name for base in mro_of(cls) if base in BUILTIN_EXCEPTIONS for name in dict_of(base)]
+    builtin = [base for base in mro_of(cls) if is_among(base, BUILTIN_EXCEPTIONS)]
+    fields = [name for base in builtin for name in dict_of(base)]
     values = values_of(val)
     for name in dict.fromkeys([*values, *fields]):
         if name.startswith("_") or name in _SKIPPED:
@@ -385,7 +386,7 @@ _NO_EXTRA: Final = ((), (), None, None, False, None)
 
 def _rebuild(cls: type[BaseException], args: Any, attributes: Any, text: Any) -> BaseException:
     """Makes an exception. Only built-in code runs: what a class of the program adds does not."""
-    builtin: Any = next(base for base in mro_of(cls) if base in BUILTIN_EXCEPTIONS)
+    builtin: Any = next(base for base in mro_of(cls) if is_among(base, BUILTIN_EXCEPTIONS))
     new = builtin.__new__
     try:
         exc: BaseException = new(cls, *args)
@@ -406,10 +407,12 @@ def _rebuild(cls: type[BaseException], args: Any, attributes: Any, text: Any) ->
             version = values[name] = value
         if name.startswith("_") or name in _SKIPPED:
             continue
+        if any(issubclass(cls, kind) and name in names for kind, names in _UNUSED):
+            continue
         field = field_of(cls, name)
         if field is None:
             values[name] = value
-        elif not any(issubclass(cls, kind) and name in names for kind, names in _UNUSED):
+        else:
             try:
                 # What the constructor has set stays: an OSError shows a file name set to None.
                 if field.__get__(exc) != value and _is_harmless(exc, name, value):

@@ -1,9 +1,12 @@
 """What keeps this program's code out of the classes that stand for a peer's.
 
 ``except``, ``isinstance`` and ``issubclass`` look at the ``__mro__`` of a class, so a stand-in has
-classes of this program there, whatever names the peer chose. It must not lend their methods to
+classes of this program there, whatever names the peer chose. It must not give their methods to
 anybody: their special methods, which Python calls by itself, are hidden behind harmless ones of the
 stand-in, and only layouts of a closed list are taken.
+
+Classes are compared by identity everywhere here (:func:`is_among`): a metaclass may have its own
+``__eq__`` and ``__hash__``.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ __all__ = [
     "forbid_instances",
     "full_name",
     "hidden",
+    "is_among",
     "layout_of",
     "mro_of",
     "no_instances",
@@ -41,19 +45,22 @@ qualname_of: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get_
 
 _base_of: Final[Callable[[type], Any]] = type.__dict__["__base__"].__get__
 _size_of: Final[Callable[[type], int]] = type.__dict__["__basicsize__"].__get__
+_items_of: Final[Callable[[type], int]] = type.__dict__["__itemsize__"].__get__
 _name_of: Final[Callable[[type], str]] = type.__dict__["__name__"].__get__
 _module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
 _set_abstract: Final = type.__dict__["__abstractmethods__"].__set__
 
-BUILTIN_EXCEPTIONS: Final = frozenset(
-    cls for cls in vars(builtins).values() if isinstance(cls, type) and BaseException in cls.__mro__
+BUILTIN_EXCEPTIONS: Final = tuple(
+    {
+        cls
+        for cls in vars(builtins).values()
+        if isinstance(cls, type) and BaseException in cls.__mro__
+    }
 )
 
-_LAYOUTS: Final = frozenset(
-    (
-        *(object, type, ModuleType, dict, list, set, frozenset, tuple),
-        *(int, float, complex, str, bytes, bytearray),
-    )
+_LAYOUTS: Final = (
+    *(object, type, ModuleType, dict, list, set, frozenset, tuple),
+    *(int, float, complex, str, bytes, bytearray),
 )
 _LIBRARY_LAYOUTS: Final = frozenset(
     [("collections", name) for name in ("OrderedDict", "defaultdict", "deque")]
@@ -62,8 +69,8 @@ _LIBRARY_LAYOUTS: Final = frozenset(
 )
 """Classes with a layout of their own that a stand-in may have; not imported for that."""
 
-_VARIABLE: Final = (int, tuple, bytes, type)
-_ROOM: Final = 16  # bytes: a class of Python adds two pointers, to a dict and to weak references
+_ROOM: Final = 16  # bytes: a class of Python adds two pointers, to a dict and to weak references.
+# Where an object's size varies (int, tuple), a class that adds them has another layout.
 
 _INERT: Final = (str, tuple, dict, frozenset, int, bool, GetSetDescriptorType, MemberDescriptorType)
 """Types of class attributes that are no code of the class."""
@@ -75,13 +82,18 @@ def full_name(cls: type) -> tuple[str, str]:
     return (module if type(module) is str else "builtins"), _name_of(cls)
 
 
+def is_among(cls: Any, classes: Iterable[Any]) -> bool:
+    """Return whether a class is one of some classes."""
+    return any(cls is one for one in classes)
+
+
 class StandIn(type):
     """Metaclass of stand-ins: ``____bases__`` in the namespace come next in the ``__mro__``."""
 
     def mro(cls) -> list[type]:
         own = super().mro()
         first = dict_of(cls)["____bases__"]
-        return [cls, *first, *(base for base in own[1:] if base not in first)]
+        return [cls, *first, *(base for base in own[1:] if not is_among(base, first))]
 
 
 class Quiet:
@@ -100,11 +112,12 @@ def layout_of(cls: type) -> type | None:
     while not _is_layout(base):
         slots = slots or any(type(one) is MemberDescriptorType for one in dict_of(base).values())
         base = _base_of(base)
-    return None if slots or _size_of(cls) > _size_of(base) + _ROOM else base
+    room = 0 if _items_of(cls) else _ROOM
+    return None if slots or _size_of(cls) > _size_of(base) + room else base
 
 
 def _is_layout(cls: type) -> bool:
-    if cls in _LAYOUTS or cls in BUILTIN_EXCEPTIONS:
+    if is_among(cls, _LAYOUTS) or is_among(cls, BUILTIN_EXCEPTIONS):
         return True
     full = full_name(cls)
     return full in _LIBRARY_LAYOUTS and class_in(*full) is cls
@@ -167,9 +180,10 @@ def no_instances(layout: type) -> dict[str, Any]:
     Args:
         layout: what they would be laid out like.
     """
+    if layout is not object:
+        return dict(_REFUSED)
     # A slot that no other class has: nothing else can be made an instance by setting __class__.
-    alone = () if issubclass(layout, _VARIABLE) else ("____none____",)
-    return {**_REFUSED, "__slots__": alone}
+    return {**_REFUSED, "__slots__": ("____none____",)}
 
 
 def forbid_instances(cls: type) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from .modules import class_in
-from .stand_ins import dict_of, full_name, mro_of, qualname_of
+from .stand_ins import dict_of, full_name, is_among, mro_of, qualname_of
 
 __all__ = ["FindClass", "allowed_classes", "by_value", "imported_class"]
 
@@ -68,6 +68,6 @@ def _key(cls: Any) -> tuple[str, str]:
 def _is_of_values(cls: type) -> bool:
     if issubclass(type(cls), enum.EnumMeta):
         return True
-    if tuple in mro_of(cls):
+    if is_among(tuple, mro_of(cls)):
         return type(getattr(cls, "_fields", None)) is tuple
     return type(dict_of(cls).get("__dataclass_fields__")) is dict
