@@ -35,7 +35,7 @@ from ..errors import MalformedValue
 from ..lib.code import clean_name
 from ..lib.modules import imported
 from ..lib.stand_ins import dict_of, is_among, mro_of
-from ..lib.value_classes import FindClass, allowed_classes
+from ..lib.value_classes import FindClass, registered_class
 from ..wire.meter import check_hashes
 from . import snapshot_dump as form
 
@@ -44,19 +44,19 @@ __all__ = ["load"]
 _DTYPE: Final = re.compile(r"[<>|=][biufcSUmM?]\d{1,9}(\[[\w/]{1,20}\])?")
 
 
-def load(snapshot: Any, find: FindClass | None = None) -> Any:
+def load(snapshot: Any, find: FindClass = registered_class) -> Any:
     """Returns the data of a snapshot.
 
     Args:
-        find: finds the classes of this program that may be used; those that are registered without
-            it.
+        find: finds the classes of this program that may be used.
 
     Raises:
         MalformedValue: it is none, or it has NumPy arrays and NumPy is not imported here.
     """
     try:
         classes, tokens = snapshot
-        return _Loader(_classes(classes, tokens, find or allowed_classes())).load(tokens)
+        made = _classes(classes, tokens, find) if classes else []
+        return _Loader(made).load(tokens)
     except MalformedValue:
         raise
     except ImportError as error:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from .modules import class_in
 from .stand_ins import dict_of, full_name, is_among, mro_of, qualname_of
 
-__all__ = ["FindClass", "allowed_classes", "by_value", "imported_class"]
+__all__ = ["FindClass", "allowed_classes", "by_value", "imported_class", "registered_class"]
 
 T = TypeVar("T", bound=type)
 
@@ -40,16 +40,24 @@ def by_value(cls: T) -> T:
     return cls
 
 
-def allowed_classes(more: Iterable[type] = ()) -> FindClass:
-    """Return what finds the classes that are registered, and those of ``more``.
+def registered_class(module: str, name: str) -> type | None:
+    """Return a class that is registered."""
+    return _registered.get((module, name))
+
+
+def allowed_classes(more: Iterable[type]) -> FindClass:
+    """Return what finds the classes of ``more``, and those that are registered.
 
     Raises:
         TypeError: one of ``more`` is no dataclass, named tuple or enumeration.
     """
     passed = {_key(cls): cls for cls in more}
+    if not passed:
+        return registered_class
 
     def find(module: str, name: str) -> type | None:
-        return passed.get((module, name)) or _registered.get((module, name))
+        found = passed.get((module, name))
+        return registered_class(module, name) if found is None else found
 
     return find
 
