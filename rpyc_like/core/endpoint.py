@@ -15,6 +15,7 @@ from inspect import getattr_static
 from itertools import count
 from typing import Any, ClassVar
 
+from ..lib.stand_ins import dict_of
 from ..link import flushing
 from ..link.receiving import FrameReceiver
 from ..link.result import Stopped, Unfinished, thrown
@@ -447,6 +448,8 @@ class Endpoint(HasState):
 
     def _remember_error(self, cls: type[BaseException]) -> None:
         """Notes the class of an exception that is sent: the peer may give it back."""
+        if "____origin____" in dict_of(cls):
+            return  # the peer's own
         sent = self._sent_errors
         sent[(cls.__module__, cls.__name__)] = cls
         if len(sent) > _MAX_SENT_ERRORS:
@@ -490,8 +493,7 @@ class Endpoint(HasState):
 
     def _restore_exc(self, raw: Any) -> BaseException:
         """Returns the exception that a peer leaves a ``with`` block with."""
-        custom = self._config["instantiate_custom_exceptions"]
-        return vinegar.restore(raw, self._sent_errors, custom)
+        return vinegar.restore(raw, lambda names: self._classes.restored(names, self._sent_errors))
 
     def _unbox_exc(self, raw: Any) -> BaseException:
         return vinegar.load(
