@@ -115,7 +115,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         if self.request_queue_size == socketserver.TCPServer.request_queue_size:
             self.socket.listen(socket.SOMAXCONN)
         if not isinstance(self, (socketserver.ThreadingMixIn, _ForkingMixIn)):
-            self._turns = Turns(self)
+            self._turns = Turns(self, one_by_one=True)
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serves until :meth:`shutdown` is called, in another thread."""
@@ -150,21 +150,24 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serves a client, and then others that have not had their turn."""
-        super().process_request(request, client_address)
+        self._begin_request(request, client_address)
         while self._serves_all and self._turns and not self.stopping:
             try:
                 turn = self._turns.next()
             except OSError:
                 break
             try:
-                super().process_request(*turn)
+                self._begin_request(*turn)
             except Exception:
                 self.handle_error(*turn)
                 self.shutdown_request(turn[0])
 
+    def _begin_request(self, request: Any, client_address: Any) -> None:
+        super().process_request(request, client_address)
+
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Lets a client in and serves it."""
-        if self._turns is not None:
+        if self._turns is not None and self._turns.one_by_one:
             self._handle(request, client_address)
             return
         client, given = self._admitted.get(request), request
@@ -271,15 +274,23 @@ class ThreadingEPCServer(socketserver.ThreadingMixIn, EPCServer):
         kwds.update(RequestHandlerClass=ThreadingEPCHandler)
         super().__init__(*args, **kwds)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def server_activate(self) -> None:
+        """Begins to listen."""
+        super().server_activate()
+        self._turns = Turns(self, one_by_one=False)
+
+    process_request = EPCServer.process_request
+
+    def _begin_request(self, request: Any, client_address: Any) -> None:
         """Begins a thread for a client; silent ones make room if the system has no more."""
+        begin = socketserver.ThreadingMixIn.process_request
         try:
-            super().process_request(request, client_address)
+            begin(self, request, client_address)
         except RuntimeError as error:
             if not self.admission.make_room(error, self._admitted.get(request)):
                 raise
             time.sleep(PAUSE)
-            super().process_request(request, client_address)
+            begin(self, request, client_address)
 
 
 def setuplogfile(logger: logging.Logger | None = None, filename: str = "python-epc.log") -> None:

@@ -1,4 +1,4 @@
-"""Clients of an EPC server that serves one at a time: who speaks first is served first."""
+"""Clients of an EPC server that have not had their turn: those that have sent nothing yet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AuthenticationError
 from ..lib.threads import spawn
-from ..link.admission import Client
+from ..link.admission import Client, unread
 from ..link.listener import Listener
 from ..link.lobby import Lobby
 
@@ -19,16 +19,22 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """Accepts clients and makes their handlers, but for what is done when it is their turn.
+    """Accepts clients, and says whose turn it is.
 
-    All of it happens in the thread that serves, but for logins.
+    Where one client is served at a time, it is the turn of the one that speaks first: until then
+    its handler is made, and not run. Else it is a client's turn when it comes; but where there is
+    no more room for silent ones, when it has sent something. All of it happens in the thread that
+    accepts, but for logins.
 
     Args:
         server: whose clients they are; it listens already.
+        one_by_one: whether one client is served at a time.
     """
 
-    def __init__(self, server: EPCServer) -> None:
+    def __init__(self, server: EPCServer, one_by_one: bool) -> None:
         self._server = server
+        self.one_by_one = one_by_one
+        self._held: set[Any] = set()  # sockets of those that must send something first
         timeout = server.socket.gettimeout()
         self._listener = Listener([server.socket], server.admission, None, timeout, self._due)
         self._lobby: Lobby[tuple[Any, Any]] = Lobby(self._listener)
@@ -37,7 +43,7 @@ class Turns:
 
     def __bool__(self) -> bool:
         """Return whether there are clients that have not had their turn."""
-        return bool(self._lobby) or self._logins > 0
+        return bool(self._lobby) or bool(self._held) or self._logins > 0
 
     def next(self) -> tuple[Any, Any]:
         """Return socket and address of the client that is served next; waits for it.
@@ -75,12 +81,22 @@ class Turns:
             if handler is not None:
                 handler.finish()
             self._server.shutdown_request(request)
+        for request in self._held:
+            self._server.shutdown_request(request)
 
     def _due(self) -> float | None:
         return self._lobby.left()
 
     def _begin(self, request: Any) -> None:
         client, server = self._server.admit(request), self._server
+        if not self.one_by_one:
+            if client.pushed and server.authenticator is None:
+                self._held.add(request)
+                descriptor = request.fileno()
+                self._listener.watch(descriptor, lambda: self._look_at(request, client, descriptor))
+            else:
+                self._lobby.add_ready((request, client.address))
+            return
         if server.authenticator is None:
             self._set_up(request, client)
             return
@@ -91,6 +107,15 @@ class Turns:
             self._logins -= 1
             server.admission.refuse(client.name, error)
             server.shutdown_request(request)
+
+    def _look_at(self, request: Any, client: Client, descriptor: int) -> None:
+        """Gives a client its turn if it has sent something; forgets it if it has gone."""
+        self._listener.unwatch(descriptor)
+        self._held.discard(request)
+        if unread(request):
+            self._lobby.add_ready((request, client.address))
+        else:
+            self._server.shutdown_request(request)
 
     def _log_in(self, request: Any, client: Client) -> None:
         """Lets a client in, which takes as long as it likes, in a thread of its own."""

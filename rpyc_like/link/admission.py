@@ -19,15 +19,23 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import chain, islice
 from time import monotonic, sleep
 from typing import Any, Final, Protocol
 
 from ..errors import AuthenticationError, LimitExceeded
 from ..lib.logs import CountedWarning
 from ..lib.threads import start_thread
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "AUTH_TIMEOUT",
@@ -39,6 +47,7 @@ __all__ = [
     "ListenerAccount",
     "address_key",
     "exhausted",
+    "unread",
 ]
 
 AUTH_TIMEOUT: Final = 30.0
@@ -54,6 +63,8 @@ _SHARES: Final = 4  # addresses that fill the room, unless there is another limi
 _FEWEST_CUT: Final = 16  # at once, where the system has no descriptors, threads or processes left
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
 _TRIES: Final = 20
+_LOOKED_AT: Final = 100  # clients, for one that has not sent what this side has not read yet
+_BREATHS, _BREATH = 10, 0.005  # pauses in which what has arrived may be read
 
 PAUSE: Final = 0.1
 """Seconds until something is tried again for which the system had nothing left."""
@@ -64,7 +75,7 @@ def exhausted(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _EXHAUSTED
 
 
-class _Session(Protocol):
+class _Messages(Protocol):
     def on_first_message(self, func: Callable[[], object]) -> None: ...
 
 
@@ -118,6 +129,8 @@ class Client:
         self.due = due
         self.cut_off = False
         """Whether it had to make room, or has not logged in in time."""
+        self.pushed = False
+        """Whether there was no room for it, so that another client was cut off."""
         self.spoken = False
         """Whether a message of it has been understood."""
         self.reports = False
@@ -134,10 +147,10 @@ class Client:
         """What is kept for all clients of the listener together."""
         return self.admission.account
 
-    def watch(self, session: _Session) -> None:
+    def watch(self, messages: _Messages) -> None:
         """Have the client counted as one that speaks when its first message is understood."""
         self.reports = True
-        session.on_first_message(self.spoke)
+        messages.on_first_message(self.spoke)
 
     def log_in(self, authenticator: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Return what an authenticator makes of the socket, and credentials.
@@ -180,6 +193,10 @@ class Client:
         """Note that the client is gone."""
         self.admission.forget(self)
 
+    def has_unread(self) -> bool:
+        """Return whether it has sent something that this side has not read yet."""
+        return unread(self._sock if self._spare is None else self._spare) > 0
+
     def end(self) -> None:
         """Hang up on the client."""
         self.admission.hang_up(self)
@@ -218,12 +235,19 @@ class _Line:
         found = self.unknown.pop(client, 0) is None
         return self.known.pop(client, 0) is None or found
 
-    def oldest(self, but: Client | None = None) -> Client | None:
-        for clients in (self.unknown, self.known):
-            for client in clients:
-                if client is not but:
-                    return client
-        return None
+    def oldest(self, but: Client | None = None, patient: bool = False) -> Client | None:
+        """Return the oldest client of which all that has arrived has been read.
+
+        Args:
+            but: who is not meant.
+            patient: whether to return None if there seems to be none, and not the oldest.
+        """
+        clients = (one for one in chain(self.unknown, self.known) if one is not but)
+        first = list(islice(clients, _LOOKED_AT))
+        for client in first:
+            if not client.has_unread():
+                return client
+        return first[0] if first and not patient else None
 
 
 class Admission:
@@ -284,12 +308,9 @@ class Admission:
         due = None if timeout is None else monotonic() + timeout
         client = Client(self, sock, due)
         key = client.key
+        victim = self._make_place(key)
+        client.pushed = victim is not None
         with self._lock:
-            victim = None
-            if len(self._line) >= max(1, self.max_silent_clients):
-                victim = self._choose(key)
-                if victim is not None:
-                    self._take_out(victim)
             self._line.add(client)
             if key is not None:
                 self._lines.setdefault(key, _Line()).add(client)
@@ -379,14 +400,27 @@ class Admission:
         share = self.max_silent_per_address
         return max(1, self.max_silent_clients // _SHARES) if share is None else share
 
-    def _choose(self, key: Any) -> Client | None:
-        """Return who makes room for a client of an address."""
+    def _make_place(self, key: Any) -> Client | None:
+        """Take out who makes room for a client of an address, if there is none; return that."""
+        patience = _BREATHS
+        while True:
+            with self._lock:
+                if len(self._line) < max(1, self.max_silent_clients):
+                    return None
+                victim = self._line_of_victim(key).oldest(patient=patience > 0)
+                if victim is not None:
+                    self._take_out(victim)
+                    return victim
+            patience -= 1
+            sleep(_BREATH)
+
+    def _line_of_victim(self, key: Any) -> _Line:
         line = self._lines.get(key)
         if line is not None and len(line) >= self._share():
-            return line.oldest()
+            return line
         for crowded in self._crowded:
-            return self._lines[crowded].oldest()
-        return self._line.oldest()
+            return self._lines[crowded]
+        return self._line
 
     def _measure(self, key: Any) -> None:
         """Note whether an address has more than its share."""
@@ -455,6 +489,18 @@ class Admission:
             for one in counted:
                 if one.due is not None and one.due <= now:
                     one.flush()
+
+
+def unread(sock: Any) -> int:
+    """Return how many bytes wait in a socket, or in one with that descriptor; 0 if unknown."""
+    descriptor = sock if isinstance(sock, int) else sock.fileno()
+    if fcntl is None or descriptor < 0:
+        return 0
+    try:
+        found = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(found, sys.byteorder)
 
 
 def address_key(host: str) -> Any:

@@ -101,11 +101,11 @@ def accept_client(sock: socket.socket, admission: Admission) -> tuple[socket.soc
     """Return the socket and address of the next client of a listening socket.
 
     Returns:
-        None if there is none at the moment. Where the system has no descriptors left, silent
-        clients make room, and what called this calls it again.
+        None if there is none at the moment, or if it has gone again. Where the system has no
+        descriptors left, silent clients make room, and what called this calls it again.
     """
     try:
-        return sock.accept()
+        client, address = sock.accept()
     except (BlockingIOError, InterruptedError, ConnectionAbortedError, TimeoutError):
         return None
     except OSError as error:
@@ -114,6 +114,22 @@ def accept_client(sock: socket.socket, admission: Admission) -> tuple[socket.soc
         admission.make_room(error)
         time.sleep(PAUSE)
         return None
+    if _has_gone(client):
+        client.close()
+        return None
+    client.setblocking(True)
+    return client, address
+
+
+def _has_gone(client: socket.socket) -> bool:
+    """Returns whether a client has hung up without having sent anything."""
+    client.setblocking(False)
+    try:
+        return not client.recv(1, socket.MSG_PEEK)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        return True
 
 
 class Listener:
@@ -185,10 +201,7 @@ class Listener:
             if not self._closed:
                 raise
             return None
-        if accepted is None:
-            return None
-        accepted[0].setblocking(True)
-        return accepted[0]
+        return None if accepted is None else accepted[0]
 
     @property
     def listens(self) -> bool:

@@ -31,6 +31,7 @@ from ..link.admission import (
     PAUSE,
     Admission,
     Client,
+    unread,
 )
 from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
 from . import systemd
@@ -79,7 +80,7 @@ class Server:
         auth_timeout: seconds from being accepted until a client must have been let in by the
             authenticator; ``None`` for any time.
         max_silent_clients: clients that are not let in yet, or have not sent a message yet. For one
-            more, the oldest of them is hung up on.
+            more, the oldest of them is hung up on, and the new one is served when it sends one.
         max_silent_per_address: how many of these one address may have when there is no room for
             others; a quarter of ``max_silent_clients`` without it. Addresses of this machine have
             no limit of their own.
@@ -333,8 +334,21 @@ class Server:
         sock = self._accepting.accept()
         self.logger.info("accepted %s with fd %s", peer_name(sock), sock.fileno())
         self._busy_until = time.monotonic()
-        self._admit(sock)
-        self._accept_method(sock)
+        client = self._admit(sock)
+        if client.pushed and self.authenticator is None:
+            # It costs no thread or process before it has sent something.
+            descriptor = sock.fileno()
+            self._accepting.watch(descriptor, lambda: self._look_at(sock, descriptor))
+        else:
+            self._accept_method(sock)
+
+    def _look_at(self, sock: socket.socket, descriptor: int) -> None:
+        """Has a client served if it has sent something; forgets it if it has gone."""
+        self._accepting.unwatch(descriptor)
+        if unread(sock):
+            self._accept_method(sock)
+        else:
+            self._drop(sock)
 
     def _admit(self, sock: socket.socket) -> Client:
         """Notes a client that shows nothing yet; another one may have to make room for it."""

@@ -122,6 +122,8 @@ class ForkingServer(Server):
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             self._children.clear()
+            for other in set(self._admitted) - {sock}:
+                other.close()  # that of a client which has no process yet
             self._clients_lock = threading.Lock()  # another thread may have held it
             self._manager = None  # the parent talks with it
             self._accepting.let_go()

@@ -1,0 +1,1 @@
+"""What an attacker with nothing but a socket tries."""
