@@ -6,7 +6,6 @@ function that uses a name goes through the connection's attribute gate.
 
 from __future__ import annotations
 
-import builtins
 import logging
 import pickle
 from collections.abc import Generator, Iterable, Iterator
@@ -24,9 +23,11 @@ from .accounts import FAIR, MAX_TAKEN, Account
 from .async_items import AsyncItems
 from .chain_steps import drive
 from .chains import chain_work, do_step
+from .class_proxies import is_subclass
 from .copying import COPIED, copy_of, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
-from .netref import COMPARISONS, SLICERS, is_netref
+from .exception_classes import find_exception, made_from_peer
+from .netref import COMPARISONS, SLICERS, is_instance, is_netref
 
 __all__ = ["NAMES", "Turns", "dumping", "finish", "taking"]
 
@@ -270,7 +271,8 @@ def description(conn: Any, obj: Any) -> Any:
 def _shown(conn: Any, obj: Any, methods: Iterable[tuple[str, str | None]]) -> Any:
     """Returns those of the methods that the peer may use, and what else it may know."""
     kind = type(obj)
-    shown = [one for one in methods if one[0] == "__call__" or conn._visible(kind, one[0])]
+    subject = obj if made_from_peer(obj) else kind
+    shown = [one for one in methods if one[0] == "__call__" or conn._visible(subject, one[0])]
     features = conn._codec.features
     if features & consts.FEATURE_TYPES and not is_netref(obj):
         functions = None
@@ -405,21 +407,17 @@ def _stand_in(conn: Any, exc: Any) -> BaseException:
     Its class is a builtin one, or that of an exception that was sent to this peer: the peer names
     it, and no other class of this program is instantiated.
     """
-    module, _, name = _remote_name(exc).rpartition(".")
-    cls = (
-        vars(builtins).get(name) if module == "builtins" else conn._sent_errors.get((module, name))
-    )
+    full = object.__getattribute__(exc, "____id_pack__")[0] if is_netref(exc) else ""
+    module, _, name = full.rpartition(".")
+    cls: Any = find_exception((module, name), custom=False, exits=False)
+    cls = cls or conn._sent_errors.get((module, name))
     if not (isinstance(cls, type) and issubclass(cls, Exception)):
         cls = RuntimeError
     try:
-        return cls(str(exc))
+        made: BaseException = cls(str(exc))
+        return made
     except Exception:
         return RuntimeError(str(exc))
-
-
-def _remote_name(obj: Any) -> str:
-    """Return the full name of a proxy's remote class, "" for what is no proxy."""
-    return str(object.__getattribute__(obj, "____id_pack__")[0]) if is_netref(obj) else ""
 
 
 def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:
@@ -430,7 +428,7 @@ def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:
         other = conn._local_objects[other_id_pack]
     except KeyError:
         return False
-    return isinstance(other, obj)
+    return is_instance(obj, other, quiet=True) if is_netref(obj) else isinstance(other, obj)
 
 
 def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
@@ -438,7 +436,7 @@ def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
     for one in (cls, other):
         if not issubclass(type(one), type):
             raise TypeError(f"expected a class, got an instance of {type(one).__name__}")
-    return issubclass(cls, other)
+    return is_subclass(cls, other) if is_netref(other) else issubclass(cls, other)
 
 
 def chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:

@@ -49,6 +49,7 @@ COUNTED = 100  # values that are counted at once
 PIECE = 1 << 18  # bytes that are counted at once
 PLACE = 8  # bytes of a place in a list
 KEPT = 200  # bytes of the entries for a container that may be met again
+BUILTIN = frozenset([dict, tuple, list, set, frozenset])
 COUNTS = {tuple: TUPLE, list: LIST, set: SET, frozenset: FROZENSET}
 COLLECTIONS = (collections.deque, collections.OrderedDict, collections.Counter)
 ENUMS = ("IntFlag", "Flag", "StrEnum", "IntEnum", "Enum")
@@ -89,12 +90,13 @@ class Unlimited:
 class Dumper:
     """Makes a snapshot; the arguments are those of :func:`dump`."""
 
+    account: Any = None  # until there is something worth counting
+    size = 0  # bytes of what has been made since it was last counted
+
     def __init__(self, iterate: Any, read: Any, open_account: Any = None) -> None:
         self.iterate = iterate
         self.read = read
         self.open_account = open_account
-        self.account: Any = None  # until there is something worth counting
-        self.size = 0  # bytes of what has been made since it was last counted
         self.allowed: set[Any] = set()
         self.classes: list[Any] = []
         self.numbers: dict[Any, int] = {}
@@ -124,7 +126,7 @@ class Dumper:
                         break
                 else:
                     stack.pop()
-            if steps > 1:
+            if steps > 1 or self.size > PIECE:
                 self.spend(steps)
         finally:
             if self.account is not None:
@@ -149,41 +151,19 @@ class Dumper:
         self.spend(0)
 
     def plain(self, items: Any) -> bool:
-        """Returns whether all items are plain; their sizes are counted if they are."""
-        if len(items) <= BULK:
-            if not PLAIN.issuperset(map(type, items)):
-                return False
-            self.size += sum(map(sizeof, items))
-            if self.size > PIECE:
-                self.spend(0)
-            return True
+        """Returns whether all of many items are plain; counts them."""
         for start in range(0, len(items), BULK):
-            self.spend(BULK // FASTER)
-            if not self.plain(items[start : start + BULK]):
+            part = items[start : start + BULK]
+            if not PLAIN.issuperset(map(type, part)):
                 return False
+            self.size += sum(map(sizeof, part))
+            self.spend(BULK // FASTER)
         return True
 
     def token(self, value: Any, place: Any) -> Any:
         """Appends the token of a value; returns an iterator over what is in it and where."""
         kind = type(value)
-        if hasattr(kind, "____conn__"):
-            raise TypeError("expected data for a snapshot, got a proxy" + where(place))
-        simple = SIMPLE_TYPES.get(kind)
-        if simple is not None:
-            self.append((SIMPLE, kind.__name__, *simple(value)))
-            return None
-        if isinstance(value, enum.Enum):
-            content = value.value if type(value.value) in PLAIN else None
-            number = self.class_number(kind, "enum")
-            self.append((MEMBER, number, str(value.name), content))
-            return None
-        if isinstance(value, pathlib.PurePath):
-            windows = isinstance(value, pathlib.PureWindowsPath)
-            name = "WindowsPath" if windows else "PosixPath"
-            name = name if isinstance(value, pathlib.Path) else "Pure" + name
-            self.append((SIMPLE, name, str(value)))
-            return None
-        if kind.__module__ == "numpy" and self.numpy(value):
+        if kind not in BUILTIN and self.other(value, kind, place):
             return None
         known = self.seen.get(id(value))
         if known is not None:
@@ -193,6 +173,27 @@ class Dumper:
         self.seen[id(value)] = len(self.kept)
         self.kept.append(value)
         return self.container(value, kind, place)
+
+    def other(self, value: Any, kind: Any, place: Any) -> bool:
+        """Appends the token of a value that is no container; returns whether it is none."""
+        if hasattr(kind, "____conn__"):
+            raise TypeError("expected data for a snapshot, got a proxy" + where(place))
+        simple = SIMPLE_TYPES.get(kind)
+        if simple is not None:
+            self.append((SIMPLE, kind.__name__, *simple(value)))
+            return True
+        if isinstance(value, enum.Enum):
+            content = value.value if type(value.value) in PLAIN else None
+            number = self.class_number(kind, "enum")
+            self.append((MEMBER, number, str(value.name), content))
+            return True
+        if isinstance(value, pathlib.PurePath):
+            windows = isinstance(value, pathlib.PureWindowsPath)
+            name = "WindowsPath" if windows else "PosixPath"
+            name = name if isinstance(value, pathlib.Path) else "Pure" + name
+            self.append((SIMPLE, name, str(value)))
+            return True
+        return bool(kind.__module__ == "numpy" and self.numpy(value))
 
     def container(self, value: Any, kind: Any, place: Any) -> Any:
         fields = getattr(kind, "__dataclass_fields__", None)
@@ -214,7 +215,13 @@ class Dumper:
             if len(value) > BULK:
                 self.copying(4 * len(value))
             keys, values = tuple(value), tuple(value.values())
-            if self.plain(keys + values):
+            both = keys + values
+            if len(both) > BULK:
+                plain = self.plain(both)
+            else:
+                plain = PLAIN.issuperset(map(type, both))
+                self.size += sum(map(sizeof, both)) if plain else 0
+            if plain:
                 self.tokens.append((PLAIN_DICT, keys, values))
                 return None
             self.append((DICT, len(keys)))
@@ -224,7 +231,13 @@ class Dumper:
             if len(value) > BULK:
                 self.copying(len(value))
             listed = tuple(value)
-            if kind is list and self.plain(listed):
+            plain = kind is list
+            if plain and len(listed) > BULK:
+                plain = self.plain(listed)
+            elif plain:
+                plain = PLAIN.issuperset(map(type, listed))
+                self.size += sum(map(sizeof, listed)) if plain else 0
+            if plain:
                 self.tokens.append((PLAIN_LIST, listed))
                 return None
             self.append((COUNTS[kind], len(listed)))

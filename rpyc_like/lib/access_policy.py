@@ -32,6 +32,7 @@ from weakref import CallableProxyType, ProxyType
 
 from ..errors import AccessDenied
 from .internals import INTERNALS
+from .stand_ins import made_from_peer, peers_data
 
 __all__ = [
     "ABSENT",
@@ -337,12 +338,18 @@ def decide(
     if not settings[perm] or not (name.isascii() or _is_normal(settings, name)):
         raise _denied(name)
     rule = ALL if settings["allow_all_attrs"] else _rule(is_proxy, settings, obj, name)
+    if issubclass(type(obj), BaseException) and made_from_peer(obj) and rule is not ALL:
+        return _decide_received(obj, name, perm, rule)
     prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
-    if not prefix or name.startswith(prefix) or not _may_be_exposed(obj, prefix + name):
+    exposed = prefix + name
+    if (
+        not prefix
+        or name.startswith(prefix)
+        or (exposed in _GUARDED and not _may_be_exposed(obj, exposed))
+    ):
         if rule:
             return name, MISSING, rule
         raise _refusal(is_proxy, settings, obj, name)
-    exposed = prefix + name
     found = False
     if not is_proxy(obj):
         if rule and find(obj, name) is not MISSING:
@@ -362,6 +369,16 @@ def decide(
         return name, MISSING, rule
     if hasattr(obj, exposed):
         return exposed, MISSING, EXPOSED
+    raise _denied(name)
+
+
+def _decide_received(error: BaseException, name: str, perm: str, rule: str) -> tuple[str, Any, str]:
+    """Return what :func:`decide` does for an exception that was made from what a peer sent."""
+    if rule and perm == "allow_getattr":
+        try:
+            return name, peers_data(error, name, MISSING), rule
+        except AttributeError:
+            pass
     raise _denied(name)
 
 
@@ -404,6 +421,11 @@ def reachable(
     if not settings["allow_getattr"] or len(name) > MAX_NAME:
         return None
     rule = _rule(is_proxy, settings, obj, name, kind)
+    if issubclass(type(obj), BaseException) and made_from_peer(obj) and rule is not ALL:
+        try:
+            return (name, peers_data(obj, name, MISSING), rule) if rule else None
+        except AttributeError:
+            return None
     if not (name.isascii() or _is_normal(settings, name)):
         return None
     value = MISSING if is_proxy(obj) else find(obj, name, kind)

@@ -249,9 +249,7 @@ class AioMessageConnection:
         if self.lost or self.receiver is not receiver:
             return
         try:
-            failed, message = decoding.result()
-            session = self.session
-            self._act(session.broken(message) if failed else session.understand(message), size)
+            self._act(self.session.decoded(*decoding.result()), size)
         except Exception as error:
             logger.exception("! taking in a message")
             self._break(error)

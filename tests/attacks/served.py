@@ -51,6 +51,11 @@ class AioThread:
         """The connections of its clients."""
         return self._server.connections
 
+    @property
+    def admission(self) -> Any:
+        """Who counts its clients."""
+        return self._server._door.admission
+
     def close(self) -> None:
         """Stop serving."""
         self.loop.call_soon_threadsafe(self._stop.set)
@@ -67,6 +72,10 @@ class _Threads:
     @property
     def connections(self) -> list[Any]:
         return list(self._server._connections.values())
+
+    @property
+    def admission(self) -> Any:
+        return self._server.admission
 
     def close(self) -> None:
         self._server.close()

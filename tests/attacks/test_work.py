@@ -367,7 +367,24 @@ def test_calls_under_way_are_counted(served: Served) -> None:
     eventually(lambda: there._kept.held == 0)
 
 
-def test_what_is_kept_is_summed_up_for_the_server() -> None:
+@pytest.mark.parametrize("name", ["threads", "pool", "aio"])
+def test_a_server_keeps_no_more_for_all_its_clients(served: Served, name: str) -> None:
+    """What the connections keep is summed up; one that ends gives back what was kept for it."""
+    server = served.server(name, Lists)
+    account = server.admission.account
+    account.limit = 500_000
+    first, second = served.client(server), served.client(server)
+    held = [*first.root.long(1_500)]
+    assert account.held == 200_000
+    with pytest.raises(Exception, match="all clients"):
+        held += second.root.long(4_000)
+    assert second.root.text(3) == "xxx"
+    first.close()
+    second.close()
+    eventually(lambda: account.held == 0)
+
+
+def test_what_is_kept_is_summed_up() -> None:
     """The account of a connection tells that of the server, and takes all away at its end."""
     total = [0]
 

@@ -35,6 +35,7 @@ LAYERS = {
         "core._brine_py",
         "core.own_types",
         "core.brine",
+        "core.exception_classes",
         "core.vinegar",
     ],
     2: ["link"],
