@@ -161,6 +161,17 @@ def test_results_of_a_chain_are_counted(served: Served, kind: str) -> None:
     assert conn.sync_request(consts.HANDLE_CHAIN, steps[:5], (0,))[0][1] == "x" * 100_000
 
 
+def test_results_of_a_map_are_counted_as_they_are_listed(served: Served, kind: str) -> None:
+    """An iterator that gives much is not listed to its end."""
+    server = served.server(kind, Lists, max_memory=1 << 20)
+    conn = served.client(server)
+    items = (chain_steps.VALUE, conn.root.texts(100_000))
+    steps = ((chain_steps.MAP, items, (), (chain_steps.VALUE, None)),)
+    ((outcome, _),) = conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
+    assert outcome == chain_steps.FAILED
+    assert conn.root.text(3) == "xxx"
+
+
 def test_what_a_map_has_thrown_away_is_held_no_more(served: Served, kind: str) -> None:
     """Values that are used inside of a map only are not counted when their item is done."""
     server = served.server(kind, Lists, max_memory=8 << 20)

@@ -878,6 +878,8 @@ MUTATIONS = [
 ]
 
 PATHS = "tests/attacks/test_paths.py"
+WORK, CURSORS = "tests/attacks/test_work.py", "tests/attacks/test_cursors.py"
+FAIR = "tests/attacks/test_aio_fair.py"
 REGISTRIES = "tests/attacks/test_registry_attacks.py"
 CERTIFICATES = "tests/attacks/test_certificates_attacks.py"
 LOGINS = "tests/attacks/test_login_attacks.py"
@@ -981,6 +983,55 @@ MUTATIONS += [
         "if hmac.compare_digest(mine, theirs):",
         "if False:",
         f"{LOGINS}::test_a_server_does_not_take_its_own_nonce",
+    ),
+    Mutation(
+        "97",
+        "wire/meter.py",
+        "        if self.steps > self.limit:\n",
+        "        if False:\n",
+        f"{WORK}::test_values_of_a_snapshot_are_steps",
+    ),
+    Mutation(
+        "97",
+        "core/chains.py",
+        "        account.hold(item)\n",
+        "",
+        f"{WORK}::test_results_of_a_map_are_counted_as_they_are_listed",
+    ),
+    Mutation(
+        "97",
+        "link/apart.py",
+        "    return size >= LARGE\n",
+        "    return False\n",
+        f"{FAIR}::test_large_messages_are_decoded_apart",
+    ),
+    Mutation(
+        "98",
+        "core/accounts.py",
+        "        if self._call is not None and self._call.cancelled:\n",
+        "        if False:\n",
+        f"{WORK}::test_an_iteration_ends_when_nobody_waits",
+    ),
+    Mutation(
+        "99",
+        "core/cursors.py",
+        "        del rest[WINDOW:]\n",
+        "",
+        f"{CURSORS}::test_cursors_that_have_gone_back_keep_little",
+    ),
+    Mutation(
+        "99",
+        "core/cursors.py",
+        "        self._hold(_SIZE)\n",
+        "",
+        f"{CURSORS}::test_cursors_are_counted_and_given_back",
+    ),
+    Mutation(
+        "99",
+        "aio/serving.py",
+        "        if link.full:\n",
+        "        if False:\n",
+        f"{FAIR}::test_answers_that_wait_are_limited",
     ),
 ]
 
