@@ -15,7 +15,7 @@ travels with the first reference to an object of each class, without docstrings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
@@ -27,6 +27,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import MalformedValue
 from ..lib.code import IMPLICIT, instance_methods
+from ..lib.exact import described
 from .netref import LOCAL_ATTRS
 from .vinegar import Name, bases_of
 
@@ -193,31 +194,41 @@ def split_description(methods: Any) -> Description:
         return Description(methods)
     told = methods[-1][1]
     try:
-        names, special, *functions = told
-        checked = tuple([(_text(module), _text(name)) for module, name in names[:_MAX_BASES]])
+        names, special, *functions = _tuple(told)
+        pairs = [_tuple(pair) for pair in _tuple(names)[:_MAX_BASES]]
+        checked = tuple([(_text(module), _text(name)) for module, name in pairs])
         return Description(
             methods[:-1],
             checked,
-            _texts(special[:_MAX_SPECIAL]),
+            _texts(_tuple(special)[:_MAX_SPECIAL]),
             _functions(functions[0]) if functions else NO_FUNCTIONS,
         )
     except (TypeError, ValueError):
-        raise MalformedValue(f"expected the description of a class, got {told!r:.80}") from None
+        raise MalformedValue(
+            f"expected the description of a class, got {described(told)}"
+        ) from None
 
 
 def _functions(told: Any) -> Functions:
-    *plain, submodules = told
+    *plain, submodules = _tuple(told)
     methods, functions, builtins = map(_texts, plain)
-    return Functions(methods, functions, builtins, tuple([_submodule(one) for one in submodules]))
+    inner = tuple([_submodule(one) for one in _tuple(submodules)])
+    return Functions(methods, functions, builtins, inner)
 
 
 def _submodule(told: Any) -> Submodule:
-    attribute, name, functions, builtins = told
+    attribute, name, functions, builtins = _tuple(told)
     return Submodule(_text(attribute), _text(name), _texts(functions), _texts(builtins))
 
 
-def _texts(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple([_text(value) for value in values])
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple([_text(value) for value in _tuple(values)])
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if type(value) is not tuple:  # a proxy could have items without end
+        raise TypeError
+    return value
 
 
 def _text(value: Any) -> str:

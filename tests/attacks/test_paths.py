@@ -18,7 +18,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.cli.session import Completer
-from rpyc_like.core import netref, read_ahead
+from rpyc_like.core import descriptions, netref, read_ahead
 from rpyc_like.errors import MalformedValue
 from rpyc_like.lib.exact import described, exact, exact_count, exact_items
 from rpyc_like.lib.safe_paths import Folder, create_new, join_name
@@ -465,6 +465,29 @@ def test_chunks_of_containers_are_exact() -> None:
         wrong = [*right[:place], Liar(kind), *right[place + 1 :]]
         with pytest.raises(MalformedValue):
             read_ahead._checked(tuple(wrong), 5)
+
+
+def test_descriptions_of_classes_are_exact() -> None:
+    """The description of a class is in real tuples: other iterables could have no end."""
+    bases, method = (("m", "C"),), ("f", None)
+    right = bases, ("__len__",), (("f",), (), (), (("a", "m", (), ()),))
+    told = descriptions.split_description((method, (descriptions.DESCRIPTION, right)))
+    assert told.functions.methods == ("f",)
+    names, special, (methods, *_, inner) = right
+    endless = Endless()
+    for wrong in (
+        endless,
+        (endless, special),
+        ((endless,), special),
+        (names, endless),
+        (names, special, endless),
+        (names, special, (endless, (), (), ())),
+        (names, special, (methods, (), (), endless)),
+        (names, special, (methods, (), (), (endless,))),
+        (names, special, (methods, (), (), ((*inner[0][:2], endless, ()),))),
+    ):
+        with pytest.raises(MalformedValue):
+            descriptions.split_description((method, (descriptions.DESCRIPTION, wrong)))
 
 
 def test_contents_of_arrays_are_exact() -> None:
