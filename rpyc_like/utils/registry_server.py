@@ -441,9 +441,7 @@ class TCPRegistryServer(RegistryServer):
     """A registry that is asked over TCP, one question for each connection."""
 
     TIMEOUT: ClassVar[float] = 3.0
-
     MAX_CLIENTS: ClassVar[int] = 100
-    """Clients served at once. One more takes the place of the oldest of the host with most."""
 
     def __init__(
         self,
@@ -456,11 +454,9 @@ class TCPRegistryServer(RegistryServer):
         secret: bytes | None = None,
     ) -> None:
         sock = _bound(socket.SOCK_STREAM, host, port, reuse_addr)
-        sock.listen(100)
+        sock.listen(10)
         super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
-        self._clients: dict[socket.socket, str] = {}  # and their hosts, the oldest first
-        self._room = threading.Lock()  # guards _clients
-        self._threads = threading.BoundedSemaphore(2 * self.MAX_CLIENTS)  # some of them ending
+        self._clients = threading.BoundedSemaphore(self.MAX_CLIENTS)
 
     def _get_logger(self) -> logging.Logger:
         return logging.getLogger(f"REGSRV/TCP/{self.port}")
@@ -476,47 +472,18 @@ class TCPRegistryServer(RegistryServer):
                 if self.active:
                     time.sleep(0.05)
                 continue
-            try:
-                self._admit(sock, _plain_host(addrinfo[0]))
-            except (OSError, ValueError, RuntimeError):  # no thread can be started
-                self.logger.debug("cannot serve %s", addrinfo, exc_info=True)
-                self._leave(sock)
+            if self._clients.acquire(False):
+                spawn(self._serve, sock, addrinfo)
+            else:
+                sock.close()
 
-    def _admit(self, sock: socket.socket, host: str) -> None:
-        """Serve a client in a thread; if there is no room, another one is hung up on."""
-        with self._room:
-            if len(self._clients) >= self.MAX_CLIENTS:
-                hosts = Counter(map(_owner, self._clients.values()))
-                greediest = hosts.most_common(1)[0][0]
-                oldest = next(
-                    one for one in self._clients if _owner(self._clients[one]) == greediest
-                )
-                with contextlib.suppress(OSError):
-                    oldest.shutdown(socket.SHUT_RDWR)  # which ends its thread
-                del self._clients[oldest]
-            self._clients[sock] = host
-        if not self._threads.acquire(timeout=1):
-            raise RuntimeError("clients that were hung up on are still being served")
-        try:
-            spawn(self._serve, sock, host)
-        except BaseException:
-            self._threads.release()
-            raise
-
-    def _leave(self, sock: socket.socket) -> None:
-        with self._room:
-            self._clients.pop(sock, None)
-        sock.close()
-
-    def _serve(self, sock: socket.socket, host: str) -> None:
+    def _serve(self, sock: socket.socket, addrinfo: Any) -> None:
         """Answers one client, who may take its time without holding up the others."""
         try:
-            with contextlib.suppress(OSError):
+            with contextlib.closing(sock), contextlib.suppress(OSError):
                 sock.settimeout(self.TIMEOUT)
-                data = sock.recv(MAX_DGRAM_SIZE + 1)
-                answer = self._answer(data, host) if data else None
+                answer = self._answer(sock.recv(MAX_DGRAM_SIZE + 1), _plain_host(addrinfo[0]))
                 if answer is not None:
                     sock.sendall(answer)
         finally:
-            self._leave(sock)
-            self._threads.release()
+            self._clients.release()

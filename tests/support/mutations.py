@@ -941,13 +941,6 @@ MUTATIONS += [
     ),
     Mutation(
         "103",
-        "utils/registry_server.py",
-        "if len(self._clients) >= self.MAX_CLIENTS:",
-        "if False:",
-        f"{REGISTRIES}::test_silent_clients_do_not_keep_out_others",
-    ),
-    Mutation(
-        "103",
         "utils/registry_messages.py",
         "or not name.isprintable()",
         "or False",
