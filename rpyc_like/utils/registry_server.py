@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..core import brine
 from ..errors import ProtocolError
-from ..lib.exact import described
+from ..lib.brief import brief
 from ..lib.threads import spawn
 from ..link.streams.base import READ, WakePipe, wait_for_fds
 from .registry_messages import Seal, checked_name, checked_port, parse
@@ -287,7 +287,7 @@ class RegistryServer:
     def cmd_register(self, host: str, names: Any, port: Any) -> str:
         """Enters services of the host that the message came from."""
         if type(names) is not tuple or not 0 < len(names) <= _MAX_NAMES:
-            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {described(names)}")
+            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {brief(names)}")
         address = (host, checked_port(port))
         if (
             self._total >= self.MAX_ENTRIES
@@ -317,7 +317,7 @@ class RegistryServer:
                 data, nonce = self._seal.open(data)
             command, args = parse(data)
             if command not in ("QUERY", "LIST", "REGISTER", "UNREGISTER"):
-                raise ValueError(f"unknown command {described(command)}")
+                raise ValueError(f"unknown command {brief(command)}")
             value = getattr(self, f"cmd_{command.lower()}")(host, *args)
         except (ProtocolError, ValueError, TypeError) as error:
             self._complaints.note(host, error)

@@ -20,7 +20,8 @@ import rpyc_like as rpyc
 from rpyc_like.cli.session import Completer
 from rpyc_like.core import descriptions, netref, read_ahead
 from rpyc_like.errors import MalformedValue
-from rpyc_like.lib.exact import described, exact, exact_count, exact_items
+from rpyc_like.lib.brief import brief
+from rpyc_like.lib.exact import exact, exact_count, exact_items
 from rpyc_like.lib.safe_paths import Folder, create_new, join_name
 from rpyc_like.utils import classic, helpers, zerodeploy
 
@@ -587,8 +588,8 @@ def test_exact_values() -> None:
         exact_count(6, "a count", 5)
     with pytest.raises(TypeError, match="expected a list"):
         exact_items(Loud(), str, "a name")
-    assert len(described("x" * 10_000)) < 200
-    assert len(described(1 << 100_000)) < 200
+    assert len(brief("x" * 10_000)) < 200
+    assert len(brief(1 << 100_000)) < 200
 
 
 def test_a_new_file_is_new(tmp_path: Path) -> None:
