@@ -286,10 +286,10 @@ class Boxer:
             raw = self.exports.lend(obj, self._identify_foreign)
         else:
             entry = self.exports.lend_entry(obj, identify)
-            raw = entry.raw
-            lent.append(raw)
+            lent.append(entry.raw)
             if self.describe is not None and entry.count == 1:
                 return self._encode_described(obj, entry)
+            return _REMOTE_HEAD + entry.raw
         lent.append(raw)
         return _REMOTE_HEAD + raw
 

@@ -28,8 +28,8 @@ from typing import Any, Final, NamedTuple
 from ..errors import MalformedValue
 from ..lib.brief import brief
 from ..lib.code import IMPLICIT, instance_methods
+from .exception_classes import Name, bases_of, made_from_peer
 from .netref import LOCAL_ATTRS
-from .vinegar import Name, bases_of
 
 __all__ = [
     "DESCRIPTION",
@@ -113,7 +113,7 @@ def functions_of(obj: Any, visible: Callable[[Any, str], bool], prefix: str) -> 
     if isinstance(obj, ModuleType):
         return _of_module(obj, visible)
     kind = type(obj)
-    if isinstance(obj, type) or _reads_otherwise(kind):
+    if made_from_peer(obj) or isinstance(obj, type) or _reads_otherwise(kind):
         return NO_FUNCTIONS  # reading an attribute may do anything
     if hasattr(kind, "_rpyc_getattr"):
         return NO_FUNCTIONS

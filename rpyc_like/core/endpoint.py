@@ -15,6 +15,7 @@ from inspect import getattr_static
 from itertools import count
 from typing import Any, ClassVar
 
+from ..lib.stand_ins import dict_of
 from ..link import flushing
 from ..link.receiving import FrameReceiver
 from ..link.result import Stopped, Unfinished, thrown
@@ -155,8 +156,10 @@ class Endpoint(HasState):
         self._codec.learn = lambda features: self._learn_features(features)
         self._codec.told = lambda handler, numbers: self._told(handler, *numbers)
         self._session = Session(self._codec, self._config["max_unknown_answers"])
+        if self._config["admission"] is not None:
+            self._config["admission"].watch(self._session)
         self._HANDLERS = self._request_handlers()
-        self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
+        self._gate: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
         if not self._overrides("_check_attr"):
             self._gate = partial(access.decide, self._config)
@@ -447,6 +450,8 @@ class Endpoint(HasState):
 
     def _remember_error(self, cls: type[BaseException]) -> None:
         """Notes the class of an exception that is sent: the peer may give it back."""
+        if "____origin____" in dict_of(cls):
+            return  # the peer's own
         sent = self._sent_errors
         sent[(cls.__module__, cls.__name__)] = cls
         if len(sent) > _MAX_SENT_ERRORS:
@@ -490,8 +495,7 @@ class Endpoint(HasState):
 
     def _restore_exc(self, raw: Any) -> BaseException:
         """Returns the exception that a peer leaves a ``with`` block with."""
-        custom = self._config["instantiate_custom_exceptions"]
-        return vinegar.restore(raw, self._sent_errors, custom)
+        return vinegar.restore(raw, lambda names: self._classes.restored(names, self._sent_errors))
 
     def _unbox_exc(self, raw: Any) -> BaseException:
         return vinegar.load(
@@ -507,9 +511,10 @@ class Endpoint(HasState):
     def _check_attr(self, obj: Any, name: str, perm: str) -> str:
         return access.check_attr(self._config, obj, name, perm)
 
-    def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any]:
-        """Asks a program's own ``_check_attr``."""
-        return self._check_attr(obj, name, perm), access.MISSING
+    def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any, str]:
+        """Ask a program's own ``_check_attr``."""
+        name = self._check_attr(obj, name, perm)
+        return name, access.MISSING, access.rule_of(self._config, obj, name)
 
     def _readable(self, obj: Any, name: str) -> bool:
         """Asks a program's own ``_check_attr`` whether a name may be shown."""

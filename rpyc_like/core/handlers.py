@@ -11,19 +11,22 @@ import pickle
 from collections.abc import Iterable
 from inspect import getattr_static
 from itertools import islice
+from types import FunctionType
 from typing import Any, Final
 
 from ..errors import AccessDenied
+from ..lib.access_policy import TOOLS, check_call, exact_name
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from . import consts, cursors, netref
-from .access import exact_name
 from .async_items import AsyncItems
 from .chain_steps import drive
 from .chains import chain_work, do_step
+from .class_proxies import is_subclass
 from .copying import COPIED, copy_of, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
-from .netref import COMPARISONS, SLICERS, is_netref
+from .exception_classes import find_exception, made_from_peer
+from .netref import COMPARISONS, SLICERS, is_instance, is_netref
 
 __all__ = ["NAMES"]
 
@@ -73,11 +76,15 @@ def setattr_(conn: Any, obj: Any, name: Any, value: Any) -> None:
 
 
 def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
-    """Calls an object. What was lent to the peer may be called.
+    """Call an exported object; a peer that may not do everything calls no known ladder.
 
     Args:
         kwargs: pairs of a name and a value.
     """
+    if not conn._config["allow_all_attrs"]:
+        # A function of the program costs no more Python calls: tests/protocol/test_counts.py.
+        if type(obj) is not FunctionType or obj.__module__ in TOOLS:
+            check_call(obj, args, kwargs)
     return obj(*args, **dict(kwargs)) if kwargs else obj(*args)
 
 
@@ -104,8 +111,7 @@ def _special_of_class(conn: Any, cls: type, name: str) -> Any:
         bind = getattr(type(method), "__get__", None)
         return method if bind is None else bind(method, cls, type(cls))
     if name == "__getitem__" and hasattr_static(cls, "__class_getitem__"):
-        conn._gate(type(cls), name, "allow_getattr")
-        return cls.__class_getitem__  # type: ignore[attr-defined]
+        name = "__class_getitem__"
     return conn._handle_getattr(cls, name)
 
 
@@ -223,7 +229,8 @@ def description(conn: Any, obj: Any) -> Any:
 def _shown(conn: Any, obj: Any, methods: Iterable[tuple[str, str | None]]) -> Any:
     """Returns those of the methods that the peer may use, and what else it may know."""
     kind = type(obj)
-    shown = [one for one in methods if one[0] == "__call__" or conn._visible(kind, one[0])]
+    subject = obj if made_from_peer(obj) else kind
+    shown = [one for one in methods if one[0] == "__call__" or conn._visible(subject, one[0])]
     features = conn._codec.features
     if features & consts.FEATURE_TYPES and not is_netref(obj):
         functions = None
@@ -326,20 +333,28 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
     if not exc and not issubclass(type(exc), BaseException):
         return leave(None, None, None)
     if not isinstance(exc, BaseException) or is_netref(exc):
-        exc = _stand_in(exc)
+        exc = _stand_in(conn, exc)
     try:
         raise exc
     except BaseException as error:
         return leave(type(error), error, error.__traceback__)
 
 
-def _stand_in(exc: Any) -> BaseException:
-    """Returns a local exception for a peer's: a proxy cannot be raised."""
-    cls = getattr(exc, "__class__", None)
-    if not (isinstance(cls, type) and issubclass(cls, Exception)) or is_netref(cls):
+def _stand_in(conn: Any, exc: Any) -> BaseException:
+    """Return a local exception for an object of the peer's: a proxy cannot be raised.
+
+    Its class is a builtin one, or that of an exception that was sent to this peer: the peer names
+    it, and no other class of this program is instantiated.
+    """
+    full = object.__getattribute__(exc, "____id_pack__")[0] if is_netref(exc) else ""
+    module, _, name = full.rpartition(".")
+    cls: Any = find_exception((module, name), custom=False, exits=False)
+    cls = cls or conn._sent_errors.get((module, name))
+    if not (isinstance(cls, type) and issubclass(cls, Exception)):
         cls = RuntimeError
     try:
-        return cls(str(exc))
+        made: BaseException = cls(str(exc))
+        return made
     except Exception:
         return RuntimeError(str(exc))
 
@@ -352,7 +367,7 @@ def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:
         other = conn._local_objects[other_id_pack]
     except KeyError:
         return False
-    return isinstance(other, obj)
+    return is_instance(obj, other, quiet=True) if is_netref(obj) else isinstance(other, obj)
 
 
 def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
@@ -360,7 +375,7 @@ def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
     for one in (cls, other):
         if not issubclass(type(one), type):
             raise TypeError(f"expected a class, got an instance of {type(one).__name__}")
-    return issubclass(cls, other)
+    return is_subclass(cls, other) if is_netref(other) else issubclass(cls, other)
 
 
 def chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:

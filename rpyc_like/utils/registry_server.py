@@ -17,6 +17,8 @@ from ..core import brine
 from ..errors import ProtocolError
 from ..lib.brief import brief
 from ..lib.threads import spawn
+from ..link.admission import Admission, Client
+from ..link.listener import accept_client
 from ..link.streams.base import READ, WakePipe, wait_for_fds
 from .registry_messages import Seal, checked_name, checked_port, parse
 
@@ -454,36 +456,48 @@ class TCPRegistryServer(RegistryServer):
         secret: bytes | None = None,
     ) -> None:
         sock = _bound(socket.SOCK_STREAM, host, port, reuse_addr)
-        sock.listen(10)
+        sock.listen(socket.SOMAXCONN)
         super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
-        self._clients = threading.BoundedSemaphore(self.MAX_CLIENTS)
+        self.admission = Admission(self.MAX_CLIENTS, auth_timeout=self.TIMEOUT, logger=self.logger)
+        """Which clients that have asked nothing yet may stay."""
 
     def _get_logger(self) -> logging.Logger:
         return logging.getLogger(f"REGSRV/TCP/{self.port}")
+
+    def close(self) -> None:
+        super().close()
+        self.admission.close()
 
     def _work(self) -> None:
         while self.active:
             try:
                 self._wait()
-                sock, addrinfo = self.sock.accept()
+                accepted = accept_client(self.sock, self.admission)
             except (BlockingIOError, InterruptedError):
                 continue
             except (OSError, ValueError):
                 if self.active:
                     time.sleep(0.05)
                 continue
-            if self._clients.acquire(False):
-                spawn(self._serve, sock, addrinfo)
-            else:
-                sock.close()
+            if accepted is None:
+                continue
+            client = self.admission.admit(accepted[0], logs_in=True)
+            try:
+                spawn(self._serve, *accepted, client)
+            except RuntimeError as error:  # the system has no more threads
+                self.admission.make_room(error)
+                client.leave()
+                accepted[0].close()
 
-    def _serve(self, sock: socket.socket, addrinfo: Any) -> None:
+    def _serve(self, sock: socket.socket, addrinfo: Any, client: Client) -> None:
         """Answers one client, who may take its time without holding up the others."""
         try:
             with contextlib.closing(sock), contextlib.suppress(OSError):
                 sock.settimeout(self.TIMEOUT)
-                answer = self._answer(sock.recv(MAX_DGRAM_SIZE + 1), _plain_host(addrinfo[0]))
+                data = sock.recv(MAX_DGRAM_SIZE + 1)
+                answer = self._answer(data, _plain_host(addrinfo[0])) if data else None
                 if answer is not None:
+                    client.spoke()
                     sock.sendall(answer)
         finally:
-            self._clients.release()
+            client.leave()
