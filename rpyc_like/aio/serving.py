@@ -209,7 +209,7 @@ class Serving(ThreadSide):
         kind = type(value)
         if kind is AsyncGeneratorType:
             value = AsyncItems(value)
-        elif kind not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
+        elif kind not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
             work: Any = value if kind is CoroutineType else _awaited(value)
             self._start(id_, work, True)
             return
@@ -360,7 +360,7 @@ class Serving(ThreadSide):
         kind_ = type(value)
         if kind_ is AsyncGeneratorType:
             return AsyncItems(value)
-        if kind_ not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
+        if kind_ not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
             return await value
         return value
 

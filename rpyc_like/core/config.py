@@ -46,7 +46,7 @@ SAFE_ATTRS: set[str] = {
     *(f"__r{name}__" for name in _REFLECTED.split()),
     *(f"__i{name}__" for name in _IN_PLACE.split()),
     *(f"__{name}__" for name in "neg pos abs invert bool nonzero int long float index".split()),
-    *(f"__{name}__" for name in "oct hex repr str format doc new enter exit".split()),
+    *(f"__{name}__" for name in "oct hex repr str format doc enter exit".split()),
     *(f"__{name}__" for name in "len length_hint contains iter next".split()),
     *(f"__{name}__" for name in "aiter anext aenter aexit".split()),
     *(f"__{name}__" for name in "getitem setitem delitem getslice setslice delslice".split()),

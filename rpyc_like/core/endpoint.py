@@ -157,7 +157,7 @@ class Endpoint(HasState):
         self._codec.told = lambda handler, numbers: self._told(handler, *numbers)
         self._session = Session(self._codec, self._config["max_unknown_answers"])
         self._HANDLERS = self._request_handlers()
-        self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
+        self._gate: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
         if not self._overrides("_check_attr"):
             self._gate = partial(access.decide, self._config)
@@ -509,9 +509,10 @@ class Endpoint(HasState):
     def _check_attr(self, obj: Any, name: str, perm: str) -> str:
         return access.check_attr(self._config, obj, name, perm)
 
-    def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any]:
-        """Asks a program's own ``_check_attr``."""
-        return self._check_attr(obj, name, perm), access.MISSING
+    def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any, str]:
+        """Ask a program's own ``_check_attr``."""
+        name = self._check_attr(obj, name, perm)
+        return name, access.MISSING, access.rule_of(self._config, obj, name)
 
     def _readable(self, obj: Any, name: str) -> bool:
         """Asks a program's own ``_check_attr`` whether a name may be shown."""

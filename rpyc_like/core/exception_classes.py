@@ -3,19 +3,20 @@
 An exception that arrives is an instance of a stand-in: a class that has the name of the peer's and
 derives from built-in exceptions only, because ``except`` looks at the real ``__mro__``. Exception
 classes of this program that it may be taken for come into its ``__mro__``; none of their code runs
-when an instance is made, and nothing of them is a peer's to use (:func:`peers_data`).
+when an instance is made, and nothing of them is a peer's to use
+(:mod:`rpyc_like.lib.received_errors`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
 from ..errors import RemoteError
 from ..lib.code import clean_name
 from ..lib.modules import class_in
+from ..lib.received_errors import values_of
 from ..lib.stand_ins import (
     BUILTIN_EXCEPTIONS,
     build,
@@ -34,14 +35,8 @@ __all__ = [
     "Name",
     "bases_of",
     "exception_class",
-    "field_of",
     "find_exception",
     "generic_class",
-    "get_args",
-    "peers_data",
-    "made_from_peer",
-    "set_args",
-    "values_of",
     "with_remote",
 ]
 
@@ -55,12 +50,6 @@ _MAX_BASES: Final = 100
 _CACHE_SIZE: Final = 512
 
 _generic_exceptions_cache: OrderedDict[str, type[RemoteError]] = OrderedDict()
-
-
-set_args: Final[Any] = BaseException.__dict__["args"].__set__
-get_args: Final[Any] = BaseException.__dict__["args"].__get__
-values_of: Final[Any] = BaseException.__dict__["__dict__"].__get__
-"""Arguments and attributes of an exception, whatever its class has under these names."""
 
 
 def bases_of(cls: type) -> tuple[Name, ...]:
@@ -197,46 +186,3 @@ def _reduce(self: BaseException, protocol: Any) -> Any:
     from . import vinegar  # needs this module
 
     return vinegar.reduced(self)
-
-
-def field_of(cls: type, name: str) -> Any:
-    """Return the descriptor of a field that a built-in exception class has; ``None`` for others."""
-    for base in mro_of(cls):
-        if is_among(base, BUILTIN_EXCEPTIONS):
-            found = dict_of(base).get(name)
-            if type(found) in (MemberDescriptorType, GetSetDescriptorType):
-                return found
-    return None
-
-
-def made_from_peer(obj: object) -> bool:
-    """Return whether an object is an exception that was made from what a peer sent."""
-    cls: Any = type(obj)
-    if not issubclass(cls, BaseException):
-        return False
-    return "____origin____" in dict_of(cls) or "_remote_tb" in values_of(obj)
-
-
-def peers_data(error: BaseException, name: str, missing: Any) -> Any:
-    """Return a field of a received exception; its class, which the peer has named, is not asked.
-
-    Returns:
-        ``missing`` for a text, a comparison or the like of the exception, which are harmless.
-
-    Raises:
-        AttributeError: it is none of these. The methods of the class are not for the peer.
-    """
-    if name in _ALWAYS_READABLE:
-        return missing
-    field = None if name[:2] == "__" else field_of(type(error), name)
-    if field is not None:
-        return field.__get__(error)
-    values = values_of(error)
-    if name[:2] == "__" or name not in values:
-        raise AttributeError(name)
-    return values[name]
-
-
-_ALWAYS_READABLE: Final = frozenset(
-    "__str__ __repr__ __eq__ __ne__ __hash__ __doc__ __dir__ __format__".split()
-)

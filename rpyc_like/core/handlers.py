@@ -11,20 +11,22 @@ import pickle
 from collections.abc import Iterable
 from inspect import getattr_static
 from itertools import islice
+from types import FunctionType
 from typing import Any, Final
 
 from ..errors import AccessDenied
+from ..lib.access_policy import TOOLS, check_call, exact_name
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
+from ..lib.received_errors import made_from_peer
 from . import consts, cursors, netref
-from .access import exact_name
 from .async_items import AsyncItems
 from .chain_steps import drive
 from .chains import chain_work, do_step
 from .class_proxies import is_subclass
 from .copying import COPIED, copy_of, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
-from .exception_classes import find_exception, made_from_peer
+from .exception_classes import find_exception
 from .netref import COMPARISONS, SLICERS, is_instance, is_netref
 
 __all__ = ["NAMES"]
@@ -75,11 +77,15 @@ def setattr_(conn: Any, obj: Any, name: Any, value: Any) -> None:
 
 
 def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
-    """Calls an object. What was lent to the peer may be called.
+    """Call an exported object; a peer that may not do everything calls no known ladder.
 
     Args:
         kwargs: pairs of a name and a value.
     """
+    if not conn._config["allow_all_attrs"]:
+        # A function of the program costs no more Python calls: tests/protocol/test_counts.py.
+        if type(obj) is not FunctionType or obj.__module__ in TOOLS:
+            check_call(obj, args, kwargs)
     return obj(*args, **dict(kwargs)) if kwargs else obj(*args)
 
 
@@ -106,8 +112,7 @@ def _special_of_class(conn: Any, cls: type, name: str) -> Any:
         bind = getattr(type(method), "__get__", None)
         return method if bind is None else bind(method, cls, type(cls))
     if name == "__getitem__" and hasattr_static(cls, "__class_getitem__"):
-        conn._gate(type(cls), name, "allow_getattr")
-        return cls.__class_getitem__  # type: ignore[attr-defined]
+        name = "__class_getitem__"
     return conn._handle_getattr(cls, name)
 
 
@@ -253,7 +258,7 @@ def iterate(conn: Any, obj: Any, what: Any, count: Any) -> Any:
     """Returns the first items of a container: items, values, whether they are the last, the length
     of the container, and a cursor if it is a dict or set. None for anything else.
     """
-    if type(obj) not in cursors.CONTAINERS or what not in (0, 1, 2, 3):
+    if type(obj) not in cursors.CONTAINERS or type(what) is not int or not 0 <= what <= 3:
         return None
     _check_count(count)
     _of_type(conn, obj, "__iter__")
@@ -329,21 +334,31 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
     if not exc and not issubclass(type(exc), BaseException):
         return leave(None, None, None)
     if not isinstance(exc, BaseException) or is_netref(exc):
-        exc = _stand_in(exc)
+        exc = _stand_in(conn, exc)
     try:
         raise exc
     except BaseException as error:
         return leave(type(error), error, error.__traceback__)
 
 
-def _stand_in(exc: Any) -> BaseException:
-    """Returns a local exception for a peer's: a proxy cannot be raised."""
-    name = object.__getattribute__(exc, "____id_pack__")[0] if is_netref(exc) else ""
-    cls: Any = find_exception(tuple(name.rpartition(".")[::2]), custom=False, exits=False)
-    try:
-        return (cls or RuntimeError)(str(exc))
-    except Exception:
-        return RuntimeError(str(exc))
+def _stand_in(conn: Any, exc: Any) -> BaseException:
+    """Return a local exception for an object of the peer's: a proxy cannot be raised.
+
+    Its class is a builtin one, or one that is taken for that of an exception that was sent to this
+    peer: the peer names it, and no other class of this program is meant.
+    """
+    module, _, name = _remote_name(exc).rpartition(".")
+    cls = find_exception((module, name), custom=False, exits=False)
+    full = (module, name) if cls or (module, name) in conn._sent_errors else _UNKNOWN_ERROR
+    return conn._restore_exc((full, (str(exc),), (), "<traceback denied>"))  # type: ignore[no-any-return]
+
+
+_UNKNOWN_ERROR: Final = ("builtins", "RuntimeError")
+
+
+def _remote_name(obj: Any) -> str:
+    """Return the full name of a proxy's remote class, "" for what is no proxy."""
+    return str(object.__getattribute__(obj, "____id_pack__")[0]) if is_netref(obj) else ""
 
 
 def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:

@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Final
 
 from ..lib.code import clean_name, get_methods, instance_methods
 from ..lib.compat import maxint
+from ..lib.exact import exact, exact_items
 from ..lib.identity import IdPack, get_id_pack
 from ..lib.modules import class_in, imported
 from ..lib.stand_ins import StandIn, is_among, mro_of
@@ -372,11 +373,12 @@ def _array_method(name: str) -> Callable[..., Any]:
         """Returns a local NumPy array: shape, type and bytes travel, no pickle."""
         numpy: Any = imported("numpy")
         array = syncreq(self, consts.HANDLE_CALLATTR, name, (), ())
-        kind = str(array.dtype.str)
+        kind = exact(array.dtype.str, str, "a dtype")
         if not _PLAIN_DTYPE.fullmatch(kind):
             raise ValueError(f"expected an array of numbers, times or text, got dtype {kind!r:.80}")
-        shape = tuple([int(size) for size in array.shape])
-        local = numpy.frombuffer(bytes(array.tobytes()), numpy.dtype(kind)).reshape(shape)
+        shape = exact_items(array.shape, int, "a size")
+        data = exact(array.tobytes(), bytes, "the content of an array")
+        local = numpy.frombuffer(data, numpy.dtype(kind)).reshape(shape)
         return local.copy() if dtype is None else local.astype(dtype)
 
     return __array__

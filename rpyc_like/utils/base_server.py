@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.access import warn_of_ladders
 from ..core.channel import Channel
 from ..core.config import COMPAT_RPYC6
 from ..core.protocol import Connection
@@ -147,6 +148,7 @@ class Server:
         self._accepting = Listener(listeners, socket_path, listener_timeout, self._chores)
         self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
         self.protocol_config.setdefault("logger", self.logger)
+        warn_of_ladders(service, self.protocol_config)
 
     def _service_name(self) -> str:
         return self.service.get_service_name()

@@ -39,6 +39,7 @@ WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
 ADAPTERS = "tests/faults/test_adapters.py"
+CLASSES = "tests/attacks/test_classes.py"
 
 MUTATIONS = [
     Mutation(
@@ -72,14 +73,14 @@ MUTATIONS = [
     Mutation(
         "36",
         "utils/registry_server.py",
-        "        while len(answer) > limit:",
-        "        while False:",
+        "    if len(answer) <= limit:",
+        "    if True:",
         f"{REGISTRY}::test_answers_are_small_and_few",
     ),
     Mutation(
         "36",
         "utils/registry_messages.py",
-        "not hmac.compare_digest(code, self._code(when, nonce, content))",
+        "not hmac.compare_digest(code, right)",
         "False",
         f"{REGISTRY}::test_nobody_else_is_answered",
     ),
@@ -538,13 +539,13 @@ MUTATIONS = [
     Mutation(
         "48",
         "core/vinegar.py",
-        "        if name in _SKIPPED:\n            continue\n        try:\n            # What",
-        "        try:\n            # What",
+        'name.startswith("_") or name in _SKIPPED:\n            continue\n        if any(',
+        'name.startswith("_"):\n            continue\n        if any(',
         f"{EXCEPTIONS}::test_case_48_evil_attributes",
     ),
     Mutation(
         "49",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         "base = BaseException if exits else Exception",
         "base = BaseException",
         f"{EXCEPTIONS}::test_case_49_exits_are_errors",
@@ -558,14 +559,14 @@ MUTATIONS = [
     ),
     Mutation(
         "50",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         'full = clean_name(".".join(name))',
         'full = ".".join(name)',
         f"{EXCEPTIONS}::test_case_50_class_names",
     ),
     Mutation(
         "50",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         "while len(_generic_exceptions_cache) > _CACHE_SIZE:",
         "while False:",
         f"{EXCEPTIONS}::test_case_50_many_classes",
@@ -614,16 +615,9 @@ MUTATIONS = [
     ),
     Mutation(
         "54",
-        "core/vinegar.py",
-        "cls is not None and issubclass(cls, base)",
-        "cls is not None",
-        f"{EXCEPTIONS}::test_case_54_no_import",
-    ),
-    Mutation(
-        "54",
         "lib/modules.py",
-        'getattr(sys.modules.get(module), "__dict__", {}).get(name)',
-        "getattr(sys.modules.get(module), name, None)",
+        "_names_of(found).get(name)",
+        "getattr(found, name, None)",
         f"{EXCEPTIONS}::test_case_54_no_code_of_a_module_runs",
     ),
     Mutation(
@@ -874,6 +868,170 @@ MUTATIONS = [
         "if isinstance(entry, _AsyncResult) and entry.expired:",
         "if False:",
         f"{WAITS}::test_case_85_a_storm_of_timeouts",
+    ),
+]
+
+PATHS = "tests/attacks/test_paths.py"
+REGISTRIES = "tests/attacks/test_registry_attacks.py"
+CERTIFICATES = "tests/attacks/test_certificates_attacks.py"
+LOGINS = "tests/attacks/test_login_attacks.py"
+
+MUTATIONS += [
+    Mutation(
+        "91",
+        "lib/safe_paths.py",
+        '    if "/" in name or "\\\\" in name:',
+        "    if False:",
+        f"{PATHS}::test_names_do_not_lead_out_of_the_folder",
+    ),
+    Mutation(
+        "91",
+        "lib/safe_paths.py",
+        "os.path.islink(path)",
+        "False",
+        f"{PATHS}::test_links_are_not_written_through",
+    ),
+    Mutation(
+        "91",
+        "core/chain_requests.py",
+        "type(outcome[1]) is not int or outcome[1] not in",
+        "outcome[1] not in",
+        f"{PATHS}::test_outcomes_of_chains_are_exact",
+    ),
+    Mutation(
+        "91",
+        "core/read_ahead.py",
+        "type(part) in allowed",
+        "isinstance(part, allowed)",
+        f"{PATHS}::test_chunks_of_containers_are_exact",
+    ),
+    Mutation(
+        "102",
+        "utils/registry_messages.py",
+        "(_SEALED, direction, when, nonce, content))",
+        "(_SEALED, when, nonce, content))",
+        f"{REGISTRIES}::test_seals_cover_direction_time_and_nonce",
+    ),
+    Mutation(
+        "102",
+        "utils/registry_messages.py",
+        "checked_name(pair[0]), checked_port(pair[1])",
+        "checked_name(pair[0]), pair[1]",
+        f"{REGISTRIES}::test_answers_of_another_shape_are_silence",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if share >= self.MAX_ENTRIES_PER_HOST:",
+        "if False:",
+        f"{REGISTRIES}::test_one_address_does_not_take_all_the_room",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if share + 1 >= self._share(greediest):",
+        "if True:",
+        f"{REGISTRIES}::test_when_all_is_full_the_greediest_makes_room",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if len(self._clients) >= self.MAX_CLIENTS:",
+        "if False:",
+        f"{REGISTRIES}::test_silent_clients_do_not_keep_out_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_messages.py",
+        "or not name.isprintable()",
+        "or False",
+        f"{REGISTRIES}::test_names_are_printable_and_ports_are_ports",
+    ),
+    Mutation(
+        "104",
+        "utils/certificates.py",
+        '.rstrip(". ") == _AUTHORITY',
+        '.rstrip(". ") == ""',
+        f"{CERTIFICATES}::test_names_that_are_no_file_names",
+    ),
+    Mutation(
+        "104",
+        "lib/safe_paths.py",
+        "os.O_CREAT | os.O_EXCL | _PLAIN",
+        "os.O_CREAT | os.O_TRUNC | _PLAIN",
+        f"{CERTIFICATES}::test_no_pair_is_replaced",
+    ),
+    Mutation(
+        "105",
+        "wire/login.py",
+        "len(theirs) != _NONCE:",
+        "False:",
+        f"{LOGINS}::test_a_server_takes_nonces_of_full_length "
+        f"{LOGINS}::test_a_client_takes_nonces_of_full_length",
+    ),
+    Mutation(
+        "105",
+        "wire/login.py",
+        "if hmac.compare_digest(mine, theirs):",
+        "if False:",
+        f"{LOGINS}::test_a_server_does_not_take_its_own_nonce",
+    ),
+    Mutation(
+        "86",
+        "lib/stand_ins.py",
+        '    _set_abstract(cls, frozenset(["__new__"]))\n',
+        "    pass\n",
+        f"{CLASSES}::test_case_86_every_way_to_an_instance_is_shut",
+    ),
+    Mutation(
+        "86",
+        "lib/stand_ins.py",
+        "            found[name] = _instead(name, layout)\n",
+        "            pass\n",
+        f"{CLASSES}::test_case_86_an_instance_that_is_forced_is_of_no_use",
+    ),
+    Mutation(
+        "86",
+        "core/class_proxies.py",
+        "not is_among(_home(self, name), program)",
+        "True",
+        f"{CLASSES}::test_case_86_through_a_public_service_into_a_guarded_one",
+    ),
+    Mutation(
+        "87",
+        "core/exception_classes.py",
+        "        **hidden(program, layout),\n",
+        "",
+        f"{CLASSES}::test_case_87_exceptions_run_no_code",
+    ),
+    Mutation(
+        "87",
+        "lib/access_policy.py",
+        "    if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):\n"
+        "        return",
+        "    if False:\n        return",
+        f"{CLASSES}::test_case_87_exceptions_run_no_code",
+    ),
+    Mutation(
+        "87",
+        "core/snapshot_load.py",
+        "return base._missing_.__func__(cls, value)",
+        "return cls(value)",
+        f"{CLASSES}::test_case_87_registered_enumerations",
+    ),
+    Mutation(
+        "88",
+        "core/snapshot_load.py",
+        '    numpy: Any = imported("numpy")\n',
+        "    import numpy\n",
+        f"{CLASSES}::test_case_88_numpy_is_not_imported",
+    ),
+    Mutation(
+        "88",
+        "lib/modules.py",
+        "value = _names_of(found).get(name)",
+        "value = found.__dict__.get(name)",
+        f"{CLASSES}::test_case_88_modules_are_not_asked",
     ),
 ]
 
