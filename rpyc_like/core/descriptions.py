@@ -28,7 +28,8 @@ from typing import Any, Final, NamedTuple
 from ..errors import MalformedValue
 from ..lib.brief import brief
 from ..lib.code import IMPLICIT, instance_methods
-from .exception_classes import Name, bases_of, made_from_peer
+from ..lib.received_errors import made_from_peer
+from .exception_classes import Name, bases_of
 from .netref import LOCAL_ATTRS
 
 __all__ = [

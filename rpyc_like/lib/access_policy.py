@@ -32,7 +32,7 @@ from weakref import CallableProxyType, ProxyType
 
 from ..errors import AccessDenied
 from .internals import INTERNALS
-from .stand_ins import made_from_peer, peers_data
+from .received_errors import made_from_peer, peers_data
 
 __all__ = [
     "ABSENT",
@@ -338,8 +338,8 @@ def decide(
     if not settings[perm] or not (name.isascii() or _is_normal(settings, name)):
         raise _denied(name)
     rule = ALL if settings["allow_all_attrs"] else _rule(is_proxy, settings, obj, name)
-    if issubclass(type(obj), BaseException) and made_from_peer(obj) and rule is not ALL:
-        return _decide_received(obj, name, perm, rule)
+    if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
+        return name, _received(obj, name, rule and perm == "allow_getattr"), rule
     prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
     exposed = prefix + name
     if (
@@ -372,13 +372,13 @@ def decide(
     raise _denied(name)
 
 
-def _decide_received(error: BaseException, name: str, perm: str, rule: str) -> tuple[str, Any, str]:
-    """Return what :func:`decide` does for an exception that was made from what a peer sent."""
-    if rule and perm == "allow_getattr":
-        try:
-            return name, peers_data(error, name, MISSING), rule
-        except AttributeError:
-            pass
+def _received(obj: Any, name: str, is_allowed: Any) -> Any:
+    """Return a field of an exception that a peer has made, ``MISSING`` for a text of it."""
+    try:
+        if is_allowed:
+            return peers_data(obj, name, MISSING)
+    except AttributeError:
+        pass
     raise _denied(name)
 
 
@@ -421,13 +421,13 @@ def reachable(
     if not settings["allow_getattr"] or len(name) > MAX_NAME:
         return None
     rule = _rule(is_proxy, settings, obj, name, kind)
-    if issubclass(type(obj), BaseException) and made_from_peer(obj) and rule is not ALL:
-        try:
-            return (name, peers_data(obj, name, MISSING), rule) if rule else None
-        except AttributeError:
-            return None
     if not (name.isascii() or _is_normal(settings, name)):
         return None
+    if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
+        try:
+            return name, _received(obj, name, rule), rule
+        except AccessDenied:
+            return None
     value = MISSING if is_proxy(obj) else find(obj, name, kind)
     prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
     if prefix and not name.startswith(prefix) and (value is MISSING or not rule):

@@ -39,6 +39,7 @@ WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
 ADAPTERS = "tests/faults/test_adapters.py"
+CLASSES = "tests/attacks/test_classes.py"
 
 MUTATIONS = [
     Mutation(
@@ -538,13 +539,13 @@ MUTATIONS = [
     Mutation(
         "48",
         "core/vinegar.py",
-        "        if name in _SKIPPED:\n            continue\n        try:\n            # What",
-        "        try:\n            # What",
+        'name.startswith("_") or name in _SKIPPED:\n            continue\n        if any(',
+        'name.startswith("_"):\n            continue\n        if any(',
         f"{EXCEPTIONS}::test_case_48_evil_attributes",
     ),
     Mutation(
         "49",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         "base = BaseException if exits else Exception",
         "base = BaseException",
         f"{EXCEPTIONS}::test_case_49_exits_are_errors",
@@ -558,14 +559,14 @@ MUTATIONS = [
     ),
     Mutation(
         "50",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         'full = clean_name(".".join(name))',
         'full = ".".join(name)',
         f"{EXCEPTIONS}::test_case_50_class_names",
     ),
     Mutation(
         "50",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         "while len(_generic_exceptions_cache) > _CACHE_SIZE:",
         "while False:",
         f"{EXCEPTIONS}::test_case_50_many_classes",
@@ -614,16 +615,9 @@ MUTATIONS = [
     ),
     Mutation(
         "54",
-        "core/vinegar.py",
-        "cls is not None and issubclass(cls, base)",
-        "cls is not None",
-        f"{EXCEPTIONS}::test_case_54_no_import",
-    ),
-    Mutation(
-        "54",
         "lib/modules.py",
-        'getattr(sys.modules.get(module), "__dict__", {}).get(name)',
-        "getattr(sys.modules.get(module), name, None)",
+        "_names_of(found).get(name)",
+        "getattr(found, name, None)",
         f"{EXCEPTIONS}::test_case_54_no_code_of_a_module_runs",
     ),
     Mutation(
@@ -974,6 +968,63 @@ MUTATIONS += [
         "if hmac.compare_digest(mine, theirs):",
         "if False:",
         f"{LOGINS}::test_a_server_does_not_take_its_own_nonce",
+    ),
+    Mutation(
+        "86",
+        "lib/stand_ins.py",
+        '    _set_abstract(cls, frozenset(["__new__"]))\n',
+        "    pass\n",
+        f"{CLASSES}::test_case_86_every_way_to_an_instance_is_shut",
+    ),
+    Mutation(
+        "86",
+        "lib/stand_ins.py",
+        "            found[name] = _instead(name, layout)\n",
+        "            pass\n",
+        f"{CLASSES}::test_case_86_an_instance_that_is_forced_is_of_no_use",
+    ),
+    Mutation(
+        "86",
+        "core/class_proxies.py",
+        "not is_among(_home(self, name), program)",
+        "True",
+        f"{CLASSES}::test_case_86_through_a_public_service_into_a_guarded_one",
+    ),
+    Mutation(
+        "87",
+        "core/exception_classes.py",
+        "        **hidden(program, layout),\n",
+        "",
+        f"{CLASSES}::test_case_87_exceptions_run_no_code",
+    ),
+    Mutation(
+        "87",
+        "lib/access_policy.py",
+        "    if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):\n"
+        "        return",
+        "    if False:\n        return",
+        f"{CLASSES}::test_case_87_exceptions_run_no_code",
+    ),
+    Mutation(
+        "87",
+        "core/snapshot_load.py",
+        "return base._missing_.__func__(cls, value)",
+        "return cls(value)",
+        f"{CLASSES}::test_case_87_registered_enumerations",
+    ),
+    Mutation(
+        "88",
+        "core/snapshot_load.py",
+        '    numpy: Any = imported("numpy")\n',
+        "    import numpy\n",
+        f"{CLASSES}::test_case_88_numpy_is_not_imported",
+    ),
+    Mutation(
+        "88",
+        "lib/modules.py",
+        "value = _names_of(found).get(name)",
+        "value = found.__dict__.get(name)",
+        f"{CLASSES}::test_case_88_modules_are_not_asked",
     ),
 ]
 
