@@ -230,6 +230,7 @@ LADDERS: Final = (
         "called as the class that they stand for; no public attribute is read",
         kinds=("types.GenericAlias",),
         names=_names("*"),
+        is_usual=True,
     ),
     Ladder(
         "`contextvars.Context`",
