@@ -3,7 +3,8 @@
 An exception that arrives is an instance of a stand-in: a class that has the name of the peer's and
 derives from built-in exceptions only, because ``except`` looks at the real ``__mro__``. Exception
 classes of this program that it may be taken for come into its ``__mro__``; none of their code runs
-when an instance is made, and nothing of them is a peer's to use (:func:`peers_data`).
+when an instance is made, and nothing of them is a peer's to use
+(:mod:`rpyc_like.lib.received_errors`).
 """
 
 from __future__ import annotations
@@ -15,20 +16,17 @@ from typing import Any, Final
 from ..errors import RemoteError
 from ..lib.code import clean_name
 from ..lib.modules import class_in
+from ..lib.received_errors import values_of
 from ..lib.stand_ins import (
     BUILTIN_EXCEPTIONS,
     build,
     dict_of,
-    field_of,
     full_name,
     hidden,
     is_among,
     layout_of,
-    made_from_peer,
     mro_of,
-    peers_data,
     qualname_of,
-    values_of,
 )
 
 __all__ = [
@@ -37,14 +35,8 @@ __all__ = [
     "Name",
     "bases_of",
     "exception_class",
-    "field_of",
     "find_exception",
     "generic_class",
-    "get_args",
-    "peers_data",
-    "made_from_peer",
-    "set_args",
-    "values_of",
     "with_remote",
 ]
 
@@ -58,11 +50,6 @@ _MAX_BASES: Final = 100
 _CACHE_SIZE: Final = 512
 
 _generic_exceptions_cache: OrderedDict[str, type[RemoteError]] = OrderedDict()
-
-
-set_args: Final[Any] = BaseException.__dict__["args"].__set__
-get_args: Final[Any] = BaseException.__dict__["args"].__get__
-"""Arguments of an exception, whatever its class has under that name."""
 
 
 def bases_of(cls: type) -> tuple[Name, ...]:

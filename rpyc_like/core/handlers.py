@@ -18,6 +18,7 @@ from ..errors import AccessDenied
 from ..lib.access_policy import TOOLS, check_call, exact_name
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
+from ..lib.received_errors import made_from_peer
 from . import consts, cursors, netref
 from .accounts import FAIR, MAX_TAKEN, Account
 from .async_items import AsyncItems
@@ -26,7 +27,7 @@ from .chains import chain_work, do_step
 from .class_proxies import is_subclass
 from .copying import COPIED, copy_of, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
-from .exception_classes import find_exception, made_from_peer
+from .exception_classes import find_exception
 from .netref import COMPARISONS, SLICERS, is_instance, is_netref
 
 __all__ = ["NAMES", "Turns", "dumping", "finish", "taking"]
@@ -404,20 +405,21 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
 def _stand_in(conn: Any, exc: Any) -> BaseException:
     """Return a local exception for an object of the peer's: a proxy cannot be raised.
 
-    Its class is a builtin one, or that of an exception that was sent to this peer: the peer names
-    it, and no other class of this program is instantiated.
+    Its class is a builtin one, or one that is taken for that of an exception that was sent to this
+    peer: the peer names it, and no other class of this program is meant.
     """
-    full = object.__getattribute__(exc, "____id_pack__")[0] if is_netref(exc) else ""
-    module, _, name = full.rpartition(".")
-    cls: Any = find_exception((module, name), custom=False, exits=False)
-    cls = cls or conn._sent_errors.get((module, name))
-    if not (isinstance(cls, type) and issubclass(cls, Exception)):
-        cls = RuntimeError
-    try:
-        made: BaseException = cls(str(exc))
-        return made
-    except Exception:
-        return RuntimeError(str(exc))
+    module, _, name = _remote_name(exc).rpartition(".")
+    cls = find_exception((module, name), custom=False, exits=False)
+    full = (module, name) if cls or (module, name) in conn._sent_errors else _UNKNOWN_ERROR
+    return conn._restore_exc((full, (str(exc),), (), "<traceback denied>"))  # type: ignore[no-any-return]
+
+
+_UNKNOWN_ERROR: Final = ("builtins", "RuntimeError")
+
+
+def _remote_name(obj: Any) -> str:
+    """Return the full name of a proxy's remote class, "" for what is no proxy."""
+    return str(object.__getattribute__(obj, "____id_pack__")[0]) if is_netref(obj) else ""
 
 
 def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:

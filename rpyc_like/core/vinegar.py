@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from .. import version as version
 from ..errors import MalformedValue, RemoteError
+from ..lib.received_errors import field_of, get_args, made_from_peer, set_args, values_of
 from ..lib.stand_ins import BUILTIN_EXCEPTIONS, StandIn, dict_of, is_among, mro_of
 from ..version import __version__
 from . import brine, consts
@@ -35,13 +36,8 @@ from .exception_classes import (
     _generic_exceptions_cache,
     bases_of,
     exception_class,
-    field_of,
     find_exception,
     generic_class,
-    get_args,
-    made_from_peer,
-    set_args,
-    values_of,
     with_remote,
 )
 

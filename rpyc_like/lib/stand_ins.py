@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any, Final, NoReturn
 
-from .modules import class_in
+from ..lib.modules import class_in
 
 __all__ = [
     "BUILTIN_EXCEPTIONS",
@@ -24,18 +24,14 @@ __all__ = [
     "StandIn",
     "build",
     "dict_of",
-    "field_of",
     "forbid_instances",
     "full_name",
     "hidden",
     "is_among",
     "layout_of",
-    "made_from_peer",
     "mro_of",
     "no_instances",
-    "peers_data",
     "qualname_of",
-    "values_of",
 ]
 
 mro_of: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
@@ -46,9 +42,6 @@ dict_of: Final[Callable[[type], Any]] = type.__dict__["__dict__"].__get__
 
 qualname_of: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
 """Return the ``__qualname__`` of a class without running code of its metaclass."""
-
-values_of: Final[Any] = BaseException.__dict__["__dict__"].__get__
-"""Return the attributes of an exception, whatever its class has under that name."""
 
 _base_of: Final[Callable[[type], Any]] = type.__dict__["__base__"].__get__
 _size_of: Final[Callable[[type], int]] = type.__dict__["__basicsize__"].__get__
@@ -222,46 +215,3 @@ def build(
             except TypeError:
                 continue  # bases that exclude each other
     raise TypeError(f"cannot make a class that stands for {name!r}")
-
-
-def field_of(cls: type, name: str) -> Any:
-    """Return the descriptor of a field that a built-in exception class has; ``None`` for others."""
-    for base in mro_of(cls):
-        if is_among(base, BUILTIN_EXCEPTIONS):
-            found = dict_of(base).get(name)
-            if type(found) in (MemberDescriptorType, GetSetDescriptorType):
-                return found
-    return None
-
-
-def made_from_peer(obj: object) -> bool:
-    """Return whether an object is an exception that was made from what a peer sent."""
-    cls: Any = type(obj)
-    if not issubclass(cls, BaseException):
-        return False
-    return "____origin____" in dict_of(cls) or "_remote_tb" in values_of(obj)
-
-
-def peers_data(error: BaseException, name: str, missing: Any) -> Any:
-    """Return a field of a received exception; its class, which the peer has named, is not asked.
-
-    Returns:
-        ``missing`` for a text, a comparison or the like of the exception, which are harmless.
-
-    Raises:
-        AttributeError: it is none of these. The methods of the class are not for the peer.
-    """
-    if name in _ALWAYS_READABLE:
-        return missing
-    field = None if name[:2] == "__" else field_of(type(error), name)
-    if field is not None:
-        return field.__get__(error)
-    values = values_of(error)
-    if name[:2] == "__" or name not in values:
-        raise AttributeError(name)
-    return values[name]
-
-
-_ALWAYS_READABLE: Final = frozenset(
-    "__str__ __repr__ __eq__ __ne__ __hash__ __doc__ __dir__ __format__".split()
-)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..core import brine
 from ..errors import ProtocolError
-from ..lib.exact import described
+from ..lib.brief import brief
 from ..lib.threads import spawn
 from ..link.admission import Admission, Client
 from ..link.listener import accept_client
@@ -289,7 +289,7 @@ class RegistryServer:
     def cmd_register(self, host: str, names: Any, port: Any) -> str:
         """Enters services of the host that the message came from."""
         if type(names) is not tuple or not 0 < len(names) <= _MAX_NAMES:
-            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {described(names)}")
+            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {brief(names)}")
         address = (host, checked_port(port))
         if (
             self._total >= self.MAX_ENTRIES
@@ -319,7 +319,7 @@ class RegistryServer:
                 data, nonce = self._seal.open(data)
             command, args = parse(data)
             if command not in ("QUERY", "LIST", "REGISTER", "UNREGISTER"):
-                raise ValueError(f"unknown command {described(command)}")
+                raise ValueError(f"unknown command {brief(command)}")
             value = getattr(self, f"cmd_{command.lower()}")(host, *args)
         except (ProtocolError, ValueError, TypeError) as error:
             self._complaints.note(host, error)
@@ -443,9 +443,7 @@ class TCPRegistryServer(RegistryServer):
     """A registry that is asked over TCP, one question for each connection."""
 
     TIMEOUT: ClassVar[float] = 3.0
-
     MAX_CLIENTS: ClassVar[int] = 100
-    """Clients served at once. One more takes the place of the oldest of the host with most."""
 
     def __init__(
         self,

@@ -520,7 +520,7 @@ def test_case_86_a_class_that_forges_what_it_is(pair: Any) -> None:
 
 def test_case_86_through_a_public_service_into_a_guarded_one(pair: Any) -> None:
     """What one peer names gives another one of the same process nothing either."""
-    first, public = pair(Service)
+    first, public = pair(Service, there_config=CUSTOM)
     second, guarded = pair(Service, there_config={"allow_public_attrs": True})
     guarded._local_root.exposed_foreign = lambda: public._local_root.kept[-1]
     for cls in (shadow(Vault), shadow(PlainError, Exception)):
@@ -680,12 +680,14 @@ def test_case_87_leaving_a_block(pair: Any) -> None:
     given = conn.sync_request(consts.HANDLE_CTXEXIT, block, raw)
     error = server._local_root.seen[0]
     assert issubclass(type(error), PlainError) and error.args == ("y", 1)
-    for name in ("dump", "exposed_dump"):
-        with pytest.raises(AttributeError):
-            conn.sync_request(consts.HANDLE_GETATTR, given, name)
-    liar = type("PlainError", (Exception,), {"__module__": __name__, "__str__": lambda self: "z"})
-    conn.sync_request(consts.HANDLE_CTXEXIT, block, liar())
-    assert not issubclass(type(server._local_root.seen[1]), PlainError)
+    liar = type("PlainError", (Exception,), {"module": 1, "__str__": lambda self: "z"})
+    liar.__module__ = __name__
+    other = conn.sync_request(consts.HANDLE_CTXEXIT, block, liar())
+    assert str(server._local_root.seen[1]) == "z"
+    for error in (given, other):
+        for name in ("dump", "exposed_dump", "__init__", "with_traceback"):
+            with pytest.raises(AttributeError):
+                conn.sync_request(consts.HANDLE_GETATTR, error, name)
     server._local_root.seen.clear()
 
 
@@ -781,19 +783,20 @@ def test_case_87_registered_enumerations(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(value_classes, "_registered", {})
     for cls in (Secret, Rights, Record):
         assert rpyc.by_value(cls) is cls
-    assert (
-        snapshot_load.load(dumped("Enum", Secret, (("ONE", 1),), (9, 0, "ONE", 99))) is Secret.ONE
-    )
+    one = snapshot_load.load(dumped("Enum", Secret, (("ONE", 1),), (9, 0, "ONE", 99)))
+    assert one is Secret.ONE
     other = snapshot_load.load(dumped("Enum", Secret, (("ONE", 1),), (9, 0, "TWO", 5)))
     assert type(other) is not Secret and (other.name, other.value) == ("TWO", 5)
     flags = (("READ", 1), ("WRITE", 2))
-    assert snapshot_load.load(dumped("Flag", Rights, flags, (9, 0, "None", 3))) == Rights(3)
-    assert snapshot_load.load(dumped("Flag", Rights, flags, (9, 0, "None", 0))).value == 0
+    both = snapshot_load.load(dumped("Flag", Rights, flags, (9, 0, "None", 3)))
+    none = snapshot_load.load(dumped("Flag", Rights, flags, (9, 0, "None", 0)))
     for value in (4, -1, 1 << 200, True, "READ", None, 2.0):
         with pytest.raises(MalformedValue):
             snapshot_load.load(dumped("Flag", Rights, flags, (9, 0, "FOUR", value)))
     made = snapshot_load.load(dumped("dataclass", Record, ("path",), (8, 0, 1), "/etc"))
     assert type(made) is Record and made.path == "/etc"
+    assert ran == []
+    assert both is Rights(3) and both == Rights.READ | Rights.WRITE and none.value == 0
     ran.clear()
 
 
