@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..errors import MalformedValue
+from ..lib.brief import brief
 from ..link.result import Stopped
 from . import chain_steps, consts, vinegar
 from .boxing import Steps
@@ -175,15 +176,15 @@ def _settle(conn: Any, steps: list[Step], outcomes: Any) -> Steps:
         MalformedValue: they are none.
     """
     if type(outcomes) is not tuple or len(outcomes) != len(steps):
-        raise MalformedValue(f"expected {len(steps)} outcomes of a chain, got {outcomes!r:.80}")
+        raise MalformedValue(f"expected {len(steps)} outcomes of a chain, got {brief(outcomes)}")
     for step, outcome in zip(steps, outcomes):
         kind = outcome[0] if type(outcome) is tuple and outcome else None
         if type(kind) is not int or len(outcome) != _SIZES.get(kind):
-            raise MalformedValue(f"expected the outcome of a step, got {outcome!r:.80}")
+            raise MalformedValue(f"expected the outcome of a step, got {brief(outcome)}")
         if kind == chain_steps.FAILED:
             vinegar.check(outcome[1])
         elif kind == chain_steps.PARTLY and step.kind != MAP:
-            raise MalformedValue(f"expected the outcome of one step, got {outcome!r:.80}")
+            raise MalformedValue(f"expected the outcome of one step, got {brief(outcome)}")
     for index, (step, outcome) in enumerate(zip(steps, outcomes)):
         kind = outcome[0]
         step.sent = kind != chain_steps.LEFT
@@ -193,7 +194,7 @@ def _settle(conn: Any, steps: list[Step], outcomes: Any) -> Steps:
             step.settle(True, conn._unbox_exc(outcome[1]))
         elif kind == chain_steps.BLOCKED:
             if outcome[1] not in range(index):
-                raise MalformedValue(f"expected the number of a step, got {outcome[1]!r:.80}")
+                raise MalformedValue(f"expected the number of a step, got {brief(outcome[1])}")
             step.settle(True, steps[outcome[1]].value)
         elif kind == chain_steps.PARTLY:
             try:

@@ -26,6 +26,7 @@ from types import (
 from typing import Any, Final, NamedTuple
 
 from ..errors import MalformedValue
+from ..lib.brief import brief
 from ..lib.code import IMPLICIT, instance_methods
 from .netref import LOCAL_ATTRS
 from .vinegar import Name, bases_of
@@ -188,7 +189,7 @@ def split_description(methods: Any) -> Description:
     if type(methods) is not tuple or not all(
         type(item) is tuple and len(item) == 2 and type(item[0]) is str for item in methods
     ):
-        raise MalformedValue(f"expected pairs of name and docstring, got {methods!r:.80}")
+        raise MalformedValue(f"expected pairs of name and docstring, got {brief(methods)}")
     if not methods or methods[-1][0] != DESCRIPTION:
         return Description(methods)
     told = methods[-1][1]
@@ -202,7 +203,7 @@ def split_description(methods: Any) -> Description:
             _functions(functions[0]) if functions else NO_FUNCTIONS,
         )
     except (TypeError, ValueError):
-        raise MalformedValue(f"expected the description of a class, got {told!r:.80}") from None
+        raise MalformedValue(f"expected the description of a class, got {brief(told)}") from None
 
 
 def _functions(told: Any) -> Functions:

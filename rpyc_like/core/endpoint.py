@@ -149,7 +149,11 @@ class Endpoint(HasState):
             self, self._local_objects, self._proxies, self._classes, base, *limits
         )
         self._codec = RpycCodec(
-            self._boxer, self._first_dialect(), *limits, self._config["max_requests"]
+            self._boxer,
+            self._first_dialect(),
+            *limits,
+            self._config["max_requests"],
+            self._config["max_memory"],
         )
         self._codec.failure = self._failure  # type: ignore[method-assign]
         self._codec.learn = lambda features: self._learn_features(features)

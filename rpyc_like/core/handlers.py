@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from ..errors import AccessDenied
+from ..lib.brief import brief
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from . import consts, cursors, netref
@@ -129,7 +130,7 @@ def str_(conn: Any, obj: Any) -> str:
 def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
     """Compares two objects with the operator that ``type(obj)`` has."""
     if exact_name(op) not in COMPARISONS:
-        raise AccessDenied(f"expected the name of a comparison, got {op!r:.80}")
+        raise AccessDenied(f"expected the name of a comparison, got {brief(op)}")
     return _of_type(conn, obj, op)(obj, other)
 
 
@@ -278,7 +279,7 @@ def chunk(conn: Any, source: Any, place: Any, count: Any, what: Any) -> Any:
     """
     _check_count(count)
     if type(place) is not int or place < 0:
-        raise ValueError(f"expected a number of items, got {place!r:.80}")
+        raise ValueError(f"expected a number of items, got {brief(place)}")
     if type(source) in cursors.SEQUENCES:
         _of_type(conn, source, "__iter__")
         return _chunk(*cursors.take_from(source, place, count))
@@ -306,7 +307,7 @@ def oldslicing(
     """Slices for peers on Python 2: ``attempt`` with a slice, else ``fallback`` with numbers."""
     for name in (attempt, fallback):
         if exact_name(name) not in SLICINGS:
-            raise AccessDenied(f"expected the name of a slicing method, got {name!r:.80}")
+            raise AccessDenied(f"expected the name of a slicing method, got {brief(name)}")
     try:
         method = conn._handle_getattr(obj, attempt)
         return method(slice(start, stop), *args)

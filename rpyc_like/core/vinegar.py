@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from .. import version as version
 from ..errors import MalformedValue, RemoteError
+from ..lib.brief import brief
 from ..lib.code import clean_name
 from ..lib.modules import class_in
 from ..version import __version__
@@ -354,7 +355,7 @@ def check(val: Any) -> None:
         found += 1
         if not _is_exception(one) or found > 2 * _MAX_CHAIN:
             raise MalformedValue(
-                f"expected an exception (class, args, attributes, text), got {one!r:.80}"
+                f"expected an exception (class, args, attributes, text), got {brief(one)}"
             )
         if len(one) == 5:
             _, _, cause, context, _, members = one[4]
