@@ -480,6 +480,17 @@ get_value(Reader *r, int depth)
     }
 }
 
+/* Returns whether values of a type may travel by value. */
+static int
+is_plain(PyTypeObject *kind)
+{
+    return kind == &PyLong_Type || kind == &PyUnicode_Type || kind == Py_TYPE(Py_None) ||
+           kind == &PyBool_Type || kind == &PyTuple_Type || kind == &PyBytes_Type ||
+           kind == &PyFloat_Type || kind == &PyComplex_Type || kind == &PyFrozenSet_Type ||
+           kind == &PySlice_Type || kind == Py_TYPE(Py_NotImplemented) ||
+           kind == Py_TYPE(Py_Ellipsis);
+}
+
 /* -- prices, those of rpyc_like.wire.meter and rpyc_like.core._brine_py */
 
 static Py_ssize_t
@@ -614,21 +625,51 @@ codec_price_at(PyObject *self, PyObject *args)
     return Py_BuildValue("nn", price, r.at);
 }
 
-static Py_ssize_t
-size_of_int(PyObject *number)
+/* Adds the price of an integer to `memory`, and the size of its brine to `wire`. */
+static int
+measure_int(PyObject *number, Py_ssize_t *memory, Py_ssize_t *wire)
 {
-    PyObject *size = PyObject_CallMethod(number, "__sizeof__", NULL);
-    Py_ssize_t found = size == NULL ? 0 : PyLong_AsSsize_t(size);
-    Py_XDECREF(size);
-    return found;
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    if (overflow) {
+        PyObject *size = PyObject_CallMethod(number, "__sizeof__", NULL);
+        Py_ssize_t bytes = size == NULL ? -1 : PyLong_AsSsize_t(size);
+        Py_XDECREF(size);
+        *memory += bytes;
+        *wire += 2 * bytes;
+        return bytes < 0 ? UNUSUAL : OK;
+    }
+    *memory += 32;
+    *wire += 1;
+    if (-49 < value && value < 160)
+        return OK;
+    for (*wire += 1; value; value /= 10)
+        *wire += 1;
+    return OK;
 }
 
-/* weigh(value): the memory that a decoded value takes. */
-static PyObject *
-codec_weigh(PyObject *self, PyObject *value)
+/* Makes room for so many more on a stack. */
+static PyObject **
+grow(PyObject **stack, PyObject **own, Py_ssize_t filled, Py_ssize_t *room, Py_ssize_t more)
 {
-    PyObject *own[64], **stack = own, *item, *items;
-    Py_ssize_t filled = 1, room = 64, total = 0, i, more;
+    PyObject **larger;
+    if (filled + more <= *room)
+        return stack;
+    *room = (filled + more) * 2;
+    larger = PyMem_Malloc(*room * sizeof(PyObject *));
+    if (larger != NULL)
+        memcpy(larger, stack, filled * sizeof(PyObject *));
+    if (stack != own)
+        PyMem_Free(stack);
+    return larger;
+}
+
+/* measure(value): the memory that a decoded value takes, and about how much brine it was. */
+static PyObject *
+codec_measure(PyObject *self, PyObject *value)
+{
+    PyObject *own[64], **stack = own, *item, *iterator;
+    Py_ssize_t filled = 1, room = 64, memory = 0, wire = 0, i, size;
     Reader r = {0};
     own[0] = value;
     while (filled) {
@@ -636,49 +677,50 @@ codec_weigh(PyObject *self, PyObject *value)
         item = stack[--filled];
         kind = Py_TYPE(item);
         step(&r);
-        more = 0;
-        items = item;
+        size = 0;
         if (kind == &PyTuple_Type) {
-            more = PyTuple_GET_SIZE(item);
-            total += 40 + 8 * more;
+            size = PyTuple_GET_SIZE(item);
+            memory += 40 + 8 * size;
+            wire += size < 5 ? 1 : size < 256 ? 2 : 5;
         }
         else if (kind == &PyFrozenSet_Type) {
-            total += set_memory(PySet_GET_SIZE(item));
-            more = PySet_GET_SIZE(item);
+            size = PySet_GET_SIZE(item);
+            memory += set_memory(size);
+            wire += 2;
         }
         else if (kind == &PySlice_Type) {
-            total += 64;
-            more = 3;
+            size = 3;
+            memory += 64;
+            wire += 2;
         }
-        else if (kind == &PyUnicode_Type)
-            total += 64 + PyUnicode_GET_LENGTH(item) * PyUnicode_KIND(item);
-        else if (kind == &PyBytes_Type)
-            total += 48 + PyBytes_GET_SIZE(item);
+        else if (kind == &PyUnicode_Type) {
+            memory += 64 + PyUnicode_GET_LENGTH(item) * PyUnicode_KIND(item);
+            wire += 2 + PyUnicode_GET_LENGTH(item);
+        }
+        else if (kind == &PyBytes_Type) {
+            memory += 48 + PyBytes_GET_SIZE(item);
+            wire += 1 + PyBytes_GET_SIZE(item);
+        }
         else if (kind == &PyLong_Type) {
-            int overflow;
-            PyLong_AsLongLongAndOverflow(item, &overflow);
-            total += overflow ? size_of_int(item) : 32;
-        }
-        else if (kind == &PyFloat_Type || kind == &PyComplex_Type)
-            total += 32;
-        else if (item != Py_None && kind != &PyBool_Type)
-            total += 512;
-        if (!more)
-            continue;
-        if (filled + more > room) {
-            PyObject **larger = PyMem_Malloc((filled + more) * 2 * sizeof(PyObject *));
-            if (larger == NULL) {
-                total = -1;
+            if (measure_int(item, &memory, &wire))
                 break;
-            }
-            memcpy(larger, stack, filled * sizeof(PyObject *));
-            if (stack != own)
-                PyMem_Free(stack);
-            stack = larger;
-            room = (filled + more) * 2;
         }
+        else if (kind == &PyFloat_Type || kind == &PyComplex_Type) {
+            memory += 32;
+            wire += kind == &PyFloat_Type ? 9 : 17;
+        }
+        else {
+            wire += 1;
+            if (!is_plain(kind))
+                memory += 512;
+        }
+        if (!size)
+            continue;
+        stack = grow(stack, own, filled, &room, size);
+        if (stack == NULL)
+            return PyErr_NoMemory();
         if (kind == &PyTuple_Type)
-            for (i = 0; i < more; i++)
+            for (i = 0; i < size; i++)
                 stack[filled++] = PyTuple_GET_ITEM(item, i);
         else if (kind == &PySlice_Type) {
             stack[filled++] = ((PySliceObject *)item)->start;
@@ -686,23 +728,19 @@ codec_weigh(PyObject *self, PyObject *value)
             stack[filled++] = ((PySliceObject *)item)->step;
         }
         else {
-            items = PyObject_GetIter(item);
-            while (items != NULL && more-- > 0 && (item = PyIter_Next(items)) != NULL) {
+            iterator = PyObject_GetIter(item);
+            while (iterator != NULL && size-- > 0 && (item = PyIter_Next(iterator)) != NULL) {
                 stack[filled++] = item;
                 Py_DECREF(item); /* the set holds it */
             }
-            Py_XDECREF(items);
-            if (PyErr_Occurred()) {
-                total = -1;
+            Py_XDECREF(iterator);
+            if (PyErr_Occurred())
                 break;
-            }
         }
     }
     if (stack != own)
         PyMem_Free(stack);
-    if (total < 0)
-        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
-    return PyLong_FromSsize_t(total);
+    return PyErr_Occurred() ? NULL : Py_BuildValue("nn", memory, wire);
 }
 
 /* looks(): how often decoding has let other threads run. */
@@ -710,17 +748,6 @@ static PyObject *
 codec_looks(PyObject *self, PyObject *ignored)
 {
     return PyLong_FromSsize_t(looks);
-}
-
-/* Returns whether values of a type may travel by value. */
-static int
-is_plain(PyTypeObject *kind)
-{
-    return kind == &PyLong_Type || kind == &PyUnicode_Type || kind == Py_TYPE(Py_None) ||
-           kind == &PyBool_Type || kind == &PyTuple_Type || kind == &PyBytes_Type ||
-           kind == &PyFloat_Type || kind == &PyComplex_Type || kind == &PyFrozenSet_Type ||
-           kind == &PySlice_Type || kind == Py_TYPE(Py_NotImplemented) ||
-           kind == Py_TYPE(Py_Ellipsis);
 }
 
 /* Returns how deep the compiled half may go. */
@@ -1464,7 +1491,7 @@ static PyMethodDef methods[] = {
     {"dumpable", (PyCFunction)(void (*)(void))codec_dumpable, METH_FASTCALL | METH_KEYWORDS,
      "dumpable($module, obj)\n--\n\nReturns whether dump() accepts obj, its depth and digits aside."},
     {"price_at", codec_price_at, METH_VARARGS, NULL},
-    {"weigh", codec_weigh, METH_O, NULL},
+    {"measure", codec_measure, METH_O, NULL},
     {"looks", codec_looks, METH_NOARGS, NULL},
     {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},
     {"configure_messages", codec_configure_messages, METH_VARARGS, NULL},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -268,13 +269,13 @@ async def snapshot(obj: Any) -> Any:
     """Returns a local copy of remote data; see :func:`rpyc_like.snapshot`."""
     obj = await _known(obj)
     if not is_netref(obj):
-        return load(snapshot_dump.dump(obj, lambda container: None, getattr))
+        return load(snapshot_dump.dump(obj, lambda container: None, getattr), sys.maxsize)
     conn = _conn_of(obj)
     if conn._codec.features & consts.FEATURE_SNAPSHOTS:
-        return load(await _ask(consts.HANDLE_SNAPSHOT, obj))
+        return load(await _ask(consts.HANDLE_SNAPSHOT, obj), conn._config["max_memory"])
     from ..core.snapshots import helper_source
 
     helper = await conn.await_steps(conn.helper_steps("snapshot", helper_source()))
     if helper is None:
         raise TypeError("this peer cannot make a snapshot")
-    return load(await helper(obj))
+    return load(await helper(obj), conn._config["max_memory"])

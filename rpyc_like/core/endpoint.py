@@ -223,6 +223,7 @@ class Endpoint(HasState):
 
     def _learn_features(self, features: int) -> None:
         self._peer_is_open = bool(features & consts.FEATURE_PUBLIC)
+        self._link.calls.most = self._config["max_requests"]
         wanted = features >> consts.FEATURE_BITS & _MOST_MILLISECONDS
         features &= self._features
         if features & consts.FEATURE_DESCRIPTIONS and self._tells_functions:

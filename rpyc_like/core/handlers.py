@@ -79,7 +79,17 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
     Args:
         kwargs: pairs of a name and a value.
     """
-    return obj(*args, **dict(kwargs)) if kwargs else obj(*args)
+    return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)
+
+
+def _keywords(pairs: Any) -> dict[str, Any]:
+    """Returns keyword arguments; only a ``str`` cannot be made to have a chosen hash."""
+    keywords: dict[str, Any] = {}
+    for name, value in pairs.items() if type(pairs) is dict else pairs:
+        if type(name) is not str:
+            raise TypeError(f"keywords must be strings, got {brief(name)}")
+        keywords[name] = value
+    return keywords
 
 
 def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any:

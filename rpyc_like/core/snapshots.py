@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any, Final
 
 from . import consts, snapshot_dump
@@ -35,13 +36,13 @@ def snapshot(obj: Any) -> Any:
         AttributeError: the owner does not let this side read it.
     """
     if not is_netref(obj):
-        return load(snapshot_dump.dump(obj, lambda container: None, getattr))
+        return load(snapshot_dump.dump(obj, lambda container: None, getattr), sys.maxsize)
     conn = object.__getattribute__(obj, "____conn__")
     if conn._codec.features & consts.FEATURE_SNAPSHOTS:
-        return load(conn.sync_request(consts.HANDLE_SNAPSHOT, obj))
+        return load(conn.sync_request(consts.HANDLE_SNAPSHOT, obj), conn._config["max_memory"])
     helper = conn.run_steps(conn.helper_steps("snapshot", helper_source()))
     if helper is not None:
-        return load(helper(obj))
+        return load(helper(obj), conn._config["max_memory"])
     return _copied(obj)
 
 

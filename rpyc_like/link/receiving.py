@@ -12,7 +12,7 @@ from typing import Any, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib.timing import Timeout
-from ..wire.framing import Framer, RpycFramer
+from ..wire.framing import Deflated, Framer, RpycFramer
 from .streams.base import NativeStream, Stream
 
 __all__ = [
@@ -85,6 +85,8 @@ class FrameReceiver:
     def __init__(self, stream: NativeStream, framer: Framer) -> None:
         self._stream = stream
         self._framer = framer
+        if isinstance(framer, RpycFramer):
+            framer.inflates = False  # not before it is their turn: they may become large
         self.payloads: deque[Any] = deque()
         self.max_queued = MAX_QUEUED
         self.frame_timeout: float | None = FRAME_TIMEOUT
@@ -117,7 +119,7 @@ class FrameReceiver:
         data = None
         try:
             if self.payloads and not self._queued_bytes:
-                return self.payloads.popleft()
+                return self._ready(self.payloads.popleft())
             if not self.payloads and self.clock is None and self.ended is None:
                 data = self._stream.recv_wait(timeout, self._chunk)
                 if data is None:
@@ -133,7 +135,7 @@ class FrameReceiver:
                     framer = self._framer
                     payloads = framer.feed(data)
                     if len(payloads) == 1 and framer.idle:
-                        return payloads[0]
+                        return self._ready(payloads[0])
                     self._took(len(data), payloads)
                 else:
                     self._take(data)
@@ -169,9 +171,21 @@ class FrameReceiver:
             else:
                 return None
         payload = self.payloads.popleft()
-        if self._queued_bytes and type(payload) is bytes:
-            self._queued_bytes = max(0, self._queued_bytes - len(payload) - _OVERHEAD)
-        return payload
+        if self._queued_bytes:
+            left = self._queued_bytes - _held_by(payload)
+            self._queued_bytes = max(0, left) if self.payloads else 0
+        return self._ready(payload)
+
+    def _ready(self, payload: Any) -> Any:
+        """Returns a queued payload, inflated, or a message."""
+        if type(payload) is not Deflated:
+            return payload
+        try:
+            return self._framer.inflate(payload)  # type: ignore[attr-defined]
+        except ProtocolError as error:
+            self.ended = error
+            self.payloads.clear()
+            raise
 
     def _take(self, data: bytes, open: Opener = None, messages: Any = None) -> int:
         """Queues what ``data`` completes, and returns how much that is; notes what is begun.
@@ -258,18 +272,27 @@ class FrameReceiver:
                     return True
                 payloads = self._fill(self._large, count)
                 self.payloads.extend(payloads)
-                self._queued_bytes += sum(map(len, payloads)) + count
+                self._queued_bytes += sum(map(_held_by, payloads))
                 continue
             data = self._stream.recv_some()
             if data is None:
                 return True
             self.arrivals += len(data)
             count = self._take(data)
-            arrived = 0
             for place in range(len(self.payloads) - count, len(self.payloads)):
-                arrived += len(self.payloads[place]) + _OVERHEAD
-            self._queued_bytes += arrived
+                self._queued_bytes += _held_by(self.payloads[place])
         return len(self.payloads) > before
+
+
+def _held_by(payload: Any) -> int:
+    """Returns how many bytes a queued payload takes; a message that has been opened is not counted.
+
+    One out of which a large value has been lifted has it as an attribute.
+    """
+    if not isinstance(payload, bytes):
+        return 0
+    value = b"" if type(payload) is bytes else getattr(payload, "value", b"")
+    return len(payload) + len(value) + _OVERHEAD
 
 
 class LargeFrame:

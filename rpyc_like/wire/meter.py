@@ -32,11 +32,11 @@ __all__ = [
     "Work",
     "budget_for",
     "check_hashes",
+    "measure",
     "message_memory",
     "set_memory",
     "text_memory",
     "unmetered_size",
-    "weigh",
 ]
 
 BASE_MEMORY: Final = 64 << 20
@@ -262,28 +262,45 @@ def _check_one_by_one(keys: Iterable[Hashable], limit: int) -> None:
 _REFERENCE: Final = 512  # an object that is no plain value: a proxy, or one of this side's
 
 
-def _weigh(value: Any) -> int:
-    total = 0
+def _measure(value: Any) -> tuple[int, int]:
+    memory = wire = 0
     stack: list[Iterable[Any]] = [(value,)]
     while stack:
         for item in stack.pop():
             kind = type(item)
-            if kind is tuple or kind is frozenset or kind is slice:
-                if kind is slice:
-                    stack.append((item.start, item.stop, item.step))
-                elif item:
+            if kind is tuple:
+                memory += 40 + 8 * len(item)
+                wire += 1 if len(item) < 5 else 2 if len(item) < 256 else 5
+                if item:
                     stack.append(item)
-                total += getsizeof(item)
-            elif kind in _ATOMS:
-                total += getsizeof(item)
+            elif kind is int:
+                memory += max(32, getsizeof(item))
+                if -49 < item < 160:
+                    wire += 1
+                else:
+                    wire += 2 + int(item.bit_length() * 0.30103)
+            elif kind is str or kind is bytes:
+                memory += 16 + getsizeof(item)
+                wire += 2 + len(item)
+            elif kind is float or kind is complex:
+                memory += 32
+                wire += 9 if kind is float else 17
+            elif kind is frozenset:
+                memory += set_memory(len(item))
+                wire += 2
+                stack.append(item)
+            elif kind is slice:
+                memory += 64
+                wire += 2
+                stack.append((item.start, item.stop, item.step))
             else:
-                total += _REFERENCE
-    return total
+                wire += 1
+                if kind not in _SHARED:
+                    memory += _REFERENCE
+    return memory, wire
 
 
-_ATOMS: Final = frozenset(
-    {int, str, bytes, float, complex, bool, type(None), type(Ellipsis), type(NotImplemented)}
-)
+_SHARED: Final = frozenset({bool, type(None), type(Ellipsis), type(NotImplemented)})
 
-weigh: Callable[[Any], int] = _weigh if codec is None else codec.weigh
-"""Return how many bytes of memory a decoded value takes, in a walk over it."""
+measure: Callable[[Any], tuple[int, int]] = _measure if codec is None else codec.measure
+"""Return how many bytes of memory a decoded value takes, and about how much brine it was."""
