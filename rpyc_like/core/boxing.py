@@ -560,6 +560,8 @@ class Boxer:
         Args:
             methods: the answer to INSPECT, pairs of a name and a docstring.
         """
+        if abs(pack[1]) >= _MAX_ID or abs(pack[2]) >= _MAX_ID:
+            raise MalformedValue(f"expected an id pack of numbers below 2**64, got {brief(pack)}")
         description = split_description(methods)
         plain, names, _, functions = description
         make: Callable[..., Any]
@@ -595,7 +597,7 @@ def check_id_pack(content: Any) -> IdPack:
     """
     if type(content) is tuple and len(content) == 3:
         name, cls, instance = content
-        if type(cls) is int and type(instance) is int and abs(cls) < _MAX_ID > abs(instance):
+        if type(cls) is int and type(instance) is int:
             if type(name) is str:
                 return content
             if type(name) is bytes:
@@ -628,7 +630,7 @@ def _read_id_pack(raw: bytes) -> IdPack:
         middle = 4 + raw[3]
         end = middle + 2 + raw[middle + 1]
         digits = raw[middle + 2 : end], raw[end + 2 :]
-        if digits[0].isdigit() and digits[1].isdigit() and max(map(len, digits)) < 20:
+        if digits[0].isdigit() and digits[1].isdigit():
             try:
                 return (raw[4:middle].decode(), int(digits[0]), int(digits[1]))
             except ValueError as error:

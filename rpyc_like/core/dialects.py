@@ -308,23 +308,8 @@ class RpycCodec:
             message: Message | None = self.native.open(payload)
             if message is not None:
                 return message
-        if len(payload) > self._unmetered:
+        if len(payload) > self._unmetered and self.boxer.budget is None:
             return self._decode_metered(payload)
-        return self._decode_whole(payload)
-
-    def _decode_metered(self, payload: bytes) -> Message:
-        """Decodes a large message after its memory has been counted."""
-        size = len(payload.value) + len(payload) if type(payload) is Lifted else len(payload)
-        boxer, budget = self.boxer, budget_for(size, self._max_memory)
-        version, bound = self.dialect if self.heard else recognise(payload)
-        brine.spend_at(payload, (16 if bound else 0) + (1 if version == 6 else 0), budget)
-        boxer.budget = budget
-        try:
-            return self._decode_whole(payload)
-        finally:
-            boxer.budget = None
-
-    def _decode_whole(self, payload: bytes) -> Message:
         try:
             if self._plain and payload[1] == 0x11:
                 if payload[0] == consts.MSG_REPLY:
@@ -334,6 +319,18 @@ class RpycCodec:
             return self._decode(payload)
         except IndexError:
             raise MalformedValue(f"message of {len(payload)} bytes ends early") from None
+
+    def _decode_metered(self, payload: bytes) -> Message:
+        """Decodes a large message after its memory has been counted."""
+        size = len(payload.value) + len(payload) if type(payload) is Lifted else len(payload)
+        boxer, budget = self.boxer, budget_for(size, self._max_memory)
+        version, bound = self.dialect if self.heard else recognise(payload)
+        brine.spend_at(payload, (16 if bound else 0) + (1 if version == 6 else 0), budget)
+        boxer.budget = budget
+        try:
+            return self.decode(payload)
+        finally:
+            boxer.budget = None
 
     def _answer(self, payload: bytes, position: int) -> Message:
         """Returns the message of a reply whose number starts at ``position``."""

@@ -30,9 +30,8 @@ from ..errors import LimitExceeded, MalformedValue
 from ..lib.brief import brief
 from ..lib.modules import class_in
 from ..wire.meter import (
-    BASE_MEMORY,
     LOOK_EVERY,
-    Budget,
+    MAX_EQUAL_HASHES,
     check_hashes,
     measure,
     message_memory,
@@ -60,9 +59,9 @@ def load(snapshot: Any, max_memory: int | None = None) -> Any:
         LimitExceeded: it takes more memory than a message may.
     """
     try:
-        classes, tokens = snapshot
+        classes, _ = snapshot
         made = [_class(*one) for one in classes]
-        return _Loader(made, tokens, _budget(snapshot, max_memory)).load()
+        return _Loader(made, snapshot, max_memory).load()
     except (MalformedValue, LimitExceeded):
         raise
     except Exception as error:
@@ -70,19 +69,6 @@ def load(snapshot: Any, max_memory: int | None = None) -> Any:
         raise MalformedValue(
             f"expected a snapshot, got {type(error).__name__}: {text:.160}"
         ) from error
-
-
-def _budget(snapshot: Any, max_memory: int | None) -> Budget | None:
-    """Returns what may be made of a snapshot beside what it is already, or None for anything."""
-    memory, wire = measure(snapshot)
-    if memory * _WORST <= (BASE_MEMORY if max_memory is None else max_memory):
-        return None
-    budget = Budget(message_memory(wire, max_memory))
-    budget.spend(wire + memory)
-    return budget
-
-
-_WORST: Final = 8  # what a snapshot takes, of what its tokens take: a deque of (10, "deque", 0)
 
 
 class _Open:
@@ -117,23 +103,27 @@ class _Again(NamedTuple):
 
 
 class _Loader:
-    def __init__(self, classes: list[Any], tokens: Any, budget: Budget | None) -> None:
+    _key: int | None = None  # where in the stack the outermost key begins
+    _limit = 0
+
+    def __init__(self, classes: list[Any], snapshot: Any, max_memory: int | None) -> None:
+        tokens = snapshot[1]
         if type(tokens) is not tuple:
             raise MalformedValue(f"expected a tuple of tokens, got {brief(tokens)}")
         self._classes = classes
-        self._tokens = tokens
+        self._snapshot = snapshot
+        self._max_memory = max_memory
+        self._left = _UNMETERED  # bytes of memory
         # Of each container, by its place. The weight is 0 while it is not complete.
         self._known: list[Any] = []
         self._weights: list[int] = []
         self._heights: list[int] = []
         self._chains: dict[int, int] = {}
         self._stack: list[_Open] = []
-        self._key: int | None = None  # where in the stack the outermost key begins
-        self._budget = budget
         self._work = _KEYS_OF_ALL + _KEYS_OF_A_TOKEN * len(tokens)
 
     def load(self) -> Any:
-        stack, tokens = self._stack, self._tokens
+        stack, tokens = self._stack, self._snapshot[1]
         values = iter(tokens)
         for token in values:
             value: Any = token
@@ -141,8 +131,6 @@ class _Loader:
             if type(token) is tuple:
                 opened = self._open(token)
                 if type(opened) is _Open:
-                    if not 0 <= opened.left <= len(tokens):
-                        raise MalformedValue(f"{opened.left} items in {len(tokens)} tokens")
                     self._spend(_OPEN + 8 * opened.left)
                     self._push(opened)
                     if opened.left:
@@ -208,16 +196,35 @@ class _Loader:
             self._chains[place] = top.chain
         elif getattr(kind, "__hash__", None) is _BY_IDENTITY:
             self._weights[place], self._heights[place] = 1, 0
-        if self._budget is not None:
-            self._budget.left += _OPEN + 8 * top.left
+        self._left += _OPEN + 8 * top.left
         return place
 
     def _spend(self, size: int) -> None:
-        if self._budget is not None:
-            self._budget.spend(size)
+        self._left -= size
+        if self._left < 0:
+            self._find_limit()
+
+    def _find_limit(self) -> None:
+        """Finds out, for a large snapshot, what may be made of it beside what it is already."""
+        if not self._limit:
+            memory, wire = measure(self._snapshot)
+            self._limit = message_memory(wire, self._max_memory)
+            self._left += self._limit - wire - memory - _UNMETERED
+        if self._left < 0:
+            got = self._limit - self._left
+            raise LimitExceeded("memory for a message in bytes", got, self._limit, "max_memory")
 
     def _open(self, token: Any) -> Any:
         code = token[0]
+        if code == form.PLAIN_LIST or code == form.PLAIN_DICT:
+            value, size = _plain_list(token) if code == form.PLAIN_LIST else _plain_dict(token)
+            self._left -= size
+            if self._left < 0:
+                self._find_limit()
+            self._known.append(value)
+            self._weights.append(1)
+            self._heights.append(0)
+            return _Again(len(self._known) - 1)
         if code == form.SIMPLE:
             self._spend(_SIMPLE_MEMORY + check_simple(token[1], token[2:]))
             return _SIMPLE[token[1]](*token[2:])
@@ -232,24 +239,12 @@ class _Loader:
         if code == form.AGAIN:
             return self._again(content)
         place = len(self._known)
-        if code == form.PLAIN_LIST:
-            check_plain(content)
-            self._spend(_LIST + 9 * len(content))
-            self._add(list(content), 1)
-            return _Again(place)
-        if code == form.PLAIN_DICT:
-            check_plain(content)
-            check_plain(token[2])
-            check_hashes(content)
-            self._spend(_DICT + _PAIR * len(content))
-            self._add(dict(zip(content, token[2])), 1)
-            return _Again(place)
         self._add(_UNFINISHED, 0)
         if code == form.OBJECT:
             return self._object(token, place)
         if code == form.COLLECTION:
             return self._collection(token, place)
-        count = check_count(content)
+        count = self._count(content)
         if code == form.TUPLE:
             self._spend(_TUPLE + 8 * count)
             return _Open(count, place, tuple)
@@ -266,6 +261,12 @@ class _Loader:
             self._spend(_DICT + _PAIR * count)
             return self._filled(2 * count, place, {}, _EVEN_KEYS)
         raise MalformedValue(f"expected a token, got {brief(token)}")
+
+    def _count(self, number: Any) -> int:
+        """Returns how many items a container has; each is a token."""
+        if check_count(number) > len(self._snapshot[1]):
+            raise MalformedValue(f"{brief(number)} items in {len(self._snapshot[1])} tokens")
+        return number  # type: ignore[no-any-return]
 
     def _add(self, value: Any, weight: int) -> None:
         self._spend(_ENTRY)
@@ -308,7 +309,7 @@ class _Loader:
         return _Open(len(names), place, fill)
 
     def _collection(self, token: Any, place: int) -> _Open:
-        count = check_count(token[2])
+        count = self._count(token[2])
         empty = _COLLECTIONS[token[1]]()
         if type(empty) is collections.deque:
             self._spend(_DEQUE + 8 * count)
@@ -325,9 +326,27 @@ _DEEPEST_KEY: Final = 1000  # levels; the stack of a thread takes about ten time
 _KEYS_OF_ALL, _KEYS_OF_A_TOKEN = 10_000, 16  # parts of keys that are hashed
 
 # Bytes of memory.
+_UNMETERED: Final = 4 << 20  # up to which nobody asks how large the snapshot is
 _ENTRY: Final = 24  # in the lists of what is known
 _OPEN: Final = 256  # of what a container is read with
 _TUPLE, _LIST, _DICT, _PAIR, _OBJECT, _DEQUE, _SIMPLE_MEMORY = 40, 88, 240, 100, 200, 776, 96
+
+
+def _plain_list(token: tuple[Any, ...]) -> tuple[Any, int]:
+    """Returns a list and its price."""
+    _, items = token
+    check_plain(items)
+    return list(items), _ENTRY + _LIST + 9 * len(items)
+
+
+def _plain_dict(token: tuple[Any, ...]) -> tuple[Any, int]:
+    """Returns a dict and its price."""
+    _, keys, values = token
+    check_plain(keys)
+    check_plain(values)
+    if len(keys) > MAX_EQUAL_HASHES:
+        check_hashes(keys)
+    return dict(zip(keys, values)), _ENTRY + _DICT + _PAIR * len(keys)
 
 
 def _frozen(items: list[Any]) -> frozenset[Any]:

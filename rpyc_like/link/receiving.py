@@ -37,6 +37,7 @@ FRAME_TIMEOUT = 30.0
 _ON_ITS_WAY = 0.05  # seconds that a woken thread may take before another takes its role
 _OVERHEAD = 64  # what a queued payload costs beside its bytes
 _SMALLEST_CHUNK = 1 << 12
+_LITTLE = 1 << 14  # bytes that inflate to 16 MiB at most
 _LARGEST_CHUNK = 1 << 18
 _LARGE = 1 << 16  # bytes still to come, from which they are received into memory of their own
 _TRUSTED = 16 << 20  # bytes of memory for a frame of which little has come
@@ -85,8 +86,6 @@ class FrameReceiver:
     def __init__(self, stream: NativeStream, framer: Framer) -> None:
         self._stream = stream
         self._framer = framer
-        if isinstance(framer, RpycFramer):
-            framer.inflates = False  # not before it is their turn: they may become large
         self.payloads: deque[Any] = deque()
         self.max_queued = MAX_QUEUED
         self.frame_timeout: float | None = FRAME_TIMEOUT
@@ -103,6 +102,7 @@ class FrameReceiver:
         self.lift: Callable[[bytes, bytes, bytes], bytes] | None = None
         """Makes a payload of what is before a large value, the value, and what comes after."""
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
+        self._little = _SMALLEST_CHUNK  # bytes whose frames may be inflated at once
 
     @property
     def takes_shortcuts(self) -> bool:
@@ -131,11 +131,11 @@ class FrameReceiver:
                     if type(message) is tuple:
                         return message
                     self._take(data, open, message)
-                elif 0 < len(data) < self._chunk:
+                elif 0 < len(data) < self._little:
                     framer = self._framer
                     payloads = framer.feed(data)
                     if len(payloads) == 1 and framer.idle:
-                        return self._ready(payloads[0])
+                        return payloads[0]
                     self._took(len(data), payloads)
                 else:
                     self._take(data)
@@ -205,7 +205,14 @@ class FrameReceiver:
                     messages = [messages, len(data)]
         if messages is not None:
             data = data[messages.pop() :]
-        payloads = (messages or []) + framer.feed(data)
+        if isinstance(framer, RpycFramer):
+            # Frames are inflated when it is their turn: a few bytes may become much.
+            framer.inflates = False
+            payloads = framer.feed(data)
+            framer.inflates = True
+        else:
+            payloads = framer.feed(data)
+        payloads = (messages or []) + payloads
         self._took(size, payloads)
         return len(payloads)
 
@@ -215,6 +222,7 @@ class FrameReceiver:
         self.payloads.extend(payloads)
         if size >= self._chunk:
             self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
+            self._little = min(self._chunk, _LITTLE)
         elif not size:
             self.ended = _end_of_stream(framer)
             return

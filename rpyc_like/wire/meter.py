@@ -231,6 +231,8 @@ def check_hashes(keys: Iterable[Hashable], limit: int = MAX_EQUAL_HASHES) -> Non
         keys = tuple(keys)
     if len(keys) <= limit:
         return
+    if len(keys) <= LOOK_EVERY and len(set(map(hash, keys))) > len(keys) - limit:
+        return
     # As many counters as keys: only keys that share a full one can be too many of one hash.
     size = len(keys) | 1
     counters = bytearray(size)
