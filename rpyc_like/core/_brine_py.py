@@ -33,8 +33,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
-from ..lib.brief import brief
 from ..lib.digits import from_decimal, to_decimal
+from ..lib.exact import described
 from ..wire.meter import (
     LOOK_EVERY,
     UNMETERED_SIZE,
@@ -622,7 +622,9 @@ def _too_deep(depth: int, max_depth: int) -> Exception:
 def _finish(shape: int, items: list[Any]) -> Any:
     inner = items[0]
     if type(inner) is not tuple:
-        raise MalformedValue(f"expected a tuple inside a slice or frozenset, got {brief(inner)}")
+        raise MalformedValue(
+            f"expected a tuple inside a slice or frozenset, got {described(inner)}"
+        )
     if shape == _SLICE:
         if len(inner) != 3:
             raise MalformedValue(f"expected 3 items in a slice, got {len(inner)}")

@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
-from ..lib.brief import brief
+from ..lib.exact import described
 from ..lib.identity import IdPack, fresh_id
 from ..link.result import Unfinished
 from ..wire.meter import Budget
@@ -293,10 +293,10 @@ class Boxer:
             raw = self.exports.lend(obj, self._identify_foreign)
         else:
             entry = self.exports.lend_entry(obj, identify)
-            raw = entry.raw
-            lent.append(raw)
+            lent.append(entry.raw)
             if self.describe is not None and entry.count == 1:
                 return self._encode_described(obj, entry)
+            return _REMOTE_HEAD + entry.raw
         lent.append(raw)
         return _REMOTE_HEAD + raw
 
@@ -526,6 +526,8 @@ class Boxer:
         pack = _read_id_pack(raw)
         key = pack if pack[2] == 0 else (pack[0], pack[1], 1)
         if key not in self.classes:
+            if max(abs(pack[1]), abs(pack[2])) >= _MAX_ID:
+                raise MalformedValue(f"expected numbers below 2**64, got {described(pack[1])}")
             if self.budget is not None:
                 self.budget.spend(_CLASS)
             self.learn_class(pack, methods)
@@ -560,8 +562,6 @@ class Boxer:
         Args:
             methods: the answer to INSPECT, pairs of a name and a docstring.
         """
-        if abs(pack[1]) >= _MAX_ID or abs(pack[2]) >= _MAX_ID:
-            raise MalformedValue(f"expected an id pack of numbers below 2**64, got {brief(pack)}")
         description = split_description(methods)
         plain, names, _, functions = description
         make: Callable[..., Any]
@@ -602,7 +602,7 @@ def check_id_pack(content: Any) -> IdPack:
                 return content
             if type(name) is bytes:
                 return (name.decode("utf-8", "replace"), cls, instance)
-    raise MalformedValue(f"expected an id pack (name, int, int), got {brief(content)}")
+    raise MalformedValue(f"expected an id pack (name, int, int), got {described(content)}")
 
 
 def id_pack_end(data: bytes, position: int) -> int:

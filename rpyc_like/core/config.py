@@ -15,6 +15,7 @@ from ..link.sending import SEND_TIMEOUT
 from ..link.streams.base import BUSY_POLL
 from ..wire.framing import MAX_FIRST_FRAME_SIZE, MAX_FRAME_SIZE, MAX_INFLATED_SIZE
 from ..wire.session import MAX_UNKNOWN
+from .accounts import MAX_STEPS
 from .brine import MAX_DEPTH, MAX_DIGITS
 from .dialects import MAX_REQUESTS
 from .objects import MAX_OBJECTS
@@ -46,7 +47,7 @@ SAFE_ATTRS: set[str] = {
     *(f"__r{name}__" for name in _REFLECTED.split()),
     *(f"__i{name}__" for name in _IN_PLACE.split()),
     *(f"__{name}__" for name in "neg pos abs invert bool nonzero int long float index".split()),
-    *(f"__{name}__" for name in "oct hex repr str format doc new enter exit".split()),
+    *(f"__{name}__" for name in "oct hex repr str format doc enter exit".split()),
     *(f"__{name}__" for name in "len length_hint contains iter next".split()),
     *(f"__{name}__" for name in "aiter anext aenter aexit".split()),
     *(f"__{name}__" for name in "getitem setitem delitem getslice setslice delslice".split()),
@@ -96,6 +97,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "close_catchall": False,
     "bind_threads": os.environ.get("RPYC_BIND_THREADS", "false").lower() == "true",
     # ours
+    "admission": None,
     "dialect": None,
     "defer_methods": True,
     "allow_obtain": None,
@@ -109,6 +111,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_digits": MAX_DIGITS,
     "max_objects": MAX_OBJECTS,
     "max_requests": MAX_REQUESTS,
+    "max_steps": MAX_STEPS,
     "max_queued_bytes": MAX_QUEUED,
     "busy_poll": BUSY_POLL,
     "max_unknown_answers": MAX_UNKNOWN,

@@ -11,6 +11,7 @@ import enum
 from collections.abc import Iterator
 from typing import Any, Final
 
+from ..lib.exact import exact
 from ..wire.meter import check_hashes
 from . import consts
 from .brine import dumpable
@@ -90,8 +91,8 @@ def _items(proxy: Any, what: int = KEYS) -> Iterator[Any]:
             yield key, proxy[key]
         return
     iterator = syncreq(proxy, consts.HANDLE_CALLATTR, "__iter__", (), ())
-    while items := syncreq(iterator, consts.HANDLE_BUFFITER, _AT_ONCE):
-        yield from items
+    while some := exact(syncreq(iterator, consts.HANDLE_BUFFITER, _AT_ONCE), tuple, "items"):
+        yield from some
 
 
 def retried_comparison(proxy: Any, other: Any, op: str) -> Any:

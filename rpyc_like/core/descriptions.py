@@ -26,10 +26,10 @@ from types import (
 from typing import Any, Final, NamedTuple
 
 from ..errors import MalformedValue
-from ..lib.brief import brief
 from ..lib.code import IMPLICIT, instance_methods
+from ..lib.exact import described
+from .exception_classes import Name, bases_of, made_from_peer
 from .netref import LOCAL_ATTRS
-from .vinegar import Name, bases_of
 
 __all__ = [
     "DESCRIPTION",
@@ -113,7 +113,7 @@ def functions_of(obj: Any, visible: Callable[[Any, str], bool], prefix: str) -> 
     if isinstance(obj, ModuleType):
         return _of_module(obj, visible)
     kind = type(obj)
-    if isinstance(obj, type) or _reads_otherwise(kind):
+    if made_from_peer(obj) or isinstance(obj, type) or _reads_otherwise(kind):
         return NO_FUNCTIONS  # reading an attribute may do anything
     if hasattr(kind, "_rpyc_getattr"):
         return NO_FUNCTIONS
@@ -189,7 +189,7 @@ def split_description(methods: Any) -> Description:
     if type(methods) is not tuple or not all(
         type(item) is tuple and len(item) == 2 and type(item[0]) is str for item in methods
     ):
-        raise MalformedValue(f"expected pairs of name and docstring, got {brief(methods)}")
+        raise MalformedValue(f"expected pairs of name and docstring, got {described(methods)}")
     if not methods or methods[-1][0] != DESCRIPTION:
         return Description(methods)
     told = methods[-1][1]
@@ -203,7 +203,9 @@ def split_description(methods: Any) -> Description:
             _functions(functions[0]) if functions else NO_FUNCTIONS,
         )
     except (TypeError, ValueError):
-        raise MalformedValue(f"expected the description of a class, got {brief(told)}") from None
+        raise MalformedValue(
+            f"expected the description of a class, got {described(told)}"
+        ) from None
 
 
 def _functions(told: Any) -> Functions:

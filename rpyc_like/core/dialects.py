@@ -22,7 +22,7 @@ from threading import get_ident
 from typing import Any, NamedTuple
 
 from ..errors import LimitExceeded, MalformedValue, ProtocolError
-from ..lib.brief import brief
+from ..lib.exact import described
 from ..lib.impl import codec
 from ..link.result import Unfinished
 from ..link.serving import CURRENT
@@ -388,7 +388,7 @@ class RpycCodec:
         # Beyond, different numbers could have the same hash.
         if type(number) is not int or not -_MAX_NUMBER < number < _MAX_NUMBER:
             raise MalformedValue(
-                f"expected the number of a request, below {_MAX_NUMBER}, got {brief(number)}"
+                f"expected the number of a request, below {_MAX_NUMBER}, got {described(number)}"
             )
         return number, end
 
@@ -403,7 +403,7 @@ class RpycCodec:
         if not 0 <= handler < 160:
             handler, position = load_at(payload, position - 1, *self._limits)
             if type(handler) is not int:
-                handler = brief(handler)  # there is none, and it may not even be hashable
+                handler = described(handler)  # there is none, and it may not even be hashable
         if handler == consts.HANDLE_RELEASE and self.features & consts.FEATURE_RELEASE:
             if payload[position : position + 3] != b"\x11\x51\x10":
                 raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
@@ -539,7 +539,7 @@ class RpycCodec:
             or len(numbers) != _SAYINGS[handler][1]
             or not all(type(number) is int and 0 <= number < _NUMBERS for number in numbers)
         ):
-            raise MalformedValue(f"expected numbers, got {brief(numbers)}")
+            raise MalformedValue(f"expected numbers, got {described(numbers)}")
         if self.told is not None:
             self.told(handler, numbers)
         return (CAST, None)
@@ -578,7 +578,7 @@ class RpycCodec:
     def _take_back(self, raw: bytes, count: Any) -> None:
         """Counts references that the peer gives back."""
         if type(count) is not int:
-            raise MalformedValue(f"expected a count, got {brief(count)}")
+            raise MalformedValue(f"expected a count, got {described(count)}")
         if not self.boxer.exports.give_back(raw, count):
             if self.features & consts.FEATURE_RELEASE:
                 raise ProtocolError("peer gave back references that it does not hold")

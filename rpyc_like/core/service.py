@@ -222,9 +222,9 @@ class MasterService(Service):
         from . import teleporting
 
         modules = ModuleNamespace(slave.getmodule)
-        conn.modules = modules
-        conn.eval = slave.eval
-        conn.execute = slave.execute
+        conn._fetch_later("modules", lambda: modules)
+        conn._fetch_later("eval", lambda: slave.eval)
+        conn._fetch_later("execute", lambda: slave.execute)
         conn._fetch_later("namespace", lambda: slave.namespace)
         for name in ("builtin", "builtins"):
             conn._fetch_later(name, lambda: modules.builtins)
@@ -233,7 +233,7 @@ class MasterService(Service):
             """Returns a copy of ``func`` that lives and runs on the other side."""
             return teleporting.teleport(conn, func, globals, def_)
 
-        conn.teleport = teleport
+        conn._fetch_later("teleport", lambda: teleport)
 
 
 class ClassicService(MasterService, SlaveService):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import MalformedValue
-from ..lib.brief import brief
+from ..lib.exact import described
 from .snapshot_dump import PLAIN
 
 __all__ = ["check_array", "check_count", "check_plain", "check_simple"]
@@ -26,14 +26,14 @@ _TYPECODES: Final = frozenset("bBhHiIlLqQfduw")
 def check_count(value: Any) -> int:
     """Return a number of items, or of something that has occurred before."""
     if type(value) is not int or value < 0:
-        raise MalformedValue(f"expected a number from 0 on, got {brief(value)}")
+        raise MalformedValue(f"expected a number from 0 on, got {described(value)}")
     return value
 
 
 def check_plain(values: Any) -> None:
     """Refuse what is no tuple of values that stand for themselves."""
     if type(values) is not tuple or not PLAIN.issuperset(map(type, values)):
-        raise MalformedValue(f"expected a tuple of plain values, got {brief(values)}")
+        raise MalformedValue(f"expected a tuple of plain values, got {described(values)}")
 
 
 def check_simple(kind: Any, args: tuple[Any, ...]) -> int:
@@ -44,7 +44,7 @@ def check_simple(kind: Any, args: tuple[Any, ...]) -> int:
     """
     check = _CHECKS.get(kind) if type(kind) is str else None
     if check is None or not check(args):
-        raise MalformedValue(f"expected the parts of a {brief(kind)}, got {brief(args)}")
+        raise MalformedValue(f"expected the parts of a {described(kind)}, got {described(args)}")
     return sum([len(arg) for arg in args if type(arg) is bytes or type(arg) is str])
 
 
@@ -58,12 +58,14 @@ def check_array(dtype: Any, shape: Any, order: Any, raw: Any) -> int:
         or len(shape) > _DIMENSIONS
         or not all(type(size) is int and size >= 0 for size in shape)
     ):
-        raise MalformedValue(f"expected the parts of an array, got {brief((dtype, shape, order))}")
+        raise MalformedValue(
+            f"expected the parts of an array, got {described((dtype, shape, order))}"
+        )
     items = 1
     for size in shape:
         items *= max(1, size)  # also of an empty array, which others may reshape
         if items > 1 << 48:
-            raise MalformedValue(f"expected the shape of an array, got {brief(shape)}")
+            raise MalformedValue(f"expected the shape of an array, got {described(shape)}")
     return 2 * len(raw)
 
 

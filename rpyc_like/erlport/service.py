@@ -7,6 +7,7 @@ from typing import Any
 
 from ..link.peer import ServedByServers
 from .erlproto import Port, Protocol
+from .modern.access import warn_of_tools
 from .modern.instance import Instance, any_module, only
 
 __all__ = ["ErlangConnection", "ErlangService", "PortConnection", "PortService"]
@@ -30,6 +31,9 @@ class PortConnection(ServedByServers):
         self.close = port.close
         self.serve = lambda: protocol.run(port)
         port.protocol = protocol  # for a server that reads by itself
+
+    def _messages(self) -> Any:
+        return self.port
 
 
 class _Service:
@@ -64,7 +68,10 @@ class ErlangService(_Service):
         self, modules: Mapping[str, Any] | None = None, *, all_modules: bool = False, **options: Any
     ) -> None:
         self.full_control = all_modules  # servers ask for an authenticator then
-        self._resolve = any_module if all_modules else only(dict(modules or {}))
+        modules = dict(modules or {})
+        if not all_modules:
+            warn_of_tools(modules)
+        self._resolve = any_module if all_modules else only(modules)
         self._options = options
 
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> ErlangConnection:

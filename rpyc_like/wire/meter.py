@@ -192,17 +192,22 @@ class Work:
     Args:
         limit: most steps.
         key: the configuration key that changes ``limit``.
-        look: called after each :data:`LOOK_EVERY` steps; raises if nobody waits any more.
+        look: called after each ``every`` steps; raises if nobody waits any more, and is called
+            again by each later step then.
+        every: at most :data:`LOOK_EVERY`.
     """
 
-    __slots__ = ("_look", "_next", "key", "limit", "steps")
+    __slots__ = ("_every", "_look", "_next", "key", "limit", "steps")
 
-    def __init__(self, limit: int, key: str, look: Callable[[], object]) -> None:
+    def __init__(
+        self, limit: int, key: str, look: Callable[[], object], every: int = LOOK_EVERY
+    ) -> None:
         self.limit = limit
         self.key = key
         self.steps = 0
         self._look = look
-        self._next = LOOK_EVERY
+        self._every = every
+        self._next = every
 
     def do(self, count: int = 1) -> None:
         """Count steps that are about to be done.
@@ -214,8 +219,8 @@ class Work:
         if self.steps > self.limit:
             raise LimitExceeded("steps for a request", self.steps, self.limit, self.key)
         if self.steps >= self._next:
-            self._next = self.steps + LOOK_EVERY
             self._look()
+            self._next = self.steps + self._every
 
 
 def check_hashes(keys: Iterable[Hashable], limit: int = MAX_EQUAL_HASHES) -> None:

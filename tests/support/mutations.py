@@ -72,14 +72,14 @@ MUTATIONS = [
     Mutation(
         "36",
         "utils/registry_server.py",
-        "        while len(answer) > limit:",
-        "        while False:",
+        "    if len(answer) <= limit:",
+        "    if True:",
         f"{REGISTRY}::test_answers_are_small_and_few",
     ),
     Mutation(
         "36",
         "utils/registry_messages.py",
-        "not hmac.compare_digest(code, self._code(when, nonce, content))",
+        "not hmac.compare_digest(code, right)",
         "False",
         f"{REGISTRY}::test_nobody_else_is_answered",
     ),
@@ -874,6 +874,113 @@ MUTATIONS = [
         "if isinstance(entry, _AsyncResult) and entry.expired:",
         "if False:",
         f"{WAITS}::test_case_85_a_storm_of_timeouts",
+    ),
+]
+
+PATHS = "tests/attacks/test_paths.py"
+REGISTRIES = "tests/attacks/test_registry_attacks.py"
+CERTIFICATES = "tests/attacks/test_certificates_attacks.py"
+LOGINS = "tests/attacks/test_login_attacks.py"
+
+MUTATIONS += [
+    Mutation(
+        "91",
+        "lib/safe_paths.py",
+        '    if "/" in name or "\\\\" in name:',
+        "    if False:",
+        f"{PATHS}::test_names_do_not_lead_out_of_the_folder",
+    ),
+    Mutation(
+        "91",
+        "lib/safe_paths.py",
+        "os.path.islink(path)",
+        "False",
+        f"{PATHS}::test_links_are_not_written_through",
+    ),
+    Mutation(
+        "91",
+        "core/chain_requests.py",
+        "type(outcome[1]) is not int or outcome[1] not in",
+        "outcome[1] not in",
+        f"{PATHS}::test_outcomes_of_chains_are_exact",
+    ),
+    Mutation(
+        "91",
+        "core/read_ahead.py",
+        "type(part) in allowed",
+        "isinstance(part, allowed)",
+        f"{PATHS}::test_chunks_of_containers_are_exact",
+    ),
+    Mutation(
+        "102",
+        "utils/registry_messages.py",
+        "(_SEALED, direction, when, nonce, content))",
+        "(_SEALED, when, nonce, content))",
+        f"{REGISTRIES}::test_seals_cover_direction_time_and_nonce",
+    ),
+    Mutation(
+        "102",
+        "utils/registry_messages.py",
+        "checked_name(pair[0]), checked_port(pair[1])",
+        "checked_name(pair[0]), pair[1]",
+        f"{REGISTRIES}::test_answers_of_another_shape_are_silence",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if share >= self.MAX_ENTRIES_PER_HOST:",
+        "if False:",
+        f"{REGISTRIES}::test_one_address_does_not_take_all_the_room",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if share + 1 >= self._share(greediest):",
+        "if True:",
+        f"{REGISTRIES}::test_when_all_is_full_the_greediest_makes_room",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if len(self._clients) >= self.MAX_CLIENTS:",
+        "if False:",
+        f"{REGISTRIES}::test_silent_clients_do_not_keep_out_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_messages.py",
+        "or not name.isprintable()",
+        "or False",
+        f"{REGISTRIES}::test_names_are_printable_and_ports_are_ports",
+    ),
+    Mutation(
+        "104",
+        "utils/certificates.py",
+        '.rstrip(". ") == _AUTHORITY',
+        '.rstrip(". ") == ""',
+        f"{CERTIFICATES}::test_names_that_are_no_file_names",
+    ),
+    Mutation(
+        "104",
+        "lib/safe_paths.py",
+        "os.O_CREAT | os.O_EXCL | _PLAIN",
+        "os.O_CREAT | os.O_TRUNC | _PLAIN",
+        f"{CERTIFICATES}::test_no_pair_is_replaced",
+    ),
+    Mutation(
+        "105",
+        "wire/login.py",
+        "len(theirs) != _NONCE:",
+        "False:",
+        f"{LOGINS}::test_a_server_takes_nonces_of_full_length "
+        f"{LOGINS}::test_a_client_takes_nonces_of_full_length",
+    ),
+    Mutation(
+        "105",
+        "wire/login.py",
+        "if hmac.compare_digest(mine, theirs):",
+        "if False:",
+        f"{LOGINS}::test_a_server_does_not_take_its_own_nonce",
     ),
 ]
 
