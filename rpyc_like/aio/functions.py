@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import operator
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -269,13 +270,15 @@ async def snapshot(obj: Any, classes: Iterable[type] = ()) -> Any:
     """Returns a local copy of remote data; see :func:`rpyc_like.snapshot`."""
     obj = await _known(obj)
     if not is_netref(obj):
-        return load(snapshot_dump.dump(obj, lambda container: None, getattr), imported_class)
+        local = snapshot_dump.dump(obj, lambda container: None, getattr)
+        return load(local, imported_class, sys.maxsize)
     conn, find = _conn_of(obj), allowed_classes(classes)
     if conn._codec.features & consts.FEATURE_SNAPSHOTS:
-        return load(await _ask(consts.HANDLE_SNAPSHOT, obj), find)
+        found = await _ask(consts.HANDLE_SNAPSHOT, obj)
+        return load(found, find, conn._config["max_memory"])
     from ..core.snapshots import helper_source
 
     helper = await conn.await_steps(conn.helper_steps("snapshot", helper_source()))
     if helper is None:
         raise TypeError("this peer cannot make a snapshot")
-    return load(await helper(obj), find)
+    return load(await helper(obj), find, conn._config["max_memory"])

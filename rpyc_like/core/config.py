@@ -113,6 +113,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_first_frame_size": MAX_FIRST_FRAME_SIZE,
     "max_frame_size": MAX_FRAME_SIZE,
     "max_inflated_size": MAX_INFLATED_SIZE,
+    "max_memory": None,
     "max_depth": MAX_DEPTH,
     "max_digits": MAX_DIGITS,
     "max_objects": MAX_OBJECTS,

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..lib.exact import exact
+from ..wire.meter import check_hashes
 from . import consts
+from .brine import dumpable
 from .netref import BaseNetref, builtin_classes_cache, is_netref, syncreq
 from .read_ahead import ITEMS, KEYS, open_items
 
@@ -22,6 +24,7 @@ COPIED: Final = (list, dict, set, frozenset, bytearray)
 """Types whose instances are copied, and only those: no subclasses."""
 
 _PLAIN: Final = (int, float, str, bytes, tuple, frozenset)
+_KEYED: Final = (dict, set, frozenset)
 _AT_ONCE: Final = 1000
 
 _proxies: Final = {builtin_classes_cache[f"builtins.{kind.__name__}"]: kind for kind in COPIED}
@@ -50,7 +53,16 @@ def copy_of(proxy: Any) -> Any:
 
 
 def _copied(proxy: Any, kind: type) -> Any:
-    return kind(_items(proxy, ITEMS if kind is dict else KEYS))
+    return _made(kind, _items(proxy, ITEMS if kind is dict else KEYS))
+
+
+def _made(kind: type, items: Any) -> Any:
+    """Returns a container of a peer's items; a proxy's hash is its owner's business."""
+    if kind in _KEYED:
+        items = list(items)
+        keys = [key for key, _ in items] if kind is dict else items
+        check_hashes([key for key in keys if dumpable(key)])
+    return kind(items)
 
 
 def equals_local(proxy: Any, other: Any) -> bool:
@@ -63,7 +75,7 @@ def equals_local(proxy: Any, other: Any) -> bool:
     items.wants_all = True
     if type(other) in COPIED and items.__length_hint__() != len(other):
         return False
-    return bool(kind(items) == other)
+    return bool(_made(kind, items) == other)
 
 
 def _items(proxy: Any, what: int = KEYS) -> Iterator[Any]:

@@ -155,7 +155,11 @@ class Endpoint(HasState):
             self, self._local_objects, self._proxies, self._classes, base, *limits
         )
         self._codec = RpycCodec(
-            self._boxer, self._first_dialect(), *limits, self._config["max_requests"]
+            self._boxer,
+            self._first_dialect(),
+            *limits,
+            self._config["max_requests"],
+            self._config["max_memory"],
         )
         self._codec.failure = self._failure  # type: ignore[method-assign]
         self._codec.learn = lambda features: self._learn_features(features)
@@ -235,6 +239,7 @@ class Endpoint(HasState):
 
     def _learn_features(self, features: int) -> None:
         self._peer_is_open = bool(features & consts.FEATURE_PUBLIC)
+        self._link.calls.most = self._config["max_requests"]
         wanted = features >> consts.FEATURE_BITS & _MOST_MILLISECONDS
         features &= self._features
         if features & consts.FEATURE_DESCRIPTIONS and self._tells_functions:

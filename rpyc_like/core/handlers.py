@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ..errors import AccessDenied
 from ..lib.access_policy import TOOLS, check_call, exact_name
+from ..lib.brief import brief
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from ..lib.received_errors import made_from_peer
@@ -100,7 +101,17 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
         # A function of the program costs no more Python calls: tests/protocol/test_counts.py.
         if type(obj) is not FunctionType or obj.__module__ in TOOLS:
             check_call(obj, args, kwargs)
-    return obj(*args, **dict(kwargs)) if kwargs else obj(*args)
+    return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)
+
+
+def _keywords(pairs: Any) -> dict[str, Any]:
+    """Returns keyword arguments; only a ``str`` cannot be made to have a chosen hash."""
+    keywords: dict[str, Any] = {}
+    for name, value in pairs.items() if type(pairs) is dict else pairs:
+        if type(name) is not str:
+            raise TypeError(f"keywords must be strings, got {brief(name)}")
+        keywords[name] = value
+    return keywords
 
 
 def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any:
@@ -150,7 +161,7 @@ def str_(conn: Any, obj: Any) -> str:
 def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
     """Compares two objects with the operator that ``type(obj)`` has."""
     if exact_name(op) not in COMPARISONS:
-        raise AccessDenied(f"expected the name of a comparison, got {op!r:.80}")
+        raise AccessDenied(f"expected the name of a comparison, got {brief(op)}")
     return _of_type(conn, obj, op)(obj, other)
 
 
@@ -347,7 +358,7 @@ def chunk(conn: Any, source: Any, place: Any, count: Any, what: Any) -> Any:
     """
     _check_count(count)
     if type(place) is not int or place < 0:
-        raise ValueError(f"expected a number of items, got {place!r:.80}")
+        raise ValueError(f"expected a number of items, got {brief(place)}")
     if type(source) in cursors.SEQUENCES:
         _of_type(conn, source, "__iter__")
         return _chunk(*cursors.take_from(source, place, count, conn._account()))
@@ -375,7 +386,7 @@ def oldslicing(
     """Slices for peers on Python 2: ``attempt`` with a slice, else ``fallback`` with numbers."""
     for name in (attempt, fallback):
         if exact_name(name) not in SLICINGS:
-            raise AccessDenied(f"expected the name of a slicing method, got {name!r:.80}")
+            raise AccessDenied(f"expected the name of a slicing method, got {brief(name)}")
     try:
         method = conn._handle_getattr(obj, attempt)
         return method(slice(start, stop), *args)

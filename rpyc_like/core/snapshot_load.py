@@ -29,131 +29,285 @@ from inspect import getattr_static
 from operator import itemgetter
 from reprlib import recursive_repr
 from types import MemberDescriptorType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
-from ..errors import MalformedValue
+from ..errors import LimitExceeded, MalformedValue
+from ..lib.brief import brief
 from ..lib.code import clean_name
 from ..lib.modules import imported
 from ..lib.stand_ins import dict_of, is_among, mro_of
 from ..lib.value_classes import FindClass, registered_class
-from ..wire.meter import check_hashes
+from ..wire.meter import (
+    LOOK_EVERY,
+    MAX_EQUAL_HASHES,
+    check_hashes,
+    measure,
+    message_memory,
+    set_memory,
+)
 from . import snapshot_dump as form
+from .snapshot_checks import check_array, check_count, check_plain, check_simple
 
 __all__ = ["load"]
 
 _DTYPE: Final = re.compile(r"[<>|=][biufcSUmM?]\d{1,9}(\[[\w/]{1,20}\])?")
 
 
-def load(snapshot: Any, find: FindClass = registered_class) -> Any:
+_NO_KEYS, _ALL_KEYS, _EVEN_KEYS = range(3)
+
+
+def load(snapshot: Any, find: FindClass = registered_class, max_memory: int | None = None) -> Any:
     """Returns the data of a snapshot.
 
     Args:
         find: finds the classes of this program that may be used.
+        max_memory: the configuration key, for data of a peer.
 
     Raises:
         MalformedValue: it is none, or it has NumPy arrays and NumPy is not imported here.
+        LimitExceeded: it takes more memory than a message may.
     """
     try:
         classes, tokens = snapshot
         made = _classes(classes, tokens, find) if classes else []
-        return _Loader(made).load(tokens)
-    except MalformedValue:
+        return _Loader(made, snapshot, max_memory).load()
+    except (MalformedValue, LimitExceeded):
         raise
     except ImportError as error:
         raise MalformedValue(f"expected a snapshot of what can be made here: {error}") from error
     except Exception as error:
-        raise MalformedValue(f"expected a snapshot: {error!r:.200}") from error
+        text = str(error) if isinstance(error, (TypeError, ValueError)) else ""
+        raise MalformedValue(
+            f"expected a snapshot, got {type(error).__name__}: {text:.160}"
+        ) from error
 
 
 class _Open:
-    """A container whose items are being read."""
+    """A container whose items are being read.
 
-    __slots__ = ("finish", "items", "left", "place")
+    It knows what the container costs those that hash, compare or free it, which recurses. Parts
+    that are shared count as often as they occur.
+    """
 
-    def __init__(self, left: int, place: int, finish: Callable[[list[Any]], Any]) -> None:
+    __slots__ = ("chain", "finish", "hashed", "height", "items", "left", "place", "weight")
+
+    def __init__(
+        self, left: int, place: int, finish: Callable[[list[Any]], Any], hashed: int = _NO_KEYS
+    ) -> None:
         self.left = left
         self.place = place
         self.finish = finish
         self.items: list[Any] = []
+        self.hashed = hashed
+        self.weight = 1 + left
+        self.height = self.chain = 0
+
+    def expects_key(self) -> bool:
+        """Returns whether the next item is hashed."""
+        return self.hashed == _ALL_KEYS or (self.hashed == _EVEN_KEYS and not len(self.items) % 2)
+
+
+class _Again(NamedTuple):
+    """A container that is referred to once more."""
+
+    place: int
 
 
 class _Loader:
-    def __init__(self, classes: list[Any]) -> None:
-        self._classes = classes
-        self._known: list[Any] = []
+    _key: int | None = None  # where in the stack the outermost key begins
+    _limit = 0
 
-    def load(self, tokens: Any) -> Any:
-        stack: list[_Open] = []
+    def __init__(self, classes: list[Any], snapshot: Any, max_memory: int | None) -> None:
+        tokens = snapshot[1]
+        if type(tokens) is not tuple:
+            raise MalformedValue(f"expected a tuple of tokens, got {brief(tokens)}")
+        self._classes = classes
+        self._snapshot = snapshot
+        self._max_memory = max_memory
+        self._left = _UNMETERED  # bytes of memory
+        # Of each container, by its place. The weight is 0 while it is not complete.
+        self._known: list[Any] = []
+        self._weights: list[int] = []
+        self._heights: list[int] = []
+        self._chains: dict[int, int] = {}
+        self._stack: list[_Open] = []
+        self._work = _KEYS_OF_ALL + _KEYS_OF_A_TOKEN * len(tokens)
+
+    def load(self) -> Any:
+        stack, tokens = self._stack, self._snapshot[1]
         values = iter(tokens)
         for token in values:
             value: Any = token
+            place = _NOWHERE  # of a container
             if type(token) is tuple:
                 opened = self._open(token)
                 if type(opened) is _Open:
-                    if opened.left > len(tokens):
-                        raise MalformedValue(f"{opened.left} items in {len(tokens)} tokens")
-                    stack.append(opened)
+                    self._spend(_OPEN + 8 * opened.left)
+                    self._push(opened)
                     if opened.left:
                         continue
-                    value = self._close(stack)
+                    place = self._close(stack)
+                    value = self._known[place]
+                elif type(opened) is _Again:
+                    place = opened.place
+                    value = self._known[place]
                 else:
                     value = opened
             while stack:
                 top = stack[-1]
+                if place != _NOWHERE:
+                    self._note(top, place)
                 top.items.append(value)
                 if len(top.items) < top.left:
                     break
-                value = self._close(stack)
+                place = self._close(stack)
+                value = self._known[place]
             else:
                 if next(values, stack) is not stack:
                     raise MalformedValue("tokens after the end")
                 return value
         raise MalformedValue("the tokens end early")
 
-    def _close(self, stack: list[_Open]) -> Any:
+    def _push(self, opened: _Open) -> None:
+        """Opens a container; one that is nested too deeply in a key is refused at once."""
+        stack = self._stack
+        if self._key is None:
+            if stack and stack[-1].expects_key():
+                self._key = len(stack)
+        elif len(stack) - self._key >= _DEEPEST_KEY:
+            raise MalformedValue(f"expected keys of at most {_DEEPEST_KEY} levels, got more")
+        stack.append(opened)
+
+    def _note(self, top: _Open, place: int) -> None:
+        """Notes what a container costs the one that it is in."""
+        weight, height = self._weights[place], self._heights[place]
+        if top.expects_key():
+            if height >= _DEEPEST_KEY:
+                raise MalformedValue(f"expected keys of at most {_DEEPEST_KEY} levels, got more")
+            self._work -= weight
+            if self._work < 0:
+                raise MalformedValue("expected keys with fewer parts, shared ones counted again")
+        top.weight += weight
+        top.height = max(top.height, height + 1)
+        if place in self._chains:
+            top.chain = max(top.chain, self._chains[place] + 1)
+
+    def _close(self, stack: list[_Open]) -> int:
+        """Finishes the innermost container and returns its place."""
         top = stack.pop()
-        value = top.finish(top.items)
-        self._known[top.place] = value
-        return value
+        if len(stack) == self._key:
+            self._key = None
+        place = top.place
+        value = self._known[place] = top.finish(top.items)
+        self._weights[place], self._heights[place] = top.weight, top.height
+        kind = type(value)
+        if kind in _CHAINED:
+            if top.chain > _DEEPEST_KEY:  # the interpreter frees those by recursion
+                raise MalformedValue(f"expected at most {_DEEPEST_KEY} levels of {kind.__name__}")
+            self._chains[place] = top.chain
+        elif getattr(kind, "__hash__", None) is _BY_IDENTITY:
+            self._weights[place], self._heights[place] = 1, 0
+        self._left += _OPEN + 8 * top.left
+        return place
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            self._find_limit()
+
+    def _find_limit(self) -> None:
+        """Finds out, for a large snapshot, what may be made of it beside what it is already."""
+        if not self._limit:
+            memory, wire = measure(self._snapshot)
+            self._limit = message_memory(wire, self._max_memory)
+            self._left += self._limit - wire - memory - _UNMETERED
+        if self._left < 0:
+            got = self._limit - self._left
+            raise LimitExceeded("memory for a message in bytes", got, self._limit, "max_memory")
 
     def _open(self, token: Any) -> Any:
         code = token[0]
+        if code == form.PLAIN_LIST or code == form.PLAIN_DICT:
+            value, size = _plain_list(token) if code == form.PLAIN_LIST else _plain_dict(token)
+            self._left -= size
+            if self._left < 0:
+                self._find_limit()
+            self._known.append(value)
+            self._weights.append(1)
+            self._heights.append(0)
+            return _Again(len(self._known) - 1)
         if code == form.SIMPLE:
+            self._spend(_SIMPLE_MEMORY + check_simple(token[1], token[2:]))
             return _SIMPLE[token[1]](*token[2:])
         if code == form.MEMBER:
             return _member(self._classes[token[1]], token[2], token[3])
         if code == form.ARRAY:
+            self._spend(_SIMPLE_MEMORY + check_array(*token[1:]))
             return _array(*token[1:])
+        content = token[1]
         if code == form.AGAIN:
-            value = self._known[token[1]]
-            if value is _UNFINISHED:
-                raise MalformedValue("a value that contains itself and cannot")
-            return value
+            return self._again(content)
         place = len(self._known)
-        if code == form.PLAIN_LIST:
-            self._known.append(list(token[1]))
-            return self._known[place]
-        if code == form.PLAIN_DICT:
-            self._known.append(dict(zip(token[1], token[2])))
-            return self._known[place]
-        self._known.append(_UNFINISHED)
+        self._add(_UNFINISHED, 0)
         if code == form.OBJECT:
             return self._object(token, place)
         if code == form.COLLECTION:
             return self._collection(token, place)
-        count = 2 * token[1] if code == form.DICT else token[1]
-        if code in (form.TUPLE, form.FROZENSET):
-            return _Open(count, place, tuple if code == form.TUPLE else frozenset)
-        empty: Any = {form.LIST: list, form.DICT: dict, form.SET: set}[code]()
+        count = self._count(content)
+        if code == form.TUPLE:
+            self._spend(_TUPLE + 8 * count)
+            return _Open(count, place, tuple)
+        if code == form.FROZENSET:
+            self._spend(set_memory(count))
+            return _Open(count, place, _frozen, _ALL_KEYS)
+        if code == form.LIST:
+            self._spend(_LIST + 9 * count)
+            return self._filled(count, place, [], _NO_KEYS)
+        if code == form.SET:
+            self._spend(set_memory(count))
+            return self._filled(count, place, set(), _ALL_KEYS)
+        if code == form.DICT:
+            self._spend(_DICT + _PAIR * count)
+            return self._filled(2 * count, place, {}, _EVEN_KEYS)
+        raise MalformedValue(f"expected a token, got {brief(token)}")
+
+    def _count(self, number: Any) -> int:
+        """Returns how many items a container has; each is a token."""
+        if check_count(number) > len(self._snapshot[1]):
+            raise MalformedValue(f"{brief(number)} items in {len(self._snapshot[1])} tokens")
+        return number  # type: ignore[no-any-return]
+
+    def _add(self, value: Any, weight: int) -> None:
+        self._spend(_ENTRY)
+        self._known.append(value)
+        self._weights.append(weight)
+        self._heights.append(0)
+
+    def _filled(self, count: int, place: int, empty: Any, hashed: int) -> _Open:
+        """Returns a container that others may refer to before it is complete."""
         self._known[place] = empty
-        return _Open(count, place, _filling(empty))
+        return _Open(count, place, _filling(empty), hashed)
+
+    def _again(self, place: Any) -> _Again:
+        if check_count(place) >= len(self._known):
+            raise MalformedValue(f"container {place} of {len(self._known)}")
+        value = self._known[place]
+        if value is _UNFINISHED:
+            raise MalformedValue("a value that contains itself and cannot")
+        if type(value) in _CHAINED and not self._weights[place] and self._stack:
+            # Not complete. A chain of those must not go on where it began.
+            around = self._stack[-1].place
+            if around != place and type(self._known[around]) in _CHAINED:
+                raise MalformedValue("a deque or defaultdict in one that it contains")
+        return _Again(place)
 
     def _object(self, token: Any, place: int) -> _Open:
-        cls, names = self._classes[token[1]]
+        cls, names = self._classes[check_count(token[1])]
         if token[2] != len(names):
-            raise MalformedValue(f"{token[2]} fields of a class that has {len(names)}")
+            raise MalformedValue(f"{brief(token[2])} fields of a class that has {len(names)}")
+        self._spend(_OBJECT + 16 * len(names))
         if issubclass(cls, tuple):
-            return _Open(token[2], place, lambda items: tuple.__new__(cls, items))
+            return _Open(len(names), place, lambda items: tuple.__new__(cls, items))
         empty = self._known[place] = object.__new__(cls)
 
         def fill(items: list[Any]) -> Any:
@@ -161,14 +315,52 @@ class _Loader:
                 object.__setattr__(empty, name, value)
             return empty
 
-        return _Open(token[2], place, fill)
+        return _Open(len(names), place, fill)
 
     def _collection(self, token: Any, place: int) -> _Open:
-        empty = self._known[place] = _COLLECTIONS[token[1]]()
-        return _Open(token[2], place, _filling(empty))
+        count = self._count(token[2])
+        empty = _COLLECTIONS[token[1]]()
+        if type(empty) is collections.deque:
+            self._spend(_DEQUE + 8 * count)
+            return self._filled(count, place, empty, _NO_KEYS)
+        self._spend(_DICT + _PAIR * count)
+        return self._filled(count, place, empty, _EVEN_KEYS)
 
 
-_UNFINISHED: Final = object()
+_NOWHERE: Final = -1
+_UNFINISHED: Final[Any] = object()
+_BY_IDENTITY: Final[Any] = object.__hash__
+_CHAINED: Final = (collections.deque, collections.defaultdict)
+_DEEPEST_KEY: Final = 1000  # levels; the stack of a thread takes about ten times as many
+_KEYS_OF_ALL, _KEYS_OF_A_TOKEN = 10_000, 16  # parts of keys that are hashed
+
+# Bytes of memory.
+_UNMETERED: Final = 4 << 20  # up to which nobody asks how large the snapshot is
+_ENTRY: Final = 24  # in the lists of what is known
+_OPEN: Final = 256  # of what a container is read with
+_TUPLE, _LIST, _DICT, _PAIR, _OBJECT, _DEQUE, _SIMPLE_MEMORY = 40, 88, 240, 100, 200, 776, 96
+
+
+def _plain_list(token: tuple[Any, ...]) -> tuple[Any, int]:
+    """Returns a list and its price."""
+    _, items = token
+    check_plain(items)
+    return list(items), _ENTRY + _LIST + 9 * len(items)
+
+
+def _plain_dict(token: tuple[Any, ...]) -> tuple[Any, int]:
+    """Returns a dict and its price."""
+    _, keys, values = token
+    check_plain(keys)
+    check_plain(values)
+    if len(keys) > MAX_EQUAL_HASHES:
+        check_hashes(keys)
+    return dict(zip(keys, values)), _ENTRY + _DICT + _PAIR * len(keys)
+
+
+def _frozen(items: list[Any]) -> frozenset[Any]:
+    check_hashes(items)
+    return frozenset(items)
 
 
 def _filling(empty: Any) -> Callable[[list[Any]], Any]:
@@ -176,10 +368,14 @@ def _filling(empty: Any) -> Callable[[list[Any]], Any]:
 
     def fill(items: list[Any]) -> Any:
         if isinstance(empty, dict):
-            for key, value in zip(items[::2], items[1::2]):
+            keys = items[::2]
+            check_hashes(keys)
+            for key, value in zip(keys, items[1::2]):
                 empty[key] = value
         elif isinstance(empty, set):
-            empty.update(items)
+            check_hashes(items)
+            for start in range(0, len(items), LOOK_EVERY):  # others may run between the slices
+                empty.update(items[start : start + LOOK_EVERY])
         else:
             empty.extend(items)
         return empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -46,14 +47,16 @@ def snapshot(obj: Any, classes: Iterable[type] = ()) -> Any:
         AttributeError: the owner does not let this side read it.
     """
     if not is_netref(obj):
-        return load(snapshot_dump.dump(obj, lambda container: None, getattr), imported_class)
+        local = snapshot_dump.dump(obj, lambda container: None, getattr)
+        return load(local, imported_class, sys.maxsize)
     find = allowed_classes(classes)
     conn = object.__getattribute__(obj, "____conn__")
+    max_memory = conn._config["max_memory"]
     if conn._codec.features & consts.FEATURE_SNAPSHOTS:
-        return load(conn.sync_request(consts.HANDLE_SNAPSHOT, obj), find)
+        return load(conn.sync_request(consts.HANDLE_SNAPSHOT, obj), find, max_memory)
     helper = conn.run_steps(conn.helper_steps("snapshot", helper_source()))
     if helper is not None:
-        return load(helper(obj), find)
+        return load(helper(obj), find, max_memory)
     return _copied(obj)
 
 

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from .. import version as version
 from ..errors import MalformedValue, RemoteError
+from ..lib.brief import brief
 from ..lib.received_errors import field_of, get_args, made_from_peer, set_args, values_of
 from ..lib.stand_ins import BUILTIN_EXCEPTIONS, StandIn, dict_of, is_among, mro_of
 from ..version import __version__
@@ -325,7 +326,7 @@ def check(val: Any) -> None:
         found += 1
         if not _is_exception(one) or found > 2 * _MAX_CHAIN:
             raise MalformedValue(
-                f"expected an exception (class, args, attributes, text), got {one!r:.80}"
+                f"expected an exception (class, args, attributes, text), got {brief(one)}"
             )
         if len(one) == 5:
             _, _, cause, context, _, members = one[4]

@@ -179,15 +179,15 @@ MUTATIONS = [
     Mutation(
         "7",
         "wire/framing.py",
-        "inflater.decompress(packed, limit + 1)",
+        "inflater.decompress(packed, min(limit + 1, _PIECE))",
         "inflater.decompress(packed)",
         f"{FRAMES}::test_case_7_bomb",
     ),
     Mutation(
         "7",
         "wire/framing.py",
-        "< size <= max(MAX_INFLATED_SIZE, _INFLATION_FACTOR * len(packed)):",
-        "< size:",
+        "if self.compress and size <= MAX_INFLATED_SIZE and _pays(payload):",
+        "if self.compress and _pays(payload):",
         f"{FRAMES}::test_case_7_the_sender_keeps_to_the_rule",
     ),
     Mutation(
