@@ -49,7 +49,11 @@ DESCRIPTION: Final = "____class____"
 MAX_FUNCTIONS: Final = 2000
 """Most names of functions that are told of one class or module, those of submodules included."""
 
+_MOST_FUNCTIONS: Final = 4 * MAX_FUNCTIONS  # a class has three lists of them
+
 _MAX_BASES: Final = 100
+_MAX_NAME: Final = 300  # characters of the name of a class or its module; they are kept
+_MAX_METHODS: Final = 5000  # each becomes a function here; further ones are not
 _MAX_SPECIAL: Final = 1000
 _KINDS: Final[dict[type, int]] = {
     FunctionType: 0,
@@ -191,13 +195,13 @@ def split_description(methods: Any) -> Description:
     ):
         raise MalformedValue(f"expected pairs of name and docstring, got {methods!r:.80}")
     if not methods or methods[-1][0] != DESCRIPTION:
-        return Description(methods)
+        return Description(methods[:_MAX_METHODS])
     told = methods[-1][1]
     try:
         names, special, *functions = told
-        checked = tuple([(_text(module), _text(name)) for module, name in names[:_MAX_BASES]])
+        checked = tuple([(_short(module), _short(name)) for module, name in names[:_MAX_BASES]])
         return Description(
-            methods[:-1],
+            methods[:-1][:_MAX_METHODS],
             checked,
             _texts(special[:_MAX_SPECIAL]),
             _functions(functions[0]) if functions else NO_FUNCTIONS,
@@ -209,7 +213,11 @@ def split_description(methods: Any) -> Description:
 def _functions(told: Any) -> Functions:
     *plain, submodules = told
     methods, functions, builtins = map(_texts, plain)
-    return Functions(methods, functions, builtins, tuple([_submodule(one) for one in submodules]))
+    found = tuple([_submodule(one) for one in submodules])
+    inside = sum([1 + len(one.functions) + len(one.builtins) for one in found])
+    if len(methods) + len(functions) + len(builtins) + inside > _MOST_FUNCTIONS:
+        raise ValueError
+    return Functions(methods, functions, builtins, found)
 
 
 def _submodule(told: Any) -> Submodule:
@@ -219,6 +227,10 @@ def _submodule(told: Any) -> Submodule:
 
 def _texts(values: Iterable[Any]) -> tuple[str, ...]:
     return tuple([_text(value) for value in values])
+
+
+def _short(value: Any) -> str:
+    return _text(value)[:_MAX_NAME]
 
 
 def _text(value: Any) -> str:
