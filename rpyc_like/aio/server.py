@@ -55,12 +55,11 @@ class _Door(BaseServer):
     def _accept_method(self, sock: Any) -> None:
         if self.authenticator is None:
             self._authenticate_and_serve_client(sock)
-            return
-        try:
-            spawn(self._authenticate_and_serve_client, sock)  # it takes as long as the client likes
-        except RuntimeError as error:
-            self.logger.warning("refused a client: %s", error)  # the system has no more threads
-            self._drop(sock)
+        else:
+            self._begin(spawn, sock)  # it takes as long as the client likes
+
+    def _makes_connections(self) -> bool:
+        return type(self)._serve_client is _Door._serve_client
 
     def _serve_client(self, sock: Any, credentials: Any) -> bool:
         self._arrived(sock, credentials)
@@ -214,14 +213,16 @@ class Server:
     async def _serve(self, sock: Any, credentials: Any) -> None:
         """Serves a client until it is gone."""
         conn: Any = None
+        client = self._door._admitted.get(sock)
         try:
             conn = self._door._make_connection(sock, credentials)
             await conn.open()
             await conn._link.ended.wait()
         except EOFError:
             pass
-        except Exception:
-            self.logger.exception("client connection terminated abruptly")
+        except Exception as error:
+            if client is not None:
+                self._door._failed(client, error)
         finally:
             if conn is not None:
                 await conn.close()

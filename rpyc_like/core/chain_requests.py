@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..errors import MalformedValue
-from ..lib.exact import described
+from ..lib.brief import brief
 from ..link.result import Stopped
 from . import chain_steps, consts, vinegar
 from .boxing import Steps
@@ -176,17 +176,15 @@ def _settle(conn: Any, steps: list[Step], outcomes: Any) -> Steps:
         MalformedValue: they are none.
     """
     if type(outcomes) is not tuple or len(outcomes) != len(steps):
-        raise MalformedValue(
-            f"expected {len(steps)} outcomes of a chain, got {described(outcomes)}"
-        )
+        raise MalformedValue(f"expected {len(steps)} outcomes of a chain, got {brief(outcomes)}")
     for step, outcome in zip(steps, outcomes):
         kind = outcome[0] if type(outcome) is tuple and outcome else None
         if type(kind) is not int or len(outcome) != _SIZES.get(kind):
-            raise MalformedValue(f"expected the outcome of a step, got {described(outcome)}")
+            raise MalformedValue(f"expected the outcome of a step, got {brief(outcome)}")
         if kind == chain_steps.FAILED:
             vinegar.check(outcome[1])
         elif kind == chain_steps.PARTLY and step.kind != MAP:
-            raise MalformedValue(f"expected the outcome of one step, got {described(outcome)}")
+            raise MalformedValue(f"expected the outcome of one step, got {brief(outcome)}")
     for index, (step, outcome) in enumerate(zip(steps, outcomes)):
         kind = outcome[0]
         step.sent = kind != chain_steps.LEFT
@@ -196,7 +194,7 @@ def _settle(conn: Any, steps: list[Step], outcomes: Any) -> Steps:
             step.settle(True, conn._unbox_exc(outcome[1]))
         elif kind == chain_steps.BLOCKED:
             if type(outcome[1]) is not int or outcome[1] not in range(index):
-                raise MalformedValue(f"expected the number of a step, got {described(outcome[1])}")
+                raise MalformedValue(f"expected the number of a step, got {brief(outcome[1])}")
             step.settle(True, steps[outcome[1]].value)
         elif kind == chain_steps.PARTLY:
             try:
@@ -226,7 +224,7 @@ def _finished(conn: Any, step: Map, outcomes: Any) -> Steps:
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     if type(value) is not tuple:
-        raise MalformedValue(f"expected the outcome of a step, got {described(value)}")
+        raise MalformedValue(f"expected the outcome of a step, got {brief(value)}")
     return value
 
 
@@ -234,21 +232,21 @@ def _finish(conn: Any, step: Map, outcome: Any) -> Steps:
     """Does what the peer has left undone for one item."""
     kind = outcome[0] if type(outcome) is tuple and outcome else None
     if type(kind) is not int or len(outcome) != (2 if kind == chain_steps.DONE else 3):
-        raise MalformedValue(f"expected the outcome for one item, got {described(outcome)}")
+        raise MalformedValue(f"expected the outcome for one item, got {brief(outcome)}")
     if kind == chain_steps.DONE:
         return outcome[1]
     _, item, outcomes = outcome
     known = {}
     for inner, done in zip(step.steps, _tuple(outcomes)):
         if not _tuple(done) or type(done[0]) is not int or len(done) != _SIZES.get(done[0]):
-            raise MalformedValue(f"expected the outcome of a step, got {described(done)}")
+            raise MalformedValue(f"expected the outcome of a step, got {brief(done)}")
         if done[0] == chain_steps.DONE:
             known[inner] = list(_tuple(done[1])) if inner.kind == MAP else done[1]
         elif done[0] == chain_steps.UNASKED:
             known[inner] = None
         elif done[0] == chain_steps.PARTLY:
             if not isinstance(inner, Map):
-                raise MalformedValue(f"expected the outcome of one step, got {described(done)}")
+                raise MalformedValue(f"expected the outcome of one step, got {brief(done)}")
             known[inner] = yield from _finished(conn, inner, done[1])
     return (yield from step.do_for(item, known, {}))
 

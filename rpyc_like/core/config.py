@@ -19,7 +19,14 @@ from .brine import MAX_DEPTH, MAX_DIGITS
 from .dialects import MAX_REQUESTS
 from .objects import MAX_OBJECTS
 
-__all__ = ["CLIENT_ATTRS", "COMPAT_RPYC6", "DEFAULT_CONFIG", "SAFE_ATTRS", "make_config"]
+__all__ = [
+    "CLIENT_ATTRS",
+    "COMPAT_RPYC6",
+    "DEFAULT_CONFIG",
+    "SAFE_ATTRS",
+    "client_settings",
+    "make_config",
+]
 
 COMPAT_VARIABLE = "RPYC_LIKE_COMPAT"
 
@@ -96,6 +103,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "close_catchall": False,
     "bind_threads": os.environ.get("RPYC_BIND_THREADS", "false").lower() == "true",
     # ours
+    "admission": None,
     "dialect": None,
     "defer_methods": True,
     "allow_obtain": None,
@@ -118,6 +126,20 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "heartbeat": None,
 }
 """Every configuration key with its default; described in the reference of the configuration."""
+
+
+def client_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings by which a classic client restricts its server, to be laid over others.
+
+    Of the objects that it passes the server may call, read public names and use safe special
+    methods.
+    """
+    return {
+        "allow_public_attrs": True,
+        "safe_attrs": config["safe_attrs"] | CLIENT_ATTRS,
+        "instantiate_custom_exceptions": True,
+        "allow_obtain": True,
+    }
 
 
 def make_config(config: dict[str, Any] | None) -> dict[str, Any]:

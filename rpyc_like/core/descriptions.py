@@ -15,7 +15,7 @@ travels with the first reference to an object of each class, without docstrings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
@@ -26,6 +26,7 @@ from types import (
 from typing import Any, Final, NamedTuple
 
 from ..errors import MalformedValue
+from ..lib.brief import brief
 from ..lib.code import IMPLICIT, instance_methods
 from ..lib.received_errors import made_from_peer
 from .exception_classes import Name, bases_of
@@ -193,27 +194,28 @@ def split_description(methods: Any) -> Description:
     if type(methods) is not tuple or not all(
         type(item) is tuple and len(item) == 2 and type(item[0]) is str for item in methods
     ):
-        raise MalformedValue(f"expected pairs of name and docstring, got {methods!r:.80}")
+        raise MalformedValue(f"expected pairs of name and docstring, got {brief(methods)}")
     if not methods or methods[-1][0] != DESCRIPTION:
         return Description(methods[:_MAX_METHODS])
     told = methods[-1][1]
     try:
-        names, special, *functions = told
-        checked = tuple([(_short(module), _short(name)) for module, name in names[:_MAX_BASES]])
+        names, special, *functions = _tuple(told)
+        pairs = [_tuple(pair) for pair in _tuple(names)[:_MAX_BASES]]
+        checked = tuple([(_short(module), _short(name)) for module, name in pairs])
         return Description(
             methods[:-1][:_MAX_METHODS],
             checked,
-            _texts(special[:_MAX_SPECIAL]),
+            _texts(_tuple(special)[:_MAX_SPECIAL]),
             _functions(functions[0]) if functions else NO_FUNCTIONS,
         )
     except (TypeError, ValueError):
-        raise MalformedValue(f"expected the description of a class, got {told!r:.80}") from None
+        raise MalformedValue(f"expected the description of a class, got {brief(told)}") from None
 
 
 def _functions(told: Any) -> Functions:
-    *plain, submodules = told
+    *plain, submodules = _tuple(told)
     methods, functions, builtins = map(_texts, plain)
-    found = tuple([_submodule(one) for one in submodules])
+    found = tuple([_submodule(one) for one in _tuple(submodules)])
     inside = sum([1 + len(one.functions) + len(one.builtins) for one in found])
     if len(methods) + len(functions) + len(builtins) + inside > _MOST_FUNCTIONS:
         raise ValueError
@@ -221,12 +223,18 @@ def _functions(told: Any) -> Functions:
 
 
 def _submodule(told: Any) -> Submodule:
-    attribute, name, functions, builtins = told
+    attribute, name, functions, builtins = _tuple(told)
     return Submodule(_text(attribute), _text(name), _texts(functions), _texts(builtins))
 
 
-def _texts(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple([_text(value) for value in values])
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple([_text(value) for value in _tuple(values)])
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if type(value) is not tuple:  # a proxy could have items without end
+        raise TypeError
+    return value
 
 
 def _short(value: Any) -> str:

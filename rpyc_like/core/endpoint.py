@@ -156,6 +156,8 @@ class Endpoint(HasState):
         self._codec.learn = lambda features: self._learn_features(features)
         self._codec.told = lambda handler, numbers: self._told(handler, *numbers)
         self._session = Session(self._codec, self._config["max_unknown_answers"])
+        if self._config["admission"] is not None:
+            self._config["admission"].watch(self._session)
         self._HANDLERS = self._request_handlers()
         self._gate: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable

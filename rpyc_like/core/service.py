@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..errors import AccessDenied
 from ..lib.code import hasattr_static, hybridmethod
-from .config import CLIENT_ATTRS
+from .config import client_settings
 from .protocol import Connection
 
 __all__ = [
@@ -247,12 +247,7 @@ class ClassicClient(MasterService, FakeSlaveService):
     """
 
     def on_connect(self, conn: Connection) -> None:
-        conn._config.update(
-            allow_public_attrs=True,
-            safe_attrs=conn._config["safe_attrs"] | CLIENT_ATTRS,
-            instantiate_custom_exceptions=True,
-            allow_obtain=True,
-        )
+        conn._config.update(client_settings(conn._config))
         super().on_connect(conn)
 
     def _rpyc_getattr(self, name: str) -> Any:

@@ -97,6 +97,10 @@ class EPCCore(EPCDispatcher):
         """Returns what an authenticator has found out about a client, once; None without one."""
         return None
 
+    def take_client(self, request: Any) -> Any:
+        """Returns what has admitted a client, None where that is not counted here."""
+        return None
+
     def set_debugger(self, debugger: Any) -> None:
         """Sets the debugger, or takes it away with None."""
         if debugger == "pdb":

@@ -18,13 +18,19 @@ class EPCConnection(ThreadingEPCHandler, ServedByServers):
     Args:
         stream: the stream, which belongs to the connection from then on.
         server: whose methods the peer may call.
+        config: what the server that listens knows about the peer.
     """
 
-    def __init__(self, stream: Any, server: Any) -> None:
+    def __init__(self, stream: Any, server: Any, config: dict[str, Any] | None = None) -> None:
+        self._known = config
         self.request = stream
         self.client_address = None
         self.server = server
         self.setup()
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.introduce(self._known)
 
     def serve(self) -> None:
         """Serves until the connection ends."""
@@ -58,6 +64,4 @@ class EPCService(EPCClientManager, EPCCore):
 
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> EPCConnection:
         """Begins a connection over the stream of a channel."""
-        connection = EPCConnection(channel.stream, self)
-        connection.introduce(config)
-        return connection
+        return EPCConnection(channel.stream, self, config)

@@ -128,6 +128,7 @@ class Port:
         self.protocol: Protocol | None = None
         """Handles the terms that come; without it they are kept for :meth:`read`."""
         self._unread: deque[Any] = deque()
+        self._on_first: Callable[[], object] | None = None
         self._peer = ErlangPeer(stream, framer, self._codec, self)
         self._peer.link.dispatch = self._dispatch
         self._pending = self._peer.session.pending
@@ -210,6 +211,10 @@ class Port:
         """Closes both descriptors. Idempotent."""
         self._peer.close()
 
+    def on_first_message(self, func: Callable[[], object]) -> None:
+        """Call ``func`` once, when the first term has come."""
+        self._on_first = func
+
     # -- what the connection asks for
 
     def _dispatch(self, payload: bytes) -> None:
@@ -219,6 +224,10 @@ class Port:
             term = _decode(payload)[0]
         except ValueError as error:
             term = Broken(error)
+        else:
+            if self._on_first is not None:
+                first, self._on_first = self._on_first, None
+                first()
         link = self._peer.link
         if len(self._pending) and self._is_answer(term):
             link.take(payload)

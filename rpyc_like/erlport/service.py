@@ -32,6 +32,9 @@ class PortConnection(ServedByServers):
         self.serve = lambda: protocol.run(port)
         port.protocol = protocol  # for a server that reads by itself
 
+    def _messages(self) -> Any:
+        return self.port
+
 
 class _Service:
     """What servers ask of a service."""

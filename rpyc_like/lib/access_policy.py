@@ -54,16 +54,21 @@ __all__ = [
     "decide",
     "describe",
     "exact_name",
+    "dict_of",
     "exported_ladders",
     "find",
+    "full_name",
     "instance_dict",
     "is_module",
     "is_tool",
     "ladder",
     "public",
     "reachable",
+    "module_of",
+    "mro_of",
     "risk",
     "rule_of",
+    "unwrapped",
     "visible",
 ]
 
@@ -226,6 +231,7 @@ LADDERS: Final = (
         "called as the class that they stand for; no public attribute is read",
         kinds=("types.GenericAlias",),
         names=_names("*"),
+        is_usual=True,
     ),
     Ladder(
         "`contextvars.Context`",
@@ -310,10 +316,10 @@ TOOLS: Final = frozenset(
 
 
 # Classes are read by these: a metaclass may have its own idea of ``__mro__`` and the like.
-_module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
+module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
 _qualname_of: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
-_mro_of: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
-_dict_of: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
+mro_of: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
+dict_of: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
 
 
 # -- attributes
@@ -341,11 +347,15 @@ def decide(
     if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
         return name, _received(obj, name, rule and perm == "allow_getattr"), rule
     prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
-    if not prefix or name.startswith(prefix) or not _may_be_exposed(obj, prefix + name):
+    exposed = prefix + name
+    if (
+        not prefix
+        or name.startswith(prefix)
+        or (exposed in _GUARDED and not _may_be_exposed(obj, exposed))
+    ):
         if rule:
             return name, MISSING, rule
         raise _refusal(is_proxy, settings, obj, name)
-    exposed = prefix + name
     found = False
     if not is_proxy(obj):
         if rule and find(obj, name) is not MISSING:
@@ -353,7 +363,7 @@ def decide(
         found = find(obj, exposed) is not MISSING
         if found and not rule:
             return exposed, MISSING, EXPOSED
-        if not any("__getattr__" in _dict_of(base) for base in _mro_of(type(obj))):
+        if not any("__getattr__" in dict_of(base) for base in mro_of(type(obj))):
             if found:
                 return exposed, MISSING, EXPOSED
             if rule:
@@ -489,25 +499,25 @@ def _refusing(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
     """Return the row of the table by which the public ``name`` of ``obj`` is refused."""
     guarded = name in _GUARDED
     if kind is not None:
-        return _refused_by(_mro_of(kind), name, guarded)
+        return _refused_by(mro_of(kind), name, guarded)
     kind = type(obj)
     if kind in _WEAK_PROXIES:
         kind = obj.__class__
     elif issubclass(kind, ModuleType):
         return _ladder_module(obj)
-    row = _refused_by(_mro_of(kind), name, guarded)
+    row = _refused_by(mro_of(kind), name, guarded)
     if row is None and issubclass(kind, type):
-        row = _refused_by(_mro_of(obj), name, guarded)
+        row = _refused_by(mro_of(obj), name, guarded)
     return row
 
 
 def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
     for base in mro:
-        if _module_of(base) in _KIND_MODULES:
-            row = _NAMES.get(_full_name(base))
+        if module_of(base) in _KIND_MODULES:
+            row = _NAMES.get(full_name(base))
             if row is not None and (name in row.names or "*" in row.names):
                 return row
-        if guarded and name in _dict_of(base):
+        if guarded and name in dict_of(base):
             return None  # the program's own
     return None
 
@@ -523,13 +533,13 @@ def find(obj: Any, name: str, kind: type | None = None) -> Any:
     """
     if kind is None:
         kind = type(obj)
-    for base in _mro_of(kind):
-        if name in _dict_of(base):
-            return _dict_of(base)[name]
+    for base in mro_of(kind):
+        if name in dict_of(base):
+            return dict_of(base)[name]
     if issubclass(kind, type) and obj is not ABSENT:
-        for base in _mro_of(obj):
-            if name in _dict_of(base):
-                return _dict_of(base)[name]
+        for base in mro_of(obj):
+            if name in dict_of(base):
+                return dict_of(base)[name]
         return MISSING
     return instance_dict(obj).get(name, MISSING)
 
@@ -680,12 +690,12 @@ def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
             obj = _UNWRAPPED[kind](obj)
         elif issubclass(kind, partial):
             obj = _UNWRAPPED[partial](obj)
-        elif _module_of(kind) == "typing":
+        elif module_of(kind) == "typing":
             obj = find(obj, "__origin__")
         else:
             if kind in _WEAK_PROXIES and not issubclass(obj.__class__, FunctionType):
                 return _WRAPPERS if obj.__class__.__module__ in TOOLS else None
-            return _refused_by(_mro_of(kind), "__call__", False)
+            return _refused_by(mro_of(kind), "__call__", False)
     return _WRAPPERS
 
 
@@ -710,7 +720,7 @@ def _ladder_builtin(func: Any) -> Ladder | None:
         return _WRAPPERS
     if issubclass(type(owner), str) and name in _FORMATS.names:
         return None if _looks_nothing_up(owner) else _FORMATS
-    return _refused_by(_mro_of(type(owner)), name, False)
+    return _refused_by(mro_of(type(owner)), name, False)
 
 
 def _ladder_descriptor(method: Any, args: Iterable[Any]) -> Ladder | None:
@@ -720,18 +730,18 @@ def _ladder_descriptor(method: Any, args: Iterable[Any]) -> Ladder | None:
     if owner is str and name in _FORMATS.names:
         text = next(iter(args), None)
         return None if type(text) is str and _looks_nothing_up(text) else _FORMATS
-    return _refused_by(_mro_of(owner), name, False)
+    return _refused_by(mro_of(owner), name, False)
 
 
 def _ladder_class(cls: type) -> Ladder | None:
-    mro = _mro_of(cls)
+    mro = mro_of(cls)
     if type in mro:
         return _METACLASSES
     for base in mro:
-        row = _CALLS.get(_full_name(base))
+        row = _CALLS.get(full_name(base))
         if row is not None:
             return row
-    return _row_of_tools(_module_of(cls))
+    return _row_of_tools(module_of(cls))
 
 
 def _row_of_tools(module: Any) -> Ladder | None:
@@ -765,14 +775,15 @@ def _not_called(verb: str, obj: Any) -> AccessDenied:
 def describe(obj: Any) -> str:
     """Return what an object is called, in an error or a warning; runs no code of it."""
     if issubclass(type(obj), type):
-        return _full_name(obj)
+        return full_name(obj)
     if type(obj) in (FunctionType, BuiltinFunctionType):
-        return f"{obj.__module__ or type(obj.__self__).__name__}.{obj.__qualname__}"
+        owner = getattr(obj, "__self__", None)
+        return f"{obj.__module__ or type(owner).__name__}.{obj.__qualname__}"
     if issubclass(type(obj), ModuleType):
         return f"module {instance_dict(obj).get('__name__')}"
     if type(obj) in _UNWRAPPED:
-        return f"{type(obj).__name__} of {describe(_UNWRAPPED[type(obj)](obj))}"
-    return f"an object of class {_full_name(type(obj))}"
+        return f"{type(obj).__name__} of {describe(unwrapped(obj))}"
+    return f"an object of class {full_name(type(obj))}"
 
 
 # -- what is exported
@@ -788,7 +799,7 @@ def risk(value: Any) -> Ladder | None:
         return _ladder_module(value) or _ANY_MODULE
     row = ladder(value)
     if row is None and not issubclass(kind, type):
-        known = (_NAMES.get(_full_name(base)) for base in _mro_of(kind))
+        known = (_NAMES.get(full_name(base)) for base in mro_of(kind))
         row = next((one for one in known if one is not None and not one.is_usual), None)
     return row
 
@@ -813,7 +824,7 @@ def exported_ladders(
         return
     is_class = issubclass(type(root), type)
     kind, obj = (root, ABSENT) if is_class else (type(root), root)
-    names = {name for base in _mro_of(kind) for name in _dict_of(base)} | {*instance_dict(obj)}
+    names = {name for base in mro_of(kind) for name in dict_of(base)} | {*instance_dict(obj)}
     for name in sorted(names):
         got = reachable(is_proxy, settings, obj, name, kind if is_class else None)
         if got is None or got[2] is SAFE or got[0] != name:
@@ -826,8 +837,15 @@ def exported_ladders(
                 yield f"{name}.{path}", value, row
 
 
-def _full_name(cls: type) -> str:
-    return f"{_module_of(cls)}.{_qualname_of(cls)}"
+def unwrapped(obj: Any) -> Any:
+    """Return what a method, partial object, static method or the like calls, else ``obj``."""
+    unwrap = _UNWRAPPED.get(type(obj))
+    return obj if unwrap is None else unwrap(obj)
+
+
+def full_name(cls: type) -> str:
+    """Return the module and the qualified name of a class; runs no code of its metaclass."""
+    return f"{module_of(cls)}.{_qualname_of(cls)}"
 
 
 _MAX_WRAPPED: Final = 20

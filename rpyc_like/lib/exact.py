@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-__all__ = ["described", "exact", "exact_count", "exact_items"]
+from .brief import brief
+
+__all__ = ["exact", "exact_count", "exact_items"]
 
 T = TypeVar("T")
-
-_SHOWN = 80
 
 
 def exact(value: Any, kind: type[T], what: str) -> T:
@@ -26,7 +26,7 @@ def exact(value: Any, kind: type[T], what: str) -> T:
         TypeError: it is of another type, for instance a proxy.
     """
     if type(value) is not kind:
-        raise TypeError(f"expected {what} ({kind.__name__}) from the peer, got {described(value)}")
+        raise TypeError(f"expected {what} ({kind.__name__}) from the peer, got {brief(value)}")
     return value
 
 
@@ -40,7 +40,7 @@ def exact_count(value: Any, what: str, limit: int | None = None) -> int:
     count = exact(value, int, what)
     if count < 0 or (limit is not None and count > limit):
         bound = "at least 0" if limit is None else f"from 0 to {limit}"
-        raise ValueError(f"expected {what} {bound} from the peer, got {described(count)}")
+        raise ValueError(f"expected {what} {bound} from the peer, got {brief(count)}")
     return count
 
 
@@ -56,20 +56,6 @@ def exact_items(value: Any, kind: type[T], what: str) -> list[T]:
     if type(value) is not list and type(value) is not tuple:
         raise TypeError(
             f"expected a list of items, each {what} ({kind.__name__}), from the peer, "
-            f"got {described(value)}"
+            f"got {brief(value)}"
         )
     return [exact(item, kind, what) for item in value]
-
-
-def described(value: Any) -> str:
-    """Return a short text about a value of the peer; nothing of the value is called."""
-    kind = type(value)
-    if kind is str or kind is bytes:
-        return repr(value[:_SHOWN]) + ("" if len(value) <= _SHOWN else f"... ({len(value)} in all)")
-    if value is None or kind is bool or kind is float or (kind is int and _is_short(value)):
-        return repr(value)
-    return f"a {type.__getattribute__(kind, '__name__')[:_SHOWN]}"
-
-
-def _is_short(number: int) -> bool:
-    return number.bit_length() <= 4 * _SHOWN

@@ -15,7 +15,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from .exact import described, exact
+from .brief import brief
+from .exact import exact
 
 __all__ = ["Folder", "create_new", "join_name"]
 
@@ -46,9 +47,7 @@ def join_name(folder: str | Path, name: Any) -> str:
     if fault is None and os.path.islink(path):
         fault = "which is a link there"
     if fault is not None:
-        raise ValueError(
-            f"expected a plain file name from the peer, got {described(plain)}, {fault}"
-        )
+        raise ValueError(f"expected a plain file name from the peer, got {brief(plain)}, {fault}")
     return path
 
 

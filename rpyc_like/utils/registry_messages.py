@@ -26,7 +26,8 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from ..core import brine
-from ..lib.exact import described, exact, exact_count
+from ..lib.brief import brief
+from ..lib.exact import exact, exact_count
 
 __all__ = [
     "MAX_NAME",
@@ -59,10 +60,10 @@ def parse(data: bytes) -> tuple[str, tuple[Any, ...]]:
     """
     message = brine.load(data, _MAX_DEPTH, 20)
     if type(message) is not tuple or len(message) != 3:
-        raise ValueError(f"expected a message of three items, got {described(message)}")
+        raise ValueError(f"expected a message of three items, got {brief(message)}")
     magic, command, args = message
     if magic != _MAGIC or type(command) is not str or type(args) is not tuple:
-        raise ValueError(f"expected ('RPYC', command, arguments), got {described(command)}")
+        raise ValueError(f"expected ('RPYC', command, arguments), got {brief(command)}")
     return command.upper(), args
 
 
@@ -92,7 +93,7 @@ def checked_name(value: Any) -> str:
     name = exact(value, str, "a name")
     if not 0 < len(name) <= MAX_NAME or not name.isprintable():
         raise ValueError(
-            f"expected a name of 1 to {MAX_NAME} printable characters, got {described(name)}"
+            f"expected a name of 1 to {MAX_NAME} printable characters, got {brief(name)}"
         )
     return name
 
@@ -111,7 +112,7 @@ def answer_of(command: str, data: bytes) -> Any:
             return None
         return tuple([checked_name(name) for name in exact(value, tuple, "names")])
     if exact(value, str, "OK") != "OK":
-        raise ValueError(f"expected 'OK', got {described(value)}")
+        raise ValueError(f"expected 'OK', got {brief(value)}")
     return value
 
 

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, TypeVar
 
 from ..core import brine
 from ..errors import ProtocolError
-from ..lib.exact import described
+from ..lib.brief import brief
 from ..lib.threads import spawn
+from ..link.admission import Admission, Client
+from ..link.listener import accept_client
 from ..link.streams.base import READ, WakePipe, wait_for_fds
 from .registry_messages import Seal, checked_name, checked_port, parse
 
@@ -287,7 +289,7 @@ class RegistryServer:
     def cmd_register(self, host: str, names: Any, port: Any) -> str:
         """Enters services of the host that the message came from."""
         if type(names) is not tuple or not 0 < len(names) <= _MAX_NAMES:
-            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {described(names)}")
+            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {brief(names)}")
         address = (host, checked_port(port))
         if (
             self._total >= self.MAX_ENTRIES
@@ -317,7 +319,7 @@ class RegistryServer:
                 data, nonce = self._seal.open(data)
             command, args = parse(data)
             if command not in ("QUERY", "LIST", "REGISTER", "UNREGISTER"):
-                raise ValueError(f"unknown command {described(command)}")
+                raise ValueError(f"unknown command {brief(command)}")
             value = getattr(self, f"cmd_{command.lower()}")(host, *args)
         except (ProtocolError, ValueError, TypeError) as error:
             self._complaints.note(host, error)
@@ -441,9 +443,7 @@ class TCPRegistryServer(RegistryServer):
     """A registry that is asked over TCP, one question for each connection."""
 
     TIMEOUT: ClassVar[float] = 3.0
-
     MAX_CLIENTS: ClassVar[int] = 100
-    """Clients served at once. One more takes the place of the oldest of the host with most."""
 
     def __init__(
         self,
@@ -456,67 +456,48 @@ class TCPRegistryServer(RegistryServer):
         secret: bytes | None = None,
     ) -> None:
         sock = _bound(socket.SOCK_STREAM, host, port, reuse_addr)
-        sock.listen(100)
+        sock.listen(socket.SOMAXCONN)
         super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
-        self._clients: dict[socket.socket, str] = {}  # and their hosts, the oldest first
-        self._room = threading.Lock()  # guards _clients
-        self._threads = threading.BoundedSemaphore(2 * self.MAX_CLIENTS)  # some of them ending
+        self.admission = Admission(self.MAX_CLIENTS, auth_timeout=self.TIMEOUT, logger=self.logger)
+        """Which clients that have asked nothing yet may stay."""
 
     def _get_logger(self) -> logging.Logger:
         return logging.getLogger(f"REGSRV/TCP/{self.port}")
+
+    def close(self) -> None:
+        super().close()
+        self.admission.close()
 
     def _work(self) -> None:
         while self.active:
             try:
                 self._wait()
-                sock, addrinfo = self.sock.accept()
+                accepted = accept_client(self.sock, self.admission)
             except (BlockingIOError, InterruptedError):
                 continue
             except (OSError, ValueError):
                 if self.active:
                     time.sleep(0.05)
                 continue
+            if accepted is None:
+                continue
+            client = self.admission.admit(accepted[0], logs_in=True)
             try:
-                self._admit(sock, _plain_host(addrinfo[0]))
-            except (OSError, ValueError, RuntimeError):  # no thread can be started
-                self.logger.debug("cannot serve %s", addrinfo, exc_info=True)
-                self._leave(sock)
+                spawn(self._serve, *accepted, client)
+            except RuntimeError as error:  # the system has no more threads
+                self.admission.make_room(error)
+                client.leave()
+                accepted[0].close()
 
-    def _admit(self, sock: socket.socket, host: str) -> None:
-        """Serve a client in a thread; if there is no room, another one is hung up on."""
-        with self._room:
-            if len(self._clients) >= self.MAX_CLIENTS:
-                hosts = Counter(map(_owner, self._clients.values()))
-                greediest = hosts.most_common(1)[0][0]
-                oldest = next(
-                    one for one in self._clients if _owner(self._clients[one]) == greediest
-                )
-                with contextlib.suppress(OSError):
-                    oldest.shutdown(socket.SHUT_RDWR)  # which ends its thread
-                del self._clients[oldest]
-            self._clients[sock] = host
-        if not self._threads.acquire(timeout=1):
-            raise RuntimeError("clients that were hung up on are still being served")
-        try:
-            spawn(self._serve, sock, host)
-        except BaseException:
-            self._threads.release()
-            raise
-
-    def _leave(self, sock: socket.socket) -> None:
-        with self._room:
-            self._clients.pop(sock, None)
-        sock.close()
-
-    def _serve(self, sock: socket.socket, host: str) -> None:
+    def _serve(self, sock: socket.socket, addrinfo: Any, client: Client) -> None:
         """Answers one client, who may take its time without holding up the others."""
         try:
-            with contextlib.suppress(OSError):
+            with contextlib.closing(sock), contextlib.suppress(OSError):
                 sock.settimeout(self.TIMEOUT)
                 data = sock.recv(MAX_DGRAM_SIZE + 1)
-                answer = self._answer(data, host) if data else None
+                answer = self._answer(data, _plain_host(addrinfo[0])) if data else None
                 if answer is not None:
+                    client.spoke()
                     sock.sendall(answer)
         finally:
-            self._leave(sock)
-            self._threads.release()
+            client.leave()

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 from ..core.consts import HANDLE_CALLATTR, STREAM_CHUNK
 from ..core.netref import asyncreq, is_netref
 from ..core.protocol import Connection
-from ..lib.exact import described, exact, exact_count, exact_items
+from ..lib.brief import brief
+from ..lib.exact import exact, exact_count, exact_items
 from ..lib.safe_paths import Folder, join_name
 
 __all__ = [
@@ -283,7 +284,7 @@ def _copy_file(
 def _remote_file(conn: Connection, file: Any) -> Any:
     """Return a proxy of an opened file, which must be the peer's own."""
     if not is_netref(file) or object.__getattribute__(file, "____conn__") is not conn:
-        raise TypeError(f"expected an open file of the peer, got {described(file)}")
+        raise TypeError(f"expected an open file of the peer, got {brief(file)}")
     return file
 
 

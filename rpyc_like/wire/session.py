@@ -8,6 +8,7 @@ violation is the outcome ``(BROKEN, error)``, after which the driver ends the co
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import LimitExceeded, ProtocolError
@@ -95,6 +96,17 @@ class Session:
             return (BROKEN, error)
         return self.understand(message)
 
+    def on_first_message(self, func: Callable[[], object]) -> None:
+        """Call ``func`` once, when the first payload has been understood."""
+
+        def receive(payload: bytes) -> Outcome:
+            outcome = type(self).receive(self, payload)
+            if outcome[0] is not BROKEN and self.__dict__.pop("receive", None) is not None:
+                func()
+            return outcome
+
+        self.receive = receive  # type: ignore[method-assign]
+
     def understand(self, message: Any) -> Outcome:
         """Returns what a message means for this side."""
         kind = message[0]
@@ -137,4 +149,5 @@ class Session:
     def closed(self) -> list[Any]:
         """Moves to CLOSED and returns the entries that will never be answered."""
         self.state = State.CLOSED
+        self.__dict__.pop("receive", None)
         return self.pending.fail_all()

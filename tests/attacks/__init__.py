@@ -1,1 +1,1 @@
-"""What an attacker with nothing but a socket tries: one module for each kind of break."""
+"""What an attacker with nothing but a socket tries."""

@@ -18,9 +18,10 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.cli.session import Completer
-from rpyc_like.core import netref, read_ahead
+from rpyc_like.core import descriptions, netref, read_ahead
 from rpyc_like.errors import MalformedValue
-from rpyc_like.lib.exact import described, exact, exact_count, exact_items
+from rpyc_like.lib.brief import brief
+from rpyc_like.lib.exact import exact, exact_count, exact_items
 from rpyc_like.lib.safe_paths import Folder, create_new, join_name
 from rpyc_like.utils import classic, helpers, zerodeploy
 
@@ -467,6 +468,29 @@ def test_chunks_of_containers_are_exact() -> None:
             read_ahead._checked(tuple(wrong), 5)
 
 
+def test_descriptions_of_classes_are_exact() -> None:
+    """The description of a class is in real tuples: other iterables could have no end."""
+    bases, method = (("m", "C"),), ("f", None)
+    right = bases, ("__len__",), (("f",), (), (), (("a", "m", (), ()),))
+    told = descriptions.split_description((method, (descriptions.DESCRIPTION, right)))
+    assert told.functions.methods == ("f",)
+    names, special, (methods, *_, inner) = right
+    endless = Endless()
+    for wrong in (
+        endless,
+        (endless, special),
+        ((endless,), special),
+        (names, endless),
+        (names, special, endless),
+        (names, special, (endless, (), (), ())),
+        (names, special, (methods, (), (), endless)),
+        (names, special, (methods, (), (), (endless,))),
+        (names, special, (methods, (), (), ((*inner[0][:2], endless, ()),))),
+    ):
+        with pytest.raises(MalformedValue):
+            descriptions.split_description((method, (descriptions.DESCRIPTION, wrong)))
+
+
 def test_contents_of_arrays_are_exact() -> None:
     """An array is made of bytes and numbers, not of what a peer's objects say they are."""
     pytest.importorskip("numpy")
@@ -564,8 +588,8 @@ def test_exact_values() -> None:
         exact_count(6, "a count", 5)
     with pytest.raises(TypeError, match="expected a list"):
         exact_items(Loud(), str, "a name")
-    assert len(described("x" * 10_000)) < 200
-    assert len(described(1 << 100_000)) < 200
+    assert len(brief("x" * 10_000)) < 200
+    assert len(brief(1 << 100_000)) < 200
 
 
 def test_a_new_file_is_new(tmp_path: Path) -> None:

@@ -356,23 +356,6 @@ def test_answers_have_something_of_everybody(start: Callable[..., Any]) -> None:
     assert "HONEST" in listed
 
 
-def test_silent_clients_do_not_keep_out_others(
-    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A TCP registry hangs up on the oldest client of the host with most."""
-    monkeypatch.setattr(TCPRegistryServer, "TIMEOUT", 60)
-    server = start("TCP")
-    with contextlib.ExitStack() as stack:
-        silent = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            for _ in range(300)
-        ]
-        client = TCPRegistryClient("127.0.0.1", server.port, timeout=5)
-        assert client.register(["honest"], 80)
-        silent[0].settimeout(5)
-        assert silent[0].recv(1) == b""
-
-
 # -- what is entered
 
 

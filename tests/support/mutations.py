@@ -38,6 +38,7 @@ SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
+LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 CLASSES = "tests/attacks/test_classes.py"
 
@@ -439,7 +440,7 @@ MUTATIONS = [
     ),
     Mutation(
         "37",
-        "core/access.py",
+        "lib/access_policy.py",
         " and name not in INTERNALS",
         "",
         f"{GATE}::test_cases_37_38_over_the_wire {POLICY}::test_reading",
@@ -474,14 +475,14 @@ MUTATIONS = [
     ),
     Mutation(
         "40",
-        "core/access.py",
+        "lib/access_policy.py",
         "if len(name) > MAX_NAME:\n        raise",
         "if False:\n        raise",
         f"{POLICY}::test_strange_names",
     ),
     Mutation(
         "40",
-        "core/access.py",
+        "lib/access_policy.py",
         'unicodedata.normalize("NFKC", name) == name',
         "True",
         f"{POLICY}::test_strange_names",
@@ -489,8 +490,8 @@ MUTATIONS = [
     Mutation(
         "41",
         "core/access.py",
-        "return default(obj, name, *args) if value is MISSING or args else value",
-        "return default(obj, name, *args)",
+        "if value is MISSING or args:\n",
+        "if True:\n",
         f"{POLICY}::test_asked_once",
     ),
     Mutation(
@@ -503,9 +504,9 @@ MUTATIONS = [
     ),
     Mutation(
         "43",
-        "core/access.py",
-        'if config["allow_all_attrs"]:\n        return True',
-        'if config["allow_getattr"]:\n        return True',
+        "lib/access_policy.py",
+        'if settings["allow_all_attrs"]:\n        return ALL',
+        'if settings["allow_getattr"]:\n        return ALL',
         f"{GATE}::test_case_43_calling_is_for_what_was_given",
     ),
     Mutation(
@@ -517,7 +518,7 @@ MUTATIONS = [
     ),
     Mutation(
         "45",
-        "core/access.py",
+        "lib/access_policy.py",
         "elif type(name) is not str:",
         "elif not isinstance(name, str):",
         f"{GATE}::test_case_45_a_proxy_is_never_a_text",
@@ -869,6 +870,112 @@ MUTATIONS = [
         "if False:",
         f"{WAITS}::test_case_85_a_storm_of_timeouts",
     ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    if row is not None:\n        raise _not_called",
+        "    if False:\n        raise _not_called",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "or _refusing(obj, name, kind) is None:\n            return PUBLIC",
+        "or True:\n            return PUBLIC",
+        f"{LADDERS}::test_names_that_lead_further_are_refused",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        '    if is_module(value):\n        raise _denied(name, "it is a module")',
+        "    pass",
+        f"{LADDERS}::test_names_that_lead_further_are_refused",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "        if type(arg) in _CALLABLES and ladder(arg) is not None:",
+        "        if False:",
+        f"{LADDERS}::test_ladders_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        'if field is not None and ("." in field or "[" in field):',
+        "if field is None:",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    return name not in _GUARDED or (\n",
+        "    return True or (\n",
+        f"{LADDERS}::test_no_prefix_makes_an_unreachable_name",
+    ),
+    Mutation(
+        "89",
+        "utils/base_server.py",
+        "        warn_of_ladders(service, self.protocol_config)\n",
+        "",
+        f"{LADDERS}::test_a_service_is_warned_once",
+    ),
+    Mutation(
+        "89",
+        "erlport/modern/instance.py",
+        "            check_call(func, args, kwargs.items())\n",
+        "",
+        f"{LADDERS}::test_erlang_calls_no_ladder",
+    ),
+    Mutation(
+        "89",
+        "epc/core.py",
+        "            check_call(found, ())\n",
+        "",
+        f"{LADDERS}::test_emacs_reaches_no_ladder",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    if not rule or (rule is PUBLIC and is_module(value)):",
+        "    if not rule:",
+        "tests/attacks/test_exposes.py::test_it_agrees_with_what_a_client_reaches",
+    ),
+    Mutation(
+        "90",
+        "core/dialects.py",
+        ") and handler in _ON_OBJECTS:",
+        ") and handler in ():",
+        f"{TARGETS}::test_requests_are_about_exported_objects",
+    ),
+    Mutation(
+        "90",
+        "core/chains.py",
+        "step[1][0] == chain_steps.VALUE and _is_foreign(conn, step[1][1])",
+        "False",
+        f"{TARGETS}::test_steps_are_about_exported_objects",
+    ),
+    Mutation(
+        "90",
+        "core/config.py",
+        "repr str format doc enter exit",
+        "repr str format doc new enter exit",
+        f"{LADDERS}::test_names_that_make_instances_are_in_no_list",
+    ),
+    Mutation(
+        "90",
+        "core/handlers.py",
+        '        name = "__class_getitem__"\n',
+        "        return cls.__class_getitem__\n",
+        f"{LADDERS}::test_classes_are_not_subscripted",
+    ),
+    Mutation(
+        "90",
+        "core/handlers.py",
+        "    if not (isinstance(cls, type) and issubclass(cls, Exception)):\n",
+        "    cls = netref.local_class(_remote_name(exc)) or cls\n"
+        "    if not (isinstance(cls, type) and issubclass(cls, Exception)):\n",
+        f"{TARGETS}::test_leaving_a_block_makes_no_exception_of_this_program",
+    ),
 ]
 
 PATHS = "tests/attacks/test_paths.py"
@@ -932,13 +1039,6 @@ MUTATIONS += [
         "if share + 1 >= self._share(greediest):",
         "if True:",
         f"{REGISTRIES}::test_when_all_is_full_the_greediest_makes_room",
-    ),
-    Mutation(
-        "103",
-        "utils/registry_server.py",
-        "if len(self._clients) >= self.MAX_CLIENTS:",
-        "if False:",
-        f"{REGISTRIES}::test_silent_clients_do_not_keep_out_others",
     ),
     Mutation(
         "103",

@@ -40,8 +40,8 @@ LAYERS = {
     ],
     2: ["link"],
     3: ["core", "epc", "erlport"],
-    4: ["utils", "far", "aio"],
-    5: ["erlport.__main__", "cli", "alias", "pytest_plugin", "__init__"],
+    4: ["utils", "far", "aio", "tools"],
+    5: ["erlport.__main__", "cli", "alias", "pytest_plugin", "__main__", "__init__"],
 }
 """Each may import from its own layer and those below; the longest matching name counts."""
 
