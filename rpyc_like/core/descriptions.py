@@ -50,7 +50,11 @@ DESCRIPTION: Final = "____class____"
 MAX_FUNCTIONS: Final = 2000
 """Most names of functions that are told of one class or module, those of submodules included."""
 
+_MOST_FUNCTIONS: Final = 4 * MAX_FUNCTIONS  # a class has three lists of them
+
 _MAX_BASES: Final = 100
+_MAX_NAME: Final = 300  # characters of the name of a class or its module; they are kept
+_MAX_METHODS: Final = 5000  # each becomes a function here; further ones are not
 _MAX_SPECIAL: Final = 1000
 _KINDS: Final[dict[type, int]] = {
     FunctionType: 0,
@@ -192,14 +196,14 @@ def split_description(methods: Any) -> Description:
     ):
         raise MalformedValue(f"expected pairs of name and docstring, got {brief(methods)}")
     if not methods or methods[-1][0] != DESCRIPTION:
-        return Description(methods)
+        return Description(methods[:_MAX_METHODS])
     told = methods[-1][1]
     try:
         names, special, *functions = _tuple(told)
         pairs = [_tuple(pair) for pair in _tuple(names)[:_MAX_BASES]]
-        checked = tuple([(_text(module), _text(name)) for module, name in pairs])
+        checked = tuple([(_short(module), _short(name)) for module, name in pairs])
         return Description(
-            methods[:-1],
+            methods[:-1][:_MAX_METHODS],
             checked,
             _texts(_tuple(special)[:_MAX_SPECIAL]),
             _functions(functions[0]) if functions else NO_FUNCTIONS,
@@ -211,8 +215,11 @@ def split_description(methods: Any) -> Description:
 def _functions(told: Any) -> Functions:
     *plain, submodules = _tuple(told)
     methods, functions, builtins = map(_texts, plain)
-    inner = tuple([_submodule(one) for one in _tuple(submodules)])
-    return Functions(methods, functions, builtins, inner)
+    found = tuple([_submodule(one) for one in _tuple(submodules)])
+    inside = sum([1 + len(one.functions) + len(one.builtins) for one in found])
+    if len(methods) + len(functions) + len(builtins) + inside > _MOST_FUNCTIONS:
+        raise ValueError
+    return Functions(methods, functions, builtins, found)
 
 
 def _submodule(told: Any) -> Submodule:
@@ -228,6 +235,10 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     if type(value) is not tuple:  # a proxy could have items without end
         raise TypeError
     return value
+
+
+def _short(value: Any) -> str:
+    return _text(value)[:_MAX_NAME]
 
 
 def _text(value: Any) -> str:

@@ -121,7 +121,7 @@ class NetrefClass:
     @property
     def owner(self) -> Any:
         """The class of the class."""
-        return self._class_obj.__class__
+        return type(self._class_obj)  # a metaclass may have code that answers for __class__
 
     def __get__(self, netref_instance: Any, netref_owner: Any) -> Any:
         if netref_instance is None:

@@ -349,11 +349,20 @@ def test_case_86_an_instance_of_a_class_that_nobody_lent() -> None:
         with rpyc.connect("127.0.0.1", server.port) as conn:
             with pytest.raises((TypeError, AttributeError)):
                 case_1(conn, conn.root)
+            for cls in (Vault, MetaVault, Registry):
+                leave_with(conn, shadow(cls, module=__name__, name=full_name(cls)[1]))
             assert conn.root.add(1, 2) == 3
         assert instances_of(Vault) == []
     finally:
         server.close()
         thread.join(10)
+
+
+def leave_with(conn: Connection, mine: Any) -> None:
+    """Leaves a block with a class, and with an instance of one, in place of an exception."""
+    block = conn.root.block()
+    for exc in (mine, mine()):
+        attempt(conn.sync_request, consts.HANDLE_CTXEXIT, block, exc)
 
 
 def test_case_86_on_an_asyncio_server() -> None:
@@ -369,6 +378,8 @@ def test_case_86_on_an_asyncio_server() -> None:
                     with pytest.raises((TypeError, AttributeError)):
                         case_1(conn, conn.root)
                     assert conn.root.add(1, 2) == 3
+                    for cls in (Vault, MetaVault, Registry):
+                        leave_with(conn, shadow(cls, module=__name__, name=full_name(cls)[1]))
 
             await asyncio.to_thread(attack)
 
