@@ -116,9 +116,9 @@ class Ladder(NamedTuple):
     """What it is, as the table of the documentation names it."""
     policy: str
     """What a restricted peer may do with it."""
-    kinds: tuple[str, ...] = ()
-    """Full names of classes; ``names`` are refused of their instances and of themselves."""
-    names: frozenset[str] = frozenset()
+    refused: Mapping[str, frozenset[str]] = {}
+    """Full names of classes, and the names that are refused of their instances and of themselves;
+    ``*`` is every public name."""
     calls: frozenset[str] = frozenset()
     """Full names of functions and classes that are not called."""
     modules: frozenset[str] = frozenset()
@@ -131,20 +131,29 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _each(kinds: str, names: str) -> dict[str, frozenset[str]]:
+    """Return the same names for several classes."""
+    return dict.fromkeys(kinds.split(), _names(names))
+
+
 LADDERS: Final = (
     Ladder(
         "texts, and the methods that format with them",
         "`format` and `format_map` are not read of a text; a bound one that was exported is called"
         " if its text looks up no attribute and no item",
-        kinds=("builtins.str",),
-        names=_names("format format_map"),
+        refused=_each(
+            "builtins.str",
+            "format format_map",
+        ),
         is_usual=True,
     ),
     Ladder(
         "`string.Formatter`",
         "its methods that format or look up fields are refused; `string.Template` is harmless",
-        kinds=("string.Formatter",),
-        names=_names("format vformat get_field get_value"),
+        refused=_each(
+            "string.Formatter",
+            "format vformat get_field get_value",
+        ),
     ),
     Ladder(
         "functions that read, write or call what their caller names (`getattr`, `setattr`, `vars`,"
@@ -189,8 +198,10 @@ LADDERS: Final = (
     Ladder(
         "`type` and other classes of classes",
         "not called and not passed on; `mro` and `register` are refused of classes",
-        kinds=("builtins.type", "abc.ABCMeta", "_py_abc.ABCMeta"),
-        names=_names("mro register"),
+        refused=_each(
+            "builtins.type abc.ABCMeta _py_abc.ABCMeta",
+            "mro register",
+        ),
     ),
     Ladder(
         "classes that functions, code and modules are made of (`types.FunctionType`,"
@@ -209,45 +220,95 @@ LADDERS: Final = (
     Ladder(
         "functions, methods, properties, cells, partial objects and other wrappers",
         "called, if what they wrap is called; what they are made of is refused",
-        kinds=(
-            *("builtins.function", "builtins.property", "builtins.cell", "functools.partial"),
-            *("functools.partialmethod", "functools.cached_property"),
-            *("functools.singledispatchmethod", "builtins.member_descriptor"),
+        refused=_each(
+            "builtins.function builtins.property builtins.cell functools.partial "
+            "functools.partialmethod functools.cached_property "
+            "functools.singledispatchmethod builtins.member_descriptor "
             "builtins.getset_descriptor",
-        ),
-        names=_names(
             "fget fset fdel getter setter deleter cell_contents func args keywords register "
-            "registry dispatch dispatcher __set__ __delete__"
+            "registry dispatch dispatcher __set__ __delete__",
         ),
         is_usual=True,
     ),
     Ladder(
         "generators, coroutines, asynchronous generators, frames, tracebacks and code",
         "run (`send`, `throw`, `close`); what they are made of is refused",
+        refused=_each(
+            "builtins.code builtins.frame",
+            "replace clear",
+        ),
         is_usual=True,
     ),
     Ladder(
         "aliases such as `list[int]`",
         "called as the class that they stand for; no public attribute is read",
-        kinds=("types.GenericAlias",),
-        names=_names("*"),
+        refused=_each(
+            "types.GenericAlias",
+            "*",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "paths (`pathlib.Path`)",
+        "taken apart and put together; what opens, lists or changes files is refused",
+        refused=_each(
+            "pathlib.Path pathlib._local.Path",
+            "open read_text read_bytes write_text write_bytes unlink rmdir mkdir rename replace "
+            "touch symlink_to hardlink_to link_to readlink chmod lchmod iterdir glob rglob walk "
+            "copy copy_into move move_into",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "objects that open files or import what their caller names (parsers of files, archives,"
+        " NumPy arrays, profiles, databases, loaders of tests)",
+        "the methods that do so are refused",
+        refused={
+            **_each("configparser.RawConfigParser", "read"),
+            **_each("xml.etree.ElementTree.ElementTree", "parse write"),
+            **_each("zipfile.ZipFile", "extract extractall write"),
+            **_each("tarfile.TarFile", "extract extractall add gettarinfo"),
+            **_each("numpy.ndarray", "tofile dump"),
+            **_each("pstats.Stats", "add dump_stats load_stats"),
+            **_each("http.cookiejar.FileCookieJar", "load save revert"),
+            **_each("tracemalloc.Snapshot", "dump load"),
+            **_each("ssl.SSLContext _ssl._SSLContext", "load_cert_chain load_verify_locations"),
+            **_each("sqlite3.Connection", "enable_load_extension load_extension"),
+            **_each(
+                "_lsprof.Profiler cProfile.Profile profile.Profile trace.Trace",
+                "dump_stats create_stats run runctx runcall runfunc",
+            ),
+            **_each("unittest.loader.TestLoader", "discover loadTestsFromName loadTestsFromNames"),
+        },
+        is_usual=True,
+    ),
+    Ladder(
+        "tasks and futures of asyncio",
+        "awaited, cancelled and asked for results; the loop, frames and contexts are refused",
+        refused=_each(
+            "_asyncio.Future _asyncio.Task asyncio.futures.Future "
+            "asyncio.tasks.Task asyncio.runners.Runner",
+            "get_loop get_stack print_stack get_coro get_context run",
+        ),
         is_usual=True,
     ),
     Ladder(
         "`contextvars.Context`",
         "`run` is refused",
-        kinds=("_contextvars.Context", "contextvars.Context"),
-        names=_names("run"),
+        refused=_each(
+            "_contextvars.Context contextvars.Context",
+            "run",
+        ),
     ),
     Ladder(
         "loggers and what formats their records",
         "written to; what they belong to is refused, and formatters are not made",
-        kinds=("logging.Logger", "logging.LoggerAdapter", "logging.Handler", "logging.Manager"),
-        names=_names(
+        refused=_each(
+            "logging.Logger logging.LoggerAdapter logging.Handler logging.Manager",
             "manager root parent handlers filters addHandler removeHandler addFilter removeFilter "
             "makeRecord callHandlers formatter setFormatter getLogger setLoggerClass "
             "setLogRecordFactory loggerDict loggerClass logRecordFactory baseFilename stream "
-            "setStream logger"
+            "setStream logger",
         ),
         calls=_names(
             "logging.Formatter logging.PercentStyle logging.FileHandler logging.basicConfig "
@@ -257,21 +318,24 @@ LADDERS: Final = (
     ),
     Ladder(
         "objects that run or rebuild what they are given (`code.InteractiveConsole`,"
-        " `pickle.Unpickler`, `ctypes.CDLL`)",
+        " `pickle.Unpickler`, `ctypes.CDLL`, event loops)",
         "no public attribute is read",
-        kinds=(
-            *("code.InteractiveInterpreter", "pickle._Unpickler", "_pickle.Unpickler"),
-            *("ctypes.CDLL", "ctypes.LibraryLoader", "bdb.Bdb"),
-            *("importlib.abc.Loader", "_frozen_importlib_external._LoaderBasics"),
+        refused=_each(
+            "code.InteractiveInterpreter pickle._Unpickler _pickle.Unpickler "
+            "ctypes.CDLL ctypes.LibraryLoader bdb.Bdb "
+            "asyncio.events.AbstractEventLoop cmd.Cmd importlib.abc.Loader "
+            "_frozen_importlib_external._LoaderBasics "
             "_frozen_importlib.BuiltinImporter",
+            "*",
         ),
-        names=_names("*"),
     ),
     Ladder(
         "`help`, `exit`, and functions of `ctypes`",
         "not called and not passed on",
-        kinds=("_sitebuiltins._Helper", "_sitebuiltins.Quitter", "_ctypes.CFuncPtr"),
-        names=_names("__call__"),
+        refused=_each(
+            "_sitebuiltins._Helper _sitebuiltins.Quitter _ctypes.CFuncPtr",
+            "__call__",
+        ),
     ),
     Ladder(
         "modules for all this (`sys`, `importlib`, `inspect`, `gc`, `ctypes`, `pickle`, `code`,"
@@ -299,7 +363,7 @@ LADDERS: Final = (
 Objects are recognised by the full names of their classes, or by their own: nothing is imported."""
 
 _FREELY_CALLED: Final = frozenset({"sys"})
-_NAMES: Final = {kind: row for row in LADDERS for kind in row.kinds}
+_NAMES: Final = {kind: row for row in LADDERS for kind in row.refused}
 _CALLS: Final = {name: row for row in LADDERS for name in row.calls}
 _MODULES: Final = {name: row for row in LADDERS for name in row.modules}
 _METACLASSES: Final = _NAMES["builtins.type"]
@@ -307,12 +371,18 @@ _FORMATS: Final = _NAMES["builtins.str"]
 (_ANY_MODULE,) = (row for row in LADDERS if row.title == "other modules")
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
-_GUARDED: Final = UNREACHABLE.union(*(row.names for row in LADDERS))
+_GUARDED: Final = UNREACHABLE.union(*(names for row in LADDERS for names in row.refused.values()))
 _KIND_MODULES: Final = frozenset(kind.rpartition(".")[0] for kind in _NAMES)
-TOOLS: Final = frozenset(
+_CALLERS: Final = _names(
+    "threading contextlib weakref sched queue concurrent.futures._base concurrent.futures.thread "
+    "concurrent.futures.process asyncio.events asyncio.base_events asyncio.futures asyncio.tasks "
+    "asyncio.threads asyncio.runners functools copy heapq bisect itertools signal atexit"
+)
+"""Modules with functions that call what they are given."""
+TOOLS: Final = _CALLERS.union(
     name if name in _MODULES else name.rpartition(".")[0] for name in (*_CALLS, *_NAMES, *_MODULES)
 )
-"""Modules in which some functions written in Python are not called."""
+"""Modules in which functions written in Python are looked at before they are called."""
 
 
 # Classes are read by these: a metaclass may have its own idea of ``__mro__`` and the like.
@@ -514,12 +584,20 @@ def _refusing(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
 def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
     for base in mro:
         if module_of(base) in _KIND_MODULES:
-            row = _NAMES.get(full_name(base))
-            if row is not None and (name in row.names or "*" in row.names):
+            row = _refuses(full_name(base), name)
+            if row is not None:
                 return row
         if guarded and name in dict_of(base):
             return None  # the program's own
     return None
+
+
+def _refuses(kind: str, name: str) -> Ladder | None:
+    """Return the row by which a class refuses a name."""
+    row = _NAMES.get(kind)
+    if row is None or (name not in row.refused[kind] and "*" not in row.refused[kind]):
+        return None
+    return row
 
 
 def find(obj: Any, name: str, kind: type | None = None) -> Any:
@@ -706,8 +784,7 @@ def _ladder_function(func: Any) -> Ladder | None:
     row = _CALLS.get(f"{module}.{name}")
     if row is None and "." in name:
         kind, _, method = name.rpartition(".")
-        row = _NAMES.get(f"{module}.{kind}")
-        return row if row is not None and not {method, "*"}.isdisjoint(row.names) else None
+        return _refuses(f"{module}.{kind}", method)
     return row or _row_of_tools(module)
 
 
@@ -718,7 +795,7 @@ def _ladder_builtin(func: Any) -> Ladder | None:
         return _CALLS.get(f"{module}.{name}") or _row_of_tools(module)
     if name in UNREACHABLE:
         return _WRAPPERS
-    if issubclass(type(owner), str) and name in _FORMATS.names:
+    if issubclass(type(owner), str) and name in ("format", "format_map"):
         return None if _looks_nothing_up(owner) else _FORMATS
     return _refused_by(mro_of(type(owner)), name, False)
 
@@ -727,7 +804,7 @@ def _ladder_descriptor(method: Any, args: Iterable[Any]) -> Ladder | None:
     name, owner = method.__name__, method.__objclass__
     if name in UNREACHABLE or name == "__call__":
         return _WRAPPERS
-    if owner is str and name in _FORMATS.names:
+    if owner is str and name in ("format", "format_map"):
         text = next(iter(args), None)
         return None if type(text) is str and _looks_nothing_up(text) else _FORMATS
     return _refused_by(mro_of(owner), name, False)

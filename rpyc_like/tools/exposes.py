@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dis
+import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -478,8 +479,7 @@ def _annotated(func: Any, owner: _Subject) -> Any:
 def _annotations(obj: Any) -> Mapping[str, Any]:
     """Return annotations as they stand; where they are lazy, as texts that nobody evaluates."""
     if sys.version_info >= (3, 14):
-        import annotationlib
-
+        annotationlib = importlib.import_module("annotationlib")
         return annotationlib.get_annotations(obj, format=annotationlib.Format.STRING)
     is_class = issubclass(type(obj), type)
     found = dict_of(obj).get("__annotations__") if is_class else obj.__annotations__

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import code
 import collections
+import concurrent.futures
+import configparser
 import contextvars
 import ctypes
 import datetime
@@ -19,7 +21,9 @@ import json
 import logging
 import operator
 import os
+import pathlib
 import pickle
+import sqlite3
 import string
 import subprocess
 import sys
@@ -35,8 +39,8 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
-from rpyc_like.core import chain_steps, consts
-from rpyc_like.core.config import CLIENT_ATTRS, SAFE_ATTRS
+from rpyc_like.core import access, chain_steps, consts
+from rpyc_like.core.config import CLIENT_ATTRS, SAFE_ATTRS, make_config
 from rpyc_like.core.service import ClassicClient
 from rpyc_like.epc.core import EPCDispatcher
 from rpyc_like.erlport.modern.access import public
@@ -196,6 +200,8 @@ CALLABLES: dict[str, Any] = {
 }
 """What a service may have exported and a restricted peer does not call."""
 
+POOL = concurrent.futures.ThreadPoolExecutor(1)
+
 HARMLESS: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "len": (len, ("ab",), 2),
     "int": (int, ("5",), 5),
@@ -214,6 +220,8 @@ HARMLESS: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "an enum": (Color, (1,), None),
     "operator.add": (operator.add, (1, 2), 3),
     "a dispatched function": (dispatched, (5,), "any"),
+    "submit": (POOL.submit, (len, "abc"), None),
+    "a path's part": (pathlib.Path("a").joinpath, ("b",), None),
     "a template": (string.Template("$a").substitute, ({"a": 1},), "1"),
 }
 """What may be exported and is called: callable, arguments, result (None: of no interest)."""
@@ -233,8 +241,8 @@ SUBJECTS: dict[str, tuple[Any, str]] = {
     "a cached property": (Plain.__dict__["kept"], "func"),
     "a partial method": (Plain.__dict__["partial"], "func args keywords"),
     "a generator": (_running, "gi_frame gi_code gi_yieldfrom"),
-    "a frame": (sys._getframe(), "f_back f_globals f_locals f_builtins f_code"),
-    "code": (function.__code__, "co_consts co_names co_code"),
+    "a frame": (sys._getframe(), "f_back f_globals f_locals f_builtins f_code clear"),
+    "code": (function.__code__, "co_consts co_names co_code replace"),
     "a class": (Plain, "mro __subclasses__ __new__ __init__ __init_subclass__ __mro__ __bases__"),
     "an abstract class": (collections.abc.Sized, "register mro"),
     "an alias": (GenericAlias(list, (int,)), "mro append"),
@@ -249,6 +257,14 @@ SUBJECTS: dict[str, tuple[Any, str]] = {
     "a library": (ctypes.CDLL(None), "getpid system"),
     "a module": (json, "decoder encoder codecs"),
     "the module os": (os, "sys path abc"),
+    "a path": (pathlib.Path("x"), "open read_text write_bytes unlink iterdir rename"),
+    "a parser": (configparser.ConfigParser(), "read"),
+    "a database": (sqlite3.connect(":memory:"), "enable_load_extension load_extension"),
+    "a future": (concurrent.futures.Future(), "__class__"),
+    "an event loop": (
+        LOOP := asyncio.new_event_loop(),
+        "subprocess_exec run_in_executor call_soon",
+    ),
     "a console": (code.InteractiveInterpreter(), "runsource runcode locals compile"),
 }
 """Objects, and names that a peer with public attributes does not get of them."""
@@ -277,6 +293,15 @@ class Attic(rpyc.Service):
 
     def exposed_class(self, name: str) -> Any:
         return {"generic": Generic, "subscripted": Subscripted, "list": list, "enum": Color}[name]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed() -> Iterator[None]:
+    """Close what the subjects hold."""
+    yield
+    POOL.shutdown()
+    LOOP.close()
+    SUBJECTS["a database"][0].close()
 
 
 @pytest.fixture(scope="module", params=FRONT_ENDS)
@@ -354,6 +379,14 @@ def test_the_error_says_why(attic: Any) -> None:
         attic.sync_request(consts.HANDLE_GETATTR, attic.root.subject("a text"), "format")
     with pytest.raises(AttributeError, match=r"cannot access 'json': it is a module"):
         attic.sync_request(consts.HANDLE_GETATTR, attic.root.object(), "json")
+
+
+def test_tools_of_threads_call_no_ladders(attic: Any) -> None:
+    """Functions of the standard library that call what they are given are given no ladder."""
+    submit = attic.root.callable("submit")
+    with pytest.raises(AttributeError, match=r"cannot pass on builtins\.getattr"):
+        submit(attic.root.callable("getattr"), attic.root.object(), "value")
+    assert submit(attic.root.callable("len"), "abc").result() == 3
 
 
 def test_a_method_of_the_program_is_its_own(attic: Any) -> None:
@@ -463,8 +496,8 @@ def test_the_table_is_closed() -> None:
     """Each row of the table names what it is about, and how it is decided."""
     for row in LADDERS:
         assert row.title and row.policy
-        assert bool(row.kinds) == bool(row.names), row.title
-    kinds = [kind for row in LADDERS for kind in row.kinds]
+        assert all(row.refused.values()), row.title
+    kinds = [kind for row in LADDERS for kind in row.refused]
     assert len(kinds) == len({*kinds})
 
 
@@ -645,6 +678,16 @@ def test_erlang_calls_no_ladder(how: str) -> None:
         with pytest.raises(AccessDenied, match="cannot call"):
             requests[how](name)
     assert requests[how]("run") == 1
+
+
+def test_futures_of_asyncio_give_no_loop() -> None:
+    """A future and a task give their results, and neither loop nor frames."""
+    future = LOOP.create_future()
+    assert access.visible(make_config({"allow_public_attrs": True}), future, "done")
+    for name in ("get_loop", "get_stack", "get_coro"):
+        assert not access.visible(make_config({"allow_public_attrs": True}), future, name)
+    assert ladder(future.get_loop) is not None
+    assert ladder(future.done) is None
 
 
 def test_iteration_goes_on() -> None:

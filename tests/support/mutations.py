@@ -908,8 +908,8 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "    return name not in _GUARDED or (\n",
-        "    return True or (\n",
+        "return name not in _GUARDED or (name not in UNREACHABLE",
+        "return True or (name not in UNREACHABLE",
         f"{LADDERS}::test_no_prefix_makes_an_unreachable_name",
     ),
     Mutation(
