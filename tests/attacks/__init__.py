@@ -1,0 +1,1 @@
+"""Attacks of a hostile peer: what each kind must not achieve."""
