@@ -1,6 +1,7 @@
 """Run the audit oracle: ``python -m tests.attacks.audit --seconds N --seed S``.
 
-``--service NAME`` attacks one service (or several, repeated) instead of all. The status is 1 if anything was found.
+``--service NAME`` attacks one service (or several, repeated) instead of all. The status is 1 if
+anything was found.
 """
 
 from __future__ import annotations

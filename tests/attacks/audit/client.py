@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import rpyc_like as rpyc
 from rpyc_like.core.service import ClassicClient
+from rpyc_like.core.stream import SocketStream
 from rpyc_like.utils import classic, factory
 
 from . import services
@@ -135,8 +137,9 @@ STEPS: tuple[Callable[[Any, str], Any], ...] = (
 def run(port: int, target: str) -> None:
     """Connect, do all of that, and hang up."""
     try:
-        conn = factory.connect(
-            "127.0.0.1", port, ClassicClient, config={"sync_request_timeout": 2}, timeout=2
+        sock = socket.create_connection(("127.0.0.1", port), timeout=2)
+        conn = factory.connect_stream(
+            SocketStream(sock), ClassicClient, config={"sync_request_timeout": 2}
         )
     except Exception:
         return

@@ -186,9 +186,11 @@ class Attacker:
             return self.random.choice(self.knowledge.names)
         return self.random.choice((*_OPERATORS, *_LADDERS))
 
-    def description(self) -> Any:
+    def description(self, of: str = "") -> Any:
         """Return an answer to INSPECT."""
         chance = self.random
+        if of == _PATH_LIKE:
+            return tuple((name, None) for name in ("__fspath__", "__iter__", "__len__"))
         methods = [(name, None) for name in chance.sample(_OPERATORS, chance.randrange(12))]
         if chance.random() < 0.75:
             names = [self.class_name() for _ in range(chance.randrange(1, 4))]
@@ -535,7 +537,8 @@ class Attacker:
         before = []
         if self.random.random() < 0.08 and self.session is not None and self.session.latest:
             before.append(self._any())
-        if self.random.random() < 0.12:
+        first = handler in (consts.HANDLE_HELLO, consts.HANDLE_GETROOT)
+        if self.random.random() < (0.01 if first else 0.12):
             made = Answer(3, self.exception(), before)
         else:
             made = Answer(2, self._answer(handler, boxed), before)
@@ -551,9 +554,12 @@ class Attacker:
         if handler == consts.HANDLE_INSPECT:
             if chance.random() < 0.05:
                 return self.value()
-            return ("v", self.description())
+            of = args[0][0] if args and type(args[0]) is tuple and args[0] else ""
+            return ("v", self.description(of))
         if handler == consts.HANDLE_HELLO:
             return ("v", ALL_FEATURES if chance.random() < 0.6 else chance.getrandbits(11))
+        if handler == consts.HANDLE_GETROOT and chance.random() < 0.97:
+            return self.own(False)
         if chance.random() > self._answers_well:
             return self.value()
         if handler == consts.HANDLE_SNAPSHOT:
@@ -562,6 +568,8 @@ class Attacker:
             return self._chain_answer(args)
         if handler in (consts.HANDLE_REPR, consts.HANDLE_STR):
             return ("v", chance.choice((*_LADDERS, *_PATHS, "text")))
+        if handler == consts.HANDLE_CMP and chance.random() < 0.6:
+            return ("v", False)
         if handler in (consts.HANDLE_HASH, consts.HANDLE_CMP, consts.HANDLE_INSTANCECHECK):
             return ("v", chance.choice((1, True, False, 0, NotImplemented)))
         if handler == consts.HANDLE_DIR:
@@ -582,8 +590,6 @@ class Attacker:
             return self._attribute(name)
         if handler == consts.HANDLE_CALL:
             return self._attribute(chance.choice(("listdir", "isdir", "read", "join", "")))
-        if handler == consts.HANDLE_GETROOT:
-            return self.own(False)
         return self.value()
 
     def _items(self) -> Value:
@@ -595,6 +601,8 @@ class Attacker:
             return ("v", self.random.choice(_PATHS))
         if pick < 0.5:
             return ("v", self.random.choice(("ok", "file", "a.txt")))
+        if pick < 0.75:
+            return ("o", (_PATH_LIKE, next(self._ids), next(self._ids)))
         return self.own() if pick < 0.85 else self.value()
 
     def _attribute(self, name: str) -> Value:
@@ -612,7 +620,7 @@ class Attacker:
             return ("v", chance.choice((*_PATHS, "ok", "3.11.2 (x)", *_LADDERS)))
         if name == "__next__":
             return self._file_name()
-        return self.own() if chance.random() < 0.7 else self.value()
+        return self.own() if chance.random() < 0.85 else self.value()
 
     def _chain_answer(self, args: Any) -> Value:
         outcomes: list[Value] = []
@@ -632,6 +640,7 @@ class Attacker:
         return ("t", tuple(outcomes))
 
 
+_PATH_LIKE: Final = "evil.PathLike"
 _BASE_EXCEPTION: Final = ("builtins", "BaseException")
 _SIMPLE: Final = (
     *("bytearray", "range", "slice", "datetime", "time", "date", "timedelta", "timezone"),

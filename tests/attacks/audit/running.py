@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from . import adapters
 from .programs import Attacker, Knowledge
-from .services import SHAPES
 from .watch import ROOT, Finding
 from .wire import Answer, Session, Step, Vanished
 
@@ -57,6 +56,8 @@ class Victim:
         started = self._line()
         self.port: int = started["port"]
         self.folder: str = started["folder"]
+        self.kind: str = started["kind"]
+        self.events = self.stuck = 0
         self.classes = self.ask("names")
 
     def _line(self) -> Any:
@@ -150,7 +151,7 @@ def services_classes() -> Iterator[type]:
 
 def play(victim: Victim, make: Callable[[], Any]) -> tuple[list[Finding], Any, Any]:
     """Run one program; return the findings, the attacker, and the session."""
-    kind = SHAPES[victim.name].kind if victim.name in SHAPES else "rpyc"
+    kind = victim.kind
     attacker = make()
     if kind in ("epc", "erlang"):
         session = adapters.run(kind, victim.port, attacker, victim.token.encode())
@@ -194,8 +195,7 @@ def leaks_of(session: Any) -> list[Finding]:
 def taken(victim: Victim) -> list[Finding]:
     """Return what the victim has noticed."""
     answer = victim.ask("take")
-    victim.events = answer["events"]  # type: ignore[attr-defined]
-    victim.stuck = answer["stuck"]  # type: ignore[attr-defined]
+    victim.events, victim.stuck = answer["events"], answer["stuck"]
     return [Finding(*one) for one in answer["findings"]]
 
 
@@ -258,18 +258,21 @@ class Replay:
 
 
 def shorten(
-    name: str, program: list[Step], version: int, wanted: Finding, seconds: float
-) -> list[Step]:
+    name: str, program: list[Any], version: int, wanted: Finding, seconds: float
+) -> list[Any]:
     """Return a shorter program that shows the same failure."""
     end = time.monotonic() + seconds
     victim: Victim | None = None
 
-    def shows(steps: list[Step]) -> bool:
+    def shows(steps: list[Any]) -> bool:
         nonlocal victim
         try:
             if victim is None:
                 victim = Victim(name)
-            found, _, _ = play(victim, lambda: Replay(copy.deepcopy(steps), version))
+            if version:
+                found, _, _ = play(victim, lambda: Replay(copy.deepcopy(steps), version))
+            else:
+                found, _, _ = play(victim, lambda: adapters.Replay(steps))
         except (Dead, OSError):
             if victim is not None:
                 victim.close()
@@ -332,7 +335,7 @@ def attack(
             number += 1
             make = (
                 (lambda own=own: adapters.Walk(own, knowledge))
-                if name in ("epc", "erlang")
+                if victim.kind in ("epc", "erlang")
                 else (lambda own=own: Walk(own, knowledge))
             )
             try:
@@ -359,12 +362,12 @@ def attack(
                 totals.failures.append(failure)
                 told(failure)
                 spent += time.monotonic() - begun
-            if victim.stuck:  # type: ignore[attr-defined]
+            if victim.stuck:
                 totals.stuck += 1
-                totals.events += victim.events  # type: ignore[attr-defined]
+                totals.events += victim.events
                 victim.close()
                 victim = Victim(name)
-        totals.events += getattr(victim, "events", 0)
+        totals.events += victim.events
         for line, count in victim.ask("seen").items():
             totals.seen[line] = totals.seen.get(line, 0) + count
     finally:

@@ -413,6 +413,40 @@ class Values(Plain):
         return {Level.LOW: "low", Level.HIGH: "high"}.get(value)
 
 
+class Public(rpyc.Service):
+    """A service whose public names are all open, and that keeps nothing under one."""
+
+    Level = Level
+    Order = Order
+
+    def __init__(self) -> None:
+        self._secret = canaries.SECRET
+        self.thing = Thing("public")
+        self.table = {"a": [1, 2]}
+
+    def add(self, a: Any, b: Any) -> Any:
+        return a + b
+
+    def function(self) -> Any:
+        return helper
+
+    def generator(self) -> Iterator[int]:
+        secret = canaries.SECRET
+        yield len(secret)
+
+    async def later(self) -> int:
+        return len(self._secret)
+
+    def fail(self) -> None:
+        raise Broken("public")
+
+    def values(self) -> Any:
+        return [Level.LOW, Order(1), Point(1, 2), Thing(), "{0}", b"bytes", 2**70]
+
+    def call(self, func: Any, *args: Any) -> Any:
+        return func(*args)
+
+
 class Deciding:
     """An object that decides itself what a peer may use."""
 
@@ -501,7 +535,7 @@ class Shape(NamedTuple):
 
 SHAPES: Final = {
     "plain": Shape("rpyc", Plain),
-    "public": Shape("rpyc", Values, {"allow_public_attrs": True}),
+    "public": Shape("rpyc", Public, {"allow_public_attrs": True}),
     "objects": Shape("rpyc", Objects),
     "callbacks": Shape("rpyc", Callbacks),
     "generators": Shape("rpyc", Generators),

@@ -15,6 +15,7 @@ import linecache
 import logging
 import os
 import pkgutil
+import socket
 import sys
 import tempfile
 import threading
@@ -28,6 +29,7 @@ from rpyc_like import ThreadedServer, aio
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.server import ThreadingEPCServer
 from rpyc_like.erlport.service import ErlangService
+from rpyc_like.lib import background_loop
 
 from . import canaries, client, services, watch
 
@@ -187,7 +189,7 @@ class Victim:
         return self._started(ErlangService({"one": one, "things": services.Special}))
 
     def _serve_epc(self) -> int:
-        self.server = ThreadingEPCServer(("127.0.0.1", 0), log_traceback=True)
+        self.server = ThreadingEPCServer(("127.0.0.1", 0))
         for func in services.functions():
             self.server.register_function(func)
         self.server.register_instance(services.Registered(), allow_dotted_names=True)
@@ -215,6 +217,7 @@ class Victim:
 
     def warm_up(self) -> None:
         """Serve an honest peer, so that what is done once is done."""
+        background_loop.run_in_background(asyncio.sleep(0)).result()
         kind = self.shape.kind
         if kind in ("rpyc", "aio"):
             with rpyc_like.connect("127.0.0.1", self.server.port) as conn:
@@ -234,6 +237,10 @@ class Victim:
         elif kind == "epc":
             with EPCClient(self.server.server_address) as epc:
                 epc.call_sync("echo", [1])
+        elif kind == "erlang":
+            with socket.create_connection(("127.0.0.1", self.server.port)) as sock:
+                sock.sendall(b"\0\0\0\x02\x83j")
+                sock.recv(100)
         end = time.monotonic() + 3
         while self._clients() and time.monotonic() < end:
             time.sleep(0.001)
@@ -295,7 +302,11 @@ def main() -> None:
     warm_up()
     read_sources()
     victim.watch.arm()
-    print(json.dumps({"port": port, "folder": victim.folder}), file=answers, flush=True)
+    print(
+        json.dumps({"port": port, "folder": victim.folder, "kind": victim.shape.kind}),
+        file=answers,
+        flush=True,
+    )
     for line in commands:
         name, value = json.loads(line)
         print(json.dumps(victim.command(name, value)), file=answers, flush=True)

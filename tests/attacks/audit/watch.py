@@ -19,7 +19,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType, FrameType
+from types import (
+    AsyncGeneratorType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    GeneratorType,
+    TracebackType,
+)
 from typing import Any, Final, NamedTuple
 
 from . import canaries
@@ -45,6 +52,10 @@ _IGNORED: Final = frozenset(
     }
 )
 """Events that tell nothing: plain reads of the interpreter's own state, threads, sleeping."""
+
+_CODE_TYPES: Final = (
+    *(CodeType, FrameType, TracebackType, GeneratorType, CoroutineType, AsyncGeneratorType),
+)
 
 VALUE_TYPES: Final = frozenset(
     (
@@ -125,6 +136,8 @@ class Watch:
             self._busy.now = False
 
     def _judge(self, event: str, args: tuple[Any, ...]) -> None:
+        if event.startswith("object.__") and not _leads_on(*args[:2]):
+            return
         self.events += 1
         cause = _cause(sys._getframe(2))
         if cause is None:
@@ -178,17 +191,17 @@ class Watch:
     def look(self) -> None:
         """Look for instances and subclasses; called while the peer is still connected."""
         self._exempt.add(threading.get_ident())
-        classes: set[type] = set(canaries.CLASSES)
+        classes: dict[type, type] = {cls: cls for cls in canaries.CLASSES}
         found = gc.get_objects()
         for one in found:
             if issubclass(type(one), type) and id(one) not in self._known_types:
                 for base in type.__dict__["__mro__"].__get__(one)[1:]:
                     if id(base) in self._known_types and not _may_be_base(base):
-                        classes.add(one)
+                        classes.setdefault(one, base)
                         self._note_object("base", one, base)
         for one in found:
             if type(one) in classes:
-                self._note_object("instance", type(one), type(one))
+                self._note_object("instance", type(one), classes[type(one)])
 
     def _note_object(self, event: str, cls: type, base: type) -> None:
         module = str(base.__dict__.get("__module__", ""))
@@ -200,6 +213,11 @@ class Watch:
     def forget_types(self) -> None:
         """Take the types that there are for those that were there before."""
         self._known_types = {id(one) for one in _all_types()}
+
+
+def _leads_on(obj: Any, name: str) -> bool:
+    """Return whether an attribute leads to code, frames, or another class."""
+    return type(obj) in _CODE_TYPES or name in ("__code__", "__class__", "__bases__")
 
 
 def _may_be_base(base: type) -> bool:

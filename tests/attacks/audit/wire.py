@@ -236,6 +236,8 @@ class Session:
         handler, boxed = content[0], content[1]
         if handler in UNANSWERED:
             return
+        if handler == consts.HANDLE_CLOSE:
+            raise Vanished  # the victim waits for the end
         if handler == consts.HANDLE_DEL:
             self.send(2, (number, (1, None)))
             return
