@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="for all services together")
     parser.add_argument("--seed", type=int, help="of all programs")
-    parser.add_argument("--service", action="append", choices=sorted(SHAPES), help="only this one")
+    parser.add_argument("--service", action="append", help=f"one of {', '.join(SHAPES)}")
     parser.add_argument("--minimise", type=float, default=5, help="seconds for each failure")
     options = parser.parse_args()
     seed = pick_seed() if options.seed is None else options.seed

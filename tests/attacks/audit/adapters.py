@@ -16,7 +16,7 @@ from .programs import _CODES, _LADDERS, _PATHS, _PICKLES, ABSENT, NAMES, Knowled
 __all__ = ["Replay", "Step", "Walk", "run"]
 
 STEPS: Final = (10, 60)
-PATIENCE: Final = 0.1
+PATIENCE: Final = 0.04
 _HANDLE: Final = re.compile(rb"handle:[0-9a-f]{16}:\d+")
 _BUILTINS: Final = (
     *("getattr", "setattr", "method", "call", "hold", "value", "iterate", "next", "item", "length"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -134,8 +135,8 @@ STEPS: tuple[Callable[[Any, str], Any], ...] = (
 )
 
 
-def run(port: int, target: str) -> None:
-    """Connect, do all of that, and hang up."""
+def run(port: int, target: str, seed: str = "") -> None:
+    """Connect, do all of that in some order, and hang up."""
     try:
         sock = socket.create_connection(("127.0.0.1", port), timeout=2)
         conn = factory.connect_stream(
@@ -145,7 +146,7 @@ def run(port: int, target: str) -> None:
         return
     with contextlib.suppress(Exception):
         conn.root
-    for step in STEPS:
+    for step in random.Random(seed).sample(STEPS, len(STEPS)):
         with contextlib.suppress(Exception):
             step(conn, target)
     with contextlib.suppress(Exception):

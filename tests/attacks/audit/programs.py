@@ -84,8 +84,10 @@ _CODES: Final = (
     "import antigravity",
     "open('/etc/passwd').read()",
 )
+_ESCAPES: Final = ("../PWNED", "/tmp/PWNED", "ok/../../PWNED")
 _PATHS: Final = (
-    *("/etc/passwd", "../PWNED", "ok/../../PWNED", "/tmp/PWNED", ".", "..", "", "a/b", "C:\\x"),
+    *_ESCAPES,
+    *("/etc/passwd", ".", "..", "", "a/b", "C:\\x"),
     *("name\0x", "-rf", "/data", "con"),
 )
 _PICKLES: Final = (
@@ -153,9 +155,10 @@ class Attacker:
         self._plans: list[Callable[[], Step | None]] = []
         self._known: dict[tuple[int, int], list[str]] = {}
         self._own: list[Value] = []
+        self._purposes: dict[Any, str] = {}  # of own objects: as what they are called
         self.version = 5 if self.random.random() < 0.05 else 6
         self._extended = self.random.random() < 0.7
-        self._answers_well = self.random.choice((0.3, 0.7, 0.9))
+        self._answers_well = self.random.choice((0.4, 0.85, 0.97))
 
     # -- values
 
@@ -192,6 +195,8 @@ class Attacker:
         if of == _PATH_LIKE:
             return tuple((name, None) for name in ("__fspath__", "__iter__", "__len__"))
         methods = [(name, None) for name in chance.sample(_OPERATORS, chance.randrange(12))]
+        if chance.random() < 0.7:
+            methods += [(name, None) for name in ("__call__", "__iter__", "__len__")]
         if chance.random() < 0.75:
             names = [self.class_name() for _ in range(chance.randrange(1, 4))]
             if chance.random() < 0.4:
@@ -538,7 +543,7 @@ class Attacker:
         if self.random.random() < 0.08 and self.session is not None and self.session.latest:
             before.append(self._any())
         first = handler in (consts.HANDLE_HELLO, consts.HANDLE_GETROOT)
-        if self.random.random() < (0.01 if first else 0.12):
+        if self.random.random() < (0.01 if first else 0.5 * (1 - self._answers_well)):
             made = Answer(3, self.exception(), before)
         else:
             made = Answer(2, self._answer(handler, boxed), before)
@@ -568,7 +573,7 @@ class Attacker:
             return self._chain_answer(args)
         if handler in (consts.HANDLE_REPR, consts.HANDLE_STR):
             return ("v", chance.choice((*_LADDERS, *_PATHS, "text")))
-        if handler == consts.HANDLE_CMP and chance.random() < 0.6:
+        if handler == consts.HANDLE_CMP and chance.random() < 0.85:
             return ("v", False)
         if handler in (consts.HANDLE_HASH, consts.HANDLE_CMP, consts.HANDLE_INSTANCECHECK):
             return ("v", chance.choice((1, True, False, 0, NotImplemented)))
@@ -586,11 +591,26 @@ class Attacker:
         if handler == consts.HANDLE_BUFFITER:
             return self._items() if chance.random() < 0.4 else ("v", ())
         name = args[1] if len(args) > 1 and type(args[1]) is str else ""
+        if handler == consts.HANDLE_GETATTR and name in _CALLED:
+            return self._function(name)
         if handler in (consts.HANDLE_GETATTR, consts.HANDLE_CALLATTR):
             return self._attribute(name)
         if handler == consts.HANDLE_CALL:
-            return self._attribute(chance.choice(("listdir", "isdir", "read", "join", "")))
+            return self._attribute(self._purpose_of(boxed))
         return self.value()
+
+    def _function(self, name: str) -> Value:
+        """Return an object of this side that is called as ``name``."""
+        made = self.own(False)
+        self._purposes[made[1]] = name
+        return made
+
+    def _purpose_of(self, boxed: Any) -> str:
+        """Return as what the object that a request calls was given."""
+        try:
+            return self._purposes.get(boxed[1][0][1], "")
+        except (TypeError, IndexError):
+            return ""
 
     def _items(self) -> Value:
         return ("t", tuple([self._file_name() for _ in range(self.random.randrange(4))]))
@@ -601,7 +621,7 @@ class Attacker:
             return ("v", self.random.choice(_PATHS))
         if pick < 0.5:
             return ("v", self.random.choice(("ok", "file", "a.txt")))
-        if pick < 0.75:
+        if pick < 0.8:
             return ("o", (_PATH_LIKE, next(self._ids), next(self._ids)))
         return self.own() if pick < 0.85 else self.value()
 
@@ -616,8 +636,12 @@ class Attacker:
             return ("v", chance.choice((b"", b"data", *_PICKLES)))
         if name in ("st_size", "fileno", "__len__", "__index__", "__int__", "tell", "__hash__"):
             return ("v", chance.choice((0, 1, 3, 4)))
-        if name in ("__fspath__", "join", "getcwd", "name", "__format__", "version", "basename"):
+        if name == "__fspath__":
+            return ("v", chance.choice(("ok", "ok", *_ESCAPES, *_PATHS)))
+        if name in ("join", "getcwd", "name", "__format__", "version", "basename"):
             return ("v", chance.choice((*_PATHS, "ok", "3.11.2 (x)", *_LADDERS)))
+        if name in ("getmodule", "modules", "execute", "eval", "namespace", "builtins", "open"):
+            return self._function("getmodule")
         if name == "__next__":
             return self._file_name()
         return self.own() if chance.random() < 0.85 else self.value()
@@ -639,6 +663,13 @@ class Attacker:
                 outcomes.append(("t", (("v", 1), self._attribute(name))))
         return ("t", tuple(outcomes))
 
+
+_CALLED: Final = frozenset(
+    "isdir isfile exists listdir keys values items read readline fileno join getcwd basename "
+    "getmodule execute eval open makedirs fstat dict range OrderedDict Decimal connect "
+    "sleep".split()
+)
+"""Attributes that are functions, if the answer is plausible."""
 
 _PATH_LIKE: Final = "evil.PathLike"
 _BASE_EXCEPTION: Final = ("builtins", "BaseException")

@@ -43,7 +43,7 @@ class Victim:
         self.name = name
         self.token = secrets.token_hex(8)
         env = {**os.environ, "AUDIT_TOKEN": self.token, "PYTHONHASHSEED": "0"}
-        env["PYTHONPATH"] = str(ROOT)
+        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.attacks.audit.victim", name],
             stdin=subprocess.PIPE,
@@ -159,7 +159,7 @@ def play(victim: Victim, make: Callable[[], Any]) -> tuple[list[Finding], Any, A
     if kind == "client":
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(3)
-            victim.ask("go", listener.getsockname()[1])
+            victim.ask("go", (listener.getsockname()[1], attacker.seed))
             sock, _ = listener.accept()
     else:
         sock = socket.create_connection(("127.0.0.1", victim.port), timeout=5)
@@ -220,11 +220,13 @@ class Replay:
     """A recorded program, some steps of which may have been dropped.
 
     Args:
-        steps: what is left.
+        seed: of the program.
+        steps: what is left of it.
         version: of the dialect.
     """
 
-    def __init__(self, steps: list[Step], version: int) -> None:
+    def __init__(self, seed: str, steps: list[Step], version: int) -> None:
+        self.seed = seed
         self.steps = steps
         self.version = version
         self.session: Session | None = None
@@ -258,7 +260,7 @@ class Replay:
 
 
 def shorten(
-    name: str, program: list[Any], version: int, wanted: Finding, seconds: float
+    name: str, seed: str, program: list[Any], version: int, wanted: Finding, seconds: float
 ) -> list[Any]:
     """Return a shorter program that shows the same failure."""
     end = time.monotonic() + seconds
@@ -270,7 +272,7 @@ def shorten(
             if victim is None:
                 victim = Victim(name)
             if version:
-                found, _, _ = play(victim, lambda: Replay(copy.deepcopy(steps), version))
+                found, _, _ = play(victim, lambda: Replay(seed, copy.deepcopy(steps), version))
             else:
                 found, _, _ = play(victim, lambda: adapters.Replay(steps))
         except (Dead, OSError):
@@ -356,7 +358,7 @@ def attack(
                 begun = time.monotonic()
                 steps = attacker.steps
                 if minimise and hasattr(attacker, "version"):
-                    steps = shorten(name, steps, attacker.version, finding, minimise)
+                    steps = shorten(name, own, steps, attacker.version, finding, minimise)
                 text = "\n   ".join(map(str, steps))
                 failure = Failure(name, own, finding, after, text)
                 totals.failures.append(failure)

@@ -254,10 +254,11 @@ class Victim:
     def _do_names(self, value: Any) -> Any:
         return class_names()
 
-    def _do_go(self, port: int) -> str:
+    def _do_go(self, value: tuple[int, str]) -> str:
         """Have the client do what it does, in a thread that is judged."""
         os.makedirs(self.target, exist_ok=True)
-        thread = threading.Thread(target=client.run, args=(port, self.target), daemon=True)
+        args = (value[0], self.target, value[1])
+        thread = threading.Thread(target=client.run, args=args, daemon=True)
         self._threads.add(thread)
         thread.start()
         return "gone"
@@ -302,11 +303,8 @@ def main() -> None:
     warm_up()
     read_sources()
     victim.watch.arm()
-    print(
-        json.dumps({"port": port, "folder": victim.folder, "kind": victim.shape.kind}),
-        file=answers,
-        flush=True,
-    )
+    about = {"port": port, "folder": victim.folder, "kind": victim.shape.kind}
+    print(json.dumps(about), file=answers, flush=True)
     for line in commands:
         name, value = json.loads(line)
         print(json.dumps(victim.command(name, value)), file=answers, flush=True)

@@ -226,7 +226,7 @@ def _may_be_base(base: type) -> bool:
         return True
     if not base.__flags__ & (1 << 9):
         return module == "builtins" or module in VALUE_TYPES or base.__flags__ & (1 << 10) == 0
-    return module.partition(".")[0] in VALUE_TYPES or module.startswith("rpyc_like.")
+    return module.partition(".")[0] in ("builtins", *VALUE_TYPES) or module.startswith("rpyc_like.")
 
 
 def _name(cls: type) -> str:
