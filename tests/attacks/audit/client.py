@@ -18,6 +18,9 @@ from . import services
 
 __all__ = ["run"]
 
+REMOTE = "/no-such-folder"
+"""Where the server's files are supposed to be."""
+
 
 def modules(conn: Any, target: str) -> Any:
     return conn.modules.os.getcwd(), conn.modules["xml.dom"].name, "json" in conn.modules
@@ -70,21 +73,21 @@ def snapshot(conn: Any, target: str) -> Any:
 
 
 def download(conn: Any, target: str) -> Any:
-    classic.download(conn, "/data", os.path.join(target, "data"))
+    classic.download(conn, REMOTE, os.path.join(target, "data"))
 
 
 def download_file(conn: Any, target: str) -> Any:
-    classic.download_file(conn, "/data/file", os.path.join(target, "file"))
+    classic.download_file(conn, f"{REMOTE}/file", os.path.join(target, "file"))
 
 
 def upload(conn: Any, target: str) -> Any:
     with open(os.path.join(target, "sent"), "wb") as file:
         file.write(b"sent")
-    classic.upload(conn, os.path.join(target, "sent"), "/data/sent")
+    classic.upload(conn, os.path.join(target, "sent"), f"{REMOTE}/sent")
 
 
 def with_remote(conn: Any, target: str) -> Any:
-    with conn.builtins.open("/data/file") as file:
+    with conn.builtins.open(f"{REMOTE}/file") as file:
         return [line for _, line in zip(range(5), file)]
 
 
@@ -95,7 +98,7 @@ def teleport(conn: Any, target: str) -> Any:
 def pipeline(conn: Any, target: str) -> Any:
     with conn.pipeline() as there:
         path = there.root.getmodule("os").path
-        asked = path.isdir("/data"), there.map(lambda one: one.name, there.root.things())
+        asked = path.isdir(REMOTE), there.map(lambda one: one.name, there.root.things())
     return there.fetch(*asked)
 
 
@@ -106,7 +109,7 @@ def later(conn: Any, target: str) -> Any:
 
 
 def lists(conn: Any, target: str) -> Any:
-    names = conn.modules.os.listdir("/data")
+    names = conn.modules.os.listdir(REMOTE)
     return sorted(names)[:20], [os.path.join("/tmp", name) for name in names[:5]]
 
 

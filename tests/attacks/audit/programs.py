@@ -158,7 +158,7 @@ class Attacker:
         self._purposes: dict[Any, str] = {}  # of own objects: as what they are called
         self.version = 5 if self.random.random() < 0.05 else 6
         self._extended = self.random.random() < 0.7
-        self._answers_well = self.random.choice((0.4, 0.85, 0.97))
+        self._answers_well = self.random.choice((0.4, 0.85, 0.97, 0.99))
 
     # -- values
 
@@ -267,30 +267,49 @@ class Attacker:
     def snapshot(self) -> Any:
         """Return the answer to SNAPSHOT: classes and tokens."""
         chance = self.random
-        classes, tokens = [], []
-        for _ in range(chance.randrange(1, 4)):
+        classes: list[Any] = []
+        tokens: list[Any] = []
+        count = chance.randrange(1, 5)
+        if count > 1:
+            tokens.append((chance.choice((0, 1, 3, 4)), count))
+        for _ in range(count):
+            tokens += self._tokens(classes)
+        if chance.random() < 0.2:
+            tokens = [self._shuffled(token) for token in tokens]
+        return tuple(classes), tuple(tokens)
+
+    def _tokens(self, classes: list[Any]) -> list[Any]:
+        """Return the tokens of one value, and add the classes that they need."""
+        chance = self.random
+        pick = chance.random()
+        if pick < 0.5:
             module, name = self.class_name()
-            kind = chance.choice(("namedtuple", "dataclass", "Enum", "Flag", "IntEnum"))
-            known = {"Money": ("amount", "currency"), "Account": ("owner", "amount")}
-            fields: Any = known.get(name, ("left", "right"))
-            if kind in ("Enum", "Flag", "IntEnum"):
-                fields = (("RED", 1),) if name == "Colour" else (("A", 1), ("B", 2))
+            kind = chance.choice(("namedtuple", "dataclass", "Enum", "Flag", "IntEnum", "StrEnum"))
+            fields: Any = _FIELDS.get(name, ("left", "right"))
+            if kind not in ("namedtuple", "dataclass"):
+                names = {"Colour": "RED", "Right": "READ", "Level": "LOW", "Mode": "READ"}
+                fields = ((names.get(name, "A"), 1),)
             classes.append((kind, module, name, fields))
             index = len(classes) - 1
             if kind in ("namedtuple", "dataclass"):
-                tokens += [(7, index, 2), "a", "b"]
-            else:
-                tokens.append((8, index, chance.choice(("A", "RED", "none")), self.plain()))
-        if chance.random() < 0.5:
-            tokens.append((9, chance.choice(_SIMPLE), self.plain(), self.plain()))
-        codes = list(range(14))
-        chance.shuffle(codes)
-        if chance.random() < 0.5:  # whatever the numbers mean
-            swap = dict(zip((7, 8, 9), codes))
-            tokens = [
-                (swap[token[0]], *token[1:]) if type(token) is tuple else token for token in tokens
-            ]
-        return tuple(classes), tuple(tokens[: chance.randrange(1, 8)])
+                return [(8, index, len(fields)), *["field"] * len(fields)]
+            member = chance.choice((fields[0][0], "BLUE", "none", "exposed_dump", "_missing_"))
+            return [(9, index, member, self.plain())]
+        if pick < 0.6:
+            kind = chance.choice(("deque", "OrderedDict", "Counter", "defaultdict", "UserDict"))
+            return [(10, kind, 2), "a", 1]
+        if pick < 0.9:
+            kind = chance.choice(tuple(_SIMPLE))
+            if kind in ("datetime", "time") and chance.random() < 0.5:
+                return [(11, kind, *_SIMPLE[kind][:2], chance.choice(_ZONES))]
+            return [(11, kind, *chance.choice((_SIMPLE[kind], (self.plain(),), ())))]
+        dtype = chance.choice(("<i4", "<f8", "O", "V8", "<U2", "M8[ns]", self.plain()))
+        return [(12, dtype, (1,), chance.choice(("C", "F", "", "x")), bytes(8))]
+
+    def _shuffled(self, token: Any) -> Any:
+        if type(token) is tuple and token and self.random.random() < 0.5:
+            return (self.random.randrange(14), *token[1:])
+        return token
 
     def value(self, depth: int = 0) -> Value:
         pick = self.random.random()
@@ -557,7 +576,7 @@ class Attacker:
         chance = self.random
         args = plain(boxed) or ()
         if handler == consts.HANDLE_INSPECT:
-            if chance.random() < 0.05:
+            if chance.random() < 0.1 * (1 - self._answers_well):
                 return self.value()
             of = args[0][0] if args and type(args[0]) is tuple and args[0] else ""
             return ("v", self.description(of))
@@ -648,14 +667,15 @@ class Attacker:
 
     def _chain_answer(self, args: Any) -> Value:
         outcomes: list[Value] = []
+        badly = min(0.06, 1 - self._answers_well)
         for step in args[0] if args and type(args[0]) is tuple else ():
             pick = self.random.random()
             name = ""
             if type(step) is tuple:
                 name = next((one for one in step if type(one) is str), "")
-            if pick < 0.06:
+            if pick < badly:
                 outcomes.append(("v", (2, self.exception())))
-            elif pick < 0.1:
+            elif pick < 1.5 * badly:
                 outcomes.append(("v", (self.random.choice((0, 3)),)))
             elif type(step) is tuple and step and step[0] == 4:
                 outcomes.append(("t", (("v", 1), self._items())))
@@ -673,10 +693,34 @@ _CALLED: Final = frozenset(
 
 _PATH_LIKE: Final = "evil.PathLike"
 _BASE_EXCEPTION: Final = ("builtins", "BaseException")
-_SIMPLE: Final = (
-    *("bytearray", "range", "slice", "datetime", "time", "date", "timedelta", "timezone"),
-    *("Decimal", "Fraction", "UUID", "array", "PosixPath", "PurePosixPath", "WindowsPath"),
-)
+_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "Money": ("amount", "currency"),
+    "Account": ("owner", "amount"),
+    "Order": ("number", "point", "level"),
+    "Point": ("x", "y"),
+}
+_ZONES: Final = ("UTC", "Europe/Berlin", "../../../etc/passwd", "/etc/passwd", "nowhere/here")
+_DATE: Final = ("2026-01-02T03:04:05", 0)
+_SIMPLE: Final[dict[str, tuple[Any, ...]]] = {
+    "bytearray": (b"abc",),
+    "range": (3,),
+    "slice": (1, 2, 3),
+    "ellipsis": (),
+    "datetime": (*_DATE, "Europe/Berlin"),
+    "time": ("03:04:05", 0, "../../../etc/passwd"),
+    "date": ("2026-01-02",),
+    "timedelta": (1, 2),
+    "timezone": (3600, "x"),
+    "Decimal": ("1.5",),
+    "Fraction": (1, 2),
+    "UUID": (bytes(16),),
+    "array": ("i", "little", bytes(8)),
+    "PosixPath": ("/etc/passwd",),
+    "WindowsPath": ("C:\\x",),
+    "PurePosixPath": ("a",),
+    "PureWindowsPath": ("a",),
+}
+"""What stands for single values in a snapshot."""
 _OBJECT_HANDLERS: Final = (
     *(consts.HANDLE_GETATTR, consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_REPR),
     *(consts.HANDLE_CMP, consts.HANDLE_DIR, consts.HANDLE_SNAPSHOT, consts.HANDLE_ITERATE),

@@ -104,12 +104,12 @@ class Failure(NamedTuple):
     seed: str
     finding: Finding
     after: float
-    program: str
+    steps: list[Any]
 
     def __str__(self) -> str:
         return (
             f"FAILURE {self.shape} seed {self.seed} after {self.after:.1f} s: {self.finding.line}\n"
-            f"   stack: {self.finding.stack}\n   {self.program}"
+            f"   stack: {self.finding.stack}\n   " + "\n   ".join(map(str, self.steps))
         )
 
 
@@ -313,6 +313,7 @@ def attack(
     *,
     programs: int | None = None,
     minimise: float = 5.0,
+    until: str = "",
     told: Callable[[Failure], None] = lambda failure: None,
 ) -> None:
     """Run programs against one victim for some time.
@@ -322,7 +323,8 @@ def attack(
         known: lines of failures that are not told again.
         programs: how many to run at most.
         minimise: seconds that a failure may take to be made shorter; 0 to leave it.
-        told: is given each failure.
+        until: an event; ends when it has been found.
+        told: called with each failure.
     """
     started = time.monotonic()
     victim = Victim(name)
@@ -332,6 +334,8 @@ def attack(
         knowledge = Knowledge(victim.classes, names_of(None))
         while time.monotonic() - started - spent < seconds:
             if programs is not None and number >= programs:
+                break
+            if until and any(one.finding.event == until for one in totals.failures):
                 break
             own = f"{seed}:{name}:{number}"
             number += 1
@@ -359,8 +363,7 @@ def attack(
                 steps = attacker.steps
                 if minimise and hasattr(attacker, "version"):
                     steps = shorten(name, own, steps, attacker.version, finding, minimise)
-                text = "\n   ".join(map(str, steps))
-                failure = Failure(name, own, finding, after, text)
+                failure = Failure(name, own, finding, after, steps)
                 totals.failures.append(failure)
                 told(failure)
                 spent += time.monotonic() - begun

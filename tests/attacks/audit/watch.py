@@ -5,6 +5,7 @@ What is a failure while a hostile program runs:
 * an audit event that no function of the program causes and that is not in ``expected.txt``. The
   cause is the innermost frame that belongs to no library: a frame of this package (the event is
   judged) or of the program that is served (it is not);
+  What would have an effect outside the process (files, programs, imports) is refused as well;
 * a use of anything in :mod:`.canaries`;
 * an instance of a canary's class, or of a subclass of one;
 * a new class that has a class of the program, or of an imported library, among its bases, and an
@@ -52,6 +53,21 @@ _IGNORED: Final = frozenset(
     }
 )
 """Events that tell nothing: plain reads of the interpreter's own state, threads, sleeping."""
+
+_EFFECTS: Final = (
+    *(
+        "os.",
+        "subprocess.",
+        "shutil.",
+        "pty.",
+        "webbrowser.",
+        "ctypes.",
+        "socket.connect",
+        "signal.",
+    ),
+    *("socket.bind", "sqlite3.", "urllib.", "ftplib.", "smtplib.", "tempfile.", "fcntl.", "import"),
+)
+"""Beginnings of the names of events that are not let happen if they are failures."""
 
 _CODE_TYPES: Final = (
     *(CodeType, FrameType, TracebackType, GeneratorType, CoroutineType, AsyncGeneratorType),
@@ -145,8 +161,10 @@ class Watch:
         line = f"{event} {self._argument(event, args)} {cause}"
         if line in self.expected:
             self.seen[line] = self.seen.get(line, 0) + 1
-        else:
-            self._note(event, self._argument(event, args), cause)
+            return
+        self._note(event, self._argument(event, args), cause)
+        if event.startswith(_EFFECTS) or (event == "open" and _writes(args)):
+            raise PermissionError(f"the audit oracle does not let {line!r} happen")
 
     def _touched(self, what: str) -> None:
         if self._armed and threading.get_ident() not in self._exempt:
@@ -213,6 +231,14 @@ class Watch:
     def forget_types(self) -> None:
         """Take the types that there are for those that were there before."""
         self._known_types = {id(one) for one in _all_types()}
+
+
+def _writes(args: tuple[Any, ...]) -> bool:
+    """Return whether an ``open`` event is about more than reading."""
+    mode, flags = args[1], args[2]
+    if type(mode) is str:
+        return mode.strip("btU") != "r"
+    return type(flags) is not int or bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
 def _leads_on(obj: Any, name: str) -> bool:
