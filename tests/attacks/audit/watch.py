@@ -18,6 +18,7 @@ import gc
 import os
 import sys
 import threading
+import zoneinfo
 from collections.abc import Iterator
 from pathlib import Path
 from types import (
@@ -69,6 +70,8 @@ _EFFECTS: Final = (
 )
 """Beginnings of the names of events that are not let happen if they are failures."""
 
+_ZONES: Final = tuple(os.path.realpath(path) + os.sep for path in zoneinfo.TZPATH)
+
 _CODE_TYPES: Final = (
     *(CodeType, FrameType, TracebackType, GeneratorType, CoroutineType, AsyncGeneratorType),
 )
@@ -109,10 +112,11 @@ class Watch:
 
     Args:
         expected: lines of events that are no failures.
-        folder: a folder whose path, and all below it, is written ``<folder>`` in arguments.
+        folder: its path, and all below it, is written ``<folder>`` in arguments; a file of the
+            database of time zones is written ``<zone>``.
     """
 
-    def __init__(self, expected: frozenset[str], folder: str | None = None) -> None:
+    def __init__(self, expected: frozenset[str], folder: str) -> None:
         self.expected = expected
         self.folder = folder
         self.events = 0  # judged ones
@@ -198,10 +202,12 @@ class Watch:
     def _path(self, value: Any) -> str:
         if type(value) is bytes:
             value = os.fsdecode(value)
-        if type(value) is str and self.folder is not None:
+        if type(value) is str:
             whole = os.path.realpath(value)
             if whole == self.folder or whole.startswith(self.folder + os.sep):
                 return "<folder>"
+            if whole.startswith(_ZONES):
+                return "<zone>"
         return _word(value)
 
     # -- objects
