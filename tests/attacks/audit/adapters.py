@@ -55,7 +55,7 @@ class Session:
         self._data = b""
         self.sent = self.nested = 0
         self.handles: dict[tuple[int, int], bytes] = {}
-        self.leaks: list[bytes] = []
+        self.leaks: dict[str, bytes] = {}
 
     def run(self, step: Step) -> None:
         """Send a message and read what is answered.
@@ -74,7 +74,7 @@ class Session:
         answer = self._receive()
         if self._token in answer:
             place = answer.index(self._token)
-            self.leaks.append(answer[max(0, place - 60) : place + 20])
+            self.leaks[_asked(step.value)] = answer[max(0, place - 60) : place + 20]
         for place, handle in enumerate(_HANDLE.findall(answer)):
             self.handles[step.number, place] = handle
 
@@ -113,6 +113,13 @@ class Session:
             return b"t" + struct.pack("!L", len(content)) + pairs
         data = self.handles.get((value[1], value[2]), b"handle:0000000000000000:1")
         return self._term(("t", [("a", "$erlport.opaque"), ("a", "python"), ("b", data)]))
+
+
+def _asked(value: Value) -> str:
+    """Return a message in one word: the function that it names."""
+    if value[0] == "raw":
+        return " ".join(value[1].split()[2:3])
+    return ":".join(str(part[1]) for part in value[1][2:4] if part[0] == "a")
 
 
 class Walk:

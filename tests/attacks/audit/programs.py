@@ -16,7 +16,7 @@ from rpyc_like.core import consts
 from rpyc_like.lib.internals import INTERNALS
 
 from .canaries import CLASSES
-from .wire import Answer, Session, Step, Value, plain
+from .wire import Answer, Pack, Session, Step, Value, plain
 
 __all__ = ["Attacker", "Knowledge"]
 
@@ -78,6 +78,11 @@ _LADDERS: Final = (
     "__class__.__base__.__subclasses__",
     "_conn._local_root._secret",
     "%(secret)s",
+    "{0._secret}",
+    "{0._kept.secret}",
+    "{0._conn}",
+    "_secret",
+    "_kept.secret",
 )
 _CODES: Final = (
     "__import__('os').system('true')",
@@ -119,10 +124,13 @@ class Knowledge:
 
     Args:
         classes: module and name of each class that the victim has imported.
-        names: names of what its services expose.
+        names: that the services of all victims have.
+        exposed: names that this one's service exposes, with the prefix.
     """
 
-    def __init__(self, classes: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    def __init__(
+        self, classes: Sequence[Sequence[str]], names: Sequence[str], exposed: Sequence[str]
+    ) -> None:
         self.classes = [(module, name) for module, name in classes]
         own = {cls.__name__ for cls in CLASSES}
         self.canaries = [one for one in self.classes if one[0] == CANARIES and one[1] in own]
@@ -134,6 +142,7 @@ class Knowledge:
             if one[1].endswith(("Error", "Exception", "Exit", "Warning"))
         ]
         self.names = sorted(names)
+        self.exposed = sorted({*exposed, *(name.removeprefix("exposed_") for name in exposed)})
 
 
 class Attacker:
@@ -183,10 +192,12 @@ class Attacker:
 
     def name(self) -> str:
         pick = self.random.random()
-        if pick < 0.5:
+        if pick < 0.35:
             return self.random.choice(NAMES)
-        if pick < 0.9 and self.knowledge.names:
+        if pick < 0.5:
             return self.random.choice(self.knowledge.names)
+        if pick < 0.9:
+            return self.random.choice(self.knowledge.exposed or self.knowledge.names)
         return self.random.choice((*_OPERATORS, *_LADDERS))
 
     def description(self, of: str = "") -> Any:
@@ -227,15 +238,26 @@ class Attacker:
         self._own.append(made)
         return made
 
-    def got(self) -> Value | None:
-        """Return a reference of the victim's, a late one rather than an early one."""
+    def got(self, of: Callable[[Pack], bool] = lambda pack: True) -> Value | None:
+        """Return a reference of the victim's: of any kind alike, a late one rather than another.
+
+        Args:
+            of: whether one may be returned.
+        """
         assert self.session is not None
-        latest = self.session.latest
-        if not latest:
+        known: dict[str, list[tuple[int, int]]] = {}
+        for key in self.session.latest:
+            pack = self.session.got[key]
+            if of(pack):
+                known.setdefault(pack[0] if self.random.random() < 0.7 else "", []).append(key)
+        if not known:
             return None
-        if self.random.random() < 0.6:
-            return ("g", *self.random.choice(latest[-6:]))
-        return ("g", *self.random.choice(latest))
+        keys = known[self.random.choice(list(known))]
+        return ("g", *self.random.choice(keys[-4:] if self.random.random() < 0.7 else keys))
+
+    def callable_got(self) -> Value | None:
+        """Return a reference to something that can be called, if there is one."""
+        return self.got(lambda pack: pack[2] == 0 or pack[0] in _CALLABLE) or self.got()
 
     def exception(self) -> Any:
         """Return the plain value of an exception."""
@@ -403,8 +425,8 @@ class Attacker:
         if (before.number, 0) not in self.session.got:
             return None
         target = ("g", before.number, 0)
-        args = [self.value() for _ in range(self.random.randrange(4))]
-        if self.random.random() < 0.5:
+        args = [self.value() for _ in range(self.random.choice((0, 0, 1, 2, 3)))]
+        if args and self.random.random() < 0.5:
             args = [self.own(True), *args[: self.random.choice((0, 0, 1, 3))]]
         made = self.step(consts.HANDLE_CALL, target, ("t", tuple(args)), self.pairs())
         self._plans.append(lambda: self._poke(made))
@@ -419,6 +441,10 @@ class Attacker:
         if self.random.random() < 0.4:
             self._plans.append(lambda: self._poke(before))
         pick = self.random.random()
+        if self.session.got[before.number, 0][0] in _CONTAINERS and pick < 0.7:
+            made = self.step(consts.HANDLE_BUFFITER, target, ("v", 20))
+            self._plans.append(lambda: self._any())
+            return made
         if pick < 0.3:
             return self.step(consts.HANDLE_DIR, target)
         if pick < 0.6:
@@ -427,6 +453,8 @@ class Attacker:
         return self.random.choices(_STEPS, _WEIGHTS)[0](self, target)
 
     def _call(self, target: Value) -> Step:
+        if self.random.random() < 0.8:
+            target = self.callable_got() or target
         made = self.step(consts.HANDLE_CALL, target, self.values(), self.pairs())
         self._plans.append(lambda: self._poke(made))
         return made
@@ -501,6 +529,31 @@ class Attacker:
         assert self.session is not None
         pack = self.random.choice(list(self.session.got.values()))
         return self.step(consts.HANDLE_INSTANCECHECK, target, ("v", pack))
+
+    def _climb(self, target: Value) -> Step:
+        """Begin to have an object read what the peer may not."""
+        chance = self.random
+        text: Value = ("v", chance.choice(_LADDERS))
+        other = self.got() or text
+        args = chance.choice(((text,), (other,), (text, other), (other, text)))
+        name = chance.choice(("", "", "format", "format_map", "vformat", "get_field", "substitute"))
+        if name:
+            made = self.step(consts.HANDLE_CALLATTR, target, ("v", name), ("t", args), ("v", ()))
+        else:
+            target = self.callable_got() or target
+            made = self.step(consts.HANDLE_CALL, target, ("t", args), ("v", ()))
+        self._plans.append(lambda: self._use(made))
+        return made
+
+    def _use(self, before: Step) -> Step | None:
+        """Return a call of what a step gave with something of the victim's."""
+        assert self.session is not None
+        given = [key for key in self.session.latest if key[0] == before.number]
+        target = self.got()
+        if not given or target is None:
+            return None
+        made: Value = ("g", *self.random.choice(given))
+        return self.step(consts.HANDLE_CALL, made, ("t", (target,)), ("v", ()))
 
     def _snapshot(self, target: Value) -> Step:
         return self.step(consts.HANDLE_SNAPSHOT, target)
@@ -691,6 +744,15 @@ _CALLED: Final = frozenset(
 )
 """Attributes that are functions, if the answer is plausible."""
 
+_CALLABLE: Final = frozenset(
+    {
+        *("builtins.method", "builtins.function", "builtins.builtin_function_or_method"),
+        *("builtins.method-wrapper", "functools.partial", "operator.attrgetter"),
+        *("operator.methodcaller", "operator.itemgetter", "builtins.type", "enum.EnumType"),
+    }
+)
+_CONTAINERS: Final = frozenset({"builtins.list", "builtins.tuple", "collections.deque"})
+
 _PATH_LIKE: Final = "evil.PathLike"
 _BASE_EXCEPTION: Final = ("builtins", "BaseException")
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
@@ -729,9 +791,9 @@ _STEPS: Final[list[Callable[[Attacker, Value], Step]]] = [
     *(Attacker._getattr, Attacker._call, Attacker._callattr, Attacker._new, Attacker._setattr),
     *(Attacker._delattr, Attacker._simple, Attacker._pickle, Attacker._compare),
     *(Attacker._inspect, Attacker._iterate, Attacker._slice, Attacker._leave, Attacker._check),
-    *(Attacker._snapshot, Attacker._chain),
+    *(Attacker._snapshot, Attacker._chain, Attacker._climb),
 ]
-_WEIGHTS: Final = (22, 12, 20, 6, 3, 1, 8, 2, 5, 4, 8, 3, 5, 5, 3, 8)
+_WEIGHTS: Final = (22, 12, 20, 6, 3, 1, 8, 2, 5, 4, 8, 3, 5, 5, 3, 8, 6)
 
 
 def _dumped(value: Any) -> bytes:

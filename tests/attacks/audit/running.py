@@ -58,7 +58,7 @@ class Victim:
         self.folder: str = started["folder"]
         self.kind: str = started["kind"]
         self.events = self.stuck = 0
-        self.classes = self.ask("names")
+        self.classes, self.names = self.ask("names")
 
     def _line(self) -> Any:
         assert self.process.stdout is not None
@@ -128,11 +128,9 @@ class Totals:
         )
 
 
-def names_of(kind: type | None) -> list[str]:
-    """Return the names that a service exposes, with and without the prefix."""
+def names_of() -> list[str]:
+    """Return the names that the services of all victims have, with and without the prefix."""
     found = {name for cls in services_classes() for name in dir(cls) if name[:2] != "__"}
-    if kind is not None:
-        found |= set(dir(kind))
     return sorted(found | {name.removeprefix("exposed_") for name in found})
 
 
@@ -188,8 +186,8 @@ def serve(session: Session, attacker: Any) -> None:
 
 
 def leaks_of(session: Any) -> list[Finding]:
-    """Return a finding for secrets that arrived."""
-    return [Finding("secret", "-", "-", repr(session.leaks[0]))] if session.leaks else []
+    """Return a finding for each way on which a secret arrived."""
+    return [Finding("secret", what, "-", repr(data)) for what, data in session.leaks.items()]
 
 
 def taken(victim: Victim) -> list[Finding]:
@@ -331,7 +329,7 @@ def attack(
     number = 0
     spent = 0.0
     try:
-        knowledge = Knowledge(victim.classes, names_of(None))
+        knowledge = Knowledge(victim.classes, names_of(), victim.names)
         while time.monotonic() - started - spent < seconds:
             if programs is not None and number >= programs:
                 break

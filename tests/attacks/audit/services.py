@@ -12,6 +12,8 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import operator
+import string
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -499,6 +501,73 @@ class Restricts(Plain):
 canaries_free = Special("free")
 
 
+class Text(str):
+    """A text that is passed by reference, because it is of a class of its own."""
+
+
+class Ladders(Plain):
+    """Gives objects whose own methods reach attributes that a peer names."""
+
+    exposed_Text = Text  # noqa: N815
+
+    def __init__(self) -> None:
+        self._secret = canaries.SECRET
+        self._kept = canaries.KEPT
+
+    def hidden(self) -> str:
+        return "open to peers, as all public names are"
+
+    def exposed_text(self) -> Text:  # type: ignore[override]
+        return Text("{0._secret} {0}")
+
+    def exposed_template(self) -> string.Template:
+        return string.Template("$a ${b}")
+
+    def exposed_formatter(self) -> string.Formatter:
+        return string.Formatter()
+
+    def exposed_getters(self) -> list[Any]:
+        return [
+            operator.attrgetter,
+            operator.methodcaller,
+            operator.itemgetter,
+            operator.attrgetter("shared"),
+        ]
+
+    def exposed_partials(self) -> list[Any]:
+        return [functools.partial, functools.partial(helper, 1), functools.partialmethod(helper)]
+
+    def exposed_methods(self) -> list[Any]:
+        return [
+            self.exposed_add,
+            Text("{0._kept.secret}").format,
+            "{0._secret}".format_map,
+            [].append,
+        ]
+
+    def exposed_inner(self) -> list[Any]:
+        secret = canaries.SECRET
+
+        def generator() -> Iterator[int]:
+            yield len(secret)
+
+        async def coroutine() -> int:
+            return len(secret)
+
+        made = coroutine()
+        made.close()
+        return [generator(), made, helper, lambda: len(secret), self._traceback()]
+
+    def _traceback(self) -> Any:
+        try:
+            raise Broken("ladder")
+        except Broken as error:
+            return error.__traceback__
+
+    def exposed_types(self) -> list[Any]:
+        return [Thing, Level, Order, Point, Broken]
+
+
 class Asynchronous(Callbacks):
     """A service of asyncio programs."""
 
@@ -542,6 +611,7 @@ SHAPES: Final = {
     "exceptions": Shape("rpyc", Exceptions),
     "containers": Shape("rpyc", Containers),
     "values": Shape("rpyc", Values),
+    "ladders": Shape("rpyc", Ladders, {"allow_public_attrs": True}),
     "deciding": Shape("rpyc", Decides),
     "restricted": Shape("rpyc", Restricts),
     "void": Shape("rpyc", rpyc.VoidService),
@@ -559,9 +629,11 @@ class Registered:
     """What an EPC server or an Erlang service offers as a whole."""
 
     limit = 3
+    title = "{0}"
 
     def __init__(self) -> None:
         self.thing = Thing("registered")
+        self.template = string.Template("$a")
         self._secret = canaries.SECRET
 
     def add(self, a: Any, b: Any) -> Any:

@@ -252,7 +252,10 @@ class Victim:
         return getattr(self, f"_do_{name}")(value)
 
     def _do_names(self, value: Any) -> Any:
-        return class_names()
+        """Return the classes that are imported here, and the names that the service exposes."""
+        kind = self.shape.service
+        names = [] if kind is None else [name for name in dir(kind) if name.startswith("exposed_")]
+        return class_names(), names
 
     def _do_go(self, value: tuple[int, str]) -> str:
         """Have the client do what it does, in a thread that is judged."""

@@ -87,6 +87,9 @@ NAMES: Final = {
 }
 
 
+_NAMED: Final = (consts.HANDLE_GETATTR, consts.HANDLE_CALLATTR)
+
+
 def shown(value: Value) -> str:
     """Return a value as it is printed."""
     kind, *rest = value
@@ -136,7 +139,7 @@ class Session:
         self.outcomes: dict[int, tuple[int, Any]] = {}
         self.current: Step | None = None
         self.sent = self.received = self.nested = 0
-        self.leaks: list[bytes] = []
+        self.leaks: dict[str, bytes] = {}  # what was asked, and some of the answer
 
     # -- sending
 
@@ -203,12 +206,22 @@ class Session:
             payload = zlib.decompress(payload)
         if self._token in payload:
             place = payload.index(self._token)
-            self.leaks.append(payload[max(0, place - 60) : place + 20])
+            self.leaks[self._asked()] = payload[max(0, place - 60) : place + 20]
         self.received += 1
         if payload[0] in (1, 2, 3):
             return (payload[0], *brine.load(payload[1:]))
         message: tuple[int, int, Any] = brine.load(payload)
         return message
+
+    def _asked(self) -> str:
+        """Return the last request in one word: its name, and that of an attribute."""
+        step = self.current
+        if step is None:
+            return "-"
+        names = [value[1] for value in step.args if value[0] == "v" and type(value[1]) is str]
+        if step.handler not in _NAMED:
+            names = []
+        return ":".join([NAMES.get(step.handler, "-"), *names[:1]])
 
     def run(self, step: Step) -> tuple[int, Any] | None:
         """Send a step's request and serve the victim until it has answered; return the outcome."""
