@@ -16,6 +16,7 @@ from rpyc_like.core import consts
 from rpyc_like.lib.internals import INTERNALS
 
 from .canaries import CLASSES
+from .wire import NAMES as HANDLERS
 from .wire import Answer, Pack, Session, Step, Value, plain
 
 __all__ = ["Attacker", "Knowledge"]
@@ -371,11 +372,44 @@ class Attacker:
         return made
 
     def _first(self) -> Step:
+        visits = [self._visit] * self.random.randrange(5)
+        self._plans += [self._root, *visits] if self._extended else visits
         if self._extended:
-            self._plans.append(lambda: self.step(consts.HANDLE_GETROOT))
             mask = ALL_FEATURES if self.random.random() < 0.7 else self.random.getrandbits(12)
             return self.step(consts.HANDLE_HELLO, ("v", mask))
         return self.step(consts.HANDLE_GETROOT)
+
+    def _root(self) -> Step:
+        return self.step(consts.HANDLE_GETROOT)
+
+    def _visit(self) -> Step | None:
+        """Begin to take what an exposed function gives."""
+        assert self.session is not None
+        exposed = self.knowledge.exposed
+        if not exposed or not self.session.latest:
+            return None
+        name: Value = ("v", self.random.choice(exposed))
+        made = self.step(consts.HANDLE_GETATTR, ("g", *self.session.latest[0]), name)
+
+        def call() -> Step | None:
+            assert self.session is not None
+            if (made.number, 0) not in self.session.got:
+                return None
+            args: Value = ("v", ()) if self.random.random() < 0.6 else self.values()
+            called = self.step(consts.HANDLE_CALL, ("g", made.number, 0), args, ("v", ()))
+            self._plans.insert(0, lambda: self._unpack(called))
+            return called
+
+        self._plans.insert(0, call)
+        return made
+
+    def _unpack(self, before: Step) -> Step | None:
+        """Return a request for the items of what a step gave, if it is a container."""
+        assert self.session is not None
+        pack = self.session.got.get((before.number, 0), ("", 0, 0))
+        if pack[0] not in _CONTAINERS:
+            return None
+        return self.step(consts.HANDLE_BUFFITER, ("g", before.number, 0), ("v", 20))
 
     def _any(self) -> Step:
         target = self.got()
@@ -441,9 +475,8 @@ class Attacker:
         if self.random.random() < 0.4:
             self._plans.append(lambda: self._poke(before))
         pick = self.random.random()
-        if self.session.got[before.number, 0][0] in _CONTAINERS and pick < 0.7:
-            made = self.step(consts.HANDLE_BUFFITER, target, ("v", 20))
-            self._plans.append(lambda: self._any())
+        made = self._unpack(before) if pick < 0.7 else None
+        if made is not None:
             return made
         if pick < 0.3:
             return self.step(consts.HANDLE_DIR, target)
@@ -533,8 +566,11 @@ class Attacker:
     def _climb(self, target: Value) -> Step:
         """Begin to have an object read what the peer may not."""
         chance = self.random
-        text: Value = ("v", chance.choice(_LADDERS))
+        assert self.session is not None
+        text: Value = ("v", chance.choice(("{0._secret}", "_secret", "0._secret", *_LADDERS)))
         other = self.got() or text
+        if chance.random() < 0.6:
+            other = ("g", *self.session.latest[0])  # the root, as a rule
         args = chance.choice(((text,), (other,), (text, other), (other, text)))
         name = chance.choice(("", "", "format", "format_map", "vformat", "get_field", "substitute"))
         if name:
@@ -552,6 +588,8 @@ class Attacker:
         target = self.got()
         if not given or target is None:
             return None
+        if self.random.random() < 0.6:
+            target = ("g", *self.session.latest[0])
         made: Value = ("g", *self.random.choice(given))
         return self.step(consts.HANDLE_CALL, made, ("t", (target,)), ("v", ()))
 
@@ -619,6 +657,7 @@ class Attacker:
             made = Answer(3, self.exception(), before)
         else:
             made = Answer(2, self._answer(handler, boxed), before)
+        made.asked = f"{HANDLERS.get(handler, handler)}{plain(boxed)!r:.120}"
         assert self.session is not None
         current = self.session.current
         if current is not None:

@@ -42,11 +42,13 @@ class Answer:
         kind: a type of message, 2 or 3; 0 for no answer at all.
         value: a value of the program, or the plain value of an exception.
         before: requests that are sent first.
+        asked: what the request was, to be printed.
     """
 
     kind: int
     value: Any
     before: list[Step] = dataclasses.field(default_factory=list)
+    asked: str = ""
 
 
 @dataclasses.dataclass
@@ -66,7 +68,7 @@ class Step:
     raw: bytes | None = None
 
     def __str__(self) -> str:
-        name = NAMES.get(self.handler, str(self.handler))
+        name = NAMES.get(self.handler, str(self.handler)) if self.handler else "the client"
         text = (
             f"{self.number}: {name}{shown(('t', self.args))}"
             if self.raw is None
@@ -76,7 +78,7 @@ class Step:
             for step in answer.before:
                 text += f"\n     asks meanwhile {step}"
             what = shown(answer.value) if answer.kind == 2 else f"raises {answer.value!r}"
-            text += f"\n     answers {what:.400}"
+            text += f"\n     asked {answer.asked} answers {what:.400}"
         return text
 
 
@@ -220,7 +222,8 @@ class Session:
             return "-"
         names = [value[1] for value in step.args if value[0] == "v" and type(value[1]) is str]
         if step.handler not in _NAMED:
-            names = []
+            targets = [self.got.get(value[1:]) for value in step.args[:1] if value[0] == "g"]
+            names = [pack[0] for pack in targets if pack is not None]
         return ":".join([NAMES.get(step.handler, "-"), *names[:1]])
 
     def run(self, step: Step) -> tuple[int, Any] | None:
