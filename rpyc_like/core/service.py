@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..errors import AccessDenied
 from ..lib.code import hasattr_static, hybridmethod
+from ..wire.framing import RpycFramer
 from .config import client_settings
 from .protocol import Connection
 
@@ -40,6 +41,8 @@ class Service:
 
     ALIASES: ClassVar[tuple[str, ...] | list[str]] = ()
     _protocol: ClassVar[type[Connection]] = Connection
+    _make_framer = staticmethod(RpycFramer)
+    """Makes what cuts the bytes of a client into frames, for servers."""
 
     def on_connect(self, conn: Connection) -> None:
         """Called when the connection has been made."""

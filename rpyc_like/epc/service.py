@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..link.peer import ServedByServers
+from ..wire.framing import EpcFramer
 from .core import EPCCore
 from .handler import ThreadingEPCHandler
 from .manager import EPCClientManager
@@ -53,6 +54,9 @@ class EPCService(EPCClientManager, EPCCore):
     def __init__(self, debugger: Any = None, log_traceback: bool = False, **options: Any) -> None:
         EPCClientManager.__init__(self)
         EPCCore.__init__(self, debugger, log_traceback, **options)
+
+    _make_framer = EpcFramer
+    """Makes what cuts the bytes of a client into frames."""
 
     def get_service_name(self) -> str:
         """Returns what servers log."""

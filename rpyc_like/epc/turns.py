@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AuthenticationError
 from ..lib.threads import spawn
-from ..link.admission import Client, unread
+from ..link.admission import Client, frame_arrived
 from ..link.listener import Listener
 from ..link.lobby import Lobby
+from ..wire.framing import EpcFramer
 
 if TYPE_CHECKING:
     from .server import EPCServer
@@ -91,6 +92,7 @@ class Turns:
         client, server = self._server.admit(request), self._server
         if not self.one_by_one:
             if client.pushed and server.authenticator is None:
+                client.held = True
                 self._held.add(request)
                 descriptor = request.fileno()
                 self._listener.watch(descriptor, lambda: self._look_at(request, client, descriptor))
@@ -109,10 +111,14 @@ class Turns:
             server.shutdown_request(request)
 
     def _look_at(self, request: Any, client: Client, descriptor: int) -> None:
-        """Gives a client its turn if it has sent something; forgets it if it has gone."""
+        """Gives a client its turn if it has sent a whole frame; forgets it if it has gone."""
+        arrived = frame_arrived(request, EpcFramer())
+        if arrived is None:
+            return  # it is asked for more
         self._listener.unwatch(descriptor)
         self._held.discard(request)
-        if unread(request):
+        if arrived:
+            client.held = False
             self._lobby.add_ready((request, client.address))
         else:
             self._server.shutdown_request(request)

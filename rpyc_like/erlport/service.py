@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..link.peer import ServedByServers
+from ..wire.framing import ErlangFramer
 from .erlproto import Port, Protocol
 from .modern.access import warn_of_tools
 from .modern.instance import Instance, any_module, only
@@ -38,6 +39,12 @@ class PortConnection(ServedByServers):
 
 class _Service:
     """What servers ask of a service."""
+
+    _packet = 4
+
+    def _make_framer(self) -> ErlangFramer:
+        """Returns what cuts the bytes of a client into frames."""
+        return ErlangFramer(self._packet)
 
     def get_service_name(self) -> str:
         """Returns what servers log."""

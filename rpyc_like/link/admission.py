@@ -27,9 +27,10 @@ from itertools import chain, islice
 from time import monotonic, sleep
 from typing import Any, Final, Protocol
 
-from ..errors import AuthenticationError, LimitExceeded
+from ..errors import AuthenticationError, LimitExceeded, ProtocolError
 from ..lib.logs import CountedWarning
 from ..lib.threads import start_thread
+from ..wire.framing import Framer
 
 try:
     import fcntl
@@ -47,6 +48,7 @@ __all__ = [
     "ListenerAccount",
     "address_key",
     "exhausted",
+    "frame_arrived",
     "unread",
 ]
 
@@ -64,6 +66,7 @@ _FEWEST_CUT: Final = 16  # at once, where the system has no descriptors, threads
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
 _TRIES: Final = 20
 _LOOKED_AT: Final = 100  # clients, for one that has not sent what this side has not read yet
+_PEEKED: Final = 1 << 16  # bytes of a first frame; a longer one is not looked at
 _BREATHS, _BREATH = 10, 0.005  # pauses in which what has arrived may be read
 
 PAUSE: Final = 0.1
@@ -132,6 +135,8 @@ class Client:
         """Whether it had to make room, or has not logged in in time."""
         self.pushed = False
         """Whether there was no room for it, so that another client was cut off."""
+        self.held = False
+        """Whether it is not read from before it has sent a whole frame."""
         self.spoken = False
         """Whether a message of it has been understood."""
         self.reports = False
@@ -196,6 +201,8 @@ class Client:
 
     def has_unread(self) -> bool:
         """Return whether it has sent something that this side has not read yet."""
+        if self.held:
+            return False
         return unread(self._sock if self._spare is None else self._spare) > 0
 
     def end(self) -> None:
@@ -502,6 +509,34 @@ def unread(sock: Any) -> int:
     except OSError:
         return 0
     return int.from_bytes(found, sys.byteorder)
+
+
+def frame_arrived(sock: socket.socket, framer: Framer) -> bool | None:
+    """Look whether a client has sent a whole frame; nothing is taken from the socket.
+
+    Returns:
+        False if it has gone. None if more must come; the system says that something can be read
+        only then.
+    """
+    try:
+        expected = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        data = sock.recv(_PEEKED, socket.MSG_PEEK)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return False
+    if len(data) < expected:
+        return False  # nothing more will come
+    try:
+        whole = bool(framer.feed(data)) or framer.error is not None
+    except ProtocolError:
+        whole = True
+    wanted = 1 if whole or len(data) >= _PEEKED or unread(sock) > len(data) else len(data) + 1
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+    if wanted > 1:
+        return None
+    return True
 
 
 def address_key(host: str) -> Any:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import getattr_static
 from typing import Any
 
 from ..core.access import warn_of_ladders
@@ -32,7 +33,7 @@ from ..link.admission import (
     PAUSE,
     Admission,
     Client,
-    unread,
+    frame_arrived,
 )
 from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
 from . import systemd
@@ -337,17 +338,30 @@ class Server:
         self.logger.info("accepted %s with fd %s", peer_name(sock), sock.fileno())
         self._busy_until = time.monotonic()
         client = self._admit(sock)
-        if client.pushed and self.authenticator is None:
+        if client.pushed and self.authenticator is None and not self._talks_first():
             # It costs no thread or process before it has sent something.
+            client.held = True
             descriptor = sock.fileno()
             self._accepting.watch(descriptor, lambda: self._look_at(sock, descriptor))
         else:
             self._accept_method(sock)
 
+    def _talks_first(self) -> bool:
+        """Returns whether the service may talk on the socket before the protocol does."""
+        kind: Any = self.service if isinstance(self.service, type) else type(self.service)
+        return not hasattr(kind, "_make_framer") or (
+            issubclass(kind, Service)
+            and getattr_static(kind, "_connect") is not vars(Service)["_connect"]
+        )
+
     def _look_at(self, sock: socket.socket, descriptor: int) -> None:
-        """Has a client served if it has sent something; forgets it if it has gone."""
+        """Has a client served if it has sent a whole frame; forgets it if it has gone."""
+        arrived = frame_arrived(sock, self.service._make_framer())
+        if arrived is None:
+            return  # it is asked for more
         self._accepting.unwatch(descriptor)
-        if unread(sock):
+        if arrived:
+            self._admitted[sock].held = False
             self._accept_method(sock)
         else:
             self._drop(sock)

@@ -23,6 +23,7 @@ from .draining import terminating
 __all__ = ["ForkingServer"]
 
 _LAST_SECOND = 1.0
+_MAX_SILENT_CLIENTS = 100
 _MOST_ENDING = 8  # children that may take their time to end because their clients are hung up on
 _REPORT = struct.Struct("=i?")  # the pid of a child, and whether its client has spoken or logged in
 
@@ -54,6 +55,10 @@ class _Reporting(Admission):
 class ForkingServer(Server):
     """Serves each client in a process of its own (POSIX only).
 
+    A process begins when its client has connected; where there is no more room for silent clients,
+    it begins when the client has sent something. Because processes cost more than threads, there
+    may be 100 silent clients, unless ``max_silent_clients`` says otherwise.
+
     What a client does to the process ends with it. A service instance is copied, not shared.
     Closing the server ends the processes, after their running calls.
     """
@@ -61,6 +66,7 @@ class ForkingServer(Server):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not hasattr(os, "fork"):
             raise OSError("ForkingServer needs os.fork(), which this system does not have")
+        kwargs.setdefault("max_silent_clients", _MAX_SILENT_CLIENTS)
         super().__init__(*args, **kwargs)
         self._children: dict[int, threading.Thread] = {}  # by their pids, and what reaps them
         self._awaited: dict[int, Client] = {}  # by the pids of the children that serve them
@@ -78,9 +84,14 @@ class ForkingServer(Server):
         with warnings.catch_warnings():
             # Python warns of forking with threads; the child runs none of those there are.
             warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if not pid:
-            self._serve_in_child(sock, client)
+            # The parent's handler must not run in the child.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            try:
+                pid = os.fork()
+                if not pid:
+                    self._serve_in_child(sock, client, before)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         client.hang_up = partial(self._end_child, pid)
         with self._clients_lock:
             try:
@@ -117,10 +128,11 @@ class ForkingServer(Server):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _serve_in_child(self, sock: socket.socket, client: Client) -> NoReturn:
+    def _serve_in_child(self, sock: socket.socket, client: Client, mask: set[Any]) -> NoReturn:
         status = 1
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._children.clear()
             for other in set(self._admitted) - {sock}:
                 other.close()  # that of a client which has no process yet

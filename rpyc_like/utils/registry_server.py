@@ -10,15 +10,14 @@ import threading
 import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar, TypeVar
 
 from ..core import brine
 from ..errors import ProtocolError
 from ..lib.brief import brief
-from ..lib.threads import spawn
 from ..link.admission import Admission, Client
-from ..link.listener import accept_client
+from ..link.listener import Listener
 from ..link.streams.base import READ, WakePipe, wait_for_fds
 from .registry_messages import Seal, checked_name, checked_port, parse
 
@@ -460,44 +459,39 @@ class TCPRegistryServer(RegistryServer):
         super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
         self.admission = Admission(self.MAX_CLIENTS, auth_timeout=self.TIMEOUT, logger=self.logger)
         """Which clients that have asked nothing yet may stay."""
+        self._listener = Listener([self.sock], self.admission)
 
     def _get_logger(self) -> logging.Logger:
         return logging.getLogger(f"REGSRV/TCP/{self.port}")
 
     def close(self) -> None:
         super().close()
+        self._listener.close()
         self.admission.close()
 
     def _work(self) -> None:
         while self.active:
             try:
-                self._wait()
-                accepted = accept_client(self.sock, self.admission)
-            except (BlockingIOError, InterruptedError):
-                continue
+                sock = self._listener.turn()
+            except EOFError:
+                break
             except (OSError, ValueError):
                 if self.active:
                     time.sleep(0.05)
                 continue
-            if accepted is None:
-                continue
-            client = self.admission.admit(accepted[0], logs_in=True)
-            try:
-                spawn(self._serve, *accepted, client)
-            except RuntimeError as error:  # the system has no more threads
-                self.admission.make_room(error)
-                client.leave()
-                accepted[0].close()
+            if sock is not None:
+                client = self.admission.admit(sock, logs_in=True)
+                look = partial(self._serve, sock, sock.fileno(), client)
+                self._listener.watch(sock.fileno(), look)
 
-    def _serve(self, sock: socket.socket, addrinfo: Any, client: Client) -> None:
-        """Answers one client, who may take its time without holding up the others."""
-        try:
-            with contextlib.closing(sock), contextlib.suppress(OSError):
-                sock.settimeout(self.TIMEOUT)
-                data = sock.recv(MAX_DGRAM_SIZE + 1)
-                answer = self._answer(data, _plain_host(addrinfo[0])) if data else None
-                if answer is not None:
-                    client.spoke()
-                    sock.sendall(answer)
-        finally:
-            client.leave()
+    def _serve(self, sock: socket.socket, descriptor: int, client: Client) -> None:
+        """Answers a client that has sent something or gone; none is waited for."""
+        self._listener.unwatch(descriptor)
+        with contextlib.closing(sock), contextlib.suppress(OSError):
+            sock.setblocking(False)
+            data, addrinfo = sock.recv(MAX_DGRAM_SIZE + 1), client.address
+            answer = self._answer(data, _plain_host(addrinfo[0])) if data and addrinfo else None
+            if answer is not None:
+                client.spoke()
+                sock.send(answer)
+        client.leave()

@@ -1126,6 +1126,8 @@ MUTATIONS += [
         "        if link.full:\n",
         "        if False:\n",
         f"{FAIR}::test_answers_that_wait_are_limited",
+    ),
+    Mutation(
         "86",
         "lib/stand_ins.py",
         '    _set_abstract(cls, frozenset(["__new__"]))\n',
