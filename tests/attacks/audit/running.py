@@ -324,8 +324,8 @@ def attack(
         until: an event; ends when it has been found.
         told: called with each failure.
     """
-    started = time.monotonic()
     victim = Victim(name)
+    started = time.monotonic()
     number = 0
     spent = 0.0
     try:

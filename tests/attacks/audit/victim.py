@@ -56,6 +56,7 @@ _LATE = (
     *("asyncio", "concurrent.futures.thread", "concurrent.futures.process", "multiprocessing"),
     *(
         "importlib.util",
+        "tracemalloc",
         "unicodedata",
         "numbers",
         "gettext",
