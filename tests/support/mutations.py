@@ -971,9 +971,10 @@ MUTATIONS = [
     Mutation(
         "90",
         "core/handlers.py",
-        "    if not (isinstance(cls, type) and issubclass(cls, Exception)):\n",
-        "    cls = netref.local_class(_remote_name(exc)) or cls\n"
-        "    if not (isinstance(cls, type) and issubclass(cls, Exception)):\n",
+        '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
+        "    known: Any = netref.local_class(_remote_name(exc))\n"
+        "    if known is not None:\n        return known(str(exc))\n"
+        '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
         f"{TARGETS}::test_leaving_a_block_makes_no_exception_of_this_program",
     ),
 ]
