@@ -78,6 +78,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "allow_safe_attrs": True,
     "allow_exposed_attrs": True,
     "allow_public_attrs": False,
+    "allow_ladders": COMPAT_RPYC6,
     "allow_all_attrs": False,
     "safe_attrs": SAFE_ATTRS,
     "exposed_prefix": "exposed_",
@@ -139,6 +140,7 @@ def client_settings(config: dict[str, Any]) -> dict[str, Any]:
     """
     return {
         "allow_public_attrs": True,
+        "allow_ladders": False,
         "safe_attrs": config["safe_attrs"] | CLIENT_ATTRS,
         "instantiate_custom_exceptions": True,
         "allow_obtain": True,

@@ -37,6 +37,7 @@ from .received_errors import made_from_peer, peers_data
 __all__ = [
     "ABSENT",
     "ALL",
+    "ANY_PUBLIC",
     "EXPOSED",
     "LADDERS",
     "MAX_NAME",
@@ -86,6 +87,7 @@ ALL: Final = "all attributes"
 SAFE: Final = "safe attribute"
 EXPOSED: Final = "exposed prefix"
 PUBLIC: Final = "public"
+ANY_PUBLIC: Final = "public, ladders too"
 OWN: Final = "own method"
 """Rules that allow an access: the keys ``allow_all_attrs``, ``safe_attrs``, ``exposed_prefix``,
 ``allow_public_attrs``, and a method of the program's own (``_rpyc_getattr``, ``_check_attr``)."""
@@ -550,6 +552,8 @@ def _rule(
         if name not in _WRITES or is_proxy(obj) or _refusing(obj, name, kind) is None:
             return SAFE
     if settings["allow_public_attrs"] and name[:1] != "_" and name not in INTERNALS:
+        if settings["allow_ladders"]:
+            return ANY_PUBLIC
         if is_proxy(obj) or _refusing(obj, name, kind) is None:
             return PUBLIC
     return ""
@@ -672,6 +676,7 @@ PUBLIC_ONLY: Final[Settings] = {
     "allow_all_attrs": False,
     "allow_exposed_attrs": False,
     "allow_public_attrs": True,
+    "allow_ladders": False,
     "allow_safe_attrs": False,
     "exposed_prefix": "",
     "safe_attrs": frozenset(),
@@ -716,7 +721,9 @@ def _refusal(
     row = None if name in INTERNALS else _refusing(obj, name)
     if row is None:
         return _denied(name)
-    return _denied(name, f"it leads further than {describe(type(obj))} (see 'allow_all_attrs')")
+    return _denied(
+        name, f"it leads further than {describe(type(obj))} (configuration key 'allow_ladders')"
+    )
 
 
 # -- calls
@@ -844,8 +851,8 @@ def _looks_nothing_up(text: str, depth: int = 0) -> bool:
 def _not_called(verb: str, obj: Any) -> AccessDenied:
     return AccessDenied(
         f"cannot {verb} {describe(obj)}: through it a peer reaches more than was exported "
-        "(export a function of your own that checks its arguments; configuration key "
-        "'allow_all_attrs' allows everything)"
+        "(export a function of your own that checks its arguments, or set the configuration key "
+        "'allow_ladders')"
     )
 
 
@@ -897,7 +904,7 @@ def exported_ladders(
         root: an object, or the class of one that is not at hand.
         depth: how many classes deep is looked.
     """
-    if settings["allow_all_attrs"] or is_proxy(root):
+    if settings["allow_all_attrs"] or settings["allow_ladders"] or is_proxy(root):
         return
     is_class = issubclass(type(root), type)
     kind, obj = (root, ABSENT) if is_class else (type(root), root)

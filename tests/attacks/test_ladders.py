@@ -373,9 +373,9 @@ def test_names_that_lead_further_are_refused(attic: Any, name: str) -> None:
 
 def test_the_error_says_why(attic: Any) -> None:
     """A refusal names the key that would allow the access."""
-    with pytest.raises(AttributeError, match=r"cannot call builtins.getattr.*allow_all_attrs"):
+    with pytest.raises(AttributeError, match=r"cannot call builtins.getattr.*allow_ladders"):
         attic.root.callable("getattr")(attic.root.object(), "x")
-    with pytest.raises(AttributeError, match=r"cannot access 'format'.*allow_all_attrs"):
+    with pytest.raises(AttributeError, match=r"cannot access 'format'.*allow_ladders"):
         attic.sync_request(consts.HANDLE_GETATTR, attic.root.subject("a text"), "format")
     with pytest.raises(AttributeError, match=r"cannot access 'json': it is a module"):
         attic.sync_request(consts.HANDLE_GETATTR, attic.root.object(), "json")
@@ -694,3 +694,37 @@ def test_iteration_goes_on() -> None:
     """The table covers no iterator of itertools."""
     assert all(ladder(func) is None for func in (itertools.chain, itertools.count, map, sorted))
     assert access_policy.MISSING is not None
+
+
+def test_a_service_that_means_it_may_export_ladders(pair: Callable[..., Any]) -> None:
+    """Under ``allow_ladders`` the table is off, and the interpreter's internals stay private."""
+
+    class Files(rpyc.Service):
+        exposed_open = staticmethod(open)
+
+        def exposed_here(self) -> pathlib.Path:
+            return pathlib.Path(__file__)
+
+    client, _ = pair(Files, there_config={"allow_public_attrs": True, "allow_ladders": True})
+    with client.root.open(__file__) as file:
+        assert file.read(3) == '"""'
+    assert client.root.here().read_text()[:3] == '"""'
+    for name in ("__class__", "__reduce_ex__", "__init__"):
+        with pytest.raises(AttributeError):
+            client.sync_request(consts.HANDLE_GETATTR, client.root.here(), name)
+
+
+def test_a_refusal_names_the_key(pair: Callable[..., Any]) -> None:
+    """What is refused by the table says which key allows it."""
+
+    class Files(rpyc.Service):
+        exposed_open = staticmethod(open)
+
+        def exposed_here(self) -> pathlib.Path:
+            return pathlib.Path(__file__)
+
+    client, _ = pair(Files, there_config={"allow_public_attrs": True})
+    with pytest.raises(AttributeError, match="'allow_ladders'"):
+        client.root.open(__file__)
+    with pytest.raises(AttributeError, match="'allow_ladders'"):
+        client.root.here().read_text()
