@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
-from xmlrpc.server import resolve_dotted_attribute
 
+from ..lib.access_policy import check_call, public
 from ..lib.workers import WorkerPool
 from .reader import Reader
 
@@ -41,10 +41,10 @@ class EPCDispatcher:
         return function
 
     def get_method(self, name: str) -> Callable[..., Any]:
-        """Returns the function of a name.
+        """Return the function of a name.
 
         Raises:
-            AttributeError: there is none.
+            AttributeError: there is none, or the access policy refuses it.
         """
         if name in self.funcs:
             return self.funcs[name]
@@ -53,7 +53,9 @@ class EPCDispatcher:
         try:
             found: Callable[..., Any] = self.instance._get_method(name)
         except AttributeError:
-            found = resolve_dotted_attribute(self.instance, name, self.allow_dotted_names)  # type: ignore[assignment]
+            path = name.split(".") if self.allow_dotted_names else [name]
+            found = public(self.instance, path)
+            check_call(found, ())
         return found
 
 

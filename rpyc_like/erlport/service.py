@@ -8,6 +8,7 @@ from typing import Any
 from ..link.peer import ServedByServers
 from ..wire.framing import ErlangFramer
 from .erlproto import Port, Protocol
+from .modern.access import warn_of_tools
 from .modern.instance import Instance, any_module, only
 
 __all__ = ["ErlangConnection", "ErlangService", "PortConnection", "PortService"]
@@ -74,7 +75,10 @@ class ErlangService(_Service):
         self, modules: Mapping[str, Any] | None = None, *, all_modules: bool = False, **options: Any
     ) -> None:
         self.full_control = all_modules  # servers ask for an authenticator then
-        self._resolve = any_module if all_modules else only(dict(modules or {}))
+        modules = dict(modules or {})
+        if not all_modules:
+            warn_of_tools(modules)
+        self._resolve = any_module if all_modules else only(modules)
         self._options = options
 
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> ErlangConnection:

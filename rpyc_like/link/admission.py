@@ -94,7 +94,8 @@ class ListenerAccount:
         self.limit = limit
         self.key = key
         self.held = 0
-        self._lock = threading.Lock()  # guards held
+        # Guards held. A finalizer that runs in the middle may come here again.
+        self._lock = threading.RLock()
 
     def add(self, size: int) -> None:
         """Count ``size`` bytes more, or less if it is negative.

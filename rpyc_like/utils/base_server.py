@@ -18,6 +18,7 @@ from functools import partial
 from inspect import getattr_static
 from typing import Any
 
+from ..core.access import warn_of_ladders
 from ..core.channel import Channel
 from ..core.config import COMPAT_RPYC6
 from ..core.protocol import Connection
@@ -169,6 +170,7 @@ class Server:
             listeners, self.admission, socket_path, listener_timeout, self._chores
         )
         self.protocol_config.setdefault("logger", self.logger)
+        warn_of_ladders(service, self.protocol_config)
 
     def _service_name(self) -> str:
         return self.service.get_service_name()

@@ -1,1 +1,1 @@
-"""What an attacker with nothing but a socket tries."""
+"""What an attacker tries, and how it fails: one policy, one meter."""

@@ -38,7 +38,9 @@ SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
+LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
+CLASSES = "tests/attacks/test_classes.py"
 
 MUTATIONS = [
     Mutation(
@@ -72,14 +74,14 @@ MUTATIONS = [
     Mutation(
         "36",
         "utils/registry_server.py",
-        "        while len(answer) > limit:",
-        "        while False:",
+        "    if len(answer) <= limit:",
+        "    if True:",
         f"{REGISTRY}::test_answers_are_small_and_few",
     ),
     Mutation(
         "36",
         "utils/registry_messages.py",
-        "not hmac.compare_digest(code, self._code(when, nonce, content))",
+        "not hmac.compare_digest(code, right)",
         "False",
         f"{REGISTRY}::test_nobody_else_is_answered",
     ),
@@ -177,15 +179,15 @@ MUTATIONS = [
     Mutation(
         "7",
         "wire/framing.py",
-        "inflater.decompress(packed, limit + 1)",
+        "inflater.decompress(packed, min(limit + 1, _PIECE))",
         "inflater.decompress(packed)",
         f"{FRAMES}::test_case_7_bomb",
     ),
     Mutation(
         "7",
         "wire/framing.py",
-        "< size <= max(MAX_INFLATED_SIZE, _INFLATION_FACTOR * len(packed)):",
-        "< size:",
+        "if self.compress and size <= MAX_INFLATED_SIZE and _pays(payload):",
+        "if self.compress and _pays(payload):",
         f"{FRAMES}::test_case_7_the_sender_keeps_to_the_rule",
     ),
     Mutation(
@@ -438,7 +440,7 @@ MUTATIONS = [
     ),
     Mutation(
         "37",
-        "core/access.py",
+        "lib/access_policy.py",
         " and name not in INTERNALS",
         "",
         f"{GATE}::test_cases_37_38_over_the_wire {POLICY}::test_reading",
@@ -473,14 +475,14 @@ MUTATIONS = [
     ),
     Mutation(
         "40",
-        "core/access.py",
+        "lib/access_policy.py",
         "if len(name) > MAX_NAME:\n        raise",
         "if False:\n        raise",
         f"{POLICY}::test_strange_names",
     ),
     Mutation(
         "40",
-        "core/access.py",
+        "lib/access_policy.py",
         'unicodedata.normalize("NFKC", name) == name',
         "True",
         f"{POLICY}::test_strange_names",
@@ -488,8 +490,8 @@ MUTATIONS = [
     Mutation(
         "41",
         "core/access.py",
-        "return default(obj, name, *args) if value is MISSING or args else value",
-        "return default(obj, name, *args)",
+        "if value is MISSING or args:\n",
+        "if True:\n",
         f"{POLICY}::test_asked_once",
     ),
     Mutation(
@@ -502,9 +504,9 @@ MUTATIONS = [
     ),
     Mutation(
         "43",
-        "core/access.py",
-        'if config["allow_all_attrs"]:\n        return True',
-        'if config["allow_getattr"]:\n        return True',
+        "lib/access_policy.py",
+        'if settings["allow_all_attrs"]:\n        return ALL',
+        'if settings["allow_getattr"]:\n        return ALL',
         f"{GATE}::test_case_43_calling_is_for_what_was_given",
     ),
     Mutation(
@@ -516,7 +518,7 @@ MUTATIONS = [
     ),
     Mutation(
         "45",
-        "core/access.py",
+        "lib/access_policy.py",
         "elif type(name) is not str:",
         "elif not isinstance(name, str):",
         f"{GATE}::test_case_45_a_proxy_is_never_a_text",
@@ -538,13 +540,13 @@ MUTATIONS = [
     Mutation(
         "48",
         "core/vinegar.py",
-        "        if name in _SKIPPED:\n            continue\n        try:\n            # What",
-        "        try:\n            # What",
+        'name.startswith("_") or name in _SKIPPED:\n            continue\n        if any(',
+        'name.startswith("_"):\n            continue\n        if any(',
         f"{EXCEPTIONS}::test_case_48_evil_attributes",
     ),
     Mutation(
         "49",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         "base = BaseException if exits else Exception",
         "base = BaseException",
         f"{EXCEPTIONS}::test_case_49_exits_are_errors",
@@ -558,14 +560,14 @@ MUTATIONS = [
     ),
     Mutation(
         "50",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         'full = clean_name(".".join(name))',
         'full = ".".join(name)',
         f"{EXCEPTIONS}::test_case_50_class_names",
     ),
     Mutation(
         "50",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         "while len(_generic_exceptions_cache) > _CACHE_SIZE:",
         "while False:",
         f"{EXCEPTIONS}::test_case_50_many_classes",
@@ -614,16 +616,9 @@ MUTATIONS = [
     ),
     Mutation(
         "54",
-        "core/vinegar.py",
-        "cls is not None and issubclass(cls, base)",
-        "cls is not None",
-        f"{EXCEPTIONS}::test_case_54_no_import",
-    ),
-    Mutation(
-        "54",
         "lib/modules.py",
-        'getattr(sys.modules.get(module), "__dict__", {}).get(name)',
-        "getattr(sys.modules.get(module), name, None)",
+        "_names_of(found).get(name)",
+        "getattr(found, name, None)",
         f"{EXCEPTIONS}::test_case_54_no_code_of_a_module_runs",
     ),
     Mutation(
@@ -874,6 +869,320 @@ MUTATIONS = [
         "if isinstance(entry, _AsyncResult) and entry.expired:",
         "if False:",
         f"{WAITS}::test_case_85_a_storm_of_timeouts",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    if row is not None:\n        raise _not_called",
+        "    if False:\n        raise _not_called",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "or _refusing(obj, name, kind) is None:\n            return PUBLIC",
+        "or True:\n            return PUBLIC",
+        f"{LADDERS}::test_names_that_lead_further_are_refused",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        '    if is_module(value):\n        raise _denied(name, "it is a module")',
+        "    pass",
+        f"{LADDERS}::test_names_that_lead_further_are_refused",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "        if type(arg) in _CALLABLES and ladder(arg) is not None:",
+        "        if False:",
+        f"{LADDERS}::test_ladders_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        'if field is not None and ("." in field or "[" in field):',
+        "if field is None:",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "return name not in _GUARDED or (name not in UNREACHABLE",
+        "return True or (name not in UNREACHABLE",
+        f"{LADDERS}::test_no_prefix_makes_an_unreachable_name",
+    ),
+    Mutation(
+        "89",
+        "utils/base_server.py",
+        "        warn_of_ladders(service, self.protocol_config)\n",
+        "",
+        f"{LADDERS}::test_a_service_is_warned_once",
+    ),
+    Mutation(
+        "89",
+        "erlport/modern/instance.py",
+        "            check_call(func, args, kwargs.items())\n",
+        "",
+        f"{LADDERS}::test_erlang_calls_no_ladder",
+    ),
+    Mutation(
+        "89",
+        "epc/core.py",
+        "            check_call(found, ())\n",
+        "",
+        f"{LADDERS}::test_emacs_reaches_no_ladder",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    if not rule or (rule is PUBLIC and is_module(value)):",
+        "    if not rule:",
+        "tests/attacks/test_exposes.py::test_it_agrees_with_what_a_client_reaches",
+    ),
+    Mutation(
+        "90",
+        "core/dialects.py",
+        ") and handler in _ON_OBJECTS:",
+        ") and handler in ():",
+        f"{TARGETS}::test_requests_are_about_exported_objects",
+    ),
+    Mutation(
+        "90",
+        "core/chains.py",
+        "step[1][0] == chain_steps.VALUE and _is_foreign(conn, step[1][1])",
+        "False",
+        f"{TARGETS}::test_steps_are_about_exported_objects",
+    ),
+    Mutation(
+        "90",
+        "core/config.py",
+        "repr str format doc enter exit",
+        "repr str format doc new enter exit",
+        f"{LADDERS}::test_names_that_make_instances_are_in_no_list",
+    ),
+    Mutation(
+        "90",
+        "core/handlers.py",
+        '        name = "__class_getitem__"\n',
+        "        return cls.__class_getitem__\n",
+        f"{LADDERS}::test_classes_are_not_subscripted",
+    ),
+    Mutation(
+        "90",
+        "core/handlers.py",
+        "    if not (isinstance(cls, type) and issubclass(cls, Exception)):\n",
+        "    cls = netref.local_class(_remote_name(exc)) or cls\n"
+        "    if not (isinstance(cls, type) and issubclass(cls, Exception)):\n",
+        f"{TARGETS}::test_leaving_a_block_makes_no_exception_of_this_program",
+    ),
+]
+
+PATHS = "tests/attacks/test_paths.py"
+WORK, CURSORS = "tests/attacks/test_work.py", "tests/attacks/test_cursors.py"
+FAIR = "tests/attacks/test_aio_fair.py"
+REGISTRIES = "tests/attacks/test_registry_attacks.py"
+CERTIFICATES = "tests/attacks/test_certificates_attacks.py"
+LOGINS = "tests/attacks/test_login_attacks.py"
+
+MUTATIONS += [
+    Mutation(
+        "91",
+        "lib/safe_paths.py",
+        '    if "/" in name or "\\\\" in name:',
+        "    if False:",
+        f"{PATHS}::test_names_do_not_lead_out_of_the_folder",
+    ),
+    Mutation(
+        "91",
+        "lib/safe_paths.py",
+        "os.path.islink(path)",
+        "False",
+        f"{PATHS}::test_links_are_not_written_through",
+    ),
+    Mutation(
+        "91",
+        "core/chain_requests.py",
+        "type(outcome[1]) is not int or outcome[1] not in",
+        "outcome[1] not in",
+        f"{PATHS}::test_outcomes_of_chains_are_exact",
+    ),
+    Mutation(
+        "91",
+        "core/read_ahead.py",
+        "type(part) in allowed",
+        "isinstance(part, allowed)",
+        f"{PATHS}::test_chunks_of_containers_are_exact",
+    ),
+    Mutation(
+        "102",
+        "utils/registry_messages.py",
+        "(_SEALED, direction, when, nonce, content))",
+        "(_SEALED, when, nonce, content))",
+        f"{REGISTRIES}::test_seals_cover_direction_time_and_nonce",
+    ),
+    Mutation(
+        "102",
+        "utils/registry_messages.py",
+        "checked_name(pair[0]), checked_port(pair[1])",
+        "checked_name(pair[0]), pair[1]",
+        f"{REGISTRIES}::test_answers_of_another_shape_are_silence",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if share >= self.MAX_ENTRIES_PER_HOST:",
+        "if False:",
+        f"{REGISTRIES}::test_one_address_does_not_take_all_the_room",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if share + 1 >= self._share(greediest):",
+        "if True:",
+        f"{REGISTRIES}::test_when_all_is_full_the_greediest_makes_room",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_messages.py",
+        "or not name.isprintable()",
+        "or False",
+        f"{REGISTRIES}::test_names_are_printable_and_ports_are_ports",
+    ),
+    Mutation(
+        "104",
+        "utils/certificates.py",
+        '.rstrip(". ") == _AUTHORITY',
+        '.rstrip(". ") == ""',
+        f"{CERTIFICATES}::test_names_that_are_no_file_names",
+    ),
+    Mutation(
+        "104",
+        "lib/safe_paths.py",
+        "os.O_CREAT | os.O_EXCL | _PLAIN",
+        "os.O_CREAT | os.O_TRUNC | _PLAIN",
+        f"{CERTIFICATES}::test_no_pair_is_replaced",
+    ),
+    Mutation(
+        "105",
+        "wire/login.py",
+        "len(theirs) != _NONCE:",
+        "False:",
+        f"{LOGINS}::test_a_server_takes_nonces_of_full_length "
+        f"{LOGINS}::test_a_client_takes_nonces_of_full_length",
+    ),
+    Mutation(
+        "105",
+        "wire/login.py",
+        "if hmac.compare_digest(mine, theirs):",
+        "if False:",
+        f"{LOGINS}::test_a_server_does_not_take_its_own_nonce",
+    ),
+    Mutation(
+        "97",
+        "wire/meter.py",
+        "        if self.steps > self.limit:\n",
+        "        if False:\n",
+        f"{WORK}::test_values_of_a_snapshot_are_steps",
+    ),
+    Mutation(
+        "97",
+        "core/chains.py",
+        "        account.hold(item)\n",
+        "",
+        f"{WORK}::test_results_of_a_map_are_counted_as_they_are_listed",
+    ),
+    Mutation(
+        "97",
+        "link/apart.py",
+        "    return size >= LARGE\n",
+        "    return False\n",
+        f"{FAIR}::test_large_messages_are_decoded_apart",
+    ),
+    Mutation(
+        "98",
+        "core/accounts.py",
+        "        if self._call is not None and self._call.cancelled:\n",
+        "        if False:\n",
+        f"{WORK}::test_an_iteration_ends_when_nobody_waits",
+    ),
+    Mutation(
+        "99",
+        "core/cursors.py",
+        "        del rest[WINDOW:]\n",
+        "",
+        f"{CURSORS}::test_cursors_that_have_gone_back_keep_little",
+    ),
+    Mutation(
+        "99",
+        "core/cursors.py",
+        "        self._hold(_SIZE)\n",
+        "",
+        f"{CURSORS}::test_cursors_are_counted_and_given_back",
+    ),
+    Mutation(
+        "99",
+        "aio/serving.py",
+        "        if link.full:\n",
+        "        if False:\n",
+        f"{FAIR}::test_answers_that_wait_are_limited",
+    ),
+    Mutation(
+        "86",
+        "lib/stand_ins.py",
+        '    _set_abstract(cls, frozenset(["__new__"]))\n',
+        "    pass\n",
+        f"{CLASSES}::test_case_86_every_way_to_an_instance_is_shut",
+    ),
+    Mutation(
+        "86",
+        "lib/stand_ins.py",
+        "            found[name] = _instead(name, layout)\n",
+        "            pass\n",
+        f"{CLASSES}::test_case_86_an_instance_that_is_forced_is_of_no_use",
+    ),
+    Mutation(
+        "86",
+        "core/class_proxies.py",
+        "not is_among(_home(self, name), program)",
+        "True",
+        f"{CLASSES}::test_case_86_through_a_public_service_into_a_guarded_one",
+    ),
+    Mutation(
+        "87",
+        "core/exception_classes.py",
+        "        **hidden(program, layout),\n",
+        "",
+        f"{CLASSES}::test_case_87_exceptions_run_no_code",
+    ),
+    Mutation(
+        "87",
+        "lib/access_policy.py",
+        "    if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):\n"
+        "        return",
+        "    if False:\n        return",
+        f"{CLASSES}::test_case_87_exceptions_run_no_code",
+    ),
+    Mutation(
+        "87",
+        "core/snapshot_load.py",
+        "return base._missing_.__func__(cls, value)",
+        "return cls(value)",
+        f"{CLASSES}::test_case_87_registered_enumerations",
+    ),
+    Mutation(
+        "88",
+        "core/snapshot_load.py",
+        '    numpy: Any = imported("numpy")\n',
+        "    import numpy\n",
+        f"{CLASSES}::test_case_88_numpy_is_not_imported",
+    ),
+    Mutation(
+        "88",
+        "lib/modules.py",
+        "value = _names_of(found).get(name)",
+        "value = found.__dict__.get(name)",
+        f"{CLASSES}::test_case_88_modules_are_not_asked",
     ),
 ]
 

@@ -19,7 +19,7 @@ from ...errors import LimitExceeded
 from .access import check_name, public
 from .erlterms import PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
 
-__all__ = ["BUILTINS", "MAX_HANDLES", "Handle", "Handles"]
+__all__ = ["BUILTINS", "CALLS", "MAX_HANDLES", "Handle", "Handles"]
 
 MAX_HANDLES: Final = 100_000
 """Default number of objects that a peer may hold at once."""
@@ -136,16 +136,8 @@ def _get(value: Any, name: Any) -> Any:
 
 def _set(value: Any, name: Any, new: Any) -> None:
     text = _text(name)
-    check_name(text)
-    setattr(_living(value), text, new)
-
-
-def _method(value: Any, name: Any, args: Any, /, **kwargs: Any) -> Any:
-    return _get(value, name)(*args, **kwargs)
-
-
-def _call(value: Any, args: Any, /, **kwargs: Any) -> Any:
-    return _living(value)(*args, **kwargs)
+    check_name(_living(value), text)
+    setattr(value, text, new)
 
 
 def _next(iterator: Any, count: int) -> list[Any]:
@@ -155,8 +147,6 @@ def _next(iterator: Any, count: int) -> list[Any]:
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "getattr": _get,
     "setattr": _set,
-    "method": _method,
-    "call": _call,
     "hold": lambda value: Handle(_living(value)),
     "value": _living,
     "iterate": lambda value: Handle(iter(_living(value))),
@@ -167,3 +157,9 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "type": lambda value: f"{type(value).__module__}.{type(value).__qualname__}",
 }
 """What Erlang calls in the module ``'$rpyc_like'``; names with an underscore first are refused."""
+
+CALLS: Final[dict[str, Callable[..., tuple[Any, Any]]]] = {
+    "method": lambda value, name, args: (_get(value, name), args),
+    "call": lambda value, args: (_living(value), args),
+}
+"""What Erlang calls in the same module to call something: how to find that, and its arguments."""

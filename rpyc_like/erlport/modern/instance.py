@@ -21,10 +21,10 @@ from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..errors import CallError
 from ..peer import ErlangPeer
-from .access import public
+from .access import check_call, public
 from .codec import CANCEL, ErlportCodec, Target, error_term
 from .erlterms import Atom, Terms
-from .handles import BUILTINS, MAX_HANDLES, Handle, Handles
+from .handles import BUILTINS, CALLS, MAX_HANDLES, Handle, Handles
 
 __all__ = ["BUILTIN_MODULE", "Instance", "any_module"]
 
@@ -161,7 +161,7 @@ class Instance:
             args = args[:-1]
         if decoder is not _same:
             args = map(decoder, args)
-        value = func(*args, **kwargs)
+        value = self._do(func, args, kwargs)
         return self.encoder(value)  # which the function may have set
 
     def _builtin(self, name: str, args: Any) -> Any:
@@ -176,10 +176,21 @@ class Instance:
             raise AccessDenied("attributes are set only in programs that Erlang has started")
         if name == "keep":
             module, function, rest = args
-            return Handle(self._resolve(module.text, function.text)(*rest, **kwargs))
+            return Handle(self._do(self._resolve(module.text, function.text), rest, kwargs))
+        if name in CALLS:
+            func, args = CALLS[name](*args)
+            return self._do(func, args, kwargs)
         func = BUILTINS.get(name)
         if func is None:
-            raise AttributeError(f"expected one of {', '.join(sorted(BUILTINS))}, got {name!r}")
+            names = ", ".join(sorted({*BUILTINS, *CALLS}))
+            raise AttributeError(f"expected one of {names}, got {name!r}")
+        return func(*args, **kwargs)
+
+    def _do(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call what Erlang names, if it may do everything or the policy allows it."""
+        if self._resolve is not any_module:
+            args = list(args)
+            check_call(func, args, kwargs.items())
         return func(*args, **kwargs)
 
     def _failure(self, id_: Any) -> bytes:
