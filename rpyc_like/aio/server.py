@@ -22,6 +22,7 @@ from ..core.channel import Channel
 from ..core.service import Service
 from ..lib.threads import spawn
 from ..lib.workers import WorkerPool
+from ..link.admission import Admission
 from ..utils.base_server import Server as BaseServer
 from .connection import Connection
 
@@ -116,6 +117,11 @@ class Server:
     def logger(self) -> logging.Logger:
         """Where the server logs."""
         return self._door.logger
+
+    @property
+    def admission(self) -> Admission:
+        """Which clients that have shown nothing yet may stay; its attributes may be changed."""
+        return self._door.admission
 
     @property
     def connections(self) -> list[Any]:

@@ -23,7 +23,7 @@ from .draining import terminating
 __all__ = ["ForkingServer"]
 
 _LAST_SECOND = 1.0
-_MAX_SILENT_CLIENTS = 100
+_MAX_SILENT_CLIENTS = 50
 _MOST_ENDING = 8  # children that may take their time to end because their clients are hung up on
 _REPORT = struct.Struct("=i?")  # the pid of a child, and whether its client has spoken or logged in
 
@@ -57,7 +57,7 @@ class ForkingServer(Server):
 
     A process begins when its client has connected; where there is no more room for silent clients,
     it begins when the client has sent something. Because processes cost more than threads, there
-    may be 100 silent clients, unless ``max_silent_clients`` says otherwise.
+    may be 50 silent clients, unless ``max_silent_clients`` says otherwise.
 
     What a client does to the process ends with it. A service instance is copied, not shared.
     Closing the server ends the processes, after their running calls.

@@ -255,16 +255,16 @@ MUTATIONS = [
     ),
     Mutation(
         "15",
-        "utils/base_server.py",
-        "with cut_after(sock, self.auth_timeout):",
-        "with contextlib.nullcontext():",
+        "link/admission.py",
+        "timeout = self.auth_timeout if logs_in else None",
+        "timeout = None",
         f"{DEFAULTS}::test_slow_authentication",
     ),
     Mutation(
         "15",
-        "utils/base_server.py",
-        "refused = self._too_many_silent()",
-        "refused = False",
+        "link/admission.py",
+        "if len(self._line) < max(1, self.max_silent_clients):",
+        "if True:",
         f"{DEFAULTS}::test_silent_clients_are_bounded",
     ),
     Mutation(
@@ -985,6 +985,7 @@ FAIR = "tests/attacks/test_aio_fair.py"
 REGISTRIES = "tests/attacks/test_registry_attacks.py"
 CERTIFICATES = "tests/attacks/test_certificates_attacks.py"
 LOGINS = "tests/attacks/test_login_attacks.py"
+DOOR = "tests/attacks/test_door.py"
 
 MUTATIONS += [
     Mutation(
@@ -1184,6 +1185,69 @@ MUTATIONS += [
         "value = _names_of(found).get(name)",
         "value = found.__dict__.get(name)",
         f"{CLASSES}::test_case_88_modules_are_not_asked",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "first = list(islice(clients, _LOOKED_AT))",
+        "first = list(clients)[::-1]",
+        f"{DOOR}::test_case_100_the_oldest_makes_room[threaded]",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "            return self._lines[crowded]\n",
+        "            return self._line\n",
+        f"{DOOR}::test_case_100_one_address_pushes_out_its_own",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "        self.spoken = True\n        self.admission.forget(self)\n",
+        "        self.spoken = True\n",
+        f"{DOOR}::test_case_100_those_who_have_spoken_stay[threaded]",
+    ),
+    Mutation(
+        "100",
+        "link/listener.py",
+        "        admission.make_room(error)\n",
+        "",
+        f"{DOOR}::test_case_100_descriptors_are_taken_from_the_silent[threaded]",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "                    self._take_out(victim)\n                    return victim\n",
+        "                    self._take_out(victim)\n                    return None\n",
+        f"{DOOR}::test_case_100_silent_clients_are_few_processes",
+    ),
+    Mutation(
+        "100",
+        "link/lobby.py",
+        "        if _has_frame(link):\n",
+        "        if True:\n",
+        f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[epc]",
+    ),
+    Mutation(
+        "101",
+        "link/admission.py",
+        "            self.admission.change_spare(self, spare)\n",
+        "",
+        f"{DOOR}::test_case_101_a_login_has_a_deadline[threaded-tls]",
+    ),
+    Mutation(
+        "101",
+        "link/admission.py",
+        "            if client.cut_off:\n                return False\n",
+        "",
+        f"{DOOR}::test_case_101_who_comes_late_is_not_served",
+    ),
+    Mutation(
+        "101",
+        "utils/forking_server.py",
+        "        client.hang_up = partial(self._end_child, pid)\n",
+        "        client.hang_up = int\n",
+        f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
     ),
 ]
 
