@@ -19,6 +19,7 @@
 #define SMALL 32        /* numbers of handlers whose targets are made once */
 #define DEPTH 64        /* nesting from which the pure half, which does not recurse, takes over */
 #define LOOK_EVERY 10000 /* items after which other threads may run */
+#define ITEMS_PER_STEP 64 /* of a container that is measured */
 #define PIECE (1 << 20)  /* bytes that are copied or decoded before other threads may run */
 #define UNMETERED (1 << 19) /* bytes from which load() has the memory counted, by the pure half */
 #define FEW 64           /* items of which any number may have the same hash */
@@ -664,32 +665,76 @@ grow(PyObject **stack, PyObject **own, Py_ssize_t filled, Py_ssize_t *room, Py_s
     return larger;
 }
 
-/* measure(value): the memory that a decoded value takes, and about how much brine it was. */
-static PyObject *
-codec_measure(PyObject *self, PyObject *value)
+/* Returns whether a container is in `seen`, and puts it there: 1, 0, or -1 for an error. What one
+   object refers to is met only once. */
+static int
+met_before(PyObject **seen, PyObject *container)
 {
-    PyObject *own[64], **stack = own, *item, *iterator;
-    Py_ssize_t filled = 1, room = 64, memory = 0, wire = 0, i, size;
+    PyObject *key;
+    int found;
+    if (Py_REFCNT(container) == 1)
+        return 0;
+    if (*seen == NULL && (*seen = PySet_New(NULL)) == NULL)
+        return -1;
+    key = PyLong_FromVoidPtr(container);
+    if (key == NULL)
+        return -1;
+    found = PySet_Contains(*seen, key);
+    if (!found)
+        found = PySet_Add(*seen, key);
+    Py_DECREF(key);
+    return found;
+}
+
+/* measure(value, count=None, reference=512): the memory that a value takes, and about how much
+   brine it is. The value is held by the caller, so all that is in it stays. */
+static PyObject *
+codec_measure(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *own[64], **stack = own, *item, *iterator, *count = NULL, *seen = NULL, *done;
+    Py_ssize_t filled = 1, room = 64, memory = 0, wire = 0, reference = 512, i, size;
     Reader r = {0};
-    own[0] = value;
+    int met;
+    if (nargs < 1 || nargs > 3)
+        return PyErr_Format(PyExc_TypeError, "expected 1 to 3 arguments, got %zd", nargs);
+    if (nargs > 1 && args[1] != Py_None)
+        count = args[1];
+    if (nargs > 2 && (reference = PyLong_AsSsize_t(args[2])) == -1 && PyErr_Occurred())
+        return NULL;
+    own[0] = args[0];
     while (filled) {
         PyTypeObject *kind;
         item = stack[--filled];
         kind = Py_TYPE(item);
         step(&r);
-        size = 0;
+        size = kind == &PyTuple_Type ? PyTuple_GET_SIZE(item)
+             : kind == &PyFrozenSet_Type ? PySet_GET_SIZE(item)
+             : kind == &PySlice_Type ? 3
+             : 0;
+        if (size) {
+            met = met_before(&seen, item);
+            if (met < 0)
+                break;
+            if (met) {
+                wire += 1;
+                continue;
+            }
+            if (count != NULL) {
+                done = PyObject_CallFunction(count, "n", 1 + size / ITEMS_PER_STEP);
+                if (done == NULL)
+                    break;
+                Py_DECREF(done);
+            }
+        }
         if (kind == &PyTuple_Type) {
-            size = PyTuple_GET_SIZE(item);
             memory += 40 + 8 * size;
             wire += size < 5 ? 1 : size < 256 ? 2 : 5;
         }
         else if (kind == &PyFrozenSet_Type) {
-            size = PySet_GET_SIZE(item);
             memory += set_memory(size);
             wire += 2;
         }
         else if (kind == &PySlice_Type) {
-            size = 3;
             memory += 64;
             wire += 2;
         }
@@ -712,13 +757,15 @@ codec_measure(PyObject *self, PyObject *value)
         else {
             wire += 1;
             if (!is_plain(kind))
-                memory += 512;
+                memory += reference;
         }
         if (!size)
             continue;
         stack = grow(stack, own, filled, &room, size);
-        if (stack == NULL)
+        if (stack == NULL) {
+            Py_XDECREF(seen);
             return PyErr_NoMemory();
+        }
         if (kind == &PyTuple_Type)
             for (i = 0; i < size; i++)
                 stack[filled++] = PyTuple_GET_ITEM(item, i);
@@ -740,6 +787,7 @@ codec_measure(PyObject *self, PyObject *value)
     }
     if (stack != own)
         PyMem_Free(stack);
+    Py_XDECREF(seen);
     return PyErr_Occurred() ? NULL : Py_BuildValue("nn", memory, wire);
 }
 
@@ -1491,7 +1539,7 @@ static PyMethodDef methods[] = {
     {"dumpable", (PyCFunction)(void (*)(void))codec_dumpable, METH_FASTCALL | METH_KEYWORDS,
      "dumpable($module, obj)\n--\n\nReturns whether dump() accepts obj, its depth and digits aside."},
     {"price_at", codec_price_at, METH_VARARGS, NULL},
-    {"measure", codec_measure, METH_O, NULL},
+    {"measure", (PyCFunction)(void (*)(void))codec_measure, METH_FASTCALL, NULL},
     {"looks", codec_looks, METH_NOARGS, NULL},
     {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},
     {"configure_messages", codec_configure_messages, METH_VARARGS, NULL},

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ..errors import RpycLikeError
 from ..link.calls import current_call
-from ..wire.meter import LOOK_EVERY, Meter, Work
+from ..wire.meter import LOOK_EVERY, Meter, Work, measure
 from . import brine
 
 __all__ = [
@@ -55,7 +55,6 @@ ENTRY: Final = 200
 _OUTCOME: Final = 120  # bytes of the outcome of a step: a tuple, and a place in a list
 _PIECE: Final = 1 << 16  # bytes that are counted on the connection's meter at once
 _SLACK: Final = 1 << 20  # bytes that may stay counted although they are held no more
-_ITEMS_PER_STEP: Final = 64  # of a tuple whose size is looked for
 
 
 class Kept:
@@ -231,28 +230,11 @@ class Account:
 
 
 def price(value: Any, count: Callable[[int], object] | None = None) -> int:
-    """Return how many bytes a value takes, with what is in it; each object counts once.
+    """Return how many bytes a value takes, with what is in it; each container counts once.
 
     Args:
         count: is told of the work that finding out takes, in steps.
     """
-    kind = type(value)
-    if kind is not tuple and kind is not frozenset:
-        return sys.getsizeof(value) if kind in brine.simple_types else ENTRY
-    size, seen = 0, set[int]()
-    stack: list[Any] = [value]
-    while stack:
-        items = stack.pop()
-        if id(items) in seen:
-            continue
-        seen.add(id(items))
-        if count is not None:
-            count(1 + len(items) // _ITEMS_PER_STEP)
-        size += sys.getsizeof(items)
-        for item in items:
-            kind = type(item)
-            if kind is tuple or kind is frozenset:
-                stack.append(item)
-            else:
-                size += sys.getsizeof(item) if kind in brine.simple_types else ENTRY
-    return size
+    if type(value) in brine.simple_types:  # a program may have registered more
+        return sys.getsizeof(value)
+    return measure(value, count, ENTRY)[0]

@@ -1,8 +1,8 @@
 """What one side of a Python-object conversation consists of, whoever moves its messages.
 
 The blocking :class:`rpyc_like.core.protocol.Connection` and the asyncio
-:class:`rpyc_like.aio.Connection` are both endpoints: tables, boxing, codec, session, gate and
-handlers stand here once. Only waiting is theirs.
+:class:`rpyc_like.aio.Connection` are both endpoints: tables, boxing, codec, session, access
+policy and handlers stand here once. Only waiting is theirs.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Endpoint(HasState):
     _HANDLERS: dict[int, Callable[..., Any]]
     _defers = False  # whether functions need not be fetched to be called; see core.deferred
     _reads_ahead = False  # whether containers of the peer are read in chunks
-    _tells_functions = False  # a program's own gate is not asked about names that nobody uses
+    _tells_functions = False  # a program's own policy is not asked about names that nobody uses
     _peer_is_open = False  # whether the peer lets this side read public names of any object
     _link: Any  # the driver
     _own: ClassVar[dict[str, Any]] = {}
@@ -168,10 +168,10 @@ class Endpoint(HasState):
         if self._config["admission"] is not None:
             self._config["admission"].watch(self._session)
         self._HANDLERS = self._request_handlers()
-        self._gate: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
+        self._decide: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
         if not self._overrides("_check_attr"):
-            self._gate = partial(access.decide, self._config)
+            self._decide = partial(access.decide, self._config)
             self._visible = partial(access.visible, self._config)
             self._tells_functions = True
         self._features = FEATURES
@@ -524,7 +524,7 @@ class Endpoint(HasState):
             make_class=self._classes.exception,
         )
 
-    # -- the gate and the handlers
+    # -- the access policy and the handlers
 
     def _check_attr(self, obj: Any, name: str, perm: str) -> str:
         return access.check_attr(self._config, obj, name, perm)
@@ -551,7 +551,7 @@ class Endpoint(HasState):
         param: str,
         default: Callable[..., Any],
     ) -> Any:
-        return access.access_attr(self._gate, obj, name, args, overrider, param, default)
+        return access.access_attr(self._decide, obj, name, args, overrider, param, default)
 
     _handle_ping = handlers.ping
     _handle_close = handlers.close

@@ -1,7 +1,7 @@
 """What a peer may ask for: one function for each request of the wire.
 
 Each takes the connection it came over, then the request's arguments, and returns the answer. A
-function that uses a name goes through the connection's attribute gate.
+function that uses a name is subject to the connection's access policy.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _special_of_class(conn: Any, cls: type, name: str) -> Any:
 
 
 def _of_type(conn: Any, obj: Any, name: str) -> Any:
-    """Returns a special method of an object's class, if the gate lets the peer use it."""
+    """Returns a special method of an object's class, if the access policy lets the peer use it."""
     return conn._access_attr(type(obj), name, (), "_rpyc_getattr", "allow_getattr", getattr)
 
 
@@ -226,7 +226,7 @@ def pickle_parts(conn: Any, obj: Any) -> tuple[bytes, tuple[bytes, ...]]:
 
 
 def snapshot(conn: Any, obj: Any) -> Any:
-    """Returns a description of data by value; all attributes are read through the gate."""
+    """Returns a description of data by value; the access policy decides about all attributes."""
     from . import snapshot_dump  # brings in a type of values after the other
 
     return snapshot_dump.dump(

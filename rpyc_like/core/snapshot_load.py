@@ -432,16 +432,16 @@ def _class(
     if members is not None:
         return _enumeration(kind, module, name, names, members, found)
     if type(names) is not tuple or len(names) > _MAX_FIELDS:
-        raise MalformedValue(f"expected at most {_MAX_FIELDS} names of fields, got {names!r:.80}")
+        raise MalformedValue(f"expected at most {_MAX_FIELDS} names of fields, got {brief(names)}")
     for field in names:
         if not _text(field).isidentifier() or keyword.iskeyword(field) or _is_special(field):
-            raise MalformedValue(f"expected the name of a field, got {field!r:.80}")
+            raise MalformedValue(f"expected the name of a field, got {brief(field)}")
     if kind == "namedtuple":
         if found is not None and is_among(tuple, mro_of(found)) and _fields_of(found) == names:
             return found, names
         return _kept(_stand_in_tuple, module, name, names), names
     if kind != "dataclass":
-        raise MalformedValue(f"expected a kind of class, got {kind!r:.80}")
+        raise MalformedValue(f"expected a kind of class, got {brief(kind)}")
     if _can_be_filled(found, names):
         return found, names
     return _kept(_stand_in_dataclass, module, name, names), names
@@ -449,7 +449,7 @@ def _class(
 
 def _text(value: Any) -> str:
     if type(value) is not str:
-        raise MalformedValue(f"expected the name of a class, field or member, got {value!r:.80}")
+        raise MalformedValue(f"expected the name of a class, field or member, got {brief(value)}")
     return value
 
 
@@ -480,9 +480,9 @@ def _enumeration(
     plain = _PLAIN_MEMBERS.get(kind, form.PLAIN)
     for member, value in values.items():
         if type(value) not in plain or not member.isprintable() or member == "mro":
-            raise MalformedValue(f"expected a member of a {kind}, got {member!r:.80}")
+            raise MalformedValue(f"expected a member of a {kind}, got {brief(member)}")
         if not member or (member[0] == "_" and member[-1] == "_"):
-            raise MalformedValue(f"expected the name of a member, got {member!r:.80}")
+            raise MalformedValue(f"expected the name of a member, got {brief(member)}")
     check_hashes(values)
     check_hashes(values.values())
     kinds = tuple([type(value) for value in values.values()])
@@ -503,7 +503,7 @@ def _member(cls: Any, name: Any, value: Any) -> Any:
         return members[name]
     if type(value) is int and value >= 0 and issubclass(cls, enum.Flag):
         return _combination(cls, value)
-    raise MalformedValue(f"expected a member of {cls.__name__}, got {name!r:.80}")
+    raise MalformedValue(f"expected a member of {cls.__name__}, got {brief(name)}")
 
 
 def _combination(cls: Any, value: int) -> Any:
@@ -648,7 +648,7 @@ def _short(name: str) -> str:
 
 def _array(dtype: Any, shape: Any, order: Any, raw: Any) -> Any:
     if type(dtype) is not str or not _DTYPE.fullmatch(dtype):
-        raise MalformedValue(f"expected an array of numbers, times or text, got {dtype!r:.80}")
+        raise MalformedValue(f"expected an array of numbers, times or text, got {brief(dtype)}")
     numpy: Any = imported("numpy")
     flat = numpy.frombuffer(raw, numpy.dtype(dtype))
     if not order:
@@ -668,7 +668,7 @@ def _named_zone(key: str) -> zoneinfo.ZoneInfo:
     ZoneInfo itself would look for a package of that name as well.
     """
     if not _ZONE.fullmatch(key):
-        raise MalformedValue(f"expected the name of a time zone, got {key!r:.80}")
+        raise MalformedValue(f"expected the name of a time zone, got {brief(key)}")
     parts = key.split("/")
     if any(os.path.isfile(os.path.join(root, *parts)) for root in zoneinfo.TZPATH):
         return zoneinfo.ZoneInfo(key)

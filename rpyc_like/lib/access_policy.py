@@ -33,6 +33,7 @@ from weakref import CallableProxyType, ProxyType
 from ..errors import AccessDenied
 from .internals import INTERNALS
 from .received_errors import made_from_peer, peers_data
+from .stand_ins import dict_of, mro_of, qualname_of
 
 __all__ = [
     "ABSENT",
@@ -55,7 +56,6 @@ __all__ = [
     "decide",
     "describe",
     "exact_name",
-    "dict_of",
     "exported_ladders",
     "find",
     "full_name",
@@ -66,7 +66,6 @@ __all__ = [
     "public",
     "reachable",
     "module_of",
-    "mro_of",
     "risk",
     "rule_of",
     "unwrapped",
@@ -387,11 +386,8 @@ TOOLS: Final = _CALLERS.union(
 """Modules in which functions written in Python are looked at before they are called."""
 
 
-# Classes are read by these: a metaclass may have its own idea of ``__mro__`` and the like.
 module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
-_qualname_of: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
-mro_of: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
-dict_of: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
+"""Return the ``__module__`` of a class without running code of its metaclass."""
 
 
 # -- attributes
@@ -929,7 +925,7 @@ def unwrapped(obj: Any) -> Any:
 
 def full_name(cls: type) -> str:
     """Return the module and the qualified name of a class; runs no code of its metaclass."""
-    return f"{module_of(cls)}.{_qualname_of(cls)}"
+    return f"{module_of(cls)}.{qualname_of(cls)}"
 
 
 _MAX_WRAPPED: Final = 20

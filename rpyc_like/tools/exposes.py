@@ -34,8 +34,9 @@ from typing import Any, Final
 from ..core import access, brine
 from ..core.service import Slave
 from ..lib import access_policy
-from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, dict_of, full_name, mro_of
+from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
 from ..lib.code import clean_name
+from ..lib.stand_ins import dict_of, mro_of
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "Tree", "denied", "exposes"]
 

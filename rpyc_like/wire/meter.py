@@ -267,19 +267,34 @@ def _check_one_by_one(keys: Iterable[Hashable], limit: int) -> None:
 
 
 _REFERENCE: Final = 512  # an object that is no plain value: a proxy, or one of this side's
+_ITEMS_PER_STEP: Final = 64
 
 
-def _measure(value: Any) -> tuple[int, int]:
+def _measure(
+    value: Any, count: Callable[[int], object] | None = None, reference: int = _REFERENCE
+) -> tuple[int, int]:
     memory = wire = 0
+    seen: set[int] = set()
     stack: list[Iterable[Any]] = [(value,)]
     while stack:
         for item in stack.pop():
             kind = type(item)
-            if kind is tuple:
-                memory += 40 + 8 * len(item)
-                wire += 1 if len(item) < 5 else 2 if len(item) < 256 else 5
-                if item:
-                    stack.append(item)
+            if kind is tuple or kind is frozenset or kind is slice:
+                items = (item.start, item.stop, item.step) if kind is slice else item
+                if items:
+                    if id(item) in seen:
+                        wire += 1
+                        continue
+                    seen.add(id(item))
+                    stack.append(items)
+                    if count is not None:
+                        count(1 + len(items) // _ITEMS_PER_STEP)
+                if kind is tuple:
+                    memory += 40 + 8 * len(item)
+                    wire += 1 if len(item) < 5 else 2 if len(item) < 256 else 5
+                else:
+                    memory += 64 if kind is slice else set_memory(len(item))
+                    wire += 2
             elif kind is int:
                 memory += max(32, getsizeof(item))
                 if -49 < item < 160:
@@ -292,22 +307,21 @@ def _measure(value: Any) -> tuple[int, int]:
             elif kind is float or kind is complex:
                 memory += 32
                 wire += 9 if kind is float else 17
-            elif kind is frozenset:
-                memory += set_memory(len(item))
-                wire += 2
-                stack.append(item)
-            elif kind is slice:
-                memory += 64
-                wire += 2
-                stack.append((item.start, item.stop, item.step))
             else:
                 wire += 1
                 if kind not in _SHARED:
-                    memory += _REFERENCE
+                    memory += reference
     return memory, wire
 
 
 _SHARED: Final = frozenset({bool, type(None), type(Ellipsis), type(NotImplemented)})
 
-measure: Callable[[Any], tuple[int, int]] = _measure if codec is None else codec.measure
-"""Return how many bytes of memory a decoded value takes, and about how much brine it was."""
+measure: Callable[..., tuple[int, int]] = _measure if codec is None else codec.measure
+"""Return how many bytes of memory a value takes, and about how much brine it is.
+
+``measure(value, count=None, reference=512)``. A container that is met again takes nothing more.
+
+Args:
+    count: called with the steps that each container takes to look at.
+    reference: bytes for each object that is no plain value.
+"""

@@ -317,6 +317,35 @@ def test_malformed_snapshots(malformed: Any) -> None:
         snapshot_load.load(malformed)
 
 
+class Shouting:
+    """Stands for a proxy: its ``repr`` would ask the peer."""
+
+    asked = 0
+
+    def __repr__(self) -> str:
+        Shouting.asked += 1
+        return "shouting"
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("dataclass", "m", Shouting(), ()),
+        ("dataclass", "m", "C", Shouting()),
+        ("dataclass", "m", "C", (Shouting(),)),
+        ("Enum", "m", "C", ((Shouting(), 1),)),
+        ("dataclass", "m", "C", ("x" * 2000,) * 2000),
+    ],
+)
+def test_what_is_malformed_is_not_asked_for_its_text(classes: Any) -> None:
+    """The error tells of the type of what is no plain value, and of a part of what is large."""
+    Shouting.asked = 0
+    with pytest.raises(MalformedValue) as caught:
+        snapshot_load.load(((classes,), ((8, 0),)))
+    assert len(str(caught.value)) < 300
+    assert not Shouting.asked
+
+
 leaves = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary(),
     st.decimals(allow_nan=False), st.datetimes(), st.uuids(), st.sampled_from(Color),

@@ -94,9 +94,9 @@ MUTATIONS = [
     ),
     Mutation(
         "73",
-        "utils/server.py",
-        "        except RuntimeError as error:",
-        "        except KeyError as error:",
+        "utils/base_server.py",
+        "except (RuntimeError, OSError) as error:",
+        "except KeyError as error:",
         f"{SERVERS}::test_no_thread_to_be_had",
     ),
     Mutation(
@@ -214,7 +214,7 @@ MUTATIONS = [
     Mutation(
         "11",
         "core/_brine_py.py",
-        "if len(stack) >= max_depth:",
+        "if len(stack) >= max_depth or len(stack) - frail > MAX_DEPTH:",
         "if False:",
         f"{FRAMES}::test_cases_9_to_14_malformed_values",
     ),
@@ -265,6 +265,8 @@ MUTATIONS = [
         "link/admission.py",
         "if len(self._line) < max(1, self.max_silent_clients):",
         "if True:",
+        "victim = self._make_place(key)",
+        "victim = None",
         f"{DEFAULTS}::test_silent_clients_are_bounded",
     ),
     Mutation(
@@ -313,7 +315,7 @@ MUTATIONS = [
     Mutation(
         "22",
         "core/dialects.py",
-        'handler = f"{handler!r:.80}"',
+        "handler = brief(handler)",
         "pass",
         f"{STATE}::test_case_22_unknown_request",
     ),
@@ -378,7 +380,7 @@ MUTATIONS = [
     Mutation(
         "30",
         "core/boxing.py",
-        'raise MalformedValue(f"expected an id pack (name, int, int), got {content!r:.80}")',
+        'raise MalformedValue(f"expected an id pack (name, int, int), got {brief(content)}")',
         'return ("x", 1, 2)',
         f"{STATE}::test_case_30_malformed_id_pack",
     ),
@@ -420,7 +422,7 @@ MUTATIONS = [
     Mutation(
         "35",
         "core/objects.py",
-        "if len(self.by_raw) >= self._max_objects:",
+        "if held > self._max_objects:",
         "if False:",
         f"{STATE}::test_case_35_objects",
     ),
@@ -462,8 +464,8 @@ MUTATIONS = [
     Mutation(
         "39",
         "core/handlers.py",
-        "if type(name) is str and conn._visible(obj, name))",
-        "if type(name) is str)",
+        "if type(name) is str and conn._visible(obj, name)\n",
+        "if type(name) is str\n",
         f"{GATE}::test_case_39_what_is_told",
     ),
     Mutation(
@@ -645,8 +647,8 @@ MUTATIONS = [
     Mutation(
         "57",
         "wire/session.py",
-        "                self._fail(error)\n",
-        "                pass\n",
+        "            self._fail(error)\n",
+        "            pass\n",
         f"{EXCEPTIONS}::test_case_57_wrong_shape",
     ),
     Mutation(
@@ -817,7 +819,7 @@ MUTATIONS = [
     Mutation(
         "77",
         "link/listener.py",
-        "if error.errno not in _EXHAUSTED:",
+        "if not exhausted(error):",
         "if True:",
         f"{NETWORK}::test_case_77_no_descriptors_left",
     ),
@@ -852,8 +854,8 @@ MUTATIONS = [
     Mutation(
         "81",
         "utils/server.py",
-        "            spawn(self._authenticate_and_serve_client, sock)\n",
-        "            self._authenticate_and_serve_client(sock)\n",
+        "        self._begin(spawn, sock)\n",
+        "        self._begin(lambda serve: serve(), sock)\n",
         f"{TLS}::test_case_81_handshakes_do_not_hold_others_up",
     ),
     Mutation(
@@ -950,7 +952,7 @@ MUTATIONS = [
     Mutation(
         "90",
         "core/chains.py",
-        "step[1][0] == chain_steps.VALUE and _is_foreign(conn, step[1][1])",
+        "step[1][0] == chain_steps.VALUE and _is_foreign(self._conn, step[1][1])",
         "False",
         f"{TARGETS}::test_steps_are_about_exported_objects",
     ),
@@ -975,6 +977,10 @@ MUTATIONS = [
         "    known: Any = netref.local_class(_remote_name(exc))\n"
         "    if known is not None:\n        return known(str(exc))\n"
         '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
+        "    cls = find_exception((module, name), custom=False, exits=False)\n",
+        "    cls = netref.local_class(_remote_name(exc))\n"
+        "    if isinstance(cls, type) and issubclass(cls, Exception):\n"
+        "        return cls(str(exc))\n",
         f"{TARGETS}::test_leaving_a_block_makes_no_exception_of_this_program",
     ),
 ]
