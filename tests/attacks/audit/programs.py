@@ -758,22 +758,34 @@ class Attacker:
         return self.own() if chance.random() < 0.85 else self.value()
 
     def _chain_answer(self, args: Any) -> Value:
+        """Return outcomes of the steps of a chain, most of them of the kind that is wanted."""
         outcomes: list[Value] = []
+        names: list[str] = []
         badly = min(0.06, 1 - self._answers_well)
         for step in args[0] if args and type(args[0]) is tuple else ():
             pick = self.random.random()
-            name = ""
-            if type(step) is tuple:
-                name = next((one for one in step if type(one) is str), "")
+            names.append(_name_of(step, names))
             if pick < badly:
                 outcomes.append(("v", (2, self.exception())))
             elif pick < 1.5 * badly:
                 outcomes.append(("v", (self.random.choice((0, 3)),)))
             elif type(step) is tuple and step and step[0] == 4:
                 outcomes.append(("t", (("v", 1), self._items())))
+            elif type(step) is tuple and step and step[0] == 0 and names[-1] in _CALLED:
+                outcomes.append(("t", (("v", 1), self._function(names[-1]))))
             else:
-                outcomes.append(("t", (("v", 1), self._attribute(name))))
+                outcomes.append(("t", (("v", 1), self._attribute(names[-1]))))
         return ("t", tuple(outcomes))
+
+
+def _name_of(step: Any, names: list[str]) -> str:
+    """Return the name that a step of a chain is about: of a call, that of what is called."""
+    if type(step) is not tuple:
+        return ""
+    target = step[1] if len(step) > 1 else None
+    if step[0] == 1 and type(target) is tuple and target[:2] == (1, 0) and len(target) == 3:
+        return names[target[2]] if 0 <= target[2] < len(names) else ""
+    return next((one for one in step if type(one) is str), "")
 
 
 _CALLED: Final = frozenset(

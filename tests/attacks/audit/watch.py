@@ -7,9 +7,11 @@ What is a failure while a hostile program runs:
   judged) or of the program that is served (it is not);
   What would have an effect outside the process (files, programs, imports) is refused as well;
 * a use of anything in :mod:`.canaries`;
-* an instance of a canary's class, or of a subclass of one;
-* a new class that has a class of the program, or of an imported library, among its bases, and an
-  instance of it. Builtin types and :data:`VALUE_TYPES` may be bases.
+* an instance of a canary's class;
+* a new class that inherits from a class of the program, or of an imported library. Builtin types
+  and :data:`VALUE_TYPES` may be bases;
+* an instance of such a class, or of one that has such a class in its ``__mro__`` alone. Exceptions
+  may have it there: ``except`` looks at nothing else, and any code of it that runs is noticed.
 """
 
 from __future__ import annotations
@@ -219,10 +221,14 @@ class Watch:
         found = gc.get_objects()
         for one in found:
             if issubclass(type(one), type) and id(one) not in self._known_types:
+                inherited = set(map(id, _bases(one)))
                 for base in type.__dict__["__mro__"].__get__(one)[1:]:
                     if id(base) in self._known_types and not _may_be_base(base):
+                        if id(base) in inherited:
+                            self._note_object("base", one, base)
+                        elif issubclass(one, BaseException):
+                            continue  # `except` takes it for that class, and runs nothing of it
                         classes.setdefault(one, base)
-                        self._note_object("base", one, base)
         for one in found:
             if type(one) in classes:
                 self._note_object("instance", type(one), classes[type(one)])
@@ -259,6 +265,13 @@ def _may_be_base(base: type) -> bool:
     if not base.__flags__ & (1 << 9):
         return module == "builtins" or module in VALUE_TYPES or base.__flags__ & (1 << 10) == 0
     return module.partition(".")[0] in ("builtins", *VALUE_TYPES) or module.startswith("rpyc_like.")
+
+
+def _bases(cls: type) -> Iterator[type]:
+    """Yield the classes that a class inherits from, whatever its ``__mro__`` says."""
+    for base in type.__dict__["__bases__"].__get__(cls):
+        yield base
+        yield from _bases(base)
 
 
 def _name(cls: type) -> str:
