@@ -1,4 +1,4 @@
-"""The owner's side of a chain: many steps in one request, each through the gate.
+"""The owner's side of a chain: many steps in one request, each checked by the access policy.
 
 What steps are is said in :mod:`rpyc_like.core.chain_steps`. Each is done by the handler that the
 same request by itself would reach, so whatever a program has overridden sees them all. Values that
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Final
 
+from ..lib.brief import brief
 from . import brine, chain_steps, consts
 from .accounts import Account
 from .netref import is_netref
@@ -18,7 +19,7 @@ from .netref import is_netref
 __all__ = ["HANDLERS", "MAX_ITEMS", "MAX_STEPS", "chain_work", "do_step"]
 
 MAX_STEPS: Final = 10_000
-"""Most steps of a chain."""
+"""Most steps of a chain as it was sent; those that are done are limited by ``max_steps``."""
 
 MAX_OPERANDS: Final = 100_000
 """Most operands of the steps of a chain."""
@@ -59,7 +60,7 @@ def chain_work(conn: Any, account: Account, steps: Any, wanted: Any) -> Any:
     account.count(len(_tuple(wanted)))
     for index in wanted:
         if type(index) is not int or not 0 <= index < len(steps):
-            raise ValueError(f"expected the index of a step, got {_kind_of(index)}")
+            raise ValueError(f"expected the index of a step, got {brief(index)}")
     runner = chain_steps.Runner(elsewhere, conn._describe_failure, MAX_STEPS, account)
     return (yield from runner.run(steps, wanted))
 
@@ -97,7 +98,7 @@ _SHAPES: Final = {
 
 
 class _Form:
-    """Checks the form of a chain, and that it is about objects that were lent to the peer.
+    """Checks the form of a chain, and that it is about objects that were exported to the peer.
 
     Args:
         account: counts the steps and operands that are looked at.
@@ -120,7 +121,7 @@ class _Form:
             if self._account.count():
                 yield (chain_steps.PAUSE,)
             if not _tuple(step) or type(step[0]) is not int or _SHAPES.get(step[0]) != len(step):
-                raise TypeError(f"expected a step of a chain, got {_kind_of(step)}")
+                raise TypeError(f"expected a step of a chain, got {brief(step)}")
             kind = step[0]
             if kind == chain_steps.ROOT:
                 continue
@@ -139,9 +140,7 @@ class _Form:
                 self._count(len(_tuple(step[-2])) + len(_tuple(step[-1])))
                 for pair in step[-1]:
                     if len(_tuple(pair)) != 2 or type(pair[0]) is not str:
-                        raise TypeError(
-                            f"expected a pair of a name and a value, got {_kind_of(pair)}"
-                        )
+                        raise TypeError(f"expected a pair of a name and a value, got {brief(pair)}")
             for operand in chain_steps.operands_of(step):
                 yield from self._check_operand(operand, depth, index)
 
@@ -168,19 +167,15 @@ class _Form:
             if type(out) is type(step) is int and 0 <= out <= depth:
                 if (step == -1 and out < depth) or (step >= 0 and (out or step < index)):
                     return
-        raise TypeError(f"expected an operand of a step, got {_kind_of(operand)}")
+        raise TypeError(f"expected an operand of a step, got {brief(operand)}")
 
 
 def _is_foreign(conn: Any, value: Any) -> bool:
-    """Returns whether a value that came with a request is no object that was lent to the peer."""
+    """Return whether a value that came with a request is no object exported to the peer."""
     return type(value) in _PLAIN or (is_netref(value) and _conn_of(value) is conn)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     if type(value) is not tuple:
-        raise TypeError(f"expected a tuple in a chain, got {_kind_of(value)}")
+        raise TypeError(f"expected a tuple in a chain, got {brief(value)}")
     return value
-
-
-def _kind_of(value: Any) -> str:
-    return f"{value!r:.80}" if type(value) in brine.simple_types else type(value).__name__
