@@ -17,8 +17,8 @@ from ..tools.exposes import MAX_DEPTH, MAX_NODES, Node, Tree, denied, exposes
 __all__ = ["add_to", "run"]
 
 _EPILOG = """\
-exit status: 0 everything is listed; 1 a name of --deny is reachable; 2 the arguments are wrong, or
-the service cannot be imported"""
+exit status: 0 if all is well; 1 if a name of --deny is reachable, or names are denied and the peer
+may do everything; 2 if the arguments are wrong or the service cannot be loaded"""
 
 
 def add_to(commands: Any) -> None:
@@ -55,8 +55,20 @@ def add_to(commands: Any) -> None:
         help="exit with 1 if this name, dotted path, or function, class or module of this full "
         "name is reachable; * and ? match as in file names (repeatable)",
     )
-    parser.add_argument("--max-nodes", metavar="N", type=int, default=MAX_NODES, help="bound")
-    parser.add_argument("--max-depth", metavar="N", type=int, default=MAX_DEPTH, help="bound")
+    parser.add_argument(
+        "--max-nodes",
+        metavar="N",
+        type=int,
+        default=MAX_NODES,
+        help="most attributes in the tree (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-depth",
+        metavar="N",
+        type=int,
+        default=MAX_DEPTH,
+        help="most names of a path (%(default)s)",
+    )
     parser.set_defaults(run=run)
 
 

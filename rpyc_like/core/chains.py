@@ -1,4 +1,4 @@
-"""The owner's side of a chain: many steps in one request, each by the access policy.
+"""The owner's side of a chain: many steps in one request, each checked by the access policy.
 
 What steps are is said in :mod:`rpyc_like.core.chain_steps`. Each is done by the handler that the
 same request by itself would reach, so whatever a program has overridden sees them all. Values that
@@ -19,7 +19,7 @@ from .netref import is_netref
 __all__ = ["HANDLERS", "MAX_ITEMS", "MAX_STEPS", "chain_work", "do_step"]
 
 MAX_STEPS: Final = 10_000
-"""Most steps of a chain."""
+"""Most steps of a chain as it was sent; those that are done are limited by ``max_steps``."""
 
 MAX_OPERANDS: Final = 100_000
 """Most operands of the steps of a chain."""
@@ -98,7 +98,7 @@ _SHAPES: Final = {
 
 
 class _Form:
-    """Checks the form of a chain, and that it is about objects that were lent to the peer.
+    """Checks the form of a chain, and that it is about objects that were exported to the peer.
 
     Args:
         account: counts the steps and operands that are looked at.
@@ -171,7 +171,7 @@ class _Form:
 
 
 def _is_foreign(conn: Any, value: Any) -> bool:
-    """Returns whether a value that came with a request is no object that was lent to the peer."""
+    """Return whether a value that came with a request is no object exported to the peer."""
     return type(value) in _PLAIN or (is_netref(value) and _conn_of(value) is conn)
 
 

@@ -3,7 +3,7 @@
 A class of the other side is represented by a real class, so that ``except``, ``issubclass`` and
 ``isinstance`` take it. It has the name of the remote class. Classes of this program that the remote
 class derives from are in its ``__mro__`` only: they are no bases, and their special methods are
-hidden (:mod:`rpyc_like.core.stand_ins`). A base of an exception that is unknown here has a stand-in
+hidden (:mod:`rpyc_like.lib.stand_ins`). A base of an exception that is unknown here has a stand-in
 made from its name. The metaclass sends everything else to the owner: attributes, calls, operators.
 
 Of such a class there are no instances here, unless it is of an exception. Exceptions that arrive
@@ -56,7 +56,7 @@ class RemoteClasses:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
-        self._lock = threading.RLock()  # guards the two tables; no code of the program runs in it
+        self._lock = threading.RLock()  # guards the tables; no code of the program runs in it
         self._known: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self._recent: OrderedDict[Any, Any] = OrderedDict()
         self._metaclasses: dict[frozenset[str], type[NetrefType]] = {frozenset(): NetrefType}

@@ -53,12 +53,12 @@ _generic_exceptions_cache: OrderedDict[str, type[RemoteError]] = OrderedDict()
 
 
 def bases_of(cls: type) -> tuple[Name, ...]:
-    """Returns the names of a class and its bases, as far as it is told to a peer."""
+    """Return the names of a class and its bases, as many as a peer is sent."""
     return tuple([full_name(base) for base in mro_of(cls)[:_MAX_BASES] if base is not object])
 
 
 def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException] | None:
-    """Returns this program's exception class of a name, if it may be used.
+    """Return this program's exception class of a name, if it may be used.
 
     Args:
         custom: whether others than built-in ones may.
@@ -74,7 +74,7 @@ def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException]
 
 
 def generic_class(name: Name) -> type[RemoteError]:
-    """Returns the :class:`GenericException` that is called after a class unknown here."""
+    """Return the :class:`GenericException` that is called after a class unknown here."""
     full = clean_name(".".join(name))
     cls = _generic_exceptions_cache.get(full)
     if cls is None:
@@ -86,7 +86,7 @@ def generic_class(name: Name) -> type[RemoteError]:
 
 
 def with_remote(error: Any, text: str) -> str:
-    """Returns the text of a received exception, with the traceback of its origin."""
+    """Return the text of a received exception, with the traceback of its origin."""
     remote = values_of(error).get("_remote_tb")
     if type(remote) is not str or remote == "<traceback denied>":
         return text
@@ -182,7 +182,7 @@ def _texts(own: type, texts: Any, program: Sequence[type]) -> dict[str, Any]:
 
 
 def _reduce(self: BaseException, protocol: Any) -> Any:
-    """Pickles a received exception as what was received."""
+    """Pickle a received exception as what was received."""
     from . import vinegar  # needs this module
 
     return vinegar.reduced(self)

@@ -33,7 +33,7 @@ from weakref import CallableProxyType, ProxyType
 from ..errors import AccessDenied
 from .internals import INTERNALS
 from .received_errors import made_from_peer, peers_data
-from .stand_ins import dict_of, mro_of, qualname_of
+from .stand_ins import dict_of, is_among, module_of, mro_of, qualname_of
 
 __all__ = [
     "ABSENT",
@@ -386,10 +386,6 @@ TOOLS: Final = _CALLERS.union(
 """Modules in which functions written in Python are looked at before they are called."""
 
 
-module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
-"""Return the ``__module__`` of a class without running code of its metaclass."""
-
-
 # -- attributes
 
 
@@ -571,7 +567,7 @@ def _refusing(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
     if kind is not None:
         return _refused_by(mro_of(kind), name, guarded)
     kind = type(obj)
-    if kind in _WEAK_PROXIES:
+    if id(kind) in _WEAK_PROXIES:
         kind = obj.__class__
     elif issubclass(kind, ModuleType):
         return _ladder_module(obj)
@@ -634,7 +630,7 @@ def instance_dict(obj: Any) -> Mapping[str, Any]:
 def is_module(value: Any) -> bool:
     """Return whether ``value`` is a module, or a weak proxy of one."""
     kind = type(value)
-    return issubclass(value.__class__ if kind in _WEAK_PROXIES else kind, ModuleType)
+    return issubclass(value.__class__ if id(kind) in _WEAK_PROXIES else kind, ModuleType)
 
 
 def _ladder_module(module: Any) -> Ladder | None:
@@ -741,7 +737,7 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
     if row is not None:
         raise _not_called("call", obj)
     for arg in (*args, *(value for _, value in kwargs)):
-        if type(arg) in _CALLABLES and ladder(arg) is not None:
+        if id(type(arg)) in _CALLABLES and ladder(arg) is not None:
             raise _not_called("pass on", arg)
 
 
@@ -763,18 +759,18 @@ def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
             if obj.__name__ != "__call__":
                 return _WRAPPERS if obj.__name__ in UNREACHABLE else None
             obj = obj.__self__
-        elif kind in _DESCRIPTORS:
+        elif id(kind) in _DESCRIPTORS:
             return _ladder_descriptor(obj, args)
         elif issubclass(kind, type):
             return _ladder_class(obj)
-        elif kind in _UNWRAPPED:
-            obj = _UNWRAPPED[kind](obj)
+        elif id(kind) in _UNWRAPPED:
+            obj = _UNWRAPPED[id(kind)](obj)
         elif issubclass(kind, partial):
-            obj = _UNWRAPPED[partial](obj)
+            obj = _UNWRAPPED[id(partial)](obj)
         elif module_of(kind) == "typing":
             obj = find(obj, "__origin__")
         else:
-            if kind in _WEAK_PROXIES and not issubclass(obj.__class__, FunctionType):
+            if id(kind) in _WEAK_PROXIES and not issubclass(obj.__class__, FunctionType):
                 return _WRAPPERS if obj.__class__.__module__ in TOOLS else None
             return _refused_by(mro_of(kind), "__call__", False)
     return _WRAPPERS
@@ -815,7 +811,7 @@ def _ladder_descriptor(method: Any, args: Iterable[Any]) -> Ladder | None:
 
 def _ladder_class(cls: type) -> Ladder | None:
     mro = mro_of(cls)
-    if type in mro:
+    if is_among(type, mro):
         return _METACLASSES
     for base in mro:
         row = _CALLS.get(full_name(base))
@@ -856,12 +852,12 @@ def describe(obj: Any) -> str:
     """Return what an object is called, in an error or a warning; runs no code of it."""
     if issubclass(type(obj), type):
         return full_name(obj)
-    if type(obj) in (FunctionType, BuiltinFunctionType):
+    if type(obj) is FunctionType or type(obj) is BuiltinFunctionType:
         owner = getattr(obj, "__self__", None)
         return f"{obj.__module__ or type(owner).__name__}.{obj.__qualname__}"
     if issubclass(type(obj), ModuleType):
         return f"module {instance_dict(obj).get('__name__')}"
-    if type(obj) in _UNWRAPPED:
+    if id(type(obj)) in _UNWRAPPED:
         return f"{type(obj).__name__} of {describe(unwrapped(obj))}"
     return f"an object of class {full_name(type(obj))}"
 
@@ -919,7 +915,7 @@ def exported_ladders(
 
 def unwrapped(obj: Any) -> Any:
     """Return what a method, partial object, static method or the like calls, else ``obj``."""
-    unwrap = _UNWRAPPED.get(type(obj))
+    unwrap = _UNWRAPPED.get(id(type(obj)))
     return obj if unwrap is None else unwrap(obj)
 
 
@@ -929,20 +925,24 @@ def full_name(cls: type) -> str:
 
 
 _MAX_WRAPPED: Final = 20
+
+# The types of objects are looked up by their ids: a metaclass of the program may have its own
+# ``__hash__`` and ``__eq__``, or none.
 _DESCRIPTORS: Final = frozenset(
-    {WrapperDescriptorType, MethodDescriptorType, ClassMethodDescriptorType}
+    map(id, (WrapperDescriptorType, MethodDescriptorType, ClassMethodDescriptorType))
 )
-_UNWRAPPED: Final[dict[type, Callable[[Any], Any]]] = {
-    MethodType: lambda method: method.__func__,
-    GenericAlias: lambda alias: alias.__origin__,
-    staticmethod: staticmethod.__dict__["__func__"].__get__,
-    classmethod: classmethod.__dict__["__func__"].__get__,
-    partial: partial.__dict__["func"].__get__,
-    type(lru_cache(abs)): lambda cached: cached.__wrapped__,
+_LRU_CACHE: Final = type(lru_cache(abs))
+_UNWRAPPED: Final[dict[int, Callable[[Any], Any]]] = {
+    id(MethodType): lambda method: method.__func__,
+    id(GenericAlias): lambda alias: alias.__origin__,
+    id(staticmethod): staticmethod.__dict__["__func__"].__get__,
+    id(classmethod): classmethod.__dict__["__func__"].__get__,
+    id(partial): partial.__dict__["func"].__get__,
+    id(_LRU_CACHE): lambda cached: cached.__wrapped__,
 }
-"""What calls another object: how to find that."""
-_WEAK_PROXIES: Final = frozenset({ProxyType, CallableProxyType})
-_CALLABLES: Final = frozenset(
-    {FunctionType, BuiltinFunctionType, MethodWrapperType, type, *_DESCRIPTORS, *_UNWRAPPED}
+"""Types of what calls another object: how to find that."""
+_WEAK_PROXIES: Final = frozenset(map(id, (ProxyType, CallableProxyType)))
+_CALLABLES: Final = _DESCRIPTORS.union(
+    _UNWRAPPED, map(id, (FunctionType, BuiltinFunctionType, MethodWrapperType, type))
 )
 """Types of what an argument is looked at for, whether it may be passed on."""

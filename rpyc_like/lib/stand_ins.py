@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any, Final, NoReturn
 
-from ..lib.modules import class_in
+from .modules import class_in
 
 __all__ = [
     "BUILTIN_EXCEPTIONS",
@@ -29,6 +29,7 @@ __all__ = [
     "hidden",
     "is_among",
     "layout_of",
+    "module_of",
     "mro_of",
     "no_instances",
     "qualname_of",
@@ -43,11 +44,13 @@ dict_of: Final[Callable[[type], Any]] = type.__dict__["__dict__"].__get__
 qualname_of: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
 """Return the ``__qualname__`` of a class without running code of its metaclass."""
 
+module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
+"""Return the ``__module__`` of a class, which can be anything, without code of its metaclass."""
+
 _base_of: Final[Callable[[type], Any]] = type.__dict__["__base__"].__get__
 _size_of: Final[Callable[[type], int]] = type.__dict__["__basicsize__"].__get__
 _items_of: Final[Callable[[type], int]] = type.__dict__["__itemsize__"].__get__
 _name_of: Final[Callable[[type], str]] = type.__dict__["__name__"].__get__
-_module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
 _set_abstract: Final = type.__dict__["__abstractmethods__"].__set__
 
 BUILTIN_EXCEPTIONS: Final = tuple(
@@ -78,7 +81,7 @@ _INERT: Final = (str, tuple, dict, frozenset, int, bool, GetSetDescriptorType, M
 
 def full_name(cls: type) -> tuple[str, str]:
     """Return module and name of a class without running code of its metaclass."""
-    module = _module_of(cls)
+    module = module_of(cls)
     return (module if type(module) is str else "builtins"), _name_of(cls)
 
 

@@ -36,7 +36,7 @@ from ..core.service import Slave
 from ..lib import access_policy
 from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
 from ..lib.code import clean_name
-from ..lib.stand_ins import dict_of, mro_of
+from ..lib.stand_ins import dict_of, is_among, mro_of
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "Tree", "denied", "exposes"]
 
@@ -135,7 +135,7 @@ def exposes(
     kind = root if is_class else type(root)
     walker = _Walker(config, max_nodes, max_depth)
     node = Node("", access_policy.describe(kind), "", "root", f"instance of {full_name(kind)}")
-    full = bool(config["allow_all_attrs"]) or Slave in mro_of(kind)
+    full = bool(config["allow_all_attrs"]) or is_among(Slave, mro_of(kind))
     if not full:
         walker.walk(subject, node)
     return Tree(node, full, walker.is_cut)
@@ -300,17 +300,17 @@ class _Walker:
             result = _annotated(getter, owner)
             child.what = f"property{_arrow(result)}"
             return _walkable(result)
-        if kind in _METHODS:
+        if is_among(kind, _METHODS):
             child.object = f"{full_name(value.__objclass__)}.{value.__name__}"
             child.what = f"{child.object}(...){_arrow(UNKNOWN)}"
             return None
-        if kind in (MemberDescriptorType, GetSetDescriptorType) and not of_class:
+        if is_among(kind, _SLOTS) and not of_class:
             child.what = f"{UNKNOWN} (stored in the instance)"
             return None
-        if kind in _VALUES:
+        if is_among(kind, _VALUES):
             child.what = f"value: {kind.__name__}"
             return _Subject(value) if kind is tuple else None
-        if kind in _FUNCTIONS:
+        if is_among(kind, _FUNCTIONS):
             child.object = access_policy.describe(value)
             result = _annotated(access_policy.unwrapped(value), owner)
             name = child.object if kind is BuiltinFunctionType else "function"
@@ -324,7 +324,7 @@ class _Walker:
             child.object = str(access_policy.instance_dict(value).get("__name__"))
             child.what = f"module {child.object}"
             return _Subject(value)
-        is_known = kind in (property, MemberDescriptorType, GetSetDescriptorType)
+        is_known = is_among(kind, (property, *_SLOTS))
         if not is_known and any("__get__" in dict_of(base) for base in mro_of(kind)):
             if owner.kind is not None or not _is_own(owner.obj, child.attribute):
                 child.what = f"{UNKNOWN} (descriptor of class {full_name(kind)})"
@@ -341,16 +341,16 @@ class _Walker:
     def _items(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
         """Yield nodes of the items of a container that are objects."""
         items: list[tuple[Any, Any]] = []
-        if type(subject.obj) in (list, tuple):
+        if type(subject.obj) is list or type(subject.obj) is tuple:
             items = [*enumerate(subject.obj[:_MAX_ITEMS])]
         elif type(subject.obj) is dict:
             items = [*zip(range(_MAX_ITEMS), subject.obj.items())]
-            items = [pair for _, pair in items if type(pair[0]) in (str, int)]
+            items = [pair for _, pair in items if is_among(type(pair[0]), (str, int))]
         by_value = type(subject.obj) is tuple
         if not by_value and not access.reachable(self._config, subject.obj, "__getitem__"):
             return
         for key, value in items:
-            if type(value) in _VALUES and type(value) is not tuple:
+            if is_among(type(value), _VALUES) and type(value) is not tuple:
                 continue
             if self._take():
                 rule = "by value" if by_value else SAFE
@@ -371,6 +371,7 @@ _FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, MethodType})
 _METHODS: Final = frozenset(
     {MethodDescriptorType, ClassMethodDescriptorType, WrapperDescriptorType}
 )
+_SLOTS: Final = frozenset({MemberDescriptorType, GetSetDescriptorType})
 _INNER: Final = frozenset({"Optional", "Final", "Annotated", "ClassVar"})
 _CONTAINERS: Final[dict[str, type]] = {"List": list, "Dict": dict, "Set": set, "Tuple": tuple}
 
@@ -397,7 +398,7 @@ def _joined(path: str, name: str) -> str:
 
 def _bound(raw: Any) -> Any:
     """Return what a peer gets of what stands in a class."""
-    return access_policy.unwrapped(raw) if type(raw) in (staticmethod, classmethod) else raw
+    return access_policy.unwrapped(raw) if is_among(type(raw), (staticmethod, classmethod)) else raw
 
 
 def _is_own(obj: Any, name: str) -> bool:
@@ -406,7 +407,7 @@ def _is_own(obj: Any, name: str) -> bool:
 
 def _walkable(result: Any) -> _Subject | None:
     """Return a subject for instances of a class, None for values and what is unknown."""
-    if result is MISSING or result is UNKNOWN or result in _VALUES:
+    if result is MISSING or result is UNKNOWN or is_among(result, _VALUES):
         return None
     return _Subject(ABSENT, result)
 
@@ -512,7 +513,7 @@ def _plain_class(annotation: Any) -> Any:
     if not issubclass(type(annotation), type):  # list[int], or an alias of typing
         origin = access_policy.unwrapped(annotation)
         annotation = access_policy.find(origin, "__origin__") if origin is annotation else origin
-    is_class = issubclass(type(annotation), type) and annotation not in (object, Any)
+    is_class = issubclass(type(annotation), type) and not is_among(annotation, (object, Any))
     return annotation if is_class else UNKNOWN
 
 
@@ -522,9 +523,10 @@ def _class_of(tree: ast.expr, names: Mapping[str, Any], owner: _Subject) -> Any:
         known = tree.value is None or type(tree.value) is str
         return _resolved(tree.value, names, owner) if known else UNKNOWN
     if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitOr):
-        kinds = {_class_of(tree.left, names, owner), _class_of(tree.right, names, owner)}
-        kinds.discard(type(None))
-        return kinds.pop() if len(kinds) == 1 else UNKNOWN
+        left, right = (_class_of(one, names, owner) for one in (tree.left, tree.right))
+        if left is type(None):
+            return right
+        return left if right is left or right is type(None) else UNKNOWN
     if isinstance(tree, ast.Subscript):
         name = tree.value.attr if isinstance(tree.value, ast.Attribute) else None
         name = tree.value.id if isinstance(tree.value, ast.Name) else name
@@ -532,7 +534,9 @@ def _class_of(tree: ast.expr, names: Mapping[str, Any], owner: _Subject) -> Any:
             return _class_of(tree.slice, names, owner)
         return _CONTAINERS.get(str(name)) or _class_of(tree.value, names, owner)
     if isinstance(tree, ast.Name) and tree.id == "Self":
-        return owner.kind or (UNKNOWN if owner.obj is ABSENT else type(owner.obj))
+        if owner.kind is not None:
+            return owner.kind
+        return UNKNOWN if owner.obj is ABSENT else type(owner.obj)
     return _plain_class(_named(tree, names))
 
 

@@ -50,6 +50,7 @@ from rpyc_like.erlport.service import ErlangService
 from rpyc_like.errors import AccessDenied
 from rpyc_like.lib import access_policy
 from rpyc_like.lib.access_policy import LADDERS, UNREACHABLE, check_call, ladder
+from rpyc_like.tools.exposes import exposes
 
 from .front_ends import FRONT_ENDS, client_of
 
@@ -596,6 +597,37 @@ def test_instance_attributes_are_looked_at(caplog: pytest.LogCaptureFixture) -> 
 
     rpyc.ThreadedServer(Late(), port=0).close()
     assert "exposed_late (functools.partial)" in caplog.text
+
+
+class Unhashable(type):
+    """A metaclass whose classes cannot be told apart by hash and equality."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(cls, other: object) -> bool:
+        raise RuntimeError("code of the program")
+
+
+class Odd(metaclass=Unhashable):
+    def __call__(self) -> int:
+        return 3
+
+
+class OddService(rpyc.Service):
+    exposed_odd = Odd()
+    exposed_kind = Odd
+
+    def exposed_make(self) -> Odd:
+        return Odd()
+
+
+def test_classes_are_told_apart_by_identity() -> None:
+    """Deciding, warning and listing run no ``__hash__`` and ``__eq__`` of a metaclass."""
+    check_call(OddService.exposed_odd, (OddService.exposed_odd,))
+    check_call(len, (Odd,))
+    rpyc.ThreadedServer(OddService, port=0).close()
+    paths = [node.path for node in exposes(OddService, make_config(None))]
+    assert {"odd", "kind", "make", "make()"} <= set(paths)
 
 
 @pytest.mark.parametrize("service", [rpyc.VoidService, rpyc.ClassicService, Attic])
