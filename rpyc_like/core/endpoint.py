@@ -422,14 +422,17 @@ class Endpoint(HasState):
         return [self._codec.encode_rewind(cursor, used) for cursor, used in told]
 
     def _releases(self) -> list[bytes]:
-        released = self._proxies.take_released()
-        if not released:
-            return []
-        codec = self._codec
-        if codec.features & consts.FEATURE_RELEASE:
-            return [codec.encode_release(released)]
-        opened = self._session.pending.open
-        return [codec.encode_delete(opened(_NO_ANSWER), raw, count) for raw, count in released]
+        payloads: list[bytes] = []
+        codec, opened = self._codec, self._session.pending.open
+        proxies = self._proxies
+        while proxies.released and (released := proxies.take_released()):
+            if codec.features & consts.FEATURE_RELEASE:
+                payloads.append(codec.encode_release(released))
+            else:
+                payloads += [
+                    codec.encode_delete(opened(_NO_ANSWER), raw, count) for raw, count in released
+                ]
+        return payloads
 
     def _arm_flush(self) -> None:
         flushing.arm(self._weak)

@@ -29,6 +29,7 @@ MAX_OBJECTS = 2_000_000
 
 
 _STEP = 1000  # entries that are counted at once
+_BATCH = 500  # objects that are given back in one message: the peer may have a small max_memory
 
 
 class StaleReference(KeyError):
@@ -290,10 +291,10 @@ class ProxyTable:
         self._arm()
 
     def take_released(self) -> list[tuple[bytes, int]]:
-        """Empties the queue and returns it, one item for each object."""
+        """Take what fits into a message out of the queue; return one item for each object."""
         released: list[tuple[bytes, int]] = []
         try:
-            while self.released:
+            while self.released and len(released) < _BATCH:
                 released.append(self.released.popleft())
         except IndexError:
             pass  # another thread was faster

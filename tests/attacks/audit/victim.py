@@ -15,6 +15,7 @@ import linecache
 import logging
 import os
 import pkgutil
+import shutil
 import socket
 import sys
 import tempfile
@@ -159,6 +160,9 @@ class Victim:
         else:
             self.shape = services.SHAPES[name]
         self.target = os.path.join(self.folder, "download")
+        self.here = os.path.join(self.folder, "here")
+        os.mkdir(self.here)
+        os.chdir(self.here)  # so that it shows what is written under a bare name
         self.watch = watch.Watch(watch.read_expected(), self.target)
         self.server: Any = None
         self._threads: set[threading.Thread] = set()
@@ -281,9 +285,23 @@ class Victim:
             time.sleep(0.0005)
         gc.collect()
         self.watch.forget_types()
+        for name in self.take_files_away():
+            self.watch.note("file", name)
         found = [tuple(one) for one in self.watch.take()]
         stuck = self._clients()
         return {"findings": found, "events": self.watch.events, "stuck": stuck}
+
+    def take_files_away(self) -> list[str]:
+        """Remove what is written beside the folder that the program names; return its names."""
+        beside = {os.path.join(self.folder, name) for name in os.listdir(self.folder)}
+        beside |= {os.path.join(self.here, name) for name in os.listdir(self.here)}
+        beside -= {self.target, self.here}
+        for path in beside:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
+        return sorted(os.path.relpath(path, self.folder) for path in beside)
 
     def _clients(self) -> int:
         if self.shape.kind == "aio":
@@ -306,6 +324,7 @@ def main() -> None:
     victim.warm_up()
     warm_up()
     read_sources()
+    victim.take_files_away()
     victim.watch.arm()
     about = {"port": port, "folder": victim.folder, "kind": victim.shape.kind}
     print(json.dumps(about), file=answers, flush=True)

@@ -115,7 +115,7 @@ class Watch:
     Args:
         expected: lines of events that are no failures.
         folder: its path, and all below it, is written ``<folder>`` in arguments; a file of the
-            database of time zones is written ``<zone>``.
+            database of time zones is written ``<zone>``, and a bare name ``<name>``.
     """
 
     def __init__(self, expected: frozenset[str], folder: str) -> None:
@@ -158,6 +158,8 @@ class Watch:
             self._busy.now = False
 
     def _judge(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and type(args[0]) is int:
+            return  # of a descriptor: it was opened before
         if event.startswith("object.__") and not _leads_on(*args[:2]):
             return
         self.events += 1
@@ -186,11 +188,11 @@ class Watch:
         if event in ("object.__getattr__", "object.__setattr__", "object.__delattr__"):
             return f"{type(args[0]).__name__}.{args[1]}"
         if event == "exec" and type(args[0]) is CodeType:
-            return f"{self._path(args[0].co_filename)}:{args[0].co_name}"
+            return f"{_word(args[0].co_filename)}:{args[0].co_name}"
         if event == "compile":
-            return self._path(args[1])
+            return _word(args[1])
         if event == "code.__new__":
-            return f"{self._path(args[1])}:{_word(args[2])}"
+            return f"{_word(args[1])}:{_word(args[2])}"
         if event == "import":
             return _word(args[0])
         if event == "pickle.find_class":
@@ -204,6 +206,8 @@ class Watch:
     def _path(self, value: Any) -> str:
         if type(value) is bytes:
             value = os.fsdecode(value)
+        if type(value) is str and value not in ("", ".", "..") and os.sep not in value:
+            return "<name>"  # in this folder, or in one that is open: the event does not tell
         if type(value) is str:
             whole = os.path.realpath(value)
             if whole == self.folder or whole.startswith(self.folder + os.sep):
@@ -232,6 +236,11 @@ class Watch:
         for one in found:
             if type(one) in classes:
                 self._note_object("instance", type(one), classes[type(one)])
+
+    def note(self, event: str, argument: str) -> None:
+        """Note something that was seen from outside."""
+        finding = Finding(event, _short(argument), "-", "")
+        self._findings.setdefault(finding.line, finding)
 
     def _note_object(self, event: str, cls: type, base: type) -> None:
         module = str(base.__dict__.get("__module__", ""))
