@@ -660,7 +660,7 @@ def price_at(data: bytes, position: int, limit: int) -> tuple[int, int]:
     price, end = 0, len(data)
     try:
         while position < end and price <= limit:
-            start = position
+            start, before = position, price
             tag = data[position]
             position += 1
             if 0x20 <= tag <= 0xEF or (tag < 0x07 and tag != 0x01):
@@ -696,7 +696,7 @@ def price_at(data: bytes, position: int, limit: int) -> tuple[int, int]:
             else:
                 return price, start
             if position > end:
-                return price, start
+                return before, start
     except (IndexError, struct.error, MalformedValue):
         return price, start
     return price, position
