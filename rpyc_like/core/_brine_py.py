@@ -688,10 +688,7 @@ def price_at(data: bytes, position: int, limit: int) -> tuple[int, int]:
             elif tag == 0x19:
                 price += 64
             elif tag == 0x1A:
-                size = 0
-                if 0x10 <= data[position] <= 0x15:
-                    size, after = _count_at(data, data[position], position + 1)
-                    size = size if size <= end - after else 0
+                size = _tuple_size(data, position)
                 price += set_memory(size)
             else:
                 return price, start
@@ -700,6 +697,17 @@ def price_at(data: bytes, position: int, limit: int) -> tuple[int, int]:
     except (IndexError, struct.error, MalformedValue):
         return price, start
     return price, position
+
+
+def _tuple_size(data: bytes, position: int) -> int:
+    """Returns the size of the tuple at ``position``, 0 if there is none or it cannot be so large."""
+    try:
+        if 0x10 <= data[position] <= 0x15:
+            size, after = _count_at(data, data[position], position + 1)
+            return size if size <= len(data) - after else 0
+    except (IndexError, struct.error):
+        pass
+    return 0
 
 
 def _count_at(data: bytes, tag: int, position: int) -> tuple[int, int]:
