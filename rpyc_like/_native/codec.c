@@ -581,8 +581,7 @@ price_of(Reader *r, Py_ssize_t limit)
             size = 0x10 <= again && again <= 0x13 ? again - 0x0f : 0;
             if ((again == 0x14 || again == 0x15) && get_size(r, again == 0x15, &size))
                 size = 0;
-            if (size <= r->end - r->at)
-                price += set_memory(size);
+            price += set_memory(size <= r->end - r->at ? size : 0);
             r->at = ahead;
             continue;
         case 0x10:

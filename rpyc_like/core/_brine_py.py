@@ -700,7 +700,7 @@ def price_at(data: bytes, position: int, limit: int) -> tuple[int, int]:
 
 
 def _tuple_size(data: bytes, position: int) -> int:
-    """Returns the size of the tuple at ``position``, 0 if there is none or it cannot be so large."""
+    """Returns the size of the tuple at ``position``; 0 of what is none or cannot be so large."""
     try:
         if 0x10 <= data[position] <= 0x15:
             size, after = _count_at(data, data[position], position + 1)
