@@ -108,6 +108,9 @@ own_dumps: Final[dict[type, Callable[[Any], bytes]]] = {}
 own_loads: Final[dict[int, Callable[[bytes, int], tuple[Any, int]]]] = {}
 """A program's own tags, and what reads the value behind one."""
 
+plain_tuple: Callable[[list[Any]], tuple[Any, ...]] = tuple
+"""Makes a tuple of plain values; the compiled core keeps it from the garbage collector."""
+
 _TUPLE_HEADS: Final = (b"\x02", b"\x10", b"\x11", b"\x12", b"\x13")
 _BYTES_HEADS: Final = (b"\x01", b"\x0a", b"\x0b", b"\x0c", b"\x0d")
 
@@ -540,7 +543,7 @@ def load_at(
             if not stack:
                 return items[0], position
             if shape == _TUPLE:
-                value = tuple(items)
+                value = tuple(items) if own_loads else plain_tuple(items)
             else:
                 value = _finish(shape, items)
                 if len(stack) == frail + 1:
