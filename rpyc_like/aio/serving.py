@@ -84,8 +84,7 @@ class Serving(ThreadSide):
         self._opening = False  # whether the service is being told of the connection
         self._in_threads = 0  # requests that workers have not done yet
         self._weights: dict[int, int] = {}  # memory of the requests that take time
-        self._in_flight = 0  # the sum, of those that do not wait for the peer
-        self._asking_size = 0  # of those that do: reading must go on for them
+        self._asking_size = 0  # of those that wait for the peer: reading must go on for them
 
     async def open(self) -> None:
         """Tells the service that the connection is there. Nothing is served before, unless the
@@ -163,7 +162,6 @@ class Serving(ThreadSide):
 
     def _count(self, size: int) -> None:
         """Counts what a request holds that is being served and does not wait for the peer."""
-        self._in_flight += size
         if size > 0:
             self._link.queued.add(size)
         else:
@@ -333,8 +331,7 @@ class Serving(ThreadSide):
         """Takes no more requests while so many are being served."""
         busy = len(self._tasks) - len(self._asking) + self._in_threads
         too_early = self._opening and not self._asking
-        much = self._in_flight >= self._config["max_queued_bytes"]
-        self._link.hold(too_early or much or busy >= self._config["concurrent_tasks"], busy)
+        self._link.hold(too_early or busy >= self._config["concurrent_tasks"], busy)
 
     def _begin_wait(self) -> int | None:
         """Notes that the current task waits for the peer; returns which request it serves."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import brine, consts, snapshot_load
+from rpyc_like.core import brine, consts, handlers, snapshot_load
 from rpyc_like.errors import MalformedValue, ProtocolError
 from rpyc_like.wire import meter
 
@@ -71,7 +71,13 @@ class Subject(rpyc.Service):
 
 @pytest.mark.parametrize("kind", ["threads", "aio"])
 def test_keywords_are_texts(served: Served, kind: str) -> None:
-    """No dict is made of other keys."""
+    """Other names of arguments are refused, and no dict is made of them."""
+
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match="keywords must be strings"):
+        handlers._keywords(((Unhashable(), 1),))
     conn = served.client(served.server(kind, Subject))
     named = tuple([(key, 1) for key in COLLIDING])
     with pytest.raises(TypeError, match="keywords must be strings"):
