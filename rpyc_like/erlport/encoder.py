@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 import zlib
+from array import array
 from collections.abc import Callable, Iterator
 from itertools import chain
 from math import isfinite
+from operator import itemgetter
 from typing import Any, Final
 
 from ..lib.impl import etf
@@ -40,6 +43,7 @@ _BASES: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
 )
 """What subclasses are written as."""
 _DEEP: Final = 10_000
+_TABLE_MEMORY: Final = 4 << 20  # bytes for a table of atoms
 
 Fallback = Callable[[Any], Any]
 
@@ -69,10 +73,15 @@ def _atom(atom: Any) -> bytes:
 class AtomTable(dict[Any, bytes]):
     """The external format of atoms that were written before."""
 
+    _room = _TABLE_MEMORY
+
     def __missing__(self, atom: Any) -> bytes:
-        if len(self) >= 50_000:
+        encoded = _atom(atom)
+        self._room -= 300 + 4 * len(encoded)  # a peer may have made up the name
+        if self._room < 0:
             self.clear()
-        encoded = self[atom] = _atom(atom)
+            self._room = _TABLE_MEMORY
+        self[atom] = encoded
         return encoded
 
 
@@ -263,12 +272,13 @@ class Encoder:
                 raise ValueError(f"{other!r:.100} and {key!r:.100} are the same key to Erlang")
 
     def _sorted(self, item: Map) -> Any:
+        # Keys are written as they were encoded before: once, however deep they are nested.
         pairs = [
-            (canonical or self.encode_term(key), key, value)
+            (Written(canonical or self.encode_term(key)), value)
             for canonical, key, value in item.tokens()
         ]
-        pairs.sort(key=lambda pair: pair[0])
-        return [pair[1:] for pair in pairs]
+        pairs.sort(key=itemgetter(0))
+        return pairs
 
     def _plain(self, item: Any) -> Any:
         """Returns a value to write in the place of one whose type is not known."""
@@ -309,11 +319,21 @@ def _bulk(items: list[Any]) -> bytes | None:
     elif first is float and set(map(type, items)) == {float}:
         if not all(map(isfinite, items)):
             raise ValueError("expected finite floats, got nan or inf: Erlang has none")
-        size = len(items)
-        packed = bytearray(struct.pack(">" + "xd" * size, *items))
-        packed[::9] = b"F" * size
-        return _COUNTED(108, size) + packed + _NIL
+        return _COUNTED(108, len(items)) + _packed("d", b"F", items) + _NIL
     return None
+
+
+def _packed(code: str, tag: bytes, items: list[Any]) -> bytearray:
+    """Return numbers as big-endian ones, each behind a tag."""
+    values = array(code, items)  # struct would keep a format for each number of items
+    if sys.byteorder == "little":
+        values.byteswap()
+    numbers, step = values.tobytes(), 1 + values.itemsize
+    packed = bytearray(step * len(items))
+    packed[::step] = tag * len(items)
+    for place in range(1, step):
+        packed[place::step] = numbers[place - 1 :: step - 1]
+    return packed
 
 
 def _has_bools(items: list[Any], text: bytes) -> bool:
@@ -338,9 +358,7 @@ def _integers(items: list[int]) -> bytes:
             for item in items
         ]
     elif low > 255:
-        packed = bytearray(struct.pack(">" + "xi" * size, *items))
-        packed[::5] = b"b" * size
-        return _COUNTED(108, size) + packed + _NIL
+        return _COUNTED(108, size) + _packed("i", b"b", items) + _NIL
     else:
         parts = [small[item] if 0 <= item < 256 else pack(98, item) for item in items]
     return _COUNTED(108, size) + b"".join(parts) + _NIL

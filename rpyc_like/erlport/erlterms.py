@@ -96,6 +96,8 @@ class String(str):
 class Map(_Map):
     """A map; see :class:`rpyc_like.erlport.maps.Map`."""
 
+    __slots__ = ()
+
     plain_keys: ClassVar[frozenset[type]] = _Map.plain_keys | {Atom}
 
     @classmethod

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NoReturn
 
+from ..lib.bounded_repr import bounded_repr
+from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
 from .errors import TermLimitExceeded
 from .values import ImproperList
 
 __all__ = ["MAX_KEY_LEVEL", "Map", "MutationError", "key_level", "refuse"]
 
 MAX_KEY_LEVEL = 100
-"""How deep maps may be nested as keys of maps."""
+"""Default of :attr:`Map.max_key_level`."""
 
 
 class MutationError(TypeError):
@@ -58,11 +60,16 @@ class Map(dict[Any, Any]):
 
     Raises:
         ValueError: a key appears twice.
+        MalformedValue: more than 64 keys have the same hash.
     """
 
     # Most keys stand for themselves in the dict below; the others are wrapped.
 
+    __slots__ = ("_twins", "level")  # an empty map without them takes 424 bytes, not 80
+
     plain_keys: ClassVar[frozenset[type]] = frozenset((str, bytes, int))
+    max_key_level: ClassVar[int] = MAX_KEY_LEVEL
+    """How deep maps may be nested as keys of maps."""
     level: int
     """How deep maps are nested as keys, 1 if there are none."""
     _twins: bool
@@ -76,30 +83,35 @@ class Map(dict[Any, Any]):
         super().__init__()
         self.level = 1
         self._twins = False
-        pairs = items.items() if isinstance(items, Mapping) else items
-        store = super().__setitem__
+        pairs = list(items.items() if isinstance(items, Mapping) else items)
+        plain_keys = self.plain_keys
+        if len(pairs) > MAX_EQUAL_HASHES:
+            check_hashes([key for key, _ in pairs if type(key) in plain_keys])
+        store, contains = super().__setitem__, super().__contains__
+        known: dict[Any, Any] | None = None  # the plain keys by themselves, to get at their types
         for key, value in pairs:
-            token = self._new_token(key)
-            if super().__contains__(token):
-                raise ValueError(f"duplicate key {key!r:.100}")
+            token = key
+            if type(key) not in plain_keys:
+                token = self._wrap(key)
+            elif contains(key):
+                if known is None:
+                    known = {one: one for one in super().__iter__() if type(one) is not _Key}
+                if type(known[key]) is not type(key):
+                    self._twins = True
+                    token = self._wrap(key)
+            if contains(token):
+                raise ValueError(f"duplicate key {bounded_repr(key, 100)}")
             store(token, value)
-
-    def _new_token(self, key: Any) -> Any:
-        if type(key) not in self.plain_keys:
-            return self._wrap(key)
-        if super().__contains__(key):
-            known = next(one for one in super().__iter__() if one == key)
-            if type(known) is not type(key):
-                self._twins = True
-                return self._wrap(key)
-        return key
+            if known is not None and token is key:
+                known[key] = key
 
     def _wrap(self, key: Any) -> _Key:
         canonical, level = self.canonical(key)
         if level >= self.level:
-            if level >= MAX_KEY_LEVEL:
+            limit = self.max_key_level
+            if level >= limit:
                 what = "levels of maps as keys of maps"
-                raise TermLimitExceeded(what, level + 1, MAX_KEY_LEVEL, "MAX_KEY_LEVEL")
+                raise TermLimitExceeded(what, level + 1, limit, "Map.max_key_level")
             self.level = level + 1
         return _Key(canonical, key)
 

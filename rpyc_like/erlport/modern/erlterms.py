@@ -54,7 +54,7 @@ __all__ = [
 
 PICKLE_PROTOCOL = 2
 
-_MANY_ATOMS: Final = 100_000
+_ATOM_MEMORY: Final = 16 << 20  # bytes, for the whole program: any peer can fill the table
 
 
 class Atom(bytes):
@@ -73,6 +73,7 @@ class Atom(bytes):
     text: str
     """The name."""
     _known: ClassVar[dict[str, Atom]] = {}
+    _known_memory: ClassVar[int] = 0
 
     def __new__(cls, name: bytes | str) -> Atom:
         if isinstance(name, str):
@@ -91,7 +92,9 @@ class Atom(bytes):
         except UnicodeEncodeError:
             made = super().__new__(_WideAtom, text.encode("utf-8"))
         made.text = text
-        if len(cls._known) < _MANY_ATOMS:
+        memory = 300 + 4 * len(made)
+        if Atom._known_memory + memory <= _ATOM_MEMORY:
+            Atom._known_memory += memory
             cls._known[text] = made
         return made
 
@@ -141,6 +144,8 @@ class List(list[Any]):
 
 class Map(_Map):
     """A map; see :class:`rpyc_like.erlport.maps.Map`."""
+
+    __slots__ = ()
 
     plain_keys: ClassVar[frozenset[type]] = _Map.plain_keys | {Atom}
 
@@ -210,7 +215,7 @@ class Terms:
         text: how a text is written: ``"list"`` of code points, or ``"binary"`` in UTF-8.
         binaries: what a binary is read as: ``"bytes"``, or ``"text"`` where it is UTF-8.
         objects: does what can be done with objects that are no terms.
-        max_inflated_size: largest inflated term to accept, in bytes.
+        max_inflated_size, max_memory: see :class:`.Decoder`.
     """
 
     def __init__(
@@ -220,6 +225,7 @@ class Terms:
         binaries: str = "bytes",
         objects: Objects | None = None,
         max_inflated_size: int = MAX_INFLATED_SIZE,
+        max_memory: int | None = None,
     ) -> None:
         if binaries not in ("bytes", "text"):
             raise ValueError(f'expected binaries to be "bytes" or "text", got {binaries!r}')
@@ -232,6 +238,7 @@ class Terms:
             map_type=Map,
             binary=_text_or_bytes if binaries == "text" else None,
             max_inflated_size=max_inflated_size,
+            max_memory=max_memory,
         )
         self.encoder = Encoder(
             atom_type=Atom, none=none, list_type=List, text=text, fallback=self._opaque
