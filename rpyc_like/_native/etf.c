@@ -24,7 +24,6 @@ enum {
     PAIR = 112,
     OPEN_PAIR = 72,
     KEY = 160,
-    CANONICAL = 4,
     NEW_ATOM = 512,
     BIG = 48 + PLACE,
 };
@@ -34,14 +33,25 @@ typedef struct {
     Py_ssize_t at, end;
     Py_ssize_t owed; /* elements that containers still wait for; each takes a byte or more */
     Account account;
-    PyObject *atoms, *new_atom, *list, *tuple, *map, *binary; /* NULL: as Python has it */
+    PyObject *atoms, *new_atom, *list, *empty, *map, *binary; /* NULL: as Python has it */
+    PyObject *special, *make_special;
+    int cut; /* whether the bytes have ended too early */
 } Reader;
+
+/* Returns whether there are fewer bytes than that. */
+static int
+is_cut(Reader *r, Py_ssize_t bytes)
+{
+    if (r->end - r->at < bytes)
+        r->cut = 1;
+    return r->cut;
+}
 
 static int
 get_number(Reader *r, int bytes, Py_ssize_t *number)
 {
     Py_ssize_t value = 0;
-    if (r->end - r->at < bytes)
+    if (is_cut(r, bytes))
         return UNUSUAL;
     while (bytes--)
         value = (value << 8) | r->data[r->at++];
@@ -89,7 +99,7 @@ get_atom(Reader *r, int tag)
 static int
 owe(Reader *r, Py_ssize_t count)
 {
-    if (count > r->end - r->at - r->owed)
+    if (is_cut(r, count) || count > r->end - r->at - r->owed)
         return UNUSUAL;
     r->owed += count;
     return OK;
@@ -110,17 +120,17 @@ get_tuple(Reader *r, Py_ssize_t size, int depth)
     PyObject *items;
     if (depth <= 0 || owe(r, size) || spend(&r->account, CONTAINER))
         return NULL;
-    items = r->tuple == NULL ? PyTuple_New(size) : PyList_New(size);
+    items = PyTuple_New(size);
     for (i = 0; items != NULL && i < size; i++) {
         PyObject *item = get_element(r, depth - 1);
         if (item == NULL)
             Py_CLEAR(items);
-        else if (r->tuple == NULL)
-            PyTuple_SET_ITEM(items, i, item);
         else
-            PyList_SET_ITEM(items, i, item);
+            PyTuple_SET_ITEM(items, i, item);
     }
-    return made_by(r->tuple, items);
+    if (items != NULL && size == 3 && PyTuple_GET_ITEM(items, 0) == r->special)
+        Py_SETREF(items, PyObject_CallOneArg(r->make_special, items));
+    return items;
 }
 
 static PyObject *
@@ -150,7 +160,7 @@ get_string(Reader *r)
 {
     Py_ssize_t i, size;
     PyObject *items;
-    if (get_number(r, 2, &size) || size > r->end - r->at ||
+    if (get_number(r, 2, &size) || is_cut(r, size) ||
         spend(&r->account, CONTAINER + PLACE * size))
         return NULL;
     items = PyList_New(size);
@@ -169,9 +179,8 @@ is_plain(PyObject *key)
 static PyObject *
 get_pair(Reader *r, int depth)
 {
-    Py_ssize_t start = r->at;
     PyObject *key = get_element(r, depth), *value = NULL, *pair = NULL;
-    if (key != NULL && (is_plain(key) || !spend(&r->account, KEY + CANONICAL * (r->at - start))))
+    if (key != NULL && (is_plain(key) || !spend(&r->account, KEY)))
         value = get_element(r, depth);
     if (value != NULL)
         pair = PyTuple_Pack(2, key, value);
@@ -205,7 +214,7 @@ get_big(Reader *r, int tag)
     Py_ssize_t size;
     PyObject *number, *negative;
     int sign;
-    if (get_number(r, tag == 110 ? 1 : 4, &size) || size >= r->end - r->at ||
+    if (get_number(r, tag == 110 ? 1 : 4, &size) || is_cut(r, size + 1) ||
         spend(&r->account, BIG + 4 * size))
         return NULL;
     sign = r->data[r->at++];
@@ -224,7 +233,7 @@ get_float(Reader *r)
     uint64_t bits = 0;
     double value;
     int i;
-    if (r->end - r->at < 8 || spend(&r->account, NUMBER))
+    if (is_cut(r, 8) || spend(&r->account, NUMBER))
         return NULL;
     for (i = 0; i < 8; i++)
         bits = (bits << 8) | r->data[r->at++];
@@ -238,7 +247,7 @@ get_term(Reader *r, int depth)
 {
     Py_ssize_t size;
     int tag;
-    if (r->at >= r->end)
+    if (is_cut(r, 1))
         return NULL;
     tag = r->data[r->at++];
     switch (tag) {
@@ -256,7 +265,7 @@ get_term(Reader *r, int depth)
         return get_atom(r, tag);
     case 109: {
         PyObject *bytes;
-        if (get_number(r, 4, &size) || size > r->end - r->at ||
+        if (get_number(r, 4, &size) || is_cut(r, size) ||
             spend(&r->account, BINARY + (r->binary == NULL ? 1 : 4) * size))
             return NULL;
         bytes = PyBytes_FromStringAndSize((const char *)r->data + r->at, size);
@@ -267,7 +276,9 @@ get_term(Reader *r, int depth)
     case 105:
         return get_number(r, tag == 104 ? 1 : 4, &size) ? NULL : get_tuple(r, size, depth);
     case 106:
-        return spend(&r->account, CONTAINER) ? NULL : made_by(r->list, PyList_New(0));
+        if (spend(&r->account, r->list == NULL ? CONTAINER : PLACE))
+            return NULL;
+        return r->list == NULL ? PyList_New(0) : Py_NewRef(r->empty);
     case 107:
         return get_string(r);
     case 108:
@@ -290,9 +301,10 @@ unless_none(PyObject *maker)
     return maker == Py_None ? NULL : maker;
 }
 
-/* decode(bytes, start, (atoms, new_atom, list, tuple, map, binary), limit): the term that begins at
-   `start`, and where it ends; or None for what is unusual. If it takes more memory than `limit`
-   bytes: how many are left, below zero. */
+/* decode(bytes, start, makers, limit): the term that begins at `start`, and where it ends; or None
+   for what is unusual, False if the bytes end too early. If it takes more memory than `limit` bytes:
+   how many are left, below zero. The makers are atoms, new_atom, list, empty list, map, binary,
+   special atom, and what makes something of a tuple that begins with it. */
 static PyObject *
 etf_decode(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -300,7 +312,7 @@ etf_decode(PyObject *self, PyObject *const *args, Py_ssize_t count)
     PyObject *term;
     Py_ssize_t limit;
     if (count != 4 || !PyBytes_CheckExact(args[0]) || !PyLong_CheckExact(args[1]) ||
-        !PyTuple_CheckExact(args[2]) || PyTuple_GET_SIZE(args[2]) != 6 ||
+        !PyTuple_CheckExact(args[2]) || PyTuple_GET_SIZE(args[2]) != 8 ||
         !PyDict_CheckExact(PyTuple_GET_ITEM(args[2], 0))) {
         PyErr_SetString(PyExc_TypeError, "decode(bytes, start, makers, limit)");
         return NULL;
@@ -316,12 +328,17 @@ etf_decode(PyObject *self, PyObject *const *args, Py_ssize_t count)
     r.atoms = PyTuple_GET_ITEM(args[2], 0);
     r.new_atom = PyTuple_GET_ITEM(args[2], 1);
     r.list = unless_none(PyTuple_GET_ITEM(args[2], 2));
-    r.tuple = unless_none(PyTuple_GET_ITEM(args[2], 3));
+    r.empty = PyTuple_GET_ITEM(args[2], 3);
     r.map = PyTuple_GET_ITEM(args[2], 4);
     r.binary = unless_none(PyTuple_GET_ITEM(args[2], 5));
+    r.special = PyTuple_GET_ITEM(args[2], 6);
+    r.make_special = PyTuple_GET_ITEM(args[2], 7);
+    r.cut = 0;
     term = r.at < 0 ? NULL : get_term(&r, DEPTH);
-    if (term == NULL && r.account.left < 0 && !PyErr_Occurred())
+    if (term == NULL && !PyErr_Occurred() && r.account.left < 0)
         return PyLong_FromSsize_t(r.account.left);
+    if (term == NULL && !PyErr_Occurred() && r.cut)
+        Py_RETURN_FALSE;
     if (term == NULL)
         return made_or_none(NULL);
     return Py_BuildValue("(Nn)", term, r.at);

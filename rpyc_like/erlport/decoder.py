@@ -46,9 +46,9 @@ _PLACE: Final = 9  # a list grows by an eighth
 _CONTAINER: Final = 64 + _PLACE
 _OPEN: Final = 176  # what an incomplete container takes beside; given back when it is complete
 _PAIR: Final = 112  # of a map, in its table
+_PLAIN_KEYS: Final = frozenset((int, bytes, str))
 _OPEN_PAIR: Final = 72  # what it takes beside while the map is made
-_KEY: Final = 160  # a key that is wrapped, beside its canonical bytes
-_CANONICAL: Final = 4  # bytes of these for each byte of the key, at most: a text becomes a list
+_KEY: Final = 160  # a key that is wrapped, with its canonical bytes
 _NEW_ATOM: Final = 512
 _RARE: Final = 320
 _PRICES: Final = [_RARE] * 256
@@ -81,8 +81,10 @@ class Decoder:
     Args:
         atom: makes an atom of its name.
         constants: what atoms of these names mean, instead of an atom.
-        list_type: makes a list of a list; None if a plain list will do.
-        tuple_type: makes a tuple of a list of its elements.
+        list_type: makes a list of a list; None if a plain list will do. Its lists cannot be changed:
+            there is one empty list.
+        special: an atom and a function: a tuple of three whose first element is the atom becomes
+            what the function makes of it.
         map_type: makes a map of pairs.
         binary: makes a value of the bytes of a binary; None for bytes.
         max_inflated_size: largest inflated term to accept, in bytes.
@@ -96,7 +98,7 @@ class Decoder:
         atom: Callable[[str], Any],
         constants: dict[str, Any],
         list_type: Callable[[list[Any]], Any] | None = None,
-        tuple_type: Callable[[list[Any]], Any] = tuple,
+        special: tuple[Any, Callable[[tuple[Any, ...]], Any]] | None = None,
         map_type: Callable[[list[tuple[Any, Any]]], Any] = Map,
         binary: Callable[[bytes], Any] | None = None,
         max_inflated_size: int = MAX_INFLATED_SIZE,
@@ -105,15 +107,21 @@ class Decoder:
         self._atom = atom
         self._constants = constants
         self._list = list_type
-        self._tuple = tuple_type
+        self._special, self._make_special = special or (self, tuple)
         self._map = map_type
         self._binary = binary
         self.max_inflated_size = max_inflated_size
         self.max_memory = max_memory
         self._atoms: dict[bytes, Any] = {}
         self._room = _TABLE_MEMORY
-        tuples = None if tuple_type is tuple else tuple_type
-        self._makers = (self._atoms, self._new_atom, list_type, tuples, map_type, binary)
+        self._empty = None if list_type is None else list_type([])
+        self._prices = list(_PRICES)
+        if list_type is not None:
+            self._prices[106] = _PLACE
+        self._makers = (
+            *(self._atoms, self._new_atom, list_type, self._empty, map_type, binary),
+            *(self._special, self._make_special),
+        )
 
     def decode(self, data: bytes) -> tuple[Any, bytes]:
         """Returns a term and the bytes after it.
@@ -180,9 +188,11 @@ class Decoder:
             found: Any = etf.decode(data, position, self._makers, limit)
             if type(found) is int:
                 raise _too_much(limit, found)
+            if found is False:
+                raise IncompleteData(data)
             if found is not None:
                 return found  # type: ignore[no-any-return]
-        size, left, prices = len(data), limit, _PRICES
+        size, left, prices = len(data), limit, self._prices
         atoms, list_type, binary = self._atoms, self._list, self._binary
         wide = 4 if binary is not None else 1  # bytes of memory for a byte of a binary
         funs = 0  # how many of the incomplete containers are funs
@@ -239,9 +249,9 @@ class Decoder:
                     outer.append((kind, items, needed, about))
                     kind, items, needed = _TUPLE, [], count
                     continue
-                value = self._tuple([])
+                value = ()
             elif tag == 106:
-                value = [] if list_type is None else list_type([])
+                value = [] if list_type is None else self._empty
                 position += 1
             elif tag == 107:
                 end = position + 3 + (data[position + 1] << 8 | data[position + 2])
@@ -282,7 +292,7 @@ class Decoder:
                 if count:
                     left -= _OPEN + (_PAIR + _OPEN_PAIR) * count
                     outer.append((kind, items, needed, about))
-                    kind, items, needed, about = _MAP, [], 2 * count, position
+                    kind, items, needed = _MAP, [], 2 * count
                     continue
                 value = self._map([])
             elif tag == 112:
@@ -301,15 +311,14 @@ class Decoder:
             while kind >= 0:
                 items.append(value)
                 if len(items) < needed:
-                    if kind == _MAP:
-                        if len(items) & 1 and type(value) not in (int, bytes, str):
-                            left -= _KEY + _CANONICAL * (position - about)
-                        else:
-                            about = position
+                    if kind == _MAP and len(items) & 1 and type(value) not in _PLAIN_KEYS:
+                        left -= _KEY
                     break
                 left += _OPEN
                 if kind == _TUPLE:
-                    value = self._tuple(items)
+                    value = tuple(items)
+                    if needed == 3 and value[0] is self._special:
+                        value = self._make_special(value)
                 elif kind == _LIST:
                     value = self._finished_list(items)
                 elif kind == _MAP:

@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from ..lib.impl import etf
-from .maps import Map
+from .maps import Map, digest
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
 __all__ = ["Encoder", "Written", "atom_bytes"]
@@ -96,7 +96,8 @@ class Encoder:
         fallback: is given a value of any other type and returns one to write instead, or raises
             ValueError. Subclasses of the basic types need none.
         dictionary: makes something to write of a dict; without it a map is written.
-        canonical: whether maps are sorted, so that equal terms give equal bytes.
+        canonical: whether equal terms give equal bytes: maps are sorted, and their keys are short
+            (:func:`.digest`), so that such bytes cannot be decoded.
     """
 
     def __init__(
@@ -272,10 +273,10 @@ class Encoder:
                 raise ValueError(f"{other!r:.100} and {key!r:.100} are the same key to Erlang")
 
     def _sorted(self, item: Map) -> Any:
-        # Keys are written as they were encoded before: once, however deep they are nested.
+        # What stands for a key is written: it is not encoded again, however deep it is nested.
         pairs = [
-            (Written(canonical or self.encode_term(key)), value)
-            for canonical, key, value in item.tokens()
+            (Written(digest(self.encode_term(key)) if known is None else known), value)
+            for known, key, value in item.tokens()
         ]
         pairs.sort(key=itemgetter(0))
         return pairs

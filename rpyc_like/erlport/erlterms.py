@@ -15,7 +15,7 @@ from .decoder import Decoder
 from .encoder import Encoder
 from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from .maps import Map as _Map
-from .maps import MutationError, key_level
+from .maps import MutationError, digest, key_level
 from .order import order_key
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
@@ -102,7 +102,7 @@ class Map(_Map):
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        return _canonical.encode_term(term), key_level(term)
+        return digest(_canonical.encode_term(term)), key_level(term)
 
 
 def _fallback(value: Any) -> Any:

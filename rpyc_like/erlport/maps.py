@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 from ..lib.bounded_repr import bounded_repr
 from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
 from .errors import TermLimitExceeded
 from .values import ImproperList
 
-__all__ = ["MAX_KEY_LEVEL", "Map", "MutationError", "key_level", "refuse"]
+__all__ = ["MAX_KEY_LEVEL", "Map", "MutationError", "digest", "key_level", "refuse"]
 
 MAX_KEY_LEVEL = 100
 """Default of :attr:`Map.max_key_level`."""
+
+
+_LONG: Final = 64  # bytes of an encoding that is not replaced by its hash
 
 
 class MutationError(TypeError):
@@ -42,6 +46,17 @@ class _Key:
 
     def __repr__(self) -> str:
         return repr(self.term)
+
+
+def digest(encoded: bytes) -> bytes:
+    """Return bytes that stand for a term: its canonical encoding, or a hash of a long one.
+
+    Keys that hold maps hold the keys of these. With their whole encodings the memory and the time
+    for them would be the square of the nesting.
+    """
+    if len(encoded) <= _LONG:
+        return encoded
+    return b"\0" + hashlib.blake2b(encoded, digest_size=32).digest()  # no term has the tag 0
 
 
 def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
@@ -76,7 +91,10 @@ class Map(dict[Any, Any]):
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        """Returns bytes that are the same for the same term only, and its :attr:`level`."""
+        """Returns bytes that are the same for the same term only, and its :attr:`level`.
+
+        They are short (:func:`digest`), however large the term is.
+        """
         raise NotImplementedError
 
     def __init__(self, items: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()) -> None:

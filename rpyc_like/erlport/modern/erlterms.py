@@ -24,7 +24,7 @@ from ..decoder import MAX_INFLATED_SIZE, Decoder
 from ..encoder import Encoder, Written
 from ..errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from ..maps import Map as _Map
-from ..maps import MutationError, key_level, refuse
+from ..maps import MutationError, digest, key_level, refuse
 from ..values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
 __all__ = [
@@ -151,7 +151,7 @@ class Map(_Map):
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        return _canonical.encode_term(term), key_level(term)
+        return digest(_canonical.encode_term(term)), key_level(term)
 
 
 class OpaqueObject:
@@ -234,7 +234,7 @@ class Terms:
             atom=Atom,
             constants={"true": True, "false": False, none: None},
             list_type=List,
-            tuple_type=self._tuple,
+            special=(OPAQUE, self._special),
             map_type=Map,
             binary=_text_or_bytes if binaries == "text" else None,
             max_inflated_size=max_inflated_size,
@@ -246,17 +246,18 @@ class Terms:
         self.decode = self.decoder.decode
         self.encode = self.encoder.encode
 
-    def _tuple(self, items: list[Any]) -> Any:
-        if len(items) == 3 and items[0] is OPAQUE and type(items[1]) is Atom:
-            data = items[2]
-            if type(data) is str:
-                data = data.encode()
-            if type(data) is bytes:
-                if items[1] is PYTHON:
-                    with contextlib.suppress(LookupError):
-                        return self._objects.find(data)
-                return OpaqueObject(data, items[1])
-        return tuple(items)
+    def _special(self, items: tuple[Any, ...]) -> Any:
+        _, language, data = items
+        if type(language) is not Atom:
+            return items
+        if type(data) is str:
+            data = data.encode()
+        if type(data) is not bytes:
+            return items
+        if language is PYTHON:
+            with contextlib.suppress(LookupError):
+                return self._objects.find(data)
+        return OpaqueObject(data, language)
 
     def _opaque(self, value: Any) -> Any:
         if isinstance(value, OpaqueObject):
