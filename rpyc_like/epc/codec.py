@@ -18,10 +18,11 @@ import re
 from typing import Any, Final, NamedTuple
 
 from ..errors import LocalProtocolError, MalformedValue
+from ..lib.bounded_repr import bounded_repr
 from ..wire.framing import EpcFramer
 from ..wire.messages import FAILURE, REPLY, REQUEST, Message
 from .errors import EPCError, ReturnError
-from .reader import Reader
+from .reader import ExpressionLimitExceeded, Reader
 from .values import Symbol
 from .writer import symbol_text, write
 
@@ -37,6 +38,7 @@ _USUAL: Final = re.compile(
     r"\((?:call (\d{1,18}) ([a-zA-Z][-\w/:+*]*)|return (\d{1,18})) ", re.ASCII
 )
 _MANY_NAMES: Final = 10_000
+_LONG_NAME: Final = 100  # characters from which on a name is not kept
 
 
 class Target(NamedTuple):
@@ -83,16 +85,16 @@ class EpcCodec:
                 if message is not None:
                     return message
             message = self.reader.read(text, 1 if text.startswith("(return") else 2)
-        except (MalformedValue, ValueError, OverflowError) as error:
+        except (MalformedValue, ValueError) as error:
             return self._broken(payload, error)
         if type(message) is not list or not message or not _is_symbol(message[0]):
             wrong = MalformedValue(
-                f"expected a list that begins with a symbol, got {message!r:.80}"
+                f"expected a list that begins with a symbol, got {bounded_repr(message)}"
             )
             return _problem(Uid([]), Problem("epc-error", repr(wrong)))
         kind = message[0].value()
         uid: Any = message[1] if len(message) > 1 else []
-        if type(uid) is not int:
+        if type(uid) is not int or uid.bit_length() > 64:
             uid = Uid(uid)
         parts = message[2:]
         if kind == CALL or kind == METHODS:
@@ -109,6 +111,8 @@ class EpcCodec:
         number, name, answered = match.groups()
         try:
             values = self.reader.read_all(rest, 1 if answered is None else 0)
+        except ExpressionLimitExceeded:
+            raise
         except MalformedValue:
             return None
         if len(values) != 1:
@@ -120,9 +124,11 @@ class EpcCodec:
     def _target(self, name: str) -> Target:
         target = self._names.get(name)
         if target is None:
-            if len(self._names) >= _MANY_NAMES:
-                self._names.clear()
-            target = self._names[name] = Target(CALL, self.reader.read(name))
+            target = Target(CALL, self.reader.read(name))
+            if len(name) <= _LONG_NAME:
+                if len(self._names) >= _MANY_NAMES:
+                    self._names.clear()
+                self._names[name] = target
         return target
 
     def _arguments(self, args: Any) -> Any:
@@ -137,14 +143,17 @@ class EpcCodec:
             return (
                 FAILURE,
                 id_,
-                EPCError(f"(return {id_} ...): Got {what} arguments in the reply: {parts!r}"),
+                EPCError(
+                    f"(return {id_} ...): Got {what} arguments in the reply: "
+                    f"{bounded_repr(parts, 1000)}"
+                ),
             )
         info = parts[0] if parts else None
         if kind == "return-error":
             return (FAILURE, id_, ReturnError(info))
         if kind == "epc-error":
             return (FAILURE, id_, EPCError(info))
-        unknown = AttributeError(f"no message of kind {kind!r}")
+        unknown = AttributeError(f"no message of kind {bounded_repr(kind)}")
         return _problem(uid, Problem("return-error", repr(unknown)))
 
     def _broken(self, payload: bytes, error: Exception) -> Message:
@@ -203,5 +212,5 @@ def _problem(uid: Any, problem: Problem) -> Message:
 def _wrong_number(kind: str, got: int, expected: int, parts: list[Any]) -> Problem:
     what = "Not enough" if got < expected else "Too many"
     counts = f"expected {expected + 1}, got {got + 1}"
-    info = f"({kind} UID ...): {what} arguments: {counts}: {parts!r:.200}"
+    info = f"({kind} UID ...): {what} arguments: {counts}: {bounded_repr(parts, 200)}"
     return Problem("epc-error", info)

@@ -81,8 +81,8 @@ class Decoder:
     Args:
         atom: makes an atom of its name.
         constants: what atoms of these names mean, instead of an atom.
-        list_type: makes a list of a list; None if a plain list will do. Its lists cannot be changed:
-            there is one empty list.
+        list_type: makes a list of a list; None if a plain list will do. Its lists cannot be
+            changed: there is one empty list.
         special: an atom and a function: a tuple of three whose first element is the atom becomes
             what the function makes of it.
         map_type: makes a map of pairs.
@@ -107,6 +107,8 @@ class Decoder:
         self._atom = atom
         self._constants = constants
         self._list = list_type
+        self._special: Any
+        self._make_special: Callable[[tuple[Any, ...]], Any]
         self._special, self._make_special = special or (self, tuple)
         self._map = map_type
         self._binary = binary

@@ -18,6 +18,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from ..lib.impl import etf
+from ..wire.meter import LOOK_EVERY
 from .maps import Map, digest
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
@@ -238,7 +239,9 @@ class Encoder:
         else:
             if len(encoded) <= 0xFFFF:
                 return _SHORT(107, len(encoded)) + encoded
-        return _integers(list(map(ord, text)))
+        pieces = range(0, len(text), LOOK_EVERY)
+        elements = (_elements(list(map(ord, text[at : at + LOOK_EVERY]))) for at in pieces)
+        return _COUNTED(108, len(text)) + b"".join(elements) + _NIL
 
     def _rare(self, item: Any) -> tuple[bytes, Iterator[Any] | None]:
         """Returns what to write first, and what is to be written then, if anything."""
@@ -350,19 +353,25 @@ def _integers(items: list[int]) -> bytes:
     low, high = min(items), max(items)
     if low >= 0 and high <= 255 and size <= 0xFFFF:
         return _SHORT(107, size) + bytes(items)
+    pieces = range(0, size, LOOK_EVERY)
+    elements = b"".join(_elements(items[at : at + LOOK_EVERY]) for at in pieces)
+    return _COUNTED(108, size) + elements + _NIL
+
+
+def _elements(items: list[int]) -> bytes | bytearray:
+    """Return integers one after the other."""
+    low, high = min(items), max(items)
     small, pack = _SMALL, _INTEGER
     if low < _LOW or high > _HIGH:
-        parts = [
+        return b"".join(
             small[item]
             if 0 <= item < 256
             else (pack(98, item) if _LOW <= item <= _HIGH else _big(item))
             for item in items
-        ]
-    elif low > 255:
-        return _COUNTED(108, size) + _packed("i", b"b", items) + _NIL
-    else:
-        parts = [small[item] if 0 <= item < 256 else pack(98, item) for item in items]
-    return _COUNTED(108, size) + b"".join(parts) + _NIL
+        )
+    if low > 255:
+        return _packed("i", b"b", items)
+    return b"".join(small[item] if 0 <= item < 256 else pack(98, item) for item in items)
 
 
 def _big(number: int) -> bytes:

@@ -117,8 +117,11 @@ def _plain_terms(size: int) -> Iterator[tuple[str, bytes]]:
     yield "opaque terms", _list_of(size, b"h\3d\0\x0f$erlport.opaquew\6erlangm\0\0\0\1j")
     yield "short new atoms", _atom_list(size, 4)
     yield "long new atoms", _atom_list(size, 255)
-    yield "atoms of wide letters", _list_of(
-        size, *(b"v\3\xfc" + "\U00010000".encode() * 254 + b"%04x" % n for n in range(2000))
+    yield (
+        "atoms of wide letters",
+        _list_of(
+            size, *(b"v\3\xfc" + "\U00010000".encode() * 254 + b"%04x" % n for n in range(2000))
+        ),
     )
 
 
@@ -144,9 +147,7 @@ def _keyed_terms(size: int) -> Iterator[tuple[str, bytes]]:
     atoms = [b"w\4%04x" % n for n in range(min(size // 20, 60_000))]
     yield "twins", _map([(key, b"j") for key in atoms + numbers])
     yield "keys", _map([(struct.pack(">Bi", 98, n), b"j") for n in range(size // 6)])
-    yield "floats as keys", _map(
-        [(b"F" + struct.pack(">d", n), b"j") for n in range(size // 10)]
-    )
+    yield "floats as keys", _map([(b"F" + struct.pack(">d", n), b"j") for n in range(size // 10)])
 
 
 def terms(size: int) -> Iterator[tuple[str, bytes]]:
@@ -243,11 +244,13 @@ def _containers(size: int) -> Iterator[tuple[str, str]]:
     yield "new escaped symbols", "(" + " ".join(f"\\{n:04x}" for n in range(size // 6)) + ")"
     yield "doubled lists", _doubled(min(size // 12, 60))
     yield "many references", "(#1=(a b c d) " + "#1#" * (size // 3) + ")"
-    yield "references to a large value", (
-        f"(#1=({'a ' * (size // 4)}) " + "#1#" * (size // 6) + ")"
+    yield (
+        "references to a large value",
+        (f"(#1=({'a ' * (size // 4)}) " + "#1#" * (size // 6) + ")"),
     )
-    yield "a hash table of tables", _repeated(
-        size, "#s(hash-table data (1 ", ("", "1" + "))" * (size // 22))
+    yield (
+        "a hash table of tables",
+        _repeated(size, "#s(hash-table data (1 ", ("", "1" + "))" * (size // 22))),
     )
     yield "a key that is a table", _repeated(size, "#s(hash-table ", ("", "1)" * (size // 14)))
     yield "a key that is a quote", "#s(hash-table data (" + "'" * size + "a 1))"
