@@ -22,7 +22,7 @@ from ..lib.bounded_repr import bounded_repr
 from ..wire.framing import EpcFramer
 from ..wire.messages import FAILURE, REPLY, REQUEST, Message
 from .errors import EPCError, ReturnError
-from .reader import ExpressionLimitExceeded, Reader
+from .reader import Reader
 from .values import Symbol
 from .writer import symbol_text, write
 
@@ -81,10 +81,8 @@ class EpcCodec:
             text = payload.decode("utf-8")
             usual = _USUAL.match(text)
             if usual is not None and text.endswith(")\n") and ";" not in text:
-                message = self._usual(usual, text[usual.end() : -2])
-                if message is not None:
-                    return message
-            message = self.reader.read(text, 1 if text.startswith("(return") else 2)
+                return self._usual(usual, text[usual.end() : -2])
+            message: Any = self.reader.read(text, 1 if text.startswith("(return") else 2)
         except (MalformedValue, ValueError) as error:
             return self._broken(payload, error)
         if type(message) is not list or not message or not _is_symbol(message[0]):
@@ -106,19 +104,15 @@ class EpcCodec:
             return (REQUEST, uid, Target(CALL, parts[0]), self._arguments(parts[1]))
         return self._answer(kind, uid, parts)
 
-    def _usual(self, match: re.Match[str], rest: str) -> Message | None:
-        """Returns the message of a text that begins as most do, or None if it goes on otherwise."""
+    def _usual(self, match: re.Match[str], rest: str) -> Message:
+        """Returns the message of a text that begins as most do."""
         number, name, answered = match.groups()
-        try:
-            values = self.reader.read_all(rest, 1 if answered is None else 0)
-        except ExpressionLimitExceeded:
-            raise
-        except MalformedValue:
-            return None
-        if len(values) != 1:
-            return None
         if answered is not None:
-            return (REPLY, int(answered), values[0])
+            return self._answer("return", int(answered), self.reader.read_all(rest))
+        values = self.reader.read_all(rest, 1)
+        if len(values) != 1:
+            parts = [self._target(name).name, *values]
+            return _problem(int(number), _wrong_number(CALL, len(parts), 2, parts))
         return (REQUEST, int(number), self._target(name), self._arguments(values[0]))
 
     def _target(self, name: str) -> Target:

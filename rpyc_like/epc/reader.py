@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Optional
 
 from ..errors import LimitExceeded, MalformedValue
 from ..lib.bounded_repr import bounded_repr
@@ -105,14 +105,8 @@ class _Dot:
 _DOT: Final = _Dot()
 
 
-class _Opened:
-    """A prefix or a special bracket: what ends it, and what is made of what it holds."""
-
-    __slots__ = ("closer", "finish")
-
-    def __init__(self, closer: str | None, finish: Callable[[list[Any]], Any]) -> None:
-        self.closer = closer  # None for a prefix, which waits for one value
-        self.finish = finish
+_Opened = tuple[Optional[str], Callable[[list[Any]], Any]]  # noqa: UP045 -- evaluated on Python 3.9
+"""What ends the value of a prefix (None) or of a special bracket, and what is made of it."""
 
 
 class Reader:
@@ -244,7 +238,7 @@ class Reader:
                             budget.spend(_PLACE * len(value[-1]))  # it is copied
                         value = _dotted(value)
                     if finish is not None:
-                        budget.spend(_PLACE * len(value))
+                        spent += _PLACE * len(value)
                         value = finish(value)
                     elif not value:
                         value = self._nil()
@@ -279,14 +273,20 @@ class Reader:
                 elif kind == _OTHER:
                     raise MalformedValue(f"unexpected {match[_OTHER]!r} at {match.end() - 1}")
                 else:
-                    budget.spend(spent + _OPENED)
-                    spent = 0
-                    value = self._prefixed(match[kind], labels, budget)
-                    if type(value) is _Opened:
+                    token = match[kind]
+                    begun = _PREFIXES.get(token)
+                    if begun is not None:
+                        spent += _OPENED
+                        opened: tuple[str | None, Callable[[list[Any]], Any]] | None = (None, begun)
+                    else:
+                        budget.spend(spent + _OPENED)
+                        spent = 0
+                        value, opened = self._prefixed(token, labels, budget)
+                    if opened is not None:
                         stack.append((items, closer, finish))
                         if len(stack) > self._max_depth:
                             raise MalformedValue(f"nested deeper than {self._max_depth}")
-                        closer, finish = value.closer, value.finish
+                        closer, finish = opened
                         items = []
                         append = items.append
                         continue
@@ -396,11 +396,10 @@ class Reader:
             what = f"expected an integer of base {base}, got {token[:40]!r}"
             raise MalformedValue(what) from None
 
-    def _prefixed(self, token: str, labels: dict[str, tuple[Any, int]], budget: Budget) -> Any:
+    def _prefixed(
+        self, token: str, labels: dict[str, tuple[Any, int]], budget: Budget
+    ) -> tuple[Any, _Opened | None]:
         """Returns the value of a token, or what it begins."""
-        finish = _PREFIXES.get(token)
-        if finish is not None:
-            return _Opened(None, lambda got: finish(got[0]))
         if token in ("#(", "#s(", "#[", "#^[", "#^^["):
             makers: dict[str, Callable[[list[Any]], Any]] = {
                 "#(": lambda got: self._propertized(got, budget),
@@ -409,15 +408,15 @@ class Reader:
                 "#^[": CharTable,
                 "#^^[": lambda got: CharTable(got, True),
             }
-            return _Opened(")" if token.endswith("(") else "]", makers[token])
+            return None, (")" if token.endswith("(") else "]", makers[token])
         if token == "##":
-            return values.Symbol("")
+            return values.Symbol(""), None
         if token == "#<":
             raise Unreadable("an object without a readable form (#<...>)")
         if token[1] == "&":
             self._check_digits(len(token) - 2)
             size = from_decimal(token[2:])
-            return _Opened(None, lambda got: _bool_vector(size, got[0], budget))
+            return None, (None, lambda got: _bool_vector(size, got[0], budget))
         if token[-1] == "=":
             label, before = token[1:-1], budget.left
 
@@ -425,15 +424,15 @@ class Reader:
                 labels[label] = (got[0], before - budget.left)
                 return got[0]
 
-            return _Opened(None, define)
+            return None, (None, define)
         if token[-1] == "#":
             if token[1:-1] not in labels:
                 shown = bounded_repr(token)
                 raise MalformedValue(f"expected the label of a complete value, got {shown}")
             value, price = labels[token[1:-1]]
             budget.spend(price)
-            return value
-        return self._radix(token)
+            return value, None
+        return self._radix(token), None
 
     def _propertized(self, got: list[Any], budget: Budget) -> Any:
         if not got or type(got[0]) is not str or len(got) % 3 != 1:
@@ -507,14 +506,14 @@ _MORE: Final = re.compile(
     re.DOTALL,
 )
 _ESCAPED_CHARACTER: Final = re.compile(r"\\(.)", re.DOTALL)
-_PREFIXES: Final[dict[str, Callable[[Any], Any]]] = {
-    "'": values.Quoted,
-    "#'": FunctionQuoted,
-    "`": Backquote,
-    ",": Comma,
-    ",@": CommaAt,
-    "#:": lambda symbol: symbol,
-    "#_": lambda symbol: symbol,
+_PREFIXES: Final[dict[str, Callable[[list[Any]], Any]]] = {
+    "'": lambda got: values.Quoted(got[0]),
+    "#'": lambda got: FunctionQuoted(got[0]),
+    "`": lambda got: Backquote(got[0]),
+    ",": lambda got: Comma(got[0]),
+    ",@": lambda got: CommaAt(got[0]),
+    "#:": lambda got: got[0],
+    "#_": lambda got: got[0],
 }
 
 
