@@ -50,8 +50,13 @@ _NUMBER: Final = 32 + _PLACE
 _TEXT: Final = 80 + _PLACE  # and a byte for each character, four if one of them is not ASCII
 _LIST: Final = 96
 _VECTOR: Final = 160
-_INCOMPLETE: Final = 176  # what an incomplete list takes beside; given back when it is complete
-_OPENED: Final = 640  # the same for prefixes and special brackets; not given back
+_PREFIXED: Final = 80
+_SPECIAL: Final = 128
+# What incomplete values take beside, which is given back when they are complete. More for those
+# that take time, because depth costs more time than length.
+_INCOMPLETE: Final = 176
+_INCOMPLETE_PREFIX: Final = 560
+_INCOMPLETE_SPECIAL: Final = 1200
 _SYMBOL: Final = 320  # a new one; and eight bytes for each character
 _PAIR: Final = 176  # of a dict or a hash table
 _SPEND: Final = 1 << 14  # bytes that are spent at once
@@ -176,7 +181,8 @@ class Reader:
         append = items.append
         closer: str | None = ""  # what ends the list that is read; None for a prefix
         finish: Callable[[list[Any]], Any] | None = None
-        stack: list[tuple[list[Any], str | None, Callable[[list[Any]], Any] | None]] = []
+        held = 0  # bytes that are given back when it is complete
+        stack: list[tuple[list[Any], str | None, Callable[[list[Any]], Any] | None, int]] = []
         labels: dict[str, tuple[Any, int]] = {}
         dots = False  # whether there is a dot anywhere
         words, dicts = self._words, self._dicts
@@ -215,10 +221,11 @@ class Reader:
                         position = match.start(_INTEGERS) + len(digits)
                     value = int(digits) if len(digits) < 4000 else self._long_integer(digits)
                 elif kind == _OPEN:
-                    stack.append((items, closer, finish))
+                    stack.append((items, closer, finish, held))
                     if len(stack) > self._max_depth:
                         raise MalformedValue(f"nested deeper than {self._max_depth}")
-                    spent += _INCOMPLETE
+                    held = _INCOMPLETE
+                    spent += held
                     if match[_OPEN] == "(":
                         closer, finish = ")", None
                         spent += _LIST
@@ -232,7 +239,7 @@ class Reader:
                     if closer != match[_CLOSE]:
                         raise MalformedValue(f"unexpected {match[_CLOSE]!r} at {match.end() - 1}")
                     value = items
-                    spent -= _INCOMPLETE
+                    spent -= held
                     if dots and any(item is _DOT for item in value):
                         if isinstance(value[-1], list):
                             budget.spend(_PLACE * len(value[-1]))  # it is copied
@@ -246,7 +253,7 @@ class Reader:
                         value = self._converted(value)
                         if type(value) is dict:
                             budget.spend(_PAIR * len(value))
-                    items, closer, finish = stack.pop()
+                    items, closer, finish, held = stack.pop()
                     append = items.append
                 elif kind == _LONG:
                     end = _end_of_text(text, match.end())
@@ -276,17 +283,20 @@ class Reader:
                     token = match[kind]
                     begun = _PREFIXES.get(token)
                     if begun is not None:
-                        spent += _OPENED
+                        price, given_back = _PREFIXED, _INCOMPLETE_PREFIX
                         opened: tuple[str | None, Callable[[list[Any]], Any]] | None = (None, begun)
                     else:
-                        budget.spend(spent + _OPENED)
+                        price, given_back = _SPECIAL, _INCOMPLETE_SPECIAL
+                        budget.spend(spent)
                         spent = 0
                         value, opened = self._prefixed(token, labels, budget)
                     if opened is not None:
-                        stack.append((items, closer, finish))
+                        stack.append((items, closer, finish, held))
                         if len(stack) > self._max_depth:
                             raise MalformedValue(f"nested deeper than {self._max_depth}")
                         closer, finish = opened
+                        held = given_back
+                        spent += price + held
                         items = []
                         append = items.append
                         continue
@@ -295,10 +305,10 @@ class Reader:
                     assert finish is not None
                     if value is _DOT:
                         raise MalformedValue("unexpected dot")
-                    budget.spend(spent)
+                    budget.spend(spent - held)
                     spent = 0
                     value = finish(items)
-                    items, closer, finish = stack.pop()
+                    items, closer, finish, held = stack.pop()
                     append = items.append
                     append(value)
                 if position != start:
