@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeVar
-from xmlrpc.server import resolve_dotted_attribute
 
+from ..lib.bounded_repr import bounded_repr
+from ..lib.internals import INTERNALS
 from ..lib.workers import WorkerPool
 from .reader import Reader
 
@@ -30,7 +33,8 @@ class EPCDispatcher:
 
         Args:
             instance: may have ``_get_method(name)``, which is asked first.
-            allow_dotted_names: whether ``a.b`` means an attribute of an attribute.
+            allow_dotted_names: whether ``a.b`` means an attribute of an attribute. A module leads
+                to its submodules only (``path.join`` of ``os``), other objects to no module.
         """
         self.instance = instance
         self.allow_dotted_names = allow_dotted_names
@@ -53,8 +57,29 @@ class EPCDispatcher:
         try:
             found: Callable[..., Any] = self.instance._get_method(name)
         except AttributeError:
-            found = resolve_dotted_attribute(self.instance, name, self.allow_dotted_names)  # type: ignore[assignment]
+            found = _resolved(self.instance, name.split(".") if self.allow_dotted_names else [name])
         return found
+
+
+def _resolved(instance: Any, path: list[str]) -> Any:
+    """Return what a path of names leads to, in an object whose methods are offered.
+
+    Raises:
+        AttributeError: nowhere, through a private or inner name, to a module that is no part of the
+            one before, or to formatting by a text of the peer's.
+    """
+    found = instance
+    for name in path:
+        if name.startswith("_") or name in INTERNALS:
+            raise AttributeError(f"cannot access {bounded_repr(name)}")
+        if isinstance(found, (str, type)) and name in ("format", "format_map", "mro"):
+            raise AttributeError(f"cannot access {name!r}")
+        whole, found = found, getattr(found, name)
+        if isinstance(found, ModuleType):
+            owner = whole.__name__ if isinstance(whole, ModuleType) else None
+            if owner is None or sys.modules.get(f"{owner}.{name}") is not found:
+                raise AttributeError(f"cannot access {name!r}: it is another module")
+    return found
 
 
 class EPCCore(EPCDispatcher):

@@ -286,17 +286,18 @@ _canonical = Encoder(
 _terms = Terms()
 
 
-def decode(data: bytes) -> tuple[Any, bytes]:
+def decode(data: bytes, **limits: Any) -> tuple[Any, bytes]:
     """Returns the term that ``data`` begins with, and the bytes after it.
 
     Args:
         data: the external format, from the version byte 131 on.
+        limits: ``max_inflated_size``, ``max_memory``; see :class:`.Decoder`.
 
     Raises:
         IncompleteData: the bytes end too early.
-        ValueError: they are not a term, or too large a one when it is inflated.
+        ValueError: they are not a term, or too large a one when it is inflated, or in memory.
     """
-    return _terms.decode(data)
+    return (Terms(**limits) if limits else _terms).decode(data)
 
 
 def decode_term(data: bytes) -> tuple[Any, bytes]:
