@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .errors import AsyncResultTimeout
     from .errors import RemoteError as GenericException
     from .lib import setup_logger, spawn
+    from .lib.value_classes import by_value as by_value
     from .link.calls import Call, current_call
     from .link.result import AsyncResult
     from .utils import classic, exposed, factory, helpers, registry, server, service
@@ -125,6 +126,7 @@ _HOMES = {
     "core.vinegar": ("GenericException",),
     "errors": ("AsyncResultTimeout",),
     "lib": ("setup_logger", "spawn"),
+    "lib.value_classes": ("by_value",),
     "link.calls": ("Call", "current_call"),
     "link.result": ("AsyncResult",),
     "utils.classic": (),

@@ -18,8 +18,15 @@
 #define UNCOMPRESSED 3000 /* bytes of a payload that is never compressed */
 #define SMALL 32        /* numbers of handlers whose targets are made once */
 #define DEPTH 64        /* nesting from which the pure half, which does not recurse, takes over */
+#define LOOK_EVERY 10000 /* items after which other threads may run */
+#define ITEMS_PER_STEP 64 /* of a container that is measured */
+#define PIECE (1 << 20)  /* bytes that are copied or decoded before other threads may run */
+#define UNMETERED (1 << 19) /* bytes from which load() has the memory counted, by the pure half */
+#define FEW 64           /* items of which any number may have the same hash */
 
 static PyObject *pure_dump_small, *pure_load_at, *pure_load, *pure_dumpable, *own_dumps;
+static PyObject *count_memory;
+static PyObject *small_ints[0xf0]; /* by their tags; the interpreter shares those from -5 only */
 static PyObject *netref_metaclass, *get_conn, *get_boxed, *object_name;
 static PyObject *kind_reply, *kind_call, *targets[SMALL];
 static unsigned char on_objects[160], special[160];
@@ -162,7 +169,29 @@ put_value(Writer *w, PyObject *obj, int depth)
 typedef struct {
     const unsigned char *data;
     Py_ssize_t at, end;
+    int steps; /* since other threads could run */
 } Reader;
+
+static Py_ssize_t looks; /* how often other threads could run; for tests */
+
+/* Lets other threads run. What this thread holds must be out of their reach: containers that are
+   not filled are not tracked, so that gc.get_objects() does not find them. */
+static void
+look(void)
+{
+    looks++;
+    Py_BEGIN_ALLOW_THREADS
+    Py_END_ALLOW_THREADS
+}
+
+static void
+step(Reader *r)
+{
+    if (++r->steps >= LOOK_EVERY) {
+        r->steps = 0;
+        look();
+    }
+}
 
 static int
 get_size(Reader *r, int wide, Py_ssize_t *size)
@@ -241,6 +270,63 @@ get_int(Reader *r, long long *value)
 
 static PyObject *get_value(Reader *r, int depth);
 
+/* Releases a tuple of which so many items are there, in slices. */
+static void
+drop_items(Reader *r, PyObject *tuple, Py_ssize_t filled)
+{
+    while (filled > 0) {
+        PyObject *item = PyTuple_GET_ITEM(tuple, --filled);
+        PyTuple_SET_ITEM(tuple, filled, NULL);
+        Py_XDECREF(item);
+        step(r);
+    }
+    Py_DECREF(tuple);
+}
+
+static PyObject *
+get_bytes(const char *start, Py_ssize_t size)
+{
+    Py_ssize_t at;
+    PyObject *made;
+    if (size < PIECE)
+        return PyBytes_FromStringAndSize(start, size);
+    made = PyBytes_FromStringAndSize(NULL, size);
+    for (at = 0; made != NULL && at < size; at += PIECE) {
+        memcpy(PyBytes_AS_STRING(made) + at, start + at, size - at < PIECE ? size - at : PIECE);
+        look();
+    }
+    return made;
+}
+
+/* A large text is decoded in pieces: a million lone surrogates take half a second. */
+static PyObject *
+get_text(const char *start, Py_ssize_t size)
+{
+    PyObject *pieces, *piece, *empty, *made = NULL;
+    Py_ssize_t stop;
+    if (size <= PIECE)
+        return PyUnicode_DecodeUTF8(start, size, "surrogatepass");
+    pieces = PyList_New(0);
+    while (pieces != NULL && size) {
+        stop = size < PIECE ? size : PIECE;
+        while (stop < size && stop > PIECE - 4 && (start[stop] & 0xc0) == 0x80)
+            stop--; /* inside a character */
+        piece = PyUnicode_DecodeUTF8(start, stop, "surrogatepass");
+        if (piece == NULL || PyList_Append(pieces, piece))
+            Py_CLEAR(pieces);
+        Py_XDECREF(piece);
+        start += stop;
+        size -= stop;
+        look();
+    }
+    empty = pieces == NULL ? NULL : PyUnicode_FromStringAndSize(NULL, 0);
+    if (empty != NULL)
+        made = PyUnicode_Join(empty, pieces);
+    Py_XDECREF(empty);
+    Py_XDECREF(pieces);
+    return made;
+}
+
 static PyObject *
 get_items(Reader *r, int tag, int depth)
 {
@@ -255,15 +341,61 @@ get_items(Reader *r, int tag, int depth)
     tuple = PyTuple_New(size);
     if (tuple == NULL)
         return NULL;
+    /* Plain values are in no cycle, so the collector need not go over them, however many. */
+    if (size)
+        PyObject_GC_UnTrack(tuple);
     for (i = 0; i < size; i++) {
         PyObject *item = get_value(r, depth - 1);
         if (item == NULL) {
-            Py_DECREF(tuple);
+            drop_items(r, tuple, i);
             return NULL;
         }
         PyTuple_SET_ITEM(tuple, i, item);
     }
     return tuple;
+}
+
+/* Returns whether so many items may share a hash that the pure half is to have a look. */
+static int
+may_collide(Reader *r, PyObject *items)
+{
+    Py_ssize_t i, size = PyTuple_GET_SIZE(items), slots = size | 1;
+    unsigned char *counts = PyMem_Calloc(slots, 1);
+    int found = counts == NULL;
+    for (i = 0; !found && i < size; i++) {
+        Py_hash_t hash = PyObject_Hash(PyTuple_GET_ITEM(items, i));
+        found = (hash == -1 && PyErr_Occurred()) || ++counts[(size_t)hash % slots] > FEW;
+        step(r);
+    }
+    PyMem_Free(counts);
+    return found;
+}
+
+static PyObject *
+get_frozenset(Reader *r, PyObject *items)
+{
+    Py_ssize_t i, size = PyTuple_GET_SIZE(items);
+    PyObject *made;
+    if (size <= FEW) {
+        made = PyFrozenSet_New(items);
+        if (made != NULL && size)
+            PyObject_GC_UnTrack(made);
+        return made;
+    }
+    if (may_collide(r, items))
+        return NULL;
+    made = PyFrozenSet_New(NULL);
+    if (made == NULL)
+        return NULL;
+    PyObject_GC_UnTrack(made);
+    for (i = 0; i < size; i++) {
+        if (PySet_Add(made, PyTuple_GET_ITEM(items, i))) {
+            Py_DECREF(made);
+            return NULL;
+        }
+        step(r);
+    }
+    return made;
 }
 
 static PyObject *
@@ -274,7 +406,7 @@ get_container(Reader *r, int tag, int depth)
         return NULL;
     if (PyTuple_CheckExact(items)) {
         if (tag == 0x1a)
-            made = PyFrozenSet_New(items);
+            made = get_frozenset(r, items);
         else if (PyTuple_GET_SIZE(items) == 3)
             made = PySlice_New(PyTuple_GET_ITEM(items, 0), PyTuple_GET_ITEM(items, 1),
                                PyTuple_GET_ITEM(items, 2));
@@ -294,9 +426,10 @@ get_value(Reader *r, int depth)
     double real, imaginary;
     if (r->at >= r->end)
         return NULL;
+    step(r);
     tag = r->data[r->at++];
     if (0x20 <= tag && tag <= 0xef)
-        return PyLong_FromLong(tag - 0x50);
+        return Py_NewRef(small_ints[tag]);
     switch (tag) {
     case 0x00:
         return Py_NewRef(Py_None);
@@ -313,7 +446,7 @@ get_value(Reader *r, int depth)
     case 0x08:
         if (get_span(r, &start, &size))
             return NULL;
-        return PyUnicode_DecodeUTF8(start, size, "surrogatepass");
+        return get_text(start, size);
     case 0x01:
     case 0x0a:
     case 0x0b:
@@ -324,7 +457,7 @@ get_value(Reader *r, int depth)
         r->at--;
         if (get_span(r, &start, &size))
             return NULL;
-        return PyBytes_FromStringAndSize(start, size);
+        return get_bytes(start, size);
     case 0x10:
     case 0x11:
     case 0x12:
@@ -357,6 +490,312 @@ is_plain(PyTypeObject *kind)
            kind == &PyFloat_Type || kind == &PyComplex_Type || kind == &PyFrozenSet_Type ||
            kind == &PySlice_Type || kind == Py_TYPE(Py_NotImplemented) ||
            kind == Py_TYPE(Py_Ellipsis);
+}
+
+/* -- prices, those of rpyc_like.wire.meter and rpyc_like.core._brine_py */
+
+static Py_ssize_t
+set_memory(Py_ssize_t count)
+{
+    Py_ssize_t slots = 0, mask = 7;
+    for (;;) {
+        Py_ssize_t filled = (mask * 3 + 4) / 5;
+        if (filled > count)
+            return 224 + 16 * slots;
+        slots = 8;
+        while (slots <= filled * (filled > 50000 ? 2 : 4))
+            slots *= 2;
+        mask = slots - 1;
+    }
+}
+
+static Py_ssize_t
+text_memory(const char *start, Py_ssize_t size)
+{
+    Py_ssize_t i;
+    for (i = 0; i < size; i++)
+        if (start[i] & 0x80)
+            return 80 + (size > PIECE ? 8 : 4) * size;
+    return 64 + size;
+}
+
+/* Goes over brine up to what is no part of it, or costs too much; returns the price. */
+static Py_ssize_t
+price_of(Reader *r, Py_ssize_t limit)
+{
+    Py_ssize_t price = 0, size, ahead;
+    const char *start;
+    while (r->at < r->end && price <= limit) {
+        int tag = r->data[r->at], again;
+        Py_ssize_t at = r->at++;
+        if (tag < 0x07 && tag != 0x01)
+            continue;
+        if (0x20 <= tag && tag <= 0xef)
+            continue;
+        switch (tag) {
+        case 0x08:
+            if (get_span(r, &start, &size)) {
+                r->at = at;
+                return price;
+            }
+            price += text_memory(start, size);
+            continue;
+        case 0x01:
+        case 0x0a:
+        case 0x0b:
+        case 0x0c:
+        case 0x0d:
+        case 0x0e:
+        case 0x0f:
+            r->at--;
+            if (get_span(r, &start, &size)) {
+                r->at = at;
+                return price;
+            }
+            price += size ? 48 + size : 0;
+            continue;
+        case 0x16:
+        case 0x17:
+            if (get_size(r, tag == 0x17, &size) || size > r->end - r->at) {
+                r->at = at;
+                return price;
+            }
+            r->at += size;
+            price += 32 + size / 2;
+            continue;
+        case 0x18:
+        case 0x1b:
+            size = tag == 0x18 ? 8 : 16;
+            if (size > r->end - r->at) {
+                r->at = at;
+                return price;
+            }
+            r->at += size;
+            price += 32;
+            continue;
+        case 0x19:
+            price += 64;
+            continue;
+        case 0x1a:
+            ahead = r->at;
+            again = ahead < r->end ? r->data[r->at++] : 0;
+            size = 0x10 <= again && again <= 0x13 ? again - 0x0f : 0;
+            if ((again == 0x14 || again == 0x15) && get_size(r, again == 0x15, &size))
+                size = 0;
+            if (size <= r->end - r->at)
+                price += set_memory(size);
+            r->at = ahead;
+            continue;
+        case 0x10:
+        case 0x11:
+        case 0x12:
+        case 0x13:
+        case 0x14:
+        case 0x15:
+            size = tag - 0x0f;
+            if ((tag >= 0x14 && get_size(r, tag == 0x15, &size)) || size > r->end - r->at) {
+                r->at = at;
+                return price;
+            }
+            price += size ? 40 + 8 * size : 0;
+            continue;
+        default:
+            r->at = at;
+            return price;
+        }
+    }
+    return price;
+}
+
+/* price_at(data, position, limit): what the objects cost that are made of the rest of `data`, and
+   where that stops to be brine; it need not go on beyond the limit. */
+static PyObject *
+codec_price_at(PyObject *self, PyObject *args)
+{
+    PyObject *data;
+    Py_ssize_t position, limit, price;
+    Reader r = {0};
+    if (!PyArg_ParseTuple(args, "Snn", &data, &position, &limit))
+        return NULL;
+    r.data = (const unsigned char *)PyBytes_AS_STRING(data);
+    r.at = position < 0 ? 0 : position;
+    r.end = PyBytes_GET_SIZE(data);
+    Py_BEGIN_ALLOW_THREADS
+    price = price_of(&r, limit);
+    Py_END_ALLOW_THREADS
+    return Py_BuildValue("nn", price, r.at);
+}
+
+/* Adds the price of an integer to `memory`, and the size of its brine to `wire`. */
+static int
+measure_int(PyObject *number, Py_ssize_t *memory, Py_ssize_t *wire)
+{
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    if (overflow) {
+        PyObject *size = PyObject_CallMethod(number, "__sizeof__", NULL);
+        Py_ssize_t bytes = size == NULL ? -1 : PyLong_AsSsize_t(size);
+        Py_XDECREF(size);
+        *memory += bytes;
+        *wire += 2 * bytes;
+        return bytes < 0 ? UNUSUAL : OK;
+    }
+    *memory += 32;
+    *wire += 1;
+    if (-49 < value && value < 160)
+        return OK;
+    for (*wire += 1; value; value /= 10)
+        *wire += 1;
+    return OK;
+}
+
+/* Makes room for so many more on a stack. */
+static PyObject **
+grow(PyObject **stack, PyObject **own, Py_ssize_t filled, Py_ssize_t *room, Py_ssize_t more)
+{
+    PyObject **larger;
+    if (filled + more <= *room)
+        return stack;
+    *room = (filled + more) * 2;
+    larger = PyMem_Malloc(*room * sizeof(PyObject *));
+    if (larger != NULL)
+        memcpy(larger, stack, filled * sizeof(PyObject *));
+    if (stack != own)
+        PyMem_Free(stack);
+    return larger;
+}
+
+/* Returns whether a container is in `seen`, and puts it there: 1, 0, or -1 for an error. What one
+   object refers to is met only once. */
+static int
+met_before(PyObject **seen, PyObject *container)
+{
+    PyObject *key;
+    int found;
+    if (Py_REFCNT(container) == 1)
+        return 0;
+    if (*seen == NULL && (*seen = PySet_New(NULL)) == NULL)
+        return -1;
+    key = PyLong_FromVoidPtr(container);
+    if (key == NULL)
+        return -1;
+    found = PySet_Contains(*seen, key);
+    if (!found)
+        found = PySet_Add(*seen, key);
+    Py_DECREF(key);
+    return found;
+}
+
+/* measure(value, count=None, reference=512): the memory that a value takes, and about how much
+   brine it is. The value is held by the caller, so all that is in it stays. */
+static PyObject *
+codec_measure(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *own[64], **stack = own, *item, *iterator, *count = NULL, *seen = NULL, *done;
+    Py_ssize_t filled = 1, room = 64, memory = 0, wire = 0, reference = 512, i, size;
+    Reader r = {0};
+    int met;
+    if (nargs < 1 || nargs > 3)
+        return PyErr_Format(PyExc_TypeError, "expected 1 to 3 arguments, got %zd", nargs);
+    if (nargs > 1 && args[1] != Py_None)
+        count = args[1];
+    if (nargs > 2 && (reference = PyLong_AsSsize_t(args[2])) == -1 && PyErr_Occurred())
+        return NULL;
+    own[0] = args[0];
+    while (filled) {
+        PyTypeObject *kind;
+        item = stack[--filled];
+        kind = Py_TYPE(item);
+        step(&r);
+        size = kind == &PyTuple_Type ? PyTuple_GET_SIZE(item)
+             : kind == &PyFrozenSet_Type ? PySet_GET_SIZE(item)
+             : kind == &PySlice_Type ? 3
+             : 0;
+        if (size) {
+            met = met_before(&seen, item);
+            if (met < 0)
+                break;
+            if (met) {
+                wire += 1;
+                continue;
+            }
+            if (count != NULL) {
+                done = PyObject_CallFunction(count, "n", 1 + size / ITEMS_PER_STEP);
+                if (done == NULL)
+                    break;
+                Py_DECREF(done);
+            }
+        }
+        if (kind == &PyTuple_Type) {
+            memory += 40 + 8 * size;
+            wire += size < 5 ? 1 : size < 256 ? 2 : 5;
+        }
+        else if (kind == &PyFrozenSet_Type) {
+            memory += set_memory(size);
+            wire += 2;
+        }
+        else if (kind == &PySlice_Type) {
+            memory += 64;
+            wire += 2;
+        }
+        else if (kind == &PyUnicode_Type) {
+            memory += 64 + PyUnicode_GET_LENGTH(item) * PyUnicode_KIND(item);
+            wire += 2 + PyUnicode_GET_LENGTH(item);
+        }
+        else if (kind == &PyBytes_Type) {
+            memory += 48 + PyBytes_GET_SIZE(item);
+            wire += 1 + PyBytes_GET_SIZE(item);
+        }
+        else if (kind == &PyLong_Type) {
+            if (measure_int(item, &memory, &wire))
+                break;
+        }
+        else if (kind == &PyFloat_Type || kind == &PyComplex_Type) {
+            memory += 32;
+            wire += kind == &PyFloat_Type ? 9 : 17;
+        }
+        else {
+            wire += 1;
+            if (!is_plain(kind))
+                memory += reference;
+        }
+        if (!size)
+            continue;
+        stack = grow(stack, own, filled, &room, size);
+        if (stack == NULL) {
+            Py_XDECREF(seen);
+            return PyErr_NoMemory();
+        }
+        if (kind == &PyTuple_Type)
+            for (i = 0; i < size; i++)
+                stack[filled++] = PyTuple_GET_ITEM(item, i);
+        else if (kind == &PySlice_Type) {
+            stack[filled++] = ((PySliceObject *)item)->start;
+            stack[filled++] = ((PySliceObject *)item)->stop;
+            stack[filled++] = ((PySliceObject *)item)->step;
+        }
+        else {
+            iterator = PyObject_GetIter(item);
+            while (iterator != NULL && size-- > 0 && (item = PyIter_Next(iterator)) != NULL) {
+                stack[filled++] = item;
+                Py_DECREF(item); /* the set holds it */
+            }
+            Py_XDECREF(iterator);
+            if (PyErr_Occurred())
+                break;
+        }
+    }
+    if (stack != own)
+        PyMem_Free(stack);
+    Py_XDECREF(seen);
+    return PyErr_Occurred() ? NULL : Py_BuildValue("nn", memory, wire);
+}
+
+/* looks(): how often decoding has let other threads run. */
+static PyObject *
+codec_looks(PyObject *self, PyObject *ignored)
+{
+    return PyLong_FromSsize_t(looks);
 }
 
 /* Returns how deep the compiled half may go. */
@@ -459,7 +898,14 @@ codec_load(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *na
         has_room(count > 2 ? args[2] : NULL)) {
         Reader r = {(const unsigned char *)PyBytes_AS_STRING(args[0]), 0,
                     PyBytes_GET_SIZE(args[0])};
-        PyObject *value = get_value(&r, depth_of(count > 1 ? args[1] : NULL));
+        PyObject *value;
+        if (r.end > UNMETERED) {
+            PyObject *counted = PyObject_CallOneArg(count_memory, args[0]);
+            if (counted == NULL)
+                return NULL;
+            Py_DECREF(counted);
+        }
+        value = get_value(&r, depth_of(count > 1 ? args[1] : NULL));
         if (value != NULL && r.at == r.end)
             return value;
         Py_XDECREF(value);
@@ -566,6 +1012,8 @@ get_boxes_of(Reader *r, PyObject *lent, int *first_is_local, int depth)
     if (tag == 0x14 && get_size(r, 0, &size))
         return NULL;
     items = PyTuple_New(size);
+    if (items != NULL)
+        PyObject_GC_UnTrack(items);
     for (i = 0; items != NULL && i < size; i++) {
         PyObject *item = get_box(r, lent, &local, depth - 1);
         if (item == NULL) {
@@ -576,6 +1024,8 @@ get_boxes_of(Reader *r, PyObject *lent, int *first_is_local, int depth)
         if (i == 0)
             *first_is_local = local;
     }
+    if (items != NULL)
+        PyObject_GC_Track(items); /* it may hold objects of this side */
     return items;
 }
 
@@ -640,16 +1090,17 @@ typedef struct {
     PyObject *receive; /* gives the proxy for the brine of an id pack, or None */
     PyObject *take_back; /* is told the brine of an id pack, and how many references come back */
     Py_ssize_t max_serving;
+    Py_ssize_t unmetered; /* bytes of the largest message whose memory need not be counted */
 } Messages;
 
 static int
 messages_init(Messages *self, PyObject *args, PyObject *names)
 {
     PyObject *conn, *lent, *serving, *lend, *receive, *take_back;
-    Py_ssize_t max_serving;
+    Py_ssize_t max_serving, unmetered;
     if (names != NULL ||
-        !PyArg_ParseTuple(args, "OO!O!nOOO", &conn, &PyDict_Type, &lent, &PySet_Type, &serving,
-                          &max_serving, &lend, &receive, &take_back))
+        !PyArg_ParseTuple(args, "OO!O!nOOOn", &conn, &PyDict_Type, &lent, &PySet_Type, &serving,
+                          &max_serving, &lend, &receive, &take_back, &unmetered))
         return -1;
     Py_XSETREF(self->conn, Py_NewRef(conn));
     Py_XSETREF(self->lent, Py_NewRef(lent));
@@ -658,6 +1109,7 @@ messages_init(Messages *self, PyObject *args, PyObject *names)
     Py_XSETREF(self->receive, Py_NewRef(receive));
     Py_XSETREF(self->take_back, Py_NewRef(take_back));
     self->max_serving = max_serving;
+    self->unmetered = unmetered;
     return 0;
 }
 
@@ -856,7 +1308,7 @@ open_message(Messages *self, const unsigned char *data, Py_ssize_t size)
     Reader r = {data, 0, size};
     PyObject *id = NULL, *body = NULL, *cause = NULL, *target;
     int kind, handler = 0, local, shape = 0x11;
-    if (r.end - r.at < 6 || r.data[r.at + 1] != 0x11)
+    if (size < 6 || size > self->unmetered || data[1] != 0x11)
         Py_RETURN_NONE;
     kind = r.data[r.at];
     r.at += 2;
@@ -1029,14 +1481,17 @@ mark(unsigned char *table, PyObject *numbers)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* configure_brine(dump_small, load_at, load, dumpable, own dumps): the pure functions that do what
-   is unusual, and the dict of types that a program has added. */
+/* configure_brine(dump_small, load_at, load, dumpable, own dumps, count_memory): the pure functions
+   that do what is unusual, the dict of types that a program has added, and what refuses brine that
+   takes too much memory. */
 static PyObject *
 codec_configure_brine(PyObject *self, PyObject *args)
 {
-    PyObject *dump, *load_at, *load, *dumpable, *own;
-    if (!PyArg_ParseTuple(args, "OOOOO!", &dump, &load_at, &load, &dumpable, &PyDict_Type, &own))
+    PyObject *dump, *load_at, *load, *dumpable, *own, *count;
+    if (!PyArg_ParseTuple(args, "OOOOO!O", &dump, &load_at, &load, &dumpable, &PyDict_Type, &own,
+                          &count))
         return NULL;
+    Py_XSETREF(count_memory, Py_NewRef(count));
     Py_XSETREF(pure_dumpable, Py_NewRef(dumpable));
     Py_XSETREF(own_dumps, Py_NewRef(own));
     Py_XSETREF(pure_dump_small, Py_NewRef(dump));
@@ -1083,6 +1538,9 @@ static PyMethodDef methods[] = {
     NAMED(load),
     {"dumpable", (PyCFunction)(void (*)(void))codec_dumpable, METH_FASTCALL | METH_KEYWORDS,
      "dumpable($module, obj)\n--\n\nReturns whether dump() accepts obj, its depth and digits aside."},
+    {"price_at", codec_price_at, METH_VARARGS, NULL},
+    {"measure", (PyCFunction)(void (*)(void))codec_measure, METH_FASTCALL, NULL},
+    {"looks", codec_looks, METH_NOARGS, NULL},
     {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},
     {"configure_messages", codec_configure_messages, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -1091,6 +1549,12 @@ static PyMethodDef methods[] = {
 static int
 fill(PyObject *module)
 {
+    int tag;
+    for (tag = 0x20; tag < 0xf0; tag++) {
+        Py_XSETREF(small_ints[tag], PyLong_FromLong(tag - 0x50));
+        if (small_ints[tag] == NULL)
+            return -1;
+    }
     object_name = PyUnicode_InternFromString("obj");
     return object_name == NULL ? -1 : PyModule_AddType(module, &messages_type);
 }

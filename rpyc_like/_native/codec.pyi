@@ -12,8 +12,14 @@ def configure_brine(
     load: Callable[..., Any],
     dumpable: Callable[[Any], bool],
     own_dumps: dict[type, Any],
+    count_memory: Callable[[bytes], object],
     /,
 ) -> None: ...
+def price_at(data: bytes, position: int, limit: int, /) -> tuple[int, int]: ...
+def measure(
+    value: Any, count: Callable[[int], object] | None = None, reference: int = 512, /
+) -> tuple[int, int]: ...
+def looks() -> int: ...
 def dumpable(obj: Any) -> bool: ...
 def configure_messages(
     metaclass: type,
@@ -35,6 +41,7 @@ class Messages:
         lend: Callable[[Any], bytes | None],
         receive: Callable[[bytes], Any],
         take_back: Callable[[bytes, int], None],
+        unmetered: int,
         /,
     ) -> None: ...
     def request(

@@ -1,7 +1,7 @@
 """The asyncio connection: an endpoint on an event loop.
 
-Tables, boxing, gate, handlers, session, chains and proxy classes are those of the blocking side.
-What takes a trip is awaited: unboxing never waits.
+Tables, boxing, access policy, handlers, session, chains and proxy classes are those of the blocking
+side. What takes a trip is awaited: unboxing never waits.
 """
 
 from __future__ import annotations

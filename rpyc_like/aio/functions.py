@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import builtins
 import operator
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..core import consts, snapshot_dump
@@ -16,6 +17,7 @@ from ..core.netref import is_netref
 from ..core.pipeline import Pipeline
 from ..core.recorded import Recorded
 from ..core.snapshot_load import load
+from ..lib.value_classes import allowed_classes, imported_class
 from .items import END, items_of, next_of
 from .proxies import AsyncNetref, Deferred
 
@@ -264,17 +266,19 @@ def map(func: Callable[[Any], Any], iterable: Any) -> Any:
     return Pipeline(conn, Deferred).map(func, iterable)
 
 
-async def snapshot(obj: Any) -> Any:
+async def snapshot(obj: Any, classes: Iterable[type] = ()) -> Any:
     """Returns a local copy of remote data; see :func:`rpyc_like.snapshot`."""
     obj = await _known(obj)
     if not is_netref(obj):
-        return load(snapshot_dump.dump(obj, lambda container: None, getattr))
-    conn = _conn_of(obj)
+        local = snapshot_dump.dump(obj, lambda container: None, getattr)
+        return load(local, imported_class, sys.maxsize)
+    conn, find = _conn_of(obj), allowed_classes(classes)
     if conn._codec.features & consts.FEATURE_SNAPSHOTS:
-        return load(await _ask(consts.HANDLE_SNAPSHOT, obj))
+        found = await _ask(consts.HANDLE_SNAPSHOT, obj)
+        return load(found, find, conn._config["max_memory"])
     from ..core.snapshots import helper_source
 
     helper = await conn.await_steps(conn.helper_steps("snapshot", helper_source()))
     if helper is None:
         raise TypeError("this peer cannot make a snapshot")
-    return load(await helper(obj))
+    return load(await helper(obj), find, conn._config["max_memory"])

@@ -22,6 +22,7 @@ from ..core.channel import Channel
 from ..core.service import Service
 from ..lib.threads import spawn
 from ..lib.workers import WorkerPool
+from ..link.admission import Admission
 from ..utils.base_server import Server as BaseServer
 from .connection import Connection
 
@@ -55,12 +56,11 @@ class _Door(BaseServer):
     def _accept_method(self, sock: Any) -> None:
         if self.authenticator is None:
             self._authenticate_and_serve_client(sock)
-            return
-        try:
-            spawn(self._authenticate_and_serve_client, sock)  # it takes as long as the client likes
-        except RuntimeError as error:
-            self.logger.warning("refused a client: %s", error)  # the system has no more threads
-            self._drop(sock)
+        else:
+            self._begin(spawn, sock)  # it takes as long as the client likes
+
+    def _makes_connections(self) -> bool:
+        return type(self)._serve_client is _Door._serve_client
 
     def _serve_client(self, sock: Any, credentials: Any) -> bool:
         self._arrived(sock, credentials)
@@ -117,6 +117,11 @@ class Server:
     def logger(self) -> logging.Logger:
         """Where the server logs."""
         return self._door.logger
+
+    @property
+    def admission(self) -> Admission:
+        """Which clients that have shown nothing yet may stay; its attributes may be changed."""
+        return self._door.admission
 
     @property
     def connections(self) -> list[Any]:
@@ -214,14 +219,16 @@ class Server:
     async def _serve(self, sock: Any, credentials: Any) -> None:
         """Serves a client until it is gone."""
         conn: Any = None
+        client = self._door._admitted.get(sock)
         try:
             conn = self._door._make_connection(sock, credentials)
             await conn.open()
             await conn._link.ended.wait()
         except EOFError:
             pass
-        except Exception:
-            self.logger.exception("client connection terminated abruptly")
+        except Exception as error:
+            if client is not None:
+                self._door._failed(client, error)
         finally:
             if conn is not None:
                 await conn.close()

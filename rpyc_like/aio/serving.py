@@ -17,7 +17,8 @@ from functools import partial
 from types import AsyncGeneratorType, CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
 
-from ..core import brine, chain_steps, consts
+from ..core import brine, chain_steps, consts, handlers
+from ..core.accounts import FAIR, Account, price
 from ..core.async_items import AsyncItems, is_async
 from ..core.chains import HANDLERS, chain_work, do_step
 from ..core.dialects import Target
@@ -134,7 +135,9 @@ class Serving(ThreadSide):
 
     def _serve(self, id_: int, number: int, args: tuple[Any, ...]) -> None:
         handler = self._handler(number)
-        if self._workers is None or number in _QUICK or self._is_for_loop(number, args):
+        if self._workers is None and handler in _IN_TURNS:
+            self._finish(id_, _in_turns(_IN_TURNS[handler](self, *args)))
+        elif self._workers is None or number in _QUICK or self._is_for_loop(number, args):
             self._finish(id_, handler(self, *args))
         else:
             self._in_threads += 1
@@ -209,11 +212,14 @@ class Serving(ThreadSide):
         kind = type(value)
         if kind is AsyncGeneratorType:
             value = AsyncItems(value)
-        elif kind not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
+        elif kind not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
             work: Any = value if kind is CoroutineType else _awaited(value)
             self._start(id_, work, True)
             return
         codec, link = self._codec, self._link
+        if link.full:
+            self._start(id_, self._when_drained(value), True)
+            return
         if link.calls.known:
             link.calls.forget(id_)
         if codec.native and not self._proxies.released and not self._rewinds:
@@ -224,6 +230,16 @@ class Serving(ThreadSide):
                     link.send_frame(frame)
                 return
         self._answer(codec.encode_reply(id_, value))
+
+    async def _when_drained(self, value: Any) -> Any:
+        """Return an answer when the peer takes it; it is not encoded, but counted until then."""
+        size = price(value)
+        self._kept.hold(size, "memory for answers that wait")
+        try:
+            await self._link.drained()
+        finally:
+            self._kept.release(size)
+        return value
 
     def _answer(self, payload: Any) -> None:
         if not self._link.lost:
@@ -334,35 +350,56 @@ class Serving(ThreadSide):
 
     async def _handle_chain(self, steps: Any, wanted: Any) -> tuple[Any, ...]:
         """Does steps that depend on one another; each where it would be done by itself."""
-        work = chain_work(self, steps, wanted)
-        try:
-            request = next(work)
-            while True:
-                try:
-                    value = await self._done(*request)
-                except Exception as error:
-                    request = work.throw(error)
-                else:
-                    request = work.send(value)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+        with self._account(FAIR) as account:
+            work = chain_work(self, account, steps, wanted)
+            try:
+                request = next(work)
+                while True:
+                    if request[0] == chain_steps.PAUSE:
+                        await asyncio.sleep(0)
+                        request = next(work)
+                        continue
+                    try:
+                        value = await self._done(account, *request)
+                    except Exception as error:
+                        request = work.throw(error)
+                    else:
+                        request = work.send(value)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
 
-    async def _done(self, kind: int, *values: Any) -> Any:
+    async def _done(self, account: Account, kind: int, *values: Any) -> Any:
         """Does what a chain asks for next."""
         number = _REQUESTS[kind]
         if self._workers is None or number in _QUICK or self._is_for_loop(number, values):
             try:
-                value = do_step(self, kind, *values)
+                value = do_step(self, account, kind, *values)
             except StopIteration as error:
                 raise thrown(error) from None
         else:
-            value = await self._in_thread(partial(do_step, self, kind, *values))
+            value = await self._in_thread(partial(do_step, self, account, kind, *values))
         kind_ = type(value)
         if kind_ is AsyncGeneratorType:
             return AsyncItems(value)
-        if kind_ not in brine.simple_types and inspect.isawaitable(value) and not is_netref(value):
+        if kind_ not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
             return await value
         return value
+
+
+_IN_TURNS: Final[dict[Any, Callable[..., handlers.Turns]]] = {
+    handlers.buffiter: handlers.taking,
+    handlers.snapshot: handlers.dumping,
+}
+"""What takes long, and what does it piece by piece where there are no threads."""
+
+
+async def _in_turns(work: handlers.Turns) -> Any:
+    try:
+        while True:
+            next(work)
+            await asyncio.sleep(0)
+    except StopIteration as end:
+        return await end.value if type(end.value) is CoroutineType else end.value
 
 
 async def _awaited(value: Any) -> Any:

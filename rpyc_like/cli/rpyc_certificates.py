@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
-from pathlib import Path
 from typing import Any
 
 from plumbum import cli
 
 from ..lib.modules import needed
+from ..lib.safe_paths import create_new
 from ..version import __version__
 
 __all__ = ["Certificates", "main"]
@@ -93,12 +92,10 @@ class Token(cli.Application):  # type: ignore[misc]
     def main(self, file: str) -> int:
         """Makes it."""
         try:
-            descriptor = os.open(Path(file), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            create_new(file, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
         except OSError as error:
             sys.stderr.write(f"{error}\n")
             return 2
-        with open(descriptor, "w") as opened:
-            opened.write(f"{secrets.token_urlsafe(32)}\n")
         sys.stdout.write(f"{file}\n")
         return 0
 

@@ -8,6 +8,7 @@ from typing import Any
 from plumbum import cli
 from plumbum.cli.progress import Progress as Bar
 
+from ..errors import RpycLikeError
 from ..utils import classic
 from ..version import __version__
 
@@ -76,12 +77,18 @@ class Copy(cli.Application):  # type: ignore[misc]
                     assert there is not None
                     path = target[len(there) + 1 :]
                     classic.upload(conn, source, path, progress=bars)
-        except (OSError, EOFError, ValueError) as error:
-            print(f"rpyc_copy: {str(error).splitlines()[0]}", file=sys.stderr)
+        except (OSError, EOFError, ValueError, TypeError, RpycLikeError) as error:
+            print(f"rpyc_copy: {_first_line(error)}", file=sys.stderr)
             return 1
         finally:
             bars.close()
         return 0
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's text, which may be the peer's, for a terminal."""
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return "".join(one if one.isprintable() else "?" for one in line)
 
 
 def _host(path: str) -> str | None:

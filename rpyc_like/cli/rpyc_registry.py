@@ -65,6 +65,15 @@ class RegistryServer(cli.Application):  # type: ignore[misc]
         ["-l", "--listing"], _truth, default=False, help="whether all names are told: true, false"
     )
 
+    max_entries = cli.SwitchAttr(
+        "--max-entries", cli.Range(1, 10**7), default=10_000, help="most entries in all"
+    )
+    max_entries_per_host = cli.SwitchAttr(
+        "--max-entries-per-host",
+        cli.Range(1, 10**7),
+        default=1000,
+        help="most entries of one host, or of one IPv6 network",
+    )
     secret_file = cli.SwitchAttr(
         "--secret-file",
         cli.ExistingFile,
@@ -88,6 +97,8 @@ class RegistryServer(cli.Application):  # type: ignore[misc]
         except (OSError, ValueError) as error:
             sys.stderr.write(f"{self.PROGNAME}: {error}\n")
             return 2
+        server.MAX_ENTRIES = int(self.max_entries)
+        server.MAX_ENTRIES_PER_HOST = int(self.max_entries_per_host)
         server.start()
         return 0
 

@@ -60,11 +60,12 @@ class Completer(rlcompleter.Completer):
 
     def _names(self, obj: Any) -> list[str] | None:
         if type(obj) is ModuleNamespace:
-            names = [str(name) for name in self._conn.eval(_MODULES)]
+            found = list(self._conn.eval(_MODULES))
         elif is_netref(obj):
-            names = sorted(dir(obj))
+            found = list(obj.__dir__())
         else:
             return None
+        names = sorted(name for name in found if type(name) is str)
         return [name for name in names if name.isidentifier() and not keyword.iskeyword(name)]
 
 

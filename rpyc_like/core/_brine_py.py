@@ -27,12 +27,23 @@ tag            value
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
+from ..lib.brief import brief
 from ..lib.digits import from_decimal, to_decimal
+from ..wire.meter import (
+    LOOK_EVERY,
+    UNMETERED_SIZE,
+    Budget,
+    budget_for,
+    check_hashes,
+    set_memory,
+    text_memory,
+)
 
 __all__ = [
     "LARGE",
@@ -51,6 +62,8 @@ __all__ = [
     "lift",
     "load",
     "load_at",
+    "price_at",
+    "spend_at",
     "tuple_head",
     "tuple_size_at",
 ]
@@ -417,6 +430,8 @@ _SURROGATE_ATOMS: Final[dict[type, Callable[[Any, int], Any]]] = {
 
 
 _TUPLE, _SLICE, _FROZENSET = 0, 1, 2
+_SMALL_INTS: Final = tuple(range(-0x50, 0xF0 - 0x50))  # CPython shares those from -5 only
+_NOWHERE: Final = 1 << 62
 
 
 def load(data: bytes, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> Any:
@@ -424,8 +439,11 @@ def load(data: bytes, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) 
 
     Raises:
         MalformedValue: ``data`` is not exactly one brine value.
-        LimitExceeded: nested deeper than ``max_depth``, or an int above ``max_digits``.
+        LimitExceeded: nested deeper than ``max_depth``, an int above ``max_digits``, or a value
+            that takes too much memory; see :mod:`rpyc_like.wire.meter`.
     """
+    if len(data) > UNMETERED_SIZE:
+        spend_at(data, 0, budget_for(len(data), None), price_at)
     try:
         value, end = load_at(data, 0, max_depth, max_digits)
     except IndexError:
@@ -442,11 +460,11 @@ def load_at(
 
     Raises:
         IndexError: ``data`` ends inside the value.
-        MalformedValue, LimitExceeded: as :func:`load`.
+        MalformedValue, LimitExceeded: as :func:`load`; memory is the caller's to count.
     """
     tag = data[position]
     if 0x20 <= tag <= 0xEF:
-        return tag - 0x50, position + 1
+        return _SMALL_INTS[tag], position + 1
     end = len(data)
     if tag == 0x08 and 0x0A <= data[position + 1] <= 0x0D:
         # A short str: most attribute names are.
@@ -456,12 +474,13 @@ def load_at(
     stack: list[tuple[int, int, list[Any]]] = []
     items: list[Any] = []
     need, shape = 1, _TUPLE
+    frail = _NOWHERE  # the outermost open slice or frozenset: hashing and freeing recurse there
     value: Any
     while True:
         tag = data[position]
         position += 1
         if 0x20 <= tag <= 0xEF:
-            value = tag - 0x50
+            value = _SMALL_INTS[tag]
         elif tag == 0x08:
             if data[position] == 0x0E:
                 start = position + 2
@@ -482,15 +501,16 @@ def load_at(
             if size > end - position:
                 raise MalformedValue(f"tuple of {size} items in {end - position} bytes")
             if size:
-                if len(stack) >= max_depth:
-                    raise LimitExceeded("nesting", len(stack) + 1, max_depth, "max_depth")
+                if len(stack) >= max_depth or len(stack) - frail > MAX_DEPTH:
+                    raise _too_deep(len(stack), max_depth)
                 stack.append((shape, need, items))
                 shape, need, items = _TUPLE, size, []
                 continue
             value = ()
         elif tag == 0x19 or tag == 0x1A:
-            if len(stack) >= max_depth:
-                raise LimitExceeded("nesting", len(stack) + 1, max_depth, "max_depth")
+            if len(stack) >= max_depth or len(stack) - frail > MAX_DEPTH:
+                raise _too_deep(len(stack), max_depth)
+            frail = min(frail, len(stack))
             stack.append((shape, need, items))
             shape, need, items = (_SLICE if tag == 0x19 else _FROZENSET), 1, []
             continue
@@ -519,7 +539,12 @@ def load_at(
         while len(items) == need:
             if not stack:
                 return items[0], position
-            value = _finish(shape, items)
+            if shape == _TUPLE:
+                value = tuple(items)
+            else:
+                value = _finish(shape, items)
+                if len(stack) == frail + 1:
+                    frail = _NOWHERE
             shape, need, items = stack.pop()
             items.append(value)
 
@@ -588,17 +613,122 @@ def _rare(data: bytes, tag: int, position: int, end: int) -> tuple[Any, int]:
     raise MalformedValue(f"unknown brine tag {tag:#04x}")
 
 
+def _too_deep(depth: int, max_depth: int) -> Exception:
+    if depth >= max_depth:
+        return LimitExceeded("nesting", depth + 1, max_depth, "max_depth")
+    return MalformedValue(f"expected at most {MAX_DEPTH} levels in a slice or frozenset, got more")
+
+
 def _finish(shape: int, items: list[Any]) -> Any:
-    if shape == _TUPLE:
-        return tuple(items)
     inner = items[0]
     if type(inner) is not tuple:
-        raise MalformedValue(f"expected a tuple inside a slice or frozenset, got {inner!r:.80}")
+        raise MalformedValue(f"expected a tuple inside a slice or frozenset, got {brief(inner)}")
     if shape == _SLICE:
         if len(inner) != 3:
             raise MalformedValue(f"expected 3 items in a slice, got {len(inner)}")
         return slice(*inner)
     try:
-        return frozenset(inner)
-    except TypeError as error:
+        check_hashes(inner)
+        if len(inner) <= LOOK_EVERY:
+            return frozenset(inner)
+        made: set[Any] = set()
+        for start in range(0, len(inner), LOOK_EVERY):  # others may run between the slices
+            made.update(inner[start : start + LOOK_EVERY])
+        return frozenset(made)
+    except (TypeError, RecursionError) as error:
         raise MalformedValue(f"expected hashable items in a frozenset: {error}") from None
+
+
+# -- memory
+
+_SMALL_ATOMS: Final = re.compile(rb"[\x00\x02-\x06\x20-\xef]+")
+
+
+def price_at(data: bytes, position: int, limit: int) -> tuple[int, int]:
+    """Returns what the objects cost that are made of the rest of ``data``, in bytes of memory.
+
+    Nothing is made. An open container is no matter here, so the rest may be several values.
+
+    Args:
+        limit: from which it does not matter.
+
+    Returns:
+        The price, and where the rest stops to be brine.
+    """
+    price, end = 0, len(data)
+    try:
+        while position < end and price <= limit:
+            start = position
+            tag = data[position]
+            position += 1
+            if 0x20 <= tag <= 0xEF or (tag < 0x07 and tag != 0x01):
+                run = _SMALL_ATOMS.match(data, position)
+                if run is not None:
+                    position = run.end()
+            elif 0x10 <= tag <= 0x15:
+                size, position = _count_at(data, tag, position)
+                if size > end - position:
+                    return price, start
+                price += 40 + 8 * size if size else 0
+            elif tag == 0x08:
+                first, position = _bytes_span(data, position, end)
+                price += text_memory(position - first, data[first:position].isascii())
+            elif tag == 0x01 or 0x0A <= tag <= 0x0F:
+                first, position = _bytes_span(data, start, end)
+                price += 48 + position - first if position > first else 0
+            elif tag == 0x16 or tag == 0x17:
+                size = data[position] if tag == 0x16 else _U4.unpack_from(data, position)[0]
+                position += size + (1 if tag == 0x16 else 4)
+                price += 32 + size // 2
+            elif tag == 0x18 or tag == 0x1B:
+                position += 8 if tag == 0x18 else 16
+                price += 32
+            elif tag == 0x19:
+                price += 64
+            elif tag == 0x1A:
+                size = 0
+                if 0x10 <= data[position] <= 0x15:
+                    size, after = _count_at(data, data[position], position + 1)
+                    size = size if size <= end - after else 0
+                price += set_memory(size)
+            else:
+                return price, start
+            if position > end:
+                return price, start
+    except (IndexError, struct.error, MalformedValue):
+        return price, start
+    return price, position
+
+
+def _count_at(data: bytes, tag: int, position: int) -> tuple[int, int]:
+    """Returns the size of a tuple, and where its items start."""
+    if tag < 0x14:
+        return tag - 0x0F, position
+    if tag == 0x14:
+        return data[position], position + 1
+    return _U4.unpack_from(data, position)[0], position + 4
+
+
+def spend_at(
+    data: bytes,
+    position: int,
+    budget: Budget | None,
+    price_at: Callable[[bytes, int, int], tuple[int, int]],
+) -> None:
+    """Takes the price of the rest of ``data`` out of a budget, before anything is made of it.
+
+    Raises:
+        LimitExceeded: it is not left.
+    """
+    while budget is not None:
+        price, position = price_at(data, position, budget.left)
+        budget.spend(price)
+        if position >= len(data):
+            return
+        tag = data[position]
+        if tag == LIFTED[0] and type(data) is Lifted and position == data.place:
+            position += 1
+        elif tag in own_loads:
+            position = own_loads[tag](data, position + 1)[1]
+        else:
+            return  # malformed: whoever loads it gets no further

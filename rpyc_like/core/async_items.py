@@ -7,11 +7,13 @@ as an :class:`AsyncItems`; an item is made when the peer asks for it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, MethodType
 from typing import Any, Final
 
 from ..link.result import Stopped
+from .accounts import MAX_TAKEN, Account
 
 __all__ = ["ASYNC", "AsyncItems", "is_async"]
 
@@ -45,14 +47,24 @@ class AsyncItems:
         except StopAsyncIteration:
             raise Stopped(StopIteration()) from None
 
-    async def take(self, count: int) -> tuple[Any, ...]:
-        """Returns the next items, at most ``count``."""
+    async def take(self, count: int, account: Account) -> tuple[Any, ...]:
+        """Returns the next items, at most ``count``.
+
+        Args:
+            account: of the request, closed at the end.
+        """
         items: list[Any] = []
-        while len(items) < count:
-            try:
-                items.append(await self._source.__anext__())
-            except StopAsyncIteration:
-                break
+        with account:
+            while len(items) < count and account.held <= MAX_TAKEN:
+                if account.count():
+                    await asyncio.sleep(0)
+                account.check()
+                try:
+                    item = await self._source.__anext__()
+                except StopAsyncIteration:
+                    break
+                account.hold(item)
+                items.append(item)
         return tuple(items)
 
     async def exposed_aclose(self) -> None:

@@ -17,8 +17,10 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
+from ..lib.brief import brief
 from ..lib.identity import IdPack, fresh_id
 from ..link.result import Unfinished
+from ..wire.meter import Budget
 from . import brine, consts, netref
 from .brine import dump, dump_small, load, load_at
 from .class_proxies import NetrefType, class_state
@@ -54,6 +56,9 @@ _EMPTY: Final = _VALUE_HEAD + dump(())
 _SHORT: Final = 40
 _DEEP: Final = 200  # tuples around large values; they are walked by recursion
 _MAX_CLASSES: Final = 4096  # of the peer's, whose description is kept
+_REFERENCE: Final = 768  # bytes of memory: a proxy, its name, and its entry in the table
+_CLASS: Final = 4096  # bytes of memory: a class of proxies
+_MAX_ID: Final = 1 << 64  # beyond, many could have the same hash
 
 _class_factory = netref.class_factory
 _get = object.__getattribute__
@@ -167,6 +172,8 @@ class Boxer:
         self._described: dict[Any, None] = {}  # classes that the peer knows
         self.keep_classes = False
         self.keep_surrogates = False
+        self.budget: Budget | None = None
+        """Memory that the message being decoded may still take, if it is a large one."""
         self._foreign_classes: dict[tuple[int, int], int] = {}
 
     # -- sending
@@ -286,10 +293,10 @@ class Boxer:
             raw = self.exports.lend(obj, self._identify_foreign)
         else:
             entry = self.exports.lend_entry(obj, identify)
-            raw = entry.raw
-            lent.append(raw)
+            lent.append(entry.raw)
             if self.describe is not None and entry.count == 1:
                 return self._encode_described(obj, entry)
+            return _REMOTE_HEAD + entry.raw
         lent.append(raw)
         return _REMOTE_HEAD + raw
 
@@ -495,6 +502,8 @@ class Boxer:
             return proxy
 
     def _receive(self, raw: bytes, receipts: list[Receipt]) -> Any:
+        if self.budget is not None:
+            self.budget.spend(_REFERENCE)
         proxy = self.receive(raw)
         if proxy is not None:
             return proxy
@@ -517,6 +526,10 @@ class Boxer:
         pack = _read_id_pack(raw)
         key = pack if pack[2] == 0 else (pack[0], pack[1], 1)
         if key not in self.classes:
+            if max(abs(pack[1]), abs(pack[2])) >= _MAX_ID:
+                raise MalformedValue(f"expected numbers below 2**64, got {brief(pack[1])}")
+            if self.budget is not None:
+                self.budget.spend(_CLASS)
             self.learn_class(pack, methods)
         return self._receive(raw, receipts), after
 
@@ -589,7 +602,7 @@ def check_id_pack(content: Any) -> IdPack:
                 return content
             if type(name) is bytes:
                 return (name.decode("utf-8", "replace"), cls, instance)
-    raise MalformedValue(f"expected an id pack (name, int, int), got {content!r:.80}")
+    raise MalformedValue(f"expected an id pack (name, int, int), got {brief(content)}")
 
 
 def id_pack_end(data: bytes, position: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..lib.impl import codec
+from ..wire.meter import Budget, budget_for
 from . import _brine_py
 from ._brine_py import (
     LARGE,
@@ -130,7 +131,9 @@ __all__ = [
     "lift",
     "load",
     "load_at",
+    "price_at",
     "simple_types",
+    "spend_at",
     "tuple_head",
     "tuple_size_at",
 ]
@@ -139,7 +142,7 @@ __all__ = [
 if codec is None:
     dump, dump_small = _brine_py.dump, _brine_py.dump_small
     load, load_at = _brine_py.load, _brine_py.load_at
-    dumpable = _brine_py.dumpable
+    dumpable, price_at = _brine_py.dumpable, _brine_py.price_at
 else:
     codec.configure_brine(
         _brine_py.dump_small,
@@ -147,9 +150,10 @@ else:
         _brine_py.load,
         _brine_py.dumpable,
         _brine_py.own_dumps,
+        lambda data: spend_at(data, 0, budget_for(len(data), None)),
     )
     dump_small, load, load_at = codec.dump_small, codec.load, codec.load_at
-    dumpable = codec.dumpable
+    dumpable, price_at = codec.dumpable, codec.price_at
 
     def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
         """Returns the brine bytes of ``obj``; see :func:`rpyc_like.core._brine_py.dump`."""
@@ -157,3 +161,8 @@ else:
             return dump_small(obj, max_depth, max_digits)
         except LargeValue:
             return b"".join(dump_parts(obj, max_depth, max_digits))
+
+
+def spend_at(data: bytes, position: int, budget: Budget | None) -> None:
+    """Takes the price of what ``data`` holds out of a budget, before anything is made of it."""
+    _brine_py.spend_at(data, position, budget, price_at)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..errors import MalformedValue
+from ..lib.brief import brief
 from ..link.result import Stopped
 from . import chain_steps, consts, vinegar
 from .boxing import Steps
@@ -175,25 +176,25 @@ def _settle(conn: Any, steps: list[Step], outcomes: Any) -> Steps:
         MalformedValue: they are none.
     """
     if type(outcomes) is not tuple or len(outcomes) != len(steps):
-        raise MalformedValue(f"expected {len(steps)} outcomes of a chain, got {outcomes!r:.80}")
+        raise MalformedValue(f"expected {len(steps)} outcomes of a chain, got {brief(outcomes)}")
     for step, outcome in zip(steps, outcomes):
         kind = outcome[0] if type(outcome) is tuple and outcome else None
         if type(kind) is not int or len(outcome) != _SIZES.get(kind):
-            raise MalformedValue(f"expected the outcome of a step, got {outcome!r:.80}")
+            raise MalformedValue(f"expected the outcome of a step, got {brief(outcome)}")
         if kind == chain_steps.FAILED:
             vinegar.check(outcome[1])
         elif kind == chain_steps.PARTLY and step.kind != MAP:
-            raise MalformedValue(f"expected the outcome of one step, got {outcome!r:.80}")
+            raise MalformedValue(f"expected the outcome of one step, got {brief(outcome)}")
     for index, (step, outcome) in enumerate(zip(steps, outcomes)):
         kind = outcome[0]
         step.sent = kind != chain_steps.LEFT
         if kind == chain_steps.DONE:
-            step.settle(False, list(outcome[1]) if step.kind == MAP else outcome[1])
+            step.settle(False, list(_tuple(outcome[1])) if step.kind == MAP else outcome[1])
         elif kind == chain_steps.FAILED:
             step.settle(True, conn._unbox_exc(outcome[1]))
         elif kind == chain_steps.BLOCKED:
-            if outcome[1] not in range(index):
-                raise MalformedValue(f"expected the number of a step, got {outcome[1]!r:.80}")
+            if type(outcome[1]) is not int or outcome[1] not in range(index):
+                raise MalformedValue(f"expected the number of a step, got {brief(outcome[1])}")
             step.settle(True, steps[outcome[1]].value)
         elif kind == chain_steps.PARTLY:
             try:
@@ -216,24 +217,36 @@ _SIZES: Final = {
 
 def _finished(conn: Any, step: Map, outcomes: Any) -> Steps:
     done = []
-    for outcome in outcomes:
+    for outcome in _tuple(outcomes):
         done.append((yield from _finish(conn, step, outcome)))
     return done
 
 
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if type(value) is not tuple:
+        raise MalformedValue(f"expected the outcome of a step, got {brief(value)}")
+    return value
+
+
 def _finish(conn: Any, step: Map, outcome: Any) -> Steps:
     """Does what the peer has left undone for one item."""
-    if outcome[0] == chain_steps.DONE:
+    kind = outcome[0] if type(outcome) is tuple and outcome else None
+    if type(kind) is not int or len(outcome) != (2 if kind == chain_steps.DONE else 3):
+        raise MalformedValue(f"expected the outcome for one item, got {brief(outcome)}")
+    if kind == chain_steps.DONE:
         return outcome[1]
     _, item, outcomes = outcome
     known = {}
-    for inner, done in zip(step.steps, outcomes):
+    for inner, done in zip(step.steps, _tuple(outcomes)):
+        if not _tuple(done) or type(done[0]) is not int or len(done) != _SIZES.get(done[0]):
+            raise MalformedValue(f"expected the outcome of a step, got {brief(done)}")
         if done[0] == chain_steps.DONE:
-            known[inner] = list(done[1]) if inner.kind == MAP else done[1]
+            known[inner] = list(_tuple(done[1])) if inner.kind == MAP else done[1]
         elif done[0] == chain_steps.UNASKED:
             known[inner] = None
         elif done[0] == chain_steps.PARTLY:
-            assert isinstance(inner, Map)
+            if not isinstance(inner, Map):
+                raise MalformedValue(f"expected the outcome of one step, got {brief(done)}")
             known[inner] = yield from _finished(conn, inner, done[1])
     return (yield from step.do_for(item, known, {}))
 
@@ -271,7 +284,7 @@ def run(root, steps, wanted):
         if kind == ROOT:
             return root
         if kind == ITEMS:
-            return iter(target)
+            return list(target)
         return setattr(target, *args) if kind == SETATTR else getattr(target, *args)
 
     proxy = sys.modules[package + ".core.netref"].BaseNetref

@@ -27,16 +27,18 @@ step of this chain (depth 0), or of a chain around it, where index -1 is the ite
   ``(6, item, outcomes)``.
 
 Doing a step may take waiting, and who waits differs: a chain is a generator of what is to be done,
-``(kind, *values)`` for the steps 0 to 3 and 5, and ``(6, value)`` for the items of a value.
+``(kind, *values)`` for the steps 0 to 3 and 5, and ``(6, value)`` for the items of a value. It also
+yields ``(7,)`` where others may have their turn.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-GETATTR, CALL, CALLATTR, SETATTR, MAP, ROOT, ITEMS = range(7)
+GETATTR, CALL, CALLATTR, SETATTR, MAP, ROOT, ITEMS, PAUSE = range(8)
 VALUE, STEP, TUPLE = range(3)
 UNASKED, DONE, FAILED, LEFT, BLOCKED, PARTLY, ITEM = range(7)
+SIZE = 64  # bytes of an outcome without a value
 
 
 def drive(work: Any, do: Any) -> Any:
@@ -44,6 +46,9 @@ def drive(work: Any, do: Any) -> Any:
     try:
         request = next(work)
         while True:
+            if request[0] == PAUSE:
+                request = next(work)
+                continue
             try:
                 value = do(*request)
             except Exception as error:
@@ -54,6 +59,28 @@ def drive(work: Any, do: Any) -> Any:
         return end.value
 
 
+class Unlimited:
+    """The account of a chain that nobody limits; see :mod:`rpyc_like.core.accounts`."""
+
+    held = 0
+
+    def count(self, steps: Any = 1) -> bool:
+        """Counts steps that are about to be done; returns whether others are to have their turn."""
+        return False
+
+    def check(self) -> None:
+        """Raises an error if the chain is not to be worked on any more."""
+
+    def hold(self, value: Any) -> None:
+        """Counts a value that is held."""
+
+    def take(self, size: Any) -> None:
+        """Counts so many bytes more."""
+
+    def drop(self, size: Any) -> None:
+        """Counts so many bytes less."""
+
+
 class Runner:
     """Runs chains.
 
@@ -61,12 +88,15 @@ class Runner:
         elsewhere: whether nothing may be done here with a value that a step gave.
         describe: makes of an exception what travels.
         limit: of steps, inner ones included.
+        account: counts the steps that are done, and what is held; its errors end the chain.
     """
 
-    def __init__(self, elsewhere: Any, describe: Any, limit: Any) -> None:
+    def __init__(self, elsewhere: Any, describe: Any, limit: Any, account: Any = None) -> None:
         self.elsewhere = elsewhere
         self.describe = describe
         self.limit = limit
+        self.account = account or Unlimited()
+        self.used: dict[int, set[int]] = {}  # what steps and results of maps use, by their ids
 
     def run(self, steps: Any, wanted: Any) -> Any:
         """Returns the outcomes of a chain.
@@ -79,7 +109,7 @@ class Runner:
         scopes = [(outcomes, None)]
         for step in steps:
             outcomes.append((yield from self.outcome(step, scopes)))
-        return reply(steps, outcomes, wanted)
+        return (yield from self.reply(steps, outcomes, wanted))
 
     def check(self, steps: Any, count: Any) -> int:
         """Counts the steps."""
@@ -98,10 +128,11 @@ class Runner:
             scopes: outcomes of the chain, and of those around it with their items, innermost first.
         """
         kind = step[0]
-        try:
-            if kind == ROOT:
-                return (DONE, (yield (ROOT,)))
-            target, why = value_of(step[1], scopes)
+        if self.account.count():
+            yield (PAUSE,)
+        request: Any = (ROOT,)
+        if kind != ROOT:
+            target, why = yield from self.value_of(step[1], scopes)
             if why is None and step[1][0] != VALUE and self.elsewhere(kind, target, step):
                 why = (LEFT,)
             if why is not None:
@@ -110,59 +141,128 @@ class Runner:
                 return (yield from self.map(target, step[2], step[3], scopes))
             given = []
             for operand in operands_of(step):
-                value, why = value_of(operand, scopes)
+                value, why = yield from self.value_of(operand, scopes)
                 if why is not None:
                     return why
                 given.append(value)
-            return (DONE, (yield (kind, target, *with_values(step, given))))
+            request = (kind, target, *with_values(step, given))
+        try:
+            value = yield request
         except Exception as error:
-            return (FAILED, self.describe(error))
+            return self.failed(error)
+        self.account.hold(value)
+        return (DONE, value)
+
+    def failed(self, error: Any) -> Any:
+        """Returns the outcome of a step that has failed."""
+        self.account.check()
+        described = self.describe(error)
+        self.account.hold(described)
+        return (FAILED, described)
 
     def map(self, iterable: Any, steps: Any, result: Any, scopes: Any) -> Any:
         """Returns the outcome of doing steps for each item."""
+        account = self.account
+        start = account.held
+        try:
+            items = yield ITEMS, iterable
+        except Exception as error:
+            account.drop(account.held - start)
+            return self.failed(error)
+        listed = account.held - start
         found: list[Any] = []
         whole = True
-        for item in (yield ITEMS, iterable):
+        for item in items:
+            if account.count():
+                yield (PAUSE,)
             outcomes: list[Any] = []
             inner = [(outcomes, item), *scopes]
+            before = account.held
             for step in steps:
                 outcomes.append((yield from self.outcome(step, inner)))
             for outcome in outcomes:
                 if outcome[0] == FAILED:
+                    account.drop(account.held - start)
+                    account.hold(outcome[1])
                     return outcome
-            value, why = value_of(result, inner)
+            value, why = yield from self.value_of(result, inner)
             if why is None and all(outcome[0] == DONE for outcome in outcomes):
+                account.drop(account.held - before)
+                account.hold(value)
                 found.append((DONE, value))
             else:
                 whole = False
-                found.append((ITEM, item, reply(steps, outcomes, uses(result, 0))))
+                if id(result) not in self.used:
+                    self.used[id(result)] = set(uses(result, 0))
+                account.hold(item)
+                account.take(SIZE * len(steps))
+                left = yield from self.reply(steps, outcomes, self.used[id(result)])
+                found.append((ITEM, item, left))
+        account.drop(listed)
         if whole:
             return (DONE, [value for _, value in found])
         return (PARTLY, tuple(found))
 
+    def value_of(self, operand: Any, scopes: Any) -> Any:
+        """Returns the value of an operand and None; or None and why there is none, an outcome."""
+        kind = operand[0]
+        if kind == VALUE:
+            return operand[1], None
+        if kind == STEP:
+            outcomes, item = scopes[operand[1]]
+            if operand[2] == -1:
+                return item, None
+            outcome = outcomes[operand[2]]
+            if outcome[0] == DONE:
+                return outcome[1], None
+            if outcome[0] == FAILED:
+                return None, (BLOCKED, operand[2])
+            return None, outcome if outcome[0] == BLOCKED else (LEFT,)
+        values = []
+        for inner in operand[1]:
+            if self.account.count():
+                yield (PAUSE,)
+            value, why = yield from self.value_of(inner, scopes)
+            if why is not None:
+                return None, why
+            values.append(value)
+        return tuple(values), None
 
-def value_of(operand: Any, scopes: Any) -> tuple[Any, Any]:
-    """Returns the value of an operand and None; or None and why there is none, an outcome."""
-    kind = operand[0]
-    if kind == VALUE:
-        return operand[1], None
-    if kind == STEP:
-        outcomes, item = scopes[operand[1]]
-        if operand[2] == -1:
-            return item, None
-        outcome = outcomes[operand[2]]
-        if outcome[0] == DONE:
-            return outcome[1], None
-        if outcome[0] == FAILED:
-            return None, (BLOCKED, operand[2])
-        return None, outcome if outcome[0] == BLOCKED else (LEFT,)
-    values = []
-    for inner in operand[1]:
-        value, why = value_of(inner, scopes)
-        if why is not None:
-            return None, why
-        values.append(value)
-    return tuple(values), None
+    def reply(self, steps: Any, outcomes: Any, wanted: Any) -> Any:
+        """Returns the outcomes as they travel: with the values that the other side needs."""
+        needed = set(wanted)
+        for step, outcome in zip(steps, outcomes):
+            if outcome[0] in (LEFT, PARTLY):
+                if id(step) not in self.used:
+                    self.used[id(step)] = yield from self.used_by(step, 0)
+                if self.account.count(1 + len(self.used[id(step)])):
+                    yield (PAUSE,)
+                needed.update(self.used[id(step)])
+        told = []
+        for index, (step, outcome) in enumerate(zip(steps, outcomes)):
+            if outcome[0] == DONE:
+                if index not in needed:
+                    outcome = (UNASKED,)
+                elif step[0] == MAP:
+                    outcome = (DONE, tuple(outcome[1]))
+            told.append(outcome)
+        return tuple(told)
+
+    def used_by(self, step: Any, depth: Any) -> Any:
+        """Returns the indices of the steps of a chain that one of its steps uses."""
+        found: set[int] = set()
+        if step[0] == ROOT:
+            return found
+        for operand in [step[1], *operands_of(step)]:
+            used = uses(operand, depth)
+            if self.account.count(1 + len(used)):
+                yield (PAUSE,)
+            found.update(used)
+        if step[0] == MAP:
+            found.update(uses(step[3], depth + 1))
+            for inner in step[2]:
+                found.update((yield from self.used_by(inner, depth + 1)))
+        return found
 
 
 def operands_of(step: Any) -> list[Any]:
@@ -197,32 +297,3 @@ def uses(operand: Any, depth: Any) -> list[int]:
     if operand[0] == TUPLE:
         return [index for inner in operand[1] for index in uses(inner, depth)]
     return []
-
-
-def used_by(step: Any, depth: Any) -> list[int]:
-    """Returns the indices of the steps of a chain that one of its steps uses."""
-    if step[0] == ROOT:
-        return []
-    found = [index for inner in [step[1], *operands_of(step)] for index in uses(inner, depth)]
-    if step[0] == MAP:
-        found += uses(step[3], depth + 1)
-        for inner in step[2]:
-            found += used_by(inner, depth + 1)
-    return found
-
-
-def reply(steps: Any, outcomes: Any, wanted: Any) -> tuple[Any, ...]:
-    """Returns the outcomes as they travel: with the values that the other side needs."""
-    needed = set(wanted)
-    for step, outcome in zip(steps, outcomes):
-        if outcome[0] in (LEFT, PARTLY):
-            needed.update(used_by(step, 0))
-    told = []
-    for index, (step, outcome) in enumerate(zip(steps, outcomes)):
-        if outcome[0] == DONE:
-            if index not in needed:
-                outcome = (UNASKED,)
-            elif step[0] == MAP:
-                outcome = (DONE, tuple(outcome[1]))
-        told.append(outcome)
-    return tuple(told)

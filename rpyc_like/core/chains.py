@@ -1,4 +1,4 @@
-"""The owner's side of a chain: many steps in one request, each through the gate.
+"""The owner's side of a chain: many steps in one request, each checked by the access policy.
 
 What steps are is said in :mod:`rpyc_like.core.chain_steps`. Each is done by the handler that the
 same request by itself would reach, so whatever a program has overridden sees them all. Values that
@@ -8,16 +8,21 @@ left to the peer, which gets the value.
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Generator
 from typing import Any, Final
 
+from ..lib.brief import brief
 from . import brine, chain_steps, consts
+from .accounts import Account
 from .netref import is_netref
 
 __all__ = ["HANDLERS", "MAX_ITEMS", "MAX_STEPS", "chain_work", "do_step"]
 
 MAX_STEPS: Final = 10_000
-"""Most steps of a chain."""
+"""Most steps of a chain as it was sent; those that are done are limited by ``max_steps``."""
+
+MAX_OPERANDS: Final = 100_000
+"""Most operands of the steps of a chain."""
 
 MAX_ITEMS: Final = 100_000
 """Most items that the steps of a map are done for."""
@@ -33,11 +38,15 @@ _PLAIN: Final = brine.simple_types | brine.container_types
 _INDEXED: Final = frozenset({tuple, str, bytes})
 
 
-def chain_work(conn: Any, steps: Any, wanted: Any) -> Any:
-    """Returns the generator for a chain that the peer has sent; it returns the outcomes.
+def chain_work(conn: Any, account: Account, steps: Any, wanted: Any) -> Any:
+    """Return the generator for a chain that the peer has sent; it returns the outcomes.
+
+    Args:
+        account: counts the steps that are done, and what is held for the answer.
 
     Raises:
         TypeError, ValueError: it is none, or has too many steps.
+        LimitExceeded: too many steps are to be done, or too much would be held.
     """
     open_ = conn._config["allow_all_attrs"]
 
@@ -47,22 +56,30 @@ def chain_work(conn: Any, steps: Any, wanted: Any) -> Any:
             return not open_ and not (item and type(value) in _INDEXED)
         return is_netref(value) and _conn_of(value) is conn
 
-    _check(conn, steps, 0)
-    if type(wanted) is not tuple:
-        raise TypeError(f"expected a tuple of indices, got {type(wanted).__name__}")
-    return chain_steps.Runner(elsewhere, conn._describe_failure, MAX_STEPS).run(steps, wanted)
+    yield from _Form(conn, account).check(steps, 0)
+    account.count(len(_tuple(wanted)))
+    for index in wanted:
+        if type(index) is not int or not 0 <= index < len(steps):
+            raise ValueError(f"expected the index of a step, got {brief(index)}")
+    runner = chain_steps.Runner(elsewhere, conn._describe_failure, MAX_STEPS, account)
+    return (yield from runner.run(steps, wanted))
 
 
-def do_step(conn: Any, kind: int, *values: Any) -> Any:
-    """Does what a chain asks for next."""
+def do_step(conn: Any, account: Account, kind: int, *values: Any) -> Any:
+    """Do what a chain asks for next."""
+    account.check()
     if kind == chain_steps.ROOT:
         return conn._handler(consts.HANDLE_GETROOT)(conn)
     if kind != chain_steps.ITEMS:
         return conn._handler(HANDLERS[kind])(conn, *values)
     items = iter(conn._handler(consts.HANDLE_CALLATTR)(conn, values[0], "__iter__", ()))
-    found = list(islice(items, MAX_ITEMS + 1))
-    if len(found) > MAX_ITEMS:
-        raise ValueError(f"expected at most {MAX_ITEMS} items to map")
+    found: list[Any] = []
+    for item in items:
+        if len(found) == MAX_ITEMS:
+            raise ValueError(f"expected at most {MAX_ITEMS} items to map")
+        account.check()
+        account.hold(item)
+        found.append(item)
     return found
 
 
@@ -80,60 +97,85 @@ _SHAPES: Final = {
 }
 
 
-def _check(conn: Any, steps: Any, depth: int) -> None:
-    """Checks the form of a chain, and that it is about objects that were lent to the peer."""
-    if depth > 20:
-        raise ValueError("expected maps in at most 20 levels")
-    for index, step in enumerate(_tuple(steps)):
-        if not _tuple(step) or type(step[0]) is not int or _SHAPES.get(step[0]) != len(step):
-            raise TypeError(f"expected a step of a chain, got {_kind_of(step)}")
-        kind = step[0]
-        if kind == chain_steps.ROOT:
-            continue
-        _check_operand(step[1], depth, index)
-        if step[1][0] == chain_steps.TUPLE or (
-            step[1][0] == chain_steps.VALUE and _is_foreign(conn, step[1][1])
-        ):
-            raise TypeError("expected a reference to an object of this side, got something else")
-        if kind == chain_steps.MAP:
-            _check(conn, step[2], depth + 1)
-            _check_operand(step[3], depth + 1, len(step[2]))
-            continue
-        if kind == chain_steps.CALL or kind == chain_steps.CALLATTR:
-            for pair in _tuple(step[-1]):
-                if len(_tuple(pair)) != 2 or type(pair[0]) is not str:
-                    raise TypeError(f"expected a pair of a name and a value, got {_kind_of(pair)}")
-            _tuple(step[-2])
-        for operand in chain_steps.operands_of(step):
-            _check_operand(operand, depth, index)
+class _Form:
+    """Checks the form of a chain, and that it is about objects that were exported to the peer.
 
+    Args:
+        account: counts the steps and operands that are looked at.
+    """
 
-def _check_operand(operand: Any, depth: int, index: int, nested: int = 0) -> None:
-    kind = _tuple(operand)[0] if operand else None
-    if kind == chain_steps.VALUE and len(operand) == 2:
-        return
-    if kind == chain_steps.TUPLE and len(operand) == 2 and nested < 20:
-        for inner in _tuple(operand[1]):
-            _check_operand(inner, depth, index, nested + 1)
-        return
-    if kind == chain_steps.STEP and len(operand) == 3:
-        out, step = operand[1:]
-        if type(out) is type(step) is int and 0 <= out <= depth:
-            if (step == -1 and out < depth) or (step >= 0 and (out or step < index)):
-                return
-    raise TypeError(f"expected an operand of a step, got {_kind_of(operand)}")
+    def __init__(self, conn: Any, account: Account) -> None:
+        self._conn = conn
+        self._account = account
+        self._operands = 0
+
+    def check(self, steps: Any, depth: int) -> Generator[Any, Any, None]:
+        """Check some steps, those in them included.
+
+        Args:
+            depth: how many maps are around them.
+        """
+        if depth > 20:
+            raise ValueError("expected maps in at most 20 levels")
+        for index, step in enumerate(_tuple(steps)):
+            if self._account.count():
+                yield (chain_steps.PAUSE,)
+            if not _tuple(step) or type(step[0]) is not int or _SHAPES.get(step[0]) != len(step):
+                raise TypeError(f"expected a step of a chain, got {brief(step)}")
+            kind = step[0]
+            if kind == chain_steps.ROOT:
+                continue
+            yield from self._check_operand(step[1], depth, index)
+            if step[1][0] == chain_steps.TUPLE or (
+                step[1][0] == chain_steps.VALUE and _is_foreign(self._conn, step[1][1])
+            ):
+                raise TypeError(
+                    "expected a reference to an object of this side, got something else"
+                )
+            if kind == chain_steps.MAP:
+                yield from self.check(step[2], depth + 1)
+                yield from self._check_operand(step[3], depth + 1, len(step[2]))
+                continue
+            if kind == chain_steps.CALL or kind == chain_steps.CALLATTR:
+                self._count(len(_tuple(step[-2])) + len(_tuple(step[-1])))
+                for pair in step[-1]:
+                    if len(_tuple(pair)) != 2 or type(pair[0]) is not str:
+                        raise TypeError(f"expected a pair of a name and a value, got {brief(pair)}")
+            for operand in chain_steps.operands_of(step):
+                yield from self._check_operand(operand, depth, index)
+
+    def _count(self, operands: int) -> None:
+        self._operands += operands
+        if self._operands > MAX_OPERANDS:
+            raise ValueError(f"expected at most {MAX_OPERANDS} operands of the steps of a chain")
+
+    def _check_operand(
+        self, operand: Any, depth: int, index: int, nested: int = 0
+    ) -> Generator[Any, Any, None]:
+        if self._account.count():
+            yield (chain_steps.PAUSE,)
+        kind = _tuple(operand)[0] if operand else None
+        if kind == chain_steps.VALUE and len(operand) == 2:
+            return
+        if kind == chain_steps.TUPLE and len(operand) == 2 and nested < 20:
+            self._count(len(_tuple(operand[1])))
+            for inner in operand[1]:
+                yield from self._check_operand(inner, depth, index, nested + 1)
+            return
+        if kind == chain_steps.STEP and len(operand) == 3:
+            out, step = operand[1:]
+            if type(out) is type(step) is int and 0 <= out <= depth:
+                if (step == -1 and out < depth) or (step >= 0 and (out or step < index)):
+                    return
+        raise TypeError(f"expected an operand of a step, got {brief(operand)}")
 
 
 def _is_foreign(conn: Any, value: Any) -> bool:
-    """Returns whether a value that came with a request is no object that was lent to the peer."""
+    """Return whether a value that came with a request is no object exported to the peer."""
     return type(value) in _PLAIN or (is_netref(value) and _conn_of(value) is conn)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     if type(value) is not tuple:
-        raise TypeError(f"expected a tuple in a chain, got {_kind_of(value)}")
+        raise TypeError(f"expected a tuple in a chain, got {brief(value)}")
     return value
-
-
-def _kind_of(value: Any) -> str:
-    return f"{value!r:.80}" if type(value) in brine.simple_types else type(value).__name__

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..lib.identity import IdPack
+from ..lib.stand_ins import dict_of, is_among, mro_of
 from . import consts
 from .netref import LOCAL_ATTRS, LOCAL_REF, ClassProxy, is_instance, is_netref, local_class
 
-__all__ = ["ClassState", "NetrefExceptionType", "NetrefType", "class_state"]
+__all__ = ["ClassState", "NetrefExceptionType", "NetrefType", "class_state", "is_subclass"]
 
 
 class ClassState:
@@ -39,8 +40,10 @@ class ClassState:
             pass  # the interpreter is shutting down
 
 
+_IS_ABSTRACT: Final = 1 << 20  # of every stand-in here, whatever it is for its owner
+
 _CLASS_LOCAL: Final = (LOCAL_ATTRS - {"__class__", "__doc__", "__exit__"}).union(
-    ("____boxed__", "____state__", "__abstractmethods__", "__flags__", "__mro__", "__name__"),
+    ("____boxed__", "____state__", "__flags__", "__mro__", "__name__"),
     ("__subclasshook__", "__init_subclass__", "__set_name__", "__prepare__", "__subclasscheck__"),
 )
 """Names of a remote class that are answered here."""
@@ -65,18 +68,14 @@ class NetrefType(ClassProxy):
 
         Args:
             namespace: holds its state (``____state__``), and in ``____bases__`` the classes that
-                come next in its ``__mro__``.
+                come next in its ``__mro__``; of an exception, in ``____program____`` the classes
+                of this program among them.
         """
         if "____state__" not in namespace:
             raise TypeError(
                 f"cannot derive {name!r} from a remote class: its instances live on the other side"
             )
         return super().__new__(mcs, name, bases, namespace)
-
-    def mro(cls) -> list[type]:
-        own = super().mro()
-        first = type.__getattribute__(cls, "__dict__")["____bases__"]
-        return [cls, *first, *(base for base in own[1:] if base not in first)]
 
     @property
     def ____conn__(cls) -> Any:
@@ -99,6 +98,8 @@ class NetrefType(ClassProxy):
         class_state(cls).refcount = count
 
     def __getattribute__(cls, name: str) -> Any:
+        if name == "__flags__":
+            return type.__getattribute__(cls, name) & ~_IS_ABSTRACT
         if name in _CLASS_LOCAL:
             return type.__getattribute__(cls, name)
         if name == "__class__":
@@ -106,7 +107,7 @@ class NetrefType(ClassProxy):
         return _owner_attr(cls, name)
 
     def __setattr__(cls, name: str, value: Any) -> None:
-        if name in _CLASS_LOCAL:
+        if name == "____refcount__":
             type.__setattr__(cls, name, value)
         else:
             _class_request(cls, consts.HANDLE_SETATTR, name, value)
@@ -152,26 +153,51 @@ class NetrefType(ClassProxy):
             return True
         state = class_state(cls)
         if not is_netref(other):
-            known = local_class(f"{cls.__module__}.{cls.__name__}")
+            known = _local_class_of(cls)
             return known is not None and issubclass(other, known)
         if state.conn is None or object.__getattribute__(other, "____conn__") is not state.conn:
             return False
         return bool(state.conn.is_subclass(other, cls))
 
 
+def _local_class_of(cls: type) -> type | None:
+    return local_class(f"{cls.__module__}.{cls.__name__}")
+
+
+def is_subclass(cls: type, other: Any) -> bool:
+    """Return whether a class is a subclass of what a proxy stands for, because a peer asks.
+
+    No code of a class of this program runs.
+    """
+    if is_netref(cls) or not issubclass(type(other), NetrefType):
+        return issubclass(cls, other)
+    known = _local_class_of(other)
+    return any(base is other or (known is not None and base is known) for base in mro_of(cls))
+
+
 class NetrefExceptionType(NetrefType):
     """Metaclass of remote exception classes, of which there are instances here as well."""
 
     def __getattribute__(self, name: str) -> Any:
-        try:
-            return type.__getattribute__(self, name)
-        except AttributeError:
-            return _owner_attr(self, name)
+        if name[:6] == "_rpyc_":
+            raise AttributeError(name)  # what a class of this side says about access to it
+        program = dict_of(self)["____program____"]
+        if name in dict_of(type) or not is_among(_home(self, name), program):
+            try:
+                return type.__getattribute__(self, name)
+            except AttributeError:
+                pass
+        return _owner_attr(self, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if class_state(self).conn is None or self.__module__ == "builtins":
             return type.__call__(self, *args, **kwargs)
         return super().__call__(*args, **kwargs)
+
+
+def _home(cls: type, name: str) -> type | None:
+    """Returns the class in which an attribute of ``cls`` is found."""
+    return next((base for base in mro_of(cls) if name in dict_of(base)), None)
 
 
 def _owner_attr(cls: type, name: str) -> Any:

@@ -1,11 +1,13 @@
 """Remote classes, which are classes here as well.
 
 A class of the other side is represented by a real class, so that ``except``, ``issubclass`` and
-``isinstance`` take it. It has the name of the remote class and, as bases, what this program has
-imported of the remote class's bases; an exception's base that is unknown here has a stand-in made
-from its name. Its metaclass sends everything else to the owner: attributes, calls, operators.
+``isinstance`` take it. It has the name of the remote class. Classes of this program that the remote
+class derives from are in its ``__mro__`` only: they are no bases, and their special methods are
+hidden (:mod:`rpyc_like.lib.stand_ins`). A base of an exception that is unknown here has a stand-in
+made from its name. The metaclass sends everything else to the owner: attributes, calls, operators.
 
-Exceptions that arrive are instances of such classes. That is why
+Of such a class there are no instances here, unless it is of an exception. Exceptions that arrive
+are instances of such classes. That is why
 ``except conn.modules.sqlite3.Error`` catches a remote ``sqlite3.OperationalError``: the class of
 what was raised and the class that the ``except`` names come from the same table.
 """
@@ -14,35 +16,34 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from ..lib.code import IMPLICIT, clean_name
 from ..lib.identity import IdPack
+from ..lib.stand_ins import (
+    BUILTIN_EXCEPTIONS,
+    build,
+    forbid_instances,
+    hidden,
+    is_among,
+    layout_of,
+    no_instances,
+)
 from .class_proxies import ClassState, NetrefExceptionType, NetrefType, class_state
 from .descriptions import Description
+from .exception_classes import Name, bases_of, exception_class, find_exception
 from .netref import _make_method, local_class
-from .vinegar import Name, bases_of, find_exception, generic_class, remote_texts
 
 __all__ = ["RemoteClasses"]
 
 _CACHE_SIZE: Final = 512
-_HEAP_TYPE, _BASE_TYPE = 1 << 9, 1 << 10
 _BASE_EXCEPTION: Final = ("builtins", "BaseException")
 _FORWARDED: Final = IMPLICIT - {
     *("__or__", "__ror__", "__call__", "__get__", "__set__", "__delete__", "__copy__"),
     *("__deepcopy__", "__array__"),
 }
-
-
-class _Quiet:
-    """Stands first among the bases, so that no ``__init_subclass__`` of the program runs."""
-
-    __slots__ = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Does nothing."""
 
 
 class RemoteClasses:
@@ -55,7 +56,7 @@ class RemoteClasses:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
-        self._lock = threading.RLock()  # guards the two tables; no code of the program runs in it
+        self._lock = threading.RLock()  # guards the tables; no code of the program runs in it
         self._known: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self._recent: OrderedDict[Any, Any] = OrderedDict()
         self._metaclasses: dict[frozenset[str], type[NetrefType]] = {frozenset(): NetrefType}
@@ -101,14 +102,26 @@ class RemoteClasses:
     def _make_class(
         self, names: Sequence[Name], methods: frozenset[str], special: Sequence[str]
     ) -> type:
-        bases = [cls for name in names if (cls := local_class(".".join(name))) is not None]
-        solid = next((cls for cls in bases if _is_solid(cls)), object)
+        known = [cls for name in names if (cls := local_class(".".join(name))) is not None]
+        layouts = [(cls, layout) for cls in known if (layout := layout_of(cls)) is not None]
+        layout = next((one for _, one in layouts if one is not object), object)
+        if is_among(layout, BUILTIN_EXCEPTIONS):
+            layout, layouts = object, []  # of an exception that does not say that it is one
+        bases = [cls for cls, one in layouts if issubclass(layout, one)]
+        if layout is type:
+            bases = [type]  # what a metaclass has, Python looks up on it when it makes a class
         module, name = map(clean_name, names[0])
-        namespace: dict[str, Any] = {"__module__": module, "__qualname__": name}
-        namespace |= {name: _make_method(name, None) for name in special if name in IMPLICIT}
-        made: type = _build(
-            self._metaclass(methods & _FORWARDED), name, (solid, object), bases, namespace
-        )
+        namespace: dict[str, Any] = {
+            "__module__": module,
+            "__qualname__": name,
+            **hidden(bases, layout),
+            **{name: _make_method(name, None) for name in special if name in IMPLICIT},
+            **no_instances(layout),
+            "____state__": ClassState(),
+        }
+        metaclass = self._metaclass(methods & _FORWARDED)
+        made: type = build(metaclass, name, (layout, object), [bases], namespace)
+        forbid_instances(made)
         return made
 
     def _metaclass(self, operators: frozenset[str]) -> type[NetrefType]:
@@ -148,7 +161,7 @@ class RemoteClasses:
             key = (names[position], policy)
             cls = None if fresh and not position else self._known.get(key)
             if cls is None:
-                cls = self._make_exception(names[position:], made)
+                cls = self._make_exception(names[position:], made, self._find)
                 self._known.setdefault(key, cls)
             made.insert(0, cls)
         self._recent[key] = made[0]
@@ -157,31 +170,40 @@ class RemoteClasses:
             self._recent.popitem(last=False)
         return made[0]
 
-    def _make_exception(self, names: Sequence[Name], bases: list[Any]) -> Any:
-        """Makes the class for ``names[0]``; ``bases`` stand for the others."""
-        local = self._find(names[0])
-        real: tuple[type, ...]
-        if local is None:
-            generic = generic_class(names[0])
-            parent = next((cls for base in names[1:] if (cls := self._find(base))), Exception)
-            real = (generic,) if issubclass(generic, parent) else (generic, parent)
-        else:
-            real = (local,)
-        own = local or real[0]
-        namespace = {**remote_texts(own), "____origin____": (*names[0], tuple(names))}
-        solid: Any = real[0]
-        if len(real) == 2:
-            try:
-                solid = type(own.__name__, real, {"__module__": own.__module__})
-            except TypeError:
-                pass  # the two exclude each other
-        solids = (solid, generic_class(names[0]))
-        return _build(NetrefExceptionType, own.__name__, solids, bases, namespace)
+    def restored(self, names: Sequence[Name], sent: dict[Name, Any]) -> type[BaseException]:
+        """Return the class of an exception that the peer gives back.
 
-    def _find(self, name: Name) -> type[BaseException] | None:
+        Args:
+            names: of its class and the bases, as far as they are known.
+            sent: classes of exceptions that this side has sent; they are recognised.
+        """
+
+        def find(name: Name) -> type[BaseException] | None:
+            return sent.get(name) or self._find(name, exits=True)
+
+        local = find(names[0])
+        if local is not None and is_among(local, BUILTIN_EXCEPTIONS):
+            return local
+        if local is not None and len(names) == 1:
+            names = bases_of(local)
+        cls: type[BaseException] = self._make_exception(names, [], find)
+        return cls
+
+    def _make_exception(
+        self,
+        names: Sequence[Name],
+        bases: Sequence[type],
+        find: Callable[[Name], type[BaseException] | None],
+    ) -> Any:
+        """Makes the class for ``names[0]``; ``bases`` stand for the others."""
+        more = {"____state__": ClassState()}
+        return exception_class(NetrefExceptionType, names, bases, find, more)
+
+    def _find(self, name: Name, exits: bool = False) -> type[BaseException] | None:
         """Returns this program's exception class of a name, if it may be used."""
         custom = self._config["instantiate_custom_exceptions"]
-        return find_exception(name, custom, self._config["rebuild_exit_exceptions"])
+        exits = exits or self._config["rebuild_exit_exceptions"]
+        return find_exception(name, custom, exits)
 
 
 def _guess_names(name: str, methods: Any) -> tuple[Name, ...]:
@@ -194,30 +216,3 @@ def _guess_names(name: str, methods: Any) -> tuple[Name, ...]:
         if any(method == "with_traceback" for method, _ in methods):
             names += (("builtins", "Exception"), _BASE_EXCEPTION)
     return names
-
-
-def _is_solid(cls: type) -> bool:
-    """Returns whether a class is built in and may be derived from."""
-    return not cls.__flags__ & _HEAP_TYPE and bool(cls.__flags__ & _BASE_TYPE)
-
-
-def _build(
-    metaclass: type[NetrefType],
-    name: str,
-    solids: tuple[type, type],
-    bases: Sequence[type],
-    namespace: dict[str, Any],
-) -> Any:
-    """Makes a class that derives from ``bases``.
-
-    Args:
-        solids: what instances are laid out like, and what to take if that does not go.
-    """
-    for solid, first in ((solids[0], (_Quiet, *bases)), (solids[0], (_Quiet,))):
-        space = {**namespace, "____state__": ClassState(), "____bases__": first}
-        try:
-            return metaclass.__new__(metaclass, name, (solid,), space)
-        except TypeError:
-            continue  # bases that exclude each other
-    space = {**namespace, "____state__": ClassState(), "____bases__": (_Quiet,)}
-    return metaclass.__new__(metaclass, name, (solids[1],), space)

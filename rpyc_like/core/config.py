@@ -15,11 +15,19 @@ from ..link.sending import SEND_TIMEOUT
 from ..link.streams.base import BUSY_POLL
 from ..wire.framing import MAX_FIRST_FRAME_SIZE, MAX_FRAME_SIZE, MAX_INFLATED_SIZE
 from ..wire.session import MAX_UNKNOWN
+from .accounts import MAX_STEPS
 from .brine import MAX_DEPTH, MAX_DIGITS
 from .dialects import MAX_REQUESTS
 from .objects import MAX_OBJECTS
 
-__all__ = ["CLIENT_ATTRS", "COMPAT_RPYC6", "DEFAULT_CONFIG", "SAFE_ATTRS", "make_config"]
+__all__ = [
+    "CLIENT_ATTRS",
+    "COMPAT_RPYC6",
+    "DEFAULT_CONFIG",
+    "SAFE_ATTRS",
+    "client_settings",
+    "make_config",
+]
 
 COMPAT_VARIABLE = "RPYC_LIKE_COMPAT"
 
@@ -46,7 +54,7 @@ SAFE_ATTRS: set[str] = {
     *(f"__r{name}__" for name in _REFLECTED.split()),
     *(f"__i{name}__" for name in _IN_PLACE.split()),
     *(f"__{name}__" for name in "neg pos abs invert bool nonzero int long float index".split()),
-    *(f"__{name}__" for name in "oct hex repr str format doc new enter exit".split()),
+    *(f"__{name}__" for name in "oct hex repr str format doc enter exit".split()),
     *(f"__{name}__" for name in "len length_hint contains iter next".split()),
     *(f"__{name}__" for name in "aiter anext aenter aexit".split()),
     *(f"__{name}__" for name in "getitem setitem delitem getslice setslice delslice".split()),
@@ -70,6 +78,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "allow_safe_attrs": True,
     "allow_exposed_attrs": True,
     "allow_public_attrs": False,
+    "allow_ladders": COMPAT_RPYC6,
     "allow_all_attrs": False,
     "safe_attrs": SAFE_ATTRS,
     "exposed_prefix": "exposed_",
@@ -96,6 +105,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "close_catchall": False,
     "bind_threads": os.environ.get("RPYC_BIND_THREADS", "false").lower() == "true",
     # ours
+    "admission": None,
     "dialect": None,
     "defer_methods": True,
     "allow_obtain": None,
@@ -104,10 +114,12 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_first_frame_size": MAX_FIRST_FRAME_SIZE,
     "max_frame_size": MAX_FRAME_SIZE,
     "max_inflated_size": MAX_INFLATED_SIZE,
+    "max_memory": None,
     "max_depth": MAX_DEPTH,
     "max_digits": MAX_DIGITS,
     "max_objects": MAX_OBJECTS,
     "max_requests": MAX_REQUESTS,
+    "max_steps": MAX_STEPS,
     "max_queued_bytes": MAX_QUEUED,
     "busy_poll": BUSY_POLL,
     "max_unknown_answers": MAX_UNKNOWN,
@@ -118,6 +130,21 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "heartbeat": None,
 }
 """Every configuration key with its default; described in the reference of the configuration."""
+
+
+def client_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings by which a classic client restricts its server, to be laid over others.
+
+    Of the objects that it passes the server may call, read public names and use safe special
+    methods.
+    """
+    return {
+        "allow_public_attrs": True,
+        "allow_ladders": False,
+        "safe_attrs": config["safe_attrs"] | CLIENT_ATTRS,
+        "instantiate_custom_exceptions": True,
+        "allow_obtain": True,
+    }
 
 
 def make_config(config: dict[str, Any] | None) -> dict[str, Any]:

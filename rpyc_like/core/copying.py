@@ -11,7 +11,10 @@ import enum
 from collections.abc import Iterator
 from typing import Any, Final
 
+from ..lib.exact import exact
+from ..wire.meter import check_hashes
 from . import consts
+from .brine import dumpable
 from .netref import BaseNetref, builtin_classes_cache, is_netref, syncreq
 from .read_ahead import ITEMS, KEYS, open_items
 
@@ -21,6 +24,7 @@ COPIED: Final = (list, dict, set, frozenset, bytearray)
 """Types whose instances are copied, and only those: no subclasses."""
 
 _PLAIN: Final = (int, float, str, bytes, tuple, frozenset)
+_KEYED: Final = (dict, set, frozenset)
 _AT_ONCE: Final = 1000
 
 _proxies: Final = {builtin_classes_cache[f"builtins.{kind.__name__}"]: kind for kind in COPIED}
@@ -49,7 +53,16 @@ def copy_of(proxy: Any) -> Any:
 
 
 def _copied(proxy: Any, kind: type) -> Any:
-    return kind(_items(proxy, ITEMS if kind is dict else KEYS))
+    return _made(kind, _items(proxy, ITEMS if kind is dict else KEYS))
+
+
+def _made(kind: type, items: Any) -> Any:
+    """Returns a container of a peer's items; a proxy's hash is its owner's business."""
+    if kind in _KEYED:
+        items = list(items)
+        keys = [key for key, _ in items] if kind is dict else items
+        check_hashes([key for key in keys if dumpable(key)])
+    return kind(items)
 
 
 def equals_local(proxy: Any, other: Any) -> bool:
@@ -62,7 +75,7 @@ def equals_local(proxy: Any, other: Any) -> bool:
     items.wants_all = True
     if type(other) in COPIED and items.__length_hint__() != len(other):
         return False
-    return bool(kind(items) == other)
+    return bool(_made(kind, items) == other)
 
 
 def _items(proxy: Any, what: int = KEYS) -> Iterator[Any]:
@@ -78,8 +91,8 @@ def _items(proxy: Any, what: int = KEYS) -> Iterator[Any]:
             yield key, proxy[key]
         return
     iterator = syncreq(proxy, consts.HANDLE_CALLATTR, "__iter__", (), ())
-    while items := syncreq(iterator, consts.HANDLE_BUFFITER, _AT_ONCE):
-        yield from items
+    while some := exact(syncreq(iterator, consts.HANDLE_BUFFITER, _AT_ONCE), tuple, "items"):
+        yield from some
 
 
 def retried_comparison(proxy: Any, other: Any, op: str) -> Any:

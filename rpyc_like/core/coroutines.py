@@ -6,6 +6,9 @@ there. So several calls of a connection may be under way at once.
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections import deque
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextvars import Context, copy_context
@@ -13,12 +16,16 @@ from functools import partial
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any
 
+from ..errors import LimitExceeded
 from ..lib.background_loop import run_in_background
 from ..lib.threads import Workers
 from ..lib.workers import waiting
+from .accounts import CALL
 from .async_items import AsyncItems
 
 __all__ = ["Coroutines"]
+
+logger = logging.getLogger("rpyc_like.core")
 
 
 class Coroutines:
@@ -27,10 +34,18 @@ class Coroutines:
     def __init__(self, conn: Any) -> None:
         self._conn = conn
         self._workers = Workers()
+        self._lock = threading.Lock()  # guards the next two
+        self._answers: deque[tuple[int, Any, int]] = deque()  # that wait, and their sizes
+        self._sending = False  # whether a thread sends them
         self._running: dict[int, Future[Any]] = {}  # by the numbers of the requests they serve
 
     def begin(self, id_: int, work: Coroutine[Any, Any, Any]) -> None:
         """Has a coroutine run, which answers a request when it ends."""
+        try:
+            self._conn._kept.hold(CALL, "memory for calls under way")
+        except BaseException:
+            work.close()
+            raise
         self._running[id_] = running = run_in_background(work)
         running.add_done_callback(partial(self._ended, id_, copy_context()))
         link = self._conn._link
@@ -43,6 +58,7 @@ class Coroutines:
     def _finish(self, id_: int, running: Future[Any]) -> None:
         conn = self._conn
         self._running.pop(id_, None)
+        conn._kept.release(CALL)
         try:
             value = None if running.cancelled() else running.result()  # None: nobody waits for it
             payload = conn._codec.encode_reply(id_, _sendable(value))
@@ -50,8 +66,34 @@ class Coroutines:
             payload = conn._encode_failure(id_, error)
         if conn._link.has_room():
             self._send(id_, payload)
-        else:  # it takes as long as the peer likes
-            self._workers.run(partial(self._send, id_, payload))
+            return
+        # It takes as long as the peer likes.
+        size = sum(map(len, payload)) if type(payload) is list else len(payload)
+        try:
+            conn._kept.hold(size, "memory for answers that wait")
+        except LimitExceeded as error:
+            size, payload = 0, conn._encode_failure(id_, error)
+        with self._lock:
+            self._answers.append((id_, payload, size))
+            if self._sending:
+                return
+            self._sending = True
+        self._workers.run(self._send_waiting)
+
+    def _send_waiting(self) -> None:
+        """Send the answers that wait for the peer to take them, in a thread."""
+        while True:
+            with self._lock:
+                if not self._answers:
+                    self._sending = False
+                    return
+                id_, payload, size = self._answers.popleft()
+            try:
+                self._send(id_, payload)
+            except Exception:
+                logger.exception("! %s: sending an answer failed", self._conn)
+            finally:
+                self._conn._kept.release(size)
 
     def _send(self, id_: int, payload: Any) -> None:
         try:

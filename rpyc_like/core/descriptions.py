@@ -15,7 +15,7 @@ travels with the first reference to an object of each class, without docstrings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
@@ -26,9 +26,11 @@ from types import (
 from typing import Any, Final, NamedTuple
 
 from ..errors import MalformedValue
+from ..lib.brief import brief
 from ..lib.code import IMPLICIT, instance_methods
+from ..lib.received_errors import made_from_peer
+from .exception_classes import Name, bases_of
 from .netref import LOCAL_ATTRS
-from .vinegar import Name, bases_of
 
 __all__ = [
     "DESCRIPTION",
@@ -48,7 +50,11 @@ DESCRIPTION: Final = "____class____"
 MAX_FUNCTIONS: Final = 2000
 """Most names of functions that are told of one class or module, those of submodules included."""
 
+_MOST_FUNCTIONS: Final = 4 * MAX_FUNCTIONS  # a class has three lists of them
+
 _MAX_BASES: Final = 100
+_MAX_NAME: Final = 300  # characters of the name of a class or its module; they are kept
+_MAX_METHODS: Final = 5000  # each becomes a function here; further ones are not
 _MAX_SPECIAL: Final = 1000
 _KINDS: Final[dict[type, int]] = {
     FunctionType: 0,
@@ -112,7 +118,7 @@ def functions_of(obj: Any, visible: Callable[[Any, str], bool], prefix: str) -> 
     if isinstance(obj, ModuleType):
         return _of_module(obj, visible)
     kind = type(obj)
-    if isinstance(obj, type) or _reads_otherwise(kind):
+    if made_from_peer(obj) or isinstance(obj, type) or _reads_otherwise(kind):
         return NO_FUNCTIONS  # reading an attribute may do anything
     if hasattr(kind, "_rpyc_getattr"):
         return NO_FUNCTIONS
@@ -188,36 +194,51 @@ def split_description(methods: Any) -> Description:
     if type(methods) is not tuple or not all(
         type(item) is tuple and len(item) == 2 and type(item[0]) is str for item in methods
     ):
-        raise MalformedValue(f"expected pairs of name and docstring, got {methods!r:.80}")
+        raise MalformedValue(f"expected pairs of name and docstring, got {brief(methods)}")
     if not methods or methods[-1][0] != DESCRIPTION:
-        return Description(methods)
+        return Description(methods[:_MAX_METHODS])
     told = methods[-1][1]
     try:
-        names, special, *functions = told
-        checked = tuple([(_text(module), _text(name)) for module, name in names[:_MAX_BASES]])
+        names, special, *functions = _tuple(told)
+        pairs = [_tuple(pair) for pair in _tuple(names)[:_MAX_BASES]]
+        checked = tuple([(_short(module), _short(name)) for module, name in pairs])
         return Description(
-            methods[:-1],
+            methods[:-1][:_MAX_METHODS],
             checked,
-            _texts(special[:_MAX_SPECIAL]),
+            _texts(_tuple(special)[:_MAX_SPECIAL]),
             _functions(functions[0]) if functions else NO_FUNCTIONS,
         )
     except (TypeError, ValueError):
-        raise MalformedValue(f"expected the description of a class, got {told!r:.80}") from None
+        raise MalformedValue(f"expected the description of a class, got {brief(told)}") from None
 
 
 def _functions(told: Any) -> Functions:
-    *plain, submodules = told
+    *plain, submodules = _tuple(told)
     methods, functions, builtins = map(_texts, plain)
-    return Functions(methods, functions, builtins, tuple([_submodule(one) for one in submodules]))
+    found = tuple([_submodule(one) for one in _tuple(submodules)])
+    inside = sum([1 + len(one.functions) + len(one.builtins) for one in found])
+    if len(methods) + len(functions) + len(builtins) + inside > _MOST_FUNCTIONS:
+        raise ValueError
+    return Functions(methods, functions, builtins, found)
 
 
 def _submodule(told: Any) -> Submodule:
-    attribute, name, functions, builtins = told
+    attribute, name, functions, builtins = _tuple(told)
     return Submodule(_text(attribute), _text(name), _texts(functions), _texts(builtins))
 
 
-def _texts(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple([_text(value) for value in values])
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple([_text(value) for value in _tuple(values)])
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if type(value) is not tuple:  # a proxy could have items without end
+        raise TypeError
+    return value
+
+
+def _short(value: Any) -> str:
+    return _text(value)[:_MAX_NAME]
 
 
 def _text(value: Any) -> str:

@@ -22,16 +22,19 @@ from threading import get_ident
 from typing import Any, NamedTuple
 
 from ..errors import LimitExceeded, MalformedValue, ProtocolError
+from ..lib.brief import brief
 from ..lib.impl import codec
 from ..link.result import Unfinished
 from ..link.serving import CURRENT
 from ..wire.codec import MalformedAnswer
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
+from ..wire.meter import budget_for, unmetered_size
 from . import brine, consts
 from .boxing import Boxer, id_pack_end
 from .brine import (
     MAX_DEPTH,
     MAX_DIGITS,
+    Lifted,
     dump,
     dump_small,
     int_atom,
@@ -120,6 +123,7 @@ class RpycCodec:
         dialect: what to speak until the peer is heard.
         max_depth, max_digits: limits of plain values, both ways.
         max_requests: of the peer's, that may be waiting for their answers at once.
+        max_memory: bytes that a message may become; None for the rule of :mod:`..wire.meter`.
     """
 
     def __init__(
@@ -129,6 +133,7 @@ class RpycCodec:
         max_depth: int = MAX_DEPTH,
         max_digits: int = MAX_DIGITS,
         max_requests: int = MAX_REQUESTS,
+        max_memory: int | None = None,
     ) -> None:
         self.boxer = boxer
         self.dialect = dialect
@@ -138,6 +143,8 @@ class RpycCodec:
         self.link: Any = None
         self._limits = (max_depth, max_digits)
         self._max_requests = max_requests
+        self._max_memory = max_memory
+        self._unmetered = unmetered_size(max_memory)
         self.releases_at_once = True
         """Whether references given back with DEL are counted in wire order, without a handler."""
         self.became_usual: Callable[[], None] | None = None
@@ -162,6 +169,7 @@ class RpycCodec:
                 boxer.lend,
                 boxer.receive,
                 self._take_back,
+                self._unmetered,
             )
 
     # -- encoding
@@ -300,6 +308,8 @@ class RpycCodec:
             message: Message | None = self.native.open(payload)
             if message is not None:
                 return message
+        if len(payload) > self._unmetered and self.boxer.budget is None:
+            return self._decode_metered(payload)
         try:
             if self._plain and payload[1] == 0x11:
                 if payload[0] == consts.MSG_REPLY:
@@ -309,6 +319,18 @@ class RpycCodec:
             return self._decode(payload)
         except IndexError:
             raise MalformedValue(f"message of {len(payload)} bytes ends early") from None
+
+    def _decode_metered(self, payload: bytes) -> Message:
+        """Decodes a large message after its memory has been counted."""
+        size = len(payload.value) + len(payload) if type(payload) is Lifted else len(payload)
+        boxer, budget = self.boxer, budget_for(size, self._max_memory)
+        version, bound = self.dialect if self.heard else recognise(payload)
+        brine.spend_at(payload, (16 if bound else 0) + (1 if version == 6 else 0), budget)
+        boxer.budget = budget
+        try:
+            return self.decode(payload)
+        finally:
+            boxer.budget = None
 
     def _answer(self, payload: bytes, position: int) -> Message:
         """Returns the message of a reply whose number starts at ``position``."""
@@ -360,11 +382,14 @@ class RpycCodec:
             start = position + 2
             end = start + payload[position + 1]
             digits = payload[start:end]
-            if digits.isdigit() and len(digits) < 20 and end <= len(payload):
+            if digits.isdigit() and len(digits) < 19 and end <= len(payload):
                 return int(digits), end
         number, end = load_at(payload, position, *self._limits)
-        if type(number) is not int:
-            raise MalformedValue(f"expected the number of a request, got {number!r:.80}")
+        # Beyond, different numbers could have the same hash.
+        if type(number) is not int or not -_MAX_NUMBER < number < _MAX_NUMBER:
+            raise MalformedValue(
+                f"expected the number of a request, below {_MAX_NUMBER}, got {brief(number)}"
+            )
         return number, end
 
     def _request(self, payload: bytes, position: int, sender: int, addressee: int) -> Message:
@@ -378,7 +403,7 @@ class RpycCodec:
         if not 0 <= handler < 160:
             handler, position = load_at(payload, position - 1, *self._limits)
             if type(handler) is not int:
-                handler = f"{handler!r:.80}"  # there is none, and it may not even be hashable
+                handler = brief(handler)  # there is none, and it may not even be hashable
         if handler == consts.HANDLE_RELEASE and self.features & consts.FEATURE_RELEASE:
             if payload[position : position + 3] != b"\x11\x51\x10":
                 raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
@@ -514,7 +539,7 @@ class RpycCodec:
             or len(numbers) != _SAYINGS[handler][1]
             or not all(type(number) is int and 0 <= number < _NUMBERS for number in numbers)
         ):
-            raise MalformedValue(f"expected numbers, got {numbers!r:.80}")
+            raise MalformedValue(f"expected numbers, got {brief(numbers)}")
         if self.told is not None:
             self.told(handler, numbers)
         return (CAST, None)
@@ -553,7 +578,7 @@ class RpycCodec:
     def _take_back(self, raw: bytes, count: Any) -> None:
         """Counts references that the peer gives back."""
         if type(count) is not int:
-            raise MalformedValue(f"expected a count, got {count!r:.80}")
+            raise MalformedValue(f"expected a count, got {brief(count)}")
         if not self.boxer.exports.give_back(raw, count):
             if self.features & consts.FEATURE_RELEASE:
                 raise ProtocolError("peer gave back references that it does not hold")
@@ -602,6 +627,7 @@ _SAYINGS = {
 """What is said without being answered: the feature behind it, and how many numbers."""
 
 _NUMBERS = 1 << 63
+_MAX_NUMBER = 1 << 60
 
 _SPECIAL = (
     *(consts.HANDLE_HELLO, consts.HANDLE_RELEASE, consts.HANDLE_DEL, consts.HANDLE_REWIND),

@@ -1,8 +1,8 @@
 """What one side of a Python-object conversation consists of, whoever moves its messages.
 
 The blocking :class:`rpyc_like.core.protocol.Connection` and the asyncio
-:class:`rpyc_like.aio.Connection` are both endpoints: tables, boxing, codec, session, gate and
-handlers stand here once. Only waiting is theirs.
+:class:`rpyc_like.aio.Connection` are both endpoints: tables, boxing, codec, session, access
+policy and handlers stand here once. Only waiting is theirs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from inspect import getattr_static
 from itertools import count
 from typing import Any, ClassVar
 
+from ..lib.stand_ins import dict_of
 from ..link import flushing
 from ..link.receiving import FrameReceiver
 from ..link.result import Stopped, Unfinished, thrown
@@ -22,8 +23,10 @@ from ..link.sending import FrameSender
 from ..link.streams.base import NativeStream
 from ..version import __version__
 from ..wire.framing import RpycFramer
+from ..wire.meter import LOOK_EVERY, Meter
 from ..wire.session import Session
 from . import access, brine, consts, handlers, vinegar
+from .accounts import MAX_KEPT, Account, Kept
 from .boxing import Boxer, Steps
 from .classes import RemoteClasses
 from .config import make_config
@@ -126,7 +129,7 @@ class Endpoint(HasState):
     _HANDLERS: dict[int, Callable[..., Any]]
     _defers = False  # whether functions need not be fetched to be called; see core.deferred
     _reads_ahead = False  # whether containers of the peer are read in chunks
-    _tells_functions = False  # a program's own gate is not asked about names that nobody uses
+    _tells_functions = False  # a program's own policy is not asked about names that nobody uses
     _peer_is_open = False  # whether the peer lets this side read public names of any object
     _link: Any  # the driver
     _own: ClassVar[dict[str, Any]] = {}
@@ -139,7 +142,10 @@ class Endpoint(HasState):
             self._config["connid"] = f"conn{next(_connection_numbers)}"
         self._local_root = root
         self._last_traceback: Any = None
-        self._local_objects = ExportTable(self._config["max_objects"])
+        memory, client = self._config.get("max_memory"), self._config.get("admission")
+        total = None if client is None else client.account.add  # of the server's clients
+        self._kept = Kept(Meter(MAX_KEPT if memory is None else memory, "max_memory", total))
+        self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
         limits = (self._config["max_depth"], self._config["max_digits"])
@@ -149,17 +155,23 @@ class Endpoint(HasState):
             self, self._local_objects, self._proxies, self._classes, base, *limits
         )
         self._codec = RpycCodec(
-            self._boxer, self._first_dialect(), *limits, self._config["max_requests"]
+            self._boxer,
+            self._first_dialect(),
+            *limits,
+            self._config["max_requests"],
+            self._config["max_memory"],
         )
         self._codec.failure = self._failure  # type: ignore[method-assign]
         self._codec.learn = lambda features: self._learn_features(features)
         self._codec.told = lambda handler, numbers: self._told(handler, *numbers)
         self._session = Session(self._codec, self._config["max_unknown_answers"])
+        if self._config["admission"] is not None:
+            self._config["admission"].watch(self._session)
         self._HANDLERS = self._request_handlers()
-        self._gate: Callable[[Any, str, str], tuple[str, Any]] = self._checked
+        self._decide: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
         if not self._overrides("_check_attr"):
-            self._gate = partial(access.decide, self._config)
+            self._decide = partial(access.decide, self._config)
             self._visible = partial(access.visible, self._config)
             self._tells_functions = True
         self._features = FEATURES
@@ -203,6 +215,14 @@ class Endpoint(HasState):
         vinegar.check(raw)
         return Failure(raw, self._unbox_exc)
 
+    def _account(self, every: int = LOOK_EVERY) -> Account:
+        """Return an account for the request that is being served.
+
+        Args:
+            every: steps after which others have their turn.
+        """
+        return Account(self._kept, self._config["max_steps"], every)
+
     # -- extensions
 
     def _hello(self, features: int) -> int:
@@ -219,6 +239,7 @@ class Endpoint(HasState):
 
     def _learn_features(self, features: int) -> None:
         self._peer_is_open = bool(features & consts.FEATURE_PUBLIC)
+        self._link.calls.most = self._config["max_requests"]
         wanted = features >> consts.FEATURE_BITS & _MOST_MILLISECONDS
         features &= self._features
         if features & consts.FEATURE_DESCRIPTIONS and self._tells_functions:
@@ -401,14 +422,17 @@ class Endpoint(HasState):
         return [self._codec.encode_rewind(cursor, used) for cursor, used in told]
 
     def _releases(self) -> list[bytes]:
-        released = self._proxies.take_released()
-        if not released:
-            return []
-        codec = self._codec
-        if codec.features & consts.FEATURE_RELEASE:
-            return [codec.encode_release(released)]
-        opened = self._session.pending.open
-        return [codec.encode_delete(opened(_NO_ANSWER), raw, count) for raw, count in released]
+        payloads: list[bytes] = []
+        codec, opened = self._codec, self._session.pending.open
+        proxies = self._proxies
+        while proxies.released and (released := proxies.take_released()):
+            if codec.features & consts.FEATURE_RELEASE:
+                payloads.append(codec.encode_release(released))
+            else:
+                payloads += [
+                    codec.encode_delete(opened(_NO_ANSWER), raw, count) for raw, count in released
+                ]
+        return payloads
 
     def _arm_flush(self) -> None:
         flushing.arm(self._weak)
@@ -447,6 +471,8 @@ class Endpoint(HasState):
 
     def _remember_error(self, cls: type[BaseException]) -> None:
         """Notes the class of an exception that is sent: the peer may give it back."""
+        if "____origin____" in dict_of(cls):
+            return  # the peer's own
         sent = self._sent_errors
         sent[(cls.__module__, cls.__name__)] = cls
         if len(sent) > _MAX_SENT_ERRORS:
@@ -490,8 +516,7 @@ class Endpoint(HasState):
 
     def _restore_exc(self, raw: Any) -> BaseException:
         """Returns the exception that a peer leaves a ``with`` block with."""
-        custom = self._config["instantiate_custom_exceptions"]
-        return vinegar.restore(raw, self._sent_errors, custom)
+        return vinegar.restore(raw, lambda names: self._classes.restored(names, self._sent_errors))
 
     def _unbox_exc(self, raw: Any) -> BaseException:
         return vinegar.load(
@@ -502,14 +527,15 @@ class Endpoint(HasState):
             make_class=self._classes.exception,
         )
 
-    # -- the gate and the handlers
+    # -- the access policy and the handlers
 
     def _check_attr(self, obj: Any, name: str, perm: str) -> str:
         return access.check_attr(self._config, obj, name, perm)
 
-    def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any]:
-        """Asks a program's own ``_check_attr``."""
-        return self._check_attr(obj, name, perm), access.MISSING
+    def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any, str]:
+        """Ask a program's own ``_check_attr``."""
+        name = self._check_attr(obj, name, perm)
+        return name, access.MISSING, access.rule_of(self._config, obj, name)
 
     def _readable(self, obj: Any, name: str) -> bool:
         """Asks a program's own ``_check_attr`` whether a name may be shown."""
@@ -528,7 +554,7 @@ class Endpoint(HasState):
         param: str,
         default: Callable[..., Any],
     ) -> Any:
-        return access.access_attr(self._gate, obj, name, args, overrider, param, default)
+        return access.access_attr(self._decide, obj, name, args, overrider, param, default)
 
     _handle_ping = handlers.ping
     _handle_close = handlers.close
@@ -586,6 +612,7 @@ class Endpoint(HasState):
                 self._tell_service(on_disconnect)
         finally:
             self._local_objects.clear()
+            self._kept.close()
             self._last_traceback = None
             self._remote_root = None
             self._helpers.clear()

@@ -1,31 +1,37 @@
 """What a peer may ask for: one function for each request of the wire.
 
 Each takes the connection it came over, then the request's arguments, and returns the answer. A
-function that uses a name goes through the connection's attribute gate.
+function that uses a name is subject to the connection's access policy.
 """
 
 from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
 from inspect import getattr_static
 from itertools import islice
+from types import FunctionType
 from typing import Any, Final
 
 from ..errors import AccessDenied
+from ..lib.access_policy import TOOLS, check_call, exact_name
+from ..lib.brief import brief
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
+from ..lib.received_errors import made_from_peer
 from . import consts, cursors, netref
-from .access import exact_name
+from .accounts import FAIR, MAX_TAKEN, Account
 from .async_items import AsyncItems
 from .chain_steps import drive
 from .chains import chain_work, do_step
+from .class_proxies import is_subclass
 from .copying import COPIED, copy_of, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
-from .netref import COMPARISONS, SLICERS, is_netref
+from .exception_classes import find_exception
+from .netref import COMPARISONS, SLICERS, is_instance, is_netref
 
-__all__ = ["NAMES"]
+__all__ = ["NAMES", "Turns", "dumping", "finish", "taking"]
 
 logger = logging.getLogger("rpyc_like.core")
 
@@ -40,6 +46,19 @@ MAX_COUNT: Final = 100_000
 """Most items that a peer may ask for in one request."""
 
 SLICINGS: Final = {*SLICERS, *SLICERS.values()}
+
+
+Turns = Generator[None, None, Any]
+"""Work that lets others have their turn at each step, and returns a value."""
+
+
+def finish(work: Turns) -> Any:
+    """Do some work to its end and return its value."""
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        return end.value
 
 
 def ping(conn: Any, data: Any) -> Any:
@@ -73,12 +92,27 @@ def setattr_(conn: Any, obj: Any, name: Any, value: Any) -> None:
 
 
 def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
-    """Calls an object. What was lent to the peer may be called.
+    """Call an exported object; a peer that may not do everything calls no known ladder.
 
     Args:
         kwargs: pairs of a name and a value.
     """
-    return obj(*args, **dict(kwargs)) if kwargs else obj(*args)
+    if not conn._config["allow_all_attrs"]:
+        # A function of the program costs no more Python calls: tests/protocol/test_counts.py.
+        if type(obj) is not FunctionType or obj.__module__ in TOOLS:
+            if not conn._config["allow_ladders"]:
+                check_call(obj, args, kwargs)
+    return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)
+
+
+def _keywords(pairs: Any) -> dict[str, Any]:
+    """Returns keyword arguments; only a ``str`` cannot be made to have a chosen hash."""
+    keywords: dict[str, Any] = {}
+    for name, value in pairs.items() if type(pairs) is dict else pairs:
+        if type(name) is not str:
+            raise TypeError(f"keywords must be strings, got {brief(name)}")
+        keywords[name] = value
+    return keywords
 
 
 def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any:
@@ -104,13 +138,12 @@ def _special_of_class(conn: Any, cls: type, name: str) -> Any:
         bind = getattr(type(method), "__get__", None)
         return method if bind is None else bind(method, cls, type(cls))
     if name == "__getitem__" and hasattr_static(cls, "__class_getitem__"):
-        conn._gate(type(cls), name, "allow_getattr")
-        return cls.__class_getitem__  # type: ignore[attr-defined]
+        name = "__class_getitem__"
     return conn._handle_getattr(cls, name)
 
 
 def _of_type(conn: Any, obj: Any, name: str) -> Any:
-    """Returns a special method of an object's class, if the gate lets the peer use it."""
+    """Returns a special method of an object's class, if the access policy lets the peer use it."""
     return conn._access_attr(type(obj), name, (), "_rpyc_getattr", "allow_getattr", getattr)
 
 
@@ -129,7 +162,7 @@ def str_(conn: Any, obj: Any) -> str:
 def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
     """Compares two objects with the operator that ``type(obj)`` has."""
     if exact_name(op) not in COMPARISONS:
-        raise AccessDenied(f"expected the name of a comparison, got {op!r:.80}")
+        raise AccessDenied(f"expected the name of a comparison, got {brief(op)}")
     return _of_type(conn, obj, op)(obj, other)
 
 
@@ -145,10 +178,22 @@ def dir_(conn: Any, obj: Any) -> tuple[str, ...]:
     A class that decides itself what may be read (``_rpyc_getattr``) tells by its own ``__dir__``.
     """
     kind = type(obj)
+    account = conn._account()
     if hasattr(kind, "_rpyc_getattr") and not is_netref(obj):
         known = getattr(kind, "__dir__", None) not in (object.__dir__, type.__dir__)
-        return tuple(str(name) for name in dir(obj)) if known else ()
-    return tuple(name for name in dir(obj) if type(name) is str and conn._visible(obj, name))
+        return tuple(str(name) for name in _counted(dir(obj), account)) if known else ()
+    return tuple(
+        name
+        for name in _counted(dir(obj), account)
+        if type(name) is str and conn._visible(obj, name)
+    )
+
+
+def _counted(items: Iterable[Any], account: Account) -> Iterator[Any]:
+    """Yield items, each of which is a step."""
+    for item in items:
+        account.count()
+        yield item
 
 
 def _check_pickle(conn: Any) -> None:
@@ -181,12 +226,28 @@ def pickle_parts(conn: Any, obj: Any) -> tuple[bytes, tuple[bytes, ...]]:
 
 
 def snapshot(conn: Any, obj: Any) -> Any:
-    """Returns a description of data by value; all attributes are read through the gate."""
+    """Returns a description of data by value; the access policy decides about all attributes."""
     from . import snapshot_dump  # brings in a type of values after the other
 
     return snapshot_dump.dump(
-        obj, lambda container: _of_type(conn, container, "__iter__"), conn._handle_getattr
+        obj,
+        lambda container: _of_type(conn, container, "__iter__"),
+        conn._handle_getattr,
+        conn._account,
     )
+
+
+def dumping(conn: Any, obj: Any) -> Turns:
+    """Do the same, and let others have their turn."""
+    from . import snapshot_dump
+
+    dumper = snapshot_dump.Dumper(
+        lambda container: _of_type(conn, container, "__iter__"),
+        conn._handle_getattr,
+        lambda: conn._account(FAIR),
+    )
+    yield from dumper.work(obj)
+    return tuple(dumper.classes), tuple(dumper.tokens)
 
 
 def del_(conn: Any, obj: Any, count: Any = 1) -> None:
@@ -223,7 +284,8 @@ def description(conn: Any, obj: Any) -> Any:
 def _shown(conn: Any, obj: Any, methods: Iterable[tuple[str, str | None]]) -> Any:
     """Returns those of the methods that the peer may use, and what else it may know."""
     kind = type(obj)
-    shown = [one for one in methods if one[0] == "__call__" or conn._visible(kind, one[0])]
+    subject = obj if made_from_peer(obj) else kind
+    shown = [one for one in methods if one[0] == "__call__" or conn._visible(subject, one[0])]
     features = conn._codec.features
     if features & consts.FEATURE_TYPES and not is_netref(obj):
         functions = None
@@ -239,29 +301,48 @@ def _shown(conn: Any, obj: Any, methods: Iterable[tuple[str, str | None]]) -> An
 
 def buffiter(conn: Any, obj: Any, count: Any) -> Any:
     """Returns the next ``count`` items of an iterator."""
+    return finish(taking(conn, obj, count))
+
+
+def taking(conn: Any, obj: Any, count: Any) -> Turns:
+    """Take items of an iterator, at most ``count``; return them.
+
+    Others may have their turn after each.
+    """
     _check_count(count)
     _of_type(conn, obj, "__iter__")
     if type(obj) is AsyncItems:
-        return obj.take(count)
-    return tuple(islice(obj, count))
+        return obj.take(count, conn._account(FAIR))
+    items: list[Any] = []
+    with conn._account() as account:
+        for item in islice(obj, count):
+            account.count()
+            account.check()
+            account.hold(item)
+            items.append(item)
+            if account.held > MAX_TAKEN:
+                break  # the peer asks for the others
+            yield
+    return tuple(items)
 
 
 def iterate(conn: Any, obj: Any, what: Any, count: Any) -> Any:
     """Returns the first items of a container: items, values, whether they are the last, the length
     of the container, and a cursor if it is a dict or set. None for anything else.
     """
-    if type(obj) not in cursors.CONTAINERS or what not in (0, 1, 2, 3):
+    if type(obj) not in cursors.CONTAINERS or type(what) is not int or not 0 <= what <= 3:
         return None
     _check_count(count)
     _of_type(conn, obj, "__iter__")
+    account = conn._account()
     if type(obj) in cursors.SEQUENCES:
-        return (*_chunk(*cursors.take_from(obj, 0, count)), len(obj), None)
+        return (*_chunk(*cursors.take_from(obj, 0, count, account)), len(obj), None)
     if what != cursors.KEYS:
         if type(obj) is not dict:
             return None
         _of_type(conn, obj, "__getitem__")  # who may read each value may read them at once
-    cursor = cursors.cursor_of(obj, what)
-    items, last = cursor.take(count)
+    cursor = cursors.cursor_of(obj, what, conn._kept)
+    items, last = cursor.take(count, account)
     values = cursors.plain_values(obj, items) if what == cursors.KEYS_AND_VALUES else None
     if values is not None:
         cursor.mapping = obj
@@ -278,14 +359,14 @@ def chunk(conn: Any, source: Any, place: Any, count: Any, what: Any) -> Any:
     """
     _check_count(count)
     if type(place) is not int or place < 0:
-        raise ValueError(f"expected a number of items, got {place!r:.80}")
+        raise ValueError(f"expected a number of items, got {brief(place)}")
     if type(source) in cursors.SEQUENCES:
         _of_type(conn, source, "__iter__")
-        return _chunk(*cursors.take_from(source, place, count))
+        return _chunk(*cursors.take_from(source, place, count, conn._account()))
     if type(source) is not cursors.Cursor:
         raise TypeError(f"expected a cursor or a sequence, got {type(source).__name__}")
     source.settle(place)
-    items, last = source.take(count)
+    items, last = source.take(count, conn._account())
     values = None if source.mapping is None else cursors.plain_values(source.mapping, items)
     return tuple(items), values, last
 
@@ -306,7 +387,7 @@ def oldslicing(
     """Slices for peers on Python 2: ``attempt`` with a slice, else ``fallback`` with numbers."""
     for name in (attempt, fallback):
         if exact_name(name) not in SLICINGS:
-            raise AccessDenied(f"expected the name of a slicing method, got {name!r:.80}")
+            raise AccessDenied(f"expected the name of a slicing method, got {brief(name)}")
     try:
         method = conn._handle_getattr(obj, attempt)
         return method(slice(start, stop), *args)
@@ -326,22 +407,31 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
     if not exc and not issubclass(type(exc), BaseException):
         return leave(None, None, None)
     if not isinstance(exc, BaseException) or is_netref(exc):
-        exc = _stand_in(exc)
+        exc = _stand_in(conn, exc)
     try:
         raise exc
     except BaseException as error:
         return leave(type(error), error, error.__traceback__)
 
 
-def _stand_in(exc: Any) -> BaseException:
-    """Returns a local exception for a peer's: a proxy cannot be raised."""
-    cls = getattr(exc, "__class__", None)
-    if not (isinstance(cls, type) and issubclass(cls, Exception)) or is_netref(cls):
-        cls = RuntimeError
-    try:
-        return cls(str(exc))
-    except Exception:
-        return RuntimeError(str(exc))
+def _stand_in(conn: Any, exc: Any) -> BaseException:
+    """Return a local exception for an object of the peer's: a proxy cannot be raised.
+
+    Its class is a builtin one, or one that is taken for that of an exception that was sent to this
+    peer: the peer names it, and no other class of this program is meant.
+    """
+    module, _, name = _remote_name(exc).rpartition(".")
+    cls = find_exception((module, name), custom=False, exits=False)
+    full = (module, name) if cls or (module, name) in conn._sent_errors else _UNKNOWN_ERROR
+    return conn._restore_exc((full, (str(exc),), (), "<traceback denied>"))  # type: ignore[no-any-return]
+
+
+_UNKNOWN_ERROR: Final = ("builtins", "RuntimeError")
+
+
+def _remote_name(obj: Any) -> str:
+    """Return the full name of a proxy's remote class, "" for what is no proxy."""
+    return str(object.__getattribute__(obj, "____id_pack__")[0]) if is_netref(obj) else ""
 
 
 def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:
@@ -352,7 +442,7 @@ def instancecheck(conn: Any, obj: Any, other_id_pack: Any) -> bool:
         other = conn._local_objects[other_id_pack]
     except KeyError:
         return False
-    return isinstance(other, obj)
+    return is_instance(obj, other, quiet=True) if is_netref(obj) else isinstance(other, obj)
 
 
 def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
@@ -360,16 +450,17 @@ def subclasscheck(conn: Any, cls: Any, other: Any) -> bool:
     for one in (cls, other):
         if not issubclass(type(one), type):
             raise TypeError(f"expected a class, got an instance of {type(one).__name__}")
-    return issubclass(cls, other)
+    return is_subclass(cls, other) if is_netref(other) else issubclass(cls, other)
 
 
 def chain(conn: Any, steps: Any, wanted: Any) -> tuple[Any, ...]:
     """Does steps that depend on one another; see :mod:`rpyc_like.core.chain_steps`."""
+    with conn._account() as account:
 
-    def do(kind: int, *values: Any) -> Any:
-        return conn.settled(do_step(conn, kind, *values))
+        def do(kind: int, *values: Any) -> Any:
+            return conn.settled(do_step(conn, account, kind, *values))
 
-    return drive(chain_work(conn, steps, wanted), do)  # type: ignore[no-any-return]
+        return drive(chain_work(conn, account, steps, wanted), do)  # type: ignore[no-any-return]
 
 
 def hello(conn: Any, features: Any) -> int:

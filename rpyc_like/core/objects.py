@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import LimitExceeded
 from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
 from . import brine
+from .accounts import ENTRY, Kept
 
 __all__ = ["MAX_OBJECTS", "Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
 
@@ -25,6 +26,10 @@ logger = logging.getLogger("rpyc_like.core")
 
 MAX_OBJECTS = 2_000_000
 """Default limit of objects that a peer holds references to."""
+
+
+_STEP = 1000  # entries that are counted at once
+_BATCH = 500  # objects that are given back in one message: the peer may have a small max_memory
 
 
 class StaleReference(KeyError):
@@ -60,10 +65,16 @@ class ExportTable:
 
     Args:
         max_objects: how many objects a peer may be lent at once.
+        kept: counts the memory of the entries, in steps of 1000.
     """
 
-    def __init__(self, max_objects: int = MAX_OBJECTS) -> None:
+    def __init__(self, max_objects: int = MAX_OBJECTS, kept: Kept | None = None) -> None:
         self._max_objects = max_objects
+        self._kept = kept
+        self._counted = 0  # entries whose memory is counted
+        # Entries at which to count more.
+        self._next = max_objects if kept is None else min(_STEP, max_objects)
+        self._growing = threading.Lock()  # guards the last two; nobody waits for it
         self._lock = threading.Lock()  # guards both dicts and all counts
         self.by_raw: dict[bytes, Export] = {}
         self._by_identity: dict[int, Export] = {}
@@ -109,9 +120,8 @@ class ExportTable:
         key = id(obj)
         entry = self._by_identity.get(key)
         if entry is None or entry.obj is not obj or not entry.pack[2]:
-            if len(self.by_raw) >= self._max_objects:
-                held = len(self.by_raw) + 1
-                raise LimitExceeded("lent objects", held, self._max_objects, "max_objects")
+            if len(self.by_raw) >= self._next:
+                self._grow()
             fresh = Export(obj, identify(obj))  # runs code of the program: outside of the lock
             with self._lock:
                 if fresh.pack[2]:
@@ -127,6 +137,35 @@ class ExportTable:
                 self.by_raw[entry.raw] = self._by_identity[key] = entry
             entry.count += 1
             return entry
+
+    def _grow(self) -> None:
+        """Count the memory of more entries.
+
+        Raises:
+            LimitExceeded: there may be no more.
+        """
+        held = len(self.by_raw) + 1
+        if held > self._max_objects:
+            raise LimitExceeded("lent objects", held, self._max_objects, "max_objects")
+        if self._kept is not None and self._growing.acquire(False):
+            try:
+                if held > self._next:
+                    self._kept.hold(_STEP * ENTRY, "memory for exported objects")
+                    self._counted += _STEP
+                    self._next = min(self._counted + _STEP, self._max_objects)
+            finally:
+                self._growing.release()
+
+    def _shrink(self) -> None:
+        """Count the memory of fewer entries."""
+        if self._kept is not None and self._growing.acquire(False):
+            try:
+                while len(self.by_raw) < self._counted - _STEP // 2:
+                    self._counted -= _STEP
+                    self._kept.release(_STEP * ENTRY)
+                self._next = min(self._counted + _STEP, self._max_objects)
+            finally:
+                self._growing.release()
 
     def give_back(self, raw: bytes, count: int) -> bool:
         """Takes ``count`` references away; returns whether the peer held that many.
@@ -146,6 +185,8 @@ class ExportTable:
                 del self.by_raw[raw]
                 if self._by_identity.get(id(entry.obj)) is entry:
                     del self._by_identity[id(entry.obj)]
+        if len(self.by_raw) < self._counted - _STEP // 2:
+            self._shrink()
         return count <= held
 
     def give_back_object(self, obj: Any, count: int) -> bool:
@@ -250,10 +291,10 @@ class ProxyTable:
         self._arm()
 
     def take_released(self) -> list[tuple[bytes, int]]:
-        """Empties the queue and returns it, one item for each object."""
+        """Take what fits into a message out of the queue; return one item for each object."""
         released: list[tuple[bytes, int]] = []
         try:
-            while self.released:
+            while self.released and len(released) < _BATCH:
                 released.append(self.released.popleft())
         except IndexError:
             pass  # another thread was faster

@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 from ..errors import MalformedValue
+from ..lib.brief import brief
 from ..lib.identity import IdPack
 from ..link.result import Unfinished
 from . import brine, consts
@@ -101,7 +102,7 @@ class OwnBoxer(Boxer):
     def decode(self, data: bytes, position: int) -> tuple[Any, int]:
         package, end = brine.load_at(data, position, self._max_depth, self._max_digits)
         if type(package) is not tuple or len(package) != 2:
-            raise MalformedValue(f"expected a boxed value, got {package!r:.80}")
+            raise MalformedValue(f"expected a boxed value, got {brief(package)}")
         return _Packed(self, self._arrive(package)), end
 
     def _arrive(self, package: Any) -> Any:
@@ -138,7 +139,7 @@ class OwnBoxer(Boxer):
         if label == consts.LABEL_TUPLE:
             return tuple([self.conn._unbox(item) for item in value])
         if label not in (consts.LABEL_LOCAL_REF, consts.LABEL_REMOTE_REF):
-            raise ValueError(f"expected a label from 1 to 4, got {label!r:.80}")
+            raise ValueError(f"expected a label from 1 to 4, got {brief(label)}")
         if type(value) is not _Arrived:
             _, value = self._arrive((label, value))
         referent = value.referent

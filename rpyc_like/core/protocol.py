@@ -7,7 +7,9 @@ documented methods delegate.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import get_ident
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from ..lib.colls import RefCountingColl as RefCountingColl
 from ..lib.colls import WeakValueDict as WeakValueDict
 from ..lib.compat import acquire_lock as acquire_lock
 from ..lib.compat import maxint as maxint
+from ..lib.first_use import FirstUse, kept_first
 from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
 from ..lib.threads import Workers, spawn
@@ -82,20 +85,13 @@ class _Classic:
     def __get__(self, conn: Connection | None, owner: type) -> Any:
         if conn is None:
             return self
-        installer, conn._installer = conn._installer, None
-        if installer is not None:
-            try:
-                installer(conn, conn.root)
-            except BaseException:
-                conn._installer = installer
-                raise
-        fetch_now = conn._fetched_later.pop(self._name, None)
-        if fetch_now is not None:
-            try:
-                setattr(conn, self._name, fetch_now())
-            except BaseException:
-                conn._fetched_later[self._name] = fetch_now
-                raise
+        make = conn._fetched_later.get(self._name)
+        if make is None and conn._installer is not None:
+            conn._installer(conn, conn.root)
+            conn._installer = None  # another thread may have done the same meanwhile
+            make = conn._fetched_later.get(self._name)
+        if make is not None:
+            return kept_first(conn.__dict__, self._name, make)
         try:
             return conn.__dict__[self._name]
         except KeyError:
@@ -103,6 +99,18 @@ class _Classic:
                 f"{owner.__name__!r} object has no attribute {self._name!r}: "
                 "not a classic connection"
             ) from None
+
+
+def _make_coroutines(conn: weakref.ref[Connection]) -> Coroutines:
+    from .coroutines import Coroutines
+
+    return Coroutines(conn())
+
+
+def _make_reading_along() -> ReadingAlong:
+    from ..link.futures import ReadingAlong
+
+    return ReadingAlong()
 
 
 class Connection(Endpoint):
@@ -139,8 +147,9 @@ class Connection(Endpoint):
         self._link.looked_after = True
         self._codec.link = self._link
         self._codec.became_usual = self._use_shortcut
-        self._coroutines: Coroutines | None = None
-        self._reading_along: ReadingAlong | None = None
+        self._coroutines = FirstUse(partial(_make_coroutines, self._weak))
+        self._reading_along = FirstUse(_make_reading_along)
+        self._threads = FirstUse(Workers)  # for peers that name the thread a request is meant for
         self._crowd = _CROWD  # requests from which expired ones are looked for
         self._pool: WorkerPool | None = None
         if self._config["concurrent_calls"] > 1:
@@ -229,7 +238,9 @@ class Connection(Endpoint):
     def root(self) -> Any:
         """The peer's service."""
         if self._remote_root is None:
-            self._remote_root = self.sync_request(consts.HANDLE_GETROOT)
+            root = self.sync_request(consts.HANDLE_GETROOT)
+            if self._remote_root is None:  # else another thread has asked too
+                self._remote_root = root
         return self._remote_root
 
     # -- requests
@@ -423,11 +434,7 @@ class Connection(Endpoint):
 
     def read_for(self, result: AsyncResult, ended: Callable[[AsyncResult], None]) -> None:
         """Has a thread read until the answer has come, or the time is over."""
-        if self._reading_along is None:
-            from ..link.futures import ReadingAlong
-
-            self._reading_along = ReadingAlong()
-        self._reading_along.add(result, ended)
+        self._reading_along.get().add(result, ended)
 
     def expire(self, result: AsyncResult) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
@@ -529,7 +536,7 @@ class Connection(Endpoint):
             value = handler(self, *args)
             if type(value) in ASYNC:
                 if type(value) is CoroutineType:
-                    self._on_loop().begin(id_, value)
+                    self._coroutines.get().begin(id_, value)
                     return True
                 value = AsyncItems(value)
             link, native = self._link, self._codec.native
@@ -559,22 +566,14 @@ class Connection(Endpoint):
                 self._link.lose(error)
         return False
 
-    def _on_loop(self) -> Coroutines:
-        """Returns what runs ``async def`` functions for this connection."""
-        if self._coroutines is None:
-            from .coroutines import Coroutines
-
-            self._coroutines = Coroutines(self)
-        return self._coroutines
-
     def settled(self, value: Any) -> Any:
         """Returns what a function has given, when it is there: waits for ``async def`` ones."""
-        return self._on_loop().value_of(value) if type(value) in ASYNC else value
+        return self._coroutines.get().value_of(value) if type(value) in ASYNC else value
 
     def _told(self, handler: int, number: int, milliseconds: int = 0) -> None:
         super()._told(handler, number, milliseconds)
-        if handler == consts.HANDLE_CANCEL and self._coroutines is not None:
-            self._coroutines.cancel(number)
+        if handler == consts.HANDLE_CANCEL and self._coroutines.made is not None:
+            self._coroutines.made.cancel(number)
 
     def _answer(self, payload: bytes) -> None:
         try:
@@ -641,7 +640,7 @@ class Connection(Endpoint):
             return link.thread_waiting_for(cause), sender
         if sender:
             if link.workers is None:
-                link.workers = Workers().run
+                link.workers = self._threads.get().run
             if addressee in link.waiters:
                 return addressee, sender
             if handler in _QUICK and not link.pooled:
@@ -735,8 +734,8 @@ class Connection(Endpoint):
         """Clears the tables and tells the service, once."""
         if self._pool is not None:
             self._pool.close()
-        if self._coroutines is not None:
-            self._coroutines.cancel_all()
+        if self._coroutines.made is not None:
+            self._coroutines.made.cancel_all()
         try:
             self._forget_everything()
         finally:

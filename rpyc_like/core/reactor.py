@@ -10,6 +10,7 @@ import selectors
 import threading
 from typing import Any
 
+from ..lib.first_use import FirstUse
 from ..lib.threads import spawn
 
 __all__ = ["SelectReactor", "start_reactor"]
@@ -56,11 +57,9 @@ class SelectReactor:
 
 
 _reactor = SelectReactor()
-_thread: threading.Thread | None = None
+_thread = FirstUse(lambda: spawn(_reactor.run))
 
 
 def start_reactor() -> None:
     """Runs the process's reactor in a thread, once."""
-    global _thread
-    if _thread is None:
-        _thread = spawn(_reactor.run)
+    _thread.get()

@@ -294,11 +294,11 @@ def _checked(chunk: Any, size: int) -> Any:
     Raises:
         MalformedValue: the peer has sent something else.
     """
-    kinds: tuple[Any, ...] = (tuple, (tuple, type(None)), bool, int)
+    kinds: tuple[Any, ...] = ((tuple,), (tuple, type(None)), (bool,), (int,))
     if (
         type(chunk) is not tuple
         or len(chunk) != size
-        or not all(isinstance(part, kind) for part, kind in zip(chunk, kinds))
+        or not all(type(part) in allowed for part, allowed in zip(chunk, kinds))
     ):
         raise MalformedValue("expected a chunk of a container's items, got something else")
     return chunk

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, TypeVar
 
 from ..errors import AccessDenied
 from ..lib.code import hasattr_static, hybridmethod
-from .config import CLIENT_ATTRS
+from ..wire.framing import RpycFramer
+from .config import client_settings
 from .protocol import Connection
 
 __all__ = [
@@ -40,6 +41,8 @@ class Service:
 
     ALIASES: ClassVar[tuple[str, ...] | list[str]] = ()
     _protocol: ClassVar[type[Connection]] = Connection
+    _make_framer = staticmethod(RpycFramer)
+    """Makes what cuts the bytes of a client into frames, for servers."""
 
     def on_connect(self, conn: Connection) -> None:
         """Called when the connection has been made."""
@@ -222,9 +225,9 @@ class MasterService(Service):
         from . import teleporting
 
         modules = ModuleNamespace(slave.getmodule)
-        conn.modules = modules
-        conn.eval = slave.eval
-        conn.execute = slave.execute
+        conn._fetch_later("modules", lambda: modules)
+        conn._fetch_later("eval", lambda: slave.eval)
+        conn._fetch_later("execute", lambda: slave.execute)
         conn._fetch_later("namespace", lambda: slave.namespace)
         for name in ("builtin", "builtins"):
             conn._fetch_later(name, lambda: modules.builtins)
@@ -233,7 +236,7 @@ class MasterService(Service):
             """Returns a copy of ``func`` that lives and runs on the other side."""
             return teleporting.teleport(conn, func, globals, def_)
 
-        conn.teleport = teleport
+        conn._fetch_later("teleport", lambda: teleport)
 
 
 class ClassicService(MasterService, SlaveService):
@@ -247,12 +250,7 @@ class ClassicClient(MasterService, FakeSlaveService):
     """
 
     def on_connect(self, conn: Connection) -> None:
-        conn._config.update(
-            allow_public_attrs=True,
-            safe_attrs=conn._config["safe_attrs"] | CLIENT_ATTRS,
-            instantiate_custom_exceptions=True,
-            allow_obtain=True,
-        )
+        conn._config.update(client_settings(conn._config))
         super().on_connect(conn)
 
     def _rpyc_getattr(self, name: str) -> Any:

@@ -40,30 +40,63 @@ from typing import Any
 TUPLE, LIST, DICT, SET, FROZENSET, PLAIN_LIST, PLAIN_DICT, AGAIN = range(8)
 OBJECT, MEMBER, COLLECTION, SIMPLE, ARRAY = range(8, 13)
 
+sizeof = sys.getsizeof
 PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
 MAX_MEMBERS = 1000
-COUNTED = {tuple: TUPLE, list: LIST, set: SET, frozenset: FROZENSET}
+BULK = 10_000  # plain items that are looked at at once
+FASTER = 100  # of them are one step
+COUNTED = 100  # values that are counted at once
+PIECE = 1 << 18  # bytes that are counted at once
+PLACE = 8  # bytes of a place in a list
+KEPT = 200  # bytes of the entries for a container that may be met again
+BUILTIN = frozenset([dict, tuple, list, set, frozenset])
+COUNTS = {tuple: TUPLE, list: LIST, set: SET, frozenset: FROZENSET}
 COLLECTIONS = (collections.deque, collections.OrderedDict, collections.Counter)
 ENUMS = ("IntFlag", "Flag", "StrEnum", "IntEnum", "Enum")
 
 
-def dump(obj: Any, iterate: Any, read: Any) -> Any:
+def dump(obj: Any, iterate: Any, read: Any, account: Any = None) -> Any:
     """Returns the snapshot of an object.
 
     Args:
         iterate: is asked, with a container, whether its items may be read.
         read: returns an attribute: ``read(obj, name)``.
+        account: opens an account of the values that are described and of what is held, whose errors
+            end the work; see :mod:`rpyc_like.core.accounts`.
 
     Raises:
         TypeError: part of it is no data; the text says where it is.
     """
-    return _Dumper(iterate, read).dump(obj)
+    dumper = Dumper(iterate, read, account)
+    for _ in dumper.work(obj):
+        pass
+    return tuple(dumper.classes), tuple(dumper.tokens)
 
 
-class _Dumper:
-    def __init__(self, iterate: Any, read: Any) -> None:
+class Unlimited:
+    """The account of a snapshot that nobody limits."""
+
+    def count(self, steps: Any) -> bool:
+        """Counts steps that are about to be done; returns whether others are to have their turn."""
+        return False
+
+    def take(self, size: Any) -> None:
+        """Counts so many bytes that are held."""
+
+    def close(self) -> None:
+        """Counts nothing any more."""
+
+
+class Dumper:
+    """Makes a snapshot; the arguments are those of :func:`dump`."""
+
+    account: Any = None  # until there is something worth counting
+    size = 0  # bytes of what has been made since it was last counted
+
+    def __init__(self, iterate: Any, read: Any, open_account: Any = None) -> None:
         self.iterate = iterate
         self.read = read
+        self.open_account = open_account
         self.allowed: set[Any] = set()
         self.classes: list[Any] = []
         self.numbers: dict[Any, int] = {}
@@ -71,51 +104,96 @@ class _Dumper:
         self.kept: list[Any] = []
         self.tokens: list[Any] = []
 
-    def dump(self, obj: Any) -> Any:
-        """Goes over the values, without recursion."""
+    def work(self, obj: Any) -> Any:
+        """Goes over the values, without recursion; yields where others may have their turn."""
+        steps = 0
         stack: list[Any] = [iter([(obj, None)])]
-        while stack:
-            for value, place in stack[-1]:
-                if type(value) in PLAIN:
-                    self.tokens.append(value)
-                    continue
-                inside = self.token(value, place)
-                if inside is not None:
-                    stack.append(inside)
-                    break
-            else:
-                stack.pop()
-        return tuple(self.classes), tuple(self.tokens)
+        try:
+            while stack:
+                for value, place in stack[-1]:
+                    steps += 1
+                    if steps == COUNTED:
+                        steps = 0
+                        if self.spend(COUNTED):
+                            yield
+                    if type(value) in PLAIN:
+                        self.size += sizeof(value)
+                        self.tokens.append(value)
+                        continue
+                    inside = self.token(value, place)
+                    if inside is not None:
+                        stack.append(inside)
+                        break
+                else:
+                    stack.pop()
+            if steps > 1 or self.size > PIECE:
+                self.spend(steps)
+        finally:
+            if self.account is not None:
+                self.account.close()
+
+    def spend(self, steps: Any) -> bool:
+        """Counts steps, and what has been made; returns whether others are to have their turn."""
+        if self.account is None:
+            self.account = (self.open_account or Unlimited)()
+        size, self.size = self.size, 0
+        self.account.take(size)
+        return bool(self.account.count(steps))
+
+    def append(self, token: Any) -> None:
+        """Appends a token of plain values."""
+        self.tokens.append(token)
+        self.size += sizeof(token) + sum(map(sizeof, token))
+
+    def copying(self, places: int) -> None:
+        """Counts the copy of a container before it is made, if it is large."""
+        self.size += PLACE * places
+        self.spend(0)
+
+    def plain(self, items: Any) -> bool:
+        """Returns whether all of many items are plain; counts them."""
+        for start in range(0, len(items), BULK):
+            part = items[start : start + BULK]
+            if not PLAIN.issuperset(map(type, part)):
+                return False
+            self.size += sum(map(sizeof, part))
+            self.spend(BULK // FASTER)
+        return True
 
     def token(self, value: Any, place: Any) -> Any:
         """Appends the token of a value; returns an iterator over what is in it and where."""
         kind = type(value)
+        if kind not in BUILTIN and self.other(value, kind, place):
+            return None
+        known = self.seen.get(id(value))
+        if known is not None:
+            self.append((AGAIN, known))
+            return None
+        self.size += KEPT
+        self.seen[id(value)] = len(self.kept)
+        self.kept.append(value)
+        return self.container(value, kind, place)
+
+    def other(self, value: Any, kind: Any, place: Any) -> bool:
+        """Appends the token of a value that is no container; returns whether it is none."""
         if hasattr(kind, "____conn__"):
             raise TypeError("expected data for a snapshot, got a proxy" + where(place))
         simple = SIMPLE_TYPES.get(kind)
         if simple is not None:
-            self.tokens.append((SIMPLE, kind.__name__, *simple(value)))
-            return None
+            self.append((SIMPLE, kind.__name__, *simple(value)))
+            return True
         if isinstance(value, enum.Enum):
             content = value.value if type(value.value) in PLAIN else None
             number = self.class_number(kind, "enum")
-            self.tokens.append((MEMBER, number, str(value.name), content))
-            return None
+            self.append((MEMBER, number, str(value.name), content))
+            return True
         if isinstance(value, pathlib.PurePath):
             windows = isinstance(value, pathlib.PureWindowsPath)
             name = "WindowsPath" if windows else "PosixPath"
             name = name if isinstance(value, pathlib.Path) else "Pure" + name
-            self.tokens.append((SIMPLE, name, str(value)))
-            return None
-        if kind.__module__ == "numpy" and self.numpy(value):
-            return None
-        known = self.seen.get(id(value))
-        if known is not None:
-            self.tokens.append((AGAIN, known))
-            return None
-        self.seen[id(value)] = len(self.kept)
-        self.kept.append(value)
-        return self.container(value, kind, place)
+            self.append((SIMPLE, name, str(value)))
+            return True
+        return bool(kind.__module__ == "numpy" and self.numpy(value))
 
     def container(self, value: Any, kind: Any, place: Any) -> Any:
         fields = getattr(kind, "__dataclass_fields__", None)
@@ -123,30 +201,47 @@ class _Dumper:
             what = "dataclass" if type(fields) is dict else "namedtuple"
             names = tuple(fields) if type(fields) is dict else tuple(kind._fields)
             number = self.class_number(kind, what, names)
-            self.tokens.append((OBJECT, number, len(names)))
+            self.append((OBJECT, number, len(names)))
             return ((self.read(value, name), (place, "." + name)) for name in names)
         if kind in COLLECTIONS or kind is collections.defaultdict:
             self.allow(value, kind)
             pairs = kind is not collections.deque
+            self.copying(2 * len(value))
             items = [item for pair in value.items() for item in pair] if pairs else list(value)
-            self.tokens.append((COLLECTION, kind.__name__, len(items)))
+            self.append((COLLECTION, kind.__name__, len(items)))
             return ((item, (place, "[...]")) for item in items)
         if kind is dict:
             self.allow(value, kind)
+            if len(value) > BULK:
+                self.copying(4 * len(value))
             keys, values = tuple(value), tuple(value.values())
-            if PLAIN.issuperset(map(type, keys)) and PLAIN.issuperset(map(type, values)):
+            both = keys + values
+            if len(both) > BULK:
+                plain = self.plain(both)
+            else:
+                plain = PLAIN.issuperset(map(type, both))
+                self.size += sum(map(sizeof, both)) if plain else 0
+            if plain:
                 self.tokens.append((PLAIN_DICT, keys, values))
                 return None
-            self.tokens.append((DICT, len(keys)))
+            self.append((DICT, len(keys)))
             return self.pairs(keys, values, place)
-        if kind in COUNTED:
+        if kind in COUNTS:
             self.allow(value, kind)
-            items = list(value)
-            if kind is list and PLAIN.issuperset(map(type, items)):
-                self.tokens.append((PLAIN_LIST, tuple(items)))
+            if len(value) > BULK:
+                self.copying(len(value))
+            listed = tuple(value)
+            plain = kind is list
+            if plain and len(listed) > BULK:
+                plain = self.plain(listed)
+            elif plain:
+                plain = PLAIN.issuperset(map(type, listed))
+                self.size += sum(map(sizeof, listed)) if plain else 0
+            if plain:
+                self.tokens.append((PLAIN_LIST, listed))
                 return None
-            self.tokens.append((COUNTED[kind], len(items)))
-            return ((item, (place, "[%d]" % at)) for at, item in enumerate(items))
+            self.append((COUNTS[kind], len(listed)))
+            return ((item, (place, "[%d]" % at)) for at, item in enumerate(listed))
         text = "expected data for a snapshot, got a %s%s"
         raise TypeError(text % (kind.__name__, where(place)))
 
@@ -184,8 +279,9 @@ class _Dumper:
         order = "" if scalar else "C"
         if not scalar and value.flags.f_contiguous and not value.flags.c_contiguous:
             order = "F"
+        self.copying(value.nbytes // PLACE)
         raw = value.tobytes() if scalar else value.tobytes(order)
-        self.tokens.append((ARRAY, value.dtype.str, tuple(map(int, value.shape)), order, raw))
+        self.append((ARRAY, value.dtype.str, tuple(map(int, value.shape)), order, raw))
         return True
 
 
@@ -198,8 +294,8 @@ def where(place: Any) -> str:
     parts: list[str] = []
     while place is not None:
         place, part = place
-        parts.insert(0, part)
-    return " at " + "".join(parts)[-1000:] if parts else ""
+        parts.append(part)
+    return " at " + "".join(reversed(parts))[-1000:] if parts else ""
 
 
 def _zone(tz: Any, moment: Any) -> Any:

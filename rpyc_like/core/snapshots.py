@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from collections.abc import Iterable
 from typing import Any, Final
 
+from ..lib.value_classes import allowed_classes, imported_class
 from . import consts, snapshot_dump
 from .copying import copy_of, is_container
 from .netref import is_netref
@@ -18,7 +21,7 @@ def run(obj):
 """
 
 
-def snapshot(obj: Any) -> Any:
+def snapshot(obj: Any, classes: Iterable[type] = ()) -> Any:
     """Returns a copy of remote data: what is nested in it comes along, in one trip.
 
     Data are plain values, lists, tuples, dicts, sets, the collections of :mod:`collections`,
@@ -27,21 +30,33 @@ def snapshot(obj: Any) -> Any:
     object in the copy as well, and cycles are kept. The peer chooses no code to run:
     :mod:`rpyc_like.core.snapshot_load`. An object of this side is copied in the same way.
 
+    Dataclasses, named tuples and enumerations of the peer are classes that stand in, with the same
+    name and fields, unless this program has registered its own with
+    :func:`~rpyc_like.lib.value_classes.by_value` or passes it.
+
     A classic server of RPyC's does it with a helper that is lent to it; of other peers of RPyC's
     only lists, dicts, sets and bytearrays of plain values can be copied.
 
+    Args:
+        classes: dataclasses, named tuples and enumerations of this program to be used for the
+            peer's ones of the same module and name, beside those that are registered.
+
     Raises:
         TypeError: part of it is no data; the text says where.
+        MalformedValue: the peer sent none, or it has NumPy arrays and NumPy is not imported here.
         AttributeError: the owner does not let this side read it.
     """
     if not is_netref(obj):
-        return load(snapshot_dump.dump(obj, lambda container: None, getattr))
+        local = snapshot_dump.dump(obj, lambda container: None, getattr)
+        return load(local, imported_class, sys.maxsize)
+    find = allowed_classes(classes)
     conn = object.__getattribute__(obj, "____conn__")
+    max_memory = conn._config["max_memory"]
     if conn._codec.features & consts.FEATURE_SNAPSHOTS:
-        return load(conn.sync_request(consts.HANDLE_SNAPSHOT, obj))
+        return load(conn.sync_request(consts.HANDLE_SNAPSHOT, obj), find, max_memory)
     helper = conn.run_steps(conn.helper_steps("snapshot", helper_source()))
     if helper is not None:
-        return load(helper(obj))
+        return load(helper(obj), find, max_memory)
     return _copied(obj)
 
 

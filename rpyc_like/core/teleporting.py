@@ -16,6 +16,7 @@ from importlib.util import MAGIC_NUMBER
 from types import CodeType, FunctionType
 from typing import Any
 
+from ..lib.exact import exact
 from . import brine
 from .bytecode import is_ours
 
@@ -142,7 +143,8 @@ def _check_byte_code(conn: Any, func: FunctionType) -> None:
     """Raises ValueError if the other side's Python has other byte code than this one."""
     there = conn.__dict__.get("_byte_code")
     if there is None:
-        there = bytes(conn.modules["importlib.util"].MAGIC_NUMBER)
+        magic = conn.modules["importlib.util"].MAGIC_NUMBER
+        there = exact(magic, bytes, "the number of its byte code")
         conn._byte_code = there  # a Python never changes it
     if there != MAGIC_NUMBER:
         version = str(conn.modules.sys.version).split()[0]

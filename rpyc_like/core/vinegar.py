@@ -6,9 +6,11 @@ peer that understands it (FEATURE_TYPES) a fifth item tells what RPyC's four lea
 the bases, notes, cause, context, whether the context is suppressed, members of a group)``, in which
 the other exceptions have the same form again.
 
-The receiver rebuilds built-in exceptions, custom ones if the configuration allows, and otherwise
-raises a subclass of :class:`GenericException` named after the remote class. Classes of this package
-travel as their built-in base.
+The receiver raises a stand-in (:mod:`rpyc_like.core.classes`) that derives from built-in exceptions
+only: for a class unknown here, from a :class:`GenericException` named after it. If the
+configuration allows, ``except`` and ``isinstance`` take it for this program's own class of that
+name as well, but no code of that class runs when it is made. Classes of this package travel as
+their built-in base.
 """
 
 from __future__ import annotations
@@ -17,18 +19,31 @@ import builtins
 import re
 import sys
 import traceback
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from .. import version as version
 from ..errors import MalformedValue, RemoteError
-from ..lib.code import clean_name
-from ..lib.modules import class_in
+from ..lib.brief import brief
+from ..lib.received_errors import field_of, get_args, made_from_peer, set_args, values_of
+from ..lib.stand_ins import BUILTIN_EXCEPTIONS, StandIn, dict_of, is_among, mro_of
 from ..version import __version__
 from . import brine, consts
+from .exception_classes import (
+    REMOTE_LINE,
+    REMOTE_LINE_START,
+    Name,
+    _generic_exceptions_cache,
+    bases_of,
+    exception_class,
+    find_exception,
+    generic_class,
+    with_remote,
+)
 
 __all__ = [
+    "_generic_exceptions_cache",
     "REMOTE_LINE",
     "REMOTE_LINE_END",
     "REMOTE_LINE_START",
@@ -41,7 +56,7 @@ __all__ = [
     "find_exception",
     "generic_class",
     "load",
-    "remote_texts",
+    "reduced",
     "restore",
     "undescribed",
     "with_remote",
@@ -49,12 +64,7 @@ __all__ = [
 
 GenericException = RemoteError
 
-REMOTE_LINE = "\n\n========= Remote Traceback ({}) =========\n"
-REMOTE_LINE_START = "\n\n========= Remote Traceback "
 REMOTE_LINE_END = " =========\n"
-
-Name = tuple[str, str]
-"""Module and name of a class."""
 
 ClassMaker = Callable[[Sequence[Name]], type[BaseException]]
 """Returns the class for a received exception, from the names of its class and the bases."""
@@ -62,13 +72,10 @@ ClassMaker = Callable[[Sequence[Name]], type[BaseException]]
 _SKIPPED: Final = frozenset({"args", "obj", "with_traceback", "add_note"})
 _PACKAGE: Final = __name__.partition(".")[0]
 _OURS: Final = (f"{_PACKAGE}.core.", f"{_PACKAGE}.aio.", f"{_PACKAGE}.link.")
-_MISSING: Final = object()
 _SPOKEN: Final = frozenset({"4", "5", "6"})
 """Major versions whose exceptions mean here what they mean there."""
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
-_MAX_BASES: Final = 100
-_CACHE_SIZE: Final = 512
 _MAX_CHAIN: Final = 50  # exceptions that travel with one
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 _HIDDEN = "<traceback denied>"
@@ -108,7 +115,7 @@ def _dump(
     seen.append(val)
     attributes = [*_public_attributes(val), ("_remote_version", version)]
     name, bases = _names(type(val))
-    args = tuple([_plain(arg) for arg in val.args])
+    args = tuple([_plain(arg) for arg in _args_of(val)])
     said = _traceback_text(val, tb, text, not whole)
     if not whole:
         if _GROUP and isinstance(val, _GROUP):
@@ -129,6 +136,10 @@ def _dump(
     cause, context = other(val.__cause__), other(val.__context__)
     extra = (bases, notes, cause, context, bool(val.__suppress_context__), members)
     return name, args, tuple(attributes), said, extra
+
+
+def _args_of(val: BaseException) -> Any:
+    return get_args(val) if made_from_peer(val) else val.args
 
 
 def _names(cls: type) -> tuple[Name, tuple[Name, ...]]:
@@ -172,6 +183,9 @@ def _basename(path: str) -> str:
 
 
 def _public_attributes(val: BaseException) -> Iterator[tuple[str, Any]]:
+    if made_from_peer(val):
+        yield from _received_attributes(val)
+        return
     try:
         names = dir(val)
     except Exception:
@@ -185,6 +199,23 @@ def _public_attributes(val: BaseException) -> Iterator[tuple[str, Any]]:
             continue
         if not callable(value):
             yield name, _plain(value)
+
+
+def _received_attributes(val: BaseException) -> Iterator[tuple[str, Any]]:
+    """Yields the fields of a received exception; none of them is asked of its class."""
+    cls = type(val)
+    builtin = [base for base in mro_of(cls) if is_among(base, BUILTIN_EXCEPTIONS)]
+    fields = [name for base in builtin for name in dict_of(base)]
+    values = values_of(val)
+    for name in dict.fromkeys([*values, *fields]):
+        if name.startswith("_") or name in _SKIPPED:
+            continue
+        field = field_of(cls, name)
+        try:
+            value = values[name] if field is None else field.__get__(val)
+        except (AttributeError, KeyError):
+            continue
+        yield name, _plain(value)
 
 
 def _plain(value: Any) -> Any:
@@ -201,85 +232,11 @@ def undescribed(val: BaseException) -> Any:
     return ("builtins", "RuntimeError"), (f"a {type(val).__name__} that cannot be sent",), (), ""
 
 
-# -- classes
-
-_generic_exceptions_cache: OrderedDict[str, type[RemoteError]] = OrderedDict()
-_exception_classes_cache: OrderedDict[type[BaseException], type[BaseException]] = OrderedDict()
-
-
-def bases_of(cls: type) -> tuple[Name, ...]:
-    """Returns the names of a class and its bases, as far as it is told to a peer."""
-    return tuple(
-        (str(getattr(base, "__module__", "builtins")), base.__name__)
-        for base in type.__dict__["__mro__"].__get__(cls)[:_MAX_BASES]
-        if base is not object
-    )
-
-
-def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException] | None:
-    """Returns this program's exception class of a name, if it may be used.
-
-    Args:
-        custom: whether others than built-in ones may.
-        exits: whether those may that are no :class:`Exception`: SystemExit and the like.
-    """
-    module, name = full
-    if module not in ("builtins", "exceptions"):
-        cls = class_in(module, name) if custom else None
-    else:
-        cls = class_in("builtins", name)
-    base = BaseException if exits else Exception
-    return cls if cls is not None and issubclass(cls, base) else None
-
-
-def generic_class(name: Name) -> type[RemoteError]:
-    """Returns the :class:`GenericException` that is called after a class unknown here."""
-    full = clean_name(".".join(name))
-    cls = _generic_exceptions_cache.get(full)
-    if cls is None:
-        cls = type(full, (RemoteError,), {"__module__": "rpyc_like.errors"})
-        _generic_exceptions_cache[full] = cls
-        while len(_generic_exceptions_cache) > _CACHE_SIZE:
-            _generic_exceptions_cache.popitem(last=False)
-    return cls
-
-
-def with_remote(error: Any, text: str) -> str:
-    """Returns the text of a received exception, with the traceback of its origin."""
-    remote = getattr(error, "_remote_tb", None)
-    if type(remote) is not str or remote == "<traceback denied>":
-        return text
-    number = remote.count(REMOTE_LINE_START) + 1
-    return f"{text}{REMOTE_LINE.format(number)}{remote}"
-
-
-def _wrapper_class(cls: type[BaseException]) -> type[BaseException]:
-    """Returns a subclass of ``cls`` with the same name, whose text shows the remote traceback."""
-    wrapper = _exception_classes_cache.get(cls)
-    if wrapper is None:
-        wrapper = type(cls.__name__, (cls,), remote_texts(cls))
-        _exception_classes_cache[cls] = wrapper
-        while len(_exception_classes_cache) > _CACHE_SIZE:
-            _exception_classes_cache.popitem(last=False)
-    return wrapper
-
-
-def remote_texts(cls: type[BaseException]) -> dict[str, Any]:
-    """Returns what a class of received exceptions needs to look like ``cls``."""
-    return {
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__str__": lambda self: with_remote(self, cls.__str__(self)),
-        "__repr__": lambda self: with_remote(self, cls.__repr__(self)),
-        "__reduce_ex__": _reduce,
-    }
-
-
-def _reduce(self: BaseException, protocol: Any) -> Any:
-    """Pickles a received exception as what was received."""
-    raw = dump(type(self), self, None, False, True, whole=True)
+def reduced(error: BaseException) -> Any:
+    """Return what ``__reduce_ex__`` of a received exception returns: what was received."""
+    raw = dump(type(error), error, None, False, True, whole=True)
     if type(raw) is tuple:
-        raw = (*raw[:3], getattr(self, "_remote_tb", _HIDDEN), *raw[4:])
+        raw = (*raw[:3], values_of(error).get("_remote_tb", _HIDDEN), *raw[4:])
     return load, (raw, False, True)
 
 
@@ -315,32 +272,47 @@ def load(
                 __import__(name[0])
             except Exception:
                 pass
+        names = tuple([_cut(one) for one in bases or (name,)])
         if make_class is not None:
-            return make_class(bases or (name,))
-        found = find_exception(name, instantiate_custom_exceptions, exits=False)
-        return _wrapper_class(found or generic_class(name))
+            return make_class(names)
+        cls: type[BaseException] = _without_connection(names, bool(instantiate_custom_exceptions))
+        return cls
 
     return _load(val, make)
 
 
-def restore(val: Any, known: dict[Name, type[BaseException]], custom: bool) -> BaseException:
-    """Returns an exception of this program's own class for one that a peer gives back.
+_MAX_NAME: Final = 300  # characters; classes keep the names they were made from
+
+
+def _cut(name: Name) -> Name:
+    return name[0][:_MAX_NAME], name[1][:_MAX_NAME]
+
+
+@lru_cache(maxsize=512)
+def _without_connection(names: tuple[Name, ...], custom: bool) -> Any:
+    """Returns the class of an exception that came over no connection."""
+
+    def find(name: Name) -> type[BaseException] | None:
+        return find_exception(name, custom, exits=False)
+
+    local = find(names[0])
+    if local is not None and len(names) == 1:
+        names = bases_of(local)
+    return exception_class(StandIn, names, (), find)
+
+
+def restore(val: Any, make_class: ClassMaker) -> BaseException:
+    """Returns an exception for one that a peer gives back.
 
     Args:
-        known: classes of exceptions that this side has sent.
-        custom: whether others that are imported here may be rebuilt.
+        make_class: finds the class among those of this program.
     """
     check(val)
-
-    def make(name: Name, bases: Any) -> type[BaseException]:
-        found = known.get(name) or find_exception(name, custom, exits=True)
-        for base in bases or ():
-            found = found or find_exception(base, custom, exits=True)
-        return found or GenericException
-
     if type(val) is int:
         return StopIteration()
-    return GenericException(val) if type(val) is str else _load(val, make)
+    if type(val) is str:
+        return GenericException(val)
+    return _load(val, lambda name, bases: make_class([_cut(one) for one in bases or (name,)]))
 
 
 def check(val: Any) -> None:
@@ -354,7 +326,7 @@ def check(val: Any) -> None:
         found += 1
         if not _is_exception(one) or found > 2 * _MAX_CHAIN:
             raise MalformedValue(
-                f"expected an exception (class, args, attributes, text), got {one!r:.80}"
+                f"expected an exception (class, args, attributes, text), got {brief(one)}"
             )
         if len(one) == 5:
             _, _, cause, context, _, members = one[4]
@@ -394,9 +366,9 @@ def _load(val: Any, make: Any) -> BaseException:
     if members is not None:
         args = (*args[:1], [_load(one, make) for one in members])
     exc = _rebuild(make(name, bases), args, attributes, text)
-    for note in notes:
-        if hasattr(exc, "add_note") and type(note) is str:
-            exc.add_note(note)
+    kept = [note for note in notes if type(note) is str]
+    if kept and hasattr(exc, "add_note"):
+        values_of(exc)["__notes__"] = kept
     if cause is not None:
         exc.__cause__ = _load(cause, make)
     if context is not None:
@@ -410,34 +382,63 @@ _NO_EXTRA: Final = ((), (), None, None, False, None)
 
 
 def _rebuild(cls: type[BaseException], args: Any, attributes: Any, text: Any) -> BaseException:
+    """Makes an exception. Only built-in code runs: what a class of the program adds does not."""
+    builtin: Any = next(base for base in mro_of(cls) if is_among(base, BUILTIN_EXCEPTIONS))
+    new = builtin.__new__
     try:
-        exc = cls.__new__(cls, *args)
+        exc: BaseException = new(cls, *args)
     except Exception:
         try:
-            exc = cls.__new__(cls)
+            exc = new(cls)
         except Exception:
             cls = GenericException
-            exc = cls.__new__(cls)
-    exc.args = args
+            exc = Exception.__new__(cls)
+    set_args(exc, args)
     version = None
+    values = values_of(exc)
     for pair in attributes:
         if type(pair) is not tuple or len(pair) != 2 or type(pair[0]) is not str:
             continue
         name, value = pair
         if name == "_remote_version":
-            version = value
-        if name.startswith("_") and name != "_remote_version":
+            version = values[name] = value
+        if name.startswith("_") or name in _SKIPPED:
             continue
-        if name in _SKIPPED:
+        if any(issubclass(cls, kind) and name in names for kind, names in _UNUSED):
             continue
-        try:
-            # What the constructor has set stays: an OSError shows a file name set to None.
-            if getattr(exc, name, _MISSING) != value:
-                setattr(exc, name, value)
-        except Exception:
-            continue
-    exc._remote_tb = _warned(text, version)  # type: ignore[attr-defined]
+        field = field_of(cls, name)
+        if field is None:
+            values[name] = value
+        else:
+            try:
+                # What the constructor has set stays: an OSError shows a file name set to None.
+                if field.__get__(exc) != value and _is_harmless(exc, name, value):
+                    field.__set__(exc, value)
+            except Exception:
+                continue
+    values["_remote_tb"] = _warned(text, version)
     return exc
+
+
+_UNUSED: Final = (
+    (ImportError, ("name_from",)),  # 3.12 imports the module to make a suggestion
+    (NameError, ("name",)),  # and looks for such a name in the frames of this side
+)
+"""Attributes that would have the traceback module do something when the exception is printed."""
+
+_MAX_COLUMN: Final = 10_000  # a printed SyntaxError has a mark for each column
+
+
+def _is_harmless(exc: BaseException, name: str, value: Any) -> bool:
+    """Returns whether a built-in class can be trusted with a field that the peer has chosen."""
+    if issubclass(type(exc), UnicodeError) and name in ("start", "end"):
+        # Its text shows the byte at start, and Python does not check that start is not negative.
+        return type(value) is int and value >= 0
+    if issubclass(type(exc), SyntaxError) and name in ("lineno", "end_lineno"):
+        return value is None or (type(value) is int and abs(value) < 1 << 31)
+    if issubclass(type(exc), SyntaxError) and name in ("offset", "end_offset"):
+        return value is None or (type(value) is int and abs(value) <= _MAX_COLUMN)
+    return True
 
 
 def _warned(text: Any, version: Any) -> Any:

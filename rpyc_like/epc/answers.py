@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 from ..errors import ProtocolError
-from ..lib.bounded_repr import bounded_repr
+from ..lib.brief import brief
 from .codec import CALL, METHODS, Problem, Target
 from .errors import CallerUnknown, EPCError
 from .values import Symbol
@@ -46,7 +46,7 @@ class Answers:
         if type(meth) is Symbol or type(meth) is str:
             name = meth if type(meth) is str else meth.value()
         else:
-            return ["epc-error", uid, f"EPC-ERROR: No such method : {bounded_repr(meth)}"]
+            return ["epc-error", uid, f"EPC-ERROR: No such method : {brief(meth)}"]
         try:
             func = self.server.get_method(name)
         except AttributeError:

@@ -18,7 +18,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 from ..errors import LocalProtocolError, MalformedValue
-from ..lib.bounded_repr import bounded_repr
+from ..lib.brief import brief
 from ..wire.framing import EpcFramer
 from ..wire.messages import FAILURE, REPLY, REQUEST, Message
 from .errors import EPCError, ReturnError
@@ -87,7 +87,7 @@ class EpcCodec:
             return self._broken(payload, error)
         if type(message) is not list or not message or not _is_symbol(message[0]):
             wrong = MalformedValue(
-                f"expected a list that begins with a symbol, got {bounded_repr(message)}"
+                f"expected a list that begins with a symbol, got {brief(message)}"
             )
             return _problem(Uid([]), Problem("epc-error", repr(wrong)))
         kind = message[0].value()
@@ -137,17 +137,14 @@ class EpcCodec:
             return (
                 FAILURE,
                 id_,
-                EPCError(
-                    f"(return {id_} ...): Got {what} arguments in the reply: "
-                    f"{bounded_repr(parts, 1000)}"
-                ),
+                EPCError(f"(return {id_} ...): Got {what} arguments in the reply: {brief(parts)}"),
             )
         info = parts[0] if parts else None
         if kind == "return-error":
             return (FAILURE, id_, ReturnError(info))
         if kind == "epc-error":
             return (FAILURE, id_, EPCError(info))
-        unknown = AttributeError(f"no message of kind {bounded_repr(kind)}")
+        unknown = AttributeError(f"no message of kind {brief(kind)}")
         return _problem(uid, Problem("return-error", repr(unknown)))
 
     def _broken(self, payload: bytes, error: Exception) -> Message:
@@ -206,5 +203,5 @@ def _problem(uid: Any, problem: Problem) -> Message:
 def _wrong_number(kind: str, got: int, expected: int, parts: list[Any]) -> Problem:
     what = "Not enough" if got < expected else "Too many"
     counts = f"expected {expected + 1}, got {got + 1}"
-    info = f"({kind} UID ...): {what} arguments: {counts}: {bounded_repr(parts, 200)}"
+    info = f"({kind} UID ...): {what} arguments: {counts}: {brief(parts)}"
     return Problem("epc-error", info)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, TypeVar
 
-from ..lib.bounded_repr import bounded_repr
-from ..lib.internals import INTERNALS
+from ..lib.access_policy import check_call, public
 from ..lib.workers import WorkerPool
 from .reader import Reader
 
@@ -33,8 +30,7 @@ class EPCDispatcher:
 
         Args:
             instance: may have ``_get_method(name)``, which is asked first.
-            allow_dotted_names: whether ``a.b`` means an attribute of an attribute. A module leads
-                to its submodules only (``path.join`` of ``os``), other objects to no module.
+            allow_dotted_names: whether ``a.b`` means an attribute of an attribute.
         """
         self.instance = instance
         self.allow_dotted_names = allow_dotted_names
@@ -45,10 +41,10 @@ class EPCDispatcher:
         return function
 
     def get_method(self, name: str) -> Callable[..., Any]:
-        """Returns the function of a name.
+        """Return the function of a name.
 
         Raises:
-            AttributeError: there is none.
+            AttributeError: there is none, or the access policy refuses it.
         """
         if name in self.funcs:
             return self.funcs[name]
@@ -57,29 +53,10 @@ class EPCDispatcher:
         try:
             found: Callable[..., Any] = self.instance._get_method(name)
         except AttributeError:
-            found = _resolved(self.instance, name.split(".") if self.allow_dotted_names else [name])
+            path = name.split(".") if self.allow_dotted_names else [name]
+            found = public(self.instance, path)
+            check_call(found, ())
         return found
-
-
-def _resolved(instance: Any, path: list[str]) -> Any:
-    """Return what a path of names leads to, in an object whose methods are offered.
-
-    Raises:
-        AttributeError: nowhere, through a private or inner name, to a module that is no part of the
-            one before, or to formatting by a text of the peer's.
-    """
-    found = instance
-    for name in path:
-        if name.startswith("_") or name in INTERNALS:
-            raise AttributeError(f"cannot access {bounded_repr(name)}")
-        if isinstance(found, (str, type)) and name in ("format", "format_map", "mro"):
-            raise AttributeError(f"cannot access {name!r}")
-        whole, found = found, getattr(found, name)
-        if isinstance(found, ModuleType):
-            owner = whole.__name__ if isinstance(whole, ModuleType) else None
-            if owner is None or sys.modules.get(f"{owner}.{name}") is not found:
-                raise AttributeError(f"cannot access {name!r}: it is another module")
-    return found
 
 
 class EPCCore(EPCDispatcher):
@@ -118,6 +95,10 @@ class EPCCore(EPCDispatcher):
 
     def take_credentials(self, request: Any) -> Any:
         """Returns what an authenticator has found out about a client, once; None without one."""
+        return None
+
+    def take_client(self, request: Any) -> Any:
+        """Returns what has admitted a client, None where that is not counted here."""
         return None
 
     def set_debugger(self, debugger: Any) -> None:

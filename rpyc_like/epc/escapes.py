@@ -10,7 +10,7 @@ import unicodedata
 from typing import Final
 
 from ..errors import MalformedValue
-from ..lib.bounded_repr import bounded_repr
+from ..lib.brief import brief
 
 __all__ = ["character", "unescaped"]
 
@@ -94,7 +94,7 @@ def _chr(code: int) -> str:
     if 0x3FFF80 <= code <= 0x3FFFFF:  # how Emacs numbers raw bytes
         return chr(0xDC00 + (code & 0xFF))
     if code > 0x10FFFF:
-        raise MalformedValue(f"character {bounded_repr(code)} is not one of Unicode's")
+        raise MalformedValue(f"character {brief(code)} is not one of Unicode's")
     return chr(code)
 
 

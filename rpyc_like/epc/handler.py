@@ -169,6 +169,9 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
             stream = SocketStream(stream)
         self.peer = EpcPeer(stream, self, self.server.reader)
         self.peer.credentials = self.server.take_credentials(self.request)
+        client = self.server.take_client(self.request)
+        if client is not None:
+            client.watch(self.peer.session)
         self.callmanager = EPCCallManager(self.peer)
         if type(self)._handle is not EPCHandler._handle:
             self.peer.link.dispatch = self._handle

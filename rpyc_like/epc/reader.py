@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final, Optional
 
 from ..errors import LimitExceeded, MalformedValue
-from ..lib.bounded_repr import bounded_repr
+from ..lib.brief import brief
 from ..lib.digits import from_decimal
 from ..lib.impl import sexp
 from ..wire.meter import Budget, message_memory
@@ -437,7 +437,7 @@ class Reader:
             return None, (None, define)
         if token[-1] == "#":
             if token[1:-1] not in labels:
-                shown = bounded_repr(token)
+                shown = brief(token)
                 raise MalformedValue(f"expected the label of a complete value, got {shown}")
             value, price = labels[token[1:-1]]
             budget.spend(price)

@@ -8,16 +8,26 @@ import logging
 import socket
 import socketserver
 import sys
+import time
 import warnings
 from typing import Any, ClassVar
 
 from ..errors import AuthenticationError
 from ..lib.threads import spawn
-from ..link.listener import Authenticator, cut_after
+from ..link.admission import (
+    AUTH_TIMEOUT,
+    MAX_MEMORY,
+    MAX_SILENT_CLIENTS,
+    PAUSE,
+    Admission,
+    Client,
+)
+from ..link.listener import Authenticator, accept_client
 from .core import EPCCore
 from .handler import EPCHandler, ThreadingEPCHandler
 from .manager import EPCClientManager
 from .starting import held_output, when_stdin_ends
+from .turns import Turns
 
 __all__ = [
     "EPCClientManager",
@@ -32,13 +42,14 @@ __all__ = [
 ]
 
 SocketServer = socketserver
-_LOGIN_LIMIT = 30.0
+_ForkingMixIn: type = getattr(socketserver, "ForkingMixIn", type(None))  # not on Windows
 
 
 class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
     """Serves one client after the other, in the thread of :meth:`serve_forever`.
 
     A method may call back its caller: what that asks meanwhile is served by the waiting thread.
+    Clients that have sent nothing yet do not hold up others: who speaks first is served first.
 
     Args:
         server_address: host and port; port 0 for one that is free.
@@ -51,6 +62,8 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
             has gone.
         authenticator: lets clients in or refuses them. Emacs cannot log in, but is a process of the
             same user, or has a key and a certificate.
+        auth_timeout, max_silent_clients, max_silent_per_address, max_memory: as for
+            :class:`rpyc_like.utils.server.Server`.
     """
 
     logger = EPCCore.logger
@@ -66,10 +79,23 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         exit_with_last_client: bool = False,
         exit_with_stdin: bool = False,
         authenticator: Authenticator | None = None,
+        auth_timeout: float | None = AUTH_TIMEOUT,
+        max_silent_clients: int = MAX_SILENT_CLIENTS,
+        max_silent_per_address: int | None = None,
+        max_memory: int | None = MAX_MEMORY,
         **options: Any,
     ) -> None:
         if ":" in server_address[0]:
             self.address_family = socket.AF_INET6
+        self.admission = Admission(
+            max_silent_clients, max_silent_per_address, auth_timeout, max_memory, self.logger
+        )
+        """Which clients that have shown nothing yet may stay; its attributes may be changed."""
+        self.stopping = False
+        """Whether :meth:`shutdown` has been called."""
+        self._serves_all = False  # whether serve_forever runs
+        self._admitted: dict[Any, Client] = {}  # by their sockets
+        self._turns: Turns | None = None  # where one client is served at a time
         socketserver.TCPServer.__init__(
             self, server_address, RequestHandlerClass, bind_and_activate
         )
@@ -81,17 +107,110 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         if exit_with_stdin:
             when_stdin_ends(self.shutdown)
 
+    # -- clients
+
+    def server_activate(self) -> None:
+        """Begins to listen; with as long a queue as the system allows, if no other is wanted."""
+        super().server_activate()
+        if self.request_queue_size == socketserver.TCPServer.request_queue_size:
+            self.socket.listen(socket.SOMAXCONN)
+        if not isinstance(self, (socketserver.ThreadingMixIn, _ForkingMixIn)):
+            self._turns = Turns(self, one_by_one=True)
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serves until :meth:`shutdown` is called, in another thread."""
+        self._serves_all = True
+        try:
+            super().serve_forever(poll_interval)
+        finally:
+            self._serves_all = self.stopping = False
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Returns the next client's socket and address.
+
+        Where one client is served at a time, it is the next one that has spoken. This waits for it
+        while there are clients that have not.
+
+        Raises:
+            OSError: there is none.
+        """
+        if self._turns is not None:
+            return self._turns.next()
+        accepted = accept_client(self.socket, self.admission)
+        if accepted is None:
+            raise BlockingIOError("no client waits")
+        self.admit(accepted[0])
+        return accepted
+
+    def admit(self, request: Any) -> Client:
+        """Notes a client that shows nothing yet; another one may have to make room for it."""
+        client = self.admission.admit(request, self.authenticator is not None)
+        self._admitted[request] = client
+        return client
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serves a client, and then others that have not had their turn."""
+        self._begin_request(request, client_address)
+        while self._serves_all and self._turns and not self.stopping:
+            try:
+                turn = self._turns.next()
+            except OSError:
+                break
+            try:
+                self._begin_request(*turn)
+            except Exception:
+                self.handle_error(*turn)
+                self.shutdown_request(turn[0])
+
+    def _begin_request(self, request: Any, client_address: Any) -> None:
+        super().process_request(request, client_address)
+
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Lets a client in and serves it."""
-        if self.authenticator is not None:
+        if self._turns is not None and self._turns.one_by_one:
+            self._handle(request, client_address)
+            return
+        client, given = self._admitted.get(request), request
+        if self.authenticator is not None and client is not None:
             try:
-                with cut_after(request, _LOGIN_LIMIT):
-                    request, credentials = self.authenticator(request)
+                request, credentials = client.log_in(self.authenticator)
             except AuthenticationError as error:
-                self.logger.warning("refused %s: %s", client_address, error)
+                self.admission.refuse(client_address, error)
                 return
-            self._credentials[request] = credentials
-        super().finish_request(request, client_address)
+            self.let_in(given, client, request, credentials)
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            if request is not given:
+                self.close_request(request)
+
+    def _handle(self, request: Any, client_address: Any) -> None:
+        """Serves a client that has its turn."""
+        assert self._turns is not None
+        handler = self._turns.take_handler(request)
+        if handler is None:
+            super().finish_request(request, client_address)
+            return
+        try:
+            handler.handle()
+        finally:
+            handler.finish()
+
+    def let_in(self, given: Any, client: Client, request: Any, credentials: Any) -> None:
+        """Notes that a client has logged in, and what is talked over from now on."""
+        self._admitted[request] = client
+        self._credentials[request] = credentials
+
+    def close_request(self, request: Any) -> None:
+        """Closes the socket of a client and forgets the client."""
+        super().close_request(request)
+        client = self._admitted.pop(request, None)
+        if client is not None:
+            client.leave()
+
+    def take_client(self, request: Any) -> Client | None:
+        """Returns what has admitted a client."""
+        return self._admitted.get(request)
 
     def take_credentials(self, request: Any) -> Any:
         """Returns what the authenticator has found out about a client, once."""
@@ -104,7 +223,10 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
             spawn(self.shutdown)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Logs what ended a connection."""
+        """Logs what ended a connection, unless the client had to make room."""
+        client = self._admitted.get(request)
+        if client is not None and client.cut_off:
+            return
         self.logger.error("exception in the connection of %s", client_address, exc_info=True)
 
     def print_port(self, stream: Any = None) -> None:
@@ -119,19 +241,26 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
 
     def shutdown(self) -> None:
         """Ends :meth:`serve_forever`, and the connections. For another thread than that one's."""
-        self._BaseServer__shutdown_request = True
+        self._BaseServer__shutdown_request = self.stopping = True
         self._hang_up()
+        if self._turns is not None:
+            self._turns.wake()
         super().shutdown()
 
     def server_close(self) -> None:
         """Stops listening, and ends the connections."""
         self.socket.close()
         self._hang_up()
+        if self._turns is not None:
+            self._turns.close()
+        self.admission.close()
         super().server_close()
 
     def _hang_up(self) -> None:
         for handler in list(self.clients):
             handler.close()
+        for client in list(self._admitted.values()):
+            client.end()
 
 
 class ThreadingEPCServer(socketserver.ThreadingMixIn, EPCServer):
@@ -144,6 +273,24 @@ class ThreadingEPCServer(socketserver.ThreadingMixIn, EPCServer):
             raise TypeError("expected the class of handlers by keyword at most")
         kwds.update(RequestHandlerClass=ThreadingEPCHandler)
         super().__init__(*args, **kwds)
+
+    def server_activate(self) -> None:
+        """Begins to listen."""
+        super().server_activate()
+        self._turns = Turns(self, one_by_one=False)
+
+    process_request = EPCServer.process_request
+
+    def _begin_request(self, request: Any, client_address: Any) -> None:
+        """Begins a thread for a client; silent ones make room if the system has no more."""
+        begin = socketserver.ThreadingMixIn.process_request
+        try:
+            begin(self, request, client_address)
+        except RuntimeError as error:
+            if not self.admission.make_room(error, self._admitted.get(request)):
+                raise
+            time.sleep(PAUSE)
+            begin(self, request, client_address)
 
 
 def setuplogfile(logger: logging.Logger | None = None, filename: str = "python-epc.log") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..link.peer import ServedByServers
+from ..wire.framing import EpcFramer
 from .core import EPCCore
 from .handler import ThreadingEPCHandler
 from .manager import EPCClientManager
@@ -18,13 +19,19 @@ class EPCConnection(ThreadingEPCHandler, ServedByServers):
     Args:
         stream: the stream, which belongs to the connection from then on.
         server: whose methods the peer may call.
+        config: what the server that listens knows about the peer.
     """
 
-    def __init__(self, stream: Any, server: Any) -> None:
+    def __init__(self, stream: Any, server: Any, config: dict[str, Any] | None = None) -> None:
+        self._known = config
         self.request = stream
         self.client_address = None
         self.server = server
         self.setup()
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.introduce(self._known)
 
     def serve(self) -> None:
         """Serves until the connection ends."""
@@ -48,6 +55,9 @@ class EPCService(EPCClientManager, EPCCore):
         EPCClientManager.__init__(self)
         EPCCore.__init__(self, debugger, log_traceback, **options)
 
+    _make_framer = EpcFramer
+    """Makes what cuts the bytes of a client into frames."""
+
     def get_service_name(self) -> str:
         """Returns what servers log."""
         return "EPC"
@@ -58,6 +68,4 @@ class EPCService(EPCClientManager, EPCCore):
 
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> EPCConnection:
         """Begins a connection over the stream of a channel."""
-        connection = EPCConnection(channel.stream, self)
-        connection.introduce(config)
-        return connection
+        return EPCConnection(channel.stream, self, config)

@@ -15,7 +15,7 @@ from json.encoder import encode_basestring
 from typing import Any, Final
 
 from ..errors import LocalProtocolError
-from ..lib.bounded_repr import bounded_repr
+from ..lib.brief import brief
 from ..lib.digits import to_decimal
 from ..lib.impl import sexp
 from . import values
@@ -240,9 +240,7 @@ def _open(value: Any) -> _Open | str:
         return extended
     if isinstance(value, Iterable):
         return "(", iter(value), ")"
-    raise TypeError(
-        f"cannot be sent to Emacs: {bounded_repr(value)} of type {type(value).__name__}"
-    )
+    raise TypeError(f"cannot be sent to Emacs: {brief(value)} of type {type(value).__name__}")
 
 
 def _plist(value: Mapping[Any, Any]) -> _Open:

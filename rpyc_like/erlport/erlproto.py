@@ -151,6 +151,7 @@ class Port:
         self._unread: deque[bytes] = deque()  # frames, which are smaller than what they become
         self._unread_size = 0
         self._max_queued = max_queued_bytes
+        self._on_first: Callable[[], object] | None = None
         self._peer = ErlangPeer(stream, framer, self._codec, self)
         self._peer.link.dispatch = self._dispatch
         self._pending = self._peer.session.pending
@@ -247,15 +248,22 @@ class Port:
         """Closes both descriptors. Idempotent."""
         self._peer.close()
 
+    def on_first_message(self, func: Callable[[], object]) -> None:
+        """Call ``func`` once, when the first term has come."""
+        self._on_first = func
+
     # -- what the connection asks for
 
     def _dispatch(self, payload: bytes) -> None:
         """Has a term handled, or keeps it for :meth:`read`; or takes it for an answer."""
         link = self._peer.link
         term: Any = None
-        if len(self._pending):
+        if len(self._pending) or self._on_first is not None:
             term = self._codec.term(payload)
-            if self._is_answer(term):
+            if self._on_first is not None and type(term) is not Broken:
+                first, self._on_first = self._on_first, None
+                first()
+            if len(self._pending) and self._is_answer(term):
                 link.take(payload)
                 return
         if self.protocol is None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, NoReturn
 
-from ..lib.bounded_repr import bounded_repr
+from ..lib.brief import brief
 from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
 from .errors import TermLimitExceeded
 from .values import ImproperList
@@ -118,7 +118,7 @@ class Map(dict[Any, Any]):
                     self._twins = True
                     token = self._wrap(key)
             if contains(token):
-                raise ValueError(f"duplicate key {bounded_repr(key, 100)}")
+                raise ValueError(f"duplicate key {brief(key)}")
             store(token, value)
             if known is not None and token is key:
                 known[key] = key

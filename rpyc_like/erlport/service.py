@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..link.peer import ServedByServers
+from ..wire.framing import ErlangFramer
 from .erlproto import Port, Protocol
+from .modern.access import warn_of_tools
 from .modern.instance import Instance, any_module, only
 
 __all__ = ["ErlangConnection", "ErlangService", "PortConnection", "PortService"]
@@ -31,9 +33,18 @@ class PortConnection(ServedByServers):
         self.serve = lambda: protocol.run(port)
         port.protocol = protocol  # for a server that reads by itself
 
+    def _messages(self) -> Any:
+        return self.port
+
 
 class _Service:
     """What servers ask of a service."""
+
+    _packet = 4
+
+    def _make_framer(self) -> ErlangFramer:
+        """Returns what cuts the bytes of a client into frames."""
+        return ErlangFramer(self._packet)
 
     def get_service_name(self) -> str:
         """Returns what servers log."""
@@ -65,7 +76,10 @@ class ErlangService(_Service):
     ) -> None:
         # A pickle may run any code. Servers ask for an authenticator then.
         self.full_control = all_modules or bool(options.get("pickled"))
-        self._resolve = any_module if all_modules else only(dict(modules or {}))
+        modules = dict(modules or {})
+        if not all_modules:
+            warn_of_tools(modules)
+        self._resolve = any_module if all_modules else only(modules)
         self._options = options
 
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> ErlangConnection:

@@ -15,6 +15,8 @@ from itertools import count
 from types import ModuleType
 from typing import Any
 
+from .stand_ins import dict_of
+
 __all__ = ["IdPack", "class_id", "class_pack", "fresh_id", "get_id_pack", "name_pack"]
 
 IdPack = tuple[str, int, int]
@@ -66,18 +68,15 @@ def class_pack(cls: type) -> tuple[str, int]:
 def _known_class(cls: type) -> tuple[Any, Any, int, str]:
     known = _numbers.classes.get(id(cls))
     if known is not None and known[0]() is cls:
-        if known[1] is None or known[1] == [*map(len, map(_dict_of, cls.__mro__))]:
+        if known[1] is None or known[1] == [*map(len, map(dict_of, cls.__mro__))]:
             return known
     return _number_class(cls)
-
-
-_dict_of: Any = type.__dict__["__dict__"].__get__
 
 
 def _shape(cls: type) -> list[int] | None:
     if not cls.__flags__ & _HEAP_TYPE:
         return None
-    return [*map(len, map(_dict_of, cls.__mro__))]
+    return [*map(len, map(dict_of, cls.__mro__))]
 
 
 def _number_class(cls: type) -> tuple[Any, Any, int, str]:

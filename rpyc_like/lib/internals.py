@@ -26,5 +26,5 @@ INTERNALS: Final = frozenset(
     )
     for name in dir(kind)
     if name.startswith(prefix)
-)
+).union("mro func_globals func_code func_closure im_func im_self cell_contents".split())
 """Private towards peers, though they do not start with an underscore."""

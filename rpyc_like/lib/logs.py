@@ -1,10 +1,12 @@
-"""Logging set-up of the command line tools."""
+"""Logging set-up of the command line tools, and warnings that are counted."""
 
 from __future__ import annotations
 
 import logging
+import threading
+from time import monotonic
 
-__all__ = ["setup_logger"]
+__all__ = ["CountedWarning", "setup_logger"]
 
 
 def setup_logger(
@@ -25,3 +27,47 @@ def setup_logger(
         handlers=[handler],
     )
     return logging.getLogger(namespace)
+
+
+class CountedWarning:
+    """A warning of which any number may be due: the first is logged at once, later ones as sums.
+
+    Args:
+        logger: where to log.
+        text: of the warning, with ``%`` fields.
+        interval: seconds between two lines.
+    """
+
+    def __init__(self, logger: logging.Logger, text: str, interval: float = 10.0) -> None:
+        self._logger = logger
+        self._text = text
+        self._interval = interval
+        self._lock = threading.Lock()  # guards what follows
+        self._count = 0  # warnings that have not been logged
+        self._args: tuple[object, ...] = ()  # of the last one
+        self._next = 0.0  # when the next line may come, on the monotonic clock
+
+    @property
+    def due(self) -> float | None:
+        """When :meth:`flush` has something to log, on the monotonic clock; ``None`` for never."""
+        return self._next if self._count else None
+
+    def count(self, *args: object) -> None:
+        """Log the warning, or count it for the next line."""
+        with self._lock:
+            self._count += 1
+            self._args = args
+            if monotonic() < self._next:
+                return
+        self.flush()
+
+    def flush(self) -> None:
+        """Log the last warning and how many there were beside it, if any has not been logged."""
+        with self._lock:
+            count, self._count = self._count, 0
+            if count:
+                self._next = monotonic() + self._interval
+        if count == 1:
+            self._logger.warning(self._text, *self._args)
+        elif count:
+            self._logger.warning(f"{self._text} (and %d more since)", *self._args, count - 1)

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, NoReturn
+from types import ModuleType
+from typing import Any, Final, NoReturn
 
-__all__ = ["MissingModule", "class_in", "needed", "safe_import"]
+__all__ = ["MissingModule", "class_in", "imported", "needed", "safe_import"]
+
+
+_names_of: Final[Any] = vars(ModuleType)["__dict__"].__get__
 
 
 def class_in(module: str, name: str) -> type | None:
-    """Returns a class of a module that has been imported, if there is one of that name.
+    """Return the class of that name in an imported module, ``None`` if there is none.
 
-    The names are somebody else's: nothing is imported for them, and a module that makes its names
-    on demand is not asked.
+    The names are somebody else's. Nothing is imported for them, no code of the module runs, and
+    what stands in for a module (or will load one when it is used) is not asked.
     """
-    found = getattr(sys.modules.get(module), "__dict__", {}).get(name)
-    return found if isinstance(found, type) else None
+    found = sys.modules.get(module)
+    if not issubclass(type(found), ModuleType):
+        return None
+    value = _names_of(found).get(name)
+    return value if issubclass(type(value), type) else None
+
+
+def imported(name: str) -> ModuleType:
+    """Return a module that this program has imported: what a peer sends has none imported.
+
+    Raises:
+        ImportError: it has not.
+    """
+    found = sys.modules.get(name)
+    if found is None:
+        raise ImportError(f"module {name!r} is not imported here: import it first")
+    return found
 
 
 class MissingModule:

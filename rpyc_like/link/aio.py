@@ -11,12 +11,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
+from .apart import takes_long
 from .attending import Heart
 from .calls import Calls
 from .channel import endpoints
@@ -28,6 +30,7 @@ __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
 logger = logging.getLogger("rpyc_like.link")
 
+_UNSENT = 1 << 20  # bytes after which answers leave although more is being taken in
 _BURST = 100  # messages that are taken before others have their turn
 _FEW = 2  # unanswered requests up to which a message leaves at once, and does not wait for others
 _MANY = 32  # messages that wait for others, at most
@@ -57,6 +60,14 @@ class AioResult:
 
     def run_callbacks(self) -> None:
         """Has none: the task is woken by the loop."""
+
+
+def _decoded(codec: Any, message: bytes) -> tuple[bool, Any]:
+    """Return whether a message is malformed, and it or the error. In a thread."""
+    try:
+        return False, codec.decode(message)
+    except ProtocolError as error:
+        return True, error
 
 
 class AioApplication(Protocol):
@@ -116,8 +127,11 @@ class AioMessageConnection:
         self._waiting: deque[Outcome] = deque()  # requests that come while they cannot be served
         self._held = False  # whether the application takes no requests
         self._served = 0  # requests that it serves
+        self._waiting_size = 0  # bytes of the messages that they came in
         self._waiting_from = 0
-        self._paused = False
+        self._paused = False  # whether nothing is read, because too much waits to be served
+        self._decoding = False  # whether nothing is read, because a message is being decoded
+        self._unsent = 0  # bytes of what has been sent since the system last took all
         self.attach(channel)
         forking.remember(self)
 
@@ -170,9 +184,12 @@ class AioMessageConnection:
                 if message is None:
                     break
                 taken += 1
+                if takes_long(message, receiver):
+                    self._decode_aside(message)
+                    return  # what comes next has to wait
                 self._understand(message)
-                if self.receiver is not receiver or self.lost:
-                    return  # the conversation goes on elsewhere, or not at all
+                if self.receiver is not receiver or self.lost or self._paused:
+                    return  # the conversation goes on elsewhere, or later, or not at all
                 if not receiver.payloads and not receiver.hides and receiver.clock is None:
                     break  # the loop tells if there is more
                 take = self._open
@@ -191,21 +208,26 @@ class AioMessageConnection:
             self._after(receiver.clock.left(), self._ring)
 
     def _readable_again(self, receiver: FrameReceiver) -> None:
-        if self.receiver is receiver and not self.lost:
+        if self.receiver is receiver and not (self.lost or self._paused or self._decoding):
             self._readable()
 
     def _understand(self, message: Any) -> None:
-        session = self.session
+        session, size = self.session, 0
         if type(message) is not tuple:
+            size = len(message)
             outcome = session.receive(message)
         else:
             outcome = message if message[0] is CALL else session.understand(message)
+        self._act(outcome, size)
+
+    def _act(self, outcome: Outcome, size: int) -> None:
+        """Do what a message of so many bytes asks for."""
         kind = outcome[0]
         if kind is ANSWER:
             outcome[1].settle(outcome[2], outcome[3])
         elif kind is CALL:
             if self._room is not None or self._held or self._waiting:
-                self._keep(outcome)
+                self._keep(outcome, size)
             else:
                 self.application.serve_request(outcome[1], outcome[2], outcome[3])
         elif kind is BROKEN:
@@ -213,13 +235,41 @@ class AioMessageConnection:
         elif kind is NOTICE:
             self.application.notice(outcome[1])
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _decode_aside(self, message: bytes) -> None:
+        """Decode a large message in a thread; what comes after it is read when it has been."""
+        self._decoding = True
+        self.loop.remove_reader(self._ends[0])
+        decoding = self.loop.run_in_executor(None, _decoded, self.session.codec, message)
+        decoding.add_done_callback(partial(self._decoded, self.receiver, len(message)))
+
+    def _decoded(
+        self, receiver: FrameReceiver, size: int, decoding: asyncio.Future[tuple[bool, Any]]
+    ) -> None:
+        self._decoding = False
+        if self.lost or self.receiver is not receiver:
+            return
+        try:
+            self._act(self.session.decoded(*decoding.result()), size)
+        except Exception as error:
+            logger.exception("! taking in a message")
+            self._break(error)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read again, if nothing is in the way any more."""
+        if not (self.lost or self._paused or self._decoding):
+            self.loop.add_reader(self._ends[0], self._readable)
+            self.loop.call_soon(self._readable_again, self.receiver)  # of what has come already
+
+    def _keep(self, outcome: Outcome, size: int) -> None:
         """Puts a request aside until earlier ones have been served and the peer takes answers."""
         receiver = self.receiver
         if not self._waiting:
-            self._waiting_from = receiver.arrivals
+            self._waiting_from, self._waiting_size = receiver.arrivals, 0
         self._waiting.append(outcome)
-        if receiver.arrivals - self._waiting_from > receiver.max_queued and not self._paused:
+        self._waiting_size += size
+        arrived = receiver.arrivals - self._waiting_from
+        if max(arrived, self._waiting_size) > receiver.max_queued and not self._paused:
             self._paused = True
             self.loop.remove_reader(self._ends[0])
 
@@ -279,6 +329,7 @@ class AioMessageConnection:
         for payload in payloads:
             frame: Any = sender.encode(payload)
             for part in frame if type(frame) is list else (frame,):
+                self._unsent += len(part)
                 sender.hold(part)
         self._hurry()
 
@@ -286,14 +337,18 @@ class AioMessageConnection:
         """Sends one whole frame."""
         if self.lost:
             raise self.closed_error()
+        self._unsent += len(frame)
         self.sender.hold(frame)
         self._hurry()
 
     def _hurry(self) -> None:
         """Writes what is held now, or when others that are about to send have done so."""
-        if self._reading or self._room is not None:
+        if self._room is not None:
             return
-        if self._flushing:
+        if self._reading:
+            if self._unsent > _UNSENT:
+                self.flush()  # whether the peer takes it decides whether more is served
+        elif self._flushing:
             if self.sender.held >= _MANY:
                 self.flush()  # the peer begins while this side goes on
         elif len(self.session.pending) + self._served <= _FEW:
@@ -312,7 +367,9 @@ class AioMessageConnection:
         except ConnectionClosed as error:
             self._break(error)
             return
-        if not gone and self._room is None:
+        if gone:
+            self._unsent = 0
+        elif self._room is None:
             self._room = asyncio.Event()
             self._stuck = monotonic()
             self.loop.add_writer(self._ends[1], self._writable)
@@ -329,6 +386,7 @@ class AioMessageConnection:
             return
         self.loop.remove_writer(self._ends[1])
         room, self._room = self._room, None
+        self._unsent = 0
         if room is not None:
             room.set()
         self._go_on()
@@ -340,7 +398,7 @@ class AioMessageConnection:
             self.application.serve_request(id_, target, args)
         if self._paused and not self._waiting and not self.lost:
             self._paused = False
-            self.loop.add_reader(self._ends[0], self._readable)
+            self._read_on()
 
     def hold(self, held: bool, served: int) -> None:
         """Says whether the application takes no requests for now, and how many it serves."""
@@ -413,7 +471,7 @@ class AioMessageConnection:
         dead = heart.look(self.receiver.arrivals)
         if heart.silent != was_silent:
             self.application.fell_silent(heart.silent)
-        if dead and not self._paused:
+        if dead and not (self._paused or self._decoding):
             self._break(heart.error())
         else:
             self._after(heart.interval / 2, self._feel)

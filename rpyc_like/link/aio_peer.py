@@ -31,7 +31,6 @@ class AioPeer:
     """What the server's authenticator has found out about the peer; None without one."""
     endpoints: Any = None
     """The addresses of this side and of the peer, where a server has let it in."""
-    heard = True
 
     def __init__(self, channel: Any, session: Session, workers: WorkerPool | None = None) -> None:
         self.session = session
@@ -42,6 +41,8 @@ class AioPeer:
     def introduce(self, config: dict[str, Any]) -> None:
         """Notes what the server knows about the peer."""
         self.credentials, self.endpoints = config.get("credentials"), config.get("endpoints")
+        if config.get("admission") is not None:
+            config["admission"].watch(self.session)
 
     @property
     def closed(self) -> bool:

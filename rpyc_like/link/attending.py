@@ -23,6 +23,7 @@ from ..errors import ConnectionClosed
 from ..lib.interpreter import at_end
 from ..lib.threads import spawn, start_thread
 from ..wire.session import BROKEN, CALL
+from .apart import APART
 from .receiving import FrameReceiver, Waiter
 from .streams.base import READ, NativeStream
 
@@ -207,20 +208,49 @@ def _read(link: MessageConnection) -> None:
     receiver = link.receiver
     if not link.stash:
         link.kept_from = receiver.arrivals
+    handed_on = False  # whether another thread has the role, and leaves it
     try:
         while (
             len(link.stash) < _MOST_KEPT
             and receiver.arrivals - link.kept_from <= receiver.max_queued
         ):
-            outcome = link.read_new(0)
+            outcome = link.read_quickly()
             if outcome is None or outcome[0] is BROKEN:
                 break
+            if outcome[0] is APART:
+                handed_on = True
+                _decode_apart(link, outcome[1])
+                return
             if len(outcome) > 1 and not (
                 outcome[0] is CALL and link.application.serve_at_once(*outcome[1:])
             ):
                 link.stash.append(outcome)
     finally:
-        reading.leave()
+        if not handed_on:
+            reading.leave()
+    if link.end._ready:
+        link.have_told()
+
+
+def _decode_apart(link: MessageConnection, payload: bytes) -> None:
+    """Have a message that takes long decoded in a thread of its own."""
+    try:
+        spawn(_decode, link, payload)
+    except RuntimeError:  # the system has no more threads
+        _decode(link, payload)
+
+
+def _decode(link: MessageConnection, payload: bytes) -> None:
+    """Decode a message, with the reading role; leave it then."""
+    try:
+        outcome = link.understand(payload)
+        if len(outcome) > 1 and outcome[0] is not BROKEN:
+            link.stash.append(outcome)
+    except Exception as error:
+        logger.exception("! looking after a connection")
+        link.broken(error)
+    finally:
+        link.reading.leave()
     if link.end._ready:
         link.have_told()
 

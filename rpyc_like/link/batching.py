@@ -3,20 +3,24 @@
 One write for each message costs more than most messages. So an answer is held while further
 requests have arrived already, and leaves with the last one; and a request that nobody waits for is
 held while many others are on their way, and leaves with what is sent next, or when somebody waits
-for something. A thread looks once in a while: what is held leaves after two looks at most.
+for something. One thread of the process looks once in a while: what is held leaves after two looks
+at most.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import os
+import queue
+import time
 import weakref
-from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConnectionClosed
-from ..lib.threads import spawn
-from .receiving import Waiter
+from ..lib.first_use import FirstUse
+from ..lib.interpreter import at_end
+from ..lib.threads import spawn, start_thread
 from .sending import FrameSender
 
 if TYPE_CHECKING:
@@ -31,7 +35,7 @@ IN_FLIGHT: Final = 16
 """Requests that are sent at once, even if nobody waits for them."""
 
 _PATIENCE: Final = 20
-"""Looks without anything being held, after which the thread sleeps until it is woken."""
+"""Looks without anything being held, after which a connection is looked at no more."""
 
 _LARGEST: Final = 1 << 16
 
@@ -51,13 +55,8 @@ class Batch:
         self.held = 0
         """Bytes that are held."""
         self._number = 0  # of the batch
-        self._waiter: Waiter | None = None
-        self._asleep = False
-        self._seen, self._quiet = 0, 0  # by the thread that looks
-
-    def __del__(self) -> None:
-        if self._waiter is not None:
-            self._waiter.wake()
+        self._looked_at = False  # whether the timer has it
+        self._seen, self._quiet = 0, 0  # by the timer
 
     def send(self, payload: bytes) -> None:
         """Sends an answer, or holds it while there are requests to serve."""
@@ -90,15 +89,10 @@ class Batch:
         self.held += len(frame)
         if self.held > _LARGEST:
             self.flush()
-        elif self._waiter is None:
+        elif not self._looked_at:
+            self._looked_at = True
             _alive.add(self)
-            self._waiter = Waiter(get_ident())
-            self._waiter.arm()
-            self._link.end.add_waiter(self._waiter)
-            spawn(_watch, weakref.ref(self), self._waiter)
-        elif self._asleep:
-            self._asleep = False
-            self._waiter.wake()
+            _timer.add(self)
 
     def flush(self) -> None:
         """Sends what is held."""
@@ -110,28 +104,87 @@ class Batch:
         self.held = 0
         self._number += 1
 
-    def look(self, waiter: Waiter) -> float | None:
-        """Sends what has been held since the last look; returns when to look again.
+    def look(self) -> bool:
+        """Send what has been held since the last look; return whether to look again.
 
-        Returns:
-            Seconds; None for when the waiter is woken.
+        Waits for nobody: where the peer takes nothing in, another thread goes on.
         """
-        self._asleep = False
         if self.held:
             self._quiet = 0
             if self._number == self._seen:
-                self.flush()
+                self._done()
+                if not self._sender.try_send():
+                    spawn(self._flush_slowly)
         else:
             self._quiet += 1
             if self._quiet > _PATIENCE:
-                waiter.arm()
-                self._asleep = True
                 self._quiet = 0
+                self._looked_at = False
                 if not self.held:
-                    return None
+                    return False
+                self._looked_at = True  # held since
         self._seen = self._number
-        return TICK
+        return True
 
+    def _flush_slowly(self) -> None:
+        try:
+            self._sender.flush()  # type: ignore[attr-defined]
+        except ConnectionClosed as error:
+            self._link.lose(error)
+
+    def guarded_look(self) -> bool:
+        """Look, unless the connection has ended; it ends if sending fails."""
+        if self._link.end._ready:
+            return False
+        try:
+            return self.look()
+        except ConnectionClosed as error:
+            self._link.fail(error)
+            return False
+
+
+class _Timer:
+    """Looks at the connections that hold something, in one thread, which keeps none alive."""
+
+    def __init__(self) -> None:
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Forget everything; the thread starts again when it is needed."""
+        self._coming: queue.SimpleQueue[weakref.ref[Batch] | None] = queue.SimpleQueue()
+        self._thread = FirstUse(lambda: start_thread(self._run, "rpyc_like-held-writes"))
+
+    def add(self, batch: Batch) -> None:
+        """Look at ``batch`` until it has held nothing for a while."""
+        self._coming.put(weakref.ref(batch))
+        self._thread.get()
+
+    def end(self) -> None:
+        """End the thread."""
+        self._coming.put(None)
+
+    def _run(self) -> None:
+        watched: dict[int, weakref.ref[Batch]] = {}  # by identity: a dead one has no hash
+        while True:
+            while not watched or not self._coming.empty():
+                coming = self._coming.get()
+                if coming is None:
+                    return
+                watched[id(coming)] = coming
+            time.sleep(TICK)
+            watched = {key: one for key, one in watched.items() if _look(one)}
+
+
+def _look(reference: weakref.ref[Batch]) -> bool:
+    batch = reference()
+    return batch is not None and batch.guarded_look()
+
+
+_timer = _Timer()
+at_end(_timer.end)
+if hasattr(os, "register_at_fork"):
+    # The thread stays with the parent of a forked child.
+    os.register_at_fork(after_in_child=_timer.start_anew)
 
 _alive: weakref.WeakSet[Batch] = weakref.WeakSet()
 
@@ -144,19 +197,3 @@ def _flush_all() -> None:
 
 
 atexit.register(_flush_all)
-
-
-def _watch(reference: weakref.ref[Batch], waiter: Waiter) -> None:
-    """Looks until the connection is gone, which this thread does not keep alive."""
-    wait: float | None = TICK
-    while True:
-        waiter.sleep(wait)
-        batch = reference()
-        if batch is None or batch._link.end._ready:
-            return
-        try:
-            wait = batch.look(waiter)
-        except ConnectionClosed as error:
-            batch._link.lose(error)
-            return
-        del batch

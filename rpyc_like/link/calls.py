@@ -10,8 +10,6 @@ from .serving import CURRENT
 
 __all__ = ["Call", "Calls", "current_call"]
 
-_MAX_KNOWN = 100_000
-
 
 class _Known:
     """What the peer has said about one of its requests."""
@@ -26,16 +24,17 @@ class _Known:
 class Calls:
     """What the peer has said about its requests, until they are answered."""
 
-    __slots__ = ("known",)
+    __slots__ = ("known", "most")
 
     def __init__(self) -> None:
+        self.most = 100_000
+        """Requests about which something may be known at once; the key is ``max_requests``."""
         self.known: dict[Any, _Known] = {}
 
     def _about(self, id_: Any) -> _Known:
-        if len(self.known) >= _MAX_KNOWN:
-            raise LimitExceeded(
-                "requests with a deadline", len(self.known) + 1, _MAX_KNOWN, "max_requests"
-            )
+        if id_ not in self.known and len(self.known) >= self.most:
+            what, key = "requests with a deadline", "max_requests"
+            raise LimitExceeded(what, len(self.known) + 1, self.most, key)
         return self.known.setdefault(id_, _Known())
 
     def cancel(self, id_: Any) -> None:

@@ -28,6 +28,7 @@ from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
 from . import attending, forking
+from .apart import APART, takes_long
 from .batching import Batch
 from .calls import Calls
 from .channel import endpoints
@@ -597,6 +598,24 @@ class MessageConnection:
             return None
         if self.dispatch is not None:
             return (RAW, payload)
+        return self.understand(payload)
+
+    def read_quickly(self) -> Outcome | None:
+        """Read one message that has arrived, as :meth:`read_new` does.
+
+        Returns:
+            ``(APART, payload)`` for one that takes long to decode.
+        """
+        try:
+            payload = self.receiver.receive(0, self._open)
+        except (EOFError, OSError, ProtocolError) as error:
+            return self.broken(error)
+        if payload is None:
+            return None
+        if self.dispatch is not None:
+            return (RAW, payload)
+        if takes_long(payload, self.receiver):
+            return (APART, payload)
         return self.understand(payload)
 
     def broken(self, error: BaseException) -> Outcome:

@@ -8,37 +8,30 @@ the client's own thread.
 from __future__ import annotations
 
 import contextlib
-import errno
-import logging
 import os
 import selectors
 import socket
 import stat
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ConnectionClosed
-from ..lib.interpreter import daemons_allowed
+from .admission import PAUSE, Admission, ListenerAccount, exhausted
 from .streams.base import WakePipe
 
 __all__ = [
     "Authenticator",
     "Listener",
-    "cut_after",
+    "ListenerAccount",
+    "accept_client",
     "is_listening",
     "listen_tcp",
     "listen_unix",
 ]
 
-logger = logging.getLogger("rpyc_like.link")
-
 Authenticator = Callable[[socket.socket], tuple[Any, Any]]
-
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_PAUSE = 0.1
 
 
 def is_listening(sock: socket.socket) -> bool:
@@ -91,23 +84,6 @@ def listen_unix(path: str, backlog: int, mode: int = 0o600) -> socket.socket:
     return sock
 
 
-@contextlib.contextmanager
-def cut_after(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """Hangs up on a client if the block takes longer than ``seconds``."""
-
-    def cut() -> None:
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = daemons_allowed()
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def _remove_stale(path: str) -> None:
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -121,12 +97,48 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)
 
 
+def accept_client(sock: socket.socket, admission: Admission) -> tuple[socket.socket, Any] | None:
+    """Return the socket and address of the next client of a listening socket.
+
+    Returns:
+        None if there is none at the moment, or if it has gone again. Where the system has no
+        descriptors left, silent clients make room, and what called this calls it again.
+    """
+    try:
+        client, address = sock.accept()
+    except (BlockingIOError, InterruptedError, ConnectionAbortedError, TimeoutError):
+        return None
+    except OSError as error:
+        if not exhausted(error):
+            raise
+        admission.make_room(error)
+        time.sleep(PAUSE)
+        return None
+    if _has_gone(client):
+        client.close()
+        return None
+    client.setblocking(True)
+    return client, address
+
+
+def _has_gone(client: socket.socket) -> bool:
+    """Returns whether a client has hung up without having sent anything."""
+    client.setblocking(False)
+    try:
+        return not client.recv(1, socket.MSG_PEEK)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        return True
+
+
 class Listener:
     """Accepts connections until it is closed.
 
     Args:
         socks: listening sockets, which belong to the listener from then on. Those that are
             connected already are accepted first.
+        admission: of the silent clients, which make room when descriptors run out.
         path: of a unix socket among them, to be removed on closing.
         timeout: of the sockets themselves, in seconds; for programs that accept on their own.
         chores: called from time to time while waiting; returns in how many seconds it wants to be
@@ -136,6 +148,7 @@ class Listener:
     def __init__(
         self,
         socks: Sequence[socket.socket],
+        admission: Admission,
         path: str | None = None,
         timeout: float | None = 0,
         chores: Callable[[], float | None] = lambda: None,
@@ -147,6 +160,9 @@ class Listener:
         self._wake = WakePipe()
         self._closed = False
         self._chores = chores
+        self._admission = admission
+        self._watched: dict[int, Callable[[], object]] = {}  # by their descriptors
+        self._calls: deque[Callable[[], object]] = deque()  # to be made by who accepts
         self._waiting: deque[socket.socket] = deque()  # those that had somebody when last asked
         # One for good: when descriptors run out there would be none for another.
         self._selector = selectors.DefaultSelector()
@@ -162,32 +178,68 @@ class Listener:
             ConnectionClosed: the listener has been closed.
         """
         while True:
-            if self._closed:
-                raise ConnectionClosed("the server has stopped listening")
-            if self._given:
-                return self._given.popleft()
-            if not self._waiting:
-                self._wait(self._chores())
-                continue
-            try:
-                client, _ = self._waiting.popleft().accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError, TimeoutError):
-                continue
-            except OSError as error:
-                if self._closed:
-                    continue
-                if error.errno not in _EXHAUSTED:
-                    raise
-                logger.warning("! cannot accept a client: %s", error)
-                time.sleep(_PAUSE)
-                continue
-            client.setblocking(True)
-            return client
+            client = self.turn()
+            if client is not None:
+                return client
+
+    def turn(self) -> socket.socket | None:
+        """Waits once; returns a client's socket, or None if something else has happened.
+
+        Raises:
+            ConnectionClosed: the listener has been closed.
+        """
+        if self._closed:
+            raise ConnectionClosed("the server has stopped listening")
+        if self._given:
+            return self._given.popleft()
+        if not self._waiting:
+            self._wait(self._chores())
+            return None
+        try:
+            accepted = accept_client(self._waiting.popleft(), self._admission)
+        except OSError:
+            if not self._closed:
+                raise
+            return None
+        return None if accepted is None else accepted[0]
+
+    @property
+    def listens(self) -> bool:
+        """Whether more clients may come."""
+        return bool(self._given or self._socks) and not self._closed
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`turn` does not wait."""
+        return bool(self._given or self._waiting)
+
+    def watch(self, descriptor: int, func: Callable[[], object]) -> None:
+        """Have ``func`` called by :meth:`turn` when something can be read from a descriptor."""
+        self._watched[descriptor] = func
+        self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Take :meth:`watch` back."""
+        del self._watched[descriptor]
+        with contextlib.suppress(KeyError, ValueError, OSError):  # it may have been closed
+            self._selector.unregister(descriptor)
+
+    def call_soon(self, func: Callable[[], object]) -> None:
+        """Have ``func`` called by :meth:`turn`. May be called from any thread."""
+        self._calls.append(func)
+        self._wake.wake()
 
     def _wait(self, timeout: float | None) -> None:
         """Waits for clients, for at most ``timeout`` seconds."""
-        ready = [key.fileobj for key, _ in self._selector.select(timeout)]
-        self._waiting.extend(sock for sock in self._socks if sock in ready)
+        ready = {key.fd for key, _ in self._selector.select(timeout)}
+        self._waiting.extend(sock for sock in self._socks if sock.fileno() in ready)
+        for descriptor, func in list(self._watched.items()):
+            if descriptor in ready:
+                func()
+        if self._wake.fileno() in ready and not self._closed:
+            self._wake.clear()
+            while self._calls:
+                self._calls.popleft()()
 
     def let_go(self) -> None:
         """Closes a forked child's copies of the sockets; the parent goes on listening."""

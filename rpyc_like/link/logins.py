@@ -6,7 +6,6 @@ A login is given to the functions that connect (``login=``). It can be used any 
 from __future__ import annotations
 
 import hmac
-import struct
 from pathlib import Path
 
 from ..errors import AuthenticationError
@@ -136,14 +135,13 @@ def log_in(stream: NativeStream, login: Login, timeout: float | None = None) -> 
             raise AuthenticationError(f"expected a server that asks for a login, got {magic!r}")
         method, nonce, certificate = wire.unpack(_message(stream, deadline), (3,))
         if method != login.method:
+            asked = repr(method[:40])[2:-1]
             raise AuthenticationError(
-                f"the server asks for a login by {method.decode('ascii', 'replace')}, "
-                f"got one by {login.method.decode()}"
+                f"the server asks for a login by {asked}, got one by {login.method.decode()}"
             )
-        seen = _certificate(stream)
-        if certificate and certificate != seen:
-            raise AuthenticationError("somebody stands between this side and the server")
+        wire.check_certificate(certificate, _certificate(stream))
         mine = wire.new_nonce()
+        wire.check_nonces(mine, nonce)
         transcript = Transcript(method, nonce, login.name(), mine, certificate)
         stream.write(wire.pack(transcript.name, mine, login.prove(transcript)))
         verdict, *proof = wire.unpack(_message(stream, deadline), (1, 2))
@@ -165,12 +163,7 @@ def _certificate(stream: NativeStream) -> bytes:
 
 
 def _message(stream: NativeStream, deadline: Timeout) -> bytes:
-    (size,) = struct.unpack("!H", _read(stream, 2, deadline))
-    if size > wire.MAX_SIZE:
-        raise AuthenticationError(
-            f"expected a login message of at most {wire.MAX_SIZE} bytes, got one of {size}"
-        )
-    return _read(stream, size, deadline)
+    return _read(stream, wire.check_size(_read(stream, 2, deadline)), deadline)
 
 
 def _read(stream: NativeStream, size: int, deadline: Timeout) -> bytes:

@@ -102,11 +102,16 @@ class ServedByServers:
         known = config or {}
         self.peer.credentials = known.get("credentials")
         self.peer.endpoints = known.get("endpoints")
+        if known.get("admission") is not None:
+            known["admission"].watch(self._messages())
+
+    def _messages(self) -> Any:
+        """Returns what tells of the first message that is understood."""
+        return self.peer.session
 
     peer: Any
     close: Callable[[], None]
     serve: Callable[[], None]
-    heard = True
 
     @property
     def _link(self) -> Any:

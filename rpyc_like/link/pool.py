@@ -17,9 +17,10 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from ..lib.threads import spawn
+from ..lib.threads import Workers, spawn
 from ..lib.workers import WorkerPool
-from ..wire.session import BROKEN, CALL
+from ..wire.session import BROKEN, CALL, Outcome
+from .apart import APART
 from .connection import MessageConnection
 from .receiving import FrameReceiver
 from .streams.base import DescriptorStream, WakePipe
@@ -50,6 +51,7 @@ class _Member:
         self.stream: DescriptorStream = link.channel.stream
         assert isinstance(link.receiver, FrameReceiver)
         self.receiver = link.receiver
+        self.decoding = False  # whether a thread decodes a message, and nothing is read
 
 
 class Poller:
@@ -67,6 +69,8 @@ class Poller:
         self._members: dict[int, _Member] = {}
         self._coming: deque[_Member] = deque()
         self._asked: deque[int] = deque()
+        self._decoders = Workers()
+        self._decoded: deque[tuple[_Member, Outcome]] = deque()
         self._more: set[_Member] = set()  # whose turn ended before what had arrived
         self._deadlines: dict[_Member, float] = {}  # by when a started frame must be complete
         self._joining = threading.Lock()  # guards _closed and _coming
@@ -126,6 +130,8 @@ class Poller:
         while self._coming:
             self._admit(self._coming[0])
             self._coming.popleft()
+        while self._decoded:
+            self._read_on(*self._decoded.popleft())
         while self._asked:
             asked = self._members.get(self._asked.popleft())
             if asked is not None:
@@ -170,20 +176,49 @@ class Poller:
         for _ in range(_TURN):
             if link.end._ready:
                 return False
-            outcome = link._read(0)
+            if member.decoding:
+                return True
+            outcome = link.stash.popleft() if link.stash else link.read_quickly()
             if outcome is None:
                 left = member.receiver.frame_left()
                 if left is not None:
                     self._deadlines[member] = monotonic() + left
                 return True
-            if outcome[0] is CALL:
-                link.act(outcome)
-            elif len(outcome) > 1:  # may run code of the program
-                self._workers.run(partial(link.act, outcome), (link, None))
+            if outcome[0] is APART:
+                member.decoding = True
+                self._selector.unregister(member.fd)
+                self._decoders.run(partial(self._decode, member, outcome[1]))
+                return True
+            self._act(member, outcome)
             if outcome[0] is BROKEN:
                 return not link.end._ready
         self._more.add(member)
         return True
+
+    def _act(self, member: _Member, outcome: Outcome) -> None:
+        if outcome[0] is CALL:
+            member.link.act(outcome)
+        elif len(outcome) > 1:  # may run code of the program
+            self._workers.run(partial(member.link.act, outcome), (member.link, None))
+
+    def _decode(self, member: _Member, payload: bytes) -> None:
+        """Decode a message that takes long, in a thread of its own."""
+        try:
+            outcome = member.link.understand(payload)
+        except Exception as error:
+            logger.exception("! reading from a pooled connection")
+            outcome = member.link.broken(error)
+        self._decoded.append((member, outcome))
+        self._wake.wake()
+
+    def _read_on(self, member: _Member, outcome: Outcome) -> None:
+        """Act on a message that has been decoded, and read what comes after it."""
+        if self._members.get(member.fd) is not member:
+            return  # it has been forgotten meanwhile
+        member.decoding = False
+        self._selector.register(member.fd, selectors.EVENT_READ)
+        self._act(member, outcome)
+        self._more.add(member)
 
     def _end(self, member: _Member) -> None:
         """Hangs up, and forgets a connection."""

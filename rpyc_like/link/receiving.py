@@ -12,7 +12,7 @@ from typing import Any, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib.timing import Timeout
-from ..wire.framing import Framer, RpycFramer
+from ..wire.framing import Deflated, Framer, RpycFramer
 from .streams.base import NativeStream, Stream
 
 __all__ = [
@@ -37,6 +37,7 @@ FRAME_TIMEOUT = 30.0
 _ON_ITS_WAY = 0.05  # seconds that a woken thread may take before another takes its role
 _OVERHEAD = 64  # what a queued payload costs beside its bytes
 _SMALLEST_CHUNK = 1 << 12
+_LITTLE = 1 << 14  # bytes that inflate to 16 MiB at most
 _LARGEST_CHUNK = 1 << 18
 _LARGE = 1 << 16  # bytes still to come, from which they are received into memory of their own
 _TRUSTED = 16 << 20  # bytes of memory for a frame of which little has come
@@ -101,6 +102,7 @@ class FrameReceiver:
         self.lift: Callable[[bytes, bytes, bytes], bytes] | None = None
         """Makes a payload of what is before a large value, the value, and what comes after."""
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
+        self._little = _SMALLEST_CHUNK  # bytes whose frames may be inflated at once
 
     @property
     def takes_shortcuts(self) -> bool:
@@ -117,7 +119,7 @@ class FrameReceiver:
         data = None
         try:
             if self.payloads and not self._queued_bytes:
-                return self.payloads.popleft()
+                return self._ready(self.payloads.popleft())
             if not self.payloads and self.clock is None and self.ended is None:
                 data = self._stream.recv_wait(timeout, self._chunk)
                 if data is None:
@@ -129,7 +131,7 @@ class FrameReceiver:
                     if type(message) is tuple:
                         return message
                     self._take(data, open, message)
-                elif 0 < len(data) < self._chunk:
+                elif 0 < len(data) < self._little:
                     framer = self._framer
                     payloads = framer.feed(data)
                     if len(payloads) == 1 and framer.idle:
@@ -169,9 +171,21 @@ class FrameReceiver:
             else:
                 return None
         payload = self.payloads.popleft()
-        if self._queued_bytes and type(payload) is bytes:
-            self._queued_bytes = max(0, self._queued_bytes - len(payload) - _OVERHEAD)
-        return payload
+        if self._queued_bytes:
+            left = self._queued_bytes - _held_by(payload)
+            self._queued_bytes = max(0, left) if self.payloads else 0
+        return self._ready(payload)
+
+    def _ready(self, payload: Any) -> Any:
+        """Returns a queued payload, inflated, or a message."""
+        if type(payload) is not Deflated:
+            return payload
+        try:
+            return self._framer.inflate(payload)  # type: ignore[attr-defined]
+        except ProtocolError as error:
+            self.ended = error
+            self.payloads.clear()
+            raise
 
     def _take(self, data: bytes, open: Opener = None, messages: Any = None) -> int:
         """Queues what ``data`` completes, and returns how much that is; notes what is begun.
@@ -191,7 +205,14 @@ class FrameReceiver:
                     messages = [messages, len(data)]
         if messages is not None:
             data = data[messages.pop() :]
-        payloads = (messages or []) + framer.feed(data)
+        if isinstance(framer, RpycFramer):
+            # Frames are inflated when it is their turn: a few bytes may become much.
+            framer.inflates = False
+            payloads = framer.feed(data)
+            framer.inflates = True
+        else:
+            payloads = framer.feed(data)
+        payloads = (messages or []) + payloads
         self._took(size, payloads)
         return len(payloads)
 
@@ -201,6 +222,7 @@ class FrameReceiver:
         self.payloads.extend(payloads)
         if size >= self._chunk:
             self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
+            self._little = min(self._chunk, _LITTLE)
         elif not size:
             self.ended = _end_of_stream(framer)
             return
@@ -258,18 +280,27 @@ class FrameReceiver:
                     return True
                 payloads = self._fill(self._large, count)
                 self.payloads.extend(payloads)
-                self._queued_bytes += sum(map(len, payloads)) + count
+                self._queued_bytes += sum(map(_held_by, payloads))
                 continue
             data = self._stream.recv_some()
             if data is None:
                 return True
             self.arrivals += len(data)
             count = self._take(data)
-            arrived = 0
             for place in range(len(self.payloads) - count, len(self.payloads)):
-                arrived += len(self.payloads[place]) + _OVERHEAD
-            self._queued_bytes += arrived
+                self._queued_bytes += _held_by(self.payloads[place])
         return len(self.payloads) > before
+
+
+def _held_by(payload: Any) -> int:
+    """Returns how many bytes a queued payload takes; a message that has been opened is not counted.
+
+    One out of which a large value has been lifted has it as an attribute.
+    """
+    if not isinstance(payload, bytes):
+        return 0
+    value = b"" if type(payload) is bytes else getattr(payload, "value", b"")
+    return len(payload) + len(value) + _OVERHEAD
 
 
 class LargeFrame:

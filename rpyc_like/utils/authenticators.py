@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from ..errors import AuthenticationError
 from ..lib.modules import needed
 from ..lib.modules import safe_import as safe_import
+from ..lib.timing import Timeout
 from ..link.logins import read_token
 from ..link.streams.tls import server_context
 from ..wire import login as wire
@@ -181,13 +182,12 @@ class _LoginAuthenticator:
         raise NotImplementedError
 
     def __call__(self, sock: socket.socket) -> tuple[socket.socket, Any]:
-        with _limited(sock):
+        with _limited(sock) as deadline:
             nonce, certificate = wire.new_nonce(), getattr(sock, _CERTIFICATE, b"")
             sock.sendall(MAGIC + wire.pack(self.method, nonce, certificate))
-            (size,) = struct.unpack("!H", _read(sock, 2))
-            if size > wire.MAX_SIZE:
-                raise AuthenticationError(f"expected a login message, got one of {size} bytes")
-            name, theirs, proof = wire.unpack(_read(sock, size), (3,))
+            size = wire.check_size(_read(sock, 2, deadline))
+            name, theirs, proof = wire.unpack(_read(sock, size, deadline), (3,))
+            wire.check_nonces(nonce, theirs)
             transcript = Transcript(self.method, nonce, name, theirs, certificate)
             try:
                 credentials = self.check(transcript, proof)
@@ -296,20 +296,23 @@ class Chain:
 
 
 @contextlib.contextmanager
-def _limited(sock: socket.socket) -> Iterator[None]:
-    """Makes what goes wrong in a login an AuthenticationError, and bounds waits."""
+def _limited(sock: socket.socket) -> Iterator[Timeout]:
+    """Makes what goes wrong in a login an AuthenticationError, and bounds all of it in time."""
     before = sock.gettimeout()
     try:
         sock.settimeout(_HANDSHAKE_LIMIT)
-        yield
+        yield Timeout(_HANDSHAKE_LIMIT)
         sock.settimeout(before)
     except (OSError, EOFError) as error:
         raise AuthenticationError(f"login failed: {error}") from error
 
 
-def _read(sock: socket.socket, size: int) -> bytes:
+def _read(sock: socket.socket, size: int, deadline: Timeout) -> bytes:
     data = b""
     while len(data) < size:
+        if deadline.expired():
+            raise TimeoutError(f"no login message within {deadline.seconds:g} s")
+        sock.settimeout(deadline.timeleft())
         got = sock.recv(size - len(data))
         if not got:
             raise EOFError("the client hung up")

@@ -13,9 +13,12 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from inspect import getattr_static
 from typing import Any
 
+from ..core.access import warn_of_ladders
 from ..core.channel import Channel
 from ..core.config import COMPAT_RPYC6
 from ..core.protocol import Connection
@@ -23,7 +26,16 @@ from ..core.service import Service, Slave
 from ..core.stream import SocketStream
 from ..errors import AuthenticationError
 from ..lib.threads import spawn
-from ..link.listener import Authenticator, Listener, cut_after, listen_tcp, listen_unix
+from ..link.admission import (
+    AUTH_TIMEOUT,
+    MAX_MEMORY,
+    MAX_SILENT_CLIENTS,
+    PAUSE,
+    Admission,
+    Client,
+    frame_arrived,
+)
+from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
 from . import systemd
 from .draining import drain, is_serving_us, terminating
 
@@ -67,9 +79,14 @@ class Server:
         socket_path: a unix socket to listen on instead of TCP.
         insecure: whether a service that gives full control may be reached from other machines
             without an authenticator.
-        auth_timeout: seconds that the authenticator may take for a client.
-        max_silent_clients: clients that are not let in yet, or have not said anything yet; more
-            are refused.
+        auth_timeout: seconds from being accepted until a client must have been let in by the
+            authenticator; ``None`` for any time.
+        max_silent_clients: clients that are not let in yet, or have not sent a message yet. For one
+            more, the oldest of them is hung up on, and the new one is served when it sends one.
+        max_silent_per_address: how many of these one address may have when there is no room for
+            others; a quarter of ``max_silent_clients`` without it. Addresses of this machine have
+            no limit of their own.
+        max_memory: bytes that may be kept for all clients together; ``None`` for any number.
         sockets: to listen on instead, already listening: those that systemd gives, for instance.
             One that is connected already is the first client.
         socket_mode: who may connect to ``socket_path``: this user, unless it says otherwise.
@@ -100,8 +117,10 @@ class Server:
         socket_path: str | None = None,
         *,
         insecure: bool = COMPAT_RPYC6,
-        auth_timeout: float = 30.0,
-        max_silent_clients: int = 1000,
+        auth_timeout: float | None = AUTH_TIMEOUT,
+        max_silent_clients: int = MAX_SILENT_CLIENTS,
+        max_silent_per_address: int | None = None,
+        max_memory: int | None = MAX_MEMORY,
         sockets: Sequence[socket.socket] = (),
         socket_mode: int = 0o600,
         grace: float = GRACE,
@@ -124,12 +143,10 @@ class Server:
         self.registrar = registrar
         self.protocol_config: dict[str, Any] = {} if protocol_config is None else protocol_config
         self.hostname = hostname
-        self.auth_timeout = auth_timeout
-        self.max_silent_clients = max_silent_clients
-        self._silent: dict[socket.socket, Connection | None] = {}  # who has not said anything yet
         self.clients: set[socket.socket] = set()
         self._connections: dict[Any, Connection] = {}  # of the clients that have been let in
-        self._clients_lock = threading.Lock()  # guards clients and _connections
+        self._admitted: dict[Any, Client] = {}  # by their sockets
+        self._clients_lock = threading.Lock()  # guards clients, _connections and _admitted
         if (socket_path is not None or sockets) and (hostname is not None or port or ipv6):
             raise ValueError("socket_path and sockets exclude hostname, port and ipv6")
         listeners = list(sockets)
@@ -144,12 +161,37 @@ class Server:
         authenticates = getattr(authenticator, "authenticates", authenticator is not None)
         if gives_full_control(service) and not (insecure or authenticates):
             _refuse_if_reachable(listeners)
-        self._accepting = Listener(listeners, socket_path, listener_timeout, self._chores)
         self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
+        self.admission = Admission(
+            max_silent_clients, max_silent_per_address, auth_timeout, max_memory, self.logger
+        )
+        """Which clients that have shown nothing yet may stay; its attributes may be changed."""
+        self._accepting = Listener(
+            listeners, self.admission, socket_path, listener_timeout, self._chores
+        )
         self.protocol_config.setdefault("logger", self.logger)
+        warn_of_ladders(service, self.protocol_config)
 
     def _service_name(self) -> str:
         return self.service.get_service_name()
+
+    @property
+    def auth_timeout(self) -> float | None:
+        """Seconds from being accepted in which a client must have been let in."""
+        return self.admission.auth_timeout
+
+    @auth_timeout.setter
+    def auth_timeout(self, seconds: float | None) -> None:
+        self.admission.auth_timeout = seconds
+
+    @property
+    def max_silent_clients(self) -> int:
+        """Most clients that have not sent a message yet."""
+        return self.admission.max_silent_clients
+
+    @max_silent_clients.setter
+    def max_silent_clients(self, count: int) -> None:
+        self.admission.max_silent_clients = count
 
     def __enter__(self) -> Server:
         return self
@@ -253,6 +295,7 @@ class Server:
         if self._manager is not None:
             self._manager.stopping()
         self._accepting.close()
+        self.admission.close()
         self.logger.info("listener closed")
         try:
             self._drain()
@@ -279,6 +322,9 @@ class Server:
         """Hangs up on the clients."""
         with self._clients_lock:
             clients, self.clients = list(self.clients), set()
+            admitted = list(self._admitted.values())
+        for one in admitted:
+            one.end()
         for client in clients:
             with contextlib.suppress(OSError):
                 # The socket class's own: TLS sockets must not say goodbye from a foreign thread.
@@ -289,27 +335,63 @@ class Server:
     def accept(self) -> None:
         """Waits for a client and passes its socket to :meth:`_accept_method`."""
         sock = self._accepting.accept()
-        self.logger.info("accepted %s with fd %s", _peer(sock), sock.fileno())
+        self.logger.info("accepted %s with fd %s", peer_name(sock), sock.fileno())
         self._busy_until = time.monotonic()
-        with self._clients_lock:
-            refused = self._too_many_silent()
-            if not refused:
-                self.clients.add(sock)
-                self._silent[sock] = None
-        if refused:
-            self.logger.warning("refused %s: %d clients are silent", _peer(sock), len(self._silent))
-            sock.close()
+        client = self._admit(sock)
+        if client.pushed and self.authenticator is None and not self._talks_first():
+            # It costs no thread or process before it has sent something.
+            client.held = True
+            descriptor = sock.fileno()
+            self._accepting.watch(descriptor, lambda: self._look_at(sock, descriptor))
         else:
             self._accept_method(sock)
 
-    def _too_many_silent(self) -> bool:
-        """Forgets who has spoken, and returns whether one more would be too many."""
-        if len(self._silent) >= self.max_silent_clients:
-            for sock, conn in list(self._silent.items()):
-                gone = sock.fileno() < 0 if conn is None else conn.heard or conn.closed
-                if gone:
-                    del self._silent[sock]
-        return len(self._silent) >= self.max_silent_clients
+    def _talks_first(self) -> bool:
+        """Returns whether the service may talk on the socket before the protocol does."""
+        kind: Any = self.service if isinstance(self.service, type) else type(self.service)
+        return not hasattr(kind, "_make_framer") or (
+            issubclass(kind, Service)
+            and getattr_static(kind, "_connect") is not vars(Service)["_connect"]
+        )
+
+    def _look_at(self, sock: socket.socket, descriptor: int) -> None:
+        """Has a client served if it has sent a whole frame; forgets it if it has gone."""
+        arrived = frame_arrived(sock, self.service._make_framer())
+        if arrived is None:
+            return  # it is asked for more
+        self._accepting.unwatch(descriptor)
+        if arrived:
+            self._admitted[sock].held = False
+            self._accept_method(sock)
+        else:
+            self._drop(sock)
+
+    def _admit(self, sock: socket.socket) -> Client:
+        """Notes a client that shows nothing yet; another one may have to make room for it."""
+        client = self.admission.admit(sock, self.authenticator is not None)
+        with self._clients_lock:
+            self.clients.add(sock)
+            self._admitted[sock] = client
+        return client
+
+    def _begin(self, begin: Callable[[Callable[[], Any]], Any], sock: socket.socket) -> None:
+        """Has a client served. Where the system has nothing left, silent clients make room.
+
+        Args:
+            begin: has a function run, by another thread for instance.
+        """
+        serve = partial(self._authenticate_and_serve_client, sock)
+        try:
+            try:
+                begin(serve)
+            except (RuntimeError, OSError) as error:
+                if not self.admission.make_room(error, self._admitted.get(sock)):
+                    raise
+                time.sleep(PAUSE)
+                begin(serve)
+        except (RuntimeError, OSError) as error:
+            self.admission.refuse(peer_name(sock), error)
+            self._drop(sock)
 
     def _accept_method(self, sock: socket.socket) -> None:
         """Decides who serves the client: this thread, another, a pool."""
@@ -319,13 +401,14 @@ class Server:
         """Lets the client in and serves it until it is gone."""
         wrapped: Any = sock
         kept: Any = False
+        client = self._admitted.get(sock) or self._admit(sock)
         try:
             wrapped, credentials = self._let_in(sock)
             kept = self._serve_client(wrapped, credentials)
         except AuthenticationError:
-            self.logger.info("%s failed to authenticate, rejecting connection", _peer(sock))
-        except Exception:
-            self.logger.exception("client connection terminated abruptly")
+            self.logger.info("%s failed to authenticate, rejecting connection", client.name)
+        except Exception as error:
+            self._failed(client, error)
         finally:
             if not kept:
                 self._drop(sock, wrapped)
@@ -333,17 +416,26 @@ class Server:
     def _let_in(self, sock: socket.socket) -> tuple[Any, Any]:
         """Asks the authenticator; returns what to talk over, and credentials."""
         wrapped, credentials = sock, None
+        client = self._admitted[sock]
         if self.authenticator is not None:
-            with cut_after(sock, self.auth_timeout):
-                wrapped, credentials = self.authenticator(sock)
-            self.logger.info("%s authenticated successfully", _peer(sock))
+            wrapped, credentials = client.log_in(self.authenticator)
+            self.logger.info("%s authenticated successfully", client.name)
         with self._clients_lock:
             if sock in self.clients:
                 self.clients.add(wrapped)
-            self._silent.pop(sock, None)
-            if type(self)._serve_client is Server._serve_client:
-                self._silent[wrapped] = None  # else nobody would tell when it has spoken
+            self._admitted[wrapped] = client
+        if not self._makes_connections():
+            client.spoke()  # else it would be taken for silent for ever
         return wrapped, credentials
+
+    def _makes_connections(self) -> bool:
+        """Returns whether :meth:`_serve_client` is not a program's own."""
+        return type(self)._serve_client is Server._serve_client
+
+    def _failed(self, client: Client, error: Exception) -> None:
+        """Logs what has ended a connection, unless the client had to make room."""
+        if not client.cut_off:
+            self.logger.error("client connection terminated abruptly", exc_info=error)
 
     def _drop(self, *socks: Any) -> None:
         """Closes and forgets the sockets of a client."""
@@ -353,9 +445,12 @@ class Server:
         with self._clients_lock:
             self._busy_until = time.monotonic()
             self.clients.difference_update(socks)
+            left = [self._admitted.pop(sock, None) for sock in socks]
             for sock in socks:
-                self._silent.pop(sock, None)
                 self._connections.pop(sock, None)
+        for client in left:
+            if client is not None:
+                client.leave()
 
     def _serve_client(self, sock: Any, credentials: Any) -> Any:
         """Makes the connection and passes it to :meth:`_handle_connection`.
@@ -363,7 +458,7 @@ class Server:
         Returns:
             A true value if somebody else goes on with the client, and drops it.
         """
-        address = _peer(sock)
+        address = peer_name(sock)
         self.logger.info("welcome %s", address)
         try:
             self._handle_connection(self._make_connection(sock, credentials))
@@ -375,9 +470,13 @@ class Server:
     def _make_connection(self, sock: Any, credentials: Any) -> Connection:
         endpoints = (sock.getsockname(), sock.getpeername())
         config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
+        client = self._admitted.get(sock)
+        config["admission"] = client
         conn = self._connect(Channel(SocketStream(sock)), config)
+        if client is not None and not client.reports:
+            client.spoke()  # the service has not passed the configuration on
         with self._clients_lock:
-            self._silent[sock] = self._connections[sock] = conn
+            self._connections[sock] = conn
             late = self._closed
         if late:
             self._hang_up(conn)
@@ -410,7 +509,8 @@ def _refuse_if_reachable(listeners: Sequence[socket.socket]) -> None:
             raise AuthenticationError(_OPEN_DOOR.format(host=host, port=port))
 
 
-def _peer(sock: socket.socket) -> str:
+def peer_name(sock: socket.socket) -> str:
+    """Return a client's address, for the log."""
     try:
         return str(sock.getpeername())
     except OSError:

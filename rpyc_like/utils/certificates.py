@@ -3,15 +3,19 @@
 The folder holds ``ca.pem`` and ``ca.key``, and for each name ``NAME.pem`` and ``NAME.key``. Keys
 are on the curve P-256 and readable by the user only; certificates say what they are for. Needs the
 package ``cryptography``.
+
+No file is ever replaced: a pair that exists already is an error. To renew a certificate, move the
+old pair away first; servers of this package read the files again when they change.
 """
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -24,6 +28,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ..lib.safe_paths import create_new, join_name
+
 __all__ = ["CA_DAYS", "DAYS", "make_authority", "make_client", "make_server"]
 
 CA_DAYS = 365
@@ -32,6 +38,8 @@ CA_DAYS = 365
 DAYS = 30
 """Days that a certificate lives."""
 
+_AUTHORITY: Final = "ca"
+_KEY, _CERTIFICATE = ".key", ".pem"
 _SKEW = datetime.timedelta(minutes=5)
 
 
@@ -39,12 +47,10 @@ def make_authority(folder: str | Path, days: int = CA_DAYS) -> Path:
     """Makes a new authority; returns the file of its certificate.
 
     Raises:
-        FileExistsError: there is one in the folder.
+        FileExistsError: there is one in the folder, or a part of one.
     """
     folder = Path(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (folder / "ca.key").exists():
-        raise FileExistsError(f"there is an authority in {folder} already")
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("rpyc_like private authority")
     builder = (
@@ -52,8 +58,12 @@ def make_authority(folder: str | Path, days: int = CA_DAYS) -> Path:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
     )
-    _write_key(folder / "ca.key", key)
-    return _write(folder / "ca.pem", builder.sign(key, hashes.SHA256()))
+    try:
+        return _write_pair(folder, _AUTHORITY, key, builder.sign(key, hashes.SHA256()))[1]
+    except FileExistsError as error:
+        raise FileExistsError(
+            f"there is an authority in {folder} already: {error.filename} exists"
+        ) from None
 
 
 def make_server(folder: str | Path, names: Sequence[str], days: int = DAYS) -> tuple[Path, Path]:
@@ -64,8 +74,10 @@ def make_server(folder: str | Path, names: Sequence[str], days: int = DAYS) -> t
             files their name.
 
     Raises:
+        FileExistsError: there is a key or a certificate of that name already.
         FileNotFoundError: there is no authority in the folder.
-        ValueError: there is no name.
+        ValueError: there is no name, or the first one gives no file name of its own: it has a
+            separator, or it is ``ca``.
     """
     return _issue(Path(folder), names, days, ExtendedKeyUsageOID.SERVER_AUTH)
 
@@ -75,6 +87,9 @@ def make_client(folder: str | Path, name: str, days: int = DAYS) -> tuple[Path, 
 
     Args:
         name: of the client; the server finds it as ``commonName`` in ``conn.credentials``.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ValueError: as for :func:`make_server`.
     """
     return _issue(Path(folder), [name], days, ExtendedKeyUsageOID.CLIENT_AUTH)
 
@@ -84,6 +99,7 @@ def _issue(
 ) -> tuple[Path, Path]:
     if not names or not all(names):
         raise ValueError(f"expected a name, got {list(names)!r}")
+    stem = _stem(folder, names[0])
     authority = load_pem_private_key((folder / "ca.key").read_bytes(), None)
     issuer = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
     assert isinstance(authority, ec.EllipticCurvePrivateKey)
@@ -98,10 +114,26 @@ def _issue(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), False
         )
     )
-    stem = names[0].replace("/", "_").replace(":", "_").replace("*", "_")
-    _write_key(folder / f"{stem}.key", key)
-    certificate = builder.sign(authority, hashes.SHA256())
-    return folder / f"{stem}.key", _write(folder / f"{stem}.pem", certificate)
+    return _write_pair(folder, stem, key, builder.sign(authority, hashes.SHA256()))
+
+
+def _stem(folder: Path, name: str) -> str:
+    """Return how the files of a name begin; ``:`` of IPv6 and ``*`` become ``_``.
+
+    Raises:
+        ValueError: there can be no such files, or they would be the authority's.
+    """
+    try:
+        stem = name.replace(":", "_").replace("*", "_")
+        for ending in _KEY, _CERTIFICATE:
+            join_name(folder, stem + ending)
+        join_name(folder, stem)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"expected a name, got {name!r:.80}") from error
+    # Some file systems ignore case, and compare what characters mean.
+    if unicodedata.normalize("NFKC", stem).casefold().rstrip(". ") == _AUTHORITY:
+        raise ValueError(f"expected another name than that of the authority, got {name!r}")
+    return stem
 
 
 def _alternative(name: str) -> x509.GeneralName:
@@ -145,20 +177,20 @@ def _usage(signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _replace(path, data, 0o600)
+def _write_pair(
+    folder: Path, stem: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+) -> tuple[Path, Path]:
+    """Write a key and its certificate into new files, both or none.
 
-
-def _write(path: Path, certificate: x509.Certificate) -> Path:
-    _replace(path, certificate.public_bytes(Encoding.PEM), 0o644)
-    return path
-
-
-def _replace(path: Path, data: bytes, mode: int) -> None:
-    """Writes a file in one step, so that nobody reads half of it."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.unlink(missing_ok=True)
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-    beside.replace(path)
+    Raises:
+        FileExistsError: one of them is there already.
+    """
+    files = folder / f"{stem}{_KEY}", folder / f"{stem}{_CERTIFICATE}"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    create_new(files[0], secret, 0o600)
+    try:
+        create_new(files[1], certificate.public_bytes(Encoding.PEM), 0o644)
+    except BaseException:
+        files[0].unlink(missing_ok=True)
+        raise
+    return files

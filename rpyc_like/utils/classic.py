@@ -17,6 +17,7 @@ from ..core.consts import STREAM_CHUNK as STREAM_CHUNK
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
 from ..core.service import ClassicClient, ClassicService, ModuleNamespace, Slave
+from ..lib.exact import exact, exact_items
 from ..link.logins import Login
 from . import factory
 from .transfer import (
@@ -207,9 +208,14 @@ def obtain(proxy: Any) -> Any:
     conn = object.__getattribute__(proxy, "____conn__")
     _check_obtain(conn)
     if conn._codec.features & consts.FEATURE_SNAPSHOTS:
-        data, buffers = syncreq(proxy, consts.HANDLE_PICKLE_PARTS)
+        answer = exact(syncreq(proxy, consts.HANDLE_PICKLE_PARTS), tuple, "a pickle")
+        if len(answer) != 2:
+            raise ValueError(f"expected a pickle and its buffers, got {len(answer)} items")
+        data = exact(answer[0], bytes, "a pickle")
+        buffers = exact_items(answer[1], bytes, "a buffer of a pickle")
         return pickle.loads(data, buffers=[bytearray(buffer) for buffer in buffers])
-    return pickle.loads(syncreq(proxy, consts.HANDLE_PICKLE, pickle.HIGHEST_PROTOCOL))
+    data = syncreq(proxy, consts.HANDLE_PICKLE, pickle.HIGHEST_PROTOCOL)
+    return pickle.loads(exact(data, bytes, "a pickle"))
 
 
 def _check_obtain(conn: Connection) -> None:
@@ -271,11 +277,11 @@ def upload_package(
     source = os.path.abspath(inspect.getsourcefile(module) or "")
     is_package = hasattr(module, "__path__")
     if remotepath is None:
-        folder = conn.modules.sysconfig.get_path("purelib")
+        folder = exact(conn.modules.sysconfig.get_path("purelib"), str, "a path")
         parts = module.__name__.split(".")
         if not is_package:
             parts[-1] += ".py"
-        remotepath = conn.modules.os.path.join(folder, *parts)
+        remotepath = exact(conn.modules.os.path.join(folder, *parts), str, "a path")
         conn.modules.os.makedirs(conn.modules.os.path.dirname(remotepath), exist_ok=True)
     localpath = os.path.dirname(source) if is_package else source
     upload(conn, localpath, remotepath, _is_source, False, chunk_size, progress)

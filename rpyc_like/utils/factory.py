@@ -307,11 +307,11 @@ def connect_by_service(
     Raises:
         DiscoveryError: none was found, or none of those found answers.
     """
-    failure: OSError | None = None
+    failure: Exception | None = None
     for address in discover(service_name, host, registrar, timeout):
         try:
             return connect(*address, service, config)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for what is no name of a host
             failure = error
     raise DiscoveryError(f"none of the servers exposing {service_name!r} answers") from failure
 

@@ -6,23 +6,58 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
+import time
 import warnings
+from functools import partial
 from typing import Any, NoReturn
 
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
+from ..link.admission import Admission, Client
 from .base_server import Server
 from .draining import terminating
 
 __all__ = ["ForkingServer"]
 
 _LAST_SECOND = 1.0
+_MAX_SILENT_CLIENTS = 50
+_MOST_ENDING = 8  # children that may take their time to end because their clients are hung up on
+_REPORT = struct.Struct("=i?")  # the pid of a child, and whether its client has spoken or logged in
+
+
+class _Reporting(Admission):
+    """The admission in a child: its parent is told what is said here.
+
+    Args:
+        parent: of the parent, a copy.
+        descriptor: of the pipe to the parent.
+    """
+
+    def __init__(self, parent: Admission, descriptor: int) -> None:
+        super().__init__(max_memory=parent.account.limit, logger=parent.logger)
+        self._descriptor = descriptor
+
+    def logged_in(self, client: Client, sock: Any) -> bool:
+        self._report(False)
+        return super().logged_in(client, sock)
+
+    def forget(self, client: Client) -> None:
+        self._report(True)
+
+    def _report(self, spoke: bool) -> None:
+        with contextlib.suppress(OSError):  # the parent has ended
+            os.write(self._descriptor, _REPORT.pack(os.getpid(), spoke))
 
 
 class ForkingServer(Server):
     """Serves each client in a process of its own (POSIX only).
+
+    A process begins when its client has connected; where there is no more room for silent clients,
+    it begins when the client has sent something. Because processes cost more than threads, there
+    may be 50 silent clients, unless ``max_silent_clients`` says otherwise.
 
     What a client does to the process ends with it. A service instance is copied, not shared.
     Closing the server ends the processes, after their running calls.
@@ -31,31 +66,82 @@ class ForkingServer(Server):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not hasattr(os, "fork"):
             raise OSError("ForkingServer needs os.fork(), which this system does not have")
+        kwargs.setdefault("max_silent_clients", _MAX_SILENT_CLIENTS)
         super().__init__(*args, **kwargs)
-        self._children: dict[int, threading.Thread] = {}
+        self._children: dict[int, threading.Thread] = {}  # by their pids, and what reaps them
+        self._awaited: dict[int, Client] = {}  # by the pids of the children that serve them
+        self._ending: dict[int, None] = {}  # pids of children that were told to end
+        self._reports: tuple[int, ...] = (
+            os.pipe()
+        )  # children write a Report each time something is to be told
+        self._accepting.watch(self._reports[0], self._take_reports)
 
     def _accept_method(self, sock: socket.socket) -> None:
+        self._begin(lambda serve: self._fork(sock), sock)
+
+    def _fork(self, sock: socket.socket) -> None:
+        client = self._admitted[sock]
         with warnings.catch_warnings():
             # Python warns of forking with threads; the child runs none of those there are.
             warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if not pid:
-            self._serve_in_child(sock)
-        self._children[pid] = spawn(self._reap, pid)
+            # The parent's handler must not run in the child.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            try:
+                pid = os.fork()
+                if not pid:
+                    self._serve_in_child(sock, client, before)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        client.hang_up = partial(self._end_child, pid)
         with self._clients_lock:
+            try:
+                self._children[pid] = spawn(self._reap, pid)
+            except RuntimeError:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+            self._awaited[pid] = client
             self.clients.discard(sock)
-            self._silent.pop(sock, None)
+            self._admitted.pop(sock)
         sock.close()
 
-    def _serve_in_child(self, sock: socket.socket) -> NoReturn:
+    def _take_reports(self) -> None:
+        """Notes what children say about their clients."""
+        with self._clients_lock:
+            data = os.read(self._reports[0], 1000 * _REPORT.size) if self._reports else b""
+            reports = [(self._awaited.get(pid), spoke) for pid, spoke in _REPORT.iter_unpack(data)]
+        for client, spoke in reports:
+            if client is None:
+                pass  # its process has ended meanwhile
+            elif spoke:
+                client.spoke()
+            else:
+                self.admission.logged_in(client, None)
+
+    def _end_child(self, pid: int) -> None:
+        """Has a child end whose client is hung up on; kills the oldest if many do not end."""
+        number = signal.SIGTERM
+        self._ending[pid] = None
+        if len(self._ending) > _MOST_ENDING:
+            pid, number = next(iter(self._ending)), signal.SIGKILL
+        if pid in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _serve_in_child(self, sock: socket.socket, client: Client, mask: set[Any]) -> NoReturn:
         status = 1
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._children.clear()
+            for other in set(self._admitted) - {sock}:
+                other.close()  # that of a client which has no process yet
             self._clients_lock = threading.Lock()  # another thread may have held it
             self._manager = None  # the parent talks with it
             self._accepting.let_go()
-            with terminating(self._terminate):
+            descriptor, self._reports = self._reports[1], ()
+            self.admission = client.admission = _Reporting(self.admission, descriptor)
+            with terminating(self._terminate_child):
                 self._authenticate_and_serve_client(sock)
             status = 0
         except KeyboardInterrupt:
@@ -68,11 +154,23 @@ class ForkingServer(Server):
                 sys.stderr.flush()
             os._exit(status)
 
+    def _terminate_child(self) -> None:
+        """Ends this child, also if its service or authenticator does not notice."""
+        self._terminate()
+        time.sleep(_LAST_SECOND)
+        os._exit(1)
+
     def _reap(self, pid: int) -> None:
         """Waits for a child, so that it does not stay a zombie."""
         with contextlib.suppress(OSError):
             os.waitpid(pid, 0)
-        self._children.pop(pid, None)
+        with self._clients_lock:  # the child may have ended before it was noted
+            self._children.pop(pid, None)
+            self._ending.pop(pid, None)
+            client = self._awaited.pop(pid, None)
+            self._busy_until = time.monotonic()
+        if client is not None:
+            client.leave()
 
     def _has_clients(self) -> bool:
         return bool(self._children)
@@ -91,6 +189,10 @@ class ForkingServer(Server):
         deadline = Timeout(_LAST_SECOND)
         for thread in list(self._children.values()):
             thread.join(deadline.timeleft())
+        with self._clients_lock:
+            reports, self._reports = self._reports, ()
+        for descriptor in reports:
+            os.close(descriptor)
 
     def _signal(self, number: int) -> None:
         for pid in list(self._children):

@@ -42,4 +42,4 @@ class GeventServer(Server):
             self._gevent.spawn(self._bg_register)
 
     def _accept_method(self, sock: socket.socket) -> None:
-        self._gevent.spawn(self._authenticate_and_serve_client, sock)
+        self._begin(self._gevent.spawn, sock)

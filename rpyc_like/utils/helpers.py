@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
 from ..core.consts import HANDLE_BUFFITER, HANDLE_CALL, HANDLE_CALLATTR
@@ -12,6 +12,7 @@ from ..core.deferred import DeferredMetaclass, resolved
 from ..core.netref import asyncreq, is_netref, syncreq
 from ..errors import AccessDenied
 from ..lib.colls import WeakValueDict
+from ..lib.exact import exact
 from ..lib.threads import spawn
 from ..link.result import AsyncResult
 
@@ -66,8 +67,8 @@ def async_(proxy: Any) -> _Async:
     Raises:
         TypeError: ``proxy`` is not a proxy, or not callable.
     """
-    if isinstance(proxy, _Async):
-        return proxy
+    if issubclass(type(proxy), _Async):  # a proxy may say that it is one
+        return cast(_Async, proxy)
     if not is_netref(proxy):
         raise TypeError(f"expected a proxy of a remote object, got {type(proxy).__name__}")
     if not callable(proxy):
@@ -135,7 +136,9 @@ def _chunks(obj: Any, chunk: int, max_chunk: int, factor: float) -> Iterator[Any
         return
     iterator = syncreq(obj, HANDLE_CALLATTR, "__iter__", (), ())
     count: float = chunk
-    while items := syncreq(iterator, HANDLE_BUFFITER, int(count)):
+    while items := exact(syncreq(iterator, HANDLE_BUFFITER, int(count)), tuple, "items"):
+        if len(items) > count:
+            raise ValueError(f"expected at most {int(count)} items, got {len(items)}")
         yield from items
         count = min(count * factor, max_chunk)
 

@@ -42,11 +42,10 @@ class ThreadPoolServer(Server):
             self._poller = Poller(self._pool)
 
     def _accept_method(self, sock: socket.socket) -> None:
-        try:
-            self._handshakes.run(partial(self._authenticate_and_serve_client, sock))
-        except RuntimeError as error:
-            self.logger.warning("refused a client: %s", error)  # the system has no more threads
-            self._drop(sock)
+        self._begin(self._handshakes.run, sock)
+
+    def _makes_connections(self) -> bool:
+        return type(self)._serve_client is ThreadPoolServer._serve_client
 
     def _serve_client(self, sock: Any, credentials: Any) -> Any:
         conn = self._make_connection(sock, credentials)

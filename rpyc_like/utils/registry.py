@@ -12,9 +12,12 @@ UNREGISTER  port                 ``"OK"``
 ==========  ===================  ====================================
 
 A registry enters the address that a message comes from, and nothing else: nobody registers or
-removes somebody else. What is no message is not answered, answers over UDP fit into one datagram,
-and each address gets a bounded number of them. With a secret, which real RPyC does not know,
-messages are sealed (:mod:`rpyc_like.utils.registry_messages`), and others are not answered.
+removes somebody else. What is no message is not answered, answers fit into one datagram, and over
+UDP each address gets a bounded number of them. One host (or IPv6 network) has a bounded share of
+the entries (``MAX_ENTRIES_PER_HOST``), and when all are taken (``MAX_ENTRIES``) the host with most
+makes room. A client takes what has the shape of an answer to its command; anything else is silence,
+and it goes on waiting. With a secret, which real RPyC does not know, messages are sealed
+(:mod:`rpyc_like.utils.registry_messages`), and others are not answered.
 """
 
 from __future__ import annotations

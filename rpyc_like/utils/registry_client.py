@@ -16,6 +16,8 @@ from .registry_server import MAX_DGRAM_SIZE, REGISTRY_PORT, Address
 
 __all__ = ["RegistryClient", "TCPRegistryClient", "UDPRegistryClient"]
 
+_MOST_ANSWERS = 100  # to one broadcast
+
 
 class RegistryClient:
     """Base of those who ask a registry.
@@ -58,21 +60,30 @@ class RegistryClient:
         message = make_message(command, args)
         return (message, b"") if self._seal is None else self._seal.close(message)
 
-    def _answer(self, data: bytes, nonce: bytes) -> Any:
-        """Returns a received answer; what is none counts as silence."""
-        if self._seal is not None:
-            try:
+    def _answers(self, command: str, data: bytes, nonce: bytes) -> list[Any]:
+        """Return the answer that was received, in a list; an empty one for anything else.
+
+        Whatever comes from whom, it raises nothing here.
+        """
+        try:
+            if self._seal is not None:
                 data, _ = self._seal.open(data, nonce)
-            except (ProtocolError, ValueError) as error:
-                self.logger.warning("not an answer of the registry: %s", error)
-                return ()
-        return answer_of(data)
+            return [answer_of(command, data)]
+        except (ProtocolError, TypeError, ValueError) as error:
+            self.logger.debug("not an answer of the registry: %s", error)
+            return []
+
+    def _note_silence(self, ignored: int) -> None:
+        """Log that messages have come, and none that is an answer."""
+        if ignored:
+            self.logger.warning("no answer of the registry, ignored %d other messages", ignored)
 
     def discover(self, name: str) -> tuple[Address, ...]:
         """Returns where a service runs; an empty tuple if nobody knows."""
         for answer in self._ask("", "QUERY", name):
-            if type(answer) is tuple and answer:
-                return tuple((str(host), int(port)) for host, port in answer)
+            if answer:
+                found: tuple[Address, ...] = answer
+                return found
         return ()
 
     def list(self, filter_host: str | None = None) -> tuple[str, ...] | None:
@@ -82,10 +93,10 @@ class RegistryClient:
             filter_host: only those that run there.
         """
         answers = list(self._ask("", "LIST", (filter_host,)))
-        told = [answer for answer in answers if type(answer) is tuple]
+        told = [answer for answer in answers if answer is not None]
         if answers and not told:
             return None
-        return tuple(dict.fromkeys(str(name) for names in told for name in names))
+        return tuple(dict.fromkeys(name for names in told for name in names))
 
     def register(self, aliases: Iterable[str], port: int, interface: str = "") -> bool:
         """Enters services of this machine; returns whether a registry has confirmed it.
@@ -95,10 +106,9 @@ class RegistryClient:
         """
         self.logger.info("registering on %s:%s", self.ip, self.port)
         try:
-            for answer in self._ask(interface, "REGISTER", tuple(aliases), port):
-                if answer == "OK":
-                    self.logger.info("registry %s:%s acknowledged", self.ip, self.port)
-                    return True
+            for _ in self._ask(interface, "REGISTER", tuple(aliases), port):
+                self.logger.info("registry %s:%s acknowledged", self.ip, self.port)
+                return True
         except OSError as error:
             self.logger.warning(
                 "cannot register on %s:%s from %s: %s%s",
@@ -162,15 +172,23 @@ class UDPRegistryClient(RegistryClient):
                 sock.bind((interface, 0))
             message, nonce = self._message(command, args)
             sock.sendto(message, address)
-            while (left := deadline - time.monotonic()) > 0:
+            answered = ignored = 0
+            while answered < _MOST_ANSWERS and (left := deadline - time.monotonic()) > 0:
                 sock.settimeout(left)
                 try:
-                    data, _ = sock.recvfrom(MAX_DGRAM_SIZE)
-                except (TimeoutError, ConnectionError):
-                    return
-                yield self._answer(data, nonce)
-                if not self.bcast:
-                    return
+                    data, _ = sock.recvfrom(MAX_DGRAM_SIZE + 1)
+                except TimeoutError:
+                    break
+                except OSError:  # a message could not be delivered; another registry may answer
+                    continue
+                for answer in self._answers(command, data, nonce):
+                    answered += 1
+                    yield answer
+                    if not self.bcast:
+                        return
+                ignored += not answered
+            if not answered:
+                self._note_silence(ignored)
 
 
 class TCPRegistryClient(RegistryClient):
@@ -193,10 +211,15 @@ class TCPRegistryClient(RegistryClient):
         source = (interface, 0) if interface else None
         with socket.create_connection((self.ip, self.port), self.timeout, source) as sock:
             message, nonce = self._message(command, args)
-            sock.sendall(message)
-            try:
-                data = sock.recv(MAX_DGRAM_SIZE)
-            except TimeoutError:
-                return
-            if data:
-                yield self._answer(data, nonce)
+            deadline, data = time.monotonic() + self.timeout, b""
+            with contextlib.suppress(OSError):  # the registry has hung up, or the time is over
+                sock.sendall(message)
+                while len(data) <= MAX_DGRAM_SIZE and (left := deadline - time.monotonic()) > 0:
+                    sock.settimeout(left)
+                    if not (got := sock.recv(MAX_DGRAM_SIZE + 1 - len(data))):
+                        break
+                    data += got
+                    if answers := self._answers(command, data, nonce):
+                        yield from answers
+                        return
+            self._note_silence(bool(data))

@@ -8,14 +8,18 @@ import logging
 import socket
 import threading
 import time
-from collections import OrderedDict
-from typing import Any, ClassVar
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from typing import Any, ClassVar, TypeVar
 
 from ..core import brine
 from ..errors import ProtocolError
-from ..lib.threads import spawn
+from ..lib.brief import brief
+from ..link.admission import Admission, Client
+from ..link.listener import Listener
 from ..link.streams.base import READ, WakePipe, wait_for_fds
-from .registry_messages import Seal, parse
+from .registry_messages import Seal, checked_name, checked_port, parse
 
 __all__ = [
     "DEFAULT_PRUNING_TIMEOUT",
@@ -32,22 +36,15 @@ DEFAULT_PRUNING_TIMEOUT = 4 * 60
 MAX_DGRAM_SIZE = 1500
 
 _MAX_NAMES = 50
-_MAX_NAME = 200
-_SEAL_SIZE = 100  # what a seal adds to an answer
+_SEAL_SIZE = 110  # what a seal adds to an answer
+_SURE_TO_FIT = 20  # items of an answer
 
 Address = tuple[str, int]
-
-
-def _port(value: Any) -> int:
-    if type(value) is not int or not 0 < value < 65536:
-        raise ValueError(f"expected a port, got {value!r:.80}")
-    return value
+T = TypeVar("T")
 
 
 def _name(value: Any) -> str:
-    if type(value) is not str or not 0 < len(value) <= _MAX_NAME:
-        raise ValueError(f"expected the name of a service, got {value!r:.80}")
-    return value.upper()
+    return checked_name(value).upper()
 
 
 def _plain_host(host: str) -> str:
@@ -55,6 +52,30 @@ def _plain_host(host: str) -> str:
     address = ipaddress.ip_address(host.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)
+
+
+@lru_cache(maxsize=1 << 14)
+def _owner(host: str) -> str:
+    """Return to whom a host's entries are counted: of an IPv6 address, its /64 network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
+
+
+def _in_turns(items: Iterable[T], owner: Callable[[T], str]) -> list[T]:
+    """Return items so that each owner's first come before anybody's second.
+
+    An answer that is cut off then still has something of everybody.
+    """
+    places: Counter[str] = Counter()
+    rounds: defaultdict[int, list[T]] = defaultdict(list)
+    for item in items:
+        one = owner(item)
+        rounds[places[one]].append(item)
+        places[one] += 1
+    return [item for number in sorted(rounds) for item in rounds[number]]
 
 
 class _Rate:
@@ -77,6 +98,27 @@ class _Rate:
         return left >= 1
 
 
+class Complaints:
+    """Logs what was wrong with messages: one line, and from then on how many in ten seconds."""
+
+    INTERVAL: ClassVar[float] = 10.0
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._next = 0.0
+        self._omitted = 0
+
+    def note(self, host: str, error: Exception) -> None:
+        """Take note of one message."""
+        now = time.monotonic()
+        if now < self._next:
+            self._omitted += 1
+            return
+        self._next, omitted, self._omitted = now + self.INTERVAL, self._omitted, 0
+        more = f" (and {omitted} other messages since the last line)" if omitted else ""
+        self._logger.warning("! a message from %s: %s%s", host, error, more)
+
+
 class RegistryServer:
     """Base of registries.
 
@@ -89,7 +131,12 @@ class RegistryServer:
     """
 
     TIMEOUT: ClassVar[float] = 1.0
-    MAX_ENTRIES: ClassVar[int] = 10_000
+
+    MAX_ENTRIES: int = 10_000
+    """Entries in all. A new one then takes the place of the oldest of the host with most."""
+
+    MAX_ENTRIES_PER_HOST: int = 1000
+    """Entries of one host, or of one IPv6 network (/64)."""
 
     def __init__(
         self,
@@ -109,7 +156,11 @@ class RegistryServer:
         )
         self.logger = self._get_logger() if logger is None else logger
         self.allow_listing = allow_listing
-        self._lock = threading.Lock()  # guards services
+        self._lock = threading.Lock()  # guards services, _held and _total
+        self._held: dict[str, dict[tuple[str, Address], None]] = {}
+        """Entries of each owner, those heard of longest ago first."""
+        self._total = 0
+        self._complaints = Complaints(self.logger)
         self._wake = WakePipe()
         self.sock.setblocking(False)
         self._rate = _Rate()
@@ -132,21 +183,58 @@ class RegistryServer:
         """Is told that a service has gone, or was not heard of for too long."""
 
     def _add_service(self, name: str, addrinfo: Address) -> None:
+        entry, owner = (name, addrinfo), _owner(addrinfo[0])
         with self._lock:
-            entries = self.services.setdefault(name, {})
-            is_new = addrinfo not in entries
-            if is_new and sum(map(len, self.services.values())) >= self.MAX_ENTRIES:
-                raise ValueError(f"the registry is full ({self.MAX_ENTRIES} entries)")
-            entries[addrinfo] = time.monotonic()
+            is_new = addrinfo not in self.services.get(name, {})
+            evicted = self._evicted_for(owner) if is_new else None
+            if evicted is not None:
+                self._forget(*evicted)
+            self.services.setdefault(name, {})[addrinfo] = time.monotonic()
+            held = self._held.setdefault(owner, {})
+            self._total += entry not in held
+            held.pop(entry, None)
+            held[entry] = None
+        if evicted is not None:
+            self.on_service_removed(*evicted)
         if is_new:
             self.on_service_added(name, addrinfo)
 
+    def _share(self, owner: str) -> int:
+        return len(self._held.get(owner, ()))
+
+    def _evicted_for(self, owner: str) -> tuple[str, Address] | None:
+        """Return the entry that a new one replaces; ``None`` if there is room.
+
+        Raises:
+            ValueError: the owner has its share, or nobody has more entries.
+        """
+        share = self._share(owner)
+        if share >= self.MAX_ENTRIES_PER_HOST:
+            raise ValueError(f"expected at most {share} entries of {owner}, got one more")
+        if self._total < self.MAX_ENTRIES:
+            return None
+        greediest = max(self._held, key=self._share)
+        if share + 1 >= self._share(greediest):
+            raise ValueError(f"expected at most {self._total} entries in all, got one more")
+        return next(iter(self._held[greediest]))
+
+    def _forget(self, name: str, addrinfo: Address) -> bool:
+        """Remove an entry, with the lock held; return whether it was there."""
+        entry, owner = (name, addrinfo), _owner(addrinfo[0])
+        held = self._held.get(owner, {})
+        self._total -= entry in held
+        held.pop(entry, None)
+        if not held:
+            self._held.pop(owner, None)
+        entries = self.services.get(name, {})
+        known = entries.pop(addrinfo, None) is not None
+        if not entries:
+            self.services.pop(name, None)
+        return known
+
     def _remove_service(self, name: str, addrinfo: Address) -> None:
         with self._lock:
-            entries = self.services.get(name, {})
-            known = entries.pop(addrinfo, None) is not None
-            if not entries:
-                self.services.pop(name, None)
+            known = self._forget(name, addrinfo)
         if known:
             self.on_service_removed(name, addrinfo)
 
@@ -166,30 +254,47 @@ class RegistryServer:
     # -- commands
 
     def cmd_query(self, host: str, name: Any) -> tuple[Address, ...]:
-        """Returns where a service runs, those heard of longest ago first."""
+        """Returns where a service runs, those heard of longest ago first.
+
+        Of many, those of one host do not come one after the other.
+        """
         self._prune()
         with self._lock:
             entries = self.services.get(_name(name), {})
-            return tuple(sorted(entries, key=entries.__getitem__))
+            found = sorted(entries, key=entries.__getitem__)
+        if len(found) > _SURE_TO_FIT:
+            found = _in_turns(found, lambda address: _owner(address[0]))
+        return tuple(found)
 
     def cmd_list(self, host: str, filter_host: Any) -> tuple[str, ...] | None:
         """Returns the names of services, of one host or of all; None if that is not allowed."""
         if not self.allow_listing:
             return None
         wanted = filter_host[0] if type(filter_host) is tuple and filter_host else None
+        if wanted is not None:
+            wanted = checked_name(wanted)
         self._prune()
         with self._lock:
-            return tuple(
-                name
+            hosts = {
+                name: next(iter(entries))[0]
                 for name, entries in self.services.items()
                 if wanted is None or any(address[0] == wanted for address in entries)
-            )
+            }
+        found = list(hosts)
+        if len(found) > _SURE_TO_FIT:
+            found = _in_turns(found, lambda name: _owner(hosts[name]))
+        return tuple(found)
 
     def cmd_register(self, host: str, names: Any, port: Any) -> str:
         """Enters services of the host that the message came from."""
         if type(names) is not tuple or not 0 < len(names) <= _MAX_NAMES:
-            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {names!r:.80}")
-        address = (host, _port(port))
+            raise ValueError(f"expected 1 to {_MAX_NAMES} names, got {brief(names)}")
+        address = (host, checked_port(port))
+        if (
+            self._total >= self.MAX_ENTRIES
+            or self._share(_owner(host)) >= self.MAX_ENTRIES_PER_HOST
+        ):
+            self._prune()
         for name in [_name(name) for name in names]:
             self._add_service(name, address)
         self.logger.debug("registered %s:%s as %s", *address, ", ".join(names))
@@ -197,7 +302,7 @@ class RegistryServer:
 
     def cmd_unregister(self, host: str, port: Any) -> str:
         """Removes what runs on a port of the host that the message came from."""
-        address = (host, _port(port))
+        address = (host, checked_port(port))
         for name in list(self.services):
             self._remove_service(name, address)
         self.logger.debug("unregistered %s:%s", *address)
@@ -213,16 +318,15 @@ class RegistryServer:
                 data, nonce = self._seal.open(data)
             command, args = parse(data)
             if command not in ("QUERY", "LIST", "REGISTER", "UNREGISTER"):
-                raise ValueError(f"unknown command {command!r:.80}")
+                raise ValueError(f"unknown command {brief(command)}")
             value = getattr(self, f"cmd_{command.lower()}")(host, *args)
-        except (ProtocolError, ValueError, TypeError, IndexError) as error:
-            self.logger.warning("a message from %s: %s", host, error)
+        except (ProtocolError, ValueError, TypeError) as error:
+            self._complaints.note(host, error)
             return None
-        limit = MAX_DGRAM_SIZE if self._seal is None else MAX_DGRAM_SIZE - _SEAL_SIZE
-        answer = brine.dump(value)
-        while len(answer) > limit:
-            value = value[:-1]  # what does not fit is left out
-            answer = brine.dump(value)
+        except Exception:  # of a program's on_service_added, for instance
+            self.logger.exception("! a message from %s", host)
+            return None
+        answer = _fitting(value, MAX_DGRAM_SIZE - (0 if self._seal is None else _SEAL_SIZE))
         return answer if self._seal is None else self._seal.close(answer, nonce)[0]
 
     def _recv(self) -> tuple[bytes, Any]:
@@ -252,10 +356,10 @@ class RegistryServer:
                     self.logger.debug("cannot receive", exc_info=True)
                     time.sleep(0.05)
                 continue
-            host = _plain_host(addrinfo[0])
-            answer = self._answer(data, host) if self._rate.allows(host) else None
-            if answer is not None:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # of an address that is none
+                host = _plain_host(addrinfo[0])
+                answer = self._answer(data, host) if self._rate.allows(host) else None
+                if answer is not None:
                     self._send(answer, addrinfo)
 
     def start(self) -> None:
@@ -275,6 +379,21 @@ class RegistryServer:
         self._wake.wake()
         self.sock.close()
         self.logger.debug("registry closed")
+
+
+def _fitting(value: Any, limit: int) -> bytes:
+    """Return an answer; of many items, those at the end that do not fit are left out."""
+    answer = brine.dump(value if type(value) is not tuple else value[:limit])
+    if len(answer) <= limit:
+        return answer
+    fit, too_many = 0, min(len(value), limit)
+    while too_many - fit > 1:
+        middle = (fit + too_many) // 2
+        if len(brine.dump(value[:middle])) <= limit:
+            fit = middle
+        else:
+            too_many = middle
+    return brine.dump(value[:fit])
 
 
 def _bound(kind: int, host: str, port: int, reuse: bool) -> socket.socket:
@@ -336,36 +455,43 @@ class TCPRegistryServer(RegistryServer):
         secret: bytes | None = None,
     ) -> None:
         sock = _bound(socket.SOCK_STREAM, host, port, reuse_addr)
-        sock.listen(10)
+        sock.listen(socket.SOMAXCONN)
         super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
-        self._clients = threading.BoundedSemaphore(self.MAX_CLIENTS)
+        self.admission = Admission(self.MAX_CLIENTS, auth_timeout=self.TIMEOUT, logger=self.logger)
+        """Which clients that have asked nothing yet may stay."""
+        self._listener = Listener([self.sock], self.admission)
 
     def _get_logger(self) -> logging.Logger:
         return logging.getLogger(f"REGSRV/TCP/{self.port}")
 
+    def close(self) -> None:
+        super().close()
+        self._listener.close()
+        self.admission.close()
+
     def _work(self) -> None:
         while self.active:
             try:
-                self._wait()
-                sock, addrinfo = self.sock.accept()
-            except (BlockingIOError, InterruptedError):
-                continue
+                sock = self._listener.turn()
+            except EOFError:
+                break
             except (OSError, ValueError):
                 if self.active:
                     time.sleep(0.05)
                 continue
-            if self._clients.acquire(False):
-                spawn(self._serve, sock, addrinfo)
-            else:
-                sock.close()
+            if sock is not None:
+                client = self.admission.admit(sock, logs_in=True)
+                look = partial(self._serve, sock, sock.fileno(), client)
+                self._listener.watch(sock.fileno(), look)
 
-    def _serve(self, sock: socket.socket, addrinfo: Any) -> None:
-        """Answers one client, who may take its time without holding up the others."""
-        try:
-            with contextlib.closing(sock), contextlib.suppress(OSError):
-                sock.settimeout(self.TIMEOUT)
-                answer = self._answer(sock.recv(MAX_DGRAM_SIZE + 1), _plain_host(addrinfo[0]))
-                if answer is not None:
-                    sock.sendall(answer)
-        finally:
-            self._clients.release()
+    def _serve(self, sock: socket.socket, descriptor: int, client: Client) -> None:
+        """Answers a client that has sent something or gone; none is waited for."""
+        self._listener.unwatch(descriptor)
+        with contextlib.closing(sock), contextlib.suppress(OSError):
+            sock.setblocking(False)
+            data, addrinfo = sock.recv(MAX_DGRAM_SIZE + 1), client.address
+            answer = self._answer(data, _plain_host(addrinfo[0])) if data and addrinfo else None
+            if answer is not None:
+                client.spoke()
+                sock.send(answer)
+        client.leave()

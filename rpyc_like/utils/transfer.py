@@ -3,17 +3,24 @@
 A file is opened, read or written, and closed in one trip if it is small. Larger ones travel in
 chunks that grow up to 4 MiB (or of the size that is asked for); the next one is under way while
 this side reads or writes its own file. A directory takes two trips, and one for each file.
+
+What the other side says is checked once, by its exact type. Names become entries of the folder that
+is written to and nothing else; see :mod:`rpyc_like.lib.safe_paths`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 from ..core.consts import HANDLE_CALLATTR, STREAM_CHUNK
-from ..core.netref import asyncreq
+from ..core.netref import asyncreq, is_netref
 from ..core.protocol import Connection
+from ..lib.brief import brief
+from ..lib.exact import exact, exact_count, exact_items
+from ..lib.safe_paths import Folder, join_name
 
 __all__ = [
     "Progress",
@@ -30,6 +37,8 @@ Progress = Callable[[str, int, "int | None"], Any]
 """Is told the local path of a file, how many bytes of it have been copied, and how many it has
 (None: not known)."""
 
+_DEEPEST = 200  # directories in directories; a peer can say that there is always one more
+_LOOKED_AT = 500  # names that are asked about in one trip; a chain has a limit of steps
 _FIRST = 1 << 20
 _LARGEST = 1 << 22
 
@@ -76,7 +85,8 @@ def upload_file(
             opened = there.root.getmodule("builtins").open(remotepath, "wb")
             written = opened.write(chunk)
             closed = opened.close() if done >= size else None
-        target, _ = there.fetch(opened, written)
+        target = _remote_file(conn, there.fetch(opened))
+        there.fetch(written)
         if closed is not None:
             there.fetch(closed)
         _tell(progress, localpath, done, size)
@@ -105,14 +115,17 @@ def upload_dir(
 ) -> None:
     """Copies a local directory tree to the other side."""
     names = [name for name in os.listdir(localpath) if filter is None or filter(name)]
-    with conn.pipeline() as there:
-        remote_os = there.root.getmodule("os")
-        made = remote_os.makedirs(remotepath, exist_ok=True)
-        paths = [remote_os.path.join(remotepath, name) for name in names]
-    there.fetch(made)
-    for name, path in zip(names, paths):
-        local = os.path.join(localpath, name)
-        upload(conn, local, there.fetch(path), filter, True, chunk_size, progress)
+    for start in range(0, max(1, len(names)), _LOOKED_AT):
+        some = names[start : start + _LOOKED_AT]
+        with conn.pipeline() as there:
+            remote_os = there.root.getmodule("os")
+            made = remote_os.makedirs(remotepath, exist_ok=True)
+            paths = [remote_os.path.join(remotepath, name) for name in some]
+        there.fetch(made)
+        for name, path in zip(some, paths):
+            local = os.path.join(localpath, name)
+            remote = exact(there.fetch(path), str, "a path")
+            upload(conn, local, remote, filter, True, chunk_size, progress)
 
 
 def download(
@@ -124,25 +137,16 @@ def download(
     chunk_size: int = STREAM_CHUNK,
     progress: Progress | None = None,
 ) -> None:
-    """Copies a remote file or directory tree to this side; arguments as for :func:`upload`."""
+    """Copies a remote file or directory tree to this side; arguments as for :func:`upload`.
+
+    Raises:
+        TypeError, ValueError: the other side gives something that is no file name, or an entry of
+            the directory would be written through a link.
+    """
     with conn.pipeline() as there:
         path = there.root.getmodule("os").path
         asked = path.isdir(remotepath), path.isfile(remotepath)
-    kind = there.fetch(*asked)
-    _download(conn, remotepath, localpath, kind, filter, ignore_invalid, chunk_size, progress)
-
-
-def _download(
-    conn: Connection,
-    remotepath: str,
-    localpath: str,
-    kind: tuple[bool, bool],
-    filter: Filter | None,
-    ignore_invalid: bool,
-    chunk_size: int,
-    progress: Progress | None,
-) -> None:
-    is_dir, is_file = kind
+    is_dir, is_file = (exact(answer, bool, "an answer") for answer in there.fetch(*asked))
     if is_dir:
         download_dir(conn, remotepath, localpath, filter, chunk_size, progress)
     elif is_file:
@@ -159,27 +163,11 @@ def download_file(
     progress: Progress | None = None,
 ) -> None:
     """Copies a remote file to this side."""
-    sizes = _sizes(chunk_size)
-    wanted = next(sizes)
-    with conn.pipeline() as there:
-        opened = there.root.getmodule("builtins").open(remotepath, "rb")
-        asked = there.root.getmodule("os").fstat(opened.fileno()).st_size
-        read = opened.read(wanted)
-    source, size, chunk = there.fetch(opened, asked, read)
-    done = 0
-    try:
-        with open(localpath, "wb") as target:
-            while chunk:
-                last = len(chunk) < wanted and done + len(chunk) >= size
-                if not last:
-                    wanted = next(sizes)
-                    under_way = asyncreq(source, HANDLE_CALLATTR, "read", (wanted,), ())
-                target.write(chunk)
-                done += len(chunk)
-                _tell(progress, localpath, done, size)
-                chunk = b"" if last else under_way.value
-    finally:
-        asyncreq(source, HANDLE_CALLATTR, "close", (), ())  # closing what was read cannot fail
+
+    def create() -> BinaryIO:
+        return open(localpath, "wb")
+
+    _copy_file(conn, remotepath, localpath, create, chunk_size, progress)
 
 
 def download_dir(
@@ -191,25 +179,121 @@ def download_dir(
     progress: Progress | None = None,
 ) -> None:
     """Copies a remote directory tree to this side."""
-    os.makedirs(localpath, exist_ok=True)
+
+    def enter() -> Folder:
+        os.makedirs(localpath, exist_ok=True)
+        return Folder(localpath)
+
+    _copy_dir(conn, remotepath, localpath, enter, filter, chunk_size, progress, _DEEPEST)
+
+
+def _copy_dir(
+    conn: Connection,
+    remotepath: str,
+    localpath: str,
+    enter: Callable[[], Folder],
+    filter: Filter | None,
+    chunk_size: int,
+    progress: Progress | None,
+    depth: int,
+) -> None:
+    """Copy what a remote directory holds into a local one.
+
+    Args:
+        enter: makes and opens the local directory, once the names are known to be plain.
+        depth: how many more levels of directories may follow.
+    """
+    if not depth:
+        raise ValueError(f"expected at most {_DEEPEST} nested directories, {localpath!r} is deeper")
     with conn.pipeline() as there:
-        there_names = there.map(lambda name: name, there.root.getmodule("os").listdir(remotepath))
-    names = []
-    for name in there.fetch(there_names):
-        if os.path.basename(name) != name or name in ("", ".", ".."):
-            raise ValueError(f"refusing to download {name!r}: not a plain file name")
-        if filter is None or filter(name):
-            names.append(name)
+        listed = there.map(lambda name: name, there.root.getmodule("os").listdir(remotepath))
+    names = exact_items(there.fetch(listed), str, "a file name")
+    for name in names:
+        join_name(localpath, name)  # all of them, before anything is written
+    wanted = [name for name in names if filter is None or filter(name)]
+    with enter() as folder:
+        for name, remote, is_dir, is_file in _looked_at(conn, remotepath, wanted):
+            local = join_name(folder.path, name)
+            if is_dir:
+                inner = partial(folder.folder, name)
+                _copy_dir(conn, remote, local, inner, filter, chunk_size, progress, depth - 1)
+            elif is_file:
+                create = partial(folder.create, name)
+                _copy_file(conn, remote, local, create, chunk_size, progress)
+
+
+def _looked_at(
+    conn: Connection, remotepath: str, names: list[str]
+) -> Iterator[tuple[str, str, bool, bool]]:
+    """Yield names in a remote directory, their paths, and whether they are directories or files."""
+    for start in range(0, len(names), _LOOKED_AT):
+        some = names[start : start + _LOOKED_AT]
+        with conn.pipeline() as there:
+            path = there.root.getmodule("os").path
+            full = [path.join(remotepath, name) for name in some]
+            asked = [(one, path.isdir(one), path.isfile(one)) for one in full]
+        for name, answers in zip(some, asked):
+            remote, is_dir, is_file = there.fetch(*answers)
+            yield (
+                name,
+                exact(remote, str, "a path"),
+                exact(is_dir, bool, "an answer"),
+                exact(is_file, bool, "an answer"),
+            )
+
+
+def _copy_file(
+    conn: Connection,
+    remotepath: str,
+    localpath: str,
+    create: Callable[[], BinaryIO],
+    chunk_size: int,
+    progress: Progress | None,
+) -> None:
+    """Copy a remote file into a local one.
+
+    Args:
+        localpath: of the local file, for ``progress``.
+        create: opens the local file, once the remote one is known to be readable.
+    """
+    sizes = _sizes(chunk_size)
+    wanted = next(sizes)
     with conn.pipeline() as there:
-        path = there.root.getmodule("os").path
-        asked = []
-        for name in names:
-            full = path.join(remotepath, name)
-            asked.append((name, full, path.isdir(full), path.isfile(full)))
-    for name, full, is_dir, is_file in asked:
-        local = os.path.join(localpath, name)
-        kind = there.fetch(is_dir, is_file)
-        _download(conn, there.fetch(full), local, kind, filter, True, chunk_size, progress)
+        opened = there.root.getmodule("builtins").open(remotepath, "rb")
+        asked = there.root.getmodule("os").fstat(opened.fileno()).st_size
+        read = opened.read(wanted)
+    source = _remote_file(conn, there.fetch(opened))
+    try:
+        size = exact_count(there.fetch(asked), "the size of a file")
+        chunk = _chunk(there.fetch(read), wanted)
+        done = 0
+        with create() as target:
+            while chunk:
+                last = len(chunk) < wanted and done + len(chunk) >= size
+                if not last:
+                    wanted = next(sizes)
+                    under_way = asyncreq(source, HANDLE_CALLATTR, "read", (wanted,), ())
+                target.write(chunk)
+                done += len(chunk)
+                _tell(progress, localpath, done, size)
+                chunk = b"" if last else _chunk(under_way.value, wanted)
+    finally:
+        asyncreq(source, HANDLE_CALLATTR, "close", (), ())  # closing what was read cannot fail
+
+
+def _remote_file(conn: Connection, file: Any) -> Any:
+    """Return a proxy of an opened file, which must be the peer's own."""
+    if not is_netref(file) or object.__getattribute__(file, "____conn__") is not conn:
+        raise TypeError(f"expected an open file of the peer, got {brief(file)}")
+    return file
+
+
+def _chunk(data: Any, wanted: int) -> bytes:
+    """Return what a file has given, no more than was asked for."""
+    chunk = exact(data, bytes, "the content of a file")
+    if 0 <= wanted < len(chunk):
+        raise ValueError(f"expected at most {wanted} bytes of a file, got {len(chunk)}")
+    return chunk
 
 
 def _sizes(chunk_size: int) -> Iterator[int]:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -15,12 +15,22 @@ from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..link.streams import Stream, TunneledSocketStream
 
-__all__ = ["LastWords", "ParamikoStream", "Tunnel", "open_tunnel", "through_ssh"]
+__all__ = ["LastWords", "ParamikoStream", "Tunnel", "lines_of", "open_tunnel", "through_ssh"]
 
 logger = logging.getLogger("rpyc_like.tunnels")
 
 _KEPT: Final = 2000
+_LONGEST_LINE: Final = 64 << 10
 _PATIENCE: Final = 2.0
+
+
+def lines_of(file: Any) -> Iterator[Any]:
+    """Yield the lines of a file that a program on another machine writes.
+
+    Lines of more than 64 KiB come in pieces, so that one without an end takes no memory.
+    """
+    while line := file.readline(_LONGEST_LINE):
+        yield line
 
 
 class LastWords:
@@ -37,7 +47,7 @@ class LastWords:
 
     def _read(self) -> None:
         with contextlib.closing(self._file):
-            for line in self._file:
+            for line in lines_of(self._file):
                 text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
                 logger.debug("! %s", text.rstrip())
                 self._text = (self._text + text)[-_KEPT:]

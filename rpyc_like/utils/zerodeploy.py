@@ -39,7 +39,7 @@ from ..lib.compat import BYTES_LITERAL as BYTES_LITERAL
 from ..lib.threads import spawn
 from . import classic
 from .factory import Config, ServiceLike, connect_channel
-from .tunnels import LastWords, open_tunnel
+from .tunnels import LastWords, lines_of, open_tunnel
 
 __all__ = ["SERVER_SCRIPT", "DeployedServer", "MultiServerDeployment", "rpyc"]
 
@@ -93,7 +93,7 @@ exit 127
 """
 
 _STEPS = {127: "finding a Python", 126: "finding a Python"}
-_LISTENING = re.compile(r"rpyc_like-listening (?P<path>.+)|(?P<port>\d{1,5})")
+_LISTENING = re.compile(r"rpyc_like-listening (?P<path>.{1,4096})|(?P<port>[1-9][0-9]{0,4})")
 
 
 class DeployedServer:
@@ -141,16 +141,17 @@ class DeployedServer:
         self.proc = self._command(_far_program("bootstrap")).popen(**pipes, new_session=True)
         self._words = LastWords(self.proc.stderr)
         spawn(self._send, archive)
-        for line in self.proc.stdout:
-            text = line.decode("utf-8", "replace").strip()
+        is_start = True
+        for line in lines_of(self.proc.stdout):
+            text = line.decode("utf-8", "replace").strip() if is_start else ""
+            is_start = line.endswith(b"\n")
             step, _, name = text.partition(" ")
-            found = _LISTENING.fullmatch(text)
             if step == "rpyc_like-step":
                 self._step = name
             elif step == "rpyc_like-python":
                 self._python = name
-            elif found and self._step == "starting the server":
-                self.remote_port = found["path"] or int(found["port"])
+            elif self._step == "starting the server" and (address := _address(text)):
+                self.remote_port = address
                 spawn(self._log_output)
                 return
         self._fail()
@@ -173,7 +174,7 @@ class DeployedServer:
 
     def _log_output(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            for line in self.proc.stdout:
+            for line in lines_of(self.proc.stdout):
                 logger.info("< %s", line.decode("utf-8", "replace").rstrip())
 
     def _fail(self) -> None:
@@ -313,6 +314,15 @@ class MultiServerDeployment:
     def classic_connect_all(self) -> list[Connection]:
         """Returns a classic connection to each server."""
         return [server.classic_connect() for server in self.servers]
+
+
+def _address(text: str) -> int | str | None:
+    """Return the address that a line tells: a port, the path of a unix socket, or ``None``."""
+    found = _LISTENING.fullmatch(text)
+    if found is None:
+        return None
+    port = int(found["port"] or 0)
+    return found["path"] or (port if port < 65536 else None)
 
 
 def _python_names() -> list[str]:

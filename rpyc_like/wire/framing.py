@@ -11,6 +11,7 @@ reason, and payloads completed before it are still delivered.
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -22,6 +23,7 @@ __all__ = [
     "MAX_FIRST_FRAME_SIZE",
     "MAX_FRAME_SIZE",
     "MAX_INFLATED_SIZE",
+    "Deflated",
     "EpcFramer",
     "ErlangFramer",
     "Framer",
@@ -35,9 +37,7 @@ MAX_FIRST_FRAME_SIZE = 1 << 20
 """Default limit of the first frame of a peer that has not shown yet that it speaks RPyC."""
 
 MAX_INFLATED_SIZE = 64 << 20
-"""Default limit of an inflated payload, in bytes; 16 times the wire size is always allowed."""
-
-_INFLATION_FACTOR = 16
+"""Default limit of an inflated payload, in bytes."""
 
 
 class Framer(Protocol):
@@ -142,6 +142,10 @@ def _slice(source: bytes | bytearray, start: int, stop: int) -> bytes:
 _HEADER = struct.Struct("!LB")
 
 
+class Deflated(bytes):
+    """A payload that has not been inflated."""
+
+
 class RpycFramer(_LengthFramer):
     """RPyC's frames: ``!LB`` header (length on the wire, compressed flag), payload, newline.
 
@@ -170,6 +174,8 @@ class RpycFramer(_LengthFramer):
         self.max_first_frame_size = max_first_frame_size
         self.compress = compress
         self.max_inflated_size = max_inflated_size
+        self.inflates = True
+        """Whether payloads are inflated at once; otherwise they are :class:`Deflated`."""
         self._in_use = False
 
     def encode(self, payload: bytes | list[bytes]) -> Any:
@@ -180,10 +186,10 @@ class RpycFramer(_LengthFramer):
         if size <= self.COMPRESSION_THRESHOLD:
             return _HEADER.pack(size, 0) + payload + b"\n"
         flag = 0
-        if self.compress and _pays(payload):
+        # A receiver with our limits would refuse what inflates too much.
+        if self.compress and size <= MAX_INFLATED_SIZE and _pays(payload):
             packed = zlib.compress(payload, self.COMPRESSION_LEVEL)
-            # A receiver with our limits would refuse what inflates too much.
-            if len(packed) < size <= max(MAX_INFLATED_SIZE, _INFLATION_FACTOR * len(packed)):
+            if len(packed) < size:
                 flag, payload, size = 1, packed, len(packed)
         if size > 0xFFFFFFFF:
             raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
@@ -192,7 +198,9 @@ class RpycFramer(_LengthFramer):
     def encode_parts(self, parts: list[bytes]) -> list[bytes]:
         """Returns the whole frame for a payload in parts; large ones are not copied."""
         size = sum(map(len, parts))
-        if size <= self.COMPRESSION_THRESHOLD or (self.compress and _pays(max(parts, key=len))):
+        if size <= self.COMPRESSION_THRESHOLD or (
+            self.compress and size <= MAX_INFLATED_SIZE and _pays(max(parts, key=len))
+        ):
             return [self.encode(b"".join(parts))]
         if size > 0xFFFFFFFF:
             raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
@@ -271,13 +279,25 @@ class RpycFramer(_LengthFramer):
             raise MalformedFrame(f"expected a newline after the payload, got {trailer!r}")
         payload = _slice(source, start, stop)
         self._in_use = True
-        return self._inflate(payload) if source[position + 4] else payload
+        if not source[position + 4]:
+            return payload
+        return self.inflate(payload) if self.inflates else Deflated(payload)
 
-    def _inflate(self, packed: bytes) -> bytes:
-        limit = max(self.max_inflated_size, _INFLATION_FACTOR * len(packed))
+    def inflate(self, packed: bytes) -> bytes:
+        """Return the payload of a compressed frame.
+
+        Memory grows with what comes out, and never beyond ``max_inflated_size``.
+
+        Raises:
+            LimitExceeded: there is more in it.
+            MalformedFrame: it is not exactly one zlib stream, or an empty one.
+        """
+        limit = self.max_inflated_size
         inflater = zlib.decompressobj()
         try:
-            payload = inflater.decompress(packed, limit + 1)
+            payload = inflater.decompress(packed, min(limit + 1, _PIECE))
+            if not inflater.eof and len(payload) == _PIECE:
+                payload = _inflate_rest(inflater, payload, limit)
         except zlib.error as error:
             raise MalformedFrame(f"expected zlib data in a compressed frame: {error}") from error
         if len(payload) > limit:
@@ -289,6 +309,30 @@ class RpycFramer(_LengthFramer):
         if not payload:
             raise MalformedFrame("expected a frame with a payload, got 0 inflated bytes")
         return payload
+
+
+_PIECE: Final = 1 << 18
+
+
+def _inflate_rest(inflater: Any, first: bytes, limit: int) -> bytes:
+    """Returns all that an inflater gives, ``limit`` + 1 bytes at most, without joining pieces."""
+    memory = io.BytesIO()  # which grows in place, and hands its memory over as bytes
+    size = memory.write(first)
+    with memoryview(inflater.unconsumed_tail) as tail:
+        position = 0
+        waiting: Any = b""
+        while size <= limit and not inflater.eof:
+            if not waiting:  # in pieces, because each call copies what it has not used
+                waiting = tail[position : position + _PIECE]
+                position += _PIECE
+            piece = inflater.decompress(waiting, min(limit + 1 - size, _PIECE))
+            waiting = inflater.unconsumed_tail
+            size += memory.write(piece)
+            if not piece and not waiting and position >= len(tail):
+                break  # it ends early
+        if inflater.eof and position < len(tail):
+            inflater.decompress(tail[position:])  # which makes that unused data
+    return memory.getvalue()
 
 
 _SMALL: Final = 1 << 16

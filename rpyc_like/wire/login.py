@@ -7,7 +7,8 @@
     server         message(b"ok", proof)        or  message(b"no") and the end
 
 A message is two bytes of length, and parts with two bytes of length each, big-endian. Nonces are 32
-random bytes of each side, so that nothing can be replayed. Both proofs are made of one transcript:
+random bytes of each side, so that nothing can be replayed: neither side goes on with a nonce of
+another length, or with its own one. Both proofs are made of one transcript:
 the method, both nonces, the name, and the hash of the server's certificate if the conversation goes
 through TLS, so that nobody in the middle can pass it on. They differ in a word at the beginning, so
 that no side can be given its own proof.
@@ -37,6 +38,9 @@ __all__ = [
     "SERVER",
     "TOKEN",
     "Transcript",
+    "check_certificate",
+    "check_nonces",
+    "check_size",
     "fingerprint",
     "new_nonce",
     "pack",
@@ -53,7 +57,8 @@ OK, NO = b"ok", b"no"
 MAX_SIZE: Final = 2048
 """Bytes of a message after its length."""
 
-_NONCE = 32
+_NONCE: Final = 32
+_HASH: Final = 32  # bytes of a certificate's hash
 _LENGTH = struct.Struct("!H")
 
 
@@ -74,6 +79,50 @@ class Transcript(NamedTuple):
 def new_nonce() -> bytes:
     """Returns 32 random bytes."""
     return os.urandom(_NONCE)
+
+
+def check_nonces(mine: bytes, theirs: bytes) -> None:
+    """Check the nonce that the other side has sent.
+
+    Raises:
+        AuthenticationError: it has another length than 32 bytes, or is this side's own.
+    """
+    if type(theirs) is not bytes or len(theirs) != _NONCE:
+        got = f"{len(theirs)}" if type(theirs) is bytes else type(theirs).__name__
+        raise AuthenticationError(f"expected a login nonce of {_NONCE} bytes, got {got}")
+    if hmac.compare_digest(mine, theirs):
+        raise AuthenticationError("expected a login nonce of the other side, got this side's own")
+
+
+def check_certificate(certificate: bytes, seen: bytes) -> None:
+    """Check the hash of the certificate that a server says it has.
+
+    Args:
+        seen: the hash of the certificate that the connection has shown; empty without TLS.
+
+    Raises:
+        AuthenticationError: it is no hash, or of another certificate.
+    """
+    if len(certificate) not in (0, _HASH):
+        raise AuthenticationError(
+            f"expected the hash of a certificate ({_HASH} bytes), got {len(certificate)}"
+        )
+    if certificate and not hmac.compare_digest(certificate, seen):
+        raise AuthenticationError("somebody stands between this side and the server")
+
+
+def check_size(head: bytes) -> int:
+    """Return how many bytes a message has, from the two in front of it.
+
+    Raises:
+        AuthenticationError: they are more than :data:`MAX_SIZE`.
+    """
+    (size,) = _LENGTH.unpack(head)
+    if size > MAX_SIZE:
+        raise AuthenticationError(
+            f"expected a login message of at most {MAX_SIZE} bytes, got one of {size}"
+        )
+    return int(size)
 
 
 def pack(*parts: bytes) -> bytes:

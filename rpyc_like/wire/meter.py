@@ -13,21 +13,30 @@ connections is kept by :mod:`rpyc_like.link.listener`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from typing import Final
+from collections.abc import Callable, Collection, Hashable, Iterable
+from sys import getsizeof
+from typing import Any, Final
 
 from ..errors import LimitExceeded, MalformedValue
+from ..lib.impl import codec
 
 __all__ = [
     "BASE_MEMORY",
     "LOOK_EVERY",
     "MAX_EQUAL_HASHES",
     "MEMORY_FACTOR",
+    "UNMETERED_SIZE",
+    "WORST_RATIO",
     "Budget",
     "Meter",
     "Work",
+    "budget_for",
     "check_hashes",
+    "measure",
     "message_memory",
+    "set_memory",
+    "text_memory",
+    "unmetered_size",
 ]
 
 BASE_MEMORY: Final = 64 << 20
@@ -45,6 +54,14 @@ MAX_EQUAL_HASHES: Final = 64
 LOOK_EVERY: Final = 10_000
 """Steps after which work looks whether anybody still waits for it, and lets others run."""
 
+WORST_RATIO: Final = 128
+"""No byte of a message becomes more bytes of memory: an empty frozenset takes 224 for two."""
+
+UNMETERED_SIZE: Final = BASE_MEMORY // WORST_RATIO
+"""Bytes of a message up to which the default limit cannot be reached, so nothing is counted."""
+
+_LARGE_TEXT: Final = 1 << 20  # bytes from which a text is decoded in pieces, and joined
+
 
 def message_memory(size: int, max_memory: int | None) -> int:
     """Return how many bytes of memory a message may become.
@@ -54,6 +71,48 @@ def message_memory(size: int, max_memory: int | None) -> int:
         max_memory: the configuration key, in bytes; ``None`` for the rule of this module.
     """
     return BASE_MEMORY + MEMORY_FACTOR * size if max_memory is None else max_memory
+
+
+def unmetered_size(max_memory: int | None) -> int:
+    """Return the size in bytes of the largest message that cannot exceed its limit."""
+    return UNMETERED_SIZE if max_memory is None else min(UNMETERED_SIZE, max_memory // WORST_RATIO)
+
+
+def budget_for(size: int, max_memory: int | None) -> Budget | None:
+    """Return what a message may still take beside its own bytes; ``None`` if it cannot be too much.
+
+    Args:
+        size: of the message in bytes, inflated.
+        max_memory: the configuration key, in bytes; ``None`` for the rule of this module.
+
+    Raises:
+        LimitExceeded: the message itself is too large.
+    """
+    if size <= unmetered_size(max_memory):
+        return None
+    budget = Budget(message_memory(size, max_memory))
+    budget.spend(size)
+    return budget
+
+
+def text_memory(size: int, ascii: bool) -> int:
+    """Return the price of a text of ``size`` bytes of UTF-8: one wide character widens all."""
+    if ascii:
+        return 64 + size
+    return 80 + (8 if size > _LARGE_TEXT else 4) * size
+
+
+def set_memory(count: int) -> int:
+    """Return the price of a set of ``count`` items, without theirs: as CPython's tables grow."""
+    slots, mask = 0, 7
+    while True:
+        filled = (mask * 3 + 4) // 5
+        if filled > count:
+            return 224 + 16 * slots
+        slots = 8
+        while slots <= filled * (2 if filled > 50_000 else 4):
+            slots *= 2
+        mask = slots - 1
 
 
 class Budget:
@@ -133,17 +192,22 @@ class Work:
     Args:
         limit: most steps.
         key: the configuration key that changes ``limit``.
-        look: called after each :data:`LOOK_EVERY` steps; raises if nobody waits any more.
+        look: called after each ``every`` steps; raises if nobody waits any more, and is called
+            again by each later step then.
+        every: at most :data:`LOOK_EVERY`.
     """
 
-    __slots__ = ("_look", "_next", "key", "limit", "steps")
+    __slots__ = ("_every", "_look", "_next", "key", "limit", "steps")
 
-    def __init__(self, limit: int, key: str, look: Callable[[], object]) -> None:
+    def __init__(
+        self, limit: int, key: str, look: Callable[[], object], every: int = LOOK_EVERY
+    ) -> None:
         self.limit = limit
         self.key = key
         self.steps = 0
         self._look = look
-        self._next = LOOK_EVERY
+        self._every = every
+        self._next = every
 
     def do(self, count: int = 1) -> None:
         """Count steps that are about to be done.
@@ -155,8 +219,8 @@ class Work:
         if self.steps > self.limit:
             raise LimitExceeded("steps for a request", self.steps, self.limit, self.key)
         if self.steps >= self._next:
-            self._next = self.steps + LOOK_EVERY
             self._look()
+            self._next = self.steps + self._every
 
 
 def check_hashes(keys: Iterable[Hashable], limit: int = MAX_EQUAL_HASHES) -> None:
@@ -168,6 +232,25 @@ def check_hashes(keys: Iterable[Hashable], limit: int = MAX_EQUAL_HASHES) -> Non
     Raises:
         MalformedValue: there are that many.
     """
+    if not isinstance(keys, Collection):
+        keys = tuple(keys)
+    if len(keys) <= limit:
+        return
+    if len(keys) <= LOOK_EVERY and len(set(map(hash, keys))) > len(keys) - limit:
+        return
+    # As many counters as keys: only keys that share a full one can be too many of one hash.
+    size = len(keys) | 1
+    counters = bytearray(size)
+    full = False
+    for key in keys:
+        place = hash(key) % size
+        count = counters[place] = min(counters[place] + 1, limit + 1)
+        full = full or count > limit
+    if full:
+        _check_one_by_one((key for key in keys if counters[hash(key) % size] > limit), limit)
+
+
+def _check_one_by_one(keys: Iterable[Hashable], limit: int) -> None:
     first: dict[int, Hashable] = {}
     more: dict[int, list[Hashable]] = {}
     for key in keys:
@@ -181,3 +264,64 @@ def check_hashes(keys: Iterable[Hashable], limit: int = MAX_EQUAL_HASHES) -> Non
         others.append(key)
         if len(others) >= limit:
             raise MalformedValue(f"expected at most {limit} keys of one hash, got more")
+
+
+_REFERENCE: Final = 512  # an object that is no plain value: a proxy, or one of this side's
+_ITEMS_PER_STEP: Final = 64
+
+
+def _measure(
+    value: Any, count: Callable[[int], object] | None = None, reference: int = _REFERENCE
+) -> tuple[int, int]:
+    memory = wire = 0
+    seen: set[int] = set()
+    stack: list[Iterable[Any]] = [(value,)]
+    while stack:
+        for item in stack.pop():
+            kind = type(item)
+            if kind is tuple or kind is frozenset or kind is slice:
+                items = (item.start, item.stop, item.step) if kind is slice else item
+                if items:
+                    if id(item) in seen:
+                        wire += 1
+                        continue
+                    seen.add(id(item))
+                    stack.append(items)
+                    if count is not None:
+                        count(1 + len(items) // _ITEMS_PER_STEP)
+                if kind is tuple:
+                    memory += 40 + 8 * len(item)
+                    wire += 1 if len(item) < 5 else 2 if len(item) < 256 else 5
+                else:
+                    memory += 64 if kind is slice else set_memory(len(item))
+                    wire += 2
+            elif kind is int:
+                memory += max(32, getsizeof(item))
+                if -49 < item < 160:
+                    wire += 1
+                else:
+                    wire += 2 + int(item.bit_length() * 0.30103)
+            elif kind is str or kind is bytes:
+                memory += 16 + getsizeof(item)
+                wire += 2 + len(item)
+            elif kind is float or kind is complex:
+                memory += 32
+                wire += 9 if kind is float else 17
+            else:
+                wire += 1
+                if kind not in _SHARED:
+                    memory += reference
+    return memory, wire
+
+
+_SHARED: Final = frozenset({bool, type(None), type(Ellipsis), type(NotImplemented)})
+
+measure: Callable[..., tuple[int, int]] = _measure if codec is None else codec.measure
+"""Return how many bytes of memory a value takes, and about how much brine it is.
+
+``measure(value, count=None, reference=512)``. A container that is met again takes nothing more.
+
+Args:
+    count: called with the steps that each container takes to look at.
+    reference: bytes for each object that is no plain value.
+"""

@@ -8,6 +8,7 @@ violation is the outcome ``(BROKEN, error)``, after which the driver ends the co
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import LimitExceeded, ProtocolError
@@ -62,6 +63,7 @@ class Session:
     def __init__(self, codec: Codec, max_unknown: int = MAX_UNKNOWN) -> None:
         self._max_unknown = max_unknown
         self.codec = codec
+        self._on_first: Callable[[], object] | None = None
         self.pending: PendingTable[Any] = PendingTable()
         self.state = State.OPEN
 
@@ -90,10 +92,42 @@ class Session:
         try:
             message = self.codec.decode(payload)
         except ProtocolError as error:
-            if isinstance(error, MalformedAnswer):
-                self._fail(error)
-            return (BROKEN, error)
+            return self.broken(error)
         return self.understand(message)
+
+    def broken(self, error: ProtocolError) -> Outcome:
+        """Return what an error of the codec means for this side."""
+        if isinstance(error, MalformedAnswer):
+            self._fail(error)
+        return (BROKEN, error)
+
+    def decoded(self, failed: bool, message: Any) -> Outcome:
+        """Return what a payload means that has been decoded elsewhere.
+
+        Args:
+            failed: whether it was malformed; then ``message`` is the error.
+        """
+        outcome = self.broken(message) if failed else self.understand(message)
+        if self._on_first is not None:
+            self._note_first(outcome)
+        return outcome
+
+    def on_first_message(self, func: Callable[[], object]) -> None:
+        """Call ``func`` once, when the first payload has been understood."""
+
+        def receive(payload: bytes) -> Outcome:
+            outcome = type(self).receive(self, payload)
+            self._note_first(outcome)
+            return outcome
+
+        self._on_first = func
+        self.receive = receive  # type: ignore[method-assign]
+
+    def _note_first(self, outcome: Outcome) -> None:
+        if outcome[0] is not BROKEN and self.__dict__.pop("receive", None) is not None:
+            func, self._on_first = self._on_first, None
+            if func is not None:
+                func()
 
     def understand(self, message: Any) -> Outcome:
         """Returns what a message means for this side."""
@@ -137,4 +171,5 @@ class Session:
     def closed(self) -> list[Any]:
         """Moves to CLOSED and returns the entries that will never be answered."""
         self.state = State.CLOSED
+        self.__dict__.pop("receive", None)
         return self.pending.fail_all()

@@ -123,9 +123,10 @@ def test_silent_clients_are_bounded(serve: Any) -> None:
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(6)]
     refused: set[socket.socket] = set()
     end = time.monotonic() + 5
-    while len(refused) + len(server._silent) < len(silent) and time.monotonic() < end:
+    while len(refused) + server.admission.silent < len(silent) and time.monotonic() < end:
         refused.update(select.select(silent, [], [], 0.05)[0])
-    assert (len(refused), len(server._silent)) == (3, 3)
+    assert (len(refused), server.admission.silent) == (3, 3)
+    assert refused == set(silent[:3])  # the oldest
     assert [sock.recv(1) for sock in refused] == [b""] * 3
     assert [conn.root.hello() for conn in talking] == ["hello"] * 3
     for sock in silent:

@@ -76,7 +76,7 @@ def test_processes(start: Any) -> None:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     assert not server.clients
-    assert not server._silent
+    assert not server.admission.silent
 
 
 def test_an_instance_is_copied(start: Any) -> None:

@@ -4,8 +4,10 @@ Each scenario prints a JSON object: whether the victim came through (``safe``), 
 The attacker speaks bytes, or is a service of the same package that does what services may not do.
 """
 
+import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import resource
@@ -872,6 +874,121 @@ def self_signed_server():
         except Exception as error:
             return True, f"refused ({type(error).__name__})"
         return not works, "connected"
+
+
+# -- what is checked once, and who takes the room
+
+
+@scenario
+def download_outside():
+    """A classic server whose listing has names that lead elsewhere, some at the second look."""
+    import tempfile
+    from types import SimpleNamespace
+
+    class Name:
+        looks = 0
+
+        def __fspath__(self):
+            Name.looks += 1
+            return "fine" if Name.looks % 2 else "../PWNED"
+
+        def __eq__(self, other):
+            return other == "fine"
+
+        def __ne__(self, other):
+            return other != "fine"
+
+    names = [[Name()], ["../PWNED"]]
+    path = SimpleNamespace(
+        isdir=lambda path: path == "/data",
+        isfile=lambda path: path != "/data",
+        join=lambda folder, name: f"{folder}/x",
+    )
+    fake = SimpleNamespace(
+        path=path,
+        listdir=lambda path: names[0],
+        fstat=lambda fd: SimpleNamespace(st_size=1),
+    )
+
+    class File(io.BytesIO):
+        def fileno(self):
+            return 0
+
+    class Hostile(rpyc.ClassicService):
+        def getmodule(self, name):
+            if name == "os":
+                return fake
+            if name == "builtins":
+                return SimpleNamespace(open=lambda *args: File(b"x"))
+            return super().getmodule(name)
+
+    server = Server(Hostile)
+    written = []
+    with tempfile.TemporaryDirectory() as folder:
+        while names:
+            conn = rpyc.classic.connect("127.0.0.1", server.port)
+            target = os.path.join(folder, "a", "b")
+            os.makedirs(target, exist_ok=True)
+            with contextlib.suppress(Exception):
+                rpyc.classic.download(conn, "/data", target)
+            written += [name for name in os.listdir(os.path.dirname(target)) if name != "b"]
+            names.pop(0)
+    return not written, f"wrote {written[0]} beside the folder" if written else "refused"
+
+
+def registry_server():
+    """Returns a registry that is running, and what sends it a message from an address."""
+    registry = importlib.import_module(package + ".utils.registry")
+    server = registry.UDPRegistryServer(host="0.0.0.0", port=0, allow_listing=True)
+    threading.Thread(target=server.start, daemon=True).start()
+
+    def send(source, command, *args, timeout=1):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((source, 0))
+            sock.settimeout(timeout)
+            sock.sendto(brine.dump(("RPYC", command, args)), ("127.0.0.1", server.port))
+            try:
+                return brine.load(sock.recv(2000))
+            except TimeoutError:
+                return None
+
+    return send
+
+
+@scenario
+def registry_room():
+    """A host that registers a service on 150 ports, and one that registers it on one."""
+    send = registry_server()
+    for port in range(1, 151):
+        send("127.0.0.1", "REGISTER", ("calc",), port, timeout=0.02)
+    send("127.0.0.2", "REGISTER", ("calc",), 80)
+    try:
+        found = send("127.0.0.3", "QUERY", "calc") or ()
+    except Exception:
+        return False, "the answer cannot be read"
+    there = ("127.0.0.2", 80) in found
+    return there, "both are found" if there else "the second is not found"
+
+
+@scenario
+def registry_shape():
+    """A registry whose answer is something else than addresses."""
+    registry = importlib.import_module(package + ".utils.registry")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            _, peer = sock.recvfrom(2000)
+            sock.sendto(brine.dump((("h", "no port"), 5)), peer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    client = registry.UDPRegistryClient("127.0.0.1", sock.getsockname()[1], timeout=0.5)
+    try:
+        found = client.discover("x")
+    except Exception as error:
+        return False, type(error).__name__
+    return not found, "silence" if not found else f"believed: {found!r}"
 
 
 def main():

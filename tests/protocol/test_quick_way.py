@@ -254,3 +254,25 @@ def test_what_is_held_leaves_when_the_program_ends() -> None:
     finally:
         server.close()
         thread.join(5)
+
+
+@needs_native
+def test_one_thread_looks_at_all_connections() -> None:
+    """Connections that have held messages do not have a thread each."""
+    pairs = [socket.socketpair() for _ in range(10)]
+    servers = [Notes()._connect(Channel(SocketStream(b)), {}) for _, b in pairs]
+    clients = [rpyc.VoidService()._connect(Channel(SocketStream(a)), {}) for a, _ in pairs]
+    serving = [threading.Thread(target=server.serve_all, daemon=True) for server in servers]
+    for thread in serving:
+        thread.start()
+    before = {thread.ident for thread in threading.enumerate()}
+    for client in clients:
+        note = rpyc.async_(client.root.note)
+        results = [note(number) for number in range(3 * batching.IN_FLIGHT)]
+        assert [result.value for result in results] == list(range(3 * batching.IN_FLIGHT))
+    more = [thread.name for thread in threading.enumerate() if thread.ident not in before]
+    assert len(more) <= 3, more
+    for client in clients:
+        client.close()
+    for thread in serving:
+        thread.join(5)

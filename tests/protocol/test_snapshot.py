@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rpyc_like as rpyc
-from rpyc_like import snapshot
+from rpyc_like import by_value, snapshot
 from rpyc_like.core import consts, snapshot_dump, snapshot_load
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
@@ -37,6 +37,7 @@ needs_numpy = pytest.mark.skipif(numpy is None, reason="there is no NumPy")
 Pair = tuple[Connection, Connection]
 
 
+@by_value
 @dataclasses.dataclass
 class Point:
     """A dataclass of both sides."""
@@ -45,6 +46,7 @@ class Point:
     y: Any = None
 
 
+@by_value
 @dataclasses.dataclass(frozen=True)
 class Frozen:
     """One with slots that cannot be set."""
@@ -53,6 +55,7 @@ class Frozen:
     name: str
 
 
+@by_value
 class Pair_(NamedTuple):  # noqa: N801
     """A named tuple."""
 
@@ -60,6 +63,7 @@ class Pair_(NamedTuple):  # noqa: N801
     right: str
 
 
+@by_value
 class Color(enum.Enum):
     """An enumeration."""
 
@@ -67,6 +71,7 @@ class Color(enum.Enum):
     BLUE = "b"
 
 
+@by_value
 class Access(enum.Flag):
     """Flags."""
 
@@ -239,6 +244,7 @@ def test_classes_that_this_side_does_not_have(classic: Pair) -> None:
     assert type(snapshot(client.eval("made"))[0]) is type(there)
 
 
+@by_value
 @dataclasses.dataclass
 class Dangerous:
     """Would do something when it is made, filled, or forgotten."""
@@ -253,6 +259,7 @@ class Dangerous:
         self.done.append("del")
 
 
+@by_value
 @dataclasses.dataclass
 class Careful:
     """Has code of its own that runs when a field is set."""
@@ -308,6 +315,35 @@ def test_malformed_snapshots(malformed: Any) -> None:
     """A peer that answers something else is told so."""
     with pytest.raises(MalformedValue):
         snapshot_load.load(malformed)
+
+
+class Shouting:
+    """Stands for a proxy: its ``repr`` would ask the peer."""
+
+    asked = 0
+
+    def __repr__(self) -> str:
+        Shouting.asked += 1
+        return "shouting"
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("dataclass", "m", Shouting(), ()),
+        ("dataclass", "m", "C", Shouting()),
+        ("dataclass", "m", "C", (Shouting(),)),
+        ("Enum", "m", "C", ((Shouting(), 1),)),
+        ("dataclass", "m", "C", ("x" * 2000,) * 2000),
+    ],
+)
+def test_what_is_malformed_is_not_asked_for_its_text(classes: Any) -> None:
+    """The error tells of the type of what is no plain value, and of a part of what is large."""
+    Shouting.asked = 0
+    with pytest.raises(MalformedValue) as caught:
+        snapshot_load.load(((classes,), ((8, 0),)))
+    assert len(str(caught.value)) < 300
+    assert not Shouting.asked
 
 
 leaves = st.one_of(

@@ -38,7 +38,9 @@ SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
+LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
+CLASSES = "tests/attacks/test_classes.py"
 
 MUTATIONS = [
     Mutation(
@@ -72,14 +74,14 @@ MUTATIONS = [
     Mutation(
         "36",
         "utils/registry_server.py",
-        "        while len(answer) > limit:",
-        "        while False:",
+        "    if len(answer) <= limit:",
+        "    if True:",
         f"{REGISTRY}::test_answers_are_small_and_few",
     ),
     Mutation(
         "36",
         "utils/registry_messages.py",
-        "not hmac.compare_digest(code, self._code(when, nonce, content))",
+        "not hmac.compare_digest(code, right)",
         "False",
         f"{REGISTRY}::test_nobody_else_is_answered",
     ),
@@ -92,9 +94,9 @@ MUTATIONS = [
     ),
     Mutation(
         "73",
-        "utils/server.py",
-        "        except RuntimeError as error:",
-        "        except KeyError as error:",
+        "utils/base_server.py",
+        "except (RuntimeError, OSError) as error:",
+        "except KeyError as error:",
         f"{SERVERS}::test_no_thread_to_be_had",
     ),
     Mutation(
@@ -177,15 +179,15 @@ MUTATIONS = [
     Mutation(
         "7",
         "wire/framing.py",
-        "inflater.decompress(packed, limit + 1)",
+        "inflater.decompress(packed, min(limit + 1, _PIECE))",
         "inflater.decompress(packed)",
         f"{FRAMES}::test_case_7_bomb",
     ),
     Mutation(
         "7",
         "wire/framing.py",
-        "< size <= max(MAX_INFLATED_SIZE, _INFLATION_FACTOR * len(packed)):",
-        "< size:",
+        "if self.compress and size <= MAX_INFLATED_SIZE and _pays(payload):",
+        "if self.compress and _pays(payload):",
         f"{FRAMES}::test_case_7_the_sender_keeps_to_the_rule",
     ),
     Mutation(
@@ -212,7 +214,7 @@ MUTATIONS = [
     Mutation(
         "11",
         "core/_brine_py.py",
-        "if len(stack) >= max_depth:",
+        "if len(stack) >= max_depth or len(stack) - frail > MAX_DEPTH:",
         "if False:",
         f"{FRAMES}::test_cases_9_to_14_malformed_values",
     ),
@@ -253,16 +255,18 @@ MUTATIONS = [
     ),
     Mutation(
         "15",
-        "utils/base_server.py",
-        "with cut_after(sock, self.auth_timeout):",
-        "with contextlib.nullcontext():",
+        "link/admission.py",
+        "timeout = self.auth_timeout if logs_in else None",
+        "timeout = None",
         f"{DEFAULTS}::test_slow_authentication",
     ),
     Mutation(
         "15",
-        "utils/base_server.py",
-        "refused = self._too_many_silent()",
-        "refused = False",
+        "link/admission.py",
+        "if len(self._line) < max(1, self.max_silent_clients):",
+        "if True:",
+        "victim = self._make_place(key)",
+        "victim = None",
         f"{DEFAULTS}::test_silent_clients_are_bounded",
     ),
     Mutation(
@@ -311,7 +315,7 @@ MUTATIONS = [
     Mutation(
         "22",
         "core/dialects.py",
-        'handler = f"{handler!r:.80}"',
+        "handler = brief(handler)",
         "pass",
         f"{STATE}::test_case_22_unknown_request",
     ),
@@ -376,7 +380,7 @@ MUTATIONS = [
     Mutation(
         "30",
         "core/boxing.py",
-        'raise MalformedValue(f"expected an id pack (name, int, int), got {content!r:.80}")',
+        'raise MalformedValue(f"expected an id pack (name, int, int), got {brief(content)}")',
         'return ("x", 1, 2)',
         f"{STATE}::test_case_30_malformed_id_pack",
     ),
@@ -418,7 +422,7 @@ MUTATIONS = [
     Mutation(
         "35",
         "core/objects.py",
-        "if len(self.by_raw) >= self._max_objects:",
+        "if held > self._max_objects:",
         "if False:",
         f"{STATE}::test_case_35_objects",
     ),
@@ -438,7 +442,7 @@ MUTATIONS = [
     ),
     Mutation(
         "37",
-        "core/access.py",
+        "lib/access_policy.py",
         " and name not in INTERNALS",
         "",
         f"{GATE}::test_cases_37_38_over_the_wire {POLICY}::test_reading",
@@ -460,8 +464,8 @@ MUTATIONS = [
     Mutation(
         "39",
         "core/handlers.py",
-        "if type(name) is str and conn._visible(obj, name))",
-        "if type(name) is str)",
+        "if type(name) is str and conn._visible(obj, name)\n",
+        "if type(name) is str\n",
         f"{GATE}::test_case_39_what_is_told",
     ),
     Mutation(
@@ -473,14 +477,14 @@ MUTATIONS = [
     ),
     Mutation(
         "40",
-        "core/access.py",
+        "lib/access_policy.py",
         "if len(name) > MAX_NAME:\n        raise",
         "if False:\n        raise",
         f"{POLICY}::test_strange_names",
     ),
     Mutation(
         "40",
-        "core/access.py",
+        "lib/access_policy.py",
         'unicodedata.normalize("NFKC", name) == name',
         "True",
         f"{POLICY}::test_strange_names",
@@ -488,8 +492,8 @@ MUTATIONS = [
     Mutation(
         "41",
         "core/access.py",
-        "return default(obj, name, *args) if value is MISSING or args else value",
-        "return default(obj, name, *args)",
+        "if value is MISSING or args:\n",
+        "if True:\n",
         f"{POLICY}::test_asked_once",
     ),
     Mutation(
@@ -502,9 +506,9 @@ MUTATIONS = [
     ),
     Mutation(
         "43",
-        "core/access.py",
-        'if config["allow_all_attrs"]:\n        return True',
-        'if config["allow_getattr"]:\n        return True',
+        "lib/access_policy.py",
+        'if settings["allow_all_attrs"]:\n        return ALL',
+        'if settings["allow_getattr"]:\n        return ALL',
         f"{GATE}::test_case_43_calling_is_for_what_was_given",
     ),
     Mutation(
@@ -516,7 +520,7 @@ MUTATIONS = [
     ),
     Mutation(
         "45",
-        "core/access.py",
+        "lib/access_policy.py",
         "elif type(name) is not str:",
         "elif not isinstance(name, str):",
         f"{GATE}::test_case_45_a_proxy_is_never_a_text",
@@ -538,13 +542,13 @@ MUTATIONS = [
     Mutation(
         "48",
         "core/vinegar.py",
-        "        if name in _SKIPPED:\n            continue\n        try:\n            # What",
-        "        try:\n            # What",
+        'name.startswith("_") or name in _SKIPPED:\n            continue\n        if any(',
+        'name.startswith("_"):\n            continue\n        if any(',
         f"{EXCEPTIONS}::test_case_48_evil_attributes",
     ),
     Mutation(
         "49",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         "base = BaseException if exits else Exception",
         "base = BaseException",
         f"{EXCEPTIONS}::test_case_49_exits_are_errors",
@@ -558,14 +562,14 @@ MUTATIONS = [
     ),
     Mutation(
         "50",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         'full = clean_name(".".join(name))',
         'full = ".".join(name)',
         f"{EXCEPTIONS}::test_case_50_class_names",
     ),
     Mutation(
         "50",
-        "core/vinegar.py",
+        "core/exception_classes.py",
         "while len(_generic_exceptions_cache) > _CACHE_SIZE:",
         "while False:",
         f"{EXCEPTIONS}::test_case_50_many_classes",
@@ -614,16 +618,9 @@ MUTATIONS = [
     ),
     Mutation(
         "54",
-        "core/vinegar.py",
-        "cls is not None and issubclass(cls, base)",
-        "cls is not None",
-        f"{EXCEPTIONS}::test_case_54_no_import",
-    ),
-    Mutation(
-        "54",
         "lib/modules.py",
-        'getattr(sys.modules.get(module), "__dict__", {}).get(name)',
-        "getattr(sys.modules.get(module), name, None)",
+        "_names_of(found).get(name)",
+        "getattr(found, name, None)",
         f"{EXCEPTIONS}::test_case_54_no_code_of_a_module_runs",
     ),
     Mutation(
@@ -650,8 +647,8 @@ MUTATIONS = [
     Mutation(
         "57",
         "wire/session.py",
-        "                self._fail(error)\n",
-        "                pass\n",
+        "            self._fail(error)\n",
+        "            pass\n",
         f"{EXCEPTIONS}::test_case_57_wrong_shape",
     ),
     Mutation(
@@ -822,7 +819,7 @@ MUTATIONS = [
     Mutation(
         "77",
         "link/listener.py",
-        "if error.errno not in _EXHAUSTED:",
+        "if not exhausted(error):",
         "if True:",
         f"{NETWORK}::test_case_77_no_descriptors_left",
     ),
@@ -857,8 +854,8 @@ MUTATIONS = [
     Mutation(
         "81",
         "utils/server.py",
-        "            spawn(self._authenticate_and_serve_client, sock)\n",
-        "            self._authenticate_and_serve_client(sock)\n",
+        "        self._begin(spawn, sock)\n",
+        "        self._begin(lambda serve: serve(), sock)\n",
         f"{TLS}::test_case_81_handshakes_do_not_hold_others_up",
     ),
     Mutation(
@@ -874,6 +871,389 @@ MUTATIONS = [
         "if isinstance(entry, _AsyncResult) and entry.expired:",
         "if False:",
         f"{WAITS}::test_case_85_a_storm_of_timeouts",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    if row is not None:\n        raise _not_called",
+        "    if False:\n        raise _not_called",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "or _refusing(obj, name, kind) is None:\n            return PUBLIC",
+        "or True:\n            return PUBLIC",
+        f"{LADDERS}::test_names_that_lead_further_are_refused",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        '    if is_module(value):\n        raise _denied(name, "it is a module")',
+        "    pass",
+        f"{LADDERS}::test_names_that_lead_further_are_refused",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "        if id(type(arg)) in _CALLABLES and ladder(arg) is not None:",
+        "        if False:",
+        f"{LADDERS}::test_ladders_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        'if field is not None and ("." in field or "[" in field):',
+        "if field is None:",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "return name not in _GUARDED or (name not in UNREACHABLE",
+        "return True or (name not in UNREACHABLE",
+        f"{LADDERS}::test_no_prefix_makes_an_unreachable_name",
+    ),
+    Mutation(
+        "89",
+        "utils/base_server.py",
+        "        warn_of_ladders(service, self.protocol_config)\n",
+        "",
+        f"{LADDERS}::test_a_service_is_warned_once",
+    ),
+    Mutation(
+        "89",
+        "erlport/modern/instance.py",
+        "            check_call(func, args, kwargs.items())\n",
+        "",
+        f"{LADDERS}::test_erlang_calls_no_ladder",
+    ),
+    Mutation(
+        "89",
+        "epc/core.py",
+        "            check_call(found, ())\n",
+        "",
+        f"{LADDERS}::test_emacs_reaches_no_ladder",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    if not rule or (rule is PUBLIC and is_module(value)):",
+        "    if not rule:",
+        "tests/attacks/test_exposes.py::test_it_agrees_with_what_a_client_reaches",
+    ),
+    Mutation(
+        "90",
+        "core/dialects.py",
+        ") and handler in _ON_OBJECTS:",
+        ") and handler in ():",
+        f"{TARGETS}::test_requests_are_about_exported_objects",
+    ),
+    Mutation(
+        "90",
+        "core/chains.py",
+        "step[1][0] == chain_steps.VALUE and _is_foreign(self._conn, step[1][1])",
+        "False",
+        f"{TARGETS}::test_steps_are_about_exported_objects",
+    ),
+    Mutation(
+        "90",
+        "core/config.py",
+        "repr str format doc enter exit",
+        "repr str format doc new enter exit",
+        f"{LADDERS}::test_names_that_make_instances_are_in_no_list",
+    ),
+    Mutation(
+        "90",
+        "core/handlers.py",
+        '        name = "__class_getitem__"\n',
+        "        return cls.__class_getitem__\n",
+        f"{LADDERS}::test_classes_are_not_subscripted",
+    ),
+    Mutation(
+        "90",
+        "core/handlers.py",
+        '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
+        "    known: Any = netref.local_class(_remote_name(exc))\n"
+        "    if known is not None:\n        return known(str(exc))\n"
+        '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
+        "    cls = find_exception((module, name), custom=False, exits=False)\n",
+        "    cls = netref.local_class(_remote_name(exc))\n"
+        "    if isinstance(cls, type) and issubclass(cls, Exception):\n"
+        "        return cls(str(exc))\n",
+        f"{TARGETS}::test_leaving_a_block_makes_no_exception_of_this_program",
+    ),
+]
+
+PATHS = "tests/attacks/test_paths.py"
+WORK, CURSORS = "tests/attacks/test_work.py", "tests/attacks/test_cursors.py"
+FAIR = "tests/attacks/test_aio_fair.py"
+REGISTRIES = "tests/attacks/test_registry_attacks.py"
+CERTIFICATES = "tests/attacks/test_certificates_attacks.py"
+LOGINS = "tests/attacks/test_login_attacks.py"
+DOOR = "tests/attacks/test_door.py"
+
+MUTATIONS += [
+    Mutation(
+        "91",
+        "lib/safe_paths.py",
+        '    if "/" in name or "\\\\" in name:',
+        "    if False:",
+        f"{PATHS}::test_names_do_not_lead_out_of_the_folder",
+    ),
+    Mutation(
+        "91",
+        "lib/safe_paths.py",
+        "os.path.islink(path)",
+        "False",
+        f"{PATHS}::test_links_are_not_written_through",
+    ),
+    Mutation(
+        "91",
+        "core/chain_requests.py",
+        "type(outcome[1]) is not int or outcome[1] not in",
+        "outcome[1] not in",
+        f"{PATHS}::test_outcomes_of_chains_are_exact",
+    ),
+    Mutation(
+        "91",
+        "core/read_ahead.py",
+        "type(part) in allowed",
+        "isinstance(part, allowed)",
+        f"{PATHS}::test_chunks_of_containers_are_exact",
+    ),
+    Mutation(
+        "102",
+        "utils/registry_messages.py",
+        "(_SEALED, direction, when, nonce, content))",
+        "(_SEALED, when, nonce, content))",
+        f"{REGISTRIES}::test_seals_cover_direction_time_and_nonce",
+    ),
+    Mutation(
+        "102",
+        "utils/registry_messages.py",
+        "checked_name(pair[0]), checked_port(pair[1])",
+        "checked_name(pair[0]), pair[1]",
+        f"{REGISTRIES}::test_answers_of_another_shape_are_silence",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if share >= self.MAX_ENTRIES_PER_HOST:",
+        "if False:",
+        f"{REGISTRIES}::test_one_address_does_not_take_all_the_room",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if share + 1 >= self._share(greediest):",
+        "if True:",
+        f"{REGISTRIES}::test_when_all_is_full_the_greediest_makes_room",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_messages.py",
+        "or not name.isprintable()",
+        "or False",
+        f"{REGISTRIES}::test_names_are_printable_and_ports_are_ports",
+    ),
+    Mutation(
+        "104",
+        "utils/certificates.py",
+        '.rstrip(". ") == _AUTHORITY',
+        '.rstrip(". ") == ""',
+        f"{CERTIFICATES}::test_names_that_are_no_file_names",
+    ),
+    Mutation(
+        "104",
+        "lib/safe_paths.py",
+        "os.O_CREAT | os.O_EXCL | _PLAIN",
+        "os.O_CREAT | os.O_TRUNC | _PLAIN",
+        f"{CERTIFICATES}::test_no_pair_is_replaced",
+    ),
+    Mutation(
+        "105",
+        "wire/login.py",
+        "len(theirs) != _NONCE:",
+        "False:",
+        f"{LOGINS}::test_a_server_takes_nonces_of_full_length "
+        f"{LOGINS}::test_a_client_takes_nonces_of_full_length",
+    ),
+    Mutation(
+        "105",
+        "wire/login.py",
+        "if hmac.compare_digest(mine, theirs):",
+        "if False:",
+        f"{LOGINS}::test_a_server_does_not_take_its_own_nonce",
+    ),
+    Mutation(
+        "97",
+        "wire/meter.py",
+        "        if self.steps > self.limit:\n",
+        "        if False:\n",
+        f"{WORK}::test_values_of_a_snapshot_are_steps",
+    ),
+    Mutation(
+        "97",
+        "core/chains.py",
+        "        account.hold(item)\n",
+        "",
+        f"{WORK}::test_results_of_a_map_are_counted_as_they_are_listed",
+    ),
+    Mutation(
+        "97",
+        "link/apart.py",
+        "    return size >= LARGE\n",
+        "    return False\n",
+        f"{FAIR}::test_large_messages_are_decoded_apart",
+    ),
+    Mutation(
+        "98",
+        "core/accounts.py",
+        "        if self._call is not None and self._call.cancelled:\n",
+        "        if False:\n",
+        f"{WORK}::test_an_iteration_ends_when_nobody_waits",
+    ),
+    Mutation(
+        "99",
+        "core/cursors.py",
+        "        del rest[WINDOW:]\n",
+        "",
+        f"{CURSORS}::test_cursors_that_have_gone_back_keep_little",
+    ),
+    Mutation(
+        "99",
+        "core/cursors.py",
+        "        self._hold(_SIZE)\n",
+        "",
+        f"{CURSORS}::test_cursors_are_counted_and_given_back",
+    ),
+    Mutation(
+        "99",
+        "aio/serving.py",
+        "        if link.full:\n",
+        "        if False:\n",
+        f"{FAIR}::test_answers_that_wait_are_limited",
+    ),
+    Mutation(
+        "86",
+        "lib/stand_ins.py",
+        '    _set_abstract(cls, frozenset(["__new__"]))\n',
+        "    pass\n",
+        f"{CLASSES}::test_case_86_every_way_to_an_instance_is_shut",
+    ),
+    Mutation(
+        "86",
+        "lib/stand_ins.py",
+        "            found[name] = _instead(name, layout)\n",
+        "            pass\n",
+        f"{CLASSES}::test_case_86_an_instance_that_is_forced_is_of_no_use",
+    ),
+    Mutation(
+        "86",
+        "core/class_proxies.py",
+        "not is_among(_home(self, name), program)",
+        "True",
+        f"{CLASSES}::test_case_86_through_a_public_service_into_a_guarded_one",
+    ),
+    Mutation(
+        "87",
+        "core/exception_classes.py",
+        "        **hidden(program, layout),\n",
+        "",
+        f"{CLASSES}::test_case_87_exceptions_run_no_code",
+    ),
+    Mutation(
+        "87",
+        "lib/access_policy.py",
+        "    if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):\n"
+        "        return",
+        "    if False:\n        return",
+        f"{CLASSES}::test_case_87_exceptions_run_no_code",
+    ),
+    Mutation(
+        "87",
+        "core/snapshot_load.py",
+        "return base._missing_.__func__(cls, value)",
+        "return cls(value)",
+        f"{CLASSES}::test_case_87_registered_enumerations",
+    ),
+    Mutation(
+        "88",
+        "core/snapshot_load.py",
+        '    numpy: Any = imported("numpy")\n',
+        "    import numpy\n",
+        f"{CLASSES}::test_case_88_numpy_is_not_imported",
+    ),
+    Mutation(
+        "88",
+        "lib/modules.py",
+        "value = _names_of(found).get(name)",
+        "value = found.__dict__.get(name)",
+        f"{CLASSES}::test_case_88_modules_are_not_asked",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "first = list(islice(clients, _LOOKED_AT))",
+        "first = list(clients)[::-1]",
+        f"{DOOR}::test_case_100_the_oldest_makes_room[threaded]",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "            return self._lines[crowded]\n",
+        "            return self._line\n",
+        f"{DOOR}::test_case_100_one_address_pushes_out_its_own",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "        self.spoken = True\n        self.admission.forget(self)\n",
+        "        self.spoken = True\n",
+        f"{DOOR}::test_case_100_those_who_have_spoken_stay[threaded]",
+    ),
+    Mutation(
+        "100",
+        "link/listener.py",
+        "        admission.make_room(error)\n",
+        "",
+        f"{DOOR}::test_case_100_descriptors_are_taken_from_the_silent[threaded]",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "                    self._take_out(victim)\n                    return victim\n",
+        "                    self._take_out(victim)\n                    return None\n",
+        f"{DOOR}::test_case_100_silent_clients_are_few_processes",
+    ),
+    Mutation(
+        "100",
+        "link/lobby.py",
+        "        if _has_frame(link):\n",
+        "        if True:\n",
+        f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[epc]",
+    ),
+    Mutation(
+        "101",
+        "link/admission.py",
+        "            self.admission.change_spare(self, spare)\n",
+        "",
+        f"{DOOR}::test_case_101_a_login_has_a_deadline[threaded-tls]",
+    ),
+    Mutation(
+        "101",
+        "link/admission.py",
+        "            if client.cut_off:\n                return False\n",
+        "",
+        f"{DOOR}::test_case_101_who_comes_late_is_not_served",
+    ),
+    Mutation(
+        "101",
+        "utils/forking_server.py",
+        "        client.hang_up = partial(self._end_child, pid)\n",
+        "        client.hang_up = int\n",
+        f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
     ),
 ]
 

@@ -1,34 +1,36 @@
-"""What Erlang may reach from an object: public names, and no modules."""
+"""What Erlang may reach from an object: public names, as the access policy decides."""
 
 from __future__ import annotations
 
-from types import ModuleType
+import logging
+from collections.abc import Mapping
 from typing import Any
 
-from ...errors import AccessDenied
-from ...lib.internals import INTERNALS
+from ...lib import access_policy
+from ...lib.access_policy import check_call
 
-__all__ = ["check_name", "public"]
+__all__ = ["check_call", "check_name", "public", "warn_of_tools"]
+
+logger = logging.getLogger("rpyc_like.erlport")
 
 
-def check_name(name: str) -> None:
-    """Raises AccessDenied for the names that lead to everything else in the process."""
-    if name.startswith("_") or name in INTERNALS:
-        raise AccessDenied(f"cannot access {name!r}")
+def check_name(value: Any, name: str) -> None:
+    """Raise AccessDenied if Erlang may not set attribute ``name`` of ``value``."""
+    access_policy.check_public(value, name)
 
 
 def public(value: Any, path: str) -> Any:
-    """Returns what a dotted path leads to.
+    """Return what a dotted path leads to.
 
     Raises:
-        AccessDenied: through a private name, to a module, or to formatting by a text of the peer's.
+        AccessDenied: through a name that the policy refuses, or to a module.
         AttributeError: nowhere.
     """
-    for name in path.split("."):
-        check_name(name)
-        if isinstance(value, (str, type)) and name in ("format", "format_map", "mro"):
-            raise AccessDenied(f"cannot access {name!r}")
-        value = getattr(value, name)
-        if isinstance(value, ModuleType):
-            raise AccessDenied(f"cannot access {name!r}: it is a module")
-    return value
+    return access_policy.public(value, path.split("."))
+
+
+def warn_of_tools(modules: Mapping[str, Any]) -> None:
+    """Log one warning for registered modules and objects by which Erlang could reach more."""
+    found = [name for name, value in modules.items() if access_policy.is_tool(value)]
+    if found:
+        logger.warning("! Erlang is given %s, of which the policy refuses most", ", ".join(found))

@@ -21,13 +21,14 @@ from sys import getsizeof
 from typing import Any, Final
 
 from ...errors import AccessDenied, LimitExceeded
-from ...lib.bounded_repr import bounded_repr
+from ...lib.brief import brief
 from ...wire.meter import Meter, Work
 from .access import check_name, public
-from .erlterms import PICKLE_PROTOCOL, Atom, ImproperList, List, Map, Objects, OpaqueObject
+from .erlterms import PICKLE_PROTOCOL, Atom, ImproperList, Map, Objects, OpaqueObject
 
 __all__ = [
     "BUILTINS",
+    "CALLS",
     "MAX_HANDLES",
     "MAX_HELD_MEMORY",
     "MAX_ITEMS",
@@ -175,7 +176,7 @@ class Handles(Objects):
             count: by how much, None for all.
         """
         if count is not None and (type(count) is not int or count < 1):
-            raise ValueError(f"expected a positive count or none, got {bounded_repr(count)}")
+            raise ValueError(f"expected a positive count or none, got {brief(count)}")
         with self._lock:
             name = self._names.get(id(value))
             if name is None:
@@ -220,22 +221,8 @@ def _get(value: Any, name: Any) -> Any:
 
 def _set(value: Any, name: Any, new: Any) -> None:
     text = _text(name)
-    check_name(text)
-    setattr(_living(value), text, new)
-
-
-def _method(value: Any, name: Any, args: Any, /, **kwargs: Any) -> Any:
-    return _get(value, name)(*_list(args), **kwargs)
-
-
-def _call(value: Any, args: Any, /, **kwargs: Any) -> Any:
-    return _living(value)(*_list(args), **kwargs)
-
-
-def _list(args: Any) -> list[Any]:
-    if not isinstance(args, List):
-        raise TypeError(f"expected a list of arguments, got {bounded_repr(args)}")
-    return args
+    check_name(_living(value), text)
+    setattr(value, text, new)
 
 
 def _memory(value: Any) -> int:
@@ -258,8 +245,6 @@ def _memory(value: Any) -> int:
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "getattr": _get,
     "setattr": _set,
-    "method": _method,
-    "call": _call,
     "hold": lambda value: Kept(_living(value), value),
     "value": _living,
     "item": lambda value, key: _living(value)[key],
@@ -269,6 +254,12 @@ BUILTINS: Final[dict[str, Callable[..., Any]]] = {
 }
 """What Erlang calls in the module ``'$rpyc_like'``; names with an underscore first are refused."""
 
+CALLS: Final[dict[str, Callable[..., tuple[Any, Any]]]] = {
+    "method": lambda value, name, args: (_get(value, name), args),
+    "call": lambda value, args: (_living(value), args),
+}
+"""What Erlang calls in the same module to call something: how to find that, and its arguments."""
+
 EXPORTED_ONLY: Final = frozenset({"call", "getattr", "method", "setattr"})
 """Those of which the object must have been exported, unless Erlang may do everything anyway."""
 
@@ -277,7 +268,7 @@ def check_exported(handles: Handles, name: str, args: Any) -> None:
     """Raise AccessDenied if a builtin is not for its object, which is the first argument."""
     if name in EXPORTED_ONLY and args and not handles.is_exported(args[0]):
         _living(args[0])
-        raise AccessDenied(f"expected a handle of an exported object, got {bounded_repr(args[0])}")
+        raise AccessDenied(f"expected a handle of an exported object, got {brief(args[0])}")
 
 
 def next_items(iterator: Any, count: Any, limit: int, look: Callable[[], object]) -> list[Any]:
@@ -289,7 +280,7 @@ def next_items(iterator: Any, count: Any, limit: int, look: Callable[[], object]
         look: called now and then; raises if nobody waits for the items any more.
     """
     if type(count) is not int or count < 0:
-        raise ValueError(f"expected how many items, got {bounded_repr(count)}")
+        raise ValueError(f"expected how many items, got {brief(count)}")
     if count > limit:
         raise LimitExceeded("items of an iterator", count, limit, "max_items")
     work = Work(limit, "max_items", look)

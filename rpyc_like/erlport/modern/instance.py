@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
-from ...lib.bounded_repr import bounded_repr
+from ...lib.brief import brief
 from ...lib.workers import WorkerPool
 from ...link.result import AsyncResult
 from ...link.serving import CURRENT
@@ -22,11 +22,12 @@ from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..errors import CallError, Error
 from ..peer import ErlangPeer
-from .access import public
+from .access import check_call, public
 from .codec import CANCEL, ErlportCodec, Target, error_term
 from .erlterms import Atom, List, Terms
 from .handles import (
     BUILTINS,
+    CALLS,
     MAX_HANDLES,
     MAX_HELD_MEMORY,
     MAX_ITEMS,
@@ -175,7 +176,9 @@ class Instance:
 
     def _call(self, id_: Any, target: Target, args: Any) -> Any:
         if target.module == BUILTIN_MODULE:
-            return self._builtin(id_, target.function, args)
+            if self._resolve is not any_module:
+                check_exported(self.handles, target.function, args)
+            return self._builtin(target.function, args, id_)
         func = self._resolve(target.module, target.function)
         decoder = self.decoder
         kwargs: dict[str, Any] = {}
@@ -184,10 +187,10 @@ class Instance:
             args = args[:-1]
         if decoder is not _same:
             args = map(decoder, args)
-        value = func(*args, **kwargs)
+        value = self._do(func, args, kwargs)
         return self.encoder(value)  # which the function may have set
 
-    def _builtin(self, id_: Any, name: str, args: Any) -> Any:
+    def _builtin(self, name: str, args: Any, id_: Any = None) -> Any:
         if name == "release":
             return self.handles.release(*args)
         if name == "held":
@@ -199,19 +202,30 @@ class Instance:
             return next_items(args[0], args[1], self._max_items, lambda: self._look(id_))
         if name == "iterate" and len(args) == 1 and not kwargs:
             return self.handles.export_iterator(args[0])
-        if self._resolve is not any_module:
-            if name == "setattr":
-                raise AccessDenied("attributes are set only in programs that Erlang has started")
-            check_exported(self.handles, name, args)
+        if name == "setattr" and self._resolve is not any_module:
+            raise AccessDenied("attributes are set only in programs that Erlang has started")
         if name == "keep":
             module, function, rest = args
-            if type(module) is not Atom or type(function) is not Atom or type(rest) is not List:
-                raise TypeError(f"expected atom, atom and list, got {bounded_repr(args)}")
-            return Handle(self._resolve(module.text, function.text)(*rest, **kwargs))
+            if type(module) is not Atom or type(function) is not Atom:
+                raise TypeError(f"expected two atoms and a list, got {brief(args)}")
+            return Handle(self._do(self._resolve(module.text, function.text), rest, kwargs))
+        if name in CALLS:
+            func, args = CALLS[name](*args)
+            return self._do(func, args, kwargs)
         func = BUILTINS.get(name)
         if func is None:
-            known = ", ".join(sorted({*BUILTINS, "held", "iterate", "keep", "next", "release"}))
-            raise AttributeError(f"expected one of {known}, got {name!r}")
+            known = sorted({*BUILTINS, *CALLS, "held", "iterate", "keep", "next", "release"})
+            raise AttributeError(f"expected one of {', '.join(known)}, got {name!r}")
+        return func(*args, **kwargs)
+
+    def _do(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call what Erlang names, if it may do everything or the policy allows it."""
+        if isinstance(args, map):
+            args = list(args)  # what the program's decoder makes of them
+        if type(args) not in (list, tuple, List):
+            raise TypeError(f"expected a list of arguments, got {brief(args)}")
+        if self._resolve is not any_module:
+            check_call(func, args, kwargs.items())
         return func(*args, **kwargs)
 
     def _failure(self, id_: Any) -> bytes:
@@ -291,7 +305,7 @@ class Instance:
     def _prepared(
         self, module: Any, function: Any, args: Any, context: bytes
     ) -> tuple[Target, list[Any]]:
-        if not isinstance(args, list):
+        if type(args) not in (list, tuple, List):
             raise TypeError(f"expected a list of arguments, got {type(args).__name__}")
         return Target(Atom(module), Atom(function), context), list(map(self.encoder, args))
 
@@ -374,7 +388,7 @@ def _keyword(name: Any) -> str:
         return name.decode()
     if isinstance(name, str):
         return name
-    raise TypeError(f"expected an atom as the name of an argument, got {bounded_repr(name)}")
+    raise TypeError(f"expected an atom as the name of an argument, got {brief(name)}")
 
 
 def _python_error(error: BaseException, frames: Any) -> Any:

@@ -1,0 +1,170 @@
+"""``exposes``: what a peer could reach from a service, with the rules that let it."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ..core.config import client_settings, make_config
+from ..tools.exposes import MAX_DEPTH, MAX_NODES, Node, Tree, denied, exposes
+
+__all__ = ["add_to", "run"]
+
+_EPILOG = """\
+exit status: 0 if all is well; 1 if a name of --deny is reachable, or names are denied and the peer
+may do everything; 2 if the arguments are wrong or the service cannot be loaded"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the subcommand to a parser."""
+    parser = commands.add_parser(
+        "exposes",
+        help="show what a peer could reach from a service",
+        description="Show what a peer could reach from a service, as a tree, with the rule that "
+        "lets each attribute through, and the ladders found. The module is imported; no code of "
+        "the service runs. What is not known without running it is shown as ?.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("service", metavar="MODULE:NAME", help="a service class, or any object")
+    parser.add_argument(
+        "--classic",
+        action="store_true",
+        help="with the settings of a classic client, for an object that it passes to its server",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        type=_setting,
+        help="a key of the server's configuration; the value is a Python literal (repeatable)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a tree")
+    parser.add_argument(
+        "--deny",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="exit with 1 if this name, dotted path, or function, class or module of this full "
+        "name is reachable; * and ? match as in file names (repeatable)",
+    )
+    parser.add_argument(
+        "--max-nodes",
+        metavar="N",
+        type=int,
+        default=MAX_NODES,
+        help="most attributes in the tree (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-depth",
+        metavar="N",
+        type=int,
+        default=MAX_DEPTH,
+        help="most names of a path (%(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Return a key and its value."""
+    key, equals, value = text.partition("=")
+    known = make_config(None)
+    if not equals or key not in known:
+        raise argparse.ArgumentTypeError(f"expected a configuration key and =, got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        message = f"expected a Python literal as the value of {key!r}, got {value!r}"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def run(options: Any) -> int:
+    """Print the tree; return the exit status."""
+    try:
+        root = _load(options.service)
+    except Exception as error:
+        print(f"cannot load {options.service!r}: {error!r:.500}", file=sys.stderr)
+        return 2
+    config = make_config(None)
+    if options.classic:
+        config.update(client_settings(config))
+    config.update(options.config)
+    tree = exposes(root, config, options.max_nodes, options.max_depth)
+    if options.json:
+        print(json.dumps(_as_json(tree, options.deny), indent=2))
+    else:
+        print("\n".join(_lines(tree)))
+    status = 0
+    for pattern, node in denied(tree, options.deny):
+        status = 1
+        where = node.path or "the root"
+        print(f"denied name {pattern!r} is reachable: {where} ({node.what})", file=sys.stderr)
+    if tree.full_control and options.deny:
+        status = 1
+        print("denied names are reachable: the peer may do everything", file=sys.stderr)
+    return status
+
+
+def _load(text: str) -> Any:
+    """Return the object that ``module:name`` names; the name may be dotted."""
+    module, colon, name = text.partition(":")
+    if not colon or not module or not name:
+        raise ValueError("expected MODULE:NAME")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _lines(tree: Tree) -> Iterator[str]:
+    """Yield the lines of a tree."""
+    yield f"{tree.root.name}: {tree.root.what}"
+    if tree.full_control:
+        yield "full control: the peer may do everything in this process"
+        return
+    yield from _below(tree.root, "")
+    ladders = tree.ladders
+    if tree.is_cut:
+        yield "the tree is cut (--max-nodes, --max-depth): there is more"
+    yield f"{len(ladders)} ladder{'' if len(ladders) == 1 else 's'} found"
+    for node in ladders:
+        yield f"  {node.path}: {node.what}: {node.ladder}"
+
+
+def _below(node: Node, indent: str) -> Iterator[str]:
+    """Yield the lines of what is below a node."""
+    if node.safe and not node.what.startswith(("function", "class ")):
+        yield f"{indent}{'├── ' if node.children else '└── '}safe attributes: {' '.join(node.safe)}"
+    for child in node.children:
+        is_last = child is node.children[-1]
+        notes = [f"[{child.rule}]"]
+        if child.ladder:
+            notes.append("! LADDER")
+        if child.note:
+            notes.append(f"({child.note})")
+        text = f"{child.name}: {child.what}"
+        yield f"{indent}{'└── ' if is_last else '├── '}{text}  {' '.join(notes)}"
+        yield from _below(child, indent + ("    " if is_last else "│   "))
+
+
+def _node_as_json(node: Node) -> dict[str, Any]:
+    shown = {key.name: getattr(node, key.name) for key in dataclasses.fields(node)}
+    del shown["same"]
+    return {**shown, "children": [_node_as_json(child) for child in node.children]}
+
+
+def _as_json(tree: Tree, patterns: list[str]) -> dict[str, Any]:
+    return {
+        "root": _node_as_json(tree.root),
+        "full_control": tree.full_control,
+        "is_cut": tree.is_cut,
+        "ladders": [node.path for node in tree.ladders],
+        "denied": [{"name": name, "path": node.path} for name, node in denied(tree, patterns)],
+    }

@@ -1,0 +1,948 @@
+"""Attribute access policy: what a peer may do with an object that was exported to it.
+
+One function decides (:func:`decide`): it takes an object, a name and settings, and returns the rule
+that allows the access, or raises. :func:`check_call` decides about calls, and :data:`LADDERS` is
+the table of objects that lead a peer further than their owner meant. The packages of the protocols
+supply settings and nothing else.
+
+Classes and instance dictionaries are looked at without running their code. Only where that finds
+nothing and the type has a ``__getattr__``, or for a proxy of another connection's object, the
+object itself is asked, once, and what it answers is the value.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
+from string import Formatter
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    GenericAlias,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final, NamedTuple
+from weakref import CallableProxyType, ProxyType
+
+from ..errors import AccessDenied
+from .internals import INTERNALS
+from .received_errors import made_from_peer, peers_data
+from .stand_ins import dict_of, is_among, module_of, mro_of, qualname_of
+
+__all__ = [
+    "ABSENT",
+    "ALL",
+    "ANY_PUBLIC",
+    "EXPOSED",
+    "LADDERS",
+    "MAX_NAME",
+    "MISSING",
+    "OWN",
+    "PUBLIC",
+    "PUBLIC_ONLY",
+    "SAFE",
+    "TOOLS",
+    "UNREACHABLE",
+    "Ladder",
+    "check_call",
+    "check_public",
+    "check_value",
+    "decide",
+    "describe",
+    "exact_name",
+    "exported_ladders",
+    "find",
+    "full_name",
+    "instance_dict",
+    "is_module",
+    "is_tool",
+    "ladder",
+    "public",
+    "reachable",
+    "module_of",
+    "risk",
+    "rule_of",
+    "unwrapped",
+    "visible",
+]
+
+MAX_NAME: Final = 1000
+"""Longest name, in characters, that is looked up for a peer."""
+
+MISSING: Final = object()
+ABSENT: Final = object()
+"""Stands for an object of which only the class is known."""
+
+Settings = Mapping[str, Any]
+"""The configuration keys ``allow_*``, ``safe_attrs`` and ``exposed_prefix``."""
+
+ALL: Final = "all attributes"
+SAFE: Final = "safe attribute"
+EXPOSED: Final = "exposed prefix"
+PUBLIC: Final = "public"
+ANY_PUBLIC: Final = "public, ladders too"
+OWN: Final = "own method"
+"""Rules that allow an access: the keys ``allow_all_attrs``, ``safe_attrs``, ``exposed_prefix``,
+``allow_public_attrs``, and a method of the program's own (``_rpyc_getattr``, ``_check_attr``)."""
+
+UNREACHABLE: Final = INTERNALS.union(
+    # make instances and classes, or run when Python makes them
+    "__new__ __init__ __init_subclass__ __class_getitem__ __prepare__ __mro_entries__ "
+    "__set_name__ __subclasshook__ __build_class__ __post_init__ __del__ "
+    # read and write what the caller names
+    "__getattr__ __getattribute__ __setattr__ __delattr__ __dict__ __slots__ "
+    # make copies and rebuild objects
+    "__reduce__ __reduce_ex__ __getstate__ __setstate__ __getnewargs__ __getnewargs_ex__ "
+    "__replace__ "
+    # lead to classes, functions, modules and globals
+    "__class__ __base__ __bases__ __mro__ __subclasses__ __objclass__ __origin__ __self__ "
+    "__func__ __wrapped__ __closure__ __code__ __globals__ __builtins__ __defaults__ "
+    "__kwdefaults__ __annotations__ __annotate__ __type_params__ __loader__ __spec__ "
+    "__import__ __traceback__ __context__ __cause__ __weakref__ __abstractmethods__".split()
+)
+"""Names that no peer reaches unless everything is allowed, or the program has added the very name
+to its ``safe_attrs``."""
+
+
+class Ladder(NamedTuple):
+    """One kind of object that leads a peer further than its owner meant."""
+
+    title: str
+    """What it is, as the table of the documentation names it."""
+    policy: str
+    """What a restricted peer may do with it."""
+    refused: Mapping[str, frozenset[str]] = {}
+    """Full names of classes, and the names that are refused of their instances and of themselves;
+    ``*`` is every public name."""
+    calls: frozenset[str] = frozenset()
+    """Full names of functions and classes that are not called."""
+    modules: frozenset[str] = frozenset()
+    """Modules with no public attribute for a peer, and whose functions are not called."""
+    is_usual: bool = False
+    """Whether a service that exports such an object is not warned about it."""
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _each(kinds: str, names: str) -> dict[str, frozenset[str]]:
+    """Return the same names for several classes."""
+    return dict.fromkeys(kinds.split(), _names(names))
+
+
+LADDERS: Final = (
+    Ladder(
+        "texts, and the methods that format with them",
+        "`format` and `format_map` are not read of a text; a bound one that was exported is called"
+        " if its text looks up no attribute and no item",
+        refused=_each(
+            "builtins.str",
+            "format format_map",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "`string.Formatter`",
+        "its methods that format or look up fields are refused; `string.Template` is harmless",
+        refused=_each(
+            "string.Formatter",
+            "format vformat get_field get_value",
+        ),
+    ),
+    Ladder(
+        "functions that read, write or call what their caller names (`getattr`, `setattr`, `vars`,"
+        " `globals`, `operator.attrgetter`, `functools.partial`, `functools.update_wrapper` ...)",
+        "not called and not passed on; what they have made (`attrgetter('name')`) is called",
+        calls=_names(
+            "builtins.getattr builtins.hasattr builtins.setattr builtins.delattr builtins.vars "
+            "builtins.dir builtins.globals builtins.locals builtins.super "
+            "builtins.__build_class__ operator.attrgetter operator.methodcaller "
+            "operator.itemgetter operator.call _operator.call _operator.getitem "
+            "_operator.setitem _operator.delitem functools.partial functools.partialmethod "
+            "functools.reduce _functools.reduce functools.singledispatch "
+            "functools.singledispatchmethod functools.update_wrapper functools.wraps "
+            "functools.total_ordering dataclasses.replace dataclasses.make_dataclass "
+            "dataclasses.dataclass collections.namedtuple typing.get_type_hints typing.NamedTuple "
+            "typing.ForwardRef sys._getframe sys._current_frames sys._current_exceptions "
+            "sys.settrace sys.setprofile sys.call_tracing sys.addaudithook types.new_class "
+            "types.prepare_class types.resolve_bases types.coroutine"
+        ),
+    ),
+    Ladder(
+        "functions that run code, import modules, start programs or open files (`eval`, `exec`,"
+        " `compile`, `__import__`, `open`, `os.system`, `subprocess.run` ...)",
+        "not called and not passed on",
+        calls=_names(
+            "builtins.eval builtins.exec builtins.compile builtins.__import__ builtins.open "
+            "builtins.input builtins.breakpoint sys.breakpointhook io.open _io.open "
+            "io.open_code _io.open_code io.FileIO _io.FileIO os.popen os.fdopen posix.open nt.open "
+            "subprocess.Popen os.startfile nt.startfile asyncio.subprocess.create_subprocess_exec "
+            "asyncio.subprocess.create_subprocess_shell multiprocessing.context.Process "
+            "multiprocessing.process.BaseProcess"
+        ).union(
+            f"{module}.{name}"
+            for module in ("os", "posix", "nt")
+            for name in (
+                *("system", "fork", "forkpty", "posix_spawn", "posix_spawnp"),
+                *(f"exec{how}" for how in "l le lp lpe v ve vp vpe".split()),
+                *(f"spawn{how}" for how in "l le lp lpe v ve vp vpe".split()),
+            )
+        ),
+    ),
+    Ladder(
+        "`type` and other classes of classes",
+        "not called and not passed on; `mro` and `register` are refused of classes",
+        refused=_each(
+            "builtins.type abc.ABCMeta _py_abc.ABCMeta",
+            "mro register",
+        ),
+    ),
+    Ladder(
+        "classes that functions, code and modules are made of (`types.FunctionType`,"
+        " `types.CodeType`, `types.MethodType` ...)",
+        "not called and not passed on",
+        calls=_names(
+            "builtins.function builtins.code builtins.method builtins.cell builtins.module "
+            "builtins.traceback types.GenericAlias"
+        ),
+    ),
+    Ladder(
+        "methods of `object` and `type` that do the same (`object.__getattribute__`,"
+        " `type.__call__`, `__reduce_ex__`, `__subclasses__` ...)",
+        "not called and not passed on, bound or not",
+    ),
+    Ladder(
+        "functions, methods, properties, cells, partial objects and other wrappers",
+        "called, if what they wrap is called; what they are made of is refused",
+        refused=_each(
+            "builtins.function builtins.property builtins.cell functools.partial "
+            "functools.partialmethod functools.cached_property "
+            "functools.singledispatchmethod builtins.member_descriptor "
+            "builtins.getset_descriptor",
+            "fget fset fdel getter setter deleter cell_contents func args keywords register "
+            "registry dispatch dispatcher __set__ __delete__",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "generators, coroutines, asynchronous generators, frames, tracebacks and code",
+        "run (`send`, `throw`, `close`); what they are made of is refused",
+        refused=_each(
+            "builtins.code builtins.frame",
+            "replace clear",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "aliases such as `list[int]`",
+        "called as the class that they stand for; no public attribute is read",
+        refused=_each(
+            "types.GenericAlias",
+            "*",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "paths (`pathlib.Path`)",
+        "taken apart and put together; what opens, lists or changes files is refused",
+        refused=_each(
+            "pathlib.Path pathlib._local.Path",
+            "open read_text read_bytes write_text write_bytes unlink rmdir mkdir rename replace "
+            "touch symlink_to hardlink_to link_to readlink chmod lchmod iterdir glob rglob walk "
+            "copy copy_into move move_into",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "objects that open files or import what their caller names (parsers of files, archives,"
+        " NumPy arrays, profiles, databases, loaders of tests)",
+        "the methods that do so are refused",
+        refused={
+            **_each("configparser.RawConfigParser", "read"),
+            **_each("xml.etree.ElementTree.ElementTree", "parse write"),
+            **_each("zipfile.ZipFile", "extract extractall write"),
+            **_each("tarfile.TarFile", "extract extractall add gettarinfo"),
+            **_each("numpy.ndarray", "tofile dump"),
+            **_each("pstats.Stats", "add dump_stats load_stats"),
+            **_each("http.cookiejar.FileCookieJar", "load save revert"),
+            **_each("tracemalloc.Snapshot", "dump load"),
+            **_each("ssl.SSLContext _ssl._SSLContext", "load_cert_chain load_verify_locations"),
+            **_each("sqlite3.Connection", "enable_load_extension load_extension"),
+            **_each(
+                "_lsprof.Profiler cProfile.Profile profile.Profile trace.Trace",
+                "dump_stats create_stats run runctx runcall runfunc",
+            ),
+            **_each("unittest.loader.TestLoader", "discover loadTestsFromName loadTestsFromNames"),
+        },
+        is_usual=True,
+    ),
+    Ladder(
+        "tasks and futures of asyncio",
+        "awaited, cancelled and asked for results; the loop, frames and contexts are refused",
+        refused=_each(
+            "_asyncio.Future _asyncio.Task asyncio.futures.Future "
+            "asyncio.tasks.Task asyncio.runners.Runner",
+            "get_loop get_stack print_stack get_coro get_context run",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "`contextvars.Context`",
+        "`run` is refused",
+        refused=_each(
+            "_contextvars.Context contextvars.Context",
+            "run",
+        ),
+    ),
+    Ladder(
+        "loggers and what formats their records",
+        "written to; what they belong to is refused, and formatters are not made",
+        refused=_each(
+            "logging.Logger logging.LoggerAdapter logging.Handler logging.Manager",
+            "manager root parent handlers filters addHandler removeHandler addFilter removeFilter "
+            "makeRecord callHandlers formatter setFormatter getLogger setLoggerClass "
+            "setLogRecordFactory loggerDict loggerClass logRecordFactory baseFilename stream "
+            "setStream logger",
+        ),
+        calls=_names(
+            "logging.Formatter logging.PercentStyle logging.FileHandler logging.basicConfig "
+            "logging.setLoggerClass logging.setLogRecordFactory"
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "objects that run or rebuild what they are given (`code.InteractiveConsole`,"
+        " `pickle.Unpickler`, `ctypes.CDLL`, event loops)",
+        "no public attribute is read",
+        refused=_each(
+            "code.InteractiveInterpreter pickle._Unpickler _pickle.Unpickler "
+            "ctypes.CDLL ctypes.LibraryLoader bdb.Bdb "
+            "asyncio.events.AbstractEventLoop cmd.Cmd importlib.abc.Loader "
+            "_frozen_importlib_external._LoaderBasics "
+            "_frozen_importlib.BuiltinImporter",
+            "*",
+        ),
+    ),
+    Ladder(
+        "`help`, `exit`, and functions of `ctypes`",
+        "not called and not passed on",
+        refused=_each(
+            "_sitebuiltins._Helper _sitebuiltins.Quitter _ctypes.CFuncPtr",
+            "__call__",
+        ),
+    ),
+    Ladder(
+        "modules for all this (`sys`, `importlib`, `inspect`, `gc`, `ctypes`, `pickle`, `code`,"
+        " `subprocess` ...)",
+        "no public attribute is read, and none of their functions and classes is called or passed"
+        " on (of `sys` only those that are listed)",
+        modules=_names(
+            "sys importlib _imp _frozen_importlib _frozen_importlib_external "
+            "importlib.abc importlib.machinery importlib.metadata importlib.resources "
+            "importlib.util importlib._bootstrap importlib._bootstrap_external importlib._abc "
+            "inspect gc ctypes ctypes.util ctypes.wintypes _ctypes pickle _pickle marshal "
+            "shelve copyreg code codeop runpy pkgutil zipimport subprocess _posixsubprocess "
+            "pty pdb bdb timeit cProfile doctest "
+            "pydoc logging.config"
+        ),
+    ),
+    Ladder(
+        "other modules",
+        "public functions, classes and values of an exported one are used; no public attribute"
+        " leads to a module",
+    ),
+)
+"""What leads further than it looks, and what a peer may do with it unless everything is allowed.
+
+Objects are recognised by the full names of their classes, or by their own: nothing is imported."""
+
+_FREELY_CALLED: Final = frozenset({"sys"})
+_NAMES: Final = {kind: row for row in LADDERS for kind in row.refused}
+_CALLS: Final = {name: row for row in LADDERS for name in row.calls}
+_MODULES: Final = {name: row for row in LADDERS for name in row.modules}
+_METACLASSES: Final = _NAMES["builtins.type"]
+_FORMATS: Final = _NAMES["builtins.str"]
+(_ANY_MODULE,) = (row for row in LADDERS if row.title == "other modules")
+(_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
+_WRITES: Final = frozenset({"__set__", "__delete__"})
+_GUARDED: Final = UNREACHABLE.union(*(names for row in LADDERS for names in row.refused.values()))
+_KIND_MODULES: Final = frozenset(kind.rpartition(".")[0] for kind in _NAMES)
+_CALLERS: Final = _names(
+    "threading contextlib weakref sched queue concurrent.futures._base concurrent.futures.thread "
+    "concurrent.futures.process asyncio.events asyncio.base_events asyncio.futures asyncio.tasks "
+    "asyncio.threads asyncio.runners functools copy heapq bisect itertools signal atexit"
+)
+"""Modules with functions that call what they are given."""
+TOOLS: Final = _CALLERS.union(
+    name if name in _MODULES else name.rpartition(".")[0] for name in (*_CALLS, *_NAMES, *_MODULES)
+)
+"""Modules in which functions written in Python are looked at before they are called."""
+
+
+# -- attributes
+
+
+def decide(
+    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str, perm: str
+) -> tuple[str, Any, str]:
+    """Return the name under which ``obj`` may be accessed when a peer asks for ``name``.
+
+    Args:
+        is_proxy: tells objects that are another side's, which alone knows what they have.
+        perm: the key of the master switch: ``allow_getattr``, ``allow_setattr``, ``allow_delattr``.
+
+    Returns:
+        The name, the attribute's value if the object had to be asked for it, else ``MISSING``, and
+        the rule that allows the access.
+
+    Raises:
+        AccessDenied: no rule does.
+    """
+    if not settings[perm] or not (name.isascii() or _is_normal(settings, name)):
+        raise _denied(name)
+    rule = ALL if settings["allow_all_attrs"] else _rule(is_proxy, settings, obj, name)
+    if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
+        return name, _received(obj, name, rule and perm == "allow_getattr"), rule
+    prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
+    exposed = prefix + name
+    if (
+        not prefix
+        or name.startswith(prefix)
+        or (exposed in _GUARDED and not _may_be_exposed(obj, exposed))
+    ):
+        if rule:
+            return name, MISSING, rule
+        raise _refusal(is_proxy, settings, obj, name)
+    found = False
+    if not is_proxy(obj):
+        if rule and find(obj, name) is not MISSING:
+            return name, MISSING, rule
+        found = find(obj, exposed) is not MISSING
+        if found and not rule:
+            return exposed, MISSING, EXPOSED
+        if not any("__getattr__" in dict_of(base) for base in mro_of(type(obj))):
+            if found:
+                return exposed, MISSING, EXPOSED
+            if rule:
+                return name, MISSING, rule
+            raise _refusal(is_proxy, settings, obj, name)
+    if perm == "allow_getattr":
+        return _ask(obj, name, exposed, rule, found)
+    if rule:
+        return name, MISSING, rule
+    if hasattr(obj, exposed):
+        return exposed, MISSING, EXPOSED
+    raise _denied(name)
+
+
+def _received(obj: Any, name: str, is_allowed: Any) -> Any:
+    """Return a field of an exception that a peer has made, ``MISSING`` for a text of it."""
+    try:
+        if is_allowed:
+            return peers_data(obj, name, MISSING)
+    except AttributeError:
+        pass
+    raise _denied(name)
+
+
+def _ask(obj: Any, name: str, exposed: str, rule: str, found: bool) -> tuple[str, Any, str]:
+    """Ask an object that alone knows what attributes it has.
+
+    Args:
+        rule: what allows ``name`` as it is, if anything does.
+        found: whether ``exposed`` is known to be there.
+    """
+    missing: AttributeError = _denied(name)
+    if rule:
+        try:
+            return name, getattr(obj, name), rule
+        except AttributeError as error:
+            missing = error
+    if found:
+        return exposed, MISSING, EXPOSED
+    try:
+        return exposed, getattr(obj, exposed), EXPOSED
+    except AttributeError:
+        raise missing from None
+
+
+def reachable(
+    is_proxy: Callable[[Any], bool],
+    settings: Settings,
+    obj: Any,
+    name: str,
+    kind: type | None = None,
+) -> tuple[str, Any, str] | None:
+    """Return what a peer gets that reads ``name``: the attribute's name, its value, the rule.
+
+    Runs no code of ``obj``: the value is what stands in its class or instance dictionary, for
+    example a property; ``MISSING`` if nothing does. None if the access is refused.
+
+    Args:
+        kind: the class of an object that is not at hand; ``obj`` is ``ABSENT`` then.
+    """
+    if not settings["allow_getattr"] or len(name) > MAX_NAME:
+        return None
+    rule = _rule(is_proxy, settings, obj, name, kind)
+    if not (name.isascii() or _is_normal(settings, name)):
+        return None
+    if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
+        try:
+            return name, _received(obj, name, rule), rule
+        except AccessDenied:
+            return None
+    value = MISSING if is_proxy(obj) else find(obj, name, kind)
+    prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
+    if prefix and not name.startswith(prefix) and (value is MISSING or not rule):
+        exposed = prefix + name
+        other = MISSING if is_proxy(obj) else find(obj, exposed, kind)
+        if other is not MISSING and _may_be_exposed(obj, exposed, kind):
+            return exposed, other, EXPOSED
+    if not rule or (rule is PUBLIC and is_module(value)):
+        return None
+    return name, value, rule
+
+
+def visible(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str) -> bool:
+    """Return whether a peer may read ``name``, a name that ``obj`` has; runs no code of it."""
+    return reachable(is_proxy, settings, obj, name) is not None
+
+
+def rule_of(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str) -> str:
+    """Return the rule that allows ``name`` of ``obj``; ``OWN`` if only the program does."""
+    return _rule(is_proxy, settings, obj, name) or OWN
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raise AccessDenied for a module that a public attribute has led to."""
+    if is_module(value):
+        raise _denied(name, "it is a module")
+
+
+def _rule(
+    is_proxy: Callable[[Any], bool],
+    settings: Settings,
+    obj: Any,
+    name: str,
+    kind: type | None = None,
+) -> str:
+    """Return the rule that allows reading ``name`` of ``obj`` as it is, "" if none does."""
+    if settings["allow_all_attrs"]:
+        return ALL
+    if settings["allow_exposed_attrs"]:
+        prefix = settings["exposed_prefix"]
+        if prefix and name.startswith(prefix) and _may_be_exposed(obj, name, kind):
+            return EXPOSED
+    if settings["allow_safe_attrs"] and name in settings["safe_attrs"]:
+        if name not in _WRITES or is_proxy(obj) or _refusing(obj, name, kind) is None:
+            return SAFE
+    if settings["allow_public_attrs"] and name[:1] != "_" and name not in INTERNALS:
+        if settings["allow_ladders"]:
+            return ANY_PUBLIC
+        if is_proxy(obj) or _refusing(obj, name, kind) is None:
+            return PUBLIC
+    return ""
+
+
+def _may_be_exposed(obj: Any, name: str, kind: type | None = None) -> bool:
+    """Return whether a name is none of those that no prefix allows; a prefix can be any text."""
+    return name not in _GUARDED or (name not in UNREACHABLE and _refusing(obj, name, kind) is None)
+
+
+def _is_normal(settings: Settings, name: str) -> bool:
+    """Return whether a name cannot be read as another one that looks alike."""
+    return settings["allow_all_attrs"] or unicodedata.normalize("NFKC", name) == name
+
+
+def _refusing(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
+    """Return the row of the table by which the public ``name`` of ``obj`` is refused."""
+    guarded = name in _GUARDED
+    if kind is not None:
+        return _refused_by(mro_of(kind), name, guarded)
+    kind = type(obj)
+    if id(kind) in _WEAK_PROXIES:
+        kind = obj.__class__
+    elif issubclass(kind, ModuleType):
+        return _ladder_module(obj)
+    row = _refused_by(mro_of(kind), name, guarded)
+    if row is None and issubclass(kind, type):
+        row = _refused_by(mro_of(obj), name, guarded)
+    return row
+
+
+def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
+    for base in mro:
+        if module_of(base) in _KIND_MODULES:
+            row = _refuses(full_name(base), name)
+            if row is not None:
+                return row
+        if guarded and name in dict_of(base):
+            return None  # the program's own
+    return None
+
+
+def _refuses(kind: str, name: str) -> Ladder | None:
+    """Return the row by which a class refuses a name."""
+    row = _NAMES.get(kind)
+    if row is None or (name not in row.refused[kind] and "*" not in row.refused[kind]):
+        return None
+    return row
+
+
+def find(obj: Any, name: str, kind: type | None = None) -> Any:
+    """Return what ``obj`` or its class has under ``name``, without running anything.
+
+    Args:
+        kind: the class of an object that is not at hand; ``obj`` is ``ABSENT`` then.
+
+    Returns:
+        What stands in the class's or the instance's dictionary; MISSING if nothing does.
+    """
+    if kind is None:
+        kind = type(obj)
+    for base in mro_of(kind):
+        if name in dict_of(base):
+            return dict_of(base)[name]
+    if issubclass(kind, type) and obj is not ABSENT:
+        for base in mro_of(obj):
+            if name in dict_of(base):
+                return dict_of(base)[name]
+        return MISSING
+    return instance_dict(obj).get(name, MISSING)
+
+
+def instance_dict(obj: Any) -> Mapping[str, Any]:
+    """Return an instance's own attributes; runs no code of it."""
+    try:
+        attributes = object.__getattribute__(obj, "__dict__")
+    except AttributeError:
+        return {}
+    return attributes if type(attributes) is dict else {}
+
+
+def is_module(value: Any) -> bool:
+    """Return whether ``value`` is a module, or a weak proxy of one."""
+    kind = type(value)
+    return issubclass(value.__class__ if id(kind) in _WEAK_PROXIES else kind, ModuleType)
+
+
+def _ladder_module(module: Any) -> Ladder | None:
+    """Return the row of the table for a module with no public attributes."""
+    name = ModuleType.__getattribute__(module, "__dict__").get("__name__")
+    return _row_of_module(name) if type(name) is str else None
+
+
+def _row_of_module(name: str) -> Ladder | None:
+    return _MODULES.get(name) or _MODULES.get(name.partition(".")[0])
+
+
+def public(value: Any, names: Iterable[str]) -> Any:
+    """Return what a path of public names leads to, for protocols without a configuration.
+
+    Raises:
+        AccessDenied: through a name that the policy refuses, or to a module.
+        AttributeError: nowhere.
+    """
+    for name in names:
+        name, found, _ = decide(_is_never_proxy, PUBLIC_ONLY, value, name, "allow_getattr")
+        value = getattr(value, name) if found is MISSING else found
+        check_value(name, value)
+    return value
+
+
+def _is_never_proxy(obj: Any) -> bool:
+    return False
+
+
+PUBLIC_ONLY: Final[Settings] = {
+    "allow_getattr": True,
+    "allow_setattr": True,
+    "allow_delattr": False,
+    "allow_all_attrs": False,
+    "allow_exposed_attrs": False,
+    "allow_public_attrs": True,
+    "allow_ladders": False,
+    "allow_safe_attrs": False,
+    "exposed_prefix": "",
+    "safe_attrs": frozenset(),
+}
+"""Settings of protocols without a configuration: EPC and Erlang."""
+
+
+def check_public(value: Any, name: str) -> None:
+    """Raise AccessDenied if a peer of such a protocol may not set attribute ``name``."""
+    decide(_is_never_proxy, PUBLIC_ONLY, value, name, "allow_setattr")
+
+
+def exact_name(name: Any) -> str:
+    """Return the name that a peer sent as a str, or as bytes of UTF-8."""
+    if type(name) is bytes:
+        try:
+            name = str(name, "utf-8")
+        except UnicodeDecodeError as error:
+            raise AccessDenied(f"expected an attribute name in UTF-8, got {error}") from None
+    elif type(name) is not str:
+        raise TypeError(f"attribute name must be a string, got {type(name).__name__}")
+    if len(name) > MAX_NAME:
+        raise AccessDenied(
+            f"expected an attribute name of at most {MAX_NAME} characters, got {len(name)}"
+        )
+    return str(name)
+
+
+def _denied(name: str, reason: str = "") -> AccessDenied:
+    return AccessDenied(f"cannot access {name[:MAX_NAME]!r}" + (reason and f": {reason}"))
+
+
+def _refusal(
+    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str
+) -> AccessDenied:
+    """Return the error for a name that no rule allows, with the row of the table if there is one.
+
+    Only a peer that reads public names is given a reason.
+    """
+    if not settings["allow_public_attrs"] or name[:1] == "_" or is_proxy(obj):
+        return _denied(name)
+    row = None if name in INTERNALS else _refusing(obj, name)
+    if row is None:
+        return _denied(name)
+    return _denied(
+        name, f"it leads further than {describe(type(obj))} (configuration key 'allow_ladders')"
+    )
+
+
+# -- calls
+
+
+def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] = ()) -> None:
+    """Raise AccessDenied if a peer that may not do everything may not call ``obj``.
+
+    What is not a function of the program is not given ladders to call, either: ``list.sort`` and
+    the like would call them.
+
+    Args:
+        args, kwargs: what the peer sent: values, and pairs of a name and a value.
+    """
+    func = obj.__func__ if type(obj) is MethodType else obj
+    if type(func) is FunctionType and func.__module__ not in TOOLS:
+        return
+    row = ladder(obj, args)
+    if row is not None:
+        raise _not_called("call", obj)
+    for arg in (*args, *(value for _, value in kwargs)):
+        if id(type(arg)) in _CALLABLES and ladder(arg) is not None:
+            raise _not_called("pass on", arg)
+
+
+def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
+    """Return the row of the table by which calling ``obj`` is refused; None if it may be called.
+
+    Runs no code of ``obj``.
+
+    Args:
+        args: what it is called with.
+    """
+    for _ in range(_MAX_WRAPPED):
+        kind = type(obj)
+        if kind is FunctionType:
+            return _ladder_function(obj)
+        if kind is BuiltinFunctionType:
+            return _ladder_builtin(obj)
+        if kind is MethodWrapperType:
+            if obj.__name__ != "__call__":
+                return _WRAPPERS if obj.__name__ in UNREACHABLE else None
+            obj = obj.__self__
+        elif id(kind) in _DESCRIPTORS:
+            return _ladder_descriptor(obj, args)
+        elif issubclass(kind, type):
+            return _ladder_class(obj)
+        elif id(kind) in _UNWRAPPED:
+            obj = _UNWRAPPED[id(kind)](obj)
+        elif issubclass(kind, partial):
+            obj = _UNWRAPPED[id(partial)](obj)
+        elif module_of(kind) == "typing":
+            obj = find(obj, "__origin__")
+        else:
+            if id(kind) in _WEAK_PROXIES and not issubclass(obj.__class__, FunctionType):
+                return _WRAPPERS if obj.__class__.__module__ in TOOLS else None
+            return _refused_by(mro_of(kind), "__call__", False)
+    return _WRAPPERS
+
+
+def _ladder_function(func: Any) -> Ladder | None:
+    module, name = func.__module__, func.__qualname__
+    if module not in TOOLS:
+        return None
+    row = _CALLS.get(f"{module}.{name}")
+    if row is None and "." in name:
+        kind, _, method = name.rpartition(".")
+        return _refuses(f"{module}.{kind}", method)
+    return row or _row_of_tools(module)
+
+
+def _ladder_builtin(func: Any) -> Ladder | None:
+    owner, name = func.__self__, func.__name__
+    if owner is None or issubclass(type(owner), ModuleType):
+        module = func.__module__
+        return _CALLS.get(f"{module}.{name}") or _row_of_tools(module)
+    if name in UNREACHABLE:
+        return _WRAPPERS
+    if issubclass(type(owner), str) and name in ("format", "format_map"):
+        return None if _looks_nothing_up(owner) else _FORMATS
+    return _refused_by(mro_of(type(owner)), name, False)
+
+
+def _ladder_descriptor(method: Any, args: Iterable[Any]) -> Ladder | None:
+    name, owner = method.__name__, method.__objclass__
+    if name in UNREACHABLE or name == "__call__":
+        return _WRAPPERS
+    if owner is str and name in ("format", "format_map"):
+        text = next(iter(args), None)
+        return None if type(text) is str and _looks_nothing_up(text) else _FORMATS
+    return _refused_by(mro_of(owner), name, False)
+
+
+def _ladder_class(cls: type) -> Ladder | None:
+    mro = mro_of(cls)
+    if is_among(type, mro):
+        return _METACLASSES
+    for base in mro:
+        row = _CALLS.get(full_name(base))
+        if row is not None:
+            return row
+    return _row_of_tools(module_of(cls))
+
+
+def _row_of_tools(module: Any) -> Ladder | None:
+    """Return the row of a module whose functions and classes are not called."""
+    if type(module) is not str or module in _FREELY_CALLED:
+        return None
+    return _row_of_module(module)
+
+
+def _looks_nothing_up(text: str, depth: int = 0) -> bool:
+    """Return whether a format text names no attribute and no item of what it formats."""
+    try:
+        for _, field, spec, _ in Formatter().parse(text):
+            if field is not None and ("." in field or "[" in field):
+                return False
+            if spec and "{" in spec and (depth or not _looks_nothing_up(spec, depth + 1)):
+                return False
+    except ValueError:
+        return False
+    return True
+
+
+def _not_called(verb: str, obj: Any) -> AccessDenied:
+    return AccessDenied(
+        f"cannot {verb} {describe(obj)}: through it a peer reaches more than was exported "
+        "(export a function of your own that checks its arguments, or set the configuration key "
+        "'allow_ladders')"
+    )
+
+
+def describe(obj: Any) -> str:
+    """Return what an object is called, in an error or a warning; runs no code of it."""
+    if issubclass(type(obj), type):
+        return full_name(obj)
+    if type(obj) is FunctionType or type(obj) is BuiltinFunctionType:
+        owner = getattr(obj, "__self__", None)
+        return f"{obj.__module__ or type(owner).__name__}.{obj.__qualname__}"
+    if issubclass(type(obj), ModuleType):
+        return f"module {instance_dict(obj).get('__name__')}"
+    if id(type(obj)) in _UNWRAPPED:
+        return f"{type(obj).__name__} of {describe(unwrapped(obj))}"
+    return f"an object of class {full_name(type(obj))}"
+
+
+# -- what is exported
+
+
+def risk(value: Any) -> Ladder | None:
+    """Return the row of the table that a value falls under, if a service should not export it.
+
+    Runs no code of ``value``.
+    """
+    kind = type(value)
+    if issubclass(kind, ModuleType):
+        return _ladder_module(value) or _ANY_MODULE
+    row = ladder(value)
+    if row is None and not issubclass(kind, type):
+        known = (_NAMES.get(full_name(base)) for base in mro_of(kind))
+        row = next((one for one in known if one is not None and not one.is_usual), None)
+    return row
+
+
+def is_tool(value: Any) -> bool:
+    """Return whether a value falls under a row of the table, other than as a usual module."""
+    return risk(value) not in (None, _ANY_MODULE)
+
+
+def exported_ladders(
+    is_proxy: Callable[[Any], bool], settings: Settings, root: Any, depth: int = 3
+) -> Iterator[tuple[str, Any, Ladder]]:
+    """Yield path, value and row of what ``root`` and the classes in it export and should not.
+
+    Runs no code of ``root``.
+
+    Args:
+        root: an object, or the class of one that is not at hand.
+        depth: how many classes deep is looked.
+    """
+    if settings["allow_all_attrs"] or settings["allow_ladders"] or is_proxy(root):
+        return
+    is_class = issubclass(type(root), type)
+    kind, obj = (root, ABSENT) if is_class else (type(root), root)
+    names = {name for base in mro_of(kind) for name in dict_of(base)} | {*instance_dict(obj)}
+    for name in sorted(names):
+        got = reachable(is_proxy, settings, obj, name, kind if is_class else None)
+        if got is None or got[2] is SAFE or got[0] != name:
+            continue
+        row = risk(got[1])
+        if row is not None:
+            yield name, got[1], row
+        elif issubclass(type(got[1]), type) and depth:
+            for path, value, row in exported_ladders(is_proxy, settings, got[1], depth - 1):
+                yield f"{name}.{path}", value, row
+
+
+def unwrapped(obj: Any) -> Any:
+    """Return what a method, partial object, static method or the like calls, else ``obj``."""
+    unwrap = _UNWRAPPED.get(id(type(obj)))
+    return obj if unwrap is None else unwrap(obj)
+
+
+def full_name(cls: type) -> str:
+    """Return the module and the qualified name of a class; runs no code of its metaclass."""
+    return f"{module_of(cls)}.{qualname_of(cls)}"
+
+
+_MAX_WRAPPED: Final = 20
+
+# The types of objects are looked up by their ids: a metaclass of the program may have its own
+# ``__hash__`` and ``__eq__``, or none.
+_DESCRIPTORS: Final = frozenset(
+    map(id, (WrapperDescriptorType, MethodDescriptorType, ClassMethodDescriptorType))
+)
+_LRU_CACHE: Final = type(lru_cache(abs))
+_UNWRAPPED: Final[dict[int, Callable[[Any], Any]]] = {
+    id(MethodType): lambda method: method.__func__,
+    id(GenericAlias): lambda alias: alias.__origin__,
+    id(staticmethod): staticmethod.__dict__["__func__"].__get__,
+    id(classmethod): classmethod.__dict__["__func__"].__get__,
+    id(partial): partial.__dict__["func"].__get__,
+    id(_LRU_CACHE): lambda cached: cached.__wrapped__,
+}
+"""Types of what calls another object: how to find that."""
+_WEAK_PROXIES: Final = frozenset(map(id, (ProxyType, CallableProxyType)))
+_CALLABLES: Final = _DESCRIPTORS.union(
+    _UNWRAPPED, map(id, (FunctionType, BuiltinFunctionType, MethodWrapperType, type))
+)
+"""Types of what an argument is looked at for, whether it may be passed on."""

@@ -1,0 +1,560 @@
+"""Admission of clients: which of those that have shown nothing yet may stay, and for how long.
+
+A client is *silent* from the moment it is accepted until its first message has been understood. It
+costs a descriptor, and on most servers a thread or a process, so silent clients are bounded in
+number for each listener. Where one more comes, the oldest makes room; clients that have spoken are
+never cut off here. Addresses have a share of the room, so that one of them cannot push out the
+silent clients of the others. Where clients log in, they have a deadline that runs from `accept`.
+
+Every server has one :class:`Admission`, whatever serves its clients. Its methods may be called from
+any thread; the one thread that it starts itself (for deadlines and sums in the log) ends when
+nothing is due.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import logging
+import os
+import socket
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import chain, islice
+from time import monotonic, sleep
+from typing import Any, Final, Protocol
+
+from ..errors import AuthenticationError, LimitExceeded, ProtocolError
+from ..lib.logs import CountedWarning
+from ..lib.threads import start_thread
+from ..wire.framing import Framer
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "AUTH_TIMEOUT",
+    "MAX_MEMORY",
+    "MAX_SILENT_CLIENTS",
+    "PAUSE",
+    "Admission",
+    "Client",
+    "ListenerAccount",
+    "address_key",
+    "exhausted",
+    "frame_arrived",
+    "unread",
+]
+
+AUTH_TIMEOUT: Final = 30.0
+"""Default time in which a client must have logged in, in seconds."""
+
+MAX_SILENT_CLIENTS: Final = 1000
+"""Default for the clients of a listener that have shown nothing yet."""
+
+MAX_MEMORY: Final = 1 << 30
+"""Default for the bytes that are kept for all clients of a listener together."""
+
+_SHARES: Final = 4  # addresses that fill the room, unless there is another limit
+_FEWEST_CUT: Final = 16  # at once, where the system has no descriptors, threads or processes left
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
+_TRIES: Final = 20
+_LOOKED_AT: Final = 100  # clients, for one that has not sent what this side has not read yet
+_PEEKED: Final = 1 << 16  # bytes of a first frame; a longer one is not looked at
+_BREATHS, _BREATH = 10, 0.005  # pauses in which what has arrived may be read
+
+PAUSE: Final = 0.1
+"""Seconds until something is tried again for which the system had nothing left."""
+
+
+def exhausted(error: BaseException) -> bool:
+    """Return whether an error says that the system has nothing left of what was wanted."""
+    return isinstance(error, OSError) and error.errno in _EXHAUSTED
+
+
+class _Messages(Protocol):
+    def on_first_message(self, func: Callable[[], object]) -> None: ...
+
+
+class ListenerAccount:
+    """Sum of the memory that is kept for the clients of a listener.
+
+    Args:
+        limit: bytes, ``None`` for no limit.
+        key: the server's argument that changes ``limit``.
+    """
+
+    def __init__(self, limit: int | None, key: str = "max_memory") -> None:
+        self.limit = limit
+        self.key = key
+        self.held = 0
+        # Guards held. A finalizer that runs in the middle may come here again.
+        self._lock = threading.RLock()
+
+    def add(self, size: int) -> None:
+        """Count ``size`` bytes more, or less if it is negative.
+
+        Raises:
+            LimitExceeded: that would be more than the limit; nothing has been counted.
+        """
+        with self._lock:
+            held = self.held + size
+            if size > 0 and self.limit is not None and held > self.limit:
+                what = "memory kept for all clients of the server, in bytes"
+                raise LimitExceeded(what, held, self.limit, self.key)
+            self.held = held
+
+
+class Client:
+    """A client that has been accepted.
+
+    Args:
+        admission: of the listener that has accepted it.
+        sock: its socket.
+        due: by when it must have logged in, on the monotonic clock; ``None`` for at any time.
+    """
+
+    def __init__(self, admission: Admission, sock: socket.socket, due: float | None) -> None:
+        try:
+            self.address: Any = sock.getpeername()
+        except OSError:
+            self.address = None
+        ip = sock.family in (socket.AF_INET, socket.AF_INET6) and self.address
+        self.key = address_key(self.address[0]) if ip else None
+        """What the share of its address is counted under, if it has one."""
+        self.name = "a client that is gone" if self.address is None else str(self.address)
+        """Its address for the log."""
+        self.due = due
+        self.cut_off = False
+        """Whether it had to make room, or has not logged in in time."""
+        self.pushed = False
+        """Whether there was no room for it, so that another client was cut off."""
+        self.held = False
+        """Whether it is not read from before it has sent a whole frame."""
+        self.spoken = False
+        """Whether a message of it has been understood."""
+        self.reports = False
+        """Whether somebody tells when it has spoken."""
+        self.hang_up: Callable[[], object] = self._shut_down
+        """Ends it: called once from any thread, must not wait."""
+        self.admission = admission
+        """Where it is counted."""
+        self._sock = sock
+        self._spare: int | None = None  # a descriptor of the socket while others may detach it
+
+    @property
+    def account(self) -> ListenerAccount:
+        """What is kept for all clients of the listener together."""
+        return self.admission.account
+
+    def watch(self, messages: _Messages) -> None:
+        """Have the client counted as one that speaks when its first message is understood."""
+        self.reports = True
+        messages.on_first_message(self.spoke)
+
+    def log_in(self, authenticator: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Return what an authenticator makes of the socket, and credentials.
+
+        Raises:
+            AuthenticationError: it refuses the client, or the client was cut off meanwhile.
+        """
+        spare = self._spare_descriptor()
+        try:
+            self.admission.change_spare(self, spare)
+            sock, credentials = authenticator(self._sock)
+        finally:
+            self.admission.change_spare(self, None)
+            os.close(spare)
+        if not self.admission.logged_in(self, sock):
+            with contextlib.suppress(OSError):
+                sock.close()
+            raise AuthenticationError("the client was cut off during its login")
+        return sock, credentials
+
+    def _spare_descriptor(self) -> int:
+        """Return a descriptor of the socket, which an authenticator may detach, as TLS does."""
+        tries = _TRIES
+        while True:
+            try:
+                return os.dup(self._sock.fileno())
+            except OSError as error:
+                tries -= 1
+                if not tries or not exhausted(error):
+                    raise AuthenticationError(f"cannot begin a login: {error}") from error
+                self.admission.make_room(error, self)
+                sleep(PAUSE)
+
+    def spoke(self) -> None:
+        """Note that a message of the client has been understood: it is not silent any more."""
+        self.spoken = True
+        self.admission.forget(self)
+
+    def leave(self) -> None:
+        """Note that the client is gone."""
+        self.admission.forget(self)
+
+    def has_unread(self) -> bool:
+        """Return whether it has sent something that this side has not read yet."""
+        if self.held:
+            return False
+        return unread(self._sock if self._spare is None else self._spare) > 0
+
+    def end(self) -> None:
+        """Hang up on the client."""
+        self.admission.hang_up(self)
+
+    def _shut_down(self) -> None:
+        # The socket class's own: TLS sockets must not say goodbye from a foreign thread.
+        with contextlib.suppress(OSError, TypeError):
+            if self._spare is None:
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            else:
+                with socket.socket(fileno=self._spare) as alias:
+                    try:
+                        alias.shutdown(socket.SHUT_RDWR)
+                    finally:
+                        alias.detach()
+
+
+class _Line:
+    """Silent clients in the order of their coming; those that have not logged in go first."""
+
+    __slots__ = ("known", "unknown")
+
+    def __init__(self) -> None:
+        # Not plain dicts: these find their first item slowly when many have been removed.
+        self.unknown: OrderedDict[Client, None] = OrderedDict()
+        self.known: OrderedDict[Client, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.unknown) + len(self.known)
+
+    def add(self, client: Client, known: bool = False) -> None:
+        (self.known if known else self.unknown)[client] = None
+
+    def discard(self, client: Client) -> bool:
+        """Remove a client; return whether it was there."""
+        found = self.unknown.pop(client, 0) is None
+        return self.known.pop(client, 0) is None or found
+
+    def oldest(self, but: Client | None = None, patient: bool = False) -> Client | None:
+        """Return the oldest client of which all that has arrived has been read.
+
+        Args:
+            but: who is not meant.
+            patient: whether to return None if there seems to be none, and not the oldest.
+        """
+        clients = (one for one in chain(self.unknown, self.known) if one is not but)
+        first = list(islice(clients, _LOOKED_AT))
+        for client in first:
+            if not client.has_unread():
+                return client
+        return first[0] if first and not patient else None
+
+
+class Admission:
+    """The silent clients of one listener.
+
+    Args:
+        max_silent_clients: most of them.
+        max_silent_per_address: most of one address while there is no room for others; a quarter
+            of ``max_silent_clients`` without it.
+        auth_timeout: seconds from `accept` in which a client must have logged in, where it has
+            to; ``None`` for any time.
+        max_memory: bytes that may be kept for all clients together, ``None`` for any number.
+        logger: where to log.
+    """
+
+    def __init__(
+        self,
+        max_silent_clients: int = MAX_SILENT_CLIENTS,
+        max_silent_per_address: int | None = None,
+        auth_timeout: float | None = AUTH_TIMEOUT,
+        max_memory: int | None = MAX_MEMORY,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self.max_silent_clients = max_silent_clients
+        self.max_silent_per_address = max_silent_per_address
+        self.auth_timeout = auth_timeout
+        self.account = ListenerAccount(max_memory)
+        # Guards all that follows, and the descriptors of clients.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._line = _Line()
+        self._lines: dict[Any, _Line] = {}  # by the keys of addresses
+        self._crowded: OrderedDict[Any, None] = OrderedDict()  # keys of more than their share
+        self._deadlines: OrderedDict[Client, None] = OrderedDict()
+        self._watching = False  # whether the thread runs
+        self._closed = False
+        self.logger = logger = logger or logging.getLogger("rpyc_like.server")
+        self._cut = CountedWarning(logger, "! cut off %s: no room for more silent clients")
+        self._late = CountedWarning(logger, "! cut off %s: it has not logged in in time")
+        self._refused = CountedWarning(logger, "! refused %s: %s")
+        self._short = CountedWarning(logger, "! cannot take in a client: %s")
+        self._counted = (self._cut, self._late, self._refused, self._short)
+
+    @property
+    def silent(self) -> int:
+        """How many clients are silent."""
+        return len(self._line)
+
+    # -- clients
+
+    def admit(self, sock: socket.socket, logs_in: bool) -> Client:
+        """Take in a client that has just been accepted; another one may have to make room.
+
+        Args:
+            logs_in: whether there is a deadline, by which :meth:`Client.log_in` must have ended.
+        """
+        timeout = self.auth_timeout if logs_in else None
+        due = None if timeout is None else monotonic() + timeout
+        client = Client(self, sock, due)
+        key = client.key
+        victim = self._make_place(key)
+        client.pushed = victim is not None
+        with self._lock:
+            self._line.add(client)
+            if key is not None:
+                self._lines.setdefault(key, _Line()).add(client)
+                self._measure(key)
+            if due is not None:
+                self._deadlines[client] = None
+                self._watch()
+        if victim is not None:
+            self._cut_off(victim, self._cut)
+        return client
+
+    def logged_in(self, client: Client, sock: Any) -> bool:
+        """Note that a client has logged in.
+
+        Args:
+            sock: what it talks over from now on.
+
+        Returns:
+            Whether it may stay: it has not been cut off before.
+        """
+        with self._lock:
+            if client.cut_off:
+                return False
+            self._deadlines.pop(client, None)
+            client._sock = sock
+            lines = [self._line]
+            if client.key in self._lines:
+                lines.append(self._lines[client.key])
+            for line in lines:
+                if line.discard(client):
+                    line.add(client, known=True)
+        return True
+
+    def change_spare(self, client: Client, descriptor: int | None) -> None:
+        """Set what a client is hung up on with, other than its socket."""
+        with self._lock:
+            client._spare = descriptor
+
+    def forget(self, client: Client) -> None:
+        """Note that a client is not silent any more, or gone."""
+        with self._lock:
+            self._take_out(client)
+
+    def hang_up(self, client: Client) -> None:
+        """Hang up on a client."""
+        with self._lock:
+            client.hang_up()
+
+    def make_room(self, error: BaseException, but: Client | None = None) -> int:
+        """Cut silent clients off because the system has no more descriptors, threads or processes.
+
+        Args:
+            error: which says so.
+            but: who is not cut off.
+
+        Returns:
+            How many are cut off: a quarter of them, but at least 16 if there are so many.
+        """
+        self._note(self._short, error)
+        victims = []
+        with self._lock:
+            for _ in range(max(_FEWEST_CUT, len(self._line) // 4)):
+                victim = self._line.oldest(but)
+                if victim is None:
+                    break
+                self._take_out(victim)
+                victims.append(victim)
+        for victim in victims:
+            self._cut_off(victim, self._cut)
+        return len(victims)
+
+    def refuse(self, who: object, why: object) -> None:
+        """Log that a client is not served."""
+        self._note(self._refused, who, why)
+
+    def close(self) -> None:
+        """End the thread, and log what has been counted."""
+        with self._lock:
+            self._closed = True
+            self._changed.notify_all()
+        for counted in self._counted:
+            counted.flush()
+
+    # -- choosing
+
+    def _share(self) -> int:
+        share = self.max_silent_per_address
+        return max(1, self.max_silent_clients // _SHARES) if share is None else share
+
+    def _make_place(self, key: Any) -> Client | None:
+        """Take out who makes room for a client of an address, if there is none; return that."""
+        patience = _BREATHS
+        while True:
+            with self._lock:
+                if len(self._line) < max(1, self.max_silent_clients):
+                    return None
+                victim = self._line_of_victim(key).oldest(patient=patience > 0)
+                if victim is not None:
+                    self._take_out(victim)
+                    return victim
+            patience -= 1
+            sleep(_BREATH)
+
+    def _line_of_victim(self, key: Any) -> _Line:
+        line = self._lines.get(key)
+        if line is not None and len(line) >= self._share():
+            return line
+        for crowded in self._crowded:
+            return self._lines[crowded]
+        return self._line
+
+    def _measure(self, key: Any) -> None:
+        """Note whether an address has more than its share."""
+        line = self._lines[key]
+        if len(line) > self._share():
+            self._crowded[key] = None
+        else:
+            self._crowded.pop(key, None)
+            if not line:
+                del self._lines[key]
+
+    def _take_out(self, client: Client) -> None:
+        self._deadlines.pop(client, None)
+        if self._line.discard(client) and client.key is not None:
+            self._lines[client.key].discard(client)
+            self._measure(client.key)
+
+    def _cut_off(self, client: Client, counted: CountedWarning) -> None:
+        with self._lock:
+            client.cut_off = True
+            client.hang_up()
+        self._note(counted, client.name)
+
+    # -- what is due
+
+    def _note(self, counted: CountedWarning, *args: object) -> None:
+        counted.count(*args)
+        if counted.due is not None:
+            with self._lock, contextlib.suppress(RuntimeError):  # it is told at the end then
+                self._watch()
+
+    def _watch(self) -> None:
+        """Have the thread look at what is due, which may have become earlier."""
+        if self._watching:
+            self._changed.notify_all()
+        elif not self._closed:
+            self._watching = True
+            try:
+                start_thread(self._run, "rpyc_like-admission")
+            except BaseException:
+                self._watching = False
+                raise
+
+    def _run(self) -> None:
+        counted = self._counted
+        while True:
+            late = []
+            with self._lock:
+                now = monotonic()
+                while self._deadlines:
+                    client = next(iter(self._deadlines))
+                    if client.due is None or client.due > now:
+                        break
+                    self._take_out(client)
+                    late.append(client)
+                if not late and all(one.due is None or one.due > now for one in counted):
+                    due = [client.due for client in self._deadlines][:1]
+                    dues = [one for one in (*due, *(one.due for one in counted)) if one is not None]
+                    if not dues or self._closed:
+                        self._watching = False
+                        return
+                    self._changed.wait(max(0.001, min(dues) - now))
+                    continue
+            for client in late:
+                self._cut_off(client, self._late)
+            for one in counted:
+                if one.due is not None and one.due <= now:
+                    one.flush()
+
+
+def unread(sock: Any) -> int:
+    """Return how many bytes wait in a socket, or in one with that descriptor; 0 if unknown."""
+    descriptor = sock if isinstance(sock, int) else sock.fileno()
+    if fcntl is None or descriptor < 0:
+        return 0
+    try:
+        found = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(found, sys.byteorder)
+
+
+def frame_arrived(sock: socket.socket, framer: Framer) -> bool | None:
+    """Look whether a client has sent a whole frame; nothing is taken from the socket.
+
+    Returns:
+        False if it has gone. None if more must come; the system says that something can be read
+        only then.
+    """
+    try:
+        expected = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        data = sock.recv(_PEEKED, socket.MSG_PEEK)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return False
+    if len(data) < expected:
+        return False  # nothing more will come
+    try:
+        whole = bool(framer.feed(data)) or framer.error is not None
+    except ProtocolError:
+        whole = True
+    wanted = 1 if whole or len(data) >= _PEEKED or unread(sock) > len(data) else len(data) + 1
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+    if wanted > 1:
+        return None
+    return True
+
+
+def address_key(host: str) -> Any:
+    """Return what the share of an address is counted under.
+
+    That is the IPv4 address, or the first 64 bits of the IPv6 address, which is what one customer
+    of a provider has.
+
+    Returns:
+        ``None`` for an address of this machine: these have no share, because nothing tells the
+        clients of this machine from one another.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = address if mapped is None else mapped
+    if address.is_loopback:
+        return None
+    return (address.version, int(address) >> (64 if address.version == 6 else 0))

@@ -1,0 +1,3 @@
+"""Tools for developers of services."""
+
+from __future__ import annotations

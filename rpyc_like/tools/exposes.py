@@ -1,0 +1,552 @@
+"""Static tree of what a peer could reach from an object, as the access policy decides.
+
+Nothing of the service runs: no property, no call, no instantiation. Values are those that stand in
+classes, instance dictionaries and containers; what a call or a property gives is told from its
+return annotation, where that names a class, and is unknown (``?``) otherwise.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    UnionType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final
+
+from ..core import access, brine
+from ..core.service import Slave
+from ..lib import access_policy
+from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
+from ..lib.code import clean_name
+from ..lib.stand_ins import dict_of, is_among, mro_of
+
+__all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "Tree", "denied", "exposes"]
+
+MAX_NODES: Final = 10_000
+"""Default bound of the number of attributes in a tree."""
+
+MAX_DEPTH: Final = 12
+"""Default bound of the length of a path."""
+
+_MAX_ITEMS: Final = 100  # of a container that stands in the service
+_MAX_ARGUMENTS: Final = 20
+
+UNKNOWN: Final = "?"
+
+
+@dataclass
+class Node:
+    """One attribute, item or result that a peer could reach."""
+
+    path: str
+    """How a program gets there from the root: ``thing().name``."""
+    name: str
+    """What a peer asks for; ``()`` for what a call returns, ``[...]`` for an item."""
+    attribute: str
+    """The attribute's own name."""
+    rule: str
+    """The rule that lets it through."""
+    what: str
+    """What it is, as far as that is known without running anything."""
+    ladder: str = ""
+    """What the policy does with it, if it leads further than it looks."""
+    note: str = ""
+    """Why there are no children: it has been shown above, or the tree is cut."""
+    object: str = ""
+    """The full name of a function, class or module."""
+    safe: list[str] = field(default_factory=list)
+    """Attributes of it that are reachable by the rule of safe attributes."""
+    children: list[Node] = field(default_factory=list)
+    same: Node | None = field(default=None, repr=False, compare=False)
+    """The node that shows what is below this one."""
+
+
+@dataclass
+class Tree:
+    """What a peer could reach."""
+
+    root: Node
+    full_control: bool
+    """Whether a peer may do everything; nothing is listed then."""
+    is_cut: bool = False
+    """Whether there is more than the bounds allow."""
+
+    def __iter__(self) -> Iterator[Node]:
+        nodes = [self.root]
+        while nodes:
+            node = nodes.pop()
+            yield node
+            nodes += reversed(node.children)
+
+    @property
+    def ladders(self) -> list[Node]:
+        """The nodes that lead further than they look."""
+        return [node for node in self if node.ladder]
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """An object that is at hand, or only its class."""
+
+    obj: Any
+    kind: type | None = None
+    """The class, if ``obj`` is ``ABSENT``."""
+    result: Any = MISSING
+    """What a call of a function returns: a class, or ``UNKNOWN``."""
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        return (id(self.obj), id(self.kind), id(self.result))
+
+
+def exposes(
+    root: Any,
+    config: Mapping[str, Any],
+    max_nodes: int = MAX_NODES,
+    max_depth: int = MAX_DEPTH,
+) -> Tree:
+    """Return the tree of what a peer could reach from a service.
+
+    Args:
+        root: an object, or a class: then its instances, as a server makes one for each client.
+        config: the configuration of the connections, with all its keys.
+        max_nodes, max_depth: bounds of the tree.
+    """
+    is_class = issubclass(type(root), type)
+    subject = _Subject(ABSENT, root) if is_class else _Subject(root)
+    kind = root if is_class else type(root)
+    walker = _Walker(config, max_nodes, max_depth)
+    node = Node("", access_policy.describe(kind), "", "root", f"instance of {full_name(kind)}")
+    full = bool(config["allow_all_attrs"]) or is_among(Slave, mro_of(kind))
+    if not full:
+        walker.walk(subject, node)
+    return Tree(node, full, walker.is_cut)
+
+
+def denied(tree: Tree, patterns: list[str]) -> list[tuple[str, Node]]:
+    """Return each pattern with the nodes that it matches.
+
+    Args:
+        patterns: names; dotted paths from the root, with or without ``()``, which are followed
+            round cycles; or full names of functions, classes and modules. ``*`` and ``?`` match
+            as in file names.
+    """
+    found = []
+    for pattern in patterns:
+        nodes = [node for node in tree if _matches(node, pattern)]
+        if "." in pattern:
+            nodes += [node for node in _followed(tree.root, pattern) if node not in nodes]
+        found += [(pattern, node) for node in nodes]
+    return found
+
+
+def _matches(node: Node, pattern: str) -> bool:
+    short = node.object.removeprefix("builtins.")
+    forms = (node.name, node.attribute, node.path, node.object, short, *node.safe)
+    return any(form and fnmatchcase(form, pattern) for form in forms)
+
+
+def _followed(root: Node, pattern: str) -> list[Node]:
+    """Return the nodes that a dotted path leads to, through calls and what was shown before."""
+    nodes = [root]
+    for part in pattern.replace("()", "").split("."):
+        known = _closed(nodes)
+        nodes = [
+            child
+            for node in known
+            for child in node.children
+            if fnmatchcase(child.name, part) or fnmatchcase(child.attribute, part)
+        ]
+        if not nodes and any(fnmatchcase(name, part) for node in known for name in node.safe):
+            return known[:1]
+    return nodes
+
+
+def _closed(nodes: list[Node]) -> list[Node]:
+    """Return nodes with the results of calling them, and the nodes that show the same objects."""
+    found: list[Node] = []
+    left = [*nodes]
+    while left:
+        node = left.pop()
+        if not any(node is known for known in found):
+            found.append(node)
+            left += [child for child in node.children if child.name == "()"]
+            left += [node.same] if node.same is not None else []
+    return found
+
+
+class _Walker:
+    """Makes the nodes, breadth first, so that a path that is shown is a shortest one."""
+
+    def __init__(self, config: Mapping[str, Any], max_nodes: int, max_depth: int) -> None:
+        self._config = config
+        self._left = max_nodes
+        self._max_depth = max_depth
+        self._seen: dict[tuple[int, ...], Node] = {}
+        self._kept: list[Any] = []  # objects whose ids are keys
+        self.is_cut = False
+
+    def walk(self, root: _Subject, node: Node) -> None:
+        """Add everything below a node."""
+        level = [(root, node)]
+        for _ in range(self._max_depth):
+            following: list[tuple[_Subject, Node]] = []
+            for subject, parent in level:
+                following += self._expand(subject, parent)
+            level = following
+        for _, parent in level:
+            self.is_cut = True
+            parent.note = "too deep"
+
+    def _expand(self, subject: _Subject, node: Node) -> list[tuple[_Subject, Node]]:
+        """Add the children of a node and return those that have something below them."""
+        seen = self._seen.get(subject.key)
+        if seen is not None:
+            node.same = seen
+            node.note = f"see {seen.path or 'the root'}"
+            return []
+        self._seen[subject.key] = node
+        self._kept.append(subject)
+        found: list[tuple[_Subject | None, Node]] = [
+            *self._attributes(subject, node),
+            *self._items(subject, node),
+            *self._result(subject, node),
+        ]
+        node.children += [child for _, child in found]
+        return [(below, child) for below, child in found if below is not None]
+
+    def _take(self) -> bool:
+        self._left -= 1
+        if self._left < 0:
+            self.is_cut = True
+        return self._left >= 0
+
+    # -- attributes
+
+    def _attributes(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
+        obj, kind = subject.obj, subject.kind
+        actual = type(obj) if kind is None else kind
+        if actual is tuple:
+            return  # travels by value
+        mro = mro_of(actual)
+        if any("_rpyc_getattr" in dict_of(base) for base in mro):
+            yield None, self._unknown(node, "*", access_policy.OWN, "_rpyc_getattr decides")
+            return
+        reached: dict[str, tuple[str, Any, str]] = {}
+        stored = _stored(actual) if kind is not None else {}
+        for name in sorted(_names(obj, actual) | {*stored}):
+            got = access.reachable(self._config, obj, name, kind)
+            if got is None:
+                continue
+            if got[2] is SAFE:
+                node.safe.append(name)
+            elif got[0] not in reached and self._take():
+                if kind is None and issubclass(actual, type):
+                    got = (got[0], _of_class(obj, got[0], got[1]), got[2])
+                reached[got[0]] = got
+        for attribute, value, rule in reached.values():
+            prefix = self._config["exposed_prefix"] if rule is EXPOSED else ""
+            name = attribute.removeprefix(prefix)
+            below, child = self._node(node, name, attribute, rule, value, subject)
+            if value is MISSING and attribute in stored:
+                child.what = f"{UNKNOWN} (set by its methods){_arrow(stored[attribute], ': ')}"
+                below = _walkable(stored[attribute])
+            yield below, child
+        dynamic = any("__getattr__" in dict_of(base) for base in mro)
+        if dynamic and not issubclass(actual, type):
+            yield None, self._unknown(node, "*", access_policy.OWN, "__getattr__ decides")
+
+    def _unknown(self, parent: Node, name: str, rule: str, what: str) -> Node:
+        return Node(_joined(parent.path, name), name, name, rule, f"{UNKNOWN} ({what})")
+
+    def _node(
+        self, parent: Node, name: str, attribute: str, rule: str, raw: Any, owner: _Subject
+    ) -> tuple[_Subject | None, Node]:
+        """Return the node of a value that stands in a class or an instance, and what is below."""
+        child = Node(_joined(parent.path, name), name, attribute, rule, UNKNOWN)
+        value = _bound(raw)
+        row = access_policy.risk(value)
+        if row is not None:
+            child.ladder = row.policy
+        below = self._describe(child, raw, value, owner)
+        return (None if child.ladder and below is None else below), child
+
+    def _describe(self, child: Node, raw: Any, value: Any, owner: _Subject) -> _Subject | None:
+        """Say what a node is; return what is below it."""
+        if value is MISSING:
+            return None
+        kind = type(value)
+        of_class = owner.kind is None and issubclass(type(owner.obj), type)  # gives no results
+        if (kind is property or issubclass(kind, cached_property)) and not of_class:
+            getter = value.fget if kind is property else value.func
+            result = _annotated(getter, owner)
+            child.what = f"property{_arrow(result)}"
+            return _walkable(result)
+        if is_among(kind, _METHODS):
+            child.object = f"{full_name(value.__objclass__)}.{value.__name__}"
+            child.what = f"{child.object}(...){_arrow(UNKNOWN)}"
+            return None
+        if is_among(kind, _SLOTS) and not of_class:
+            child.what = f"{UNKNOWN} (stored in the instance)"
+            return None
+        if is_among(kind, _VALUES):
+            child.what = f"value: {kind.__name__}"
+            return _Subject(value) if kind is tuple else None
+        if is_among(kind, _FUNCTIONS):
+            child.object = access_policy.describe(value)
+            result = _annotated(access_policy.unwrapped(value), owner)
+            name = child.object if kind is BuiltinFunctionType else "function"
+            child.what = f"{name}{_parameters(value, raw, owner)}{_arrow(result)}"
+            return _Subject(value, None, result)
+        if issubclass(kind, type):
+            child.object = full_name(value)
+            child.what = f"class {child.object}"
+            return _Subject(value)
+        if issubclass(kind, ModuleType):
+            child.object = str(access_policy.instance_dict(value).get("__name__"))
+            child.what = f"module {child.object}"
+            return _Subject(value)
+        is_known = is_among(kind, (property, *_SLOTS))
+        if not is_known and any("__get__" in dict_of(base) for base in mro_of(kind)):
+            if owner.kind is not None or not _is_own(owner.obj, child.attribute):
+                child.what = f"{UNKNOWN} (descriptor of class {full_name(kind)})"
+                return None
+        inner = access_policy.unwrapped(value)
+        child.what = f"instance of {full_name(kind)}"
+        if inner is not value:
+            child.what = access_policy.describe(value)
+            child.object = access_policy.describe(inner)
+        return _Subject(value)
+
+    # -- items and results
+
+    def _items(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
+        """Yield nodes of the items of a container that are objects."""
+        items: list[tuple[Any, Any]] = []
+        if type(subject.obj) is list or type(subject.obj) is tuple:
+            items = [*enumerate(subject.obj[:_MAX_ITEMS])]
+        elif type(subject.obj) is dict:
+            items = [*zip(range(_MAX_ITEMS), subject.obj.items())]
+            items = [pair for _, pair in items if is_among(type(pair[0]), (str, int))]
+        by_value = type(subject.obj) is tuple
+        if not by_value and not access.reachable(self._config, subject.obj, "__getitem__"):
+            return
+        for key, value in items:
+            if is_among(type(value), _VALUES) and type(value) is not tuple:
+                continue
+            if self._take():
+                rule = "by value" if by_value else SAFE
+                yield self._node(node, f"[{key!r:.60}]", f"[{key!r:.60}]", rule, value, subject)
+
+    def _result(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
+        """Yield the node of what a call returns."""
+        result = subject.result
+        if subject.obj is not ABSENT and issubclass(type(subject.obj), type):
+            result = subject.obj
+        if _walkable(result) is not None and not node.ladder and self._take():
+            what = f"instance of {full_name(result)}"
+            yield _walkable(result), Node(f"{node.path}()", "()", "()", "call", what)
+
+
+_VALUES: Final = frozenset({*brine.simple_types, tuple, frozenset, type(None)})
+_FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, MethodType})
+_METHODS: Final = frozenset(
+    {MethodDescriptorType, ClassMethodDescriptorType, WrapperDescriptorType}
+)
+_SLOTS: Final = frozenset({MemberDescriptorType, GetSetDescriptorType})
+_INNER: Final = frozenset({"Optional", "Final", "Annotated", "ClassVar"})
+_CONTAINERS: Final[dict[str, type]] = {"List": list, "Dict": dict, "Set": set, "Tuple": tuple}
+
+
+def _names(obj: Any, kind: type) -> set[str]:
+    """Return the names of all attributes, without asking for any."""
+    bases = [*mro_of(kind)]
+    if obj is not ABSENT and issubclass(kind, type):
+        bases += mro_of(obj)
+    dicts = [*map(dict_of, bases), access_policy.instance_dict(obj)]
+    return {name for attributes in dicts for name in attributes if type(name) is str}
+
+
+def _of_class(cls: type, name: str, found: Any) -> Any:
+    """Return what stands in a class itself, which comes before what its metaclass has."""
+    own = [dict_of(base)[name] for base in mro_of(cls) if name in dict_of(base)]
+    is_data = any("__set__" in dict_of(base) for base in mro_of(type(found)))
+    return own[0] if own and not is_data else found
+
+
+def _joined(path: str, name: str) -> str:
+    return path + name if name.startswith(("[", "(")) or not path else f"{path}.{name}"
+
+
+def _bound(raw: Any) -> Any:
+    """Return what a peer gets of what stands in a class."""
+    return access_policy.unwrapped(raw) if is_among(type(raw), (staticmethod, classmethod)) else raw
+
+
+def _is_own(obj: Any, name: str) -> bool:
+    return name in access_policy.instance_dict(obj) or issubclass(type(obj), ModuleType)
+
+
+def _walkable(result: Any) -> _Subject | None:
+    """Return a subject for instances of a class, None for values and what is unknown."""
+    if result is MISSING or result is UNKNOWN or is_among(result, _VALUES):
+        return None
+    return _Subject(ABSENT, result)
+
+
+def _arrow(result: Any, arrow: str = " -> ") -> str:
+    if result is UNKNOWN:
+        return f"{arrow}{UNKNOWN}" if arrow == " -> " else ""
+    return arrow + ("None" if result is type(None) else full_name(result))
+
+
+def _stored(cls: type) -> dict[str, Any]:
+    """Return what methods of a class set on their instance, with its annotation in the class."""
+    found: dict[str, Any] = {}
+    for base in reversed(mro_of(cls)):
+        annotations = _annotations(base)
+        for method in dict_of(base).values():
+            if type(method) is FunctionType:
+                for name in _set_on_self(method.__code__):
+                    annotation = annotations.get(name, MISSING)
+                    found[name] = _resolved(annotation, _module_dict(base), _Subject(ABSENT, cls))
+    return found
+
+
+def _set_on_self(code: CodeType) -> Iterator[str]:
+    """Yield the names of attributes that a method sets on its first argument."""
+    loaded: Any = None
+    for one in dis.get_instructions(code):
+        if one.opname == "STORE_ATTR" and code.co_argcount and loaded == code.co_varnames[0]:
+            yield one.argval
+        name = one.argval[-1] if type(one.argval) is tuple and one.argval else one.argval
+        loaded = name if one.opname.startswith("LOAD_FAST") else None
+
+
+def _module_dict(cls: type) -> Mapping[str, Any]:
+    module = sys.modules.get(str(access_policy.module_of(cls)))
+    return {} if module is None else access_policy.instance_dict(module)
+
+
+def _parameters(func: Any, raw: Any, owner: _Subject) -> str:
+    """Return the parameters of a function in brackets, told from its code."""
+    func = access_policy.unwrapped(func)
+    if type(func) is not FunctionType:
+        return "(...)"
+    code = func.__code__
+    names = [*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
+    is_method = type(raw) is not staticmethod and (
+        owner.kind is not None or type(raw) is classmethod or _is_method_of(owner.obj, func)
+    )
+    if is_method and names:
+        del names[0]
+    return f"({', '.join(clean_name(name) for name in names[:_MAX_ARGUMENTS])})"
+
+
+def _is_method_of(obj: Any, func: Any) -> bool:
+    """Return whether a function is found in the class of an object, so that it is bound to it."""
+    if issubclass(type(obj), (type, ModuleType)):
+        return False
+    return any(func is value for base in mro_of(type(obj)) for value in dict_of(base).values())
+
+
+# -- annotations
+
+
+def _annotated(func: Any, owner: _Subject) -> Any:
+    """Return the class that a function is annotated to return, or ``UNKNOWN``."""
+    if type(func) is not FunctionType:
+        return UNKNOWN
+    return _resolved(_annotations(func).get("return", MISSING), func.__globals__, owner)
+
+
+def _annotations(obj: Any) -> Mapping[str, Any]:
+    """Return annotations as they stand; where they are lazy, as texts that nobody evaluates."""
+    if sys.version_info >= (3, 14):
+        annotationlib = importlib.import_module("annotationlib")
+        return annotationlib.get_annotations(obj, format=annotationlib.Format.STRING)
+    is_class = issubclass(type(obj), type)
+    found = dict_of(obj).get("__annotations__") if is_class else obj.__annotations__
+    return found if type(found) is dict else {}
+
+
+def _resolved(annotation: Any, names: Mapping[str, Any], owner: _Subject) -> Any:
+    """Return the class that an annotation means, or ``UNKNOWN``; evaluates nothing.
+
+    Args:
+        names: the module in which the annotation stands.
+        owner: the object of which ``Self`` is the class.
+    """
+    if type(annotation) is not str:
+        return _plain_class(annotation)
+    try:
+        tree = ast.parse(annotation, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return UNKNOWN
+    return _class_of(tree, names, owner)
+
+
+def _plain_class(annotation: Any) -> Any:
+    if annotation is None:
+        return type(None)
+    if type(annotation) is UnionType:
+        kinds = [one for one in annotation.__args__ if one is not type(None)]
+        return _plain_class(kinds[0]) if len(kinds) == 1 else UNKNOWN
+    if not issubclass(type(annotation), type):  # list[int], or an alias of typing
+        origin = access_policy.unwrapped(annotation)
+        annotation = access_policy.find(origin, "__origin__") if origin is annotation else origin
+    is_class = issubclass(type(annotation), type) and not is_among(annotation, (object, Any))
+    return annotation if is_class else UNKNOWN
+
+
+def _class_of(tree: ast.expr, names: Mapping[str, Any], owner: _Subject) -> Any:
+    """Return the class that an annotation names; names are looked up and nothing is evaluated."""
+    if isinstance(tree, ast.Constant):
+        known = tree.value is None or type(tree.value) is str
+        return _resolved(tree.value, names, owner) if known else UNKNOWN
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitOr):
+        left, right = (_class_of(one, names, owner) for one in (tree.left, tree.right))
+        if left is type(None):
+            return right
+        return left if right is left or right is type(None) else UNKNOWN
+    if isinstance(tree, ast.Subscript):
+        name = tree.value.attr if isinstance(tree.value, ast.Attribute) else None
+        name = tree.value.id if isinstance(tree.value, ast.Name) else name
+        if name in _INNER:
+            return _class_of(tree.slice, names, owner)
+        return _CONTAINERS.get(str(name)) or _class_of(tree.value, names, owner)
+    if isinstance(tree, ast.Name) and tree.id == "Self":
+        if owner.kind is not None:
+            return owner.kind
+        return UNKNOWN if owner.obj is ABSENT else type(owner.obj)
+    return _plain_class(_named(tree, names))
+
+
+def _named(tree: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return what a name or a dotted name stands for."""
+    if isinstance(tree, ast.Name):
+        found = names.get(tree.id, MISSING)
+        return vars(builtins).get(tree.id, MISSING) if found is MISSING else found
+    if isinstance(tree, ast.Attribute):
+        holder = _named(tree.value, names)
+        if issubclass(type(holder), (ModuleType, type)):
+            return access_policy.find(holder, tree.attr)
+    return MISSING

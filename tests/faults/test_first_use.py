@@ -1,0 +1,108 @@
+"""What is made on first use is made once, also when several threads come at the same moment."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rpyc_like.core.service import ClassicService, SlaveService
+from rpyc_like.lib import background_loop
+from rpyc_like.lib.first_use import FirstUse, kept_first
+
+ROUNDS = 20
+CLASSIC = ("modules", "builtins", "builtin", "namespace", "eval", "execute", "teleport")
+
+
+@pytest.fixture
+def many_switches() -> Iterator[None]:
+    """Lets threads change places as often as Python can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def together(func: Callable[[], Any], threads: int = 4) -> list[Any]:
+    """Return what ``func()`` gives, or raises, in threads that begin at the same moment."""
+    begin, results = threading.Barrier(threads), []
+
+    def work() -> None:
+        begin.wait(10)
+        try:
+            results.append(func())
+        except Exception as error:
+            results.append(error)
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(10)
+    return results
+
+
+@pytest.mark.usefixtures("many_switches")
+@pytest.mark.parametrize("name", CLASSIC)
+def test_classic_names(pair: Callable[..., Any], name: str) -> None:
+    """All threads get the same object under a classic name."""
+    for _ in range(ROUNDS):
+        client, _ = pair(SlaveService, ClassicService)
+        results = together(lambda client=client: getattr(client, name))
+        assert len({id(one) for one in results}) == 1, results
+        assert not isinstance(results[0], Exception), results
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_root(pair: Callable[..., Any]) -> None:
+    """All threads get the same root."""
+    for _ in range(ROUNDS):
+        client, _ = pair(SlaveService)
+        results = together(lambda client=client: client.root)
+        assert len({id(one) for one in results}) == 1, results
+
+
+@pytest.mark.usefixtures("many_switches")
+@pytest.mark.parametrize("name", ["_coroutines", "_reading_along", "_threads"])
+def test_parts_of_a_connection(pair: Callable[..., Any], name: str) -> None:
+    """The background parts of a connection are made once."""
+    for _ in range(ROUNDS):
+        client, _ = pair(SlaveService)
+        results = together(getattr(client, name).get)
+        assert len({id(one) for one in results}) == 1, results
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_background_loop() -> None:
+    """The process has one background loop."""
+    assert len({id(one) for one in together(background_loop._running)}) == 1
+
+
+def test_first_use_tries_again_after_an_error() -> None:
+    """What could not be made is made at the next use."""
+    attempts = iter([OSError("busy"), 7])
+
+    def make() -> Any:
+        outcome = next(attempts)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    part = FirstUse(make)
+    with pytest.raises(OSError, match="busy"):
+        part.get()
+    assert (part.get(), part.get(), part.made) == (7, 7, 7)
+
+
+def test_kept_first_gives_all_the_value_that_was_stored_first() -> None:
+    """A thread that fetched a value in vain gets the other thread's."""
+    values: dict[str, str] = {}
+
+    def make() -> str:
+        values["name"] = "theirs"  # another thread was faster
+        return "ours"
+
+    assert kept_first(values, "name", make) == "theirs"
