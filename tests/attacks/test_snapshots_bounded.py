@@ -11,7 +11,7 @@ import pytest
 from rpyc_like.core import snapshot_load
 from rpyc_like.errors import LimitExceeded, MalformedValue
 from rpyc_like.lib import impl
-from rpyc_like.lib.exact import described
+from rpyc_like.lib.brief import brief
 from rpyc_like.wire import meter
 
 DEEP = 300_000
@@ -118,7 +118,7 @@ def test_what_the_interpreter_frees_by_recursion_is_not_nested_deeply() -> None:
         (0, 1 << 70),
         (10, "deque", -1),
     ],
-    ids=lambda token: described(token[1]),
+    ids=lambda token: brief(token[1]),
 )
 def test_constructors_get_checked_values_only(token: Any) -> None:
     """Exact types, within bounds; the error comes before anything is made."""
