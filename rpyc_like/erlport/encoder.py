@@ -12,6 +12,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import chain
 from math import isfinite
 from operator import itemgetter
@@ -156,8 +157,8 @@ class Encoder:
             made: bytes | None = etf.encode(term, self._settings, False)
             if made is not None:
                 return made
-        parts: list[bytes] = []
-        write = parts.append
+        written = BytesIO()  # bytes.join takes 80 bytes for each part
+        write = written.write
         atoms, atom_type, list_type = self._atoms, self._atom_type, self._list_type
         outer: list[Iterator[Any]] = []
         deep = _DEEP
@@ -223,7 +224,7 @@ class Encoder:
                         break
             else:
                 if not outer:
-                    return b"".join(parts) if len(parts) > 1 else parts[0]
+                    return written.getvalue()
                 items = outer.pop()
 
     def _text(self, text: str) -> bytes:

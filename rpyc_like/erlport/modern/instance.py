@@ -305,7 +305,7 @@ class Instance:
     def _prepared(
         self, module: Any, function: Any, args: Any, context: bytes
     ) -> tuple[Target, list[Any]]:
-        if type(args) not in (list, tuple, List):
+        if not isinstance(args, list):
             raise TypeError(f"expected a list of arguments, got {type(args).__name__}")
         return Target(Atom(module), Atom(function), context), list(map(self.encoder, args))
 
