@@ -92,7 +92,9 @@ _SPECIAL_FLOAT: Final = re.compile(r"([-+]?)[0-9]+\.[0-9]+[eE]\+(INF|NaN)$")
 _MEMO_SIZE: Final = 10_000
 _MEMO_LENGTH: Final = 100  # characters of a word that is kept: a peer may have made it up
 _ALIST_LEVELS: Final = 100
-_USUAL_DEPTH: Final = 200  # what the compiled half does without asking for the limit
+_USUAL_DEPTH: Final = 200  # what the compiled half does without asking for the limits
+_USUAL_DIGITS: Final = 18
+_SHORT: Final = 4000  # digits up to which Python converts at once, in quadratic time
 
 
 class ExpressionLimitExceeded(LimitExceeded, MalformedValue):
@@ -146,6 +148,7 @@ class Reader:
         self._dicts = [plist_to_dict] * plists + [alist_to_dict] * alists
         self._max_depth = max_depth
         self._max_digits = max_digits
+        self._short = min(_SHORT, max_digits + 1)
         self._max_memory = max_memory
         self._words: dict[str, Any] = {"t": True}
 
@@ -169,7 +172,8 @@ class Reader:
         """Returns all values in ``text``; see :meth:`read`."""
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         budget = _Budget(message_memory(size, self._max_memory))
-        if sexp is not None and not self._dicts and self._max_depth >= _USUAL_DEPTH:
+        usual = self._max_depth >= _USUAL_DEPTH and self._max_digits >= _USUAL_DIGITS
+        if sexp is not None and not self._dicts and usual:
             found: Any = sexp.read_all(
                 text, self._nil, self._words, self._word, values.Brackets, budget.limit
             )
@@ -219,7 +223,7 @@ class Reader:
                             continue
                         digits = digits.partition(" ")[0]  # a prefix is for the first alone
                         position = match.start(_INTEGERS) + len(digits)
-                    value = int(digits) if len(digits) < 4000 else self._long_integer(digits)
+                    value = int(digits) if len(digits) < self._short else self._long_integer(digits)
                 elif kind == _OPEN:
                     stack.append((items, closer, finish, held))
                     if len(stack) > self._max_depth:
@@ -379,12 +383,12 @@ class Reader:
 
     def _long_integer(self, digits: str) -> int:
         self._check_digits(len(digits))
-        return int(digits) if len(digits) < 4000 else from_decimal(digits)
+        return int(digits) if len(digits) < _SHORT else from_decimal(digits)
 
     def _integers(self, digits: str) -> list[int]:
         """Returns integers that are separated by spaces."""
         words = digits.split(" ")
-        if len(digits) < 4000 or max(map(len, words)) < 4000:
+        if len(digits) < self._short or max(map(len, words)) < self._short:
             return [int(word) for word in words]
         return [self._long_integer(word) for word in words]
 
@@ -397,7 +401,7 @@ class Reader:
                 number, _, digits = token[1:].partition("r")
                 base = int(number)
             self._check_digits(int(len(digits) * math.log10(max(base, 2))))
-            if len(digits) < 4000:
+            if len(digits) < _SHORT:
                 return int(digits, base)
             return _from_base(digits.lower(), base)
         except ExpressionLimitExceeded:
@@ -545,7 +549,7 @@ def _dotted(items: list[Any]) -> Any:
 
 def _from_base(digits: str, base: int) -> int:
     """Returns an integer of many digits, in less than quadratic time."""
-    if len(digits) < 4000 or base & (base - 1) == 0:
+    if len(digits) < _SHORT or base & (base - 1) == 0:
         return int(digits, base)
     if digits[0] in "+-":
         return int(digits[0] + "1") * _from_base(digits[1:], base)

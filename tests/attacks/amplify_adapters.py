@@ -10,7 +10,17 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 
-__all__ = ["TARGETS", "Decoder", "Generator", "expressions", "terms"]
+__all__ = [
+    "TARGETS",
+    "Decoder",
+    "Generator",
+    "big",
+    "expressions",
+    "inflated",
+    "list_of",
+    "map_of",
+    "terms",
+]
 
 Generator = Callable[[int], Iterator[tuple[str, bytes]]]
 Decoder = Callable[[bytes], object]
@@ -25,16 +35,22 @@ def _counted(tag: int, count: int) -> bytes:
     return struct.pack(">BI", tag, count)
 
 
-def _big(number: int) -> bytes:
+def big(number: int) -> bytes:
+    """Return an integer of many bytes."""
     digits = number.to_bytes((number.bit_length() + 7) // 8, "little")
     return bytes((110, len(digits), 0)) + digits
 
 
-def _list_of(size: int, *items: bytes) -> bytes:
+def list_of(size: int, *items: bytes) -> bytes:
     """Return a list of ``size`` bytes that repeats some items."""
     pattern = b"".join(items)
     count = max(1, size // len(pattern))
     return _counted(108, count * len(items)) + pattern * count + b"j"
+
+
+def inflated(data: bytes) -> int:
+    """Return how many bytes a term says that it is, after inflation."""
+    return int.from_bytes(data[2:6], "big") if data[:2] == b"\x83P" else len(data)
 
 
 def _nested(size: int, head: bytes, tail: bytes = b"", core: bytes = b"j") -> bytes:
@@ -48,18 +64,19 @@ def _claims(size: int) -> bytes:
     return heads + b"j" * (size - len(heads))
 
 
-def _map(pairs: list[tuple[bytes, bytes]]) -> bytes:
+def map_of(pairs: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a map of encoded keys and values."""
     return _counted(116, len(pairs)) + b"".join(key + value for key, value in pairs)
 
 
 def _keys_of_keys(size: int) -> bytes:
     key = _counted(109, size - 1000) + bytes(size - 1000)
-    return b"t\0\0\0\1" * 98 + _map([(key, b"j")]) + b"j" * 98
+    return b"t\0\0\0\1" * 98 + map_of([(key, b"j")]) + b"j" * 98
 
 
 def _lists_as_keys(size: int) -> bytes:
-    key = _list_of(size - 2000, b"a\1", b"j")
-    return b"t\0\0\0\1l\0\0\0\1" * 60 + _map([(key, b"j")]) + b"jj" * 60
+    key = list_of(size - 2000, b"a\1", b"j")
+    return b"t\0\0\0\1l\0\0\0\1" * 60 + map_of([(key, b"j")]) + b"jj" * 60
 
 
 def _funs(size: int) -> bytes:
@@ -90,36 +107,36 @@ def _atom_list(size: int, length: int) -> bytes:
 
 
 def _plain_terms(size: int) -> Iterator[tuple[str, bytes]]:
-    yield "nils", _list_of(size, b"j")
+    yield "nils", list_of(size, b"j")
     yield "nils in tuples", _counted(105, size) + b"j" * size
-    yield "tuples of a nil", _list_of(size, b"h\1j")
-    yield "lists of a nil", _list_of(size, b"l\0\0\0\1jj")
-    yield "empty strings", _list_of(size, b"k\0\0")
-    yield "strings", _list_of(size, b"k\xff\xff" + bytes(0xFFFF))
-    yield "strings of two", _list_of(size, b"k\0\2ab")
-    yield "empty maps", _list_of(size, b"t\0\0\0\0")
-    yield "maps with a list as key", _list_of(size, b"t\0\0\0\1jj")
-    yield "maps with a tuple as key", _list_of(size, b"t\0\0\0\1h\1ja\1")
-    yield "maps of a number", _list_of(size, b"t\0\0\0\1a\1a\2")
-    yield "bitstrings", _list_of(size, b"M\0\0\0\1\3x")
-    yield "binaries", _list_of(size, b"m\0\0\0\2xy")
-    yield "floats", _list_of(size, b"F" + struct.pack(">d", 1.5))
-    yield "floats as text", _list_of(size, b"c" + b"1.5".ljust(31, b"\0"))
-    yield "integers", _list_of(size, b"b\1\2\3\4")
-    yield "integers of two kinds", _list_of(size, b"b\1\2\3\4", b"a\1")
-    yield "five-byte integers", _list_of(size, b"n\5\0\1\2\3\4\5")
+    yield "tuples of a nil", list_of(size, b"h\1j")
+    yield "lists of a nil", list_of(size, b"l\0\0\0\1jj")
+    yield "empty strings", list_of(size, b"k\0\0")
+    yield "strings", list_of(size, b"k\xff\xff" + bytes(0xFFFF))
+    yield "strings of two", list_of(size, b"k\0\2ab")
+    yield "empty maps", list_of(size, b"t\0\0\0\0")
+    yield "maps with a list as key", list_of(size, b"t\0\0\0\1jj")
+    yield "maps with a tuple as key", list_of(size, b"t\0\0\0\1h\1ja\1")
+    yield "maps of a number", list_of(size, b"t\0\0\0\1a\1a\2")
+    yield "bitstrings", list_of(size, b"M\0\0\0\1\3x")
+    yield "binaries", list_of(size, b"m\0\0\0\2xy")
+    yield "floats", list_of(size, b"F" + struct.pack(">d", 1.5))
+    yield "floats as text", list_of(size, b"c" + b"1.5".ljust(31, b"\0"))
+    yield "integers", list_of(size, b"b\1\2\3\4")
+    yield "integers of two kinds", list_of(size, b"b\1\2\3\4", b"a\1")
+    yield "five-byte integers", list_of(size, b"n\5\0\1\2\3\4\5")
     yield "one big integer", _counted(111, size) + b"\0" + b"\xff" * size
     yield "one negative integer", _counted(111, size) + b"\1" + b"\xff" * size
-    yield "exports", _list_of(size, b"qw\0w\0a\1")
-    yield "pids", _list_of(size, b"Xw\0" + b"\x7f" * 12)
-    yield "references", _list_of(size, b"Z\0\0w\0\0\0\0\1")
-    yield "improper lists", _list_of(size, b"l\0\0\0\1ja\1")
-    yield "opaque terms", _list_of(size, b"h\3d\0\x0f$erlport.opaquew\6erlangm\0\0\0\1j")
+    yield "exports", list_of(size, b"qw\0w\0a\1")
+    yield "pids", list_of(size, b"Xw\0" + b"\x7f" * 12)
+    yield "references", list_of(size, b"Z\0\0w\0\0\0\0\1")
+    yield "improper lists", list_of(size, b"l\0\0\0\1ja\1")
+    yield "opaque terms", list_of(size, b"h\3d\0\x0f$erlport.opaquew\6erlangm\0\0\0\1j")
     yield "short new atoms", _atom_list(size, 4)
     yield "long new atoms", _atom_list(size, 255)
     yield (
         "atoms of wide letters",
-        _list_of(
+        list_of(
             size, *(b"v\3\xfc" + "\U00010000".encode() * 254 + b"%04x" % n for n in range(2000))
         ),
     )
@@ -142,26 +159,30 @@ def _deep_terms(size: int) -> Iterator[tuple[str, bytes]]:
 
 def _keyed_terms(size: int) -> Iterator[tuple[str, bytes]]:
     count = size // 12
-    yield "keys of one hash", _map([(_big(n * _COLLIDING), b"j") for n in range(1, count)])
+    yield "keys of one hash", map_of([(big(n * _COLLIDING), b"j") for n in range(1, count)])
     numbers = [b"m\0\0\0\4%04x" % n for n in range(min(size // 20, 60_000))]
     atoms = [b"w\4%04x" % n for n in range(min(size // 20, 60_000))]
-    yield "twins", _map([(key, b"j") for key in atoms + numbers])
-    yield "keys", _map([(struct.pack(">Bi", 98, n), b"j") for n in range(size // 6)])
-    yield "floats as keys", _map([(b"F" + struct.pack(">d", n), b"j") for n in range(size // 10)])
+    yield "twins", map_of([(key, b"j") for key in atoms + numbers])
+    yield "keys", map_of([(struct.pack(">Bi", 98, n), b"j") for n in range(size // 6)])
+    yield "floats as keys", map_of([(b"F" + struct.pack(">d", n), b"j") for n in range(size // 10)])
 
 
-def terms(size: int) -> Iterator[tuple[str, bytes]]:
-    """Give external terms of about ``size`` bytes, inflated."""
+def terms(size: int, compressed: bool = True) -> Iterator[tuple[str, bytes]]:
+    """Give external terms of about ``size`` bytes, inflated.
+
+    Args:
+        compressed: whether each comes compressed, too.
+    """
     for group in (_plain_terms, _deep_terms, _keyed_terms):
         for name, term in group(size):
             yield name, b"\x83" + term
-            if len(term) > 1000:
+            if compressed:
                 yield f"{name}, compressed", _compressed(term)
     yield "a bomb of zeros", _compressed(b"m" + bytes(4 * size))
     yield "a bomb that claims little", _compressed(b"m" + bytes(4 * size), 100)
     yield "a bomb that claims much", _compressed(b"j", 60 << 20)
     yield "garbage compressed", b"\x83" + _counted(80, size) + zlib.compress(b"j") + bytes(size)
-    yield "cut off", b"\x83" + _list_of(size, b"h\1j")[:-1]
+    yield "cut off", b"\x83" + list_of(size, b"h\1j")[:-1]
 
 
 # -- s-expressions

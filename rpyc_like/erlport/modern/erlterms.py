@@ -269,6 +269,13 @@ def _opaque_term(value: Any) -> Any:
     if not isinstance(value, OpaqueObject):
         raise ValueError(f"unsupported data type: {type(value)}")
     if value.language is ERLANG:
+        # It goes into a message for a peer that may not be the one it came from.
+        try:
+            _, end = _checker.decode_from(value.data, 0)
+        except MalformedTerm as error:
+            raise ValueError(f"expected one whole term in an opaque object: {error}") from None
+        if end != len(value.data):
+            raise ValueError("expected one whole term in an opaque object, got more")
         return Written(value.data)
     return (OPAQUE, value.language, value.data)
 
@@ -280,6 +287,7 @@ def _text_or_bytes(data: bytes) -> str | bytes:
         return data
 
 
+_checker = Decoder(atom=str, constants={}, map_type=Map)
 _canonical = Encoder(
     atom_type=Atom, none="undefined", list_type=List, fallback=_opaque_term, canonical=True
 )
