@@ -167,3 +167,22 @@ def test_tuples_of_nested_tuples_are_weighed(served: Served) -> None:
     conn = served.client(served.server("threads", Rows))
     items, *_ = conn.sync_request(consts.HANDLE_ITERATE, conn.root.rows(), cursors.KEYS, 100_000)
     assert 10 <= len(items) <= 200
+
+
+@pytest.mark.parametrize("kind", ["threads", "aio"])
+def test_what_an_idle_client_has_dropped_is_free_for_others(served: Served, kind: str) -> None:
+    """Cursors that are given back leave the server's sum although their client asks no more."""
+    server = served.server(kind, Containers)
+    account = server.admission.account
+    idle, other = served.client(server), served.client(server)
+    table, others = idle.root.table(), other.root.table()
+    before = account.held
+    dropped = [idle.sync_request(consts.HANDLE_ITERATE, table, cursors.ITEMS, 1) for _ in range(50)]
+    assert account.held > before
+    account.limit = account.held
+    with pytest.raises(Exception, match="max_memory"):
+        other.sync_request(consts.HANDLE_ITERATE, others, cursors.ITEMS, 1)
+    dropped.clear()
+    idle.flush_released()
+    eventually(lambda: account.held == before)
+    other.sync_request(consts.HANDLE_ITERATE, others, cursors.ITEMS, 1)
