@@ -37,7 +37,7 @@ MAX_STEPS: Final = 1_000_000
 """Default limit of steps that are done for one request."""
 
 MAX_KEPT: Final = 512 << 20
-"""Bytes that are kept for the peer of a connection at most, unless ``max_memory`` says otherwise.
+"""Default limit of bytes that are kept for the peer of a connection.
 
 ``max_objects`` exported objects are worth less.
 """

@@ -149,12 +149,12 @@ def test_maps_without_steps_let_others_have_their_turn(served: Served) -> None:
 
 def test_results_of_a_chain_are_counted(served: Served, kind: str) -> None:
     """What the steps have given is held until the answer goes, and no more than is allowed."""
-    server = served.server(kind, Lists, max_memory=1 << 20)
+    server = served.server(kind, Lists, max_kept_memory=1 << 20)
     conn = served.client(server)
     root = (chain_steps.VALUE, conn.root)
     size = (chain_steps.VALUE, 100_000)
     steps = tuple([(chain_steps.CALLATTR, root, "text", (size,), ())] * 20)
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
     (there,) = server.connections
     eventually(lambda: there._kept.held < 1 << 16)
@@ -163,7 +163,7 @@ def test_results_of_a_chain_are_counted(served: Served, kind: str) -> None:
 
 def test_results_of_a_map_are_counted_as_they_are_listed(served: Served, kind: str) -> None:
     """An iterator that gives much is not listed to its end."""
-    server = served.server(kind, Lists, max_memory=1 << 20)
+    server = served.server(kind, Lists, max_kept_memory=1 << 20)
     conn = served.client(server)
     items = (chain_steps.VALUE, conn.root.texts(100_000))
     steps = ((chain_steps.MAP, items, (), (chain_steps.VALUE, None)),)
@@ -174,7 +174,7 @@ def test_results_of_a_map_are_counted_as_they_are_listed(served: Served, kind: s
 
 def test_what_a_map_has_thrown_away_is_held_no_more(served: Served, kind: str) -> None:
     """Values that are used inside of a map only are not counted when their item is done."""
-    server = served.server(kind, Lists, max_memory=8 << 20)
+    server = served.server(kind, Lists, max_kept_memory=8 << 20)
     conn = served.client(server)
     size = (chain_steps.VALUE, 100_000)
     step = (chain_steps.CALLATTR, (chain_steps.VALUE, conn.root), "text", (size,), ())
@@ -286,9 +286,9 @@ def test_values_of_a_snapshot_are_steps(served: Served, kind: str, name: str) ->
 )
 def test_what_a_snapshot_becomes_is_counted(served: Served, name: str, args: Any) -> None:
     """A snapshot that would take more memory than is allowed is refused before it is made."""
-    server = served.server("threads", Data, max_memory=1 << 20)
+    server = served.server("threads", Data, max_kept_memory=1 << 20)
     conn = served.client(server)
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         rpyc.snapshot(getattr(conn.root, name)(*args))
     (there,) = server.connections
     eventually(lambda: there._kept.held == 0)
@@ -326,11 +326,11 @@ def test_a_snapshot_ends_when_nobody_waits(
 
 def test_exported_objects_are_counted(served: Served) -> None:
     """Entries of the export table cost memory, which is given back with them."""
-    server = served.server("threads", Lists, max_memory=250_000)
+    server = served.server("threads", Lists, max_kept_memory=250_000)
     conn = served.client(server)
     items = conn.root.long(5_000)
     found: list[Any] = []
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         for item in items:
             found.append(item)
     assert 1_000 < len(found) < 3_000
@@ -362,13 +362,13 @@ class Waiting(rpyc.Service):
 def test_calls_under_way_are_counted(served: Served) -> None:
     """Coroutines of a blocking connection take memory until they end."""
     service = Waiting()
-    server = served.server("threads", service, max_memory=50_000)
+    server = served.server("threads", service, max_kept_memory=50_000)
     conn = served.client(server)
     wait = rpyc.async_(conn.root.wait)
     results = [wait() for _ in range(20)]
     refused = results[-1]
     refused.wait()
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         refused.value
     (there,) = server.connections
     assert there._kept.held <= 50_000
