@@ -263,8 +263,6 @@ MUTATIONS = [
     Mutation(
         "15",
         "link/admission.py",
-        "if len(self._line) < max(1, self.max_silent_clients):",
-        "if True:",
         "victim = self._make_place(key)",
         "victim = None",
         f"{DEFAULTS}::test_silent_clients_are_bounded",
