@@ -1037,14 +1037,14 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_server.py",
-        "if share >= self.MAX_ENTRIES_PER_HOST:",
+        "if share + count > self.MAX_ENTRIES_PER_HOST:",
         "if False:",
         f"{REGISTRIES}::test_one_address_does_not_take_all_the_room",
     ),
     Mutation(
         "103",
         "utils/registry_server.py",
-        "if share + 1 >= self._share(greediest):",
+        "if greediest is None or share + 1 >= others[greediest]:",
         "if True:",
         f"{REGISTRIES}::test_when_all_is_full_the_greediest_makes_room",
     ),
