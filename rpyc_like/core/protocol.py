@@ -143,6 +143,7 @@ class Connection(Endpoint):
         # until then may have to be sent again. Never held later.
         self._opening = threading.RLock()
         self._link = MessageConnection(channel, self._session, self)
+        self._link.queued.total = self._total
         if self._overrides("_dispatch"):
             self._link.dispatch = self._dispatch
         self._link.looked_after = True

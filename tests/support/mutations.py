@@ -41,6 +41,9 @@ NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 CLASSES = "tests/attacks/test_classes.py"
+MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
+SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
+QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
 MUTATIONS = [
     Mutation(
@@ -975,11 +978,98 @@ MUTATIONS = [
         "    known: Any = netref.local_class(_remote_name(exc))\n"
         "    if known is not None:\n        return known(str(exc))\n"
         '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
-        "    cls = find_exception((module, name), custom=False, exits=False)\n",
-        "    cls = netref.local_class(_remote_name(exc))\n"
-        "    if isinstance(cls, type) and issubclass(cls, Exception):\n"
-        "        return cls(str(exc))\n",
         f"{TARGETS}::test_leaving_a_block_makes_no_exception_of_this_program",
+    ),
+    Mutation(
+        "92",
+        "core/_brine_py.py",
+        "frail = min(frail, len(stack))",
+        "pass",
+        f"{MEMORY}::test_nesting_inside_of_a_set_is_bounded_whatever_max_depth_is",
+    ),
+    Mutation(
+        "92",
+        "core/snapshot_load.py",
+        "elif len(stack) - self._key >= _DEEPEST_KEY:",
+        "elif False:",
+        f"{SNAPSHOTS}::test_keys_are_not_nested_deeply",
+    ),
+    Mutation(
+        "92",
+        "core/snapshot_load.py",
+        "self._work -= weight",
+        "pass",
+        f"{SNAPSHOTS}::test_shared_parts_of_keys_count_each_time",
+    ),
+    Mutation(
+        "92",
+        "core/snapshot_checks.py",
+        "if check is None or not check(args):",
+        "if check is None:",
+        f"{SNAPSHOTS}::test_constructors_get_checked_values_only",
+    ),
+    Mutation(
+        "93",
+        "core/_brine_py.py",
+        "        check_hashes(inner)\n",
+        "",
+        f"{HASHES}::test_frozensets_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "93",
+        "core/snapshot_load.py",
+        "            check_hashes(keys)\n            for key",
+        "            for key",
+        f"{HASHES}::test_containers_of_snapshots_are_checked",
+    ),
+    Mutation(
+        "93",
+        "core/handlers.py",
+        '        if type(name) is not str:\n            raise TypeError(f"keywords',
+        '        if False:\n            raise TypeError(f"keywords',
+        f"{HASHES}::test_keywords_are_texts",
+    ),
+    Mutation(
+        "94",
+        "core/dialects.py",
+        "if len(payload) > self._unmetered and self.boxer.budget is None:",
+        "if False:",
+        f"{MEMORY}::test_messages_are_counted_in_boxes_too",
+    ),
+    Mutation(
+        "94",
+        "link/calls.py",
+        "len(self.known) >= self.most:",
+        "len(self.known) >= 10:",
+        f"{LIMITS}::test_the_key_of_the_error_changes_the_limit",
+    ),
+    Mutation(
+        "95",
+        "wire/framing.py",
+        "piece = inflater.decompress(waiting, min(limit + 1 - size, _PIECE))",
+        "piece = inflater.decompress(waiting)",
+        f"{MEMORY}::test_nothing_is_inflated_beyond_the_limit",
+    ),
+    Mutation(
+        "95",
+        "link/receiving.py",
+        "            framer.inflates = False\n",
+        "",
+        f"{MEMORY}::test_frames_are_inflated_when_it_is_their_turn",
+    ),
+    Mutation(
+        "96",
+        "link/connection.py",
+        "            size = weight_of(outcome)\n",
+        "            size = 0\n",
+        f"{QUEUED}::test_what_waits_stays_near_the_limit",
+    ),
+    Mutation(
+        "96",
+        "aio/serving.py",
+        "size = weight_of((REQUEST, id_, target, args))",
+        "size = 0",
+        f"{QUEUED}::test_tasks_are_counted",
     ),
 ]
 
@@ -1311,3 +1401,34 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+MUTATIONS += [
+    Mutation(
+        "91",
+        "core/netref.py",
+        'return exact(syncreq(self, consts.HANDLE_HASH), int, "a hash")',
+        "return int(syncreq(self, consts.HANDLE_HASH))",
+        "tests/attacks/test_answers.py::test_an_answer_of_another_type_is_refused",
+    ),
+    Mutation(
+        "97",
+        "core/chains.py",
+        "    if type(source) is AsyncItems:\n",
+        "    if False:\n",
+        "tests/attacks/test_work.py::test_a_map_takes_items_that_are_awaited",
+    ),
+    Mutation(
+        "99",
+        "core/accounts.py",
+        "            flushing.arm(weakref.ref(self))\n",
+        "",
+        "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "        self._check_room(_owner(host), len(new))\n",
+        "",
+        f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+]
