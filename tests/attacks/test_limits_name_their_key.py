@@ -84,6 +84,11 @@ def objects(side: Side) -> None:
         side.conn._local_objects.lend(object(), lambda obj: ("m.C", id(obj), id(obj)))
 
 
+def kept(side: Side) -> None:
+    for _ in range(20):
+        side.conn._kept.hold(1000, "memory for cursors")
+
+
 def requests(side: Side) -> None:
     for number in range(20):
         side.message(1, number, ping(b"\x51"))
@@ -113,6 +118,7 @@ CASES: list[tuple[str, Callable[[Side], None], dict[str, Any], Any]] = [
     ("max_frame_size", later_frame, {"max_frame_size": 1000}, 3000),
     ("max_inflated_size", inflated, {"max_inflated_size": 1000}, 10_000),
     ("max_memory", memory, {"max_memory": 10_000}, 1 << 20),
+    ("max_kept_memory", kept, {"max_kept_memory": 10_000}, 1 << 20),
     ("max_depth", nesting, {"max_depth": 50}, 200),
     ("max_depth", boxes, {"max_depth": 50}, 200),
     ("max_digits", digits, {"max_digits": 50}, 200),

@@ -1127,14 +1127,14 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_server.py",
-        "if share >= self.MAX_ENTRIES_PER_HOST:",
+        "if share + count > self.MAX_ENTRIES_PER_HOST:",
         "if False:",
         f"{REGISTRIES}::test_one_address_does_not_take_all_the_room",
     ),
     Mutation(
         "103",
         "utils/registry_server.py",
-        "if share + 1 >= self._share(greediest):",
+        "if greediest is None or share + 1 >= others[greediest]:",
         "if True:",
         f"{REGISTRIES}::test_when_all_is_full_the_greediest_makes_room",
     ),
@@ -1401,3 +1401,34 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+MUTATIONS += [
+    Mutation(
+        "91",
+        "core/netref.py",
+        'return exact(syncreq(self, consts.HANDLE_HASH), int, "a hash")',
+        "return int(syncreq(self, consts.HANDLE_HASH))",
+        "tests/attacks/test_answers.py::test_an_answer_of_another_type_is_refused",
+    ),
+    Mutation(
+        "97",
+        "core/chains.py",
+        "    if type(source) is AsyncItems:\n",
+        "    if False:\n",
+        "tests/attacks/test_work.py::test_a_map_takes_items_that_are_awaited",
+    ),
+    Mutation(
+        "99",
+        "core/accounts.py",
+        "            flushing.arm(weakref.ref(self))\n",
+        "",
+        "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "        self._check_room(_owner(host), len(new))\n",
+        "",
+        f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+]
