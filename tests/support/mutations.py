@@ -883,7 +883,7 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "or _refusing(obj, name, kind) is None:\n            return PUBLIC",
+        "or _not_public(obj, name, kind) is None:\n            return PUBLIC",
         "or True:\n            return PUBLIC",
         f"{LADDERS}::test_names_that_lead_further_are_refused",
     ),
