@@ -486,7 +486,8 @@ LISTED: Final[Mapping[str, frozenset[str]]] = {
     ),
 }
 """Modules and classes of the standard library whose objects have public names for a peer, and
-which: ``*`` is all that :data:`LADDERS` does not refuse. Of errors, others are data (``_ERROR``)."""
+which: ``*`` is all that :data:`LADDERS` does not refuse. Of errors, others are data (``_ERROR``).
+"""
 
 _FREELY_CALLED: Final = frozenset({"sys"})
 _NAMES: Final = {kind: row for row in LADDERS for kind in row.refused}

@@ -1184,7 +1184,7 @@ MUTATIONS += [
     Mutation(
         "97",
         "core/chains.py",
-        "        account.hold(item)\n",
+        "    account.hold(item)\n",
         "",
         f"{WORK}::test_results_of_a_map_are_counted_as_they_are_listed",
     ),
