@@ -418,7 +418,7 @@ LISTED: Final[Mapping[str, frozenset[str]]] = {
     ),
     # classes
     **_each(
-        "argparse.Namespace "
+        "argparse.Namespace argparse._AttributeHolder "
         "asyncio.futures.Future asyncio.tasks.Task _asyncio.Future _asyncio.Task "
         "asyncio.runners.Runner concurrent.futures._base.Future concurrent.futures._base.Executor "
         "contextlib.AbstractContextManager contextlib.AbstractAsyncContextManager "
@@ -486,8 +486,7 @@ LISTED: Final[Mapping[str, frozenset[str]]] = {
     ),
 }
 """Modules and classes of the standard library whose objects have public names for a peer, and
-which: ``*`` is all that :data:`LADDERS` does not refuse. Of errors, others are data (``_ERROR``).
-"""
+which: ``*`` is all that :data:`LADDERS` does not refuse. Of other errors, the data (``_ERROR``)."""
 
 _FREELY_CALLED: Final = frozenset({"sys"})
 _NAMES: Final = {kind: row for row in LADDERS for kind in row.refused}
