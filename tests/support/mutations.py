@@ -632,6 +632,13 @@ MUTATIONS = [
         f"{EXCEPTIONS}::test_case_55_tracebacks",
     ),
     Mutation(
+        "55",
+        "core/vinegar.py",
+        "if not frame.filename.startswith(_FOLDER)",
+        "",
+        f"{EXCEPTIONS}::test_case_55_an_error_of_ours_shows_no_frame",
+    ),
+    Mutation(
         "56",
         "core/vinegar.py",
         "if typ is StopIteration and not val.args:",
