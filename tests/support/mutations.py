@@ -330,8 +330,8 @@ MUTATIONS = [
     Mutation(
         "24",
         "core/vinegar.py",
-        "tb = _without_ours(tb)",
-        "pass",
+        "                one.stack[:] = _without_ours(one.stack)",
+        "                pass",
         f"{STATE}::test_case_24_forged_reference",
     ),
     Mutation(
@@ -1087,6 +1087,8 @@ REGISTRIES = "tests/attacks/test_registry_attacks.py"
 CERTIFICATES = "tests/attacks/test_certificates_attacks.py"
 LOGINS = "tests/attacks/test_login_attacks.py"
 DOOR = "tests/attacks/test_door.py"
+SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
+HANDLES = "tests/attacks/test_adapter_handles.py"
 
 MUTATIONS += [
     Mutation(
@@ -1349,6 +1351,34 @@ MUTATIONS += [
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "106",
+        "epc/reader.py",
+        "        budget = _Budget(message_memory(size, self._max_memory))",
+        "        budget = _Budget(1 << 60)",
+        f"{SEXP}::test_a_text_takes_no_more_memory_than_is_allowed",
+    ),
+    Mutation(
+        "106",
+        "epc/dicts.py",
+        "    check_hashes(\n        [pair[0] for pair in items if",
+        "    list(\n        [pair[0] for pair in items if",
+        f"{SEXP}::test_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "107",
+        "erlport/maps.py",
+        "            check_hashes([key for key, _ in pairs if type(key) in plain_keys])",
+        "            pass",
+        f"{ETF}::test_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "108",
+        "erlport/modern/handles.py",
+        "if name in EXPORTED_ONLY and args and not handles.is_exported(args[0]):",
+        "if False:",
+        f"{HANDLES}::test_values_of_the_peer_have_no_methods",
     ),
 ]
 
