@@ -40,6 +40,8 @@ NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
+SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
+HANDLES = "tests/attacks/test_adapter_handles.py"
 CLASSES = "tests/attacks/test_classes.py"
 
 MUTATIONS = [
@@ -263,8 +265,6 @@ MUTATIONS = [
     Mutation(
         "15",
         "link/admission.py",
-        "if len(self._line) < max(1, self.max_silent_clients):",
-        "if True:",
         "victim = self._make_place(key)",
         "victim = None",
         f"{DEFAULTS}::test_silent_clients_are_bounded",
@@ -1254,6 +1254,83 @@ MUTATIONS += [
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "106",
+        "epc/reader.py",
+        "            budget.spend(price)\n            return value, None",
+        "            return value, None",
+        f"{SEXP}::test_repeated_values_count_each_time",
+    ),
+    Mutation(
+        "106",
+        "epc/reader.py",
+        "                        spent += price + held\n",
+        "",
+        f"{SEXP}::test_a_text_takes_no_more_memory_than_is_allowed",
+    ),
+    Mutation(
+        "106",
+        "epc/escapes.py",
+        "[^}]{0,200}",
+        "[^}]*",
+        f"{SEXP}::test_time_is_linear",
+    ),
+    Mutation(
+        "106",
+        "epc/values.py",
+        "        check_hashes(keys)\n",
+        "",
+        f"{SEXP}::test_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "107",
+        "erlport/decoder.py",
+        "            left -= prices[tag]\n",
+        "",
+        f"{ETF}::test_a_term_takes_no_more_memory_than_is_allowed",
+    ),
+    Mutation(
+        "107",
+        "erlport/decoder.py",
+        "if size > self.max_inflated_size:",
+        "if size > max(self.max_inflated_size, 16 * len(data)):",
+        f"{ETF}::test_inflation_holds_no_more_than_its_limit",
+    ),
+    Mutation(
+        "107",
+        "erlport/maps.py",
+        "            check_hashes([key for key, _ in pairs if type(key) in plain_keys])\n",
+        "            pass\n",
+        f"{ETF}::test_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "107",
+        "erlport/decoder.py",
+        "position, not funs)",
+        "position, True)",
+        f"{ETF}::test_time_is_linear",
+    ),
+    Mutation(
+        "108",
+        "erlport/modern/instance.py",
+        "                check_exported(self.handles, target.function, args)\n",
+        "                pass\n",
+        f"{HANDLES}::test_values_of_the_peer_have_no_methods",
+    ),
+    Mutation(
+        "108",
+        "erlport/modern/handles.py",
+        "    if count > limit:\n",
+        "    if count < 0:\n",
+        f"{HANDLES}::test_items_for_one_request_are_bounded",
+    ),
+    Mutation(
+        "108",
+        "epc/answers.py",
+        "if type(meth) is Symbol or type(meth) is str:",
+        "if True:",
+        f"{HANDLES}::test_epc_methods_are_named_by_symbols_and_texts",
     ),
 ]
 
