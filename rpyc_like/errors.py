@@ -45,6 +45,8 @@ __all__ = [
 
 AsyncResultTimeout = TimeoutError
 
+_UNITS = (" in bytes", " in seconds")
+
 
 class RpycLikeError(Exception):
     """Base of all errors of this package."""
@@ -74,18 +76,25 @@ class LimitExceeded(RemoteProtocolError):
     """The peer sent more than a configured limit allows.
 
     Args:
-        what: what was measured, in words.
+        what: what was measured, in words; the unit may follow, as in ``"size in bytes"``.
         got: the measured number.
         limit: the number allowed.
         key: the configuration key that changes the limit.
+        argument: the argument of the server that changes it, if no key does.
     """
 
-    def __init__(self, what: str, got: float, limit: float, key: str) -> None:
-        super().__init__(f"{what} of {got}, limit is {limit} (configuration key {key!r})")
+    def __init__(
+        self, what: str, got: float, limit: float, key: str | None = None, *, argument: str = ""
+    ) -> None:
+        measured, _, unit = what.rpartition(" in ") if what.endswith(_UNITS) else (what, "", "")
+        number = f"{got} {unit}" if unit else got
+        where = f"configuration key {key!r}" if key else f"argument {argument!r} of the server"
+        super().__init__(f"{measured.rstrip(',')}: {number}, limit is {limit} ({where})")
         self.what = what
         self.got = got
         self.limit = limit
         self.key = key
+        self.argument = argument
 
 
 class ConnectionClosed(RpycLikeError, EOFError):

@@ -582,8 +582,7 @@ price_of(Reader *r, Py_ssize_t limit)
             size = 0x10 <= again && again <= 0x13 ? again - 0x0f : 0;
             if ((again == 0x14 || again == 0x15) && get_size(r, again == 0x15, &size))
                 size = 0;
-            if (size <= r->end - r->at)
-                price += set_memory(size);
+            price += set_memory(size <= r->end - r->at ? size : 0);
             r->at = ahead;
             continue;
         case 0x10:
@@ -789,6 +788,17 @@ codec_measure(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         PyMem_Free(stack);
     Py_XDECREF(seen);
     return PyErr_Occurred() ? NULL : Py_BuildValue("nn", memory, wire);
+}
+
+/* plain_tuple(list): a tuple of plain values. They are in no cycle: the collector need not go over
+   them, which takes longer than making them where there are millions. */
+static PyObject *
+codec_plain_tuple(PyObject *self, PyObject *items)
+{
+    PyObject *made = PySequence_Tuple(items);
+    if (made != NULL && PyTuple_GET_SIZE(made) && PyObject_GC_IsTracked(made))
+        PyObject_GC_UnTrack(made);
+    return made;
 }
 
 /* looks(): how often decoding has let other threads run. */
@@ -1539,6 +1549,7 @@ static PyMethodDef methods[] = {
     {"dumpable", (PyCFunction)(void (*)(void))codec_dumpable, METH_FASTCALL | METH_KEYWORDS,
      "dumpable($module, obj)\n--\n\nReturns whether dump() accepts obj, its depth and digits aside."},
     {"price_at", codec_price_at, METH_VARARGS, NULL},
+    {"plain_tuple", codec_plain_tuple, METH_O, NULL},
     {"measure", (PyCFunction)(void (*)(void))codec_measure, METH_FASTCALL, NULL},
     {"looks", codec_looks, METH_NOARGS, NULL},
     {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},

@@ -78,6 +78,7 @@ class Connection(ClassicNames, Serving):
         self._reopen_channel = reopen
         self.adopt_channel(channel)
         self._link = AioMessageConnection(channel, self._session, self)
+        self._link.queued.total = self._total
         self._codec.link = self._link
         self._codec.became_usual = lambda: self._link.use_shortcut(self._codec)
         flushing.start()

@@ -17,6 +17,7 @@ from ..core.netref import is_netref
 from ..core.pipeline import Pipeline
 from ..core.recorded import Recorded
 from ..core.snapshot_load import load
+from ..lib.exact import exact, exact_count, exact_items
 from ..lib.value_classes import allowed_classes, imported_class
 from .items import END, items_of, next_of
 from .proxies import AsyncNetref, Deferred
@@ -74,6 +75,14 @@ async def _method(name: builtins.str, obj: Any, *args: Any) -> Any:
     return getattr(operator, name)(obj, *[await _known(arg) for arg in args])
 
 
+async def _text(handler: int, obj: Any) -> builtins.str:
+    """Asks for a text; one of a subclass of `str` comes by reference, and is asked for again."""
+    answer = await _ask(handler, obj)
+    if is_netref(answer):
+        answer = await _ask(consts.HANDLE_STR, answer)
+    return exact(answer, builtins.str, "a text")
+
+
 async def setattr(obj: Any, name: builtins.str, value: Any) -> None:
     """Sets an attribute."""
     obj = await _known(obj)
@@ -116,7 +125,10 @@ async def contains(obj: Any, item: Any) -> builtins.bool:
 async def len(obj: Any) -> int:
     """Returns the length of something."""
     obj = await _known(obj)
-    return int(await _method("__len__", obj)) if is_netref(obj) else builtins.len(obj)
+    if not is_netref(obj):
+        return builtins.len(obj)
+    length = await _method("__len__", obj)
+    return exact_count(int(length) if type(length) is builtins.bool else length, "a length")
 
 
 async def bool(obj: Any) -> builtins.bool:
@@ -133,27 +145,29 @@ async def bool(obj: Any) -> builtins.bool:
 async def str(obj: Any) -> builtins.str:
     """Returns the text of something."""
     obj = await _known(obj)
-    return await _ask(consts.HANDLE_STR, obj) if is_netref(obj) else builtins.str(obj)
+    return await _text(consts.HANDLE_STR, obj) if is_netref(obj) else builtins.str(obj)
 
 
 async def repr(obj: Any) -> builtins.str:
     """Returns the representation of something."""
     obj = await _known(obj)
-    return await _ask(consts.HANDLE_REPR, obj) if is_netref(obj) else builtins.repr(obj)
+    return await _text(consts.HANDLE_REPR, obj) if is_netref(obj) else builtins.repr(obj)
 
 
 async def hash(obj: Any) -> int:
     """Returns the hash that something has at its owner."""
     obj = await _known(obj)
-    return await _ask(consts.HANDLE_HASH, obj) if is_netref(obj) else builtins.hash(obj)
+    if not is_netref(obj):
+        return builtins.hash(obj)
+    return exact(await _ask(consts.HANDLE_HASH, obj), int, "a hash")
 
 
 async def dir(obj: Any) -> builtins.list[builtins.str]:
     """Returns the names of an object's attributes."""
     obj = await _known(obj)
-    return builtins.list(
-        await _ask(consts.HANDLE_DIR, obj) if is_netref(obj) else builtins.dir(obj)
-    )
+    if not is_netref(obj):
+        return builtins.dir(obj)
+    return exact_items(await _ask(consts.HANDLE_DIR, obj), builtins.str, "a name")
 
 
 async def next(iterator: Any, *default: Any) -> Any:

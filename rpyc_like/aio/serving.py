@@ -24,12 +24,15 @@ from ..core.chains import HANDLERS, chain_work, do_step
 from ..core.dialects import Target
 from ..core.netref import is_netref
 from ..core.service import Service
+from ..errors import LimitExceeded
 from ..lib.code import hasattr_static
 from ..lib.in_worker import in_worker
 from ..lib.workers import WorkerPool
 from ..link.aio import AioMessageConnection
+from ..link.backlog import weight_of
 from ..link.result import Unfinished, thrown
 from ..link.serving import CURRENT
+from ..wire.messages import REQUEST
 from .threads import ThreadSide
 
 __all__ = ["Serving"]
@@ -59,6 +62,7 @@ _PLAIN_ACCESS: Final = (object.__getattribute__, type.__getattribute__)
 _FUNCTIONS: Final = (FunctionType, staticmethod, classmethod)
 _NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
 """Most of a connection's that wait for the peer, which may go on asking then."""
+_ASKING: Final = 4  # times max_queued_bytes, of requests that wait for the peer
 _OPENING: Final = -1
 """Stands for the number of a request while the service is told of the connection."""
 
@@ -79,6 +83,8 @@ class Serving(ThreadSide):
         self._asking: dict[int, int] = {}  # requests whose tasks wait for the peer, how often
         self._opening = False  # whether the service is being told of the connection
         self._in_threads = 0  # requests that workers have not done yet
+        self._weights: dict[int, int] = {}  # memory of the requests that take time
+        self._asking_size = 0  # of those that wait for the peer: reading must go on for them
 
     async def open(self) -> None:
         """Tells the service that the connection is there. Nothing is served before, unless the
@@ -120,7 +126,13 @@ class Serving(ThreadSide):
         if len(self._asking) >= _NESTED_TASKS or len(self._sleepers) >= _NESTED_THREADS:
             self._fail(id_, RecursionError("calls between the two sides are nested too deeply"))
             return
+        most = _ASKING * self._config["max_queued_bytes"]
+        if self._asking_size > most:
+            what, key = "memory of requests that wait for the peer, in bytes", "max_queued_bytes"
+            self._fail(id_, LimitExceeded(what, self._asking_size, most, key))
+            return
         token = CURRENT.set((self._link, id_, target[2]))
+        before = len(self._tasks) + self._in_threads
         try:
             if type(args) is tuple:
                 self._serve(id_, target[0], args)
@@ -132,6 +144,28 @@ class Serving(ThreadSide):
             self._fail(id_, error)
         finally:
             CURRENT.reset(token)
+        if len(self._tasks) + self._in_threads > before and id_ not in self._weights:
+            self._weights[id_] = size = weight_of((REQUEST, id_, target, args))
+            self._count(size)
+            self._hold()
+
+    def _served(self, id_: int) -> None:
+        """Counts a request no more that took time."""
+        size = self._weights.pop(id_, None)
+        if size is None:
+            return
+        if id_ in self._asking:
+            self._asking_size -= size
+        else:
+            self._count(-size)
+        self._hold()
+
+    def _count(self, size: int) -> None:
+        """Counts what a request holds that is being served and does not wait for the peer."""
+        if size > 0:
+            self._link.queued.add(size)
+        else:
+            self._link.queued.remove(-size)
 
     def _serve(self, id_: int, number: int, args: tuple[Any, ...]) -> None:
         handler = self._handler(number)
@@ -222,6 +256,8 @@ class Serving(ThreadSide):
             return
         if link.calls.known:
             link.calls.forget(id_)
+        if self._weights:
+            self._served(id_)
         if codec.native and not self._proxies.released and not self._rewinds:
             frame = codec.native.reply(True, id_, value)
             if frame is not None:
@@ -247,6 +283,7 @@ class Serving(ThreadSide):
             self._link.send(*self._take_rewinds(), payload, *self._releases())
 
     def _fail(self, id_: int, error: BaseException) -> None:
+        self._served(id_)
         if not self._link.lost:
             self._answer(self._encode_failure(id_, error))
         self._link.calls.forget(id_)
@@ -305,6 +342,9 @@ class Serving(ThreadSide):
             id_ = served[1]
         else:
             return None
+        if id_ not in self._asking and id_ in self._weights:
+            self._asking_size += self._weights[id_]
+            self._count(-self._weights[id_])
         self._asking[id_] = self._asking.get(id_, 0) + 1
         self._hold()
         return id_
@@ -315,6 +355,9 @@ class Serving(ThreadSide):
             self._asking[id_] = left
         else:
             del self._asking[id_]
+            if id_ in self._weights:
+                self._asking_size -= self._weights[id_]
+                self._count(self._weights[id_])
         self._hold()
 
     def _told(self, handler: int, number: int, milliseconds: int = 0) -> None:

@@ -108,6 +108,9 @@ own_dumps: Final[dict[type, Callable[[Any], bytes]]] = {}
 own_loads: Final[dict[int, Callable[[bytes, int], tuple[Any, int]]]] = {}
 """A program's own tags, and what reads the value behind one."""
 
+plain_tuple: Callable[[list[Any]], tuple[Any, ...]] = tuple
+"""Makes a tuple of plain values; the compiled core keeps it from the garbage collector."""
+
 _TUPLE_HEADS: Final = (b"\x02", b"\x10", b"\x11", b"\x12", b"\x13")
 _BYTES_HEADS: Final = (b"\x01", b"\x0a", b"\x0b", b"\x0c", b"\x0d")
 
@@ -540,7 +543,7 @@ def load_at(
             if not stack:
                 return items[0], position
             if shape == _TUPLE:
-                value = tuple(items)
+                value = tuple(items) if own_loads else plain_tuple(items)
             else:
                 value = _finish(shape, items)
                 if len(stack) == frail + 1:
@@ -658,7 +661,7 @@ def price_at(data: bytes, position: int, limit: int) -> tuple[int, int]:
     price, end = 0, len(data)
     try:
         while position < end and price <= limit:
-            start = position
+            start, before = position, price
             tag = data[position]
             position += 1
             if 0x20 <= tag <= 0xEF or (tag < 0x07 and tag != 0x01):
@@ -686,18 +689,26 @@ def price_at(data: bytes, position: int, limit: int) -> tuple[int, int]:
             elif tag == 0x19:
                 price += 64
             elif tag == 0x1A:
-                size = 0
-                if 0x10 <= data[position] <= 0x15:
-                    size, after = _count_at(data, data[position], position + 1)
-                    size = size if size <= end - after else 0
+                size = _tuple_size(data, position)
                 price += set_memory(size)
             else:
                 return price, start
             if position > end:
-                return price, start
+                return before, start
     except (IndexError, struct.error, MalformedValue):
         return price, start
     return price, position
+
+
+def _tuple_size(data: bytes, position: int) -> int:
+    """Returns the size of the tuple at ``position``; 0 of what is none or cannot be so large."""
+    try:
+        if 0x10 <= data[position] <= 0x15:
+            size, after = _count_at(data, data[position], position + 1)
+            return size if size <= len(data) - after else 0
+    except (IndexError, struct.error):
+        pass
+    return 0
 
 
 def _count_at(data: bytes, tag: int, position: int) -> tuple[int, int]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
 from ..errors import RpycLikeError
+from ..link import flushing
 from ..link.calls import current_call
 from ..wire.meter import LOOK_EVERY, Meter, Work, measure
 from . import brine
@@ -35,7 +37,7 @@ MAX_STEPS: Final = 1_000_000
 """Default limit of steps that are done for one request."""
 
 MAX_KEPT: Final = 512 << 20
-"""Bytes that are kept for the peer of a connection at most, unless ``max_memory`` says otherwise.
+"""Default limit of bytes that are kept for the peer of a connection.
 
 ``max_objects`` exported objects are worth less.
 """
@@ -64,13 +66,14 @@ class Kept:
         meter: the account of the connection.
     """
 
-    __slots__ = ("_closed", "_lock", "_returned", "meter")
+    __slots__ = ("__weakref__", "_armed", "_closed", "_lock", "_returned", "meter")
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         # Guards the meter. A finalizer that runs in the middle may come here again.
         self._lock = threading.RLock()
         self._returned: deque[int] = deque()
+        self._armed = False  # whether the flusher comes here soon
         self._closed = False
 
     @property
@@ -101,8 +104,18 @@ class Kept:
             self._settle()
 
     def release_later(self, size: int) -> None:
-        """Count ``size`` bytes less at the next occasion. Safe in finalizers."""
+        """Count ``size`` bytes less in a moment, or before something else. Safe in finalizers."""
         self._returned.append(size)
+        if not self._armed:
+            self._armed = True
+            flushing.arm(weakref.ref(self))
+
+    def flush_released(self) -> bool:
+        """Count what finalizers have left. Called by the flusher's thread."""
+        self._armed = False  # before: who comes from now on calls again
+        with self._lock:
+            self._settle()
+        return False
 
     def close(self) -> None:
         """Count nothing any more: the connection is gone."""

@@ -20,7 +20,7 @@ from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.brief import brief
 from ..lib.identity import IdPack, fresh_id
 from ..link.result import Unfinished
-from ..wire.meter import Budget
+from ..wire.meter import Budget, measure
 from . import brine, consts, netref
 from .brine import dump, dump_small, load, load_at
 from .class_proxies import NetrefType, class_state
@@ -111,6 +111,10 @@ class Incomplete(Unfinished):
         self._tree = tree
         self._receipts = receipts
         self._branches = branches
+
+    def weight(self) -> int:
+        """Return how many bytes of memory have been received for it."""
+        return sum([measure(tuple(branch.items))[0] for branch in self._branches])
 
     def steps(self) -> Steps:
         """Asks for unknown classes, builds the proxies, returns the value."""

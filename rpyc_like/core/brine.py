@@ -152,6 +152,7 @@ else:
         _brine_py.own_dumps,
         lambda data: spend_at(data, 0, budget_for(len(data), None)),
     )
+    _brine_py.plain_tuple = codec.plain_tuple
     dump_small, load, load_at = codec.dump_small, codec.load, codec.load_at
     dumpable, price_at = codec.dumpable, codec.price_at
 

@@ -104,22 +104,22 @@ class Runner:
         Args:
             wanted: indices of the steps whose values are asked for.
         """
-        self.check(steps, 0)
+        self.check(self.total(steps))
         outcomes: list[Any] = []
         scopes = [(outcomes, None)]
         for step in steps:
             outcomes.append((yield from self.outcome(step, scopes)))
         return (yield from self.reply(steps, outcomes, wanted))
 
-    def check(self, steps: Any, count: Any) -> int:
-        """Counts the steps."""
-        for step in steps:
-            count += 1
-            if step[0] == MAP:
-                count = int(self.check(step[2], count))
-            if count > self.limit:
-                raise ValueError("expected a chain of at most %d steps" % self.limit)
-        return int(count)
+    def check(self, count: Any) -> None:
+        """Raises an error if there are too many steps."""
+        if count > self.limit:
+            text = "expected a chain of at most %d steps as sent (a fixed limit), got %d"
+            raise ValueError(text % (self.limit, count))
+
+    def total(self, steps: Any) -> int:
+        """Returns how many steps there are, those in maps included."""
+        return sum([1 + (self.total(step[2]) if step[0] == MAP else 0) for step in steps])
 
     def outcome(self, step: Any, scopes: Any) -> Any:
         """Returns the outcome of one step, with the real value.

@@ -8,12 +8,15 @@ left to the peer, which gets the value.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
+from types import CoroutineType
 from typing import Any, Final
 
 from ..lib.brief import brief
 from . import brine, chain_steps, consts
-from .accounts import Account
+from .accounts import FAIR, Account
+from .async_items import AsyncItems
 from .netref import is_netref
 
 __all__ = ["HANDLERS", "MAX_ITEMS", "MAX_STEPS", "chain_work", "do_step"]
@@ -34,6 +37,7 @@ HANDLERS: Final = {
     chain_steps.SETATTR: consts.HANDLE_SETATTR,
 }
 """The request that each kind of step is."""
+_MAX_DEPTH: Final = 20  # levels of maps in maps, and of tuples of operands
 _PLAIN: Final = brine.simple_types | brine.container_types
 _INDEXED: Final = frozenset({tuple, str, bytes})
 
@@ -72,15 +76,47 @@ def do_step(conn: Any, account: Account, kind: int, *values: Any) -> Any:
         return conn._handler(consts.HANDLE_GETROOT)(conn)
     if kind != chain_steps.ITEMS:
         return conn._handler(HANDLERS[kind])(conn, *values)
-    items = iter(conn._handler(consts.HANDLE_CALLATTR)(conn, values[0], "__iter__", ()))
+    source = conn._handler(consts.HANDLE_CALLATTR)(conn, values[0], "__iter__", ())
+    if type(source) is AsyncItems:
+        return _list_async(source, account)
     found: list[Any] = []
-    for item in items:
-        if len(found) == MAX_ITEMS:
-            raise ValueError(f"expected at most {MAX_ITEMS} items to map")
-        account.check()
-        account.hold(item)
-        found.append(item)
+    for item in iter(_ready(source)):
+        _list(found, _ready(item), account)
     return found
+
+
+async def _list_async(source: AsyncItems, account: Account) -> list[Any]:
+    """Return the items of an asynchronous generator, for a map."""
+    found: list[Any] = []
+    async for item in source:
+        _list(found, item, account)
+        if not len(found) % FAIR:
+            await asyncio.sleep(0)
+    return found
+
+
+def _list(found: list[Any], item: Any, account: Account) -> None:
+    """Add an item that a map is done for."""
+    if len(found) >= MAX_ITEMS:
+        raise ValueError(
+            f"expected at most {MAX_ITEMS} items to map (a fixed limit), got {len(found) + 1} "
+            "or more"
+        )
+    account.check()
+    account.hold(item)
+    found.append(item)
+
+
+def _ready(value: Any) -> Any:
+    """Return a value that nobody has to wait for.
+
+    Raises:
+        TypeError: it is the coroutine of a special method that is ``async def``.
+    """
+    if type(value) is CoroutineType:
+        value.close()
+        raise TypeError("expected an iterable to map, got one whose items have to be awaited")
+    return value
 
 
 def _conn_of(proxy: Any) -> Any:
@@ -115,8 +151,9 @@ class _Form:
         Args:
             depth: how many maps are around them.
         """
-        if depth > 20:
-            raise ValueError("expected maps in at most 20 levels")
+        if depth > _MAX_DEPTH:
+            text = f"expected maps in at most {_MAX_DEPTH} levels (a fixed limit), got {depth}"
+            raise ValueError(text)
         for index, step in enumerate(_tuple(steps)):
             if self._account.count():
                 yield (chain_steps.PAUSE,)
@@ -147,7 +184,10 @@ class _Form:
     def _count(self, operands: int) -> None:
         self._operands += operands
         if self._operands > MAX_OPERANDS:
-            raise ValueError(f"expected at most {MAX_OPERANDS} operands of the steps of a chain")
+            raise ValueError(
+                f"expected at most {MAX_OPERANDS} operands of the steps of a chain "
+                f"(a fixed limit), got {self._operands} or more"
+            )
 
     def _check_operand(
         self, operand: Any, depth: int, index: int, nested: int = 0
@@ -157,7 +197,12 @@ class _Form:
         kind = _tuple(operand)[0] if operand else None
         if kind == chain_steps.VALUE and len(operand) == 2:
             return
-        if kind == chain_steps.TUPLE and len(operand) == 2 and nested < 20:
+        if kind == chain_steps.TUPLE and len(operand) == 2:
+            if nested >= _MAX_DEPTH:
+                raise ValueError(
+                    f"expected tuples of operands in at most {_MAX_DEPTH} levels (a fixed limit), "
+                    f"got {nested + 1}"
+                )
             self._count(len(_tuple(operand[1])))
             for inner in operand[1]:
                 yield from self._check_operand(inner, depth, index, nested + 1)

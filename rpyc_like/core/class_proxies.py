@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..lib.exact import exact_items
 from ..lib.identity import IdPack
 from ..lib.stand_ins import dict_of, is_among, mro_of
 from . import consts
-from .netref import LOCAL_ATTRS, LOCAL_REF, ClassProxy, is_instance, is_netref, local_class
+from .netref import (
+    LOCAL_ATTRS,
+    LOCAL_REF,
+    ClassProxy,
+    answered_text,
+    is_instance,
+    is_netref,
+    local_class,
+)
 
 __all__ = ["ClassState", "NetrefExceptionType", "NetrefType", "class_state", "is_subclass"]
 
@@ -119,17 +128,17 @@ class NetrefType(ClassProxy):
         return _class_request(cls, consts.HANDLE_CALL, args, tuple(kwargs.items()))
 
     def __dir__(cls) -> list[str]:
-        return list(_class_request(cls, consts.HANDLE_DIR))
+        return exact_items(_class_request(cls, consts.HANDLE_DIR), str, "a name")
 
     def __repr__(cls) -> str:
         if class_state(cls).conn is None:
             return type.__repr__(cls)
-        return str(_class_request(cls, consts.HANDLE_REPR))
+        return answered_text(_class_request(cls, consts.HANDLE_REPR))
 
     def __str__(cls) -> str:
         if class_state(cls).conn is None:
             return repr(cls)
-        return str(_class_request(cls, consts.HANDLE_STR))
+        return answered_text(_class_request(cls, consts.HANDLE_STR))
 
     def __lt__(cls, other: Any) -> Any:
         return _class_request(cls, consts.HANDLE_CMP, other, "__lt__")

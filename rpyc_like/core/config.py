@@ -15,7 +15,7 @@ from ..link.sending import SEND_TIMEOUT
 from ..link.streams.base import BUSY_POLL
 from ..wire.framing import MAX_FIRST_FRAME_SIZE, MAX_FRAME_SIZE, MAX_INFLATED_SIZE
 from ..wire.session import MAX_UNKNOWN
-from .accounts import MAX_STEPS
+from .accounts import MAX_KEPT, MAX_STEPS
 from .brine import MAX_DEPTH, MAX_DIGITS
 from .dialects import MAX_REQUESTS
 from .objects import MAX_OBJECTS
@@ -115,6 +115,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_frame_size": MAX_FRAME_SIZE,
     "max_inflated_size": MAX_INFLATED_SIZE,
     "max_memory": None,
+    "max_kept_memory": MAX_KEPT,
     "max_depth": MAX_DEPTH,
     "max_digits": MAX_DIGITS,
     "max_objects": MAX_OBJECTS,

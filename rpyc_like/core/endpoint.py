@@ -23,10 +23,10 @@ from ..link.sending import FrameSender
 from ..link.streams.base import NativeStream
 from ..version import __version__
 from ..wire.framing import RpycFramer
-from ..wire.meter import LOOK_EVERY, Meter
+from ..wire.meter import LOOK_EVERY, Meter, measure
 from ..wire.session import Session
 from . import access, brine, consts, handlers, vinegar
-from .accounts import MAX_KEPT, Account, Kept
+from .accounts import Account, Kept
 from .boxing import Boxer, Steps
 from .classes import RemoteClasses
 from .config import make_config
@@ -69,6 +69,10 @@ class Failure(Unfinished):
     def __init__(self, raw: Any, load: Callable[[Any], BaseException]) -> None:
         self._raw = raw
         self._load = load
+
+    def weight(self) -> int:
+        """Return how many bytes of memory have been received for it."""
+        return measure(self._raw)[0]
 
     def steps(self) -> Any:
         return self._load(self._raw)
@@ -142,9 +146,10 @@ class Endpoint(HasState):
             self._config["connid"] = f"conn{next(_connection_numbers)}"
         self._local_root = root
         self._last_traceback: Any = None
-        memory, client = self._config.get("max_memory"), self._config.get("admission")
+        client = self._config["admission"]
         total = None if client is None else client.account.add  # of the server's clients
-        self._kept = Kept(Meter(MAX_KEPT if memory is None else memory, "max_memory", total))
+        self._total = total
+        self._kept = Kept(Meter(self._config["max_kept_memory"], "max_kept_memory", total))
         self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)

@@ -44,6 +44,7 @@ __all__ = [
     "NetProxy",
     "NetrefClass",
     "NetrefMetaclass",
+    "answered_text",
     "asyncreq",
     "blocking_method",
     "builtin_classes_cache",
@@ -197,10 +198,10 @@ class BaseNetref(metaclass=NetrefMetaclass):
             syncreq(self, consts.HANDLE_SETATTR, name, value)
 
     def __dir__(self) -> Iterable[str]:
-        return list(syncreq(self, consts.HANDLE_DIR))
+        return exact_items(syncreq(self, consts.HANDLE_DIR), str, "a name")
 
     def __hash__(self) -> int:
-        return int(syncreq(self, consts.HANDLE_HASH))
+        return exact(syncreq(self, consts.HANDLE_HASH), int, "a hash")
 
     def __cmp__(self, other: Any) -> Any:
         return syncreq(self, consts.HANDLE_CMP, other, "__cmp__")
@@ -224,10 +225,10 @@ class BaseNetref(metaclass=NetrefMetaclass):
         return _compare(self, other, "__ge__")
 
     def __repr__(self) -> str:
-        return str(syncreq(self, consts.HANDLE_REPR))
+        return answered_text(syncreq(self, consts.HANDLE_REPR))
 
     def __str__(self) -> str:
-        return str(syncreq(self, consts.HANDLE_STR))
+        return answered_text(syncreq(self, consts.HANDLE_STR))
 
     def __exit__(self, kind: Any, value: Any, traceback: Any) -> Any:
         conn = _local(self, "____conn__")
@@ -253,6 +254,16 @@ class BaseNetref(metaclass=NetrefMetaclass):
 
 
 NetProxy = BaseNetref
+
+
+def answered_text(answer: Any) -> str:
+    """Return the text that the owner of an object has answered.
+
+    One of a subclass of `str` comes by reference, and is asked for once more.
+    """
+    if is_netref(answer):
+        answer = syncreq(answer, consts.HANDLE_STR)
+    return exact(answer, str, "a text")
 
 
 def _compare(proxy: Any, other: Any, op: str) -> Any:
@@ -286,7 +297,7 @@ def is_instance(cls: Any, other: Any, quiet: bool = False) -> bool:
     same = bool(class_number == other_pack[1] and other_pack[2] != 0)
     if same or _local(other, "____conn__") is not _local(cls, "____conn__"):
         return same
-    return bool(syncreq(cls, consts.HANDLE_INSTANCECHECK, other_pack))
+    return exact(syncreq(cls, consts.HANDLE_INSTANCECHECK, other_pack), bool, "a truth value")
 
 
 class ClassProxy(StandIn):

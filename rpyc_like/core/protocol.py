@@ -21,6 +21,7 @@ from ..lib.colls import RefCountingColl as RefCountingColl
 from ..lib.colls import WeakValueDict as WeakValueDict
 from ..lib.compat import acquire_lock as acquire_lock
 from ..lib.compat import maxint as maxint
+from ..lib.exact import exact
 from ..lib.first_use import FirstUse, kept_first
 from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
@@ -142,6 +143,7 @@ class Connection(Endpoint):
         # until then may have to be sent again. Never held later.
         self._opening = threading.RLock()
         self._link = MessageConnection(channel, self._session, self)
+        self._link.queued.total = self._total
         if self._overrides("_dispatch"):
             self._link.dispatch = self._dispatch
         self._link.looked_after = True
@@ -383,7 +385,9 @@ class Connection(Endpoint):
     def is_subclass(self, cls: Any, other: Any) -> bool:
         """Asks the owner of two remote classes whether the first is a subclass of the second."""
         if self._codec.features & consts.FEATURE_TYPES:
-            return bool(self.sync_request(consts.HANDLE_SUBCLASSCHECK, cls, other))
+            return exact(
+                self.sync_request(consts.HANDLE_SUBCLASSCHECK, cls, other), bool, "a truth value"
+            )
         try:
             check = self.sync_request(consts.HANDLE_GETATTR, other, "__subclasscheck__")
         except AttributeError:

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ..lib.exact import exact
 from . import consts, netref
 from .boxing import Steps
 from .chain_steps import CALL, CALLATTR, GETATTR, MAP, ROOT, SETATTR
@@ -204,7 +205,7 @@ def _items_of(container: Any) -> Steps:
         return list(items)
     found: list[Any] = []
     while True:
-        chunk = yield consts.HANDLE_BUFFITER, (items, _CHUNK)
+        chunk = exact((yield consts.HANDLE_BUFFITER, (items, _CHUNK)), tuple, "items")
         if not chunk:
             return found
         found += chunk

@@ -77,6 +77,7 @@ _SPOKEN: Final = frozenset({"4", "5", "6"})
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 _MAX_CHAIN: Final = 50  # exceptions that travel with one
+_MAX_ATTRIBUTES: Final = 1000  # of a received one; setting one takes as long as reading 100 bytes
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 _HIDDEN = "<traceback denied>"
 
@@ -345,7 +346,7 @@ def _is_exception(val: Any) -> bool:
 
 
 def _is_name(val: Any) -> bool:
-    return type(val) is tuple and [type(part) for part in val] == [str, str]
+    return type(val) is tuple and len(val) == 2 and type(val[0]) is type(val[1]) is str
 
 
 def _is_extra(val: Any) -> bool:
@@ -356,7 +357,7 @@ def _is_extra(val: Any) -> bool:
         and len(val[0]) <= 100
         and all(_is_name(name) for name in val[0])
         and type(val[1]) is tuple
-        and (val[5] is None or type(val[5]) is tuple)
+        and (val[5] is None or (type(val[5]) is tuple and len(val[5]) <= 2 * _MAX_CHAIN))
     )
 
 
@@ -396,7 +397,7 @@ def _rebuild(cls: type[BaseException], args: Any, attributes: Any, text: Any) ->
     set_args(exc, args)
     version = None
     values = values_of(exc)
-    for pair in attributes:
+    for pair in attributes[:_MAX_ATTRIBUTES]:
         if type(pair) is not tuple or len(pair) != 2 or type(pair[0]) is not str:
             continue
         name, value = pair

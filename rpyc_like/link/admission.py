@@ -87,12 +87,12 @@ class ListenerAccount:
 
     Args:
         limit: bytes, ``None`` for no limit.
-        key: the server's argument that changes ``limit``.
+        argument: of the server, that changes ``limit``.
     """
 
-    def __init__(self, limit: int | None, key: str = "max_memory") -> None:
+    def __init__(self, limit: int | None, argument: str = "max_memory") -> None:
         self.limit = limit
-        self.key = key
+        self.argument = argument
         self.held = 0
         # Guards held. A finalizer that runs in the middle may come here again.
         self._lock = threading.RLock()
@@ -107,7 +107,7 @@ class ListenerAccount:
             held = self.held + size
             if size > 0 and self.limit is not None and held > self.limit:
                 what = "memory kept for all clients of the server, in bytes"
-                raise LimitExceeded(what, held, self.limit, self.key)
+                raise LimitExceeded(what, held, self.limit, argument=self.argument)
             self.held = held
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -20,6 +19,7 @@ from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
 from .apart import takes_long
 from .attending import Heart
+from .backlog import Backlog, Stash
 from .calls import Calls
 from .channel import endpoints
 from .express import Shortcut
@@ -124,7 +124,9 @@ class AioMessageConnection:
         self._flushing = False  # whether what is held leaves soon
         self._room: asyncio.Event | None = None  # there while the system takes nothing more
         self._stuck = 0.0  # since when
-        self._waiting: deque[Outcome] = deque()  # requests that come while they cannot be served
+        self.queued = Backlog()
+        """Memory of what has been read and waits to be served, or is being served."""
+        self._waiting = Stash(self.queued)  # requests that come while they cannot be served
         self._held = False  # whether the application takes no requests
         self._served = 0  # requests that it serves
         self._waiting_size = 0  # bytes of the messages that they came in
@@ -142,6 +144,7 @@ class AioMessageConnection:
             kind = type(getattr(channel, "stream", channel)).__name__
             raise TypeError(f"expected a stream of this package, got {kind}, which can only block")
         self.channel, self.receiver, self.sender = channel, receiver, sender
+        self.queued.limit = receiver.max_queued
         self._open: Callable[[bytes], Any] | None = None
         self._frame_request: Callable[[Any, Any, Any], bytes | None] | None = None
         self._ends = channel.fileno(), channel.stream.fileno_out()
@@ -230,6 +233,9 @@ class AioMessageConnection:
                 self._keep(outcome, size)
             else:
                 self.application.serve_request(outcome[1], outcome[2], outcome[3])
+            if self.queued.full:
+                self.queued.on_room = self._room_again
+                self._pause()
         elif kind is BROKEN:
             self._break(outcome[1])
         elif kind is NOTICE:
@@ -255,6 +261,11 @@ class AioMessageConnection:
             self._break(error)
         self._read_on()
 
+    def _room_again(self) -> None:
+        """Go on when enough of what waits has been served."""
+        if not self.lost:
+            self.loop.call_soon(self._go_on)
+
     def _read_on(self) -> None:
         """Read again, if nothing is in the way any more."""
         if not (self.lost or self._paused or self._decoding):
@@ -269,7 +280,12 @@ class AioMessageConnection:
         self._waiting.append(outcome)
         self._waiting_size += size
         arrived = receiver.arrivals - self._waiting_from
-        if max(arrived, self._waiting_size) > receiver.max_queued and not self._paused:
+        if max(arrived, self._waiting_size) > receiver.max_queued:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Read nothing until what has been read has been served."""
+        if not self._paused and not self.lost:
             self._paused = True
             self.loop.remove_reader(self._ends[0])
 
@@ -396,7 +412,7 @@ class AioMessageConnection:
         while self._waiting and self._room is None and not self._held and not self.lost:
             _, id_, target, args = self._waiting.popleft()
             self.application.serve_request(id_, target, args)
-        if self._paused and not self._waiting and not self.lost:
+        if self._paused and not self._waiting and not self.queued.full and not self.lost:
             self._paused = False
             self._read_on()
 
@@ -499,6 +515,7 @@ class AioMessageConnection:
             return
         self.ended.set()
         self.error = error
+        self.queued.close()
         room, self._room = self._room, None
         if room is not None:
             room.set()

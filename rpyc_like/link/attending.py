@@ -212,6 +212,7 @@ def _read(link: MessageConnection) -> None:
     try:
         while (
             len(link.stash) < _MOST_KEPT
+            and not link.queued.full
             and receiver.arrivals - link.kept_from <= receiver.max_queued
         ):
             outcome = link.read_quickly()

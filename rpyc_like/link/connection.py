@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from threading import get_ident
 from time import monotonic
@@ -29,12 +28,13 @@ from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
 from . import attending, forking
 from .apart import APART, takes_long
+from .backlog import Backlog, Stash, weight_of
 from .batching import Batch
 from .calls import Calls
 from .channel import endpoints
 from .express import Express, Shortcut
 from .interrupted import check_not_reading
-from .receiving import FrameReceiver, ReadingRole, Waiter
+from .receiving import MAX_QUEUED, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender
 from .serving import CURRENT
@@ -150,7 +150,10 @@ class MessageConnection:
         self._orphaned = False
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._turn: object = None  # of the thread that serves alone; see serve_alone
-        self.stash: deque[Outcome] = deque()
+        self.queued = Backlog()
+        """Memory of what has been read and waits to be served."""
+        self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
+        self.stash = Stash(self.queued)
         """What was read too early to be acted on. Belongs to the reading role."""
         self.kept_from = 0
         """How many bytes had arrived when nothing was kept in the stash."""
@@ -161,6 +164,7 @@ class MessageConnection:
         """Moves the conversation to another channel (before anything was understood on the old)."""
         self.channel = channel
         self.receiver, self.sender = endpoints(channel)
+        self.queued.limit = getattr(self.receiver, "max_queued", MAX_QUEUED)
         if isinstance(self.receiver, FrameReceiver) and isinstance(self.sender, FrameSender):
             self.sender.blocked = self._read_while_full
         self.express: Express | None = None
@@ -317,7 +321,7 @@ class MessageConnection:
                 self.act(first)
             while not result._ready:
                 if me.inbox:
-                    self.act(me.inbox.popleft())
+                    self.act(self._take_handed(me))
                 elif self.end._ready:
                     result.settle(True, self.closed_error())
                     self.tell_lost()
@@ -421,7 +425,7 @@ class MessageConnection:
         with self._inbox_lock:
             self.waiters.pop(me.ident, None)
         while me.inbox:
-            self.act(me.inbox.popleft())
+            self.act(self._take_handed(me))
 
     # -- serving
 
@@ -497,7 +501,7 @@ class MessageConnection:
         try:
             while not end._ready:
                 if me.inbox:
-                    self.act(me.inbox.popleft())
+                    self.act(self._take_handed(me))
                 elif reading.lock.acquire(False):
                     payload = outcome = None
                     try:
@@ -530,7 +534,9 @@ class MessageConnection:
         thread = self.server_thread
         if thread is None or thread.ident == get_ident():
             return False
-        thread.inbox.append((RAW, payload))
+        outcome = (RAW, payload)
+        self.queued.add(weight_of(outcome))
+        thread.inbox.append(outcome)
         thread.wake()
         return True
 
@@ -590,6 +596,8 @@ class MessageConnection:
 
     def read_new(self, timeout: float | None) -> Outcome | None:
         """Reads one message that has not been read yet; see :meth:`_read`."""
+        if self.queued.full and not self.queued.wait(timeout, lambda: self.end._ready):
+            return None
         try:
             payload = self.receiver.receive(timeout, self._open)
         except (EOFError, OSError, ProtocolError) as error:
@@ -699,16 +707,29 @@ class MessageConnection:
         _, id_, target, args = outcome
         if thread is None:
             assert self.workers is not None
-            self.workers(lambda: self._serve(id_, target, args, route), route)
+            size = weight_of(outcome)
+            self.queued.add(size)
+            self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
             return
         with self._inbox_lock:
             waiter = self.waiters.get(thread)
             if waiter is not None:
+                self.queued.add(weight_of(outcome))
                 waiter.inbox.append(outcome)
         if waiter is not None:
             waiter.wake()
         else:
             self._serve(id_, target, args, route)
+
+    def _serve_queued(self, size: int, id_: Any, target: Any, args: Any, route: int) -> None:
+        self.queued.remove(size)
+        self._serve(id_, target, args, route)
+
+    def _take_handed(self, me: Waiter) -> Outcome:
+        """Return the oldest message that another thread has handed to this one."""
+        outcome: Outcome = me.inbox.popleft()
+        self.queued.remove(weight_of(outcome))
+        return outcome
 
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
         if CURRENT.get() is not None and not has_room():
@@ -728,11 +749,22 @@ class MessageConnection:
                 self.running.discard(id_)
                 if self.calls.known:
                     self.calls.forget(id_)
+            else:
+                self._count_running(id_, args)
             CURRENT.reset(token)
+
+    def _count_running(self, id_: Any, args: Any) -> None:
+        """Count a request that goes on elsewhere until it has been answered."""
+        size = weight_of((CALL, id_, None, args))
+        self._going_on[id_] = size
+        self.queued.add(size)
+        if id_ not in self.running:  # it has ended meanwhile
+            self.queued.remove(self._going_on.pop(id_, 0))
 
     def served(self, id_: Any) -> None:
         """Notes that a request has been answered."""
         self.running.discard(id_)
+        self.queued.remove(self._going_on.pop(id_, 0))
         if self.calls.known:
             self.calls.forget(id_)
 
@@ -853,6 +885,7 @@ class MessageConnection:
                 self.channel.close()
             except Exception:
                 logger.debug("! closing the channel", exc_info=True)
+        self.queued.close()
         entries = self.session.closed()
         for entry in entries:
             entry.settle(True, self.closed_error())

@@ -52,6 +52,7 @@ class _Member:
         assert isinstance(link.receiver, FrameReceiver)
         self.receiver = link.receiver
         self.decoding = False  # whether a thread decodes a message, and nothing is read
+        self.paused = False  # whether nothing is read, because too much waits to be served
 
 
 class Poller:
@@ -176,7 +177,7 @@ class Poller:
         for _ in range(_TURN):
             if link.end._ready:
                 return False
-            if member.decoding:
+            if member.decoding or self._pauses(member):
                 return True
             outcome = link.stash.popleft() if link.stash else link.read_quickly()
             if outcome is None:
@@ -194,6 +195,21 @@ class Poller:
                 return not link.end._ready
         self._more.add(member)
         return True
+
+    def _pauses(self, member: _Member) -> bool:
+        """Read nothing while too much waits to be served; return whether that is so."""
+        queued = member.link.queued
+        if queued.full:
+            queued.on_room = partial(self.look_at, (member.fd,))
+            if queued.full:  # and not just while that was set
+                if not member.paused:
+                    member.paused = True
+                    self._selector.unregister(member.fd)
+                return True
+        if member.paused:
+            member.paused = False
+            self._selector.register(member.fd, selectors.EVENT_READ)
+        return False
 
     def _act(self, member: _Member, outcome: Outcome) -> None:
         if outcome[0] is CALL:

@@ -26,6 +26,10 @@ class Unfinished:
     plain: Any = None
     """The value, if it is a plain one that needs nobody."""
 
+    def weight(self) -> int:
+        """Return how many bytes of memory have been received for it."""
+        return 0
+
     def steps(self) -> Any:
         """Returns the generator; running it again gives the same value."""
         raise NotImplementedError

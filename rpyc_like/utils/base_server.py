@@ -407,6 +407,8 @@ class Server:
             kept = self._serve_client(wrapped, credentials)
         except AuthenticationError:
             self.logger.info("%s failed to authenticate, rejecting connection", client.name)
+            if not client.cut_off:
+                self._refused()
         except Exception as error:
             self._failed(client, error)
         finally:
@@ -431,6 +433,9 @@ class Server:
     def _makes_connections(self) -> bool:
         """Returns whether :meth:`_serve_client` is not a program's own."""
         return type(self)._serve_client is Server._serve_client
+
+    def _refused(self) -> None:
+        """No-op: the server goes on; called when a client has failed to log in."""
 
     def _failed(self, client: Client, error: Exception) -> None:
         """Logs what has ended a connection, unless the client had to make room."""

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from ..core import brine
 from ..errors import ProtocolError
 from ..lib.brief import brief
+from ..lib.logs import CountedWarning
 from ..link.admission import Admission, Client
 from ..link.listener import Listener
 from ..link.streams.base import READ, WakePipe, wait_for_fds
@@ -98,27 +99,6 @@ class _Rate:
         return left >= 1
 
 
-class Complaints:
-    """Logs what was wrong with messages: one line, and from then on how many in ten seconds."""
-
-    INTERVAL: ClassVar[float] = 10.0
-
-    def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
-        self._next = 0.0
-        self._omitted = 0
-
-    def note(self, host: str, error: Exception) -> None:
-        """Take note of one message."""
-        now = time.monotonic()
-        if now < self._next:
-            self._omitted += 1
-            return
-        self._next, omitted, self._omitted = now + self.INTERVAL, self._omitted, 0
-        more = f" (and {omitted} other messages since the last line)" if omitted else ""
-        self._logger.warning("! a message from %s: %s%s", host, error, more)
-
-
 class RegistryServer:
     """Base of registries.
 
@@ -160,7 +140,7 @@ class RegistryServer:
         self._held: dict[str, dict[tuple[str, Address], None]] = {}
         """Entries of each owner, those heard of longest ago first."""
         self._total = 0
-        self._complaints = Complaints(self.logger)
+        self._complaints = CountedWarning(self.logger, "! a message from %s: %s")
         self._wake = WakePipe()
         self.sock.setblocking(False)
         self._rate = _Rate()
@@ -186,7 +166,7 @@ class RegistryServer:
         entry, owner = (name, addrinfo), _owner(addrinfo[0])
         with self._lock:
             is_new = addrinfo not in self.services.get(name, {})
-            evicted = self._evicted_for(owner) if is_new else None
+            evicted = self._evicted() if is_new else None
             if evicted is not None:
                 self._forget(*evicted)
             self.services.setdefault(name, {})[addrinfo] = time.monotonic()
@@ -202,21 +182,39 @@ class RegistryServer:
     def _share(self, owner: str) -> int:
         return len(self._held.get(owner, ()))
 
-    def _evicted_for(self, owner: str) -> tuple[str, Address] | None:
-        """Return the entry that a new one replaces; ``None`` if there is room.
+    def _check_room(self, owner: str, count: int) -> None:
+        """Refuse new entries if there is no room for all of them.
 
         Raises:
-            ValueError: the owner has its share, or nobody has more entries.
+            ValueError: the owner would have more than its share, or others have no more than it.
         """
-        share = self._share(owner)
-        if share >= self.MAX_ENTRIES_PER_HOST:
-            raise ValueError(f"expected at most {share} entries of {owner}, got one more")
+        if not count:
+            return
+        with self._lock:
+            share = self._share(owner)
+            if share + count > self.MAX_ENTRIES_PER_HOST:
+                raise ValueError(
+                    f"expected at most {self.MAX_ENTRIES_PER_HOST} entries of {owner}, "
+                    f"got {share + count}"
+                )
+            evicted = min(count, max(0, self._total + count - self.MAX_ENTRIES))
+            others = {one: len(held) for one, held in self._held.items() if one != owner}
+            share += count - evicted
+            for _ in range(evicted):
+                greediest = max(others, key=others.__getitem__, default=None)
+                if greediest is None or share + 1 >= others[greediest]:
+                    raise ValueError(
+                        f"expected at most {self.MAX_ENTRIES} entries in all, "
+                        f"got {self._total + count}"
+                    )
+                others[greediest] -= 1
+                share += 1
+
+    def _evicted(self) -> tuple[str, Address] | None:
+        """Return the entry that a new one replaces; ``None`` if there is room."""
         if self._total < self.MAX_ENTRIES:
             return None
-        greediest = max(self._held, key=self._share)
-        if share + 1 >= self._share(greediest):
-            raise ValueError(f"expected at most {self._total} entries in all, got one more")
-        return next(iter(self._held[greediest]))
+        return next(iter(self._held[max(self._held, key=self._share)]))
 
     def _forget(self, name: str, addrinfo: Address) -> bool:
         """Remove an entry, with the lock held; return whether it was there."""
@@ -295,7 +293,10 @@ class RegistryServer:
             or self._share(_owner(host)) >= self.MAX_ENTRIES_PER_HOST
         ):
             self._prune()
-        for name in [_name(name) for name in names]:
+        wanted = {_name(name): None for name in names}
+        new = [name for name in wanted if address not in self.services.get(name, {})]
+        self._check_room(_owner(host), len(new))
+        for name in wanted:
             self._add_service(name, address)
         self.logger.debug("registered %s:%s as %s", *address, ", ".join(names))
         return "OK"
@@ -321,7 +322,7 @@ class RegistryServer:
                 raise ValueError(f"unknown command {brief(command)}")
             value = getattr(self, f"cmd_{command.lower()}")(host, *args)
         except (ProtocolError, ValueError, TypeError) as error:
-            self._complaints.note(host, error)
+            self._complaints.count(host, error)
             return None
         except Exception:  # of a program's on_service_added, for instance
             self.logger.exception("! a message from %s", host)
@@ -378,6 +379,7 @@ class RegistryServer:
         self.active = False
         self._wake.wake()
         self.sock.close()
+        self._complaints.flush()
         self.logger.debug("registry closed")
 
 

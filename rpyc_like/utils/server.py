@@ -47,7 +47,8 @@ class ThreadedServer(Server):
 class OneShotServer(Server):
     """Serves one client, in the thread of :meth:`start`, and then stops.
 
-    It is the first one that sends a message. Others that have connected meanwhile are hung up on.
+    It is the first one that sends a message, or fails to log in. Others that have connected
+    meanwhile are hung up on.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -81,6 +82,9 @@ class OneShotServer(Server):
             self._drop(sock)
         else:
             self._lobby.add(conn._link, (sock, conn))
+
+    def _refused(self) -> None:
+        self._accepting.call_soon(self.close)
 
     def _drop(self, *socks: Any) -> None:
         super()._drop(*socks)

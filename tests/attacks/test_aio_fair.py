@@ -185,7 +185,7 @@ def test_answers_of_tasks_are_not_made_before_they_can_go(served: Served) -> Non
 
 def test_answers_that_wait_are_limited(served: Served) -> None:
     """More than may be kept is an error to whoever asked, and nothing else."""
-    server = served.server("aio", Answers, max_memory=20 << 20)
+    server = served.server("aio", Answers, max_kept_memory=20 << 20)
     conn = served.client(server)
     root = conn.root
     (there,) = server.connections
@@ -201,5 +201,5 @@ def test_answers_that_wait_are_limited(served: Served) -> None:
             outcomes.append(len(result.value))
         except Exception as error:
             outcomes.append(error.key)  # type: ignore[attr-defined]
-    assert set(outcomes) == {1_000_000, "max_memory"}
+    assert set(outcomes) == {1_000_000, "max_kept_memory"}
     assert root.add(1, 2) == 3

@@ -94,11 +94,11 @@ def test_a_cursor_goes_on_behind_its_window(served: Served) -> None:
 
 def test_cursors_are_counted_and_given_back(served: Served) -> None:
     """More cursors than the connection may keep are refused, until some are let go."""
-    server = served.server("threads", Containers, max_memory=50_000)
+    server = served.server("threads", Containers, max_kept_memory=50_000)
     conn = served.client(server)
     table = conn.root.table()
     kept = []
-    with pytest.raises(Exception, match="max_memory") as caught:
+    with pytest.raises(Exception, match="max_kept_memory") as caught:
         for _ in range(100):
             kept.append(conn.sync_request(consts.HANDLE_ITERATE, table, cursors.ITEMS, 1)[-1])
     assert caught.value.limit == 50_000  # type: ignore[attr-defined]
@@ -118,10 +118,10 @@ def test_cursors_are_counted_and_given_back(served: Served) -> None:
 
 def test_a_window_that_is_too_large_is_refused(served: Served) -> None:
     """Going on after going back needs memory as well; the connection goes on without."""
-    conn = served.client(served.server("threads", Containers, max_memory=50_000))
+    conn = served.client(served.server("threads", Containers, max_kept_memory=50_000))
     *_, cursor = conn.sync_request(consts.HANDLE_ITERATE, conn.root.table(), cursors.KEYS, 10)
     rewind(conn, cursor, 3)
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         chunk(conn, cursor, 0, 2)
     assert chunk(conn, cursor, 0, 1) == ((3,), False)
 
@@ -167,3 +167,22 @@ def test_tuples_of_nested_tuples_are_weighed(served: Served) -> None:
     conn = served.client(served.server("threads", Rows))
     items, *_ = conn.sync_request(consts.HANDLE_ITERATE, conn.root.rows(), cursors.KEYS, 100_000)
     assert 10 <= len(items) <= 200
+
+
+@pytest.mark.parametrize("kind", ["threads", "aio"])
+def test_what_an_idle_client_has_dropped_is_free_for_others(served: Served, kind: str) -> None:
+    """Cursors that are given back leave the server's sum although their client asks no more."""
+    server = served.server(kind, Containers)
+    account = server.admission.account
+    idle, other = served.client(server), served.client(server)
+    table, others = idle.root.table(), other.root.table()
+    before = account.held
+    dropped = [idle.sync_request(consts.HANDLE_ITERATE, table, cursors.ITEMS, 1) for _ in range(50)]
+    assert account.held > before
+    account.limit = account.held
+    with pytest.raises(Exception, match="argument 'max_memory' of the server"):
+        other.sync_request(consts.HANDLE_ITERATE, others, cursors.ITEMS, 1)
+    dropped.clear()
+    idle.flush_released()
+    eventually(lambda: account.held == before)
+    other.sync_request(consts.HANDLE_ITERATE, others, cursors.ITEMS, 1)

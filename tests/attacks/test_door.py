@@ -476,8 +476,10 @@ def test_account_of_a_listener() -> None:
     """What would be more than the listener may keep is refused, and names the argument."""
     account = ListenerAccount(100)
     account.add(60)
-    with pytest.raises(LimitExceeded, match="max_memory"):
+    with pytest.raises(LimitExceeded, match=r"\(argument 'max_memory' of the server\)") as caught:
         account.add(41)
+    assert caught.value.key is None
+    assert caught.value.argument == "max_memory"
     account.add(40)
     account.add(-100)
     assert account.held == 0

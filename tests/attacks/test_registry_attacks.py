@@ -341,6 +341,33 @@ def test_one_network_of_ipv6_is_one_host(
     assert server.cmd_register("2001:db8::1", ("x",), 1) == "OK"  # it is known
 
 
+def test_all_names_of_a_message_are_registered_or_none(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not all names of one message fit, none is entered or announced."""
+    monkeypatch.setattr(UDPRegistryServer, "MAX_ENTRIES_PER_HOST", 3)
+    monkeypatch.setattr(UDPRegistryServer, "MAX_ENTRIES", 5)
+    told: list[str] = []
+    monkeypatch.setattr(
+        UDPRegistryServer, "on_service_added", lambda self, name, address: told.append(name)
+    )
+    server = start("UDP")
+    assert server.cmd_register("192.0.2.1", ("a", "b"), 1) == "OK"
+    with pytest.raises(ValueError, match=r"at most 3 entries of 192\.0\.2\.1, got 4"):
+        server.cmd_register("192.0.2.1", ("a", "c", "d"), 1)
+    assert server.cmd_register("192.0.2.1", ("b", "c", "C"), 1) == "OK"
+    assert server.cmd_register("192.0.2.2", ("a",), 1) == "OK"
+    with pytest.raises(ValueError, match="at most 5 entries in all, got 6"):
+        server.cmd_register("192.0.2.2", ("b", "c"), 2)
+    with pytest.raises(ValueError, match="in all"):
+        server.cmd_register("192.0.2.3", ("a", "b", "c"), 1)
+    assert told == ["A", "B", "C", "A"]
+    assert server._total == 4
+    assert server.cmd_register("192.0.2.3", ("a", "b"), 1) == "OK"
+    assert sorted(server.services) == ["A", "B", "C"]
+    assert server._total == 5
+
+
 def test_answers_have_something_of_everybody(start: Callable[..., Any]) -> None:
     """An answer that does not hold all leaves out what the greediest has more than others."""
     server = start("UDP", allow_listing=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -149,12 +150,12 @@ def test_maps_without_steps_let_others_have_their_turn(served: Served) -> None:
 
 def test_results_of_a_chain_are_counted(served: Served, kind: str) -> None:
     """What the steps have given is held until the answer goes, and no more than is allowed."""
-    server = served.server(kind, Lists, max_memory=1 << 20)
+    server = served.server(kind, Lists, max_kept_memory=1 << 20)
     conn = served.client(server)
     root = (chain_steps.VALUE, conn.root)
     size = (chain_steps.VALUE, 100_000)
     steps = tuple([(chain_steps.CALLATTR, root, "text", (size,), ())] * 20)
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
     (there,) = server.connections
     eventually(lambda: there._kept.held < 1 << 16)
@@ -163,7 +164,7 @@ def test_results_of_a_chain_are_counted(served: Served, kind: str) -> None:
 
 def test_results_of_a_map_are_counted_as_they_are_listed(served: Served, kind: str) -> None:
     """An iterator that gives much is not listed to its end."""
-    server = served.server(kind, Lists, max_memory=1 << 20)
+    server = served.server(kind, Lists, max_kept_memory=1 << 20)
     conn = served.client(server)
     items = (chain_steps.VALUE, conn.root.texts(100_000))
     steps = ((chain_steps.MAP, items, (), (chain_steps.VALUE, None)),)
@@ -174,7 +175,7 @@ def test_results_of_a_map_are_counted_as_they_are_listed(served: Served, kind: s
 
 def test_what_a_map_has_thrown_away_is_held_no_more(served: Served, kind: str) -> None:
     """Values that are used inside of a map only are not counted when their item is done."""
-    server = served.server(kind, Lists, max_memory=8 << 20)
+    server = served.server(kind, Lists, max_kept_memory=8 << 20)
     conn = served.client(server)
     size = (chain_steps.VALUE, 100_000)
     step = (chain_steps.CALLATTR, (chain_steps.VALUE, conn.root), "text", (size,), ())
@@ -202,6 +203,110 @@ def test_operands_of_a_chain_are_limited(served: Served) -> None:
     ):
         with pytest.raises(ValueError, match="operands"):
             conn.sync_request(consts.HANDLE_CHAIN, steps, ())
+
+
+def nested_tuple(levels: int) -> Any:
+    """Return an operand of tuples in tuples."""
+    operand: Any = (chain_steps.VALUE, None)
+    for _ in range(levels):
+        operand = (chain_steps.TUPLE, (operand,))
+    return operand
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected", "got"),
+    [
+        (lambda root: ((chain_steps.ROOT,),) * 10_007, "10000 steps", "10007"),
+        (lambda root: nested(root, 22), "20 levels", "21"),
+        (
+            lambda root: ((chain_steps.CALL, (chain_steps.VALUE, root), (nested_tuple(22),), ()),),
+            "20 levels",
+            "21",
+        ),
+        (
+            lambda root: (
+                (chain_steps.CALL, (chain_steps.VALUE, root), (nested_tuple(0),) * 100_003, ()),
+            ),
+            "100000 operands",
+            "100003",
+        ),
+    ],
+    ids=["steps", "maps", "tuples", "operands"],
+)
+def test_fixed_limits_say_what_they_got(
+    served: Served, steps: Callable[[Any], Any], expected: str, got: str
+) -> None:
+    """Limits of the form of a chain have no key: errors say so, with both numbers."""
+    conn = served.client(served.server("threads", Lists, max_steps=10**9))
+    with pytest.raises(ValueError, match=rf"{expected}.* \(a fixed limit\), got {got}"):
+        conn.sync_request(consts.HANDLE_CHAIN, steps(conn.root), ())
+
+
+def test_items_of_a_map_are_limited(served: Served) -> None:
+    """A map over more items than are allowed says where it ended, and that no key changes it."""
+    conn = served.client(served.server("threads", Lists, max_steps=10**9))
+    items = (chain_steps.VALUE, conn.root.texts(1))
+    steps = ((chain_steps.MAP, items, (), (chain_steps.VALUE, None)),)
+    ((outcome, error),) = conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
+    assert outcome == chain_steps.FAILED
+    assert "at most 100000 items to map (a fixed limit), got 100001 or more" in str(error)
+
+
+class Awaited(rpyc.Service):
+    """Gives what has to be awaited."""
+
+    async def exposed_numbers(self) -> Any:
+        for number in range(5):
+            await asyncio.sleep(0)
+            yield number
+
+    async def exposed_endless(self) -> Any:
+        while True:
+            yield "x" * 1000
+
+    def exposed_items(self) -> Any:
+        class Items:
+            def __iter__(self) -> Any:
+                return self
+
+            async def __next__(self) -> int:
+                return 1
+
+        return Items()
+
+
+def mapped(conn: Any, items: Any) -> Any:
+    """Return the outcome of a map that gives the items themselves."""
+    steps = ((chain_steps.MAP, (chain_steps.VALUE, items), (), (chain_steps.STEP, 0, -1)),)
+    (outcome,) = conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
+    return outcome
+
+
+def test_a_map_takes_items_that_are_awaited(served: Served, kind: str) -> None:
+    """An asynchronous generator gives its items to a map, whichever server has it."""
+    conn = served.client(served.server(kind, Awaited))
+    assert mapped(conn, conn.root.numbers()) == (chain_steps.DONE, (0, 1, 2, 3, 4))
+
+
+def test_a_map_over_an_endless_asynchronous_generator_ends(served: Served, kind: str) -> None:
+    """What it gives is counted as that of any iterator."""
+    conn = served.client(served.server(kind, Awaited, max_kept_memory=1 << 20))
+    outcome, error = mapped(conn, conn.root.endless())
+    assert outcome == chain_steps.FAILED
+    assert "max_kept_memory" in str(error)
+    assert mapped(conn, conn.root.numbers())[0] == chain_steps.DONE
+
+
+def test_a_map_makes_no_coroutines_that_nobody_awaits(
+    served: Served, kind: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """An iterator with an ``async def __next__`` is refused with an error that says why."""
+    conn = served.client(served.server(kind, Awaited))
+    outcome, error = mapped(conn, conn.root.items())
+    assert outcome == chain_steps.FAILED
+    assert "items have to be awaited" in str(error)
+    gc.collect()
+    assert not [one for one in recwarn if "never awaited" in str(one.message)]
 
 
 def test_what_cannot_be_finished_here_is_counted(served: Served) -> None:
@@ -286,9 +391,9 @@ def test_values_of_a_snapshot_are_steps(served: Served, kind: str, name: str) ->
 )
 def test_what_a_snapshot_becomes_is_counted(served: Served, name: str, args: Any) -> None:
     """A snapshot that would take more memory than is allowed is refused before it is made."""
-    server = served.server("threads", Data, max_memory=1 << 20)
+    server = served.server("threads", Data, max_kept_memory=1 << 20)
     conn = served.client(server)
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         rpyc.snapshot(getattr(conn.root, name)(*args))
     (there,) = server.connections
     eventually(lambda: there._kept.held == 0)
@@ -326,11 +431,11 @@ def test_a_snapshot_ends_when_nobody_waits(
 
 def test_exported_objects_are_counted(served: Served) -> None:
     """Entries of the export table cost memory, which is given back with them."""
-    server = served.server("threads", Lists, max_memory=250_000)
+    server = served.server("threads", Lists, max_kept_memory=250_000)
     conn = served.client(server)
     items = conn.root.long(5_000)
     found: list[Any] = []
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         for item in items:
             found.append(item)
     assert 1_000 < len(found) < 3_000
@@ -362,13 +467,13 @@ class Waiting(rpyc.Service):
 def test_calls_under_way_are_counted(served: Served) -> None:
     """Coroutines of a blocking connection take memory until they end."""
     service = Waiting()
-    server = served.server("threads", service, max_memory=50_000)
+    server = served.server("threads", service, max_kept_memory=50_000)
     conn = served.client(server)
     wait = rpyc.async_(conn.root.wait)
     results = [wait() for _ in range(20)]
     refused = results[-1]
     refused.wait()
-    with pytest.raises(Exception, match="max_memory"):
+    with pytest.raises(Exception, match="max_kept_memory"):
         refused.value
     (there,) = server.connections
     assert there._kept.held <= 50_000

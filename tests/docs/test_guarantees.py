@@ -7,6 +7,8 @@ import functools
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.support.mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +38,13 @@ def test_every_case_has_its_row() -> None:
     """Nothing of the list is left out."""
     assert set(rows()) == CASES
     assert set(others()) == CASES
+
+
+@pytest.mark.parametrize("page", [0, 1])
+def test_the_cases_are_in_order(page: int) -> None:
+    """Each case stands once in each set of tables, after those with lower numbers."""
+    found = [int(case) for case in re.findall(r"^\| (\d+) \|", pages()[page], re.M)]
+    assert found == sorted(set(found))
 
 
 def test_the_tests_exist() -> None:

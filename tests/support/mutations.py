@@ -43,6 +43,9 @@ ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
 HANDLES = "tests/attacks/test_adapter_handles.py"
 CLASSES = "tests/attacks/test_classes.py"
+MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
+SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
+QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
 MUTATIONS = [
     Mutation(
@@ -882,7 +885,7 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "or _refusing(obj, name, kind) is None:\n            return PUBLIC",
+        "or _not_public(obj, name, kind) is None:\n            return PUBLIC",
         "or True:\n            return PUBLIC",
         f"{LADDERS}::test_names_that_lead_further_are_refused",
     ),
@@ -977,11 +980,98 @@ MUTATIONS = [
         "    known: Any = netref.local_class(_remote_name(exc))\n"
         "    if known is not None:\n        return known(str(exc))\n"
         '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
-        "    cls = find_exception((module, name), custom=False, exits=False)\n",
-        "    cls = netref.local_class(_remote_name(exc))\n"
-        "    if isinstance(cls, type) and issubclass(cls, Exception):\n"
-        "        return cls(str(exc))\n",
         f"{TARGETS}::test_leaving_a_block_makes_no_exception_of_this_program",
+    ),
+    Mutation(
+        "92",
+        "core/_brine_py.py",
+        "frail = min(frail, len(stack))",
+        "pass",
+        f"{MEMORY}::test_nesting_inside_of_a_set_is_bounded_whatever_max_depth_is",
+    ),
+    Mutation(
+        "92",
+        "core/snapshot_load.py",
+        "elif len(stack) - self._key >= _DEEPEST_KEY:",
+        "elif False:",
+        f"{SNAPSHOTS}::test_keys_are_not_nested_deeply",
+    ),
+    Mutation(
+        "92",
+        "core/snapshot_load.py",
+        "self._work -= weight",
+        "pass",
+        f"{SNAPSHOTS}::test_shared_parts_of_keys_count_each_time",
+    ),
+    Mutation(
+        "92",
+        "core/snapshot_checks.py",
+        "if check is None or not check(args):",
+        "if check is None:",
+        f"{SNAPSHOTS}::test_constructors_get_checked_values_only",
+    ),
+    Mutation(
+        "93",
+        "core/_brine_py.py",
+        "        check_hashes(inner)\n",
+        "",
+        f"{HASHES}::test_frozensets_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "93",
+        "core/snapshot_load.py",
+        "            check_hashes(keys)\n            for key",
+        "            for key",
+        f"{HASHES}::test_containers_of_snapshots_are_checked",
+    ),
+    Mutation(
+        "93",
+        "core/handlers.py",
+        '        if type(name) is not str:\n            raise TypeError(f"keywords',
+        '        if False:\n            raise TypeError(f"keywords',
+        f"{HASHES}::test_keywords_are_texts",
+    ),
+    Mutation(
+        "94",
+        "core/dialects.py",
+        "if len(payload) > self._unmetered and self.boxer.budget is None:",
+        "if False:",
+        f"{MEMORY}::test_messages_are_counted_in_boxes_too",
+    ),
+    Mutation(
+        "94",
+        "link/calls.py",
+        "len(self.known) >= self.most:",
+        "len(self.known) >= 10:",
+        f"{LIMITS}::test_the_key_of_the_error_changes_the_limit",
+    ),
+    Mutation(
+        "95",
+        "wire/framing.py",
+        "piece = inflater.decompress(waiting, min(limit + 1 - size, _PIECE))",
+        "piece = inflater.decompress(waiting)",
+        f"{MEMORY}::test_nothing_is_inflated_beyond_the_limit",
+    ),
+    Mutation(
+        "95",
+        "link/receiving.py",
+        "            framer.inflates = False\n",
+        "",
+        f"{MEMORY}::test_frames_are_inflated_when_it_is_their_turn",
+    ),
+    Mutation(
+        "96",
+        "link/connection.py",
+        "            size = weight_of(outcome)\n",
+        "            size = 0\n",
+        f"{QUEUED}::test_what_waits_stays_near_the_limit",
+    ),
+    Mutation(
+        "96",
+        "aio/serving.py",
+        "size = weight_of((REQUEST, id_, target, args))",
+        "size = 0",
+        f"{QUEUED}::test_tasks_are_counted",
     ),
 ]
 
@@ -1039,14 +1129,14 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_server.py",
-        "if share >= self.MAX_ENTRIES_PER_HOST:",
+        "if share + count > self.MAX_ENTRIES_PER_HOST:",
         "if False:",
         f"{REGISTRIES}::test_one_address_does_not_take_all_the_room",
     ),
     Mutation(
         "103",
         "utils/registry_server.py",
-        "if share + 1 >= self._share(greediest):",
+        "if greediest is None or share + 1 >= others[greediest]:",
         "if True:",
         f"{REGISTRIES}::test_when_all_is_full_the_greediest_makes_room",
     ),
@@ -1390,3 +1480,34 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+MUTATIONS += [
+    Mutation(
+        "91",
+        "core/netref.py",
+        'return exact(syncreq(self, consts.HANDLE_HASH), int, "a hash")',
+        "return int(syncreq(self, consts.HANDLE_HASH))",
+        "tests/attacks/test_answers.py::test_an_answer_of_another_type_is_refused",
+    ),
+    Mutation(
+        "97",
+        "core/chains.py",
+        "    if type(source) is AsyncItems:\n",
+        "    if False:\n",
+        "tests/attacks/test_work.py::test_a_map_takes_items_that_are_awaited",
+    ),
+    Mutation(
+        "99",
+        "core/accounts.py",
+        "            flushing.arm(weakref.ref(self))\n",
+        "",
+        "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "        self._check_room(_owner(host), len(new))\n",
+        "",
+        f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+]

@@ -21,7 +21,9 @@ def test_budget_refuses_what_is_not_left() -> None:
     """A budget names its limit and the key that changes it."""
     budget = meter.Budget(100)
     budget.spend(100)
-    with pytest.raises(LimitExceeded, match=r"of 101, limit is 100 .*'max_memory'"):
+    with pytest.raises(
+        LimitExceeded, match=r"memory for a message: 101 bytes, limit is 100 .*'max_memory'"
+    ):
         budget.spend(1)
 
 
@@ -36,7 +38,7 @@ def test_meter_counts_what_is_held() -> None:
     told: list[int] = []
     account = meter.Meter(10, "max_queued_bytes", told.append)
     account.hold(8, "queued messages")
-    with pytest.raises(LimitExceeded, match="queued messages, in bytes of 13, limit is 10"):
+    with pytest.raises(LimitExceeded, match="queued messages: 13 bytes, limit is 10"):
         account.hold(5, "queued messages")
     account.release(8)
     account.hold(5, "queued messages")

@@ -24,7 +24,7 @@ from ...errors import AccessDenied, LimitExceeded
 from ...lib.brief import brief
 from ...wire.meter import Meter, Work
 from .access import check_name, public
-from .erlterms import PICKLE_PROTOCOL, Atom, ImproperList, Map, Objects, OpaqueObject
+from .erlterms import PICKLE_PROTOCOL, Atom, ImproperList, List, Map, Objects, OpaqueObject
 
 __all__ = [
     "BUILTINS",
@@ -130,6 +130,7 @@ class Handles(Objects):
             except Exception as error:
                 raise ValueError(f"unsupported data type: {type(value)}: {error}") from error
         source = value.source if type(value) is Kept else _EXPORTED
+        price = 0 if source is _EXPORTED else _memory(source)
         if isinstance(value, Handle):
             value = value.value
         with self._lock:
@@ -138,7 +139,6 @@ class Handles(Objects):
                 if len(self._entries) >= self._limit:
                     key = "max_handles"
                     raise LimitExceeded("objects held", self._limit + 1, self._limit, key)
-                price = 0 if source is _EXPORTED else _memory(source)
                 self._meter.hold(price, "values that the peer has kept")
                 name = self._prefix + b"%d" % next(self._numbers)
                 self._names[id(value)] = name
@@ -226,18 +226,26 @@ def _set(value: Any, name: Any, new: Any) -> None:
 
 
 def _memory(value: Any) -> int:
-    """Return how many bytes of memory a value of the peer's takes, one at least."""
+    """Return how many bytes of memory a value of the peer's takes, one at least.
+
+    What the program has exported and the value holds may contain itself, and is looked at once.
+    """
     total = 0
+    seen: set[int] = set()
     stack = [value]
     while stack:
         item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
         total += getsizeof(item)
-        if isinstance(item, Map):
+        kind = type(item)
+        if kind is Map:
             for pair in item.items():
                 stack += pair
-        elif isinstance(item, (tuple, list)):
+        elif kind is tuple or kind is List or kind is ImproperList:
             stack += item
-            if isinstance(item, ImproperList):
+            if kind is ImproperList:
                 stack.append(item.tail)
     return total
 

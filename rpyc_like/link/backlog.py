@@ -1,0 +1,143 @@
+"""Messages that have been read and wait to be served, counted by the memory that they take.
+
+The size on the wire says little: 60 KiB may have been inflated to 60 MiB, and a tuple of two-byte
+items takes a hundred times its size. Whoever reads for a connection looks at :attr:`Backlog.full`
+before, and reads nothing while it is: then the peer's sending ends by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from ..errors import LimitExceeded
+from ..wire.meter import measure
+from ..wire.session import CALL, Outcome
+from .receiving import MAX_QUEUED
+from .result import Unfinished
+
+__all__ = ["Backlog", "Stash", "weight_of"]
+
+_OVERHEAD = 512  # bytes that a message takes beside its values
+_LOOK = 0.05  # seconds after which one who waits looks whether the connection is gone
+
+
+def weight_of(outcome: Outcome) -> int:
+    """Return how many bytes of memory a message takes that has been read."""
+    if outcome[0] is CALL:
+        value = outcome[3]
+    else:
+        value = outcome[1] if len(outcome) == 2 else None
+    if isinstance(value, Unfinished):
+        return _OVERHEAD + value.weight()
+    return _OVERHEAD + int(measure(value)[0])
+
+
+class Backlog:
+    """Memory of the messages of one connection that wait to be served. Used by any thread."""
+
+    def __init__(self) -> None:
+        self.limit = MAX_QUEUED
+        """Bytes from which nothing more is read: configuration key ``max_queued_bytes``."""
+        self.full = False
+        """Whether nothing more may be read: this connection, or all of the listener's, hold much.
+
+        A single message may be larger than the limit.
+        """
+        self.size = 0
+        """Bytes that wait."""
+        self.on_room: Callable[[], object] | None = None
+        """Called once when the backlog is not full any more."""
+        self.total: Callable[[int], object] | None = None
+        """Told of each change: the account of the listener. It raises if there is too much."""
+        self._beyond = 0  # bytes that the listener's account has refused
+        self._changed = threading.Condition(threading.Lock())  # guards both numbers
+
+    def add(self, size: int) -> None:
+        """Count a message that waits."""
+        beyond = 0
+        if self.total is not None:
+            try:
+                self.total(size)
+            except LimitExceeded:
+                beyond = size
+        with self._changed:
+            self.size += size
+            self._beyond += beyond
+            self._note()
+
+    def remove(self, size: int) -> None:
+        """Count a message that does not wait any more."""
+        with self._changed:
+            was_full = self.full
+            self.size -= size
+            beyond = min(size, self._beyond)
+            self._beyond -= beyond
+            self._note()
+            on_room = None
+            if was_full and not self.full:
+                self._changed.notify_all()
+                on_room, self.on_room = self.on_room, None
+        if self.total is not None and size > beyond:
+            self.total(beyond - size)
+        if on_room is not None:
+            on_room()
+
+    def _note(self) -> None:
+        self.full = self.size >= self.limit or self._beyond > 0
+
+    def wait(self, timeout: float | None, gone: Callable[[], bool]) -> bool:
+        """Wait until more may be read; return whether it may.
+
+        Args:
+            timeout: seconds, None for ever.
+            gone: whether the connection is gone, which ends the wait.
+        """
+        end = None if timeout is None else monotonic() + timeout
+        with self._changed:
+            while self.full and not gone():
+                left = _LOOK if end is None else min(_LOOK, end - monotonic())
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+        return True
+
+    def close(self) -> None:
+        """Count nothing any more: the connection is gone."""
+        with self._changed:
+            size, self.size = self.size - self._beyond, 0
+            self._beyond, self.limit = 0, 1 << 62
+            total, self.total = self.total, None
+            self._note()
+            self._changed.notify_all()
+        if total is not None:
+            total(-size)
+
+
+class Stash(deque[Any]):
+    """Messages that were read too early, in order. Belongs to the reading role.
+
+    Args:
+        backlog: counts them.
+    """
+
+    def __init__(self, backlog: Backlog) -> None:
+        super().__init__()
+        self._backlog = backlog
+        self._sizes: deque[int] = deque()
+
+    def append(self, outcome: Outcome) -> None:
+        """Keep a message."""
+        size = weight_of(outcome)
+        self._backlog.add(size)
+        self._sizes.append(size)
+        super().append(outcome)
+
+    def popleft(self) -> Outcome:
+        """Return the oldest message."""
+        outcome: Outcome = super().popleft()
+        self._backlog.remove(self._sizes.popleft())
+        return outcome

@@ -1,0 +1,113 @@
+"""Case 93: keys of equal hash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like.core import brine, consts, handlers, snapshot_load
+from rpyc_like.errors import MalformedValue, ProtocolError
+from rpyc_like.wire import meter
+
+from .served import Served
+
+PRIME = (1 << 61) - 1
+COLLIDING = tuple(number * PRIME for number in range(1, 20_000))
+"""Integers of hash 0."""
+
+pairs: Callable[[Any], Any] = lambda keys: tuple([item for key in keys for item in (key, 1)])  # noqa: E731
+
+CONTAINERS: dict[str, Callable[[Any], Any]] = {
+    "set": lambda keys: ((3, len(keys)), *keys),
+    "frozenset": lambda keys: ((4, len(keys)), *keys),
+    "dict": lambda keys: ((2, len(keys)), *pairs(keys)),
+    "plain dict": lambda keys: ((6, keys, keys),),
+    "Counter": lambda keys: ((10, "Counter", 2 * len(keys)), *pairs(keys)),
+    "OrderedDict": lambda keys: ((10, "OrderedDict", 2 * len(keys)), *pairs(keys)),
+    "defaultdict": lambda keys: ((10, "defaultdict", 2 * len(keys)), *pairs(keys)),
+}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        COLLIDING,
+        tuple([(number,) for number in COLLIDING]),
+        tuple([frozenset([number]) for number in COLLIDING[:1000]]),
+        tuple([float(number) for number in range(5000)]) + COLLIDING[:70],
+    ],
+    ids=["ints", "tuples", "frozensets", "among others"],
+)
+def test_frozensets_of_one_hash_are_refused(keys: Any) -> None:
+    """Building one costs the square of its size."""
+    data = b"\x1a" + brine.dump(keys)
+    with pytest.raises(MalformedValue, match="at most 64 keys of one hash"):
+        brine.load(data)
+
+
+def test_what_has_few_of_one_hash_passes() -> None:
+    """64 distinct keys of a hash, any number of equal ones, and any number of others."""
+    for keys in (COLLIDING[:64], COLLIDING[:64] * 100, tuple(range(30_000)), (1, 1.0, True) * 99):
+        assert brine.load(b"\x1a" + brine.dump(keys)) == frozenset(keys)
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_containers_of_snapshots_are_checked(kind: str) -> None:
+    """Each container with keys."""
+    tokens = CONTAINERS[kind]
+    with pytest.raises(MalformedValue, match="at most 64 keys of one hash"):
+        snapshot_load.load(((), tokens(COLLIDING)))
+    assert len(snapshot_load.load(((), tokens(COLLIDING[:64])))) == 64
+    assert len(snapshot_load.load(((), tokens(tuple(range(30_000)))))) == 30_000
+
+
+class Subject(rpyc.Service):
+    def exposed_add(self, a: int = 0, b: int = 0) -> int:
+        return a + b
+
+
+@pytest.mark.parametrize("kind", ["threads", "aio"])
+def test_keywords_are_texts(served: Served, kind: str) -> None:
+    """Other names of arguments are refused, and no dict is made of them."""
+
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match="keywords must be strings"):
+        handlers._keywords(((Unhashable(), 1),))
+    conn = served.client(served.server(kind, Subject))
+    named = tuple([(key, 1) for key in COLLIDING])
+    with pytest.raises(TypeError, match="keywords must be strings"):
+        conn.sync_request(consts.HANDLE_CALL, conn.root.add, (), named)
+    assert conn.root.add(a=1, b=2) == 3
+
+
+def test_numbers_of_requests_do_not_collide(served: Served) -> None:
+    """They are keys of a table; only those are taken that hash to themselves."""
+    conn = served.client(served.server("threads", Subject))
+    codec = conn._codec
+    for number in (PRIME, 1 << 60, -(1 << 60), 10**40):
+        payload = b"\x01\x11" + brine.dump(number) + b"\x11\x51\x11\x51\x02"
+        with pytest.raises(ProtocolError, match="expected the number of a request"):
+            codec.decode(payload)
+    assert codec.decode(b"\x01\x11" + brine.dump((1 << 60) - 1) + b"\x11\x51\x11\x51\x02")
+
+
+def test_the_check_is_no_more_than_linear() -> None:
+    """It looks at hashes, whatever it is given."""
+    looked = 0
+
+    class Key:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __hash__(self) -> int:
+            nonlocal looked
+            looked += 1
+            return self.number
+
+    meter.check_hashes([Key(number) for number in range(20_000)])
+    assert looked <= 2 * 20_000
