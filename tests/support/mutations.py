@@ -1411,9 +1411,9 @@ MUTATIONS += [
     Mutation(
         "108",
         "erlport/modern/handles.py",
-        "    if count > limit:\n",
-        "    if count < 0:\n",
-        f"{HANDLES}::test_items_for_one_request_are_bounded",
+        '                self._meter.hold(price, "values that the peer has kept")\n',
+        "",
+        f"{HANDLES}::test_values_that_are_kept_are_counted",
     ),
     Mutation(
         "108",
