@@ -40,6 +40,8 @@ NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
+SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
+HANDLES = "tests/attacks/test_adapter_handles.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
@@ -1355,30 +1357,79 @@ MUTATIONS += [
     Mutation(
         "106",
         "epc/reader.py",
-        "        budget = _Budget(message_memory(size, self._max_memory))",
-        "        budget = _Budget(1 << 60)",
+        "            budget.spend(price)\n            return value, None",
+        "            return value, None",
+        f"{SEXP}::test_repeated_values_count_each_time",
+    ),
+    Mutation(
+        "106",
+        "epc/reader.py",
+        "                        spent += price + held\n",
+        "",
         f"{SEXP}::test_a_text_takes_no_more_memory_than_is_allowed",
     ),
     Mutation(
         "106",
-        "epc/dicts.py",
-        "    check_hashes(\n        [pair[0] for pair in items if",
-        "    list(\n        [pair[0] for pair in items if",
+        "epc/escapes.py",
+        "[^}]{0,200}",
+        "[^}]*",
+        f"{SEXP}::test_time_is_linear",
+    ),
+    Mutation(
+        "106",
+        "epc/values.py",
+        "        check_hashes(keys)\n",
+        "",
         f"{SEXP}::test_keys_of_one_hash_are_refused",
     ),
     Mutation(
         "107",
+        "erlport/decoder.py",
+        "            left -= prices[tag]\n",
+        "",
+        f"{ETF}::test_a_term_takes_no_more_memory_than_is_allowed",
+    ),
+    Mutation(
+        "107",
+        "erlport/decoder.py",
+        "if size > self.max_inflated_size:",
+        "if size > max(self.max_inflated_size, 16 * len(data)):",
+        f"{ETF}::test_inflation_holds_no_more_than_its_limit",
+    ),
+    Mutation(
+        "107",
         "erlport/maps.py",
-        "            check_hashes([key for key, _ in pairs if type(key) in plain_keys])",
-        "            pass",
+        "            check_hashes([key for key, _ in pairs if type(key) in plain_keys])\n",
+        "            pass\n",
         f"{ETF}::test_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "107",
+        "erlport/decoder.py",
+        "position, not funs)",
+        "position, True)",
+        f"{ETF}::test_time_is_linear",
+    ),
+    Mutation(
+        "108",
+        "erlport/modern/instance.py",
+        "                check_exported(self.handles, target.function, args)\n",
+        "                pass\n",
+        f"{HANDLES}::test_values_of_the_peer_have_no_methods",
     ),
     Mutation(
         "108",
         "erlport/modern/handles.py",
-        "if name in EXPORTED_ONLY and args and not handles.is_exported(args[0]):",
-        "if False:",
-        f"{HANDLES}::test_values_of_the_peer_have_no_methods",
+        '                self._meter.hold(price, "values that the peer has kept")\n',
+        "",
+        f"{HANDLES}::test_values_that_are_kept_are_counted",
+    ),
+    Mutation(
+        "108",
+        "epc/answers.py",
+        "if type(meth) is Symbol or type(meth) is str:",
+        "if True:",
+        f"{HANDLES}::test_epc_methods_are_named_by_symbols_and_texts",
     ),
 ]
 
