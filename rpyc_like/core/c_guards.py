@@ -40,7 +40,9 @@ _A_STEP: Final = 16  # items that are looked at in C
 _BUFFERS: Final = (bytearray, array.array, memoryview, mmap.mmap, ctypes.Array)
 _HASHED: Final = (set, frozenset, dict)
 _NESTED: Final = (list, tuple, dict, set, frozenset, deque, slice, MappingProxyType)
-_VIEWS: Final = (type({}.keys()), type({}.values()), type({}.items()))
+_EMPTY: Final[dict[Any, Any]] = {}
+_EACH_VIEW: Final[tuple[Any, ...]] = (_EMPTY.keys(), _EMPTY.values(), _EMPTY.items())
+_VIEWS: Final[tuple[type, ...]] = tuple(map(type, _EACH_VIEW))
 _ITERABLES: Final = (list, deque, set, frozenset, dict, *_VIEWS)
 _LOOKING: Final = frozenset(
     (
@@ -59,18 +61,9 @@ _LOOKING: Final = frozenset(
 _UPDATES: Final = frozenset(("update", "__init__", "__ior__", "fromkeys"))
 
 # Types that CPython frees without bounding the recursion, and what iterates over them.
-_CHAINED: Final = frozenset(
-    (
-        deque,
-        defaultdict,
-        slice,
-        *_VIEWS,
-        *tuple(type(iter(view)) for view in ({}.keys(), {}.values(), {}.items())),
-        type(iter(deque())),
-        type(reversed(deque())),
-        type(reversed({})),
-    )
-)
+_CHAINED: Final[frozenset[type]] = frozenset(
+    (deque, defaultdict, slice, *_VIEWS, *(type(iter(view)) for view in _EACH_VIEW))
+).union((type(iter(deque())), type(reversed(deque())), type(reversed(_EMPTY))))
 
 
 def check_call(conn: Any, func: Any, args: tuple[Any, ...], named: Any) -> tuple[Any, ...]:
