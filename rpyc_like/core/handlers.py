@@ -20,7 +20,7 @@ from ..lib.brief import brief
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from ..lib.received_errors import made_from_peer
-from . import consts, cursors, netref
+from . import c_guards, consts, cursors, netref
 from .accounts import FAIR, MAX_TAKEN, Account
 from .async_items import AsyncItems
 from .chain_steps import drive
@@ -102,6 +102,8 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
         if type(obj) is not FunctionType or obj.__module__ in TOOLS:
             if not conn._config["allow_ladders"]:
                 check_call(obj, args, kwargs)
+            if type(obj) in c_guards.GUARDED:
+                args = c_guards.check_call(conn, obj, args, kwargs)
     return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)
 
 
@@ -150,12 +152,14 @@ def _of_type(conn: Any, obj: Any, name: str) -> Any:
 def repr_(conn: Any, obj: Any) -> str:
     """Returns ``repr(obj)``."""
     _of_type(conn, obj, "__repr__")
+    _check_weight(conn, obj)
     return repr(obj)
 
 
 def str_(conn: Any, obj: Any) -> str:
     """Returns ``str(obj)``."""
     _of_type(conn, obj, "__str__")
+    _check_weight(conn, obj)
     return str(obj)
 
 
@@ -163,12 +167,21 @@ def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
     """Compares two objects with the operator that ``type(obj)`` has."""
     if exact_name(op) not in COMPARISONS:
         raise AccessDenied(f"expected the name of a comparison, got {brief(op)}")
-    return _of_type(conn, obj, op)(obj, other)
+    method = _of_type(conn, obj, op)
+    _check_weight(conn, obj, other)
+    return method(obj, other)
+
+
+def _check_weight(conn: Any, *objects: Any) -> None:
+    if not conn._config["allow_all_attrs"]:
+        for obj in objects:
+            c_guards.check_weight(conn, obj)
 
 
 def hash_(conn: Any, obj: Any) -> int:
     """Returns ``hash(obj)``."""
     _of_type(conn, obj, "__hash__")
+    _check_weight(conn, obj)
     return hash(obj)
 
 
