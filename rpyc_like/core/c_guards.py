@@ -1,17 +1,16 @@
 """Guards of containers written in C that a restricted peer uses.
 
-The interpreter hashes, compares, shows and frees nested containers by recursion, and some of its
-buffers trust that nobody changes them while it asks an argument for its number. So what a peer
-passes to such a container is looked at before.
+The interpreter hashes, compares and shows nested containers by recursion, and some of its buffers
+trust that nobody changes them while it asks an argument for its number. So what a peer passes to
+such a container is looked at before.
 """
 
 from __future__ import annotations
 
 import array
-import ctypes
 import gc
-import mmap
-from collections import defaultdict, deque
+import sys
+from collections import deque
 from collections.abc import Iterable
 from types import (
     BuiltinFunctionType,
@@ -35,9 +34,9 @@ GUARDED: Final = frozenset(
 """Types of callables that may belong to a container written in C."""
 
 _DEEPEST: Final = 1000  # levels; the stack of a thread takes about ten times as many
-_DEEPEST_CHAIN: Final = 100
 _A_STEP: Final = 16  # items that are looked at in C
-_BUFFERS: Final = (bytearray, array.array, memoryview, mmap.mmap, ctypes.Array)
+_BUFFERS: Final = (bytearray, array.array, memoryview)
+_LIBRARY_BUFFERS: Final = (("mmap", "mmap"), ("_ctypes", "Array"))  # not imported for this
 _HASHED: Final = (set, frozenset, dict)
 _NESTED: Final = (list, tuple, dict, set, frozenset, deque, slice, MappingProxyType)
 _EMPTY: Final[dict[Any, Any]] = {}
@@ -58,12 +57,6 @@ _LOOKING: Final = frozenset(
         "__format__",
     )
 )
-_UPDATES: Final = frozenset(("update", "__init__", "__ior__", "fromkeys"))
-
-# Types that CPython frees without bounding the recursion, and what iterates over them.
-_CHAINED: Final[frozenset[type]] = frozenset(
-    (deque, defaultdict, slice, *_VIEWS, *(type(iter(view)) for view in _EACH_VIEW))
-).union((type(iter(deque())), type(reversed(deque())), type(reversed(_EMPTY))))
 
 
 def check_call(conn: Any, func: Any, args: tuple[Any, ...], named: Any) -> tuple[Any, ...]:
@@ -84,7 +77,7 @@ def check_call(conn: Any, func: Any, args: tuple[Any, ...], named: Any) -> tuple
         owner, rest = (func.__self__, args) if bound else (args[0], args[1:])
         name = func.__name__
         cls = owner if type(owner) is type else type(owner)
-    if issubclass(cls, _BUFFERS):
+    if _is_buffer(cls):
         if name not in COMPARISONS:
             rest = tuple([_plain(arg) for arg in rest])
             for _, value in named:
@@ -96,11 +89,16 @@ def check_call(conn: Any, func: Any, args: tuple[Any, ...], named: Any) -> tuple
             for arg in rest[: 1 if name in ("__setitem__", "setdefault") else None]:
                 if not isinstance_of(arg, dict):
                     check_weight(conn, arg)
-        if cls in (deque, defaultdict):
-            rest = _check_chain(owner, name, rest, named)
     else:
         return args
     return rest if owner is func or kind in _BOUND else (owner, *rest)
+
+
+def _is_buffer(cls: type) -> bool:
+    if issubclass(cls, _BUFFERS):
+        return True
+    known = (getattr(sys.modules.get(module), name, None) for module, name in _LIBRARY_BUFFERS)
+    return any(isinstance(one, type) and issubclass(cls, one) for one in known)
 
 
 _BOUND: Final = (BuiltinFunctionType, MethodWrapperType)
@@ -174,36 +172,3 @@ def _plain(arg: Any, depth: int = 0) -> Any:
                 f"expected plain values for a buffer of this side, got a proxy {brief(item)}"
             )
     return arg
-
-
-def _check_chain(owner: Any, name: str, args: tuple[Any, ...], named: Any) -> tuple[Any, ...]:
-    """Bound the nesting of what CPython frees by recursion."""
-    spread = name in ("extend", "extendleft", "__add__", "__iadd__", "__or__", "__ror__")
-    if spread or name in _UPDATES:
-        args = tuple([list(arg) if hasattr(type(arg), "__next__") else arg for arg in args])
-    inserted = [*args, *(value for _, value in named)]
-    for arg in args:
-        if isinstance_of(arg, _NESTED):
-            inner = _items(arg)
-            inserted += inner
-            inserted += [part for pair in inner if type(pair) in (tuple, list) for part in pair]
-    added = max((_chain(value) for value in inserted if type(value) in _CHAINED), default=0)
-    if not added or added < _chain(owner):
-        return args
-    inside = type(owner) in _CHAINED and any(type(o) in _CHAINED for o in gc.get_referrers(owner))
-    if added >= _DEEPEST_CHAIN or inside:
-        raise ValueError(
-            f"expected at most {_DEEPEST_CHAIN} levels of deque and defaultdict, built from the "
-            f"inside, got {added + 1}"
-        )
-    return args
-
-
-def _chain(obj: Any) -> int:
-    """Return how many levels of what is freed by recursion there are, up to the limit."""
-    level, depth = [obj] if type(obj) in _CHAINED else [], 0
-    while level and depth < _DEEPEST_CHAIN:
-        depth += 1
-        below = {id(one): one for one in gc.get_referents(*level) if type(one) in _CHAINED}
-        level = list(below.values())
-    return depth

@@ -41,7 +41,7 @@ NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
-HANDLES = "tests/attacks/test_adapter_handles.py"
+HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
@@ -1430,6 +1430,20 @@ MUTATIONS += [
         "if type(meth) is Symbol or type(meth) is str:",
         "if True:",
         f"{HANDLES}::test_epc_methods_are_named_by_symbols_and_texts",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "    if _is_buffer(cls):",
+        "    if False:",
+        f"{GUARDS}::test_buffers_ask_no_peer",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "        if len(stack) > deepest:",
+        "        if False:",
+        f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
     ),
 ]
 
