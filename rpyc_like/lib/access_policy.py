@@ -12,6 +12,8 @@ object itself is asked, once, and what it answers is the value.
 
 from __future__ import annotations
 
+import os
+import pkgutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -496,7 +498,18 @@ _METACLASSES: Final = _NAMES["builtins.type"]
 _FORMATS: Final = _NAMES["builtins.str"]
 (_ANY_MODULE,) = (row for row in LADDERS if row.title == "other modules")
 (_OTHERS,) = (row for row in LADDERS if row.title.startswith("other objects"))
-_STDLIB: Final = sys.stdlib_module_names
+
+
+def _stdlib_names() -> frozenset[str]:
+    """Return the names of the standard library's modules; Python 3.9 does not tell them."""
+    if hasattr(sys, "stdlib_module_names"):
+        return sys.stdlib_module_names
+    folder = os.path.dirname(os.__file__)
+    found = pkgutil.iter_modules([folder, os.path.join(folder, "lib-dynload")])
+    return frozenset((*sys.builtin_module_names, *(name for _, name, _ in found)))
+
+
+_STDLIB: Final = _stdlib_names()
 _ERROR_NAMES: Final = _names(_ERROR)
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
