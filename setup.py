@@ -7,7 +7,7 @@ setup(
         Extension(
             f"rpyc_like._native.{name}",
             [f"rpyc_like/_native/{name}.c"],
-            depends=["rpyc_like/_native/buffer.h", "rpyc_like/_native/module.h"],
+            depends=[f"rpyc_like/_native/{name}.h" for name in ("account", "buffer", "module")],
             optional=True,
         )
         for name in ("codec", "etf", "sexp", "waiting")

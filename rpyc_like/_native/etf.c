@@ -3,6 +3,7 @@
    It does what is usual, and nothing else: `rpyc_like.erlport.decoder` and
    `rpyc_like.erlport.encoder`, which have the format, start over with whatever is not. */
 
+#include "account.h"
 #include "buffer.h"
 #include "module.h"
 #include <stdint.h>
@@ -13,17 +14,44 @@ static PyObject *to_bytes, *bit_length, *little, *small[256];
 
 /* -- reading */
 
+/* Prices in bytes of memory: those of `rpyc_like.erlport.decoder`, which gives the reasons. */
+enum {
+    PLACE = 9,
+    NUMBER = 32 + PLACE,
+    BINARY = 80 + PLACE,
+    CONTAINER = 64 + PLACE,
+    MAP = 144 + PLACE,
+    PAIR = 112,
+    OPEN_PAIR = 72,
+    KEY = 160,
+    NEW_ATOM = 512,
+    BIG = 48 + PLACE,
+};
+
 typedef struct {
     const unsigned char *data;
     Py_ssize_t at, end;
-    PyObject *atoms, *new_atom, *list, *tuple, *map, *binary; /* NULL: as Python has it */
+    Py_ssize_t owed; /* elements that containers still wait for; each takes a byte or more */
+    Account account;
+    PyObject *atoms, *new_atom, *list, *empty, *map, *binary; /* NULL: as Python has it */
+    PyObject *special, *make_special;
+    int cut; /* whether the bytes have ended too early */
 } Reader;
+
+/* Returns whether there are fewer bytes than that. */
+static int
+is_cut(Reader *r, Py_ssize_t bytes)
+{
+    if (r->end - r->at < bytes)
+        r->cut = 1;
+    return r->cut;
+}
 
 static int
 get_number(Reader *r, int bytes, Py_ssize_t *number)
 {
     Py_ssize_t value = 0;
-    if (r->end - r->at < bytes)
+    if (is_cut(r, bytes))
         return UNUSUAL;
     while (bytes--)
         value = (value << 8) | r->data[r->at++];
@@ -47,7 +75,8 @@ get_atom(Reader *r, int tag)
 {
     Py_ssize_t size, start = r->at - 1;
     PyObject *raw, *atom;
-    if (get_number(r, tag == 100 || tag == 118 ? 2 : 1, &size) || size > r->end - r->at)
+    if (get_number(r, tag == 100 || tag == 118 ? 2 : 1, &size) || size > r->end - r->at ||
+        spend(&r->account, PLACE))
         return NULL;
     r->at += size;
     raw = PyBytes_FromStringAndSize((const char *)r->data + start, r->at - start);
@@ -56,7 +85,7 @@ get_atom(Reader *r, int tag)
     atom = PyDict_GetItemWithError(r->atoms, raw);
     if (atom != NULL)
         Py_INCREF(atom);
-    else if (!PyErr_Occurred()) {
+    else if (!PyErr_Occurred() && !spend(&r->account, NEW_ATOM + 4 * (r->at - start))) {
         PyObject *whole = PyLong_FromSsize_t(r->at - start);
         if (whole != NULL)
             atom = PyObject_CallFunctionObjArgs(r->new_atom, raw, whole, NULL);
@@ -66,24 +95,42 @@ get_atom(Reader *r, int tag)
     return atom;
 }
 
+/* Notes that a container waits for elements; returns whether there cannot be so many. */
+static int
+owe(Reader *r, Py_ssize_t count)
+{
+    if (is_cut(r, count) || count > r->end - r->at - r->owed)
+        return UNUSUAL;
+    r->owed += count;
+    return OK;
+}
+
+/* Returns the next element of a container. */
+static PyObject *
+get_element(Reader *r, int depth)
+{
+    r->owed--;
+    return get_term(r, depth);
+}
+
 static PyObject *
 get_tuple(Reader *r, Py_ssize_t size, int depth)
 {
     Py_ssize_t i;
     PyObject *items;
-    if (depth <= 0 || size > r->end - r->at)
+    if (depth <= 0 || owe(r, size) || spend(&r->account, CONTAINER))
         return NULL;
-    items = r->tuple == NULL ? PyTuple_New(size) : PyList_New(size);
+    items = PyTuple_New(size);
     for (i = 0; items != NULL && i < size; i++) {
-        PyObject *item = get_term(r, depth - 1);
+        PyObject *item = get_element(r, depth - 1);
         if (item == NULL)
             Py_CLEAR(items);
-        else if (r->tuple == NULL)
-            PyTuple_SET_ITEM(items, i, item);
         else
-            PyList_SET_ITEM(items, i, item);
+            PyTuple_SET_ITEM(items, i, item);
     }
-    return made_by(r->tuple, items);
+    if (items != NULL && size == 3 && PyTuple_GET_ITEM(items, 0) == r->special)
+        Py_SETREF(items, PyObject_CallOneArg(r->make_special, items));
+    return items;
 }
 
 static PyObject *
@@ -91,16 +138,17 @@ get_list(Reader *r, Py_ssize_t size, int depth)
 {
     Py_ssize_t i;
     PyObject *items;
-    if (depth <= 0 || size >= r->end - r->at)
+    if (depth <= 0 || owe(r, size + 1) || spend(&r->account, CONTAINER))
         return NULL;
     items = PyList_New(size);
     for (i = 0; items != NULL && i < size; i++) {
-        PyObject *item = get_term(r, depth - 1);
+        PyObject *item = get_element(r, depth - 1);
         if (item == NULL)
             Py_CLEAR(items);
         else
             PyList_SET_ITEM(items, i, item);
     }
+    r->owed--;
     /* Another tail than the empty list is unusual. */
     if (items != NULL && (r->at >= r->end || r->data[r->at++] != 106))
         Py_CLEAR(items);
@@ -112,7 +160,8 @@ get_string(Reader *r)
 {
     Py_ssize_t i, size;
     PyObject *items;
-    if (get_number(r, 2, &size) || size > r->end - r->at)
+    if (get_number(r, 2, &size) || is_cut(r, size) ||
+        spend(&r->account, CONTAINER + PLACE * size))
         return NULL;
     items = PyList_New(size);
     for (i = 0; items != NULL && i < size; i++)
@@ -120,27 +169,42 @@ get_string(Reader *r)
     return made_by(r->list, items);
 }
 
+/* Whether a map has a key as it is, so that it costs nothing beside. */
+static int
+is_plain(PyObject *key)
+{
+    return PyLong_CheckExact(key) || PyBytes_CheckExact(key) || PyUnicode_CheckExact(key);
+}
+
+static PyObject *
+get_pair(Reader *r, int depth)
+{
+    PyObject *key = get_element(r, depth), *value = NULL, *pair = NULL;
+    if (key != NULL && (is_plain(key) || !spend(&r->account, KEY)))
+        value = get_element(r, depth);
+    if (value != NULL)
+        pair = PyTuple_Pack(2, key, value);
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return pair;
+}
+
 static PyObject *
 get_map(Reader *r, Py_ssize_t size, int depth)
 {
     Py_ssize_t i;
     PyObject *pairs;
-    if (depth <= 0 || size > (r->end - r->at) / 2)
+    if (depth <= 0 || owe(r, 2 * size) || spend(&r->account, MAP + (PAIR + OPEN_PAIR) * size))
         return NULL;
     pairs = PyList_New(size);
     for (i = 0; pairs != NULL && i < size; i++) {
-        PyObject *key = get_term(r, depth - 1), *value = NULL, *pair = NULL;
-        if (key != NULL)
-            value = get_term(r, depth - 1);
-        if (value != NULL)
-            pair = PyTuple_Pack(2, key, value);
-        Py_XDECREF(key);
-        Py_XDECREF(value);
+        PyObject *pair = get_pair(r, depth - 1);
         if (pair == NULL)
             Py_CLEAR(pairs);
         else
             PyList_SET_ITEM(pairs, i, pair);
     }
+    r->account.left += OPEN_PAIR * size;
     return made_by(r->map, pairs);
 }
 
@@ -150,7 +214,8 @@ get_big(Reader *r, int tag)
     Py_ssize_t size;
     PyObject *number, *negative;
     int sign;
-    if (get_number(r, tag == 110 ? 1 : 4, &size) || size >= r->end - r->at)
+    if (get_number(r, tag == 110 ? 1 : 4, &size) || is_cut(r, size + 1) ||
+        spend(&r->account, BIG + 4 * size))
         return NULL;
     sign = r->data[r->at++];
     number = _PyLong_FromByteArray(r->data + r->at, size, 1, 0);
@@ -168,7 +233,7 @@ get_float(Reader *r)
     uint64_t bits = 0;
     double value;
     int i;
-    if (r->end - r->at < 8)
+    if (is_cut(r, 8) || spend(&r->account, NUMBER))
         return NULL;
     for (i = 0; i < 8; i++)
         bits = (bits << 8) | r->data[r->at++];
@@ -182,14 +247,17 @@ get_term(Reader *r, int depth)
 {
     Py_ssize_t size;
     int tag;
-    if (r->at >= r->end)
+    if (is_cut(r, 1))
         return NULL;
     tag = r->data[r->at++];
     switch (tag) {
     case 97:
-        return get_number(r, 1, &size) ? NULL : PyLong_FromSsize_t(size);
+        return get_number(r, 1, &size) || spend(&r->account, PLACE) ? NULL
+                                                                    : Py_NewRef(small[size]);
     case 98:
-        return get_number(r, 4, &size) ? NULL : PyLong_FromLong((int32_t)(uint32_t)size);
+        return get_number(r, 4, &size) || spend(&r->account, NUMBER)
+                   ? NULL
+                   : PyLong_FromLong((int32_t)(uint32_t)size);
     case 100:
     case 115:
     case 118:
@@ -197,7 +265,8 @@ get_term(Reader *r, int depth)
         return get_atom(r, tag);
     case 109: {
         PyObject *bytes;
-        if (get_number(r, 4, &size) || size > r->end - r->at)
+        if (get_number(r, 4, &size) || is_cut(r, size) ||
+            spend(&r->account, BINARY + (r->binary == NULL ? 1 : 4) * size))
             return NULL;
         bytes = PyBytes_FromStringAndSize((const char *)r->data + r->at, size);
         r->at += size;
@@ -207,7 +276,9 @@ get_term(Reader *r, int depth)
     case 105:
         return get_number(r, tag == 104 ? 1 : 4, &size) ? NULL : get_tuple(r, size, depth);
     case 106:
-        return made_by(r->list, PyList_New(0));
+        if (spend(&r->account, r->list == NULL ? CONTAINER : PLACE))
+            return NULL;
+        return r->list == NULL ? PyList_New(0) : Py_NewRef(r->empty);
     case 107:
         return get_string(r);
     case 108:
@@ -230,29 +301,44 @@ unless_none(PyObject *maker)
     return maker == Py_None ? NULL : maker;
 }
 
-/* decode(bytes, start, (atoms, new_atom, list, tuple, map, binary)): the term that begins at
-   `start`, and where it ends; or None for what is unusual. */
+/* decode(bytes, start, makers, limit): the term that begins at `start`, and where it ends; or None
+   for what is unusual, False if the bytes end too early. If it takes more memory than `limit` bytes:
+   how many are left, below zero. The makers are atoms, new_atom, list, empty list, map, binary,
+   special atom, and what makes something of a tuple that begins with it. */
 static PyObject *
 etf_decode(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Reader r;
     PyObject *term;
-    if (count != 3 || !PyBytes_CheckExact(args[0]) || !PyLong_CheckExact(args[1]) ||
-        !PyTuple_CheckExact(args[2]) || PyTuple_GET_SIZE(args[2]) != 6 ||
+    Py_ssize_t limit;
+    if (count != 4 || !PyBytes_CheckExact(args[0]) || !PyLong_CheckExact(args[1]) ||
+        !PyTuple_CheckExact(args[2]) || PyTuple_GET_SIZE(args[2]) != 8 ||
         !PyDict_CheckExact(PyTuple_GET_ITEM(args[2], 0))) {
-        PyErr_SetString(PyExc_TypeError, "decode(bytes, start, makers)");
+        PyErr_SetString(PyExc_TypeError, "decode(bytes, start, makers, limit)");
         return NULL;
     }
+    limit = PyLong_AsSsize_t(args[3]);
+    if (limit == -1 && PyErr_Occurred())
+        return NULL;
+    account_begin(&r.account, limit);
+    r.owed = 0;
     r.data = (const unsigned char *)PyBytes_AS_STRING(args[0]);
     r.at = PyLong_AsSsize_t(args[1]);
     r.end = PyBytes_GET_SIZE(args[0]);
     r.atoms = PyTuple_GET_ITEM(args[2], 0);
     r.new_atom = PyTuple_GET_ITEM(args[2], 1);
     r.list = unless_none(PyTuple_GET_ITEM(args[2], 2));
-    r.tuple = unless_none(PyTuple_GET_ITEM(args[2], 3));
+    r.empty = PyTuple_GET_ITEM(args[2], 3);
     r.map = PyTuple_GET_ITEM(args[2], 4);
     r.binary = unless_none(PyTuple_GET_ITEM(args[2], 5));
+    r.special = PyTuple_GET_ITEM(args[2], 6);
+    r.make_special = PyTuple_GET_ITEM(args[2], 7);
+    r.cut = 0;
     term = r.at < 0 ? NULL : get_term(&r, DEPTH);
+    if (term == NULL && !PyErr_Occurred() && r.account.left < 0)
+        return PyLong_FromSsize_t(r.account.left);
+    if (term == NULL && !PyErr_Occurred() && r.cut)
+        Py_RETURN_FALSE;
     if (term == NULL)
         return made_or_none(NULL);
     return Py_BuildValue("(Nn)", term, r.at);

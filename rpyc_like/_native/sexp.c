@@ -3,6 +3,7 @@
    It does what is usual, and nothing else: `rpyc_like.epc.reader` and `rpyc_like.epc.writer`, which
    have the syntax, start over with whatever is not. */
 
+#include "account.h"
 #include "buffer.h"
 #include "module.h"
 #include <stdint.h>
@@ -11,10 +12,21 @@
 
 /* -- reading */
 
+/* Prices in bytes of memory: those of `rpyc_like.epc.reader`. */
+enum {
+    PLACE = 9,
+    NUMBER = 32 + PLACE,
+    TEXT = 80 + PLACE,
+    LIST = 96 + PLACE,
+    VECTOR = 160 + PLACE,
+    SYMBOL = 320,
+};
+
 typedef struct {
     const char *text;
     Py_ssize_t at, end;
     PyObject *nil, *words, *word, *vector;
+    Account account;
 } Reader;
 
 static int
@@ -37,6 +49,18 @@ new_nil(Reader *r)
     return r->nil == (PyObject *)&PyList_Type ? PyList_New(0) : PyObject_CallNoArgs(r->nil);
 }
 
+/* Returns a text of bytes in UTF-8. */
+static PyObject *
+new_text(Reader *r, const char *bytes, Py_ssize_t size)
+{
+    Py_ssize_t i = 0;
+    while (i < size && !(bytes[i] & 0x80))
+        i++;
+    if (spend(&r->account, TEXT + (i == size ? 1 : 4) * size))
+        return NULL;
+    return PyUnicode_DecodeUTF8(bytes, size, NULL);
+}
+
 static PyObject *
 read_string(Reader *r)
 {
@@ -48,7 +72,7 @@ read_string(Reader *r)
         return NULL;
     if (memchr(start, '\\', quote - start) == NULL) {
         r->at = quote + 1 - r->text;
-        return PyUnicode_DecodeUTF8(start, quote - start, NULL);
+        return new_text(r, start, quote - start);
     }
     for (quote = start; quote < stop && *quote != '"'; quote++)
         if (*quote == '\\')
@@ -88,7 +112,7 @@ read_string(Reader *r)
             return NULL;
         }
     }
-    text = PyUnicode_DecodeUTF8(made, to - made, NULL);
+    text = new_text(r, made, to - made);
     PyMem_Free(made);
     r->at = quote + 1 - r->text;
     return text;
@@ -147,19 +171,23 @@ read_word(Reader *r)
     if (start[0] == '?' || (size == 1 && start[0] == '.'))
         return NULL;
     if (start[0] == '-' || ('0' <= start[0] && start[0] <= '9')) {
+        if (spend(&r->account, NUMBER))
+            return NULL;
         value = usual_number(start, size);
         if (value != NULL || PyErr_Occurred())
             return value;
     }
     if (size == 3 && memcmp(start, "nil", 3) == 0)
-        return new_nil(r);
+        return spend(&r->account, LIST) ? NULL : new_nil(r);
+    if (spend(&r->account, PLACE))
+        return NULL;
     name = PyUnicode_DecodeASCII(start, size, NULL);
     if (name == NULL)
         return NULL;
     value = PyDict_GetItemWithError(r->words, name);
     if (value != NULL)
         Py_INCREF(value);
-    else if (!PyErr_Occurred())
+    else if (!PyErr_Occurred() && !spend(&r->account, SYMBOL + 8 * size))
         value = PyObject_CallOneArg(r->word, name);
     Py_DECREF(name);
     return value;
@@ -185,6 +213,8 @@ read_items(Reader *r, char closer, int depth)
         c = r->text[r->at];
         if (c == '(' || c == '[') {
             char end = c == '(' ? ')' : ']';
+            if (spend(&r->account, c == '(' ? LIST : VECTOR))
+                goto unusual;
             r->at++;
             value = read_items(r, end, depth - 1);
             if (value != NULL && c == '[')
@@ -219,15 +249,22 @@ unusual:
     return NULL;
 }
 
-/* read_all(text, nil, words, word, vector): a list of the values, or None for what is unusual. */
+/* read_all(text, nil, words, word, vector, limit): a list of the values, or None for what is unusual.
+   If they take more memory than `limit` bytes: how many are left, below zero. */
 static PyObject *
 sexp_read_all(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Reader r;
-    if (count != 5 || !PyUnicode_CheckExact(args[0]) || !PyDict_CheckExact(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "read_all(str, nil, dict, word, vector)");
+    PyObject *found;
+    Py_ssize_t limit;
+    if (count != 6 || !PyUnicode_CheckExact(args[0]) || !PyDict_CheckExact(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "read_all(str, nil, dict, word, vector, limit)");
         return NULL;
     }
+    limit = PyLong_AsSsize_t(args[5]);
+    if (limit == -1 && PyErr_Occurred())
+        return NULL;
+    account_begin(&r.account, limit);
     r.text = PyUnicode_AsUTF8AndSize(args[0], &r.end);
     if (r.text == NULL)
         return made_or_none(NULL);
@@ -236,7 +273,10 @@ sexp_read_all(PyObject *self, PyObject *const *args, Py_ssize_t count)
     r.words = args[2];
     r.word = args[3];
     r.vector = args[4];
-    return made_or_none(read_items(&r, 0, DEPTH));
+    found = read_items(&r, 0, DEPTH);
+    if (found == NULL && !PyErr_Occurred() && r.account.left < 0)
+        return PyLong_FromSsize_t(r.account.left);
+    return made_or_none(found);
 }
 
 /* -- writing */

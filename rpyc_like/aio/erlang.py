@@ -22,6 +22,7 @@ from typing import Any
 
 from ..core.async_items import is_async
 from ..erlport import erlterms, service
+from ..erlport.decoder import MAX_INFLATED_SIZE
 from ..erlport.erlproto import BADARG, Broken, PortCodec, is_answer
 from ..erlport.erlproto import Protocol as PlainProtocol
 from ..erlport.streams import stream_of_port
@@ -38,7 +39,7 @@ __all__ = ["Port", "PortService", "Protocol"]
 logger = logging.getLogger("rpyc_like.erlport")
 
 _MOST_UNREAD = 1000  # terms that are kept for a program that does not read them
-_MOST_QUEUED = 16 << 20  # bytes of frames that are kept beside them
+_MOST_QUEUED = 16 << 20  # bytes of these, and of frames that are kept beside them
 
 
 class _Codec(PortCodec):
@@ -47,14 +48,11 @@ class _Codec(PortCodec):
     pending: Any = ()
 
     def decode(self, payload: bytes) -> Message:
-        term: Any
-        try:
-            term = erlterms.decode(payload)[0]
-        except ValueError as error:
-            term = Broken(error)
-        if is_answer(term) and term[1] in self.pending:
-            return super().decode(payload)
-        return (REQUEST, None, None, term)
+        if len(self.pending):
+            term = self.term(payload)
+            if is_answer(term) and term[1] in self.pending:
+                return super().decode(payload)
+        return (REQUEST, None, None, payload)  # which is smaller than what it becomes
 
 
 class Port(AioPeer):
@@ -62,8 +60,8 @@ class Port(AioPeer):
 
     Args:
         packet: size of the length before each term, in bytes: 1, 2 or 4.
-        use_stdio, compressed, descriptors, stream, max_frame_size: see
-            :class:`rpyc_like.erlport.Port`.
+        use_stdio, compressed, descriptors, stream, max_frame_size, max_inflated_size, max_memory:
+            see :class:`rpyc_like.erlport.Port`.
         workers: threads for handlers that are not ``async def``.
 
     Raises:
@@ -79,11 +77,14 @@ class Port(AioPeer):
         *,
         stream: Any = None,
         max_frame_size: int = MAX_FRAME_SIZE,
+        max_inflated_size: int = MAX_INFLATED_SIZE,
+        max_memory: int | None = None,
         workers: WorkerPool | None = None,
     ) -> None:
         framer = ErlangFramer(packet, max_frame_size)
-        self._codec = _Codec(compressed)
-        self._unread: deque[Any] = deque()
+        self._codec = _Codec(compressed, max_inflated_size, max_memory)
+        self._unread: deque[bytes] = deque()
+        self._unread_size = 0
         self._came = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None  # ends when the next term may be handled
         if stream is None:
@@ -121,9 +122,10 @@ class Port(AioPeer):
                 raise self._link.closed_error()
             self._came.clear()
             await self._came.wait()
-        term = self._unread.popleft()
+        payload = self._unread.popleft()
+        self._unread_size -= len(payload)
         self._hold()
-        return term
+        return self._codec.term(payload)
 
     def __aiter__(self) -> Port:
         return self
@@ -183,6 +185,8 @@ class Port(AioPeer):
             task.add_done_callback(self._handled)
             await self._turn
             await self.drained()
+            while len(self._tasks) >= _MOST_UNREAD:  # handlers that wait for answers of Erlang's
+                await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
 
     def _handled(self, task: asyncio.Task[None]) -> None:
         self._ended(task)
@@ -197,11 +201,13 @@ class Port(AioPeer):
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Keeps a term for :meth:`read`."""
         self._unread.append(args)
+        self._unread_size += len(args)
         self._came.set()
         self._hold()
 
     def _hold(self) -> None:
-        self._link.hold(len(self._unread) >= _MOST_UNREAD, len(self._tasks))
+        held = len(self._unread) >= _MOST_UNREAD or self._unread_size >= _MOST_QUEUED
+        self._link.hold(held, len(self._tasks))
 
     def disconnected(self, error: BaseException | None) -> None:
         """Wakes who reads, and cancels handlers."""

@@ -18,7 +18,8 @@ __all__ = ["add_to", "run"]
 
 _EPILOG = """\
 exit status: 0 if all is well; 1 if a name of --deny is reachable, or names are denied and the peer
-may do everything; 2 if the arguments are wrong or the service cannot be loaded"""
+may do everything or the tree was cut; 2 if the arguments are wrong or the service cannot be
+loaded"""
 
 
 def add_to(commands: Any) -> None:
@@ -109,6 +110,13 @@ def run(options: Any) -> int:
     if tree.full_control and options.deny:
         status = 1
         print("denied names are reachable: the peer may do everything", file=sys.stderr)
+    elif tree.is_cut and options.deny:
+        status = 1
+        print(
+            "denied names may be reachable: the tree was cut (expected more of --max-nodes, got "
+            f"{options.max_nodes}, or of --max-depth, got {options.max_depth})",
+            file=sys.stderr,
+        )
     return status
 
 
@@ -161,10 +169,13 @@ def _node_as_json(node: Node) -> dict[str, Any]:
 
 
 def _as_json(tree: Tree, patterns: list[str]) -> dict[str, Any]:
+    found = [{"name": name, "path": node.path} for name, node in denied(tree, patterns)]
+    if tree.full_control:
+        found = [{"name": name, "path": "*"} for name in patterns]
     return {
         "root": _node_as_json(tree.root),
         "full_control": tree.full_control,
         "is_cut": tree.is_cut,
         "ladders": [node.path for node in tree.ladders],
-        "denied": [{"name": name, "path": node.path} for name, node in denied(tree, patterns)],
+        "denied": found,
     }

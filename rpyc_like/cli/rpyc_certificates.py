@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from pathlib import Path
 from typing import Any
 
 from plumbum import cli
@@ -60,7 +61,10 @@ class Authority(_Command):
 
     def main(self) -> int:
         """Makes it."""
-        return self._attempt("make_authority", str(self.folder), int(self.days))
+        done = self._attempt("make_authority", str(self.folder), int(self.days))
+        if not done:
+            sys.stderr.write(f"keep its key secret: {Path(str(self.folder), 'ca.key')}\n")
+        return done
 
 
 @Certificates.subcommand("server")  # type: ignore[untyped-decorator]

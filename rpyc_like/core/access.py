@@ -96,7 +96,8 @@ def warn_of_ladders(service: Any, config: dict[str, Any] | None) -> None:
         kind = service if isinstance(service, type) else type(service)
         logger.warning(
             "! service %s exports what leads further than it looks, and is mostly refused: %s "
-            "(see `python -m rpyc_like exposes`, and the table in the page on security)",
+            "(configuration key 'allow_ladders'; see `python -m rpyc_like exposes`, and the "
+            "table in the page on security)",
             kind.__qualname__,
             ", ".join(shown),
         )

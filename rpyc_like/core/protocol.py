@@ -666,8 +666,9 @@ class Connection(Endpoint):
                 return error
             if isinstance(error, EOFError) and self._codec.waits_to_be_heard:
                 closed = ConnectionClosed(
-                    f"{error} before it answered {self._codec.dialect} (see "
-                    "configuration keys 'dialect' and 'bind_threads')"
+                    f"{error}: it hung up before it answered; it may want a login, have no room "
+                    "for more clients or have waited too long, or it does not understand "
+                    f"{self._codec.dialect} (see configuration keys 'dialect' and 'bind_threads')"
                 )
                 closed.__cause__ = error
                 return closed

@@ -16,6 +16,7 @@ their built-in base.
 from __future__ import annotations
 
 import builtins
+import os
 import re
 import sys
 import traceback
@@ -71,7 +72,7 @@ ClassMaker = Callable[[Sequence[Name]], type[BaseException]]
 
 _SKIPPED: Final = frozenset({"args", "obj", "with_traceback", "add_note"})
 _PACKAGE: Final = __name__.partition(".")[0]
-_OURS: Final = (f"{_PACKAGE}.core.", f"{_PACKAGE}.aio.", f"{_PACKAGE}.link.")
+_FOLDER: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _SPOKEN: Final = frozenset({"4", "5", "6"})
 """Major versions whose exceptions mean here what they mean there."""
 
@@ -161,22 +162,32 @@ def _names(cls: type) -> tuple[Name, tuple[Name, ...]]:
 def _traceback_text(val: BaseException, tb: Any, policy: bool | str, chain: bool) -> str:
     if not policy or policy == "off":
         return _HIDDEN
-    tb = _without_ours(tb)
     try:
         if policy == "short":
-            frames = traceback.extract_tb(tb)
+            frames = _without_ours(traceback.extract_tb(tb))
             lines = [f"  in {frame.name}, {_basename(frame.filename)}\n" for frame in frames]
             return "".join([*lines, *traceback.format_exception_only(type(val), val)])
-        return "".join(traceback.format_exception(type(val), val, tb, chain=chain))
+        report = traceback.TracebackException(type(val), val, tb, compact=True)
+        _prune(report)
+        return "".join(report.format(chain=chain))
     except Exception as error:
         return f"<traceback cannot be formatted: {type(error).__name__}>"
 
 
-def _without_ours(tb: Any) -> Any:
-    """Skips the frames of this package that led to the program's own."""
-    while tb is not None and tb.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
-        tb = tb.tb_next
-    return tb
+def _without_ours(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Return the frames of the program, without those of this package."""
+    return [frame for frame in frames if not frame.filename.startswith(_FOLDER)]
+
+
+def _prune(report: traceback.TracebackException) -> None:
+    """Leave the frames of this package out of a report, also of the exceptions that it has."""
+    waiting: list[Any] = [report]
+    while waiting:
+        one = waiting.pop()
+        if one is not None:
+            if one.stack:
+                one.stack[:] = _without_ours(one.stack)
+            waiting += [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
 
 
 def _basename(path: str) -> str:

@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 
 from ..errors import ProtocolError
+from ..lib.brief import brief
 from .codec import CALL, METHODS, Problem, Target
 from .errors import CallerUnknown, EPCError
 from .values import Symbol
@@ -42,11 +43,14 @@ class Answers:
 
     def _handle_call(self, uid: Any, meth: Any, args: Any) -> list[Any]:
         """Calls a method and returns the answer: kind, number, value. Programs override it."""
-        name = meth.value() if hasattr(meth, "value") else str(meth)
+        if type(meth) is Symbol or type(meth) is str:
+            name = meth if type(meth) is str else meth.value()
+        else:
+            return ["epc-error", uid, f"EPC-ERROR: No such method : {brief(meth)}"]
         try:
             func = self.server.get_method(name)
         except AttributeError:
-            return ["epc-error", uid, f"EPC-ERROR: No such method : {name}"]
+            return ["epc-error", uid, f"EPC-ERROR: No such method : {name[:1000]}"]
         return ["return", uid, func(*args)]
 
     def _handle_methods(self, uid: Any) -> list[Any]:

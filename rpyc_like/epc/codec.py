@@ -18,6 +18,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 from ..errors import LocalProtocolError, MalformedValue
+from ..lib.brief import brief
 from ..wire.framing import EpcFramer
 from ..wire.messages import FAILURE, REPLY, REQUEST, Message
 from .errors import EPCError, ReturnError
@@ -37,6 +38,7 @@ _USUAL: Final = re.compile(
     r"\((?:call (\d{1,18}) ([a-zA-Z][-\w/:+*]*)|return (\d{1,18})) ", re.ASCII
 )
 _MANY_NAMES: Final = 10_000
+_LONG_NAME: Final = 100  # characters from which on a name is not kept
 
 
 class Target(NamedTuple):
@@ -79,20 +81,18 @@ class EpcCodec:
             text = payload.decode("utf-8")
             usual = _USUAL.match(text)
             if usual is not None and text.endswith(")\n") and ";" not in text:
-                message = self._usual(usual, text[usual.end() : -2])
-                if message is not None:
-                    return message
-            message = self.reader.read(text, 1 if text.startswith("(return") else 2)
-        except (MalformedValue, ValueError, OverflowError) as error:
+                return self._usual(usual, text[usual.end() : -2])
+            message: Any = self.reader.read(text, 1 if text.startswith("(return") else 2)
+        except (MalformedValue, ValueError) as error:
             return self._broken(payload, error)
         if type(message) is not list or not message or not _is_symbol(message[0]):
             wrong = MalformedValue(
-                f"expected a list that begins with a symbol, got {message!r:.80}"
+                f"expected a list that begins with a symbol, got {brief(message)}"
             )
             return _problem(Uid([]), Problem("epc-error", repr(wrong)))
         kind = message[0].value()
         uid: Any = message[1] if len(message) > 1 else []
-        if type(uid) is not int:
+        if type(uid) is not int or uid.bit_length() > 64:
             uid = Uid(uid)
         parts = message[2:]
         if kind == CALL or kind == METHODS:
@@ -104,25 +104,25 @@ class EpcCodec:
             return (REQUEST, uid, Target(CALL, parts[0]), self._arguments(parts[1]))
         return self._answer(kind, uid, parts)
 
-    def _usual(self, match: re.Match[str], rest: str) -> Message | None:
-        """Returns the message of a text that begins as most do, or None if it goes on otherwise."""
+    def _usual(self, match: re.Match[str], rest: str) -> Message:
+        """Returns the message of a text that begins as most do."""
         number, name, answered = match.groups()
-        try:
-            values = self.reader.read_all(rest, 1 if answered is None else 0)
-        except MalformedValue:
-            return None
-        if len(values) != 1:
-            return None
         if answered is not None:
-            return (REPLY, int(answered), values[0])
+            return self._answer("return", int(answered), self.reader.read_all(rest))
+        values = self.reader.read_all(rest, 1)
+        if len(values) != 1:
+            parts = [self._target(name).name, *values]
+            return _problem(int(number), _wrong_number(CALL, len(parts), 2, parts))
         return (REQUEST, int(number), self._target(name), self._arguments(values[0]))
 
     def _target(self, name: str) -> Target:
         target = self._names.get(name)
         if target is None:
-            if len(self._names) >= _MANY_NAMES:
-                self._names.clear()
-            target = self._names[name] = Target(CALL, self.reader.read(name))
+            target = Target(CALL, self.reader.read(name))
+            if len(name) <= _LONG_NAME:
+                if len(self._names) >= _MANY_NAMES:
+                    self._names.clear()
+                self._names[name] = target
         return target
 
     def _arguments(self, args: Any) -> Any:
@@ -137,14 +137,14 @@ class EpcCodec:
             return (
                 FAILURE,
                 id_,
-                EPCError(f"(return {id_} ...): Got {what} arguments in the reply: {parts!r}"),
+                EPCError(f"(return {id_} ...): Got {what} arguments in the reply: {brief(parts)}"),
             )
         info = parts[0] if parts else None
         if kind == "return-error":
             return (FAILURE, id_, ReturnError(info))
         if kind == "epc-error":
             return (FAILURE, id_, EPCError(info))
-        unknown = AttributeError(f"no message of kind {kind!r}")
+        unknown = AttributeError(f"no message of kind {brief(kind)}")
         return _problem(uid, Problem("return-error", repr(unknown)))
 
     def _broken(self, payload: bytes, error: Exception) -> Message:
@@ -203,5 +203,5 @@ def _problem(uid: Any, problem: Problem) -> Message:
 def _wrong_number(kind: str, got: int, expected: int, parts: list[Any]) -> Problem:
     what = "Not enough" if got < expected else "Too many"
     counts = f"expected {expected + 1}, got {got + 1}"
-    info = f"({kind} UID ...): {what} arguments: {counts}: {parts!r:.200}"
+    info = f"({kind} UID ...): {what} arguments: {counts}: {brief(parts)}"
     return Problem("epc-error", info)

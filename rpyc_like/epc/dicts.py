@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..wire.meter import check_hashes
 from .values import Dotted, Symbol
 
 __all__ = ["alist_to_dict", "plist_to_dict"]
@@ -37,6 +38,9 @@ def alist_to_dict(
     """
     if not any(type(pair) is Dotted and len(pair) == 3 for pair in items):
         return None
+    check_hashes(
+        [pair[0] for pair in items if isinstance(pair, list) and pair and type(pair[0]) is int]
+    )
     made = {}
     for pair in items:
         if not isinstance(pair, list) or not _is_key(pair[0] if pair else None):

@@ -10,12 +10,13 @@ import unicodedata
 from typing import Final
 
 from ..errors import MalformedValue
+from ..lib.brief import brief
 
 __all__ = ["character", "unescaped"]
 
 _ESCAPE: Final = re.compile(
     r"\\(?:(\n| )|([0-7]{1,3})|x([0-9a-fA-F]+)(?:\\ )?|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})"
-    r"|N\{([^}]*)\}|\^(.)|C-(.)|M-(.)|(.))",
+    r"|N\{([^}]{0,200})\}|\^(.)|C-(.)|M-(.)|(.))",
     re.DOTALL,
 )
 _SIMPLE: Final = (
@@ -53,8 +54,7 @@ def unescaped(text: str) -> str:
     """Returns a text whose escapes have been replaced."""
     if "\0" not in text:
         return _simply_unescaped(text.replace("\\\\", "\0")).replace("\0", "\\")
-    parts = text.split("\\\\")
-    return "\\".join([_simply_unescaped(part) for part in parts])
+    return "\\".join(map(_simply_unescaped, text.split("\\\\")))
 
 
 def _simply_unescaped(text: str) -> str:
@@ -94,16 +94,16 @@ def _chr(code: int) -> str:
     if 0x3FFF80 <= code <= 0x3FFFFF:  # how Emacs numbers raw bytes
         return chr(0xDC00 + (code & 0xFF))
     if code > 0x10FFFF:
-        raise MalformedValue(f"character {code:#x} is not one of Unicode's")
+        raise MalformedValue(f"character {brief(code)} is not one of Unicode's")
     return chr(code)
 
 
 def _named(name: str) -> int:
-    if name.startswith("U+"):
-        return int(name[2:], 16)
     try:
+        if name.startswith("U+"):
+            return ord(chr(int(name[2:], 16)))
         return ord(unicodedata.lookup(name))
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise MalformedValue(f"unknown character name {name!r:.80}") from None
 
 

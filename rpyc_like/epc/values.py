@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..wire.meter import check_hashes
+
 __all__ = [
     "Backquote",
     "BoolVector",
@@ -28,6 +30,8 @@ __all__ = [
     "quoted_item",
     "vector_items",
 ]
+
+_KEY_LEVELS = 100
 
 Brackets: Any
 Quoted: Any
@@ -193,7 +197,21 @@ class HashTable:
         return f"HashTable({self.pairs!r}, {self.test!r})"
 
     def to_dict(self) -> dict[Any, Any]:
-        """Returns a dict; raises TypeError where a key is not hashable."""
+        """Returns a dict.
+
+        Raises:
+            TypeError: a key is not hashable, or nested deep.
+            MalformedValue: more than 64 keys have the same hash.
+        """
+        keys = [key for key, _ in self.pairs]
+        for key in keys:
+            levels = 0
+            while isinstance(key, (tuple, Quoted)):  # whose hash recurses in C
+                if levels == _KEY_LEVELS:
+                    raise TypeError(f"expected a key of {_KEY_LEVELS} levels at most, got more")
+                levels += 1
+                key = quoted_item(key)
+        check_hashes(keys)
         return dict(self.pairs)
 
 

@@ -15,6 +15,7 @@ from json.encoder import encode_basestring
 from typing import Any, Final
 
 from ..errors import LocalProtocolError
+from ..lib.brief import brief
 from ..lib.digits import to_decimal
 from ..lib.impl import sexp
 from . import values
@@ -39,6 +40,8 @@ MAX_TOKENS: Final = 1 << 24
 
 MAX_DEPTH: Final = 1_000_000
 """Of nesting; a list that holds itself would go on for ever."""
+
+_MEMO_LENGTH: Final = 100  # characters of a name whose text is kept: a peer may have made it up
 
 _LONG: Final = 1000
 """Characters from which on it pays to see first whether a text has anything to escape."""
@@ -189,14 +192,19 @@ def _symbol(value: Any) -> str:
     return symbol_text(str(value.value()) if hasattr(value, "value") else str(value))
 
 
-@lru_cache(maxsize=4096)
 def symbol_text(name: str) -> str:
     """Returns the text of the symbol of a name."""
+    return _known_symbol(name) if len(name) <= _MEMO_LENGTH else _symbol_text(name)
+
+
+def _symbol_text(name: str) -> str:
     if not name:
         return "##"
     text = _SYMBOL_SPECIAL.sub(r"\\\1", name)
     return "\\" + text if name == "." or _NUMBER.match(name) else text
 
+
+_known_symbol: Final = lru_cache(maxsize=4096)(_symbol_text)
 
 _NUMBER: Final = re.compile(
     r"[-+]?[0-9]+\.?$|[-+]?(?:[0-9]+\.[0-9]*|\.?[0-9]+)(?:[eE][-+]?[0-9]+)?$"
@@ -232,7 +240,7 @@ def _open(value: Any) -> _Open | str:
         return extended
     if isinstance(value, Iterable):
         return "(", iter(value), ")"
-    raise TypeError(f"cannot be sent to Emacs: {value!r:.80} of type {type(value).__name__}")
+    raise TypeError(f"cannot be sent to Emacs: {brief(value)} of type {type(value).__name__}")
 
 
 def _plist(value: Mapping[Any, Any]) -> _Open:
@@ -242,7 +250,6 @@ def _plist(value: Mapping[Any, Any]) -> _Open:
     return "(", iter(flat), ")"
 
 
-@lru_cache(maxsize=4096)
 def _keyword(key: Any) -> _Literal:
     """Returns the text of the key of a property list."""
     if not isinstance(key, str):

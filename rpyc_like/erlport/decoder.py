@@ -2,18 +2,26 @@
 
 Source: the chapter "External Term Format" of Erlang's runtime system guide. All integers are
 big-endian unless a comment says otherwise.
+
+What a term may take in memory is limited (:func:`rpyc_like.wire.meter.message_memory`). Each tag
+has a price, which is spent before the value is made; the compiled half has the same prices.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+import sys
 import zlib
+from array import array
 from collections.abc import Callable
+from io import BytesIO
 from math import isfinite
 from typing import Any, Final
 
+from ..errors import MalformedValue
 from ..lib.impl import etf
+from ..wire.meter import LOOK_EVERY, message_memory
 from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from .maps import Map
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
@@ -23,14 +31,34 @@ __all__ = ["MAX_INFLATED_SIZE", "VERSION", "Decoder"]
 VERSION: Final = 131
 
 MAX_INFLATED_SIZE: Final = 64 << 20
-"""Default limit of an inflated term, in bytes; 16 times its size is always allowed."""
+"""Default limit of an inflated term, in bytes."""
 
-_INFLATION_FACTOR: Final = 16
-_MANY_ATOMS: Final = 50_000
+_TABLE_MEMORY: Final = 4 << 20  # bytes for a table of atoms
+_PIECE: Final = 1 << 16  # bytes of compressed data that are inflated at once
 _SMALLEST_LOCAL: Final = 7  # version, tag, a hash of four bytes, and a tag
 _BULK: Final = 4  # elements from which reading them in one go pays
 
 _TUPLE, _LIST, _MAP, _FUN = range(4)
+
+# Prices in bytes of memory, the place in the container included: as CPython 3.11 allocates, rounded
+# up to 16. Atoms that are known cost their place only.
+_PLACE: Final = 9  # a list grows by an eighth
+_CONTAINER: Final = 64 + _PLACE
+_OPEN: Final = 176  # what an incomplete container takes beside; given back when it is complete
+_PAIR: Final = 112  # of a map, in its table
+_PLAIN_KEYS: Final = frozenset((int, bytes, str))
+_OPEN_PAIR: Final = 72  # what it takes beside while the map is made
+_KEY: Final = 160  # a key that is wrapped, with its canonical bytes
+_NEW_ATOM: Final = 512
+_RARE: Final = 320
+_PRICES: Final = [_RARE] * 256
+for _tag, _price in (
+    *((99, 32 + _PLACE), (110, 48 + _PLACE), (111, 48 + _PLACE)),
+    *((97, _PLACE), (98, 32 + _PLACE), (70, 32 + _PLACE), (106, _CONTAINER), (107, _CONTAINER)),
+    *((100, _PLACE), (115, _PLACE), (118, _PLACE), (119, _PLACE), (109, 80 + _PLACE)),
+    *((104, _CONTAINER), (105, _CONTAINER), (108, _CONTAINER), (116, 144 + _PLACE)),
+):
+    _PRICES[_tag] = _price
 
 _U16 = struct.Struct(">H").unpack_from
 _U32 = struct.Struct(">I").unpack_from
@@ -53,11 +81,15 @@ class Decoder:
     Args:
         atom: makes an atom of its name.
         constants: what atoms of these names mean, instead of an atom.
-        list_type: makes a list of a list; None if a plain list will do.
-        tuple_type: makes a tuple of a list of its elements.
+        list_type: makes a list of a list; None if a plain list will do. Its lists cannot be
+            changed: there is one empty list.
+        special: an atom and a function: a tuple of three whose first element is the atom becomes
+            what the function makes of it.
         map_type: makes a map of pairs.
         binary: makes a value of the bytes of a binary; None for bytes.
         max_inflated_size: largest inflated term to accept, in bytes.
+        max_memory: how many bytes of memory a term may become; without it 64 MiB, and 32 for each
+            byte of the term (inflated).
     """
 
     def __init__(
@@ -66,21 +98,32 @@ class Decoder:
         atom: Callable[[str], Any],
         constants: dict[str, Any],
         list_type: Callable[[list[Any]], Any] | None = None,
-        tuple_type: Callable[[list[Any]], Any] = tuple,
+        special: tuple[Any, Callable[[tuple[Any, ...]], Any]] | None = None,
         map_type: Callable[[list[tuple[Any, Any]]], Any] = Map,
         binary: Callable[[bytes], Any] | None = None,
         max_inflated_size: int = MAX_INFLATED_SIZE,
+        max_memory: int | None = None,
     ) -> None:
         self._atom = atom
         self._constants = constants
         self._list = list_type
-        self._tuple = tuple_type
+        self._special: Any
+        self._make_special: Callable[[tuple[Any, ...]], Any]
+        self._special, self._make_special = special or (self, tuple)
         self._map = map_type
         self._binary = binary
         self.max_inflated_size = max_inflated_size
+        self.max_memory = max_memory
         self._atoms: dict[bytes, Any] = {}
-        tuples = None if tuple_type is tuple else tuple_type
-        self._makers = (self._atoms, self._new_atom, list_type, tuples, map_type, binary)
+        self._room = _TABLE_MEMORY
+        self._empty = None if list_type is None else list_type([])
+        self._prices = list(_PRICES)
+        if list_type is not None:
+            self._prices[106] = _PLACE
+        self._makers = (
+            *(self._atoms, self._new_atom, list_type, self._empty, map_type, binary),
+            *(self._special, self._make_special),
+        )
 
     def decode(self, data: bytes) -> tuple[Any, bytes]:
         """Returns a term and the bytes after it.
@@ -91,7 +134,7 @@ class Decoder:
         Raises:
             IncompleteData: the bytes end too early.
             MalformedTerm: they are not a term.
-            TermLimitExceeded: it is inflated to more than is allowed.
+            TermLimitExceeded: it is inflated to more than is allowed, or takes too much memory.
         """
         if type(data) is not bytes:
             data = bytes(data)
@@ -121,26 +164,15 @@ class Decoder:
         if len(data) < 6:
             raise IncompleteData(data)
         (size,) = _U32(data, 2)
-        limit = max(self.max_inflated_size, _INFLATION_FACTOR * len(data))
-        if size > limit:
+        if size > self.max_inflated_size:
             what = "inflated term size in bytes"
-            raise TermLimitExceeded(what, size, limit, "max_inflated_size")
-        inflater = zlib.decompressobj()
-        try:
-            term = inflater.decompress(data[6:], size + 1)
-            if len(term) == size and not inflater.eof:
-                term += inflater.decompress(inflater.unconsumed_tail, 1)
-        except zlib.error as error:
-            raise MalformedTerm(f"expected compressed data: {error}") from error
-        if len(term) > size or (inflater.eof and len(term) < size):
-            raise MalformedTerm(f"expected {size} compressed bytes, got another number")
-        if not inflater.eof:
-            raise IncompleteData(data)
+            raise TermLimitExceeded(what, size, self.max_inflated_size, "max_inflated_size")
+        term, rest = _inflated(data, 6, size)
         try:
             value, _ = self.decode_from(term, 0)
         except IncompleteData:
             raise MalformedTerm("expected a whole term in the compressed data") from None
-        return value, inflater.unused_data
+        return value, rest
 
     def decode_from(self, data: bytes, start: int) -> tuple[Any, int]:
         """Returns the term that begins at ``start`` with its tag, and where it ends."""
@@ -153,12 +185,19 @@ class Decoder:
         return value, end
 
     def _decode(self, data: bytes, position: int) -> tuple[Any, int]:
+        limit = message_memory(len(data), self.max_memory)
         if etf is not None:
-            found: tuple[Any, int] | None = etf.decode(data, position, self._makers)
+            found: Any = etf.decode(data, position, self._makers, limit)
+            if type(found) is int:
+                raise _too_much(limit, found)
+            if found is False:
+                raise IncompleteData(data)
             if found is not None:
-                return found
-        size = len(data)
+                return found  # type: ignore[no-any-return]
+        size, left, prices = len(data), limit, self._prices
         atoms, list_type, binary = self._atoms, self._list, self._binary
+        wide = 4 if binary is not None else 1  # bytes of memory for a byte of a binary
+        funs = 0  # how many of the incomplete containers are funs
         # The innermost container that is not complete: its kind, its elements, how many it needs.
         kind, items, needed = -1, [], 0  # type: tuple[int, list[Any], int]
         about: Any = None
@@ -166,6 +205,9 @@ class Decoder:
         value: Any
         while True:
             tag = data[position]
+            left -= prices[tag]
+            if left < 0:
+                raise _too_much(limit, left)
             if tag == 97:
                 value = data[position + 1]
                 position += 2
@@ -178,6 +220,7 @@ class Decoder:
                 try:
                     value = atoms[name]
                 except KeyError:
+                    left -= _NEW_ATOM + 4 * len(name)
                     value = self._new_atom(name, end - position)
                 position = end
             elif tag == 98:
@@ -187,6 +230,9 @@ class Decoder:
                 end = position + 5 + _U32(data, position + 1)[0]
                 if end > size:
                     raise IncompleteData(data)
+                left -= wide * (end - position)
+                if left < 0:
+                    raise _too_much(limit, left)
                 value = data[position + 5 : end]
                 if binary is not None:
                     value = binary(value)
@@ -201,17 +247,21 @@ class Decoder:
                 if count:
                     if count > size - position:
                         raise IncompleteData(data)
+                    left -= _OPEN
                     outer.append((kind, items, needed, about))
                     kind, items, needed = _TUPLE, [], count
                     continue
-                value = self._tuple([])
+                value = ()
             elif tag == 106:
-                value = [] if list_type is None else list_type([])
+                value = [] if list_type is None else self._empty
                 position += 1
             elif tag == 107:
                 end = position + 3 + (data[position + 1] << 8 | data[position + 2])
                 if end > size:
                     raise IncompleteData(data)
+                left -= _PLACE * (end - position)
+                if left < 0:
+                    raise _too_much(limit, left)
                 value = list(data[position + 3 : end])
                 if list_type is not None:
                     value = list_type(value)
@@ -224,10 +274,12 @@ class Decoder:
                 if kind == _LIST and len(items) == needed - 1:
                     needed += count  # a list as the tail of a list goes on with it
                 else:
+                    left -= _OPEN
                     outer.append((kind, items, needed, about))
                     kind, items, needed = _LIST, [], count + 1
                 if count >= _BULK:
-                    position = _bulk(data, position, count, items)
+                    position, done = _bulk(data, position, min(count, left // 41), items)
+                    left -= 41 * done
                 continue
             elif tag == 70:
                 value = _F64(data, position + 1)[0]
@@ -240,36 +292,48 @@ class Decoder:
                 if 2 * count > size - position:
                     raise IncompleteData(data)
                 if count:
+                    left -= _OPEN + (_PAIR + _OPEN_PAIR) * count
                     outer.append((kind, items, needed, about))
                     kind, items, needed = _MAP, [], 2 * count
                     continue
                 value = self._map([])
             elif tag == 112:
                 end, count = _fun_head(data, position)
+                left -= _OPEN + (0 if funs else end - position)
                 outer.append((kind, items, needed, about))
                 kind, items, needed, about = _FUN, [], 4 + count, (position, end)
+                funs += 1
                 position += 30
                 continue
             else:
-                value, position = self._rare(tag, data, position)
+                value, end = self._rare(tag, data, position)
+                left -= 4 * (end - position)
+                position = end
 
             while kind >= 0:
                 items.append(value)
                 if len(items) < needed:
+                    if kind == _MAP and len(items) & 1 and type(value) not in _PLAIN_KEYS:
+                        left -= _KEY
                     break
+                left += _OPEN
                 if kind == _TUPLE:
-                    value = self._tuple(items)
+                    value = tuple(items)
+                    if needed == 3 and value[0] is self._special:
+                        value = self._make_special(value)
                 elif kind == _LIST:
                     value = self._finished_list(items)
                 elif kind == _MAP:
+                    left += _OPEN_PAIR * (needed // 2)
                     try:
-                        value = self._map(list(zip(items[::2], items[1::2], strict=True)))
+                        value = self._map(_pairs(items))
                     except TermLimitExceeded:
                         raise
-                    except ValueError as error:
+                    except (ValueError, MalformedValue) as error:
                         raise MalformedTerm(f"expected a map: {error}") from None
                 else:
-                    value = _fun(data, items, about, position)
+                    funs -= 1
+                    value = _fun(data, items, about, position, not funs)
                 kind, items, needed, about = outer.pop()
             else:
                 return value, position
@@ -297,8 +361,10 @@ class Decoder:
         value = self._constants.get(name, self)
         if value is self:
             value = self._atom(name)
-        if len(self._atoms) >= _MANY_ATOMS:
+        self._room -= _NEW_ATOM + 4 * len(raw)
+        if self._room < 0:
             self._atoms.clear()
+            self._room = _TABLE_MEMORY
         self._atoms[raw] = value
         return value
 
@@ -343,11 +409,54 @@ class Decoder:
         raise MalformedTerm(f"unsupported data tag: {tag}")
 
 
-def _bulk(data: bytes, position: int, count: int, items: list[Any]) -> int:
+def _too_much(limit: int, left: int) -> TermLimitExceeded:
+    """Return the error for a term of which ``left`` bytes of its memory are left, below zero."""
+    return TermLimitExceeded("memory for a term in bytes", limit - left, limit, "max_memory")
+
+
+def _inflated(data: bytes, start: int, size: int) -> tuple[bytes, bytes]:
+    """Return compressed data that begins at ``start``, inflated, and the bytes after it.
+
+    Args:
+        size: how many bytes it must become.
+    """
+    inflater = zlib.decompressobj()
+    term = BytesIO()  # grows in place and gives its bytes away without a copy
+    missing, end = size, start
+    view = memoryview(data)
+    try:
+        while not inflater.eof and end < len(data):
+            piece: Any = view[end : end + _PIECE]
+            end += len(piece)
+            while len(piece) and not inflater.eof:
+                # One byte too many is enough to see that there are too many.
+                missing -= term.write(inflater.decompress(piece, min(missing + 1, _PIECE * 16)))
+                if missing < 0:
+                    raise MalformedTerm(f"expected {size} compressed bytes, got another number")
+                piece = inflater.unconsumed_tail
+    except zlib.error as error:
+        raise MalformedTerm(f"expected compressed data: {error}") from error
+    if not inflater.eof:
+        raise IncompleteData(data)
+    if missing:
+        raise MalformedTerm(f"expected {size} compressed bytes, got another number")
+    return term.getvalue(), inflater.unused_data + data[end:]
+
+
+def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
+    """Return keys and values, which alternate, in pairs; other threads run meanwhile."""
+    pairs: list[tuple[Any, Any]] = []
+    for start in range(0, len(items), 2 * LOOK_EVERY):
+        some = items[start : start + 2 * LOOK_EVERY]
+        pairs.extend(zip(some[::2], some[1::2]))
+    return pairs
+
+
+def _bulk(data: bytes, position: int, count: int, items: list[Any]) -> tuple[int, int]:
     """Reads elements that are all floats, or all integers of four bytes, in one go.
 
     Returns:
-        Where the next element begins: where the first one does if they are something else.
+        Where the next element begins, and how many were read: none if they are something else.
     """
     tag = data[position]
     if tag == 70:
@@ -355,16 +464,21 @@ def _bulk(data: bytes, position: int, count: int, items: list[Any]) -> int:
     elif tag == 98:
         code, step = "i", 5
     else:
-        return position
+        return position, 0
     end = position + step * count
     if end > len(data) or data[position:end:step].count(tag) != count:
-        return position
+        return position, 0
     # The first tag is where it should be, so the second is, and so on.
-    values = struct.unpack_from(">" + f"x{code}" * count, data, position)
-    if tag == 70 and not all(map(isfinite, values)):
-        raise MalformedTerm("expected finite floats, got nan or inf")
-    items.extend(values)
-    return end
+    for start in range(position, end, step * LOOK_EVERY):
+        packed = bytearray(data[start : min(end, start + step * LOOK_EVERY)])
+        del packed[::step]
+        values = array(code, packed)  # struct would keep a format for each number of elements
+        if sys.byteorder == "little":
+            values.byteswap()
+        if tag == 70 and not all(map(isfinite, values)):
+            raise MalformedTerm("expected finite floats, got nan or inf")
+        items.extend(values)
+    return end, count
 
 
 def _atom_name(raw: bytes) -> str:
@@ -450,8 +564,10 @@ def _fun_head(data: bytes, position: int) -> tuple[int, int]:
     return end, count
 
 
-def _fun(data: bytes, items: list[Any], about: tuple[int, int], position: int) -> Fun:
-    """Returns a fun whose parts have been read.
+def _fun(
+    data: bytes, items: list[Any], about: tuple[int, int], position: int, outermost: bool
+) -> Fun | None:
+    """Returns a fun whose parts have been read; None for one inside another, which has its bytes.
 
     Args:
         about: where it starts, and where it says that it ends.
@@ -464,4 +580,6 @@ def _fun(data: bytes, items: list[Any], about: tuple[int, int], position: int) -
     if type(index) is not int or type(uniq) is not int or type(pid) is not Pid:
         raise MalformedTerm("expected module, index, number and pid in a fun")
     module, _ = _atom_at(data, start + 30)
+    if not outermost:
+        return None
     return Fun(data[start:stop], module, data[start + 5])

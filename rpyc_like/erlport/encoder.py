@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 import zlib
+from array import array
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import chain
 from math import isfinite
+from operator import itemgetter
 from typing import Any, Final
 
 from ..lib.impl import etf
-from .maps import Map
+from ..wire.meter import LOOK_EVERY
+from .maps import Map, digest
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
 __all__ = ["Encoder", "Written", "atom_bytes"]
@@ -40,6 +45,7 @@ _BASES: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
 )
 """What subclasses are written as."""
 _DEEP: Final = 10_000
+_TABLE_MEMORY: Final = 4 << 20  # bytes for a table of atoms
 
 Fallback = Callable[[Any], Any]
 
@@ -69,10 +75,15 @@ def _atom(atom: Any) -> bytes:
 class AtomTable(dict[Any, bytes]):
     """The external format of atoms that were written before."""
 
+    _room = _TABLE_MEMORY
+
     def __missing__(self, atom: Any) -> bytes:
-        if len(self) >= 50_000:
+        encoded = _atom(atom)
+        self._room -= 300 + 4 * len(encoded)  # a peer may have made up the name
+        if self._room < 0:
             self.clear()
-        encoded = self[atom] = _atom(atom)
+            self._room = _TABLE_MEMORY
+        self[atom] = encoded
         return encoded
 
 
@@ -87,7 +98,8 @@ class Encoder:
         fallback: is given a value of any other type and returns one to write instead, or raises
             ValueError. Subclasses of the basic types need none.
         dictionary: makes something to write of a dict; without it a map is written.
-        canonical: whether maps are sorted, so that equal terms give equal bytes.
+        canonical: whether equal terms give equal bytes: maps are sorted, and their keys are short
+            (:func:`.digest`), so that such bytes cannot be decoded.
     """
 
     def __init__(
@@ -145,8 +157,8 @@ class Encoder:
             made: bytes | None = etf.encode(term, self._settings, False)
             if made is not None:
                 return made
-        parts: list[bytes] = []
-        write = parts.append
+        written = BytesIO()  # bytes.join takes 80 bytes for each part
+        write = written.write
         atoms, atom_type, list_type = self._atoms, self._atom_type, self._list_type
         outer: list[Iterator[Any]] = []
         deep = _DEEP
@@ -212,7 +224,7 @@ class Encoder:
                         break
             else:
                 if not outer:
-                    return b"".join(parts) if len(parts) > 1 else parts[0]
+                    return written.getvalue()
                 items = outer.pop()
 
     def _text(self, text: str) -> bytes:
@@ -228,7 +240,9 @@ class Encoder:
         else:
             if len(encoded) <= 0xFFFF:
                 return _SHORT(107, len(encoded)) + encoded
-        return _integers(list(map(ord, text)))
+        pieces = range(0, len(text), LOOK_EVERY)
+        elements = (_elements(list(map(ord, text[at : at + LOOK_EVERY]))) for at in pieces)
+        return _COUNTED(108, len(text)) + b"".join(elements) + _NIL
 
     def _rare(self, item: Any) -> tuple[bytes, Iterator[Any] | None]:
         """Returns what to write first, and what is to be written then, if anything."""
@@ -263,12 +277,13 @@ class Encoder:
                 raise ValueError(f"{other!r:.100} and {key!r:.100} are the same key to Erlang")
 
     def _sorted(self, item: Map) -> Any:
+        # What stands for a key is written: it is not encoded again, however deep it is nested.
         pairs = [
-            (canonical or self.encode_term(key), key, value)
-            for canonical, key, value in item.tokens()
+            (Written(digest(self.encode_term(key)) if known is None else known), value)
+            for known, key, value in item.tokens()
         ]
-        pairs.sort(key=lambda pair: pair[0])
-        return [pair[1:] for pair in pairs]
+        pairs.sort(key=itemgetter(0))
+        return pairs
 
     def _plain(self, item: Any) -> Any:
         """Returns a value to write in the place of one whose type is not known."""
@@ -309,11 +324,21 @@ def _bulk(items: list[Any]) -> bytes | None:
     elif first is float and set(map(type, items)) == {float}:
         if not all(map(isfinite, items)):
             raise ValueError("expected finite floats, got nan or inf: Erlang has none")
-        size = len(items)
-        packed = bytearray(struct.pack(">" + "xd" * size, *items))
-        packed[::9] = b"F" * size
-        return _COUNTED(108, size) + packed + _NIL
+        return _COUNTED(108, len(items)) + _packed("d", b"F", items) + _NIL
     return None
+
+
+def _packed(code: str, tag: bytes, items: list[Any]) -> bytearray:
+    """Return numbers as big-endian ones, each behind a tag."""
+    values = array(code, items)  # struct would keep a format for each number of items
+    if sys.byteorder == "little":
+        values.byteswap()
+    numbers, step = values.tobytes(), 1 + values.itemsize
+    packed = bytearray(step * len(items))
+    packed[::step] = tag * len(items)
+    for place in range(1, step):
+        packed[place::step] = numbers[place - 1 :: step - 1]
+    return packed
 
 
 def _has_bools(items: list[Any], text: bytes) -> bool:
@@ -329,21 +354,25 @@ def _integers(items: list[int]) -> bytes:
     low, high = min(items), max(items)
     if low >= 0 and high <= 255 and size <= 0xFFFF:
         return _SHORT(107, size) + bytes(items)
+    pieces = range(0, size, LOOK_EVERY)
+    elements = b"".join(_elements(items[at : at + LOOK_EVERY]) for at in pieces)
+    return _COUNTED(108, size) + elements + _NIL
+
+
+def _elements(items: list[int]) -> bytes | bytearray:
+    """Return integers one after the other."""
+    low, high = min(items), max(items)
     small, pack = _SMALL, _INTEGER
     if low < _LOW or high > _HIGH:
-        parts = [
+        return b"".join(
             small[item]
             if 0 <= item < 256
             else (pack(98, item) if _LOW <= item <= _HIGH else _big(item))
             for item in items
-        ]
-    elif low > 255:
-        packed = bytearray(struct.pack(">" + "xi" * size, *items))
-        packed[::5] = b"b" * size
-        return _COUNTED(108, size) + packed + _NIL
-    else:
-        parts = [small[item] if 0 <= item < 256 else pack(98, item) for item in items]
-    return _COUNTED(108, size) + b"".join(parts) + _NIL
+        )
+    if low > 255:
+        return _packed("i", b"b", items)
+    return b"".join(small[item] if 0 <= item < 256 else pack(98, item) for item in items)
 
 
 def _big(number: int) -> bytes:

@@ -11,12 +11,14 @@ from types import GeneratorType
 from typing import Any, ClassVar, Final
 from typing import Protocol as TypingProtocol
 
-from ..errors import ConnectionClosed, LocalProtocolError, ProtocolError
+from ..errors import ConnectionClosed, LimitExceeded, LocalProtocolError, ProtocolError
+from ..link.receiving import MAX_QUEUED
 from ..link.result import AsyncResult
 from ..wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..wire.messages import FAILURE, REPLY, Message
 from ..wire.session import Outcome
 from . import erlterms
+from .decoder import MAX_INFLATED_SIZE
 from .erlterms import Atom
 from .errors import CallError
 from .peer import ErlangPeer
@@ -34,11 +36,10 @@ class _NoReply:
         return "NO_REPLY"
 
 
+_OVERHEAD: Final = 64  # what a frame that is kept costs beside its bytes
+
 NO_REPLY: Final = _NoReply()
 """Returned by a handler that sends no reply."""
-
-
-_decode = erlterms._decoder.decode
 
 
 class Writer(TypingProtocol):
@@ -64,14 +65,28 @@ class PortCodec:
 
     Args:
         compressed: see :func:`.encode`.
+        max_inflated_size, max_memory: see :class:`.Decoder`.
     """
 
-    def __init__(self, compressed: Any) -> None:
+    def __init__(
+        self,
+        compressed: Any,
+        max_inflated_size: int = MAX_INFLATED_SIZE,
+        max_memory: int | None = None,
+    ) -> None:
         self.compressed = compressed
+        self._decode = erlterms.limited_decoder(max_inflated_size, max_memory).decode
+
+    def term(self, payload: bytes) -> Any:
+        """Return the term in a frame, or :class:`Broken`."""
+        try:
+            return self._decode(payload)[0]
+        except ValueError as error:
+            return Broken(error)
 
     def decode(self, payload: bytes) -> Message:
         """Returns the answer in a frame that holds one."""
-        kind, id_, value = erlterms.decode(payload)[0]
+        kind, id_, value = self._decode(payload)[0]
         return (REPLY, id_, value) if kind == "r" else (FAILURE, id_, CallError(value))
 
     def encode_request(self, id_: Any, target: Any, args: Any) -> bytes:
@@ -102,6 +117,9 @@ class Port:
             are 3 and 4.
         stream: any open stream instead, a :class:`~rpyc_like.core.stream.SocketStream` for example.
         max_frame_size: longest term to accept, in bytes.
+        max_inflated_size: longest term to accept, in bytes, when it is inflated.
+        max_memory: how many bytes of memory a term may become; see :class:`.Decoder`.
+        max_queued_bytes: of terms that have come and not been read.
 
     Raises:
         ValueError: ``packet`` is something else.
@@ -116,10 +134,13 @@ class Port:
         *,
         stream: Any = None,
         max_frame_size: int = MAX_FRAME_SIZE,
+        max_inflated_size: int = MAX_INFLATED_SIZE,
+        max_memory: int | None = None,
+        max_queued_bytes: int = MAX_QUEUED,
     ) -> None:
         framer = ErlangFramer(packet, max_frame_size)
         self.packet = packet
-        self._codec = PortCodec(compressed)
+        self._codec = PortCodec(compressed, max_inflated_size, max_memory)
         self.in_d = self.out_d = -1
         """The descriptors that are read from and written to."""
         if stream is None:
@@ -127,7 +148,9 @@ class Port:
             self.in_d, self.out_d = stream.incoming.fileno(), stream.outgoing.fileno()
         self.protocol: Protocol | None = None
         """Handles the terms that come; without it they are kept for :meth:`read`."""
-        self._unread: deque[Any] = deque()
+        self._unread: deque[bytes] = deque()  # frames, which are smaller than what they become
+        self._unread_size = 0
+        self._max_queued = max_queued_bytes
         self._on_first: Callable[[], object] | None = None
         self._peer = ErlangPeer(stream, framer, self._codec, self)
         self._peer.link.dispatch = self._dispatch
@@ -167,10 +190,24 @@ class Port:
             if isinstance(link.error, ProtocolError):
                 raise link.error
             raise link.closed_error()
-        term = self._unread.popleft()
+        term = self._next_unread()
         if type(term) is Broken:
             raise term.error
         return term
+
+    def _next_unread(self) -> Any:
+        payload = self._unread.popleft()
+        self._unread_size -= len(payload) + _OVERHEAD
+        return self._codec.term(payload)
+
+    def _keep(self, payload: bytes) -> None:
+        size = self._unread_size + len(payload) + _OVERHEAD
+        if size > self._max_queued:
+            what, limit = "terms that are not read, in bytes,", self._max_queued
+            self._peer.link.lose(LimitExceeded(what, size, limit, "max_queued_bytes"))
+            return
+        self._unread_size = size
+        self._unread.append(payload)
 
     def _keep_one(self, outcome: Outcome) -> bool:
         self._peer.link.act(outcome)
@@ -219,21 +256,21 @@ class Port:
 
     def _dispatch(self, payload: bytes) -> None:
         """Has a term handled, or keeps it for :meth:`read`; or takes it for an answer."""
-        term: Any
-        try:
-            term = _decode(payload)[0]
-        except ValueError as error:
-            term = Broken(error)
-        else:
-            if self._on_first is not None:
+        link = self._peer.link
+        term: Any = None
+        if len(self._pending) or self._on_first is not None:
+            term = self._codec.term(payload)
+            if self._on_first is not None and type(term) is not Broken:
                 first, self._on_first = self._on_first, None
                 first()
-        link = self._peer.link
-        if len(self._pending) and self._is_answer(term):
-            link.take(payload)
-        elif self.protocol is None:
-            self._unread.append(term)
+            if len(self._pending) and self._is_answer(term):
+                link.take(payload)
+                return
+        if self.protocol is None:
+            self._keep(payload)
         elif not link.hand_over(payload):
+            if term is None:
+                term = self._codec.term(payload)
             try:
                 self._handle(self.protocol, term)
                 if self._batch.held and not self._receiver.payloads:
@@ -265,7 +302,7 @@ class Port:
         self.protocol = protocol
         try:
             while self._unread:
-                self._handle(protocol, self._unread.popleft())
+                self._handle(protocol, self._next_unread())
             self._peer.serve_here()
         finally:
             self.protocol = None

@@ -11,11 +11,11 @@ import datetime
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from .decoder import Decoder
+from .decoder import MAX_INFLATED_SIZE, Decoder
 from .encoder import Encoder
 from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from .maps import Map as _Map
-from .maps import MutationError, key_level
+from .maps import MutationError, digest, key_level
 from .order import order_key
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
@@ -96,11 +96,13 @@ class String(str):
 class Map(_Map):
     """A map; see :class:`rpyc_like.erlport.maps.Map`."""
 
+    __slots__ = ()
+
     plain_keys: ClassVar[frozenset[type]] = _Map.plain_keys | {Atom}
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        return _canonical.encode_term(term), key_level(term)
+        return digest(_canonical.encode_term(term)), key_level(term)
 
 
 def _fallback(value: Any) -> Any:
@@ -127,18 +129,36 @@ _encoder = Encoder(atom_type=Atom, none="none", fallback=_fallback, dictionary=_
 _canonical = Encoder(atom_type=Atom, none="none", canonical=True)
 
 
-def decode(data: bytes) -> tuple[Any, bytes]:
+def limited_decoder(
+    max_inflated_size: int = MAX_INFLATED_SIZE, max_memory: int | None = None
+) -> Decoder:
+    """Return a decoder with limits of its own; the one of :func:`decode` for the usual ones."""
+    if max_inflated_size == MAX_INFLATED_SIZE and max_memory is None:
+        return _decoder
+    return Decoder(
+        atom=Atom,
+        constants=_CONSTANTS,
+        map_type=Map,
+        max_inflated_size=max_inflated_size,
+        max_memory=max_memory,
+    )
+
+
+def decode(
+    data: bytes, *, max_inflated_size: int = MAX_INFLATED_SIZE, max_memory: int | None = None
+) -> tuple[Any, bytes]:
     """Returns the term that ``data`` begins with, and the bytes after it.
 
     Args:
         data: the external format, from the version byte 131 on.
+        max_inflated_size, max_memory: see :class:`.Decoder`.
 
     Raises:
         IncompleteData: the bytes end too early.
         ValueError: they are not a term (:class:`.MalformedTerm`), or too large a one when it is
-            inflated (:class:`.TermLimitExceeded`: 64 MiB, or 16 times ``data``).
+            inflated, or in memory (:class:`.TermLimitExceeded`).
     """
-    return _decoder.decode(data)
+    return limited_decoder(max_inflated_size, max_memory).decode(data)
 
 
 def decode_term(data: bytes) -> tuple[Any, bytes]:

@@ -32,7 +32,7 @@ class IncompleteData(MalformedTerm):
     """
 
     def __init__(self, data: bytes = b"") -> None:
-        super().__init__(f"incomplete data: {data!r:.200}")
+        super().__init__(f"incomplete data: {data[:200]!r:.200}")
         self.data = data
 
 

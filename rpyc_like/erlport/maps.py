@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
+from ..lib.brief import brief
+from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
 from .errors import TermLimitExceeded
 from .values import ImproperList
 
-__all__ = ["MAX_KEY_LEVEL", "Map", "MutationError", "key_level", "refuse"]
+__all__ = ["MAX_KEY_LEVEL", "Map", "MutationError", "digest", "key_level", "refuse"]
 
 MAX_KEY_LEVEL = 100
-"""How deep maps may be nested as keys of maps."""
+"""Default of :attr:`Map.max_key_level`."""
+
+
+_LONG: Final = 64  # bytes of an encoding that is not replaced by its hash
 
 
 class MutationError(TypeError):
@@ -42,6 +48,17 @@ class _Key:
         return repr(self.term)
 
 
+def digest(encoded: bytes) -> bytes:
+    """Return bytes that stand for a term: its canonical encoding, or a hash of a long one.
+
+    Keys that hold maps hold the keys of these. With their whole encodings the memory and the time
+    for them would be the square of the nesting.
+    """
+    if len(encoded) <= _LONG:
+        return encoded
+    return b"\0" + hashlib.blake2b(encoded, digest_size=32).digest()  # no term has the tag 0
+
+
 def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
     """Stands for the methods that would change a list or map."""
     raise MutationError(f"a {type(self).__name__} cannot be changed; copy it")
@@ -58,48 +75,61 @@ class Map(dict[Any, Any]):
 
     Raises:
         ValueError: a key appears twice.
+        MalformedValue: more than 64 keys have the same hash.
     """
 
     # Most keys stand for themselves in the dict below; the others are wrapped.
 
+    __slots__ = ("_twins", "level")  # an empty map without them takes 424 bytes, not 80
+
     plain_keys: ClassVar[frozenset[type]] = frozenset((str, bytes, int))
+    max_key_level: ClassVar[int] = MAX_KEY_LEVEL
+    """How deep maps may be nested as keys of maps."""
     level: int
     """How deep maps are nested as keys, 1 if there are none."""
     _twins: bool
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        """Returns bytes that are the same for the same term only, and its :attr:`level`."""
+        """Returns bytes that are the same for the same term only, and its :attr:`level`.
+
+        They are short (:func:`digest`), however large the term is.
+        """
         raise NotImplementedError
 
     def __init__(self, items: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()) -> None:
         super().__init__()
         self.level = 1
         self._twins = False
-        pairs = items.items() if isinstance(items, Mapping) else items
-        store = super().__setitem__
+        pairs = list(items.items() if isinstance(items, Mapping) else items)
+        plain_keys = self.plain_keys
+        if len(pairs) > MAX_EQUAL_HASHES:
+            check_hashes([key for key, _ in pairs if type(key) in plain_keys])
+        store, contains = super().__setitem__, super().__contains__
+        known: dict[Any, Any] | None = None  # the plain keys by themselves, to get at their types
         for key, value in pairs:
-            token = self._new_token(key)
-            if super().__contains__(token):
-                raise ValueError(f"duplicate key {key!r:.100}")
+            token = key
+            if type(key) not in plain_keys:
+                token = self._wrap(key)
+            elif contains(key):
+                if known is None:
+                    known = {one: one for one in super().__iter__() if type(one) is not _Key}
+                if type(known[key]) is not type(key):
+                    self._twins = True
+                    token = self._wrap(key)
+            if contains(token):
+                raise ValueError(f"duplicate key {brief(key)}")
             store(token, value)
-
-    def _new_token(self, key: Any) -> Any:
-        if type(key) not in self.plain_keys:
-            return self._wrap(key)
-        if super().__contains__(key):
-            known = next(one for one in super().__iter__() if one == key)
-            if type(known) is not type(key):
-                self._twins = True
-                return self._wrap(key)
-        return key
+            if known is not None and token is key:
+                known[key] = key
 
     def _wrap(self, key: Any) -> _Key:
         canonical, level = self.canonical(key)
         if level >= self.level:
-            if level >= MAX_KEY_LEVEL:
+            limit = self.max_key_level
+            if level >= limit:
                 what = "levels of maps as keys of maps"
-                raise TermLimitExceeded(what, level + 1, MAX_KEY_LEVEL, "MAX_KEY_LEVEL")
+                raise TermLimitExceeded(what, level + 1, limit, "Map.max_key_level")
             self.level = level + 1
         return _Key(canonical, key)
 

@@ -5,6 +5,7 @@ bitstrings.
 from __future__ import annotations
 
 from functools import cmp_to_key
+from itertools import chain
 from typing import Any, Final
 
 from .maps import Map
@@ -39,34 +40,52 @@ def _rank(term: Any) -> int:
 
 
 def _compare(one: Any, other: Any) -> int:
+    """Return a negative number, 0 or a positive number; nesting costs no recursion."""
+    found = _compare_heads(one, other)
+    if type(found) is int:
+        return found
+    stack = [found]  # what is still to be compared
+    while stack:
+        for left, right in stack[-1]:
+            found = _compare_heads(left, right)
+            if type(found) is int:
+                if found:
+                    return found
+                continue
+            stack.append(found)
+            break
+        else:
+            stack.pop()
+    return 0
+
+
+def _compare_heads(one: Any, other: Any) -> Any:
+    """Return how two terms compare, or an iterator of the pairs that decide, in turn."""
     first, second = _rank(one), _rank(other)
     if first != second:
         return -1 if first < second else 1
     if first == _ATOM:
         one, other = _atom_text(one), _atom_text(other)
     elif first == _TUPLE:
-        return (len(one) > len(other)) - (len(one) < len(other)) or _compare_items(one, other)
+        return (len(one) > len(other)) - (len(one) < len(other)) or zip(one, other)
     elif first == _LIST:
         if isinstance(one, str):
             one = list(map(ord, one))
         if isinstance(other, str):
             other = list(map(ord, other))
-        return (
-            _compare_items(one, other)
-            or (len(one) > len(other)) - (len(one) < len(other))
-            or isinstance(one, ImproperList) - isinstance(other, ImproperList)
-        )
+        longer = (len(one) > len(other)) - (len(one) < len(other))
+        improper = isinstance(one, ImproperList) - isinstance(other, ImproperList)
+        return chain(zip(one, other), [(longer, 0), (improper, 0)])
+    elif first == _MAP:
+        if len(one) != len(other):
+            return -1 if len(one) < len(other) else 1
+        if isinstance(one, Map) and isinstance(other, Map):
+            one, other = one.canonical(one)[0], other.canonical(other)[0]
+        else:
+            return 0  # dicts, which are no keys: the order of values is never asked for
     elif first not in (_NUMBER, _BINARY):
         one, other = repr(one), repr(other)
     return int(one > other) - int(one < other)
-
-
-def _compare_items(one: Any, other: Any) -> int:
-    for left, right in zip(one, other, strict=False):
-        found = _compare(left, right)
-        if found:
-            return found
-    return 0
 
 
 def _atom_text(atom: Any) -> str:

@@ -74,7 +74,8 @@ class ErlangService(_Service):
     def __init__(
         self, modules: Mapping[str, Any] | None = None, *, all_modules: bool = False, **options: Any
     ) -> None:
-        self.full_control = all_modules  # servers ask for an authenticator then
+        # A pickle may run any code. Servers ask for an authenticator then.
+        self.full_control = all_modules or bool(options.get("pickled"))
         modules = dict(modules or {})
         if not all_modules:
             warn_of_tools(modules)

@@ -106,6 +106,8 @@ class ImproperList(list[Any]):
         tail: anything but a list.
     """
 
+    __slots__ = ("tail",)
+
     tail: Any
 
     def __init__(self, items: Iterable[Any], tail: Any) -> None:

@@ -12,6 +12,7 @@ object itself is asked, once, and what it answers is the value.
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
@@ -41,6 +42,7 @@ __all__ = [
     "ANY_PUBLIC",
     "EXPOSED",
     "LADDERS",
+    "LISTED",
     "MAX_NAME",
     "MISSING",
     "OWN",
@@ -143,7 +145,7 @@ LADDERS: Final = (
         "`format` and `format_map` are not read of a text; a bound one that was exported is called"
         " if its text looks up no attribute and no item",
         refused=_each(
-            "builtins.str",
+            "builtins.str collections.UserString",
             "format format_map",
         ),
         is_usual=True,
@@ -182,7 +184,18 @@ LADDERS: Final = (
         calls=_names(
             "builtins.eval builtins.exec builtins.compile builtins.__import__ builtins.open "
             "builtins.input builtins.breakpoint sys.breakpointhook io.open _io.open "
-            "io.open_code _io.open_code io.FileIO _io.FileIO os.popen os.fdopen posix.open nt.open "
+            "io.open_code _io.open_code io.FileIO _io.FileIO os.popen os.fdopen "
+            "codecs.open gzip.open gzip.GzipFile bz2.open bz2.BZ2File lzma.open lzma.LZMAFile "
+            "zipfile.ZipFile tarfile.TarFile tokenize.open tokenize._builtin_open wave.open "
+            "wave.Wave_read wave.Wave_write fileinput.input fileinput.FileInput "
+            "linecache.getline linecache.getlines tempfile.NamedTemporaryFile tempfile.mkstemp "
+            "tempfile.mkdtemp sqlite3.connect _sqlite3.connect sqlite3.Connection dbm.open "
+            "mmap.mmap socket.socket urllib.request.urlopen urllib.request.urlretrieve "
+            "urllib.request.build_opener profile.run profile.runctx profile.Profile "
+            "trace.Trace py_compile.compile compileall.compile_file compileall.compile_dir "
+            "webbrowser.open posix.open nt.open xml.etree.ElementTree.parse "
+            "xml.sax.parse xml.dom.minidom.parse shutil.copy shutil.copy2 shutil.copyfile "
+            "shutil.copytree shutil.move shutil.rmtree shutil.make_archive shutil.unpack_archive "
             "subprocess.Popen os.startfile nt.startfile asyncio.subprocess.create_subprocess_exec "
             "asyncio.subprocess.create_subprocess_shell multiprocessing.context.Process "
             "multiprocessing.process.BaseProcess"
@@ -268,8 +281,11 @@ LADDERS: Final = (
             **_each("configparser.RawConfigParser", "read"),
             **_each("xml.etree.ElementTree.ElementTree", "parse write"),
             **_each("zipfile.ZipFile", "extract extractall write"),
-            **_each("tarfile.TarFile", "extract extractall add gettarinfo"),
-            **_each("numpy.ndarray", "tofile dump"),
+            **_each(
+                "tarfile.TarFile",
+                "extract extractall add gettarinfo open taropen gzopen bz2open xzopen zstopen",
+            ),
+            **_each("numpy.ndarray numpy.generic", "tofile dump dumps resize"),
             **_each("pstats.Stats", "add dump_stats load_stats"),
             **_each("http.cookiejar.FileCookieJar", "load save revert"),
             **_each("tracemalloc.Snapshot", "dump load"),
@@ -290,6 +306,15 @@ LADDERS: Final = (
             "_asyncio.Future _asyncio.Task asyncio.futures.Future "
             "asyncio.tasks.Task asyncio.runners.Runner",
             "get_loop get_stack print_stack get_coro get_context run",
+        ),
+        is_usual=True,
+    ),
+    Ladder(
+        "errors of missing attributes, and views of memory",
+        "`obj`, the object that they are about, is refused",
+        refused=_each(
+            "builtins.AttributeError builtins.NameError builtins.memoryview",
+            "obj",
         ),
         is_usual=True,
     ),
@@ -358,10 +383,110 @@ LADDERS: Final = (
         "public functions, classes and values of an exported one are used; no public attribute"
         " leads to a module",
     ),
+    Ladder(
+        "other objects of the standard library",
+        "public names are read of values, containers and plain synchronisation"
+        " (`rpyc_like.lib.access_policy.LISTED`), and of no others; what a class of the program"
+        " adds is its own",
+        is_usual=True,
+    ),
 )
 """What leads further than it looks, and what a peer may do with it unless everything is allowed.
 
 Objects are recognised by the full names of their classes, or by their own: nothing is imported."""
+
+_FILE: Final = (
+    "read read1 readinto readline readlines write writelines seek tell flush truncate close closed "
+    "name mode encoding errors newlines isatty readable writable seekable fileno"
+)
+_ERROR: Final = (
+    "args add_note with_traceback msg message name path code reason value key option section "
+    "source doc pos lineno colno returncode cmd output stdout stderr timeout errno strerror "
+    "filename filename2 expected partial consumed"
+)
+
+LISTED: Final[Mapping[str, frozenset[str]]] = {
+    # modules: values, containers, and what classes of programs are made of
+    **_each(
+        "builtins abc array calendar collections collections.abc csv _csv datetime decimal "
+        "_decimal _pydecimal difflib enum fractions functools hashlib _hashlib _blake2 _md5 _sha1 "
+        "_sha2 _sha256 _sha512 _sha3 hmac _hmac http io _io ipaddress itertools numbers operator "
+        "_operator queue _queue random _random re _sre statistics _struct textwrap time typing "
+        "urllib.parse uuid zlib zoneinfo zoneinfo._zoneinfo _collections _weakrefset graphlib "
+        "asyncio.locks asyncio.mixins asyncio.queues",
+        "*",
+    ),
+    # classes
+    **_each(
+        "argparse.Namespace argparse._AttributeHolder "
+        "asyncio.futures.Future asyncio.tasks.Task _asyncio.Future _asyncio.Task "
+        "asyncio.runners.Runner concurrent.futures._base.Future concurrent.futures._base.Executor "
+        "contextlib.AbstractContextManager contextlib.AbstractAsyncContextManager "
+        "contextlib.ContextDecorator contextlib.AsyncContextDecorator "
+        "_contextvars.ContextVar _contextvars.Token "
+        "logging.Filterer logging.Logger logging.RootLogger logging.LoggerAdapter logging.Handler "
+        "logging.StreamHandler logging.NullHandler logging.LogRecord "
+        "os.stat_result os.terminal_size posix.DirEntry nt.DirEntry "
+        "signal.Signals signal.Handlers signal.Sigmasks socket.AddressFamily socket.SocketKind "
+        "sqlite3.Row string.Formatter string.Template "
+        "threading.Thread threading._MainThread threading._DummyThread threading.Event "
+        "threading.Condition threading.Semaphore threading.BoundedSemaphore threading.Barrier "
+        "threading._RLock _thread.lock _thread.RLock _thread._local _threading_local.local "
+        "types.SimpleNamespace types.UnionType types.GenericAlias "
+        "weakref.ReferenceType weakref.WeakMethod weakref.KeyedRef weakref.WeakKeyDictionary "
+        "weakref.WeakValueDictionary xml.etree.ElementTree.Element",
+        "*",
+    ),
+    **_each(
+        " ".join(
+            f"{module}.{kind}"
+            for module in ("pathlib", "pathlib._local")
+            for kind in (
+                *("PurePath", "PurePosixPath", "PureWindowsPath"),
+                *("Path", "PosixPath", "WindowsPath", "_PathParents"),
+            )
+        ),
+        "*",
+    ),
+    # classes of which some names are harmless
+    **_each(
+        "codecs.StreamReaderWriter codecs.StreamReader codecs.StreamWriter "
+        "tempfile._TemporaryFileWrapper tempfile.SpooledTemporaryFile gzip.GzipFile bz2.BZ2File "
+        "lzma.LZMAFile _compression.BaseStream compression._common._streams.BaseStream",
+        _FILE,
+    ),
+    **_each(
+        "asyncio.streams.StreamReader asyncio.streams.StreamWriter",
+        "read readline readexactly readuntil at_eof write writelines drain close is_closing "
+        "wait_closed write_eof can_write_eof",
+    ),
+    **_each("concurrent.futures.thread.ThreadPoolExecutor", "submit map shutdown"),
+    **_each(
+        "configparser.RawConfigParser configparser.ConfigParser configparser.SectionProxy",
+        "sections add_section has_section options has_option get getint getfloat getboolean items "
+        "keys values set remove_option remove_section defaults pop popitem setdefault update clear "
+        "read_string read_dict name",
+    ),
+    **_each("json.decoder.JSONDecoder", "decode raw_decode"),
+    **_each("json.encoder.JSONEncoder", "encode iterencode default"),
+    **_each("logging.FileHandler", "flush close level name setLevel get_name"),
+    **_each("sqlite3.Connection", "commit rollback close total_changes in_transaction"),
+    **_each(
+        "sqlite3.Cursor",
+        "fetchone fetchall fetchmany close description rowcount lastrowid arraysize",
+    ),
+    **_each("subprocess.CompletedProcess", "args returncode stdout stderr check_returncode"),
+    **_each("threading.Timer", "start cancel join is_alive name daemon ident native_id"),
+    **_each("weakref.finalize", "alive"),
+    **_each("xml.etree.ElementTree.ElementTree", "getroot find findtext findall iter iterfind"),
+    **_each("zipfile.ZipFile", "namelist infolist getinfo read testzip comment filename close"),
+    **_each(
+        "zipfile.ZipInfo",
+        "filename date_time compress_type comment CRC compress_size file_size is_dir",
+    ),
+}
+"""Modules and classes of the standard library whose objects have public names for a peer, and
+which: ``*`` is all that :data:`LADDERS` does not refuse. Of other errors, the data (``_ERROR``)."""
 
 _FREELY_CALLED: Final = frozenset({"sys"})
 _NAMES: Final = {kind: row for row in LADDERS for kind in row.refused}
@@ -370,6 +495,9 @@ _MODULES: Final = {name: row for row in LADDERS for name in row.modules}
 _METACLASSES: Final = _NAMES["builtins.type"]
 _FORMATS: Final = _NAMES["builtins.str"]
 (_ANY_MODULE,) = (row for row in LADDERS if row.title == "other modules")
+(_OTHERS,) = (row for row in LADDERS if row.title.startswith("other objects"))
+_STDLIB: Final = sys.stdlib_module_names
+_ERROR_NAMES: Final = _names(_ERROR)
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _GUARDED: Final = UNREACHABLE.union(*(names for row in LADDERS for names in row.refused.values()))
@@ -546,7 +674,7 @@ def _rule(
     if settings["allow_public_attrs"] and name[:1] != "_" and name not in INTERNALS:
         if settings["allow_ladders"]:
             return ANY_PUBLIC
-        if is_proxy(obj) or _refusing(obj, name, kind) is None:
+        if is_proxy(obj) or _not_public(obj, name, kind) is None:
             return PUBLIC
     return ""
 
@@ -575,6 +703,47 @@ def _refusing(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
     if row is None and issubclass(kind, type):
         row = _refused_by(mro_of(obj), name, guarded)
     return row
+
+
+def _not_public(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
+    """Return the row of the table by which ``name`` is not public, though it has no underscore.
+
+    Only here the standard library is closed but for :data:`LISTED`.
+    """
+    row = _refusing(obj, name, kind)
+    if row is not None:
+        return row
+    if kind is not None:
+        return _unlisted(mro_of(kind), name)
+    kind = type(obj)
+    if id(kind) in _WEAK_PROXIES:
+        kind = obj.__class__
+    if issubclass(kind, ModuleType) or (issubclass(kind, BaseException) and made_from_peer(obj)):
+        return None
+    if issubclass(kind, type):
+        return _unlisted((*mro_of(obj), *mro_of(kind)), name)
+    return _unlisted(mro_of(kind), name)
+
+
+def _unlisted(mro: tuple[type, ...], name: str) -> Ladder | None:
+    """Return the row of other objects if a class of the standard library gives ``name`` to nobody.
+
+    What a class of the program's defines before that is its own.
+    """
+    for base in mro:
+        module = module_of(base)
+        if type(module) is not str or module.partition(".")[0] not in _STDLIB:
+            if name in dict_of(base):
+                return None
+            continue
+        names = LISTED.get(module)
+        if names is None:
+            names = LISTED.get(full_name(base))
+        if names is None and is_among(BaseException, mro_of(base)):
+            names = _ERROR_NAMES
+        if names is None or (name not in names and "*" not in names):
+            return _OTHERS
+    return None
 
 
 def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
@@ -710,7 +879,7 @@ def _refusal(
     """
     if not settings["allow_public_attrs"] or name[:1] == "_" or is_proxy(obj):
         return _denied(name)
-    row = None if name in INTERNALS else _refusing(obj, name)
+    row = None if name in INTERNALS else _not_public(obj, name)
     if row is None:
         return _denied(name)
     return _denied(

@@ -22,20 +22,36 @@ def brief(value: Any) -> str:
 
 def _brief(value: Any, levels: int) -> str:
     kind = type(value)
-    if kind is str or kind is bytes:
-        return repr(value if len(value) <= _LENGTH else value[:_LENGTH])
-    if kind is int:
-        bits = value.bit_length()
-        return repr(value) if bits <= 4 * _LENGTH else f"an int of {bits} bits"
-    if value is None or kind in (bool, float, complex, type(...), type(NotImplemented)):
+    if value is None or any(kind is known for known in _PLAIN):
         return repr(value)
-    if kind is tuple or kind is list:
-        left, right = "()" if kind is tuple else "[]"
-        if not levels:
-            return f"{left}...{right}" if value else left + right
-        items = ", ".join([_brief(item, levels - 1) for item in value[:_FEW]])
-        more = ", ..." if len(value) > _FEW else "," if kind is tuple and len(value) == 1 else ""
-        return left + items + more + right
-    if kind in (set, frozenset, dict):
+    for base in _SHOWN:
+        if issubclass(kind, base):  # its own methods, not those that a subclass has overridden
+            text = _of_base(base, value, levels)
+            return text if kind is base else f"{_name(kind)}({text})"
+    if kind is set or kind is frozenset or kind is dict:
         return f"a {kind.__name__} of {len(value)}"
-    return f"a {type.__dict__['__name__'].__get__(kind)}"
+    return f"a {_name(kind)}"
+
+
+def _of_base(base: Any, value: Any, levels: int) -> str:
+    if base is int:
+        bits = int.bit_length(value)
+        return int.__repr__(value) if bits <= 4 * _LENGTH else f"an int of {bits} bits"
+    if base is str or base is bytes:
+        return repr(base.__getitem__(value, slice(_LENGTH)))
+    size = base.__len__(value)
+    left, right = "()" if base is tuple else "[]"
+    if not levels:
+        return f"{left}...{right}" if size else left + right
+    items = ", ".join([_brief(item, levels - 1) for item in base.__getitem__(value, slice(_FEW))])
+    more = ", ..." if size > _FEW else "," if base is tuple and size == 1 else ""
+    return left + items + more + right
+
+
+def _name(kind: type) -> str:
+    name: str = type.__dict__["__name__"].__get__(kind)
+    return name.lstrip("_")
+
+
+_PLAIN: Final = (bool, float, complex, type(...), type(NotImplemented))
+_SHOWN: Final[tuple[Any, ...]] = (str, bytes, int, tuple, list)

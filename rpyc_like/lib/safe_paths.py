@@ -30,12 +30,13 @@ _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O
 _AT: Final = {os.open, os.mkdir} <= os.supports_dir_fd and bool(_NO_FOLLOW)
 
 
-def join_name(folder: str | Path, name: Any) -> str:
+def join_name(folder: str | Path, name: Any, purpose: str = "from the peer") -> str:
     """Return the path of the entry ``name`` of ``folder``.
 
     Args:
         folder: chosen by this program.
-        name: chosen by a peer.
+        name: chosen by a peer, or by somebody else who is not trusted with paths.
+        purpose: where the name comes from or what it is for, for the error.
 
     Raises:
         TypeError: ``name`` is not exactly a ``str``.
@@ -47,7 +48,7 @@ def join_name(folder: str | Path, name: Any) -> str:
     if fault is None and os.path.islink(path):
         fault = "which is a link there"
     if fault is not None:
-        raise ValueError(f"expected a plain file name from the peer, got {brief(plain)}, {fault}")
+        raise ValueError(f"expected a plain file name {purpose}, got {brief(plain)}, {fault}")
     return path
 
 
@@ -143,7 +144,11 @@ def create_new(path: str | Path, data: bytes, mode: int) -> None:
     Raises:
         FileExistsError: there is something of that name, be it a link to nothing.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN, mode)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN, mode)
+    except FileExistsError as error:
+        text = f"{error.strerror}, move it away first"
+        raise FileExistsError(error.errno, text, os.fspath(path)) from None
     try:
         with open(fd, "wb") as file:
             file.write(data)

@@ -20,7 +20,7 @@ from . import forking
 from .apart import takes_long
 from .attending import Heart
 from .backlog import Backlog, Stash
-from .calls import Calls
+from .calls import Calls, name_of
 from .channel import endpoints
 from .express import Shortcut
 from .receiving import FrameReceiver
@@ -506,7 +506,7 @@ class AioMessageConnection:
         remaining = self.application.recover(error)
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
-                logger.warning("! %r", remaining)
+                logger.warning("! %s: %r", name_of(self.application), remaining)
             self.lose(remaining)
 
     def lose(self, error: BaseException | None) -> None:

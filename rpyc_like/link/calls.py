@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import LimitExceeded
 from .serving import CURRENT
 
-__all__ = ["Call", "Calls", "current_call"]
+__all__ = ["Call", "Calls", "current_call", "name_of"]
 
 
 class _Known:
@@ -58,6 +58,12 @@ class Calls:
         """Returns by when the answer is wanted, on the monotonic clock."""
         known = self.known.get(id_)
         return None if known is None else known.deadline
+
+
+def name_of(application: Any) -> str:
+    """Return the name of a connection for the log, with the peer's address where it is known."""
+    endpoints = getattr(application, "endpoints", None)
+    return f"{application!r} from {endpoints[1]}" if endpoints else repr(application)
 
 
 class Call:

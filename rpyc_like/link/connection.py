@@ -30,7 +30,7 @@ from . import attending, forking
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash, weight_of
 from .batching import Batch
-from .calls import Calls
+from .calls import Calls, name_of
 from .channel import endpoints
 from .express import Express, Shortcut
 from .interrupted import check_not_reading
@@ -667,7 +667,7 @@ class MessageConnection:
         remaining = self.application.recover(error)
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
-                logger.warning("! %r", remaining)
+                logger.warning("! %s: %r", name_of(self.application), remaining)
             self._mark_lost(remaining)  # act does the rest, when the role has been given up
 
     def act(self, outcome: Outcome) -> None:

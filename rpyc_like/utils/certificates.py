@@ -62,7 +62,8 @@ def make_authority(folder: str | Path, days: int = CA_DAYS) -> Path:
         return _write_pair(folder, _AUTHORITY, key, builder.sign(key, hashes.SHA256()))[1]
     except FileExistsError as error:
         raise FileExistsError(
-            f"there is an authority in {folder} already: {error.filename} exists"
+            f"there is an authority in {folder} already: {error.filename} exists, "
+            "move it away first"
         ) from None
 
 
@@ -126,8 +127,8 @@ def _stem(folder: Path, name: str) -> str:
     try:
         stem = name.replace(":", "_").replace("*", "_")
         for ending in _KEY, _CERTIFICATE:
-            join_name(folder, stem + ending)
-        join_name(folder, stem)
+            join_name(folder, stem + ending, "for a certificate")
+        join_name(folder, stem, "for a certificate")
     except (TypeError, AttributeError) as error:
         raise ValueError(f"expected a name, got {name!r:.80}") from error
     # Some file systems ignore case, and compare what characters mean.

@@ -128,9 +128,15 @@ class Seal:
 
     Args:
         secret: what both sides know, at least 16 bytes.
+
+    Raises:
+        TypeError: the secret is no ``bytes``.
+        ValueError: it is too short.
     """
 
     def __init__(self, secret: bytes) -> None:
+        if not isinstance(secret, bytes):
+            raise TypeError(f"expected a secret of bytes, got {type(secret).__name__}")
         if len(secret) < 16:
             raise ValueError(f"expected a secret of at least 16 bytes, got {len(secret)}")
         self._secret = secret

@@ -1,1 +1,1 @@
-"""What an attacker tries, and how it fails: one policy, one meter."""
+"""What a hostile peer can do, and that it gets nothing by it."""

@@ -297,3 +297,9 @@ def test_as_a_program() -> None:
     assert done.returncode == 0, done.stderr
     assert "get_service_name" in done.stdout
     assert "0 ladders found" in done.stdout
+
+
+def test_a_cut_tree_denies_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name may be below where a tree was cut, and the status says so."""
+    assert main(["exposes", f"{HERE}:Shop", "--max-nodes", "1", "--deny", "nothing"]) == 1
+    assert "the tree was cut" in capsys.readouterr().err

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import code
+import codecs
 import collections
 import concurrent.futures
 import configparser
+import contextlib
 import contextvars
 import ctypes
 import datetime
 import enum
 import functools
 import gc
+import gzip
+import http.cookiejar
 import importlib
 import inspect
 import io
 import itertools
 import json
 import logging
+import mimetypes
 import operator
+import optparse
 import os
 import pathlib
 import pickle
+import profile
+import queue
+import shelve
+import shlex
 import sqlite3
 import string
 import subprocess
 import sys
 import threading
+import traceback
 import types
 import typing
+import urllib.request
+import urllib.robotparser
 import weakref
+import zipfile
 from collections.abc import Callable, Iterator
 from types import GenericAlias
 from typing import Any
@@ -522,6 +537,79 @@ def test_looking_at_an_object_runs_none_of_its_code() -> None:
     assert ladder(Watched) is None
     assert ladder(Watched()) is None
     check_call(Watched(), ())
+
+
+class OwnShelf(shelve.Shelf):  # type: ignore[type-arg]
+    """A class of the program's, with a method of its own."""
+
+    def own(self) -> int:
+        return 5
+
+
+class Point(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_int)]
+
+
+CLOSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a shelf": (lambda: shelve.Shelf({}), "dict values items get"),
+    "a shelf of the program's": (lambda: OwnShelf({}), "dict values"),
+    "a text of collections": (lambda: collections.UserString("x"), "format format_map"),
+    "a stack": (traceback.extract_stack, "from_list format append"),
+    "an opener": (urllib.request.build_opener, "open handlers"),
+    "a database": (lambda: sqlite3.connect(":memory:"), "execute executescript iterdump"),
+    "options": (lambda: optparse.Values(), "read_file read_module"),
+    "a parser of arguments": (argparse.ArgumentParser, "parse_known_args parse_args"),
+    "a structure": (lambda: Point, "from_address from_buffer"),
+    "a shell parser": (lambda: shlex.shlex("x"), "sourcehook push_source"),
+    "robots": (urllib.robotparser.RobotFileParser, "read set_url"),
+    "types of files": (mimetypes.MimeTypes, "read"),
+    "cookies": (http.cookiejar.LWPCookieJar, "save load"),
+    "a context manager": (lambda: contextlib.nullcontext(PLAIN), "enter_result"),
+    "an attribute error": (lambda: AttributeError("x", obj=PLAIN), "obj"),
+    "a timer": (lambda: threading.Timer(1, print), "args kwargs function"),
+    "a finalizer": (lambda: weakref.finalize(PLAIN, print), "peek detach"),
+    "a view of memory": (lambda: memoryview(b"secret")[:1], "obj"),
+}
+"""Objects of the standard library, and public names that its peers do not get."""
+
+LISTED: dict[str, tuple[Any, str]] = {
+    "a date": (datetime.date(2000, 1, 1), "year isoformat"),
+    "a queue": (queue.Queue(), "put get"),
+    "a stream": (io.StringIO(), "read write"),
+    "an event": (threading.Event(), "set wait"),
+    "a counter": (collections.Counter(), "most_common items"),
+    "an error": (OSError(2, "x"), "errno args"),
+    "a JSON error": (json.JSONDecodeError("x", "y", 0), "msg pos"),
+    "a namespace": (argparse.Namespace(port=1), "port"),
+    "a method of the program's": (OwnShelf({}), "own"),
+    "a field of the program's": (Point(), "x"),
+    "a logger": (logging.getLogger("tests.attacks"), "info name"),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_the_standard_library_is_closed(name: str) -> None:
+    """An object of a class that is not listed gives no public name."""
+    obj = CLOSED[name][0]()
+    config = make_config({"allow_public_attrs": True})
+    for attribute in CLOSED[name][1].split():
+        with pytest.raises(AccessDenied, match="'allow_ladders'"):
+            access.decide(config, obj, attribute, "allow_getattr")
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_values_of_the_standard_library_are_used(name: str) -> None:
+    """Values, containers, locks and what a program's class adds have public names."""
+    config = make_config({"allow_public_attrs": True})
+    for attribute in LISTED[name][1].split():
+        access.decide(config, LISTED[name][0], attribute, "allow_getattr")
+
+
+@pytest.mark.parametrize("func", [codecs.open, gzip.open, zipfile.ZipFile, profile.run])
+def test_functions_that_open_files_are_not_called(func: Any) -> None:
+    """An exported function of the library that opens files or runs code is refused, as open is."""
+    with pytest.raises(AccessDenied, match="cannot call"):
+        check_call(func, ())
 
 
 # -- warnings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,9 @@ from rpyc_like.link.channel import Channel
 from rpyc_like.link.receiving import FrameClock
 from rpyc_like.link.streams import MemoryStream
 from rpyc_like.wire.session import BROKEN
+
+from .front_ends import FRONT_ENDS, port_of
+from .served import eventually
 
 
 class Side:
@@ -150,3 +155,18 @@ def test_all_limits_are_tried() -> None:
     """
     limits = {key for key in DEFAULT_CONFIG if key.startswith("max_")} | {"frame_timeout"}
     assert limits - {key for key, *_ in CASES} == {"max_queued_bytes", "max_steps"}
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_the_log_names_the_client(front_end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The line about a client that is cut off has its connection and its address."""
+    caplog.set_level(logging.WARNING, "rpyc_like.link")
+    with port_of(front_end, VoidService, max_frame_size=1000) as port:
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.sendall((2000).to_bytes(4, "big") + b"\0")
+            address = repr(sock.getsockname())
+            assert sock.recv(1) == b""
+        eventually(lambda: "max_frame_size" in caplog.text)
+    (record,) = [one for one in caplog.records if one.name == "rpyc_like.link"]
+    assert address in record.getMessage()
+    assert "Connection" in record.getMessage()

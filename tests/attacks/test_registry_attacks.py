@@ -463,3 +463,11 @@ def test_a_service_is_found_through_a_sealed_registry(start: Callable[..., Any])
     registrar = UDPRegistryClient("127.0.0.1", server.port, timeout=5, secret=SECRET)
     assert registrar.register(["calc"], 80)
     assert rpyc.discover("calc", registrar=registrar) == (("127.0.0.1", 80),)
+
+
+@pytest.mark.parametrize("secret", ["a secret of sixteen", 16, ["x"] * 16])
+def test_a_secret_is_bytes(secret: Any) -> None:
+    """A secret that is no bytes is refused when a client is made."""
+    for make in (UDPRegistryClient, TCPRegistryClient):
+        with pytest.raises(TypeError, match="expected a secret of bytes, got"):
+            make("127.0.0.1", secret=secret)

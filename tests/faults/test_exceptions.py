@@ -315,6 +315,32 @@ def test_case_55_tracebacks() -> None:
         assert describe(include_local_traceback=off)[3] == "<traceback denied>"
 
 
+@pytest.mark.parametrize("policy", [True, "short"])
+def test_case_55_an_error_of_ours_shows_no_frame(policy: Any) -> None:
+    """An error that this package raises for a request shows no frame of the package."""
+    config = {"include_local_traceback": policy}
+    with rpyc.connect_thread(remote_service=rpyc.Service, remote_config=config) as conn:
+        with pytest.raises(AttributeError) as caught:
+            conn.root._secret + 1
+        text = caught.value._remote_tb  # type: ignore[attr-defined]
+        assert "cannot access" in text
+        assert ".py" not in text
+
+
+def test_case_55_causes_show_no_frame_of_ours() -> None:
+    """What an exception was raised from shows no frame of this package, for a peer of RPyC's."""
+    try:
+        try:
+            brine.dump(object())
+        except TypeError as error:
+            raise KeyError("outer") from error
+    except KeyError as error:
+        dumped = vinegar.dump(KeyError, error, error.__traceback__, True, False)
+    assert "direct cause" in dumped[3]
+    assert __file__ in dumped[3]
+    assert "rpyc_like/" not in dumped[3].replace(__file__, "")
+
+
 class Generators(rpyc.Service):
     """Has generators of several kinds."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import atheris  # type: ignore[import-not-found,unused-ignore]
@@ -15,6 +16,7 @@ with atheris.instrument_imports(include=["rpyc_like"]):
 
 def main() -> None:
     name, folder, *options = sys.argv[1:]
+    logging.getLogger("rpyc_like").setLevel(logging.CRITICAL)
     atheris.Setup([sys.argv[0], *options, folder], lambda data: targets.check(name, data))
     atheris.Fuzz()
 

@@ -7,7 +7,6 @@ out, in bounded time; the runner bounds the memory.
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,8 +26,6 @@ from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
 
 LIMIT = 5.0
 """Seconds of computing that any input may take."""
-
-logging.getLogger("rpyc_like").setLevel(logging.CRITICAL)
 
 
 class TooSlow(Exception):

@@ -60,7 +60,9 @@ def test_certificates(tmp_path: Path) -> None:
     folder = str(tmp_path / "pki")
     assert "make an authority first" in refused("server", "-d", folder, "localhost")
     (authority,) = make("ca", "-d", folder)
-    assert "there is an authority" in refused("ca", "-d", folder)
+    again = refused("ca", "-d", folder)
+    assert "there is an authority" in again
+    assert "move it away first" in again
     server_key, server_cert = make("server", "-d", folder, "127.0.0.1", "localhost", "::1")
     client_key, client_cert = make("client", "-d", folder, "ann")
     for secret in (server_key, client_key, authority.with_suffix(".key")):
@@ -90,6 +92,18 @@ def test_certificates(tmp_path: Path) -> None:
         ).modules.os.getpid()
 
 
+def test_what_the_commands_say(tmp_path: Path) -> None:
+    """They name the key of an authority, and blame no peer for a name of the command line."""
+    command = [*MAKE, "ca", "-d", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert str(tmp_path / "ca.key") in done.stderr
+    text = refused("client", "-d", str(tmp_path), "../ann")
+    assert "expected a plain file name for a certificate, got" in text
+    make("client", "-d", str(tmp_path), "ann")
+    assert "ann.key" in (text := refused("client", "-d", str(tmp_path), "ann"))
+    assert "move it away first" in text
+
+
 def test_how_long_they_live(tmp_path: Path) -> None:
     """Certificates live for a month unless told otherwise, and say what they are for."""
     import datetime
@@ -115,7 +129,7 @@ def test_tokens(tmp_path: Path) -> None:
     token = tmp_path / "token"
     assert make("token", str(token)) == [token]
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert "exists" in refused("token", str(token))
+    assert "exists, move it away first" in refused("token", str(token))
     with classic("--token-file", str(token)) as port:
         with rpyc.classic.connect("127.0.0.1", port, login=TokenLogin(token)) as conn:
             assert conn.modules.os.getpid()

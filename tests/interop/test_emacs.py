@@ -23,7 +23,8 @@ KINDS = ["EPCServer", "ThreadingEPCServer", "asyncio"]
 PRELUDE = """
 (setq debug-on-error nil)
 (require 'epc)
-(setq epc:accept-process-timeout 10)
+(setq epc:accept-process-timeout 10) ; milliseconds, as often as the next one says
+(setq epc:accept-process-timeout-count 3000)
 (defun say (&rest values) (princ (mapconcat (lambda (v) (format "%S" v)) values " ")) (terpri))
 (defun attempt (function)
   (condition-case err (funcall function) (error (list 'failed (format "%S" err)))))

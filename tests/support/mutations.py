@@ -632,6 +632,13 @@ MUTATIONS = [
         f"{EXCEPTIONS}::test_case_55_tracebacks",
     ),
     Mutation(
+        "55",
+        "core/vinegar.py",
+        "if not frame.filename.startswith(_FOLDER)",
+        "",
+        f"{EXCEPTIONS}::test_case_55_an_error_of_ours_shows_no_frame",
+    ),
+    Mutation(
         "56",
         "core/vinegar.py",
         "if typ is StopIteration and not val.args:",
@@ -883,7 +890,7 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "or _refusing(obj, name, kind) is None:\n            return PUBLIC",
+        "or _not_public(obj, name, kind) is None:\n            return PUBLIC",
         "or True:\n            return PUBLIC",
         f"{LADDERS}::test_names_that_lead_further_are_refused",
     ),

@@ -41,6 +41,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pickle", action="store_true", help="load pickles that Erlang sends")
     parser.add_argument("--max-frame-size", type=int, default=1 << 30, metavar="BYTES")
     parser.add_argument("--max-handles", type=int, default=100_000, metavar="NUMBER")
+    parser.add_argument("--max-held-memory", type=int, default=256 << 20, metavar="BYTES")
+    parser.add_argument("--max-items", type=int, default=1_000_000, metavar="NUMBER")
+    parser.add_argument("--max-inflated-size", type=int, default=64 << 20, metavar="BYTES")
+    parser.add_argument("--max-memory", type=int, metavar="BYTES")
     parser.add_argument("--cancels", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
         "--path", action="store_true", help="print where rpyc_like.erl is, and leave"
@@ -73,6 +77,10 @@ def main(arguments: Sequence[str]) -> int:
         cancels=options.cancels,
         max_frame_size=options.max_frame_size,
         max_handles=options.max_handles,
+        max_held_memory=options.max_held_memory,
+        max_items=options.max_items,
+        max_inflated_size=options.max_inflated_size,
+        max_memory=options.max_memory,
     )
     instance.make_default()
     redirect(instance.write_output)

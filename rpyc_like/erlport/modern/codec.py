@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from ...errors import MalformedValue
+from ...lib.brief import brief
 from ...wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from ..errors import CallError, InvalidMessage, UnknownMessage
 from .erlterms import Atom, List, OpaqueObject, Pid, Terms
@@ -94,7 +95,7 @@ class ErlportCodec:
         except ValueError as error:
             raise InvalidMessage(f"expected a term: {error}") from error
         if type(message) is not tuple or not message:
-            raise InvalidMessage(f"expected a tuple, got {message!r:.200}")
+            raise InvalidMessage(f"expected a tuple, got {brief(message)}")
         kind, size = message[0], len(message)
         if kind is _CALL and size > 1:
             return self._request(message)
@@ -106,7 +107,7 @@ class ErlportCodec:
             return (CAST, (MESSAGE, message[1]))
         if kind is _CANCEL and size == 2:
             return (CAST, (CANCEL, message[1]))
-        raise UnknownMessage(f"expected C, r, e or M, got {message!r:.200}")
+        raise UnknownMessage(f"expected C, r, e or M, got {brief(message)}")
 
     def _request(self, message: Any) -> Message:
         id_ = message[1]
@@ -117,7 +118,7 @@ class ErlportCodec:
         if type(module) is not Atom or type(function) is not Atom or not isinstance(args, list):
             problem = InvalidMessage(
                 "expected atom, atom and list in a call, got "
-                f"{module!r:.100}, {function!r:.100}, {args!r:.100}"
+                f"{brief(module)}, {brief(function)}, {brief(args)}"
             )
             return (REQUEST, id_, Target("", "", problem=problem), ())
         return (REQUEST, id_, Target(module.text, function.text), args)
@@ -157,5 +158,5 @@ class ErlportCodec:
 
 def _number(message: Any) -> int:
     if type(message[1]) is not int:
-        raise InvalidMessage(f"expected the number of a request, got {message!r:.200}")
+        raise InvalidMessage(f"expected the number of a request, got {brief(message)}")
     return int(message[1])

@@ -24,7 +24,7 @@ from ..decoder import MAX_INFLATED_SIZE, Decoder
 from ..encoder import Encoder, Written
 from ..errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from ..maps import Map as _Map
-from ..maps import MutationError, key_level, refuse
+from ..maps import MutationError, digest, key_level, refuse
 from ..values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
 
 PICKLE_PROTOCOL = 2
 
-_MANY_ATOMS: Final = 100_000
+_ATOM_MEMORY: Final = 16 << 20  # bytes, for the whole program: any peer can fill the table
 
 
 class Atom(bytes):
@@ -73,6 +73,7 @@ class Atom(bytes):
     text: str
     """The name."""
     _known: ClassVar[dict[str, Atom]] = {}
+    _known_memory: ClassVar[int] = 0
 
     def __new__(cls, name: bytes | str) -> Atom:
         if isinstance(name, str):
@@ -91,7 +92,9 @@ class Atom(bytes):
         except UnicodeEncodeError:
             made = super().__new__(_WideAtom, text.encode("utf-8"))
         made.text = text
-        if len(cls._known) < _MANY_ATOMS:
+        memory = 300 + 4 * len(made)
+        if Atom._known_memory + memory <= _ATOM_MEMORY:
+            Atom._known_memory += memory
             cls._known[text] = made
         return made
 
@@ -142,11 +145,13 @@ class List(list[Any]):
 class Map(_Map):
     """A map; see :class:`rpyc_like.erlport.maps.Map`."""
 
+    __slots__ = ()
+
     plain_keys: ClassVar[frozenset[type]] = _Map.plain_keys | {Atom}
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        return _canonical.encode_term(term), key_level(term)
+        return digest(_canonical.encode_term(term)), key_level(term)
 
 
 class OpaqueObject:
@@ -210,7 +215,7 @@ class Terms:
         text: how a text is written: ``"list"`` of code points, or ``"binary"`` in UTF-8.
         binaries: what a binary is read as: ``"bytes"``, or ``"text"`` where it is UTF-8.
         objects: does what can be done with objects that are no terms.
-        max_inflated_size: largest inflated term to accept, in bytes.
+        max_inflated_size, max_memory: see :class:`.Decoder`.
     """
 
     def __init__(
@@ -220,6 +225,7 @@ class Terms:
         binaries: str = "bytes",
         objects: Objects | None = None,
         max_inflated_size: int = MAX_INFLATED_SIZE,
+        max_memory: int | None = None,
     ) -> None:
         if binaries not in ("bytes", "text"):
             raise ValueError(f'expected binaries to be "bytes" or "text", got {binaries!r}')
@@ -228,10 +234,11 @@ class Terms:
             atom=Atom,
             constants={"true": True, "false": False, none: None},
             list_type=List,
-            tuple_type=self._tuple,
+            special=(OPAQUE, self._special),
             map_type=Map,
             binary=_text_or_bytes if binaries == "text" else None,
             max_inflated_size=max_inflated_size,
+            max_memory=max_memory,
         )
         self.encoder = Encoder(
             atom_type=Atom, none=none, list_type=List, text=text, fallback=self._opaque
@@ -239,17 +246,18 @@ class Terms:
         self.decode = self.decoder.decode
         self.encode = self.encoder.encode
 
-    def _tuple(self, items: list[Any]) -> Any:
-        if len(items) == 3 and items[0] is OPAQUE and type(items[1]) is Atom:
-            data = items[2]
-            if type(data) is str:
-                data = data.encode()
-            if type(data) is bytes:
-                if items[1] is PYTHON:
-                    with contextlib.suppress(LookupError):
-                        return self._objects.find(data)
-                return OpaqueObject(data, items[1])
-        return tuple(items)
+    def _special(self, items: tuple[Any, ...]) -> Any:
+        _, language, data = items
+        if type(language) is not Atom:
+            return items
+        if type(data) is str:
+            data = data.encode()
+        if type(data) is not bytes:
+            return items
+        if language is PYTHON:
+            with contextlib.suppress(LookupError):
+                return self._objects.find(data)
+        return OpaqueObject(data, language)
 
     def _opaque(self, value: Any) -> Any:
         if isinstance(value, OpaqueObject):
@@ -261,6 +269,13 @@ def _opaque_term(value: Any) -> Any:
     if not isinstance(value, OpaqueObject):
         raise ValueError(f"unsupported data type: {type(value)}")
     if value.language is ERLANG:
+        # It goes into a message for a peer that may not be the one it came from.
+        try:
+            _, end = _checker.decode_from(value.data, 0)
+        except MalformedTerm as error:
+            raise ValueError(f"expected one whole term in an opaque object: {error}") from None
+        if end != len(value.data):
+            raise ValueError("expected one whole term in an opaque object, got more")
         return Written(value.data)
     return (OPAQUE, value.language, value.data)
 
@@ -272,23 +287,25 @@ def _text_or_bytes(data: bytes) -> str | bytes:
         return data
 
 
+_checker = Decoder(atom=str, constants={}, map_type=Map)
 _canonical = Encoder(
     atom_type=Atom, none="undefined", list_type=List, fallback=_opaque_term, canonical=True
 )
 _terms = Terms()
 
 
-def decode(data: bytes) -> tuple[Any, bytes]:
+def decode(data: bytes, **limits: Any) -> tuple[Any, bytes]:
     """Returns the term that ``data`` begins with, and the bytes after it.
 
     Args:
         data: the external format, from the version byte 131 on.
+        limits: ``max_inflated_size``, ``max_memory``; see :class:`.Decoder`.
 
     Raises:
         IncompleteData: the bytes end too early.
-        ValueError: they are not a term, or too large a one when it is inflated.
+        ValueError: they are not a term, or too large a one when it is inflated, or in memory.
     """
-    return _terms.decode(data)
+    return (Terms(**limits) if limits else _terms).decode(data)
 
 
 def decode_term(data: bytes) -> tuple[Any, bytes]:

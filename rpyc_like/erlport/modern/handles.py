@@ -4,6 +4,10 @@ A handle is the term ``{'$erlport.opaque', python, Binary}``. Erlang passes it o
 as an argument, where the object itself arrives. Each time an object is sent its count goes up by
 one; ``release`` brings it down; when the connection ends all are gone. A handle is good only on the
 connection that it came over.
+
+A service exports what its functions return as handles. Attributes and calls of other objects are
+refused there: the values that a peer sends have methods too (``bytes.ljust``), and no program has
+exported those. A peer may have its own values kept (``hold``), iterate over them and index them.
 """
 
 from __future__ import annotations
@@ -13,18 +17,38 @@ import pickle
 import secrets
 import threading
 from collections.abc import Callable
+from sys import getsizeof
 from typing import Any, Final
 
-from ...errors import LimitExceeded
+from ...errors import AccessDenied, LimitExceeded
+from ...lib.brief import brief
+from ...wire.meter import Meter, Work
 from .access import check_name, public
-from .erlterms import PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
+from .erlterms import PICKLE_PROTOCOL, Atom, ImproperList, List, Map, Objects, OpaqueObject
 
-__all__ = ["BUILTINS", "CALLS", "MAX_HANDLES", "Handle", "Handles"]
+__all__ = [
+    "BUILTINS",
+    "CALLS",
+    "MAX_HANDLES",
+    "MAX_HELD_MEMORY",
+    "MAX_ITEMS",
+    "Handle",
+    "Handles",
+    "check_exported",
+    "next_items",
+]
 
 MAX_HANDLES: Final = 100_000
 """Default number of objects that a peer may hold at once."""
 
+MAX_HELD_MEMORY: Final = 256 << 20
+"""Default number of bytes of memory for values of the peer's own that it has kept here."""
+
+MAX_ITEMS: Final = 1_000_000
+"""Default number of items that are taken of an iterator for one request."""
+
 _PREFIX: Final = b"handle:"
+_EXPORTED: Final = object()  # stands for the source of what the program exports
 
 
 class Handle:
@@ -40,22 +64,60 @@ class Handle:
         self.value = value
 
 
+class Kept(Handle):
+    """Wraps a value of the peer's own, which it wants to have kept.
+
+    Args:
+        value: the value, or an iterator of one.
+        source: the value that is kept with it.
+    """
+
+    __slots__ = ("source",)
+
+    def __init__(self, value: Any, source: Any) -> None:
+        super().__init__(value)
+        self.source = source
+
+
+class _Entry:
+    """An object that the peer holds.
+
+    Args:
+        value: the object.
+        price: bytes of memory, for a value of the peer's own; 0 for what the program exports.
+    """
+
+    __slots__ = ("count", "price", "value")
+
+    def __init__(self, value: Any, price: int) -> None:
+        self.value = value
+        self.price = price
+        self.count = 0
+
+
 class Handles(Objects):
     """The objects that the peer holds.
 
     Args:
         limit: how many there may be.
+        max_memory: how many bytes of memory values of the peer's own may take.
         pickled: whether objects that are no terms are sent as pickles instead, and pickles that
             come in are loaded: whoever can send them can run code here.
     """
 
-    def __init__(self, limit: int = MAX_HANDLES, pickled: bool = False) -> None:
+    def __init__(
+        self,
+        limit: int = MAX_HANDLES,
+        pickled: bool = False,
+        max_memory: int | None = MAX_HELD_MEMORY,
+    ) -> None:
         self._limit = limit
+        self._meter = Meter(max_memory, "max_held_memory")
         self._pickled = pickled
         self._prefix = _PREFIX + secrets.token_hex(8).encode() + b":"
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # guards the tables
-        self._entries: dict[bytes, list[Any]] = {}  # object and count, by what stands for it
+        self._entries: dict[bytes, _Entry] = {}  # by what stands for the object
         self._names: dict[int, bytes] = {}  # by the id of the object
 
     def __len__(self) -> int:
@@ -67,6 +129,8 @@ class Handles(Objects):
                 return pickle.dumps(value, PICKLE_PROTOCOL)
             except Exception as error:
                 raise ValueError(f"unsupported data type: {type(value)}: {error}") from error
+        source = value.source if type(value) is Kept else _EXPORTED
+        price = 0 if source is _EXPORTED else _memory(source)
         if isinstance(value, Handle):
             value = value.value
         with self._lock:
@@ -75,11 +139,27 @@ class Handles(Objects):
                 if len(self._entries) >= self._limit:
                     key = "max_handles"
                     raise LimitExceeded("objects held", self._limit + 1, self._limit, key)
+                self._meter.hold(price, "values that the peer has kept")
                 name = self._prefix + b"%d" % next(self._numbers)
                 self._names[id(value)] = name
-                self._entries[name] = [value, 0]
-            self._entries[name][1] += 1
+                self._entries[name] = _Entry(value, price)
+            entry = self._entries[name]
+            entry.count += 1
+            if entry.price and source is _EXPORTED:  # the program exports it as well
+                self._meter.release(entry.price)
+                entry.price = 0
         return name
+
+    def export_iterator(self, value: Any) -> Handle:
+        """Return what is to be sent for an iterator of an object, or of a value of the peer's."""
+        iterator = iter(_living(value))
+        return Handle(iterator) if self.is_exported(value) else Kept(iterator, value)
+
+    def is_exported(self, value: Any) -> bool:
+        """Return whether the program has sent this very object as a handle, which still holds."""
+        with self._lock:
+            name = self._names.get(id(value))
+            return name is not None and not self._entries[name].price
 
     def find(self, data: bytes) -> Any:
         if self._pickled and not data.startswith(_PREFIX):
@@ -87,7 +167,7 @@ class Handles(Objects):
                 return pickle.loads(data)
             except Exception as error:  # whatever a pickle raises
                 raise LookupError(data) from error
-        return self._entries[data][0]
+        return self._entries[data].value
 
     def release(self, value: Any, count: int | None = 1) -> int:
         """Brings the count of an object down; returns what is left of it.
@@ -95,22 +175,27 @@ class Handles(Objects):
         Args:
             count: by how much, None for all.
         """
+        if count is not None and (type(count) is not int or count < 1):
+            raise ValueError(f"expected a positive count or none, got {brief(count)}")
         with self._lock:
             name = self._names.get(id(value))
             if name is None:
                 return 0
             entry = self._entries[name]
-            entry[1] -= entry[1] if count is None else count
-            if entry[1] > 0:
-                return int(entry[1])
+            entry.count -= entry.count if count is None else count
+            if entry.count > 0:
+                return entry.count
             del self._entries[name], self._names[id(value)]
+            self._meter.release(entry.price)
             return 0
 
     def clear(self) -> None:
         """Forgets all objects: the connection has ended."""
         with self._lock:
-            self._entries.clear()
+            entries, self._entries = self._entries, {}
             self._names.clear()
+            self._meter.release(self._meter.held)
+        entries.clear()  # which may run code of the program
 
 
 def _living(value: Any) -> Any:
@@ -140,17 +225,36 @@ def _set(value: Any, name: Any, new: Any) -> None:
     setattr(value, text, new)
 
 
-def _next(iterator: Any, count: int) -> list[Any]:
-    return list(itertools.islice(_living(iterator), count))
+def _memory(value: Any) -> int:
+    """Return how many bytes of memory a value of the peer's takes, one at least.
+
+    What the program has exported and the value holds may contain itself, and is looked at once.
+    """
+    total = 0
+    seen: set[int] = set()
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        total += getsizeof(item)
+        kind = type(item)
+        if kind is Map:
+            for pair in item.items():
+                stack += pair
+        elif kind is tuple or kind is List or kind is ImproperList:
+            stack += item
+            if kind is ImproperList:
+                stack.append(item.tail)
+    return total
 
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "getattr": _get,
     "setattr": _set,
-    "hold": lambda value: Handle(_living(value)),
+    "hold": lambda value: Kept(_living(value), value),
     "value": _living,
-    "iterate": lambda value: Handle(iter(_living(value))),
-    "next": _next,
     "item": lambda value, key: _living(value)[key],
     "length": lambda value: len(_living(value)),
     "text": lambda value: str(_living(value)),
@@ -163,3 +267,33 @@ CALLS: Final[dict[str, Callable[..., tuple[Any, Any]]]] = {
     "call": lambda value, args: (_living(value), args),
 }
 """What Erlang calls in the same module to call something: how to find that, and its arguments."""
+
+EXPORTED_ONLY: Final = frozenset({"call", "getattr", "method", "setattr"})
+"""Those of which the object must have been exported, unless Erlang may do everything anyway."""
+
+
+def check_exported(handles: Handles, name: str, args: Any) -> None:
+    """Raise AccessDenied if a builtin is not for its object, which is the first argument."""
+    if name in EXPORTED_ONLY and args and not handles.is_exported(args[0]):
+        _living(args[0])
+        raise AccessDenied(f"expected a handle of an exported object, got {brief(args[0])}")
+
+
+def next_items(iterator: Any, count: Any, limit: int, look: Callable[[], object]) -> list[Any]:
+    """Return the next items of an iterator.
+
+    Args:
+        count: how many; the peer's number.
+        limit: how many there may be.
+        look: called now and then; raises if nobody waits for the items any more.
+    """
+    if type(count) is not int or count < 0:
+        raise ValueError(f"expected how many items, got {brief(count)}")
+    if count > limit:
+        raise LimitExceeded("items of an iterator", count, limit, "max_items")
+    work = Work(limit, "max_items", look)
+    items = []
+    for item in itertools.islice(_living(iterator), count):
+        work.do()
+        items.append(item)
+    return items

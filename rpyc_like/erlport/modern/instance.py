@@ -14,17 +14,28 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
+from ...lib.brief import brief
 from ...lib.workers import WorkerPool
 from ...link.result import AsyncResult
 from ...link.serving import CURRENT
 from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
-from ..errors import CallError
+from ..errors import CallError, Error
 from ..peer import ErlangPeer
 from .access import check_call, public
 from .codec import CANCEL, ErlportCodec, Target, error_term
-from .erlterms import Atom, Terms
-from .handles import BUILTINS, CALLS, MAX_HANDLES, Handle, Handles
+from .erlterms import Atom, List, Terms
+from .handles import (
+    BUILTINS,
+    CALLS,
+    MAX_HANDLES,
+    MAX_HELD_MEMORY,
+    MAX_ITEMS,
+    Handle,
+    Handles,
+    check_exported,
+    next_items,
+)
 
 __all__ = ["BUILTIN_MODULE", "Instance", "any_module"]
 
@@ -32,6 +43,7 @@ logger = logging.getLogger("rpyc_like.erlport")
 
 BUILTIN_MODULE: Final = "$rpyc_like"
 _MOST_CANCELLED: Final = 1000  # some have been answered when nobody waits any more
+_ID_BITS: Final = 128  # of the number of a request, in what is remembered
 _PYTHON: Final = Atom(b"python")
 _KWARGS: Final = Atom(b"$kwargs")
 
@@ -57,8 +69,10 @@ class Instance:
         stream: an open stream; standard input and output, moved away, without it.
         packet: size of the length before each message, in bytes: 1, 2 or 4.
         compressed: whether terms are compressed when written; a level of zlib's.
-        none, text, binaries, max_inflated_size: see :class:`.Terms`.
+        none, text, binaries, max_inflated_size, max_memory: see :class:`.Terms`.
         pickled, max_handles: see :class:`.Handles`.
+        max_held_memory: bytes of memory for values of the peer's own that it has kept here.
+        max_items: how many items are taken of an iterator for one request.
         threads: how many calls are served at once; one after the other, in the thread of
             :meth:`serve`, without it.
         cancels: whether the peer is this package's own Erlang module, which is told when nobody
@@ -81,11 +95,13 @@ class Instance:
         cancels: bool = False,
         resolve: Resolver = any_module,
         max_handles: int = MAX_HANDLES,
+        max_held_memory: int | None = MAX_HELD_MEMORY,
+        max_items: int = MAX_ITEMS,
         max_frame_size: int = MAX_FRAME_SIZE,
         **options: Any,
     ) -> None:
         framer = ErlangFramer(packet, max_frame_size)
-        self.handles = Handles(max_handles, pickled)
+        self.handles = Handles(max_handles, pickled, max_held_memory)
         self.codec = ErlportCodec(Terms(none, text, binaries, self.handles, **options), compressed)
         if stream is None:
             stream = PipeStream.from_std()
@@ -97,6 +113,7 @@ class Instance:
         self.failure: BaseException | None = None
         """Why the conversation ended, if not because Erlang wanted it to."""
         self._resolve = resolve
+        self._max_items = max_items
         self._cancels = cancels
         self._cancelled: dict[Any, None] = {}  # the last requests that need no answer any more
         self._pool = WorkerPool(threads) if threads and threads > 1 else None
@@ -126,7 +143,7 @@ class Instance:
         try:
             if target.problem is not None:
                 raise target.problem
-            payload = codec.encode_reply(id_, self._call(target, args))
+            payload = codec.encode_reply(id_, self._call(id_, target, args))
         except ConnectionClosed:
             if self.peer.link.closed:
                 raise
@@ -150,9 +167,18 @@ class Instance:
         self._cancelled.pop(id_, None)
         return True
 
-    def _call(self, target: Target, args: Any) -> Any:
+    def _look(self, id_: Any) -> None:
+        """Raise if nobody waits for an answer any more."""
+        if self.peer.link.closed:
+            raise self.peer.link.closed_error()
+        if type(id_) is int and id_ in self._cancelled:
+            raise Error("the call was cancelled")
+
+    def _call(self, id_: Any, target: Target, args: Any) -> Any:
         if target.module == BUILTIN_MODULE:
-            return self._builtin(target.function, args)
+            if self._resolve is not any_module:
+                check_exported(self.handles, target.function, args)
+            return self._builtin(target.function, args, id_)
         func = self._resolve(target.module, target.function)
         decoder = self.decoder
         kwargs: dict[str, Any] = {}
@@ -164,7 +190,7 @@ class Instance:
         value = self._do(func, args, kwargs)
         return self.encoder(value)  # which the function may have set
 
-    def _builtin(self, name: str, args: Any) -> Any:
+    def _builtin(self, name: str, args: Any, id_: Any = None) -> Any:
         if name == "release":
             return self.handles.release(*args)
         if name == "held":
@@ -172,24 +198,33 @@ class Instance:
         kwargs: dict[str, Any] = {}
         if args and _is_kwargs(args[-1]):
             args, kwargs = args[:-1], _kwargs(args[-1][1])
+        if name == "next" and len(args) == 2 and not kwargs:
+            return next_items(args[0], args[1], self._max_items, lambda: self._look(id_))
+        if name == "iterate" and len(args) == 1 and not kwargs:
+            return self.handles.export_iterator(args[0])
         if name == "setattr" and self._resolve is not any_module:
             raise AccessDenied("attributes are set only in programs that Erlang has started")
         if name == "keep":
             module, function, rest = args
+            if type(module) is not Atom or type(function) is not Atom:
+                raise TypeError(f"expected two atoms and a list, got {brief(args)}")
             return Handle(self._do(self._resolve(module.text, function.text), rest, kwargs))
         if name in CALLS:
             func, args = CALLS[name](*args)
             return self._do(func, args, kwargs)
         func = BUILTINS.get(name)
         if func is None:
-            names = ", ".join(sorted({*BUILTINS, *CALLS}))
-            raise AttributeError(f"expected one of {names}, got {name!r}")
+            known = sorted({*BUILTINS, *CALLS, "held", "iterate", "keep", "next", "release"})
+            raise AttributeError(f"expected one of {', '.join(known)}, got {name!r}")
         return func(*args, **kwargs)
 
     def _do(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Call what Erlang names, if it may do everything or the policy allows it."""
+        if isinstance(args, map):
+            args = list(args)  # what the program's decoder makes of them
+        if type(args) not in (list, tuple, List):
+            raise TypeError(f"expected a list of arguments, got {brief(args)}")
         if self._resolve is not any_module:
-            args = list(args)
             check_call(func, args, kwargs.items())
         return func(*args, **kwargs)
 
@@ -211,7 +246,7 @@ class Instance:
         """Hands a message to the message handler, or forgets a request."""
         kind, value = payload
         if kind == CANCEL:
-            if type(value) is int:
+            if type(value) is int and value.bit_length() <= _ID_BITS:
                 self._cancelled[value] = None
                 while len(self._cancelled) > _MOST_CANCELLED:
                     self._cancelled.pop(next(iter(self._cancelled)), None)
@@ -353,7 +388,7 @@ def _keyword(name: Any) -> str:
         return name.decode()
     if isinstance(name, str):
         return name
-    raise TypeError(f"expected an atom as the name of an argument, got {name!r:.100}")
+    raise TypeError(f"expected an atom as the name of an argument, got {brief(name)}")
 
 
 def _python_error(error: BaseException, frames: Any) -> Any:
