@@ -1447,6 +1447,37 @@ MUTATIONS += [
     ),
 ]
 
+MUTATIONS += [
+    Mutation(
+        "91",
+        "core/netref.py",
+        'return exact(syncreq(self, consts.HANDLE_HASH), int, "a hash")',
+        "return int(syncreq(self, consts.HANDLE_HASH))",
+        "tests/attacks/test_answers.py::test_an_answer_of_another_type_is_refused",
+    ),
+    Mutation(
+        "97",
+        "core/chains.py",
+        "    if type(source) is AsyncItems:\n",
+        "    if False:\n",
+        "tests/attacks/test_work.py::test_a_map_takes_items_that_are_awaited",
+    ),
+    Mutation(
+        "99",
+        "core/accounts.py",
+        "            flushing.arm(weakref.ref(self))\n",
+        "",
+        "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "        self._check_room(_owner(host), len(new))\n",
+        "",
+        f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+]
+
 
 def check(mutation: Mutation, folder: Path) -> str | None:
     """Runs the tests of a mutation in a copy of the tree; returns what is wrong, or None."""
@@ -1503,34 +1534,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-MUTATIONS += [
-    Mutation(
-        "91",
-        "core/netref.py",
-        'return exact(syncreq(self, consts.HANDLE_HASH), int, "a hash")',
-        "return int(syncreq(self, consts.HANDLE_HASH))",
-        "tests/attacks/test_answers.py::test_an_answer_of_another_type_is_refused",
-    ),
-    Mutation(
-        "97",
-        "core/chains.py",
-        "    if type(source) is AsyncItems:\n",
-        "    if False:\n",
-        "tests/attacks/test_work.py::test_a_map_takes_items_that_are_awaited",
-    ),
-    Mutation(
-        "99",
-        "core/accounts.py",
-        "            flushing.arm(weakref.ref(self))\n",
-        "",
-        "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
-    ),
-    Mutation(
-        "103",
-        "utils/registry_server.py",
-        "        self._check_room(_owner(host), len(new))\n",
-        "",
-        f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
-    ),
-]
