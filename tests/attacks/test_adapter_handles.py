@@ -198,6 +198,15 @@ def test_what_the_program_exports_is_not_the_peers() -> None:
     assert len(handles) == 0
 
 
+def test_an_exported_list_that_contains_itself_is_priced() -> None:
+    """A value that holds such a list, which the program has exported, is kept as it is."""
+    loop: list[Any] = []
+    loop += [loop, loop]
+    handles = Handles(max_memory=1000)
+    handles.export(Kept(value := List([loop, (loop, loop)]), value))
+    assert len(handles) == 1
+
+
 # -- EPC
 
 

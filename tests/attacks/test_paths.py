@@ -590,6 +590,7 @@ def test_exact_values() -> None:
         exact_items(Loud(), str, "a name")
     assert len(brief("x" * 10_000)) < 200
     assert len(brief(1 << 100_000)) < 200
+    assert brief(Text("x")) == "Text('x')"
 
 
 def test_a_new_file_is_new(tmp_path: Path) -> None:
