@@ -490,7 +490,7 @@ class _Budget(Budget):
 
 
 def _end_of_text(text: str, start: int) -> int:
-    """Returns where the quote is that ends a text, which begins behind its first quote."""
+    """Return where the quote is that ends a text, which begins behind its first quote."""
     end = text.find('"', start)
     if end >= 0 and text.find("\\", start, end) < 0:
         return end
@@ -505,7 +505,7 @@ def _end_of_text(text: str, start: int) -> int:
 
 
 def _end_of_symbol(text: str, end: int) -> int:
-    """Returns where a symbol ends that has an escape, and has been read up to ``end``."""
+    """Return where a symbol ends that has an escape, and has been read up to ``end``."""
     while True:
         match = _MORE.match(text, end)
         if match is None:
@@ -548,7 +548,7 @@ def _dotted(items: list[Any]) -> Any:
 
 
 def _from_base(digits: str, base: int) -> int:
-    """Returns an integer of many digits, in less than quadratic time."""
+    """Return an integer of many digits, in less than quadratic time."""
     if len(digits) < _SHORT or base & (base - 1) == 0:
         return int(digits, base)
     if digits[0] in "+-":
