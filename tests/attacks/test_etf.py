@@ -29,6 +29,13 @@ INPUTS = dict(amplify.terms(SIZE))
 DEEP = [name for name, _ in amplify.terms(1000, False) if "nested" in name or "key" in name]
 
 
+@pytest.fixture(autouse=True)
+def atoms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives each test a table of atoms of its own: it is the program's, and gets full here."""
+    monkeypatch.setattr(modern.Atom, "_known", dict(modern.Atom._known))
+    monkeypatch.setattr(modern.Atom, "_known_memory", modern.Atom._known_memory)
+
+
 def term(name: str, size: int = SIZE) -> bytes:
     """Return one of the generator's terms."""
     return next(data for found, data in amplify.terms(size, False) if found == name)
