@@ -89,16 +89,29 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return closed
 
 
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Tell when the account of a request is opened, which is when work for it begins."""
+    opened = threading.Event()
+    make = Account.__init__
+
+    def opening(account: Account, *args: Any, **kwargs: Any) -> None:
+        make(account, *args, **kwargs)
+        opened.set()
+
+    monkeypatch.setattr(Account, "__init__", opening)
+    return opened
+
+
 def test_a_chain_ends_when_its_asker_has_gone(
-    served: Served, kind: str, ended: threading.Event
+    served: Served, kind: str, begun: threading.Event, ended: threading.Event
 ) -> None:
     """The connection of a peer that hangs up is over soon, whatever it has asked for."""
     server = served.server(kind, Lists, max_steps=10**18)
     conn = served.client(server)
     items = conn.root.list()
     conn.async_request(consts.HANDLE_CHAIN, nested(items), (0,))
-    (there,) = server.connections
-    eventually(lambda: there._unanswered())
+    assert begun.wait(20)
     assert not ended.is_set()
     conn.close()
     assert ended.wait(20)
@@ -106,7 +119,7 @@ def test_a_chain_ends_when_its_asker_has_gone(
 
 
 def test_a_chain_ends_when_it_is_cancelled(
-    served: Served, kind: str, ended: threading.Event
+    served: Served, kind: str, begun: threading.Event, ended: threading.Event
 ) -> None:
     """A request that nobody waits for is not worked on; the next one is."""
     server = served.server(kind, Lists, max_steps=10**18)
@@ -114,7 +127,7 @@ def test_a_chain_ends_when_it_is_cancelled(
     items = conn.root.list()
     result = conn.async_request(consts.HANDLE_CHAIN, nested(items), (0,))
     (there,) = server.connections
-    eventually(lambda: there._unanswered())
+    assert begun.wait(20)
     assert not ended.is_set()
     conn.give_up(result)
     assert ended.wait(20)
