@@ -991,6 +991,98 @@ def registry_shape():
     return not found, "silence" if not found else f"believed: {found!r}"
 
 
+# -- what a message becomes, and what an exported object leads to
+
+
+def slowest_answer(server, disturb):
+    """Returns the longest wait of another client while ``disturb()`` goes on, in seconds."""
+    other = server.connect(config={"sync_request_timeout": 60})
+    other.root.add(1, 2)
+    thread = threading.Thread(target=disturb, daemon=True)
+    thread.start()
+    slowest, last = 0.0, time.monotonic()
+    while thread.is_alive():
+        other.root.add(1, 2)
+        time.sleep(0.01)
+        now = time.monotonic()
+        slowest, last = max(slowest, now - last), now
+    return slowest
+
+
+@scenario
+def keys_of_one_hash():
+    """A set of 30,000 numbers that all hash to the same, from one client; another one asks."""
+    server = Server()
+    numbers = [number * ((1 << 61) - 1) for number in range(1, 30_001)]
+    items = b"\x1a\x15" + struct.pack("!L", len(numbers)) + b"".join(map(brine.dump, numbers))
+    boxed = b"\x11\x52\x10\x11\x51" + items
+    payload = b"\x01\x11" + brine.dump(1) + b"\x11" + brine.dump(1) + boxed
+
+    def disturb():
+        with server.attack() as sock:
+            sock.settimeout(60)
+            sock.sendall(frame(payload))
+            receive(sock)
+
+    slowest = slowest_answer(server, disturb)
+    quick = slowest < 1
+    return quick, "the other waits for less than 1 s" if quick else "the other waits for seconds"
+
+
+@scenario
+def many_empty_sets():
+    """A frame of 2 KiB that inflates to 3 MB: 1,500,000 empty sets of 216 bytes each."""
+    server = Server()
+    count = 1_500_000
+    items = b"\x15" + struct.pack("!L", count) + b"\x1a\x02" * count
+    payload = (
+        b"\x01\x11" + brine.dump(1) + b"\x11" + brine.dump(1) + b"\x11\x52\x10\x11\x51" + items
+    )
+    before = memory()
+    with server.attack() as sock:
+        sock.settimeout(30)
+        sock.sendall(frame(zlib.compress(payload), flag=1))
+        receive(sock)
+    grown = memory() - before
+    works = server.still_works()
+    few = grown < 160
+    return (
+        works and few,
+        "memory grew by less than 160 MiB" if few else "memory grew by 300 MiB and more",
+    )
+
+
+@scenario
+def format_of_a_text():
+    """A text of the peer's that is formatted with an exported object, with allow_public_attrs."""
+    server = Server(protocol_config={"allow_public_attrs": True})
+    with server.attack() as sock:
+        root = root_of(sock)
+        text = "{0.secret}{0.exposed_add.__func__.__globals__[package]}"
+        boxed = (2, ((1, text), (1, "format"), (2, ((3, root),)), (1, ())))
+        kind, value = ask(sock, 1, 8, boxed)
+    leaked = kind == 2 and "the secret" in repr(value)
+    return not leaked, "gives a secret and globals" if leaked else "refused"
+
+
+@scenario
+def attrgetter():
+    """A service that exports operator.attrgetter: the peer names a private attribute."""
+    import operator
+
+    class Getter(Victim):
+        exposed_getter = operator.attrgetter
+        exposed_self = property(lambda self: self)
+
+    server = Server(Getter)
+    conn = server.connect()
+    try:
+        value = conn.root.getter("secret")(conn.root)
+    except Exception as error:
+        return isinstance(error, AttributeError), "refused"
+    return False, f"gives {value!r}"
+
+
 def main():
     name = sys.argv[2]
     safe, text = SCENARIOS[name]()
