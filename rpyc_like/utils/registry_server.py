@@ -462,6 +462,7 @@ class TCPRegistryServer(RegistryServer):
         self.admission = Admission(self.MAX_CLIENTS, auth_timeout=self.TIMEOUT, logger=self.logger)
         """Which clients that have asked nothing yet may stay."""
         self._listener = Listener([self.sock], self.admission)
+        self._silent: dict[int, tuple[socket.socket, Client]] = {}  # by their descriptors
 
     def _get_logger(self) -> logging.Logger:
         return logging.getLogger(f"REGSRV/TCP/{self.port}")
@@ -472,23 +473,32 @@ class TCPRegistryServer(RegistryServer):
         self.admission.close()
 
     def _work(self) -> None:
-        while self.active:
-            try:
-                sock = self._listener.turn()
-            except EOFError:
-                break
-            except (OSError, ValueError):
-                if self.active:
-                    time.sleep(0.05)
-                continue
-            if sock is not None:
-                client = self.admission.admit(sock, logs_in=True)
-                look = partial(self._serve, sock, sock.fileno(), client)
-                self._listener.watch(sock.fileno(), look)
+        try:
+            while self.active:
+                self._turn()
+        finally:
+            for sock, client in self._silent.values():
+                sock.close()
+                client.leave()
+            self._silent.clear()
 
-    def _serve(self, sock: socket.socket, descriptor: int, client: Client) -> None:
-        """Answers a client that has sent something or gone; none is waited for."""
+    def _turn(self) -> None:
+        """Wait for a client, or answer one."""
+        try:
+            sock = self._listener.turn()
+        except (OSError, EOFError, ValueError):
+            if self.active:
+                time.sleep(0.05)
+            return
+        if sock is not None:
+            descriptor = sock.fileno()
+            self._silent[descriptor] = sock, self.admission.admit(sock, logs_in=True)
+            self._listener.watch(descriptor, partial(self._serve, descriptor))
+
+    def _serve(self, descriptor: int) -> None:
+        """Answer a client that has sent something or gone; none is waited for."""
         self._listener.unwatch(descriptor)
+        sock, client = self._silent.pop(descriptor)
         with contextlib.closing(sock), contextlib.suppress(OSError):
             sock.setblocking(False)
             data, addrinfo = sock.recv(MAX_DGRAM_SIZE + 1), client.address

@@ -22,6 +22,7 @@ from rpyc_like.utils.registry import (
     UDPRegistryServer,
 )
 from rpyc_like.utils.registry_messages import Seal
+from tests.attacks.served import eventually
 
 SECRET = b"k" * 32
 CLIENTS = {"UDP": UDPRegistryClient, "TCP": TCPRegistryClient}
@@ -471,3 +472,17 @@ def test_a_secret_is_bytes(secret: Any) -> None:
     for make in (UDPRegistryClient, TCPRegistryClient):
         with pytest.raises(TypeError, match="expected a secret of bytes, got"):
             make("127.0.0.1", secret=secret)
+
+
+def test_closing_hangs_up_on_clients_that_have_asked_nothing() -> None:
+    """A TCP registry that ends leaves no connection open."""
+    server = TCPRegistryServer(host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.start)
+    thread.start()
+    clients = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(5)]
+    eventually(lambda: len(server._silent) == 5)
+    server.close()
+    thread.join(5)
+    for client in clients:
+        with client:
+            assert client.recv(1) == b""
