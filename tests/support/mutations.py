@@ -935,7 +935,7 @@ MUTATIONS = [
         "89",
         "erlport/modern/instance.py",
         "            check_call(func, args, kwargs.items())\n",
-        "",
+        "            pass\n",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -984,9 +984,10 @@ MUTATIONS = [
         "90",
         "core/handlers.py",
         '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
-        "    known: Any = netref.local_class(_remote_name(exc))\n"
-        "    if known is not None:\n        return known(str(exc))\n"
-        '    module, _, name = _remote_name(exc).rpartition(".")\n    cls = find_exception(',
+        '    module, _, name = _remote_name(exc).rpartition(".")\n'
+        "    known: Any = getattr(__import__(module), name, None)\n"
+        '    if known is not None:\n        return known("left")\n'
+        "    cls = find_exception(",
         f"{TARGETS}::test_leaving_a_block_makes_no_exception_of_this_program",
     ),
     Mutation(
