@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "account.h"
 #include "buffer.h"
 #include "module.h"
 
@@ -18,7 +19,6 @@
 #define UNCOMPRESSED 3000 /* bytes of a payload that is never compressed */
 #define SMALL 32        /* numbers of handlers whose targets are made once */
 #define DEPTH 64        /* nesting from which the pure half, which does not recurse, takes over */
-#define LOOK_EVERY 10000 /* items after which other threads may run */
 #define ITEMS_PER_STEP 64 /* of a container that is measured */
 #define PIECE (1 << 20)  /* bytes that are copied or decoded before other threads may run */
 #define UNMETERED (1 << 19) /* bytes from which load() has the memory counted, by the pure half */
@@ -171,18 +171,6 @@ typedef struct {
     Py_ssize_t at, end;
     int steps; /* since other threads could run */
 } Reader;
-
-static Py_ssize_t looks; /* how often other threads could run; for tests */
-
-/* Lets other threads run. What this thread holds must be out of their reach: containers that are
-   not filled are not tracked, so that gc.get_objects() does not find them. */
-static void
-look(void)
-{
-    looks++;
-    Py_BEGIN_ALLOW_THREADS
-    Py_END_ALLOW_THREADS
-}
 
 static void
 step(Reader *r)
@@ -799,13 +787,6 @@ codec_plain_tuple(PyObject *self, PyObject *items)
     if (made != NULL && PyTuple_GET_SIZE(made) && PyObject_GC_IsTracked(made))
         PyObject_GC_UnTrack(made);
     return made;
-}
-
-/* looks(): how often decoding has let other threads run. */
-static PyObject *
-codec_looks(PyObject *self, PyObject *ignored)
-{
-    return PyLong_FromSsize_t(looks);
 }
 
 /* Returns how deep the compiled half may go. */
@@ -1551,7 +1532,7 @@ static PyMethodDef methods[] = {
     {"price_at", codec_price_at, METH_VARARGS, NULL},
     {"plain_tuple", codec_plain_tuple, METH_O, NULL},
     {"measure", (PyCFunction)(void (*)(void))codec_measure, METH_FASTCALL, NULL},
-    {"looks", codec_looks, METH_NOARGS, NULL},
+    LOOKS_METHOD,
     {"configure_brine", codec_configure_brine, METH_VARARGS, NULL},
     {"configure_messages", codec_configure_messages, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

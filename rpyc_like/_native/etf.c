@@ -571,6 +571,7 @@ etf_encode(PyObject *self, PyObject *const *args, Py_ssize_t count)
 static PyMethodDef methods[] = {
     {"decode", (PyCFunction)(void (*)(void))etf_decode, METH_FASTCALL, NULL},
     {"encode", (PyCFunction)(void (*)(void))etf_encode, METH_FASTCALL, NULL},
+    LOOKS_METHOD,
     {NULL, NULL, 0, NULL},
 };
 

@@ -512,6 +512,7 @@ sexp_write(PyObject *self, PyObject *const *args, Py_ssize_t count)
 static PyMethodDef methods[] = {
     {"read_all", (PyCFunction)(void (*)(void))sexp_read_all, METH_FASTCALL, NULL},
     {"write", (PyCFunction)(void (*)(void))sexp_write, METH_FASTCALL, NULL},
+    LOOKS_METHOD,
     {NULL, NULL, 0, NULL},
 };
 
