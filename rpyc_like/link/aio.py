@@ -11,12 +11,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
-from . import forking
+from . import forking, primitives
 from .apart import takes_long
 from .attending import Heart
 from .backlog import Backlog, Stash
@@ -313,7 +312,7 @@ class AioMessageConnection:
         if session.state is State.CLOSED:
             raise self.closed_error()
         if timeout is not None:
-            result.deadline = monotonic() + timeout
+            result.deadline = primitives.monotonic() + timeout
             if self._expire not in self._timers:
                 self._after(timeout, self._expire)
         if self._frame_request is not None and not before:
@@ -329,7 +328,7 @@ class AioMessageConnection:
 
     def _expire(self) -> None:
         """Ends the waits whose time is over, the oldest first."""
-        now = monotonic()
+        now = primitives.monotonic()
         for entry in self.session.pending.waiting().values():
             if isinstance(entry, AioResult) and entry.deadline is not None:
                 if entry.deadline > now:
@@ -387,12 +386,12 @@ class AioMessageConnection:
             self._unsent = 0
         elif self._room is None:
             self._room = asyncio.Event()
-            self._stuck = monotonic()
+            self._stuck = primitives.monotonic()
             self.loop.add_writer(self._ends[1], self._writable)
             self._after(self.sender.timeout, self._give_up)
 
     def _writable(self) -> None:
-        self._stuck = monotonic()
+        self._stuck = primitives.monotonic()
         try:
             gone = self.sender.try_send()
         except ConnectionClosed as error:
@@ -428,7 +427,7 @@ class AioMessageConnection:
         timeout = self.sender.timeout
         if self._room is None or timeout is None:
             return
-        left = self._stuck + timeout - monotonic()
+        left = self._stuck + timeout - primitives.monotonic()
         if left > 0:
             self._after(left, self._give_up)
         else:

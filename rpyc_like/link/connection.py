@@ -13,20 +13,17 @@ session's business, and what to do for a request is the application's.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Collection, Sequence
 from threading import get_ident
-from time import monotonic
 from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib.interpreter import at_end
 from ..lib.stack import has_room
-from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
-from . import attending, forking
+from . import attending, forking, primitives
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash, weight_of
 from .batching import Batch
@@ -144,9 +141,9 @@ class MessageConnection:
         self.waiters: dict[int, Waiter] = {}
         """Threads that wait for an answer, and may be handed work meanwhile."""
         # Two of the locks may be held when a signal handler runs in this very thread.
-        self._inbox_lock = threading.RLock()  # guards handing work to a waiter that may be leaving
-        self._taking = threading.Lock()  # guards decoding outside of the reading role
-        self._gone_lock = threading.RLock()  # guards the first call of lose()
+        self._inbox_lock = primitives.RLock()  # guards handing work to a waiter that may be leaving
+        self._taking = primitives.Lock()  # guards decoding outside of the reading role
+        self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._turn: object = None  # of the thread that serves alone; see serve_alone
@@ -376,7 +373,7 @@ class MessageConnection:
         Returns:
             What the answer has come to, ready or expired.
         """
-        started = monotonic()
+        started = primitives.monotonic()
         result = AsyncResult(self.application)
         self._request(result, target, args, before, id_)
         self.exchanges += 1
@@ -414,7 +411,9 @@ class MessageConnection:
         if not result._ready:
             deadline = None
             if timeout is not None:
-                deadline = result._deadline = Timeout(max(0.0, timeout + started - monotonic()))
+                deadline = result._deadline = Timeout(
+                    max(0.0, timeout + started - primitives.monotonic())
+                )
                 deadline.seconds = timeout
             self._wait(result, deadline, first)
         elif first is not None:
@@ -478,7 +477,7 @@ class MessageConnection:
         if self._turn is None:
             return False
         self._turn = None  # until the thread has started
-        spawn(self._serve_instead)
+        primitives.spawn(self._serve_instead)
         return True
 
     def _serve_instead(self) -> None:
@@ -839,7 +838,7 @@ class MessageConnection:
         deadline = Timeout(limit)
         try:
             if not self._orphaned:
-                farewell_thread = spawn(_quietly, farewell) if self._is_full() else None
+                farewell_thread = primitives.spawn(_quietly, farewell) if self._is_full() else None
                 if farewell_thread is None:
                     _quietly(farewell)
                 else:
@@ -871,7 +870,7 @@ class MessageConnection:
         What waits for the end is told by the threads that serve, when they have done so.
         """
         busy = self.running and not self.pooled
-        spawn(self.application.went_down if busy else self.tell_lost)
+        primitives.spawn(self.application.went_down if busy else self.tell_lost)
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""

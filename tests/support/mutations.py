@@ -759,8 +759,8 @@ MUTATIONS = [
     Mutation(
         "69",
         "link/forking.py",
-        "connection.orphan()\n\n\nif",
-        "pass\n\n\nif",
+        "        connection.orphan()\n    for reset",
+        "        pass\n    for reset",
         f"{THREADS}::test_case_69_fork",
     ),
     Mutation(
