@@ -27,7 +27,7 @@ from ..wire.session import BROKEN, CALL
 from . import forking, primitives
 from .apart import APART
 from .receiving import FrameReceiver, Waiter
-from .streams.base import READ, NativeStream
+from .streams.base import READ, NativeStream, Stream
 from .streams.hangups import Hangups, descriptor_stream, make_hangups
 
 if TYPE_CHECKING:
@@ -368,7 +368,10 @@ class _Ends(_Job):
         stream = getattr(link.channel, "stream", None)
         below = descriptor_stream(stream)
         first = self._hangups.made is None
-        hangups = None if below is None else self._hangups.get()
+        hangups = None
+        if below is not None:
+            with contextlib.suppress(OSError):  # no descriptors are left
+                hangups = self._hangups.get()
         if below is not None and hangups is not None:
             try:
                 fd = below.fileno()
@@ -379,7 +382,7 @@ class _Ends(_Job):
             if hangups.add(fd):
                 return first
             self._watched.pop(fd, None)
-        if by_looking and isinstance(stream, NativeStream):
+        if by_looking and isinstance(stream, Stream):
             self._coming.put(weakref.ref(link))
             return True
         return False
@@ -417,10 +420,9 @@ class _Ends(_Job):
         reference = self._watched.pop(fd, None)
         removed = hangups.remove(fd)
         link = None if reference is None else reference()
-        stream = None if link is None else descriptor_stream(link.channel.stream)
-        if stream is not None and stream.hung_up():
-            return link
-        if reference is not None and link is not None and not link.end._ready:
+        if reference is not None and link is not None and self._is_of(fd, link):
+            if link.channel.stream.hung_up():
+                return link
             self._watched[fd] = reference
             removed = False
         if not removed:
@@ -428,6 +430,15 @@ class _Ends(_Job):
             # the one that was registered still open. Only a new object forgets that.
             hangups.renew(self._watched)
         return None
+
+    @staticmethod
+    def _is_of(fd: int, link: MessageConnection) -> bool:
+        """Return whether a descriptor is a connection's, which may have moved to another one."""
+        stream = descriptor_stream(link.channel.stream)
+        try:
+            return stream is not None and stream.fileno() == fd
+        except ConnectionClosed:
+            return False
 
     def due(self) -> float | None:
         while not self._coming.empty():
@@ -545,11 +556,11 @@ def _decode(link: MessageConnection, payload: bytes) -> None:
 
 def _check_heartbeat(link: MessageConnection) -> None:
     """Look whether a peer gives signs of life, and give one."""
-    if link.running or not link.channel.stream.hung_up():  # else somebody serves what is left
-        _read(link)
     heart, receiver = link.heart, link.receiver
     if heart is None or not isinstance(receiver, FrameReceiver):
         return
+    if link.running or not link.channel.stream.hung_up():  # else another one reads what is left
+        _read(link)
     link.application.beat(heart.interval)  # twice in an interval, so that none is missed
     was_silent = heart.silent
     dead = heart.look(receiver.arrivals)

@@ -27,6 +27,7 @@ __all__ = [
     "NativeStream",
     "Stream",
     "WakePipe",
+    "fd_hung_up",
     "has_own_io",
     "polls_natively",
     "wait_for_fds",
@@ -79,6 +80,16 @@ class Stream:
     def write(self, data: bytes) -> None:
         """Writes all of ``data``."""
         raise NotImplementedError
+
+    def hung_up(self) -> bool:
+        """Return whether the peer has ended its side, as far as that can be known unread.
+
+        Bytes that it sent before may still be there to be read.
+        """
+        try:
+            return fd_hung_up(self.fileno())
+        except (EOFError, NotImplementedError, OSError, ValueError):
+            return False  # whoever reads finds out
 
     def __enter__(self) -> Stream:
         return self
@@ -185,13 +196,6 @@ class NativeStream(Stream):
             thread ends the wait.
         """
         raise NotImplementedError
-
-    def hung_up(self) -> bool:
-        """Return whether the peer has ended its side, as far as that can be known unread.
-
-        Bytes that it sent before may still be there to be read.
-        """
-        return False
 
     def ack_at_once(self, wanted: bool) -> None:
         """Says whether the peer holds small messages back until it has seen an acknowledgement."""
@@ -303,6 +307,15 @@ def polls_natively() -> bool:
     return isinstance(primitives.poll, BuiltinFunctionType)
 
 
+def fd_hung_up(fd: int) -> bool:
+    """Return whether the peer of a descriptor has hung up, as far as the system's poll knows."""
+    if not polls_natively():
+        return False
+    poll = primitives.poll()
+    poll.register(fd, POLLRDHUP)
+    return any(bits & _GONE for _, bits in poll.poll(0))
+
+
 def wait_for_fds(fds: list[tuple[int, int]], timeout: float | None) -> int:
     """Waits for descriptors.
 
@@ -381,11 +394,7 @@ class DescriptorStream(NativeStream):
 
     def _peer_ended(self) -> bool:
         """Return what the system knows; while the descriptor is open."""
-        if not polls_natively():
-            return False
-        poll = primitives.poll()
-        poll.register(self.fileno(), POLLRDHUP)
-        return any(bits & _GONE for _, bits in poll.poll(0))
+        return fd_hung_up(self.fileno())
 
     def hold(self) -> None:
         """Keeps the descriptor from being given back; for who waits for it elsewhere."""
