@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -21,7 +21,7 @@ import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.lib.workers import WorkerPool
-from rpyc_like.link import primitives
+from rpyc_like.link import housekeeping, primitives
 from rpyc_like.link.housekeeping import Housekeeper, housekeeper
 from rpyc_like.link.pool import Poller
 from rpyc_like.link.streams import (
@@ -34,6 +34,10 @@ from rpyc_like.link.streams import (
 )
 from rpyc_like.link.streams.tls import client_context, server_context
 from tests.support.programs import eventually
+
+from .test_tls import Authority, authority
+
+__all__ = ["authority"]  # a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,6 +65,9 @@ class Listening(rpyc.Service):
         self.threads: list[str] = []
         self.gone = threading.Event()
 
+    def exposed_keep(self, func: Any) -> None:
+        self.kept = func
+
     def exposed_note(self, value: Any) -> None:
         self.got.append(value)
         self.threads.append(threading.current_thread().name)
@@ -81,18 +88,18 @@ def tcp() -> tuple[Any, Any]:
         return SocketStream(here), SocketStream(listener.accept()[0])
 
 
-def tls_over(make: Streams, certificate: Any) -> tuple[Any, Any]:
-    """Return two ends of a TLS connection over a pair of streams."""
-    inner_here, inner_there = make()
-    context = server_context(certificate.key, certificate.cert)
+def tls(authority: Authority) -> tuple[Any, Any]:
+    """Return two ends of a TLS connection."""
+    inner_here, inner_there = tcp()
+    files = authority.issue("localhost")
+    context = server_context(files.key, files.cert)
     made: list[TlsStream] = []
     serving = threading.Thread(
         target=lambda: made.append(TlsStream(inner_there, context, server_side=True))
     )
     serving.start()
-    here = TlsStream(
-        inner_here, client_context(ca_certs=certificate.cert, check_hostname=False)
-    )
+    trusted = client_context(ca_certs=authority.file)
+    here = TlsStream(inner_here, trusted, server_hostname="localhost")
     serving.join()
     return here, made[0]
 
@@ -101,8 +108,8 @@ def tls_over(make: Streams, certificate: Any) -> tuple[Any, Any]:
 def streams(request: pytest.FixtureRequest) -> Streams:
     """Makes pairs of connected streams that have descriptors."""
     if request.param == "tls":
-        certificate = request.getfixturevalue("certificate")
-        return lambda: tls_over(tcp, certificate)
+        authority = request.getfixturevalue("authority")
+        return lambda: tls(authority)
     made: Streams = {"unix": sockets, "tcp": tcp, "pipes": PipeStream.create_pair}[request.param]
     return made
 
@@ -122,6 +129,12 @@ def joined() -> Iterator[Callable[..., tuple[Any, Any]]]:
             return client, server
 
         yield make
+
+
+def notes_of(client: Any, server: Any, service: Listening) -> Callable[[Any], Any]:
+    """Return what has the client's service note something, without waiting for it."""
+    client.root.keep(service.exposed_note)
+    return rpyc.async_(server._local_root.kept)  # type: ignore[no-any-return]
 
 
 # -- the end is noticed
@@ -217,7 +230,7 @@ def test_case_109_unread_messages_are_served_first(
     """What the peer has asked before it hung up is served before the end is told."""
     service = Listening()
     client, server = joined(streams(), service)
-    note = rpyc.async_(server.root.note)
+    note = notes_of(client, server, service)
     for number in range(3):
         note(number)
     server._link.channel.stream.close()
@@ -254,8 +267,9 @@ def test_case_109_who_holds_the_receive_lock_reads(
         look()
 
     monkeypatch.setattr(ends, "do_what_is_due", counted)
+    note = notes_of(client, server, service)
     with client._recvlock:
-        rpyc.async_(server.root.note)("unread")
+        note("unread")
         server._link.channel.stream.finish()
         eventually(lambda: looks > 3)
         assert service.got == []
@@ -271,8 +285,9 @@ def test_case_109_a_pool_reads_itself(joined: Callable[..., tuple[Any, Any]]) ->
     workers = WorkerPool(2)
     poller = Poller(workers)
     ended = threading.Event()
+    note = notes_of(client, server, service)
     poller.add(client._link, ended.set)
-    rpyc.async_(server.root.note)("read by the pool")
+    note("read by the pool")
     server._link.channel.stream.finish()
     assert ended.wait(15)
     assert service.gone.wait(15)
@@ -287,8 +302,8 @@ def test_case_109_messages_that_the_watchdog_has_kept(
     """What was read for signs of life is served before the end as well."""
     service = Listening()
     client, server = joined(tcp(), service)
-    rpyc.async_(server.root.note)("kept")
-    eventually(lambda: client._link.read_quickly_into_stash() if False else _kept(client))
+    notes_of(client, server, service)("kept")
+    eventually(lambda: _kept(client))
     server._link.channel.stream.close()
     assert service.gone.wait(15)
     assert service.got == ["kept", "gone"]
@@ -296,19 +311,16 @@ def test_case_109_messages_that_the_watchdog_has_kept(
 
 def _kept(conn: Any) -> bool:
     """Have the watchdog read; return whether it keeps something."""
-    from rpyc_like.link import housekeeping
-
     housekeeping._read(conn._link)
     return bool(conn._link.stash)
 
 
 def test_case_109_a_connection_that_goes_on_elsewhere(
-    joined: Callable[..., tuple[Any, Any]],
+    joined: Callable[..., tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread that serves what is left ends when the connection has another channel."""
-    client, _ = joined(tcp())
+    """The thread that serves what is left ends when the conversation has moved."""
+    client, server = joined(tcp())
     link = client._link
-    thread = threading.Thread(target=link.serve_what_is_left, daemon=True)
     old, (here, there) = link.channel, tcp()
     act = link.act
 
@@ -316,14 +328,13 @@ def test_case_109_a_connection_that_goes_on_elsewhere(
         act(outcome)
         link.attach(type(old)(here))
 
-    link.act = move
+    monkeypatch.setattr(link, "act", move)
+    server.async_request(1, "x")
+    thread = threading.Thread(target=link.serve_what_is_left, daemon=True)
     thread.start()
-    rpyc.connect_stream  # noqa: B018
-    answer = client.async_request(1, "x")
     thread.join(15)
     assert not thread.is_alive()
     assert not client.closed
-    del answer
     old.close()
     there.close()
 
@@ -450,30 +461,44 @@ def test_descriptors_leave_before_they_are_closed(
 
 
 @pytest.mark.skipif(primitives.epoll is None, reason="needs epoll")
-def test_a_number_that_has_come_to_mean_another_file(
+def test_epoll_forgets_a_file_whose_number_was_taken() -> None:
+    """A file that was closed elsewhere, and is open under another number, tells nothing more."""
+    made: Any = hangups.make_hangups()
+    (here, there), (other, other_there) = socket.socketpair(), socket.socketpair()
+    with closing(made), closing(there), closing(other), closing(other_there):
+        fd = here.fileno()
+        assert made.add(fd)
+        copy = socket.socket(fileno=os.dup(fd))
+        os.dup2(other.fileno(), fd)  # the system does not remove what a copy keeps open
+        there.close()
+        assert made.wait(15) == [fd]
+        made.remove(fd)
+        made.renew([fd])
+        assert made.wait(0) == []
+        other_there.close()
+        assert made.wait(15) == [fd]
+        here.close()
+        copy.close()
+
+
+@pytest.mark.skipif(primitives.epoll is None, reason="needs epoll")
+def test_what_is_told_of_another_file_ends_no_connection(
     joined: Callable[..., tuple[Any, Any]],
 ) -> None:
-    """What epoll goes on telling of a file that was closed elsewhere is forgotten."""
-    lost_here, lost_there = tcp()
-    client, server = joined((lost_here, lost_there))
-    fd = client.fileno()
-    copy = os.dup(fd)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), fd)  # closed behind the stream's back
-    here, there = tcp()
-    with closing(there):
-        os.dup2(here.fileno(), fd)
-        before = housekeeper.turns
-        lost_there.close()
-        eventually(lambda: housekeeper.turns > before)
-        other, _ = joined(tcp())
-        other_noted = Noted(other)
-        turns = housekeeper.turns
-        other.ping()
-        _._link.channel.stream.close()
-        eventually(lambda: other_noted.states == ["closed"])
-        assert housekeeper.turns - turns < 1000
-    os.close(copy)
-    here.close()
+    """A connection under whose number an earlier file hangs up is still watched, for itself."""
+    here = Housekeeper()
+    client, server = joined(tcp())
+    fd, ends = client.fileno(), here._ends
+    assert ends is not None
+    made: Any = hangups.make_hangups()
+    ends._watched[fd] = weakref.ref(client._link)
+    assert ends._link_of(fd, made) is None
+    assert fd in ends._watched
+    server._link.channel.stream.close()
+    assert made.wait(15) == [fd]
+    assert ends._link_of(fd, made) is client._link
+    assert fd not in ends._watched
+    made.close()
 
 
 FORKS = """
@@ -483,8 +508,9 @@ from rpyc_like.link.housekeeping import housekeeper
 conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 conn.ping()
 parents = housekeeper._ends
-fds = {int(name) for name in os.listdir("/proc/self/fd")} if os.path.isdir("/proc/self/fd") else set()
-kinds = [fd for fd in fds if "eventpoll" in os.readlink(f"/proc/self/fd/{fd}")] if fds else []
+FDS = "/proc/self/fd/"
+fds = os.listdir(FDS) if os.path.isdir(FDS) else []
+kinds = [fd for fd in fds if os.path.exists(FDS + fd) and "eventpoll" in os.readlink(FDS + fd)]
 child = os.fork()
 if child:
     status = os.waitpid(child, 0)[1]
@@ -496,13 +522,13 @@ if child:
         time.sleep(0.01)
     print(states, flush=True)
     os._exit(0)
-left = [fd for fd in kinds if os.path.exists(f"/proc/self/fd/{fd}")]
+left = [fd for fd in kinds if os.path.exists(FDS + fd)]
 assert housekeeper._ends is not parents
 assert not left, left
 other = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 other.ping()
-conn.adopt_after_fork()
-conn._link.channel.stream.sock.close  # the parent's as well: it is left open
+conn.adopt_after_fork()  # watched by the child as well
+assert conn.fileno() in housekeeper._ends._watched
 other.close()
 os._exit(0)
 """
@@ -528,6 +554,24 @@ def test_a_fork_shares_nothing() -> None:
 
 
 # -- threads and turns
+
+
+class Giving(rpyc.Service):
+    """Gives objects away and knows how many it has."""
+
+    conn: Any
+
+    def on_connect(self, conn: Any) -> None:
+        self.conn = conn
+
+    def exposed_thing(self) -> Any:
+        return object()
+
+    def exposed_held(self) -> int:
+        return len(self.conn._local_objects)
+
+    def exposed_size(self, data: Any) -> int:
+        return len(data)
 
 
 THREADS = """
@@ -606,10 +650,6 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
                 go_on.wait(20)
             super().write(data)
 
-    class Giving(rpyc.Service):
-        def exposed_thing(self) -> Any:
-            return object()
-
     with ExitStack() as stack:
 
         def connected(stream: Any, there: Any) -> tuple[Any, Any]:
@@ -640,48 +680,21 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
 def test_case_110_what_cannot_be_released_now_stays_queued(
     pair: Callable[..., tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """References are counted together until the peer takes something in."""
-
-    class Giving(rpyc.Service):
-        def exposed_thing(self) -> Any:
-            return object()
-
+    """References are not encoded while the peer takes nothing in, and released later."""
     client, server = pair(Giving)
     things = [client.root.thing() for _ in range(5)]
     held = len(server._local_objects)
-    sender = client._link.sender
-    full = client._link.channel.stream.send_some
-    monkeypatch.setattr(type(client._link.channel.stream), "send_some", lambda *args: 0)
-    sender.hold(b"")  # something is waiting to be written
+    monkeypatch.setattr(client._link, "try_send", lambda *payloads: False)
     del things[:]
     gc.collect()
     assert client.flush_released()
     assert len(client._proxies.released) == 5
     monkeypatch.undo()
-    assert full is not None
     eventually(lambda: len(server._local_objects) == held - 5)
     assert not client._proxies.released
 
 
 # -- asyncio
-
-
-class Giving(rpyc.Service):
-    """Gives objects away and knows how many it has."""
-
-    conn: Any
-
-    def on_connect(self, conn: Any) -> None:
-        self.conn = conn
-
-    def exposed_thing(self) -> Any:
-        return object()
-
-    def exposed_held(self) -> int:
-        return len(self.conn._local_objects)
-
-    def exposed_size(self, data: Any) -> int:
-        return len(data)
 
 
 def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
