@@ -11,7 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
-from rpyc_like.errors import ConnectionClosed
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import housekeeping, primitives
 from rpyc_like.link.housekeeping import Housekeeper, housekeeper
@@ -137,6 +136,17 @@ def notes_of(client: Any, server: Any, service: Listening) -> Callable[[Any], An
     return rpyc.async_(server._local_root.kept)  # type: ignore[no-any-return]
 
 
+@contextmanager
+def running(code: str, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """Runs a program, and kills it."""
+    command = [sys.executable, "-c", code, *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 # -- the end is noticed
 
 
@@ -197,9 +207,7 @@ server.start()
 
 def test_case_109_a_server_that_is_killed() -> None:
     """Its idle clients notice, each of them."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
+    with running(SERVER) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         conns = [rpyc.connect("127.0.0.1", port) for _ in range(20)]
@@ -213,8 +221,8 @@ def test_case_109_a_server_that_is_killed() -> None:
 
 def test_case_109_a_child_that_is_killed() -> None:
     """The end of a program at the other end of two pipes is noticed."""
-    command = [sys.executable, "-m", "rpyc_like.cli.rpyc_classic", "-m", "stdio"]
-    conn = rpyc.classic.connect_subproc(command)
+    code = "from rpyc_like.utils.factory import connect_stdpipes as c; c().serve_all()"
+    conn = rpyc.connect_subproc([sys.executable, "-c", code])
     noted = Noted(conn)
     conn.ping()
     conn.proc.kill()
@@ -359,13 +367,19 @@ class OwnStream(Stream):
         return self.sock.fileno()
 
     def read(self, count: int) -> bytes:
-        data = self.sock.recv(count, socket.MSG_WAITALL)
+        try:
+            data = self.sock.recv(count, socket.MSG_WAITALL)
+        except OSError as error:
+            raise EOFError(str(error)) from error
         if len(data) < count:
             raise EOFError("ended")
         return data
 
     def write(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        try:
+            self.sock.sendall(data)
+        except OSError as error:
+            raise EOFError(str(error)) from error
 
 
 @pytest.mark.parametrize("kind", ["memory", "own", "no epoll"])
@@ -537,14 +551,10 @@ os._exit(0)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_shares_nothing() -> None:
     """A child has an epoll and a thread of its own, and the parent's goes on."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as server:
+    with running(SERVER) as server:
         assert server.stdout is not None
         port = server.stdout.readline().strip()
-        with subprocess.Popen(
-            [sys.executable, "-c", FORKS, port], stdout=subprocess.PIPE, text=True, cwd=ROOT
-        ) as program:
+        with running(FORKS, port) as program:
             assert program.stdout is not None
             status, epolls = program.stdout.readline().split()
             assert status == "0"
@@ -594,9 +604,7 @@ server.start()
 
 def test_case_110_threads_are_counted() -> None:
     """A server with 100 clients has a thread for each, its own, and two more of the process."""
-    with subprocess.Popen(
-        [sys.executable, "-c", THREADS], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as server:
+    with running(THREADS) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         conns = [rpyc.connect("127.0.0.1", port) for _ in range(100)]
@@ -697,17 +705,20 @@ def test_case_110_what_cannot_be_released_now_stays_queued(
 # -- asyncio
 
 
+GIVES = """
+import rpyc_like as rpyc
+from tests.faults.test_housekeeping import Giving
+server = rpyc.ThreadedServer(Giving, port=0)
+print(server.port, flush=True)
+server.start()
+"""
+
+
 def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be started, a connection is made, flushes, beats and notices its end."""
-    server = rpyc.ThreadedServer(Giving, port=0)
-    server._start_in_thread()
-    assert threading.active_count() > 1
-    accepted = threading.Event()
 
-    async def program() -> None:
-        before = set(threading.enumerate())
-        conn = await aio.connect("127.0.0.1", server.port, config={"heartbeat": 0.2})
-        accepted.set()
+    async def program(port: int, kill: Callable[[], None]) -> None:
+        conn = await aio.connect("127.0.0.1", port, config={"heartbeat": 0.2})
         noted = Noted(conn)
         held = await conn.root.held()
         things = [await conn.root.thing() for _ in range(3)]
@@ -721,27 +732,19 @@ def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> No
         arrivals = conn._link.receiver.arrivals
         while conn._link.receiver.arrivals == arrivals:  # a sign of life of the peer's
             await asyncio.sleep(0.01)
-        assert not [one for one in set(threading.enumerate()) - before if of_this_side(one)]
-        for other in list(server.clients):
-            other.shutdown(socket.SHUT_RDWR)
+        kill()
         while not noted.states:
             await asyncio.sleep(0.01)
         assert noted.states == ["closed"]
 
-    main, start = threading.current_thread(), threading.Thread.start
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
-    def of_this_side(thread: threading.Thread) -> bool:
-        return "housekeeper" not in thread.name and "_serve" not in thread.name
-
-    def guarded(thread: threading.Thread) -> None:
-        if threading.current_thread() is main:
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", guarded)
-    asyncio.run(program())
-    monkeypatch.undo()
-    server.close()
+    with running(GIVES) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        asyncio.run(asyncio.wait_for(program(port, server.kill), 60))
 
 
 def test_case_110_asyncio_flushes_on_its_loop() -> None:
