@@ -24,6 +24,8 @@ from types import (
     ClassMethodDescriptorType,
     FunctionType,
     GenericAlias,
+    GetSetDescriptorType,
+    MemberDescriptorType,
     MethodDescriptorType,
     MethodType,
     MethodWrapperType,
@@ -797,16 +799,25 @@ def find(obj: Any, name: str, kind: type | None = None) -> Any:
             if name in dict_of(base):
                 return dict_of(base)[name]
         return MISSING
-    return instance_dict(obj).get(name, MISSING)
+    try:
+        # The class has no such name, so that only the instance's dictionary is looked at.
+        return object.__getattribute__(obj, name)
+    except AttributeError:
+        return MISSING
 
 
 def instance_dict(obj: Any) -> Mapping[str, Any]:
     """Return an instance's own attributes; runs no code of it."""
-    try:
-        attributes = object.__getattribute__(obj, "__dict__")
-    except AttributeError:
-        return {}
-    return attributes if type(attributes) is dict else {}
+    for base in mro_of(type(obj)):
+        # A class may have a property of this name, or anything else.
+        own = dict_of(base).get("__dict__")
+        if type(own) is GetSetDescriptorType or type(own) is MemberDescriptorType:
+            try:
+                attributes = own.__get__(obj)
+            except AttributeError:
+                return {}
+            return attributes if type(attributes) is dict else {}
+    return {}
 
 
 def is_module(value: Any) -> bool:
