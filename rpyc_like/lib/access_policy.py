@@ -16,8 +16,10 @@ import os
 import pkgutil
 import sys
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache, partial, partialmethod
+from itertools import islice
 from string import Formatter
 from types import (
     BuiltinFunctionType,
@@ -59,6 +61,7 @@ __all__ = [
     "check_call",
     "check_public",
     "check_value",
+    "contents",
     "decide",
     "describe",
     "exact_name",
@@ -1067,8 +1070,9 @@ def risk(value: Any) -> Ladder | None:
     if issubclass(kind, ModuleType):
         return _ladder_module(value) or _ANY_MODULE
     row = ladder(value)
-    if row is None and not issubclass(kind, type):
-        known = (_NAMES.get(full_name(base)) for base in mro_of(kind))
+    if row is None:
+        mro = mro_of(value if issubclass(kind, type) else kind)
+        known = (_NAMES.get(full_name(base)) for base in mro)
         row = next((one for one in known if one is not None and not one.is_usual), None)
     return row
 
@@ -1081,29 +1085,72 @@ def is_tool(value: Any) -> bool:
 def exported_ladders(
     is_proxy: Callable[[Any], bool], settings: Settings, root: Any, depth: int = 3
 ) -> Iterator[tuple[str, Any, Ladder]]:
-    """Yield path, value and row of what ``root`` and the classes in it export and should not.
+    """Yield path, value and row of what ``root`` and the objects in it export and should not.
 
     Runs no code of ``root``.
 
     Args:
         root: an object, or the class of one that is not at hand.
-        depth: how many classes deep is looked.
+        depth: how many classes, objects and containers deep is looked.
     """
-    if settings["allow_all_attrs"] or settings["allow_ladders"] or is_proxy(root):
+    if settings["allow_all_attrs"] or settings["allow_ladders"]:
         return
-    is_class = issubclass(type(root), type)
-    kind, obj = (root, ABSENT) if is_class else (type(root), root)
-    names = {name for base in mro_of(kind) for name in dict_of(base)} | {*instance_dict(obj)}
+    seen: set[int] = set()
+    level = [("", root)]
+    for _ in range(depth + 1):
+        following = []
+        for path, obj in level:
+            if is_proxy(obj) or id(obj) in seen or len(seen) > _MAX_LOOKED_AT:
+                continue
+            seen.add(id(obj))
+            for name, value in _exported(is_proxy, settings, obj):
+                full = f"{path}.{name}" if path and name[:1] != "[" else path + name
+                row = risk(value)
+                if row is not None:
+                    yield full, value, row
+                elif id(type(value)) not in _PLAIN:
+                    following.append((full, value))
+        level = following
+
+
+def _exported(
+    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any
+) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of attributes and items that a peer could get of an object.
+
+    Of a class those are yielded that its instances have.
+    """
+    is_class = issubclass(type(obj), type)
+    kind, holder = (obj, ABSENT) if is_class else (type(obj), obj)
+    names = {name for base in mro_of(kind) for name in dict_of(base)} | {*instance_dict(holder)}
     for name in sorted(names):
-        got = reachable(is_proxy, settings, obj, name, kind if is_class else None)
-        if got is None or got[2] is SAFE or got[0] != name:
-            continue
-        row = risk(got[1])
-        if row is not None:
-            yield name, got[1], row
-        elif issubclass(type(got[1]), type) and depth:
-            for path, value, row in exported_ladders(is_proxy, settings, got[1], depth - 1):
-                yield f"{name}.{path}", value, row
+        got = reachable(is_proxy, settings, holder, name, kind if is_class else None)
+        if got is not None and got[2] is not SAFE and got[0] == name:
+            yield name, got[1]
+    if not is_class:
+        yield from contents(obj, _MAX_ITEMS)
+
+
+def contents(obj: Any, limit: int) -> Iterator[tuple[str, Any]]:
+    """Yield names (``[3]``) and values of the first items of a container.
+
+    Runs no code of its class.
+
+    Keys of a dict that are objects are items as well, called ``[...]`` like what has no name.
+    """
+    mro = mro_of(type(obj))
+    if is_among(dict, mro):
+        for key, value in [*islice(dict.items(obj), limit)]:
+            is_plain = id(type(key)) in _PLAIN
+            if not is_plain:
+                yield "[...]", key
+            yield (f"[{key!r:.60}]" if is_plain else "[...]"), value
+        return
+    kinds: tuple[Any, ...] = (list, tuple, deque, set, frozenset)
+    for kind in (one for one in kinds if is_among(one, mro)):
+        is_ordered = kind is not set and kind is not frozenset
+        for index, value in enumerate([*islice(kind.__iter__(obj), limit)]):
+            yield (f"[{index}]" if is_ordered else "[...]"), value
 
 
 def unwrapped(obj: Any) -> Any:
@@ -1118,6 +1165,12 @@ def full_name(cls: type) -> str:
 
 
 _MAX_WRAPPED: Final = 20
+_MAX_LOOKED_AT: Final = 1000  # objects, for a warning at start
+_MAX_ITEMS: Final = 100  # of each container among them
+_PLAIN: Final = frozenset(
+    map(id, (str, bytes, int, float, complex, bool, type(None), type(...), range, slice))
+)
+"""Types of values that lead nowhere, and whose ``repr`` runs no code of the program."""
 
 # The types of objects are looked up by their ids: a metaclass of the program may have its own
 # ``__hash__`` and ``__eq__``, or none.
@@ -1131,6 +1184,7 @@ _UNWRAPPED: Final[dict[int, Callable[[Any], Any]]] = {
     id(staticmethod): staticmethod.__dict__["__func__"].__get__,
     id(classmethod): classmethod.__dict__["__func__"].__get__,
     id(partial): partial.__dict__["func"].__get__,
+    id(partialmethod): lambda method: instance_dict(method).get("func"),
     id(_LRU_CACHE): lambda cached: cached.__wrapped__,
 }
 """Types of what calls another object: how to find that."""

@@ -47,7 +47,8 @@ MAX_NODES: Final = 10_000
 MAX_DEPTH: Final = 12
 """Default bound of the length of a path."""
 
-_MAX_ITEMS: Final = 100  # of a container that stands in the service
+_MAX_ITEMS: Final = 100  # objects that are shown of a container in the service
+_MAX_LOOKED_AT: Final = 100_000  # items of it, most of them values
 _MAX_ARGUMENTS: Final = 20
 _flags_of: Final = type.__dict__["__flags__"].__get__
 _IS_ABSTRACT: Final = 1 << 20  # Py_TPFLAGS_IS_ABSTRACT
@@ -360,7 +361,9 @@ class _Walker:
         if obj is not ABSENT and issubclass(type(obj), type):
             return
         shown = 0
-        for name, value in _contents(obj):
+        for number, (name, value) in enumerate(access_policy.contents(obj, _MAX_LOOKED_AT)):
+            if number == _MAX_LOOKED_AT - 1:
+                self.is_cut = True
             if is_among(type(value), _VALUES) and type(value) is not tuple:
                 continue
             if shown == _MAX_ITEMS:
@@ -410,26 +413,6 @@ def _names(obj: Any, kind: type) -> set[str]:
         bases += mro_of(obj)
     dicts = [*map(dict_of, bases), access_policy.instance_dict(obj)]
     return {name for attributes in dicts for name in attributes if type(name) is str}
-
-
-def _contents(obj: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of the items of a container; runs no code of a class of its own."""
-    mro = mro_of(type(obj))
-    if is_among(dict, mro):
-        for key, value in [*dict.items(obj)]:
-            if not is_among(type(key), brine.simple_types):
-                yield "[...]", key
-            yield _item_name(key), value
-        return
-    kinds: tuple[Any, ...] = (list, tuple, deque, set, frozenset)
-    for kind in (one for one in kinds if is_among(one, mro)):
-        is_ordered = kind is not set and kind is not frozenset
-        for index, value in enumerate([*kind.__iter__(obj)]):
-            yield (f"[{index}]" if is_ordered else "[...]"), value
-
-
-def _item_name(key: Any) -> str:
-    return f"[{key!r:.60}]" if is_among(type(key), brine.simple_types) else "[...]"
 
 
 def _held(obj: Any, name: str, found: Any) -> Any:

@@ -676,6 +676,45 @@ def test_a_service_is_warned_once(
         assert f"exposed_{name}" not in record.getMessage(), name
 
 
+class Kept:
+    """Has a ladder where nobody looks first."""
+
+    def __init__(self, value: Any) -> None:
+        self.exposed_value = value
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (Kept(eval), "exposed_it.exposed_value"),
+        ({"key": eval}, "exposed_it['key']"),
+        ([1, eval], "exposed_it[1]"),
+        ((Kept([eval]),), "exposed_it[0].exposed_value[0]"),
+        ({eval}, "exposed_it[...]"),
+        (collections.deque([eval]), "exposed_it[0]"),
+        (functools.partialmethod(getattr), "exposed_it"),
+        (string.Formatter, "exposed_it"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_kept_in_objects_is_looked_at(
+    value: Any, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ladder in an exported object or container is named at start, with the way to it."""
+    service = type("Keeper", (rpyc.Service,), {"exposed_it": value})
+    rpyc.ThreadedServer(service, port=0).close()
+    (record,) = [one for one in caplog.records if "leads further" in one.getMessage()]
+    assert f"{path} (" in record.getMessage()
+
+
+def test_an_object_that_holds_itself_is_looked_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """There is an end to looking, also where objects lead to one another."""
+    kept = Kept([])
+    kept.exposed_value.append(kept)
+    rpyc.ThreadedServer(type("Keeper", (rpyc.Service,), {"exposed_it": kept}), port=0).close()
+    assert not [one for one in caplog.records if "leads further" in one.getMessage()]
+
+
 def test_instance_attributes_are_looked_at(caplog: pytest.LogCaptureFixture) -> None:
     """What an instance has of its own is exported as well."""
 
