@@ -18,12 +18,13 @@ import sys
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, partial, partialmethod
+from functools import cache, lru_cache, partial, partialmethod
 from itertools import islice
 from string import Formatter
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
+    CodeType,
     FunctionType,
     GenericAlias,
     GetSetDescriptorType,
@@ -556,28 +557,20 @@ def decide(
     rule = ALL if settings["allow_all_attrs"] else _rule(is_proxy, settings, obj, name)
     if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
         return name, _received(obj, name, rule and perm == "allow_getattr"), rule
-    prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
-    exposed = prefix + name
-    if (
-        not prefix
-        or name.startswith(prefix)
-        or (exposed in _GUARDED and not _may_be_exposed(obj, exposed))
-    ):
+    exposed = _exposed_form(settings, obj, name)
+    if not exposed:
         if rule:
             return name, MISSING, rule
         raise _refusal(is_proxy, settings, obj, name)
     found = False
     if not is_proxy(obj):
-        if rule and find(obj, name) is not MISSING:
-            return name, MISSING, rule
-        found = find(obj, exposed) is not MISSING
-        if found and not rule:
-            return exposed, MISSING, EXPOSED
+        attribute, value, how = _choose(obj, name, exposed, rule)
+        found = value is not MISSING
+        if found and (not rule or attribute is name):
+            return attribute, MISSING, how
         if not any("__getattr__" in dict_of(base) for base in mro_of(type(obj))):
-            if found:
-                return exposed, MISSING, EXPOSED
-            if rule:
-                return name, MISSING, rule
+            if how:
+                return attribute, MISSING, how
             raise _refusal(is_proxy, settings, obj, name)
     if perm == "allow_getattr":
         return _ask(obj, name, exposed, rule, found)
@@ -644,13 +637,10 @@ def reachable(
             return name, _received(obj, name, rule), rule
         except AccessDenied:
             return None
-    value = MISSING if is_proxy(obj) else find(obj, name, kind)
-    prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
-    if prefix and not name.startswith(prefix) and (value is MISSING or not rule):
-        exposed = prefix + name
-        other = MISSING if is_proxy(obj) else find(obj, exposed, kind)
-        if other is not MISSING and _may_be_exposed(obj, exposed, kind):
-            return exposed, other, EXPOSED
+    value: Any = MISSING
+    if not is_proxy(obj):
+        exposed = _exposed_form(settings, obj, name, kind)
+        name, value, rule = _choose(obj, name, exposed, rule, kind)
     if not rule or (rule is PUBLIC and is_module(value)):
         return None
     return name, value, rule
@@ -697,6 +687,36 @@ def _rule(
     return ""
 
 
+def _exposed_form(settings: Settings, obj: Any, name: str, kind: type | None = None) -> str:
+    """Return the name with the prefix, which ``name`` may stand for as well; "" if none."""
+    if settings["allow_exposed_attrs"]:
+        prefix: str = settings["exposed_prefix"]
+        if prefix and not name.startswith(prefix):
+            exposed = prefix + name
+            if exposed not in _GUARDED or _may_be_exposed(obj, exposed, kind):
+                return exposed
+    return ""
+
+
+def _choose(
+    obj: Any, name: str, exposed: str, rule: str, kind: type | None = None
+) -> tuple[str, Any, str]:
+    """Return which form of a name an object has: the form, its value, the rule that allows it.
+
+    Runs no code of the object. If it has neither form, that is ``name`` with the value MISSING.
+
+    Args:
+        exposed: the form with the prefix, or "".
+        rule: what allows ``name`` as it is, if anything does.
+    """
+    value = find(obj, name, kind) if rule else MISSING
+    if value is MISSING and exposed:
+        other = find(obj, exposed, kind)
+        if other is not MISSING:
+            return exposed, other, EXPOSED
+    return name, value, rule
+
+
 def _may_be_exposed(obj: Any, name: str, kind: type | None = None) -> bool:
     """Return whether a name is none of those that no prefix allows; a prefix can be any text."""
     return name not in _GUARDED or (name not in UNREACHABLE and _refusing(obj, name, kind) is None)
@@ -728,9 +748,14 @@ def _not_public(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
 
     Only here the standard library is closed but for :data:`LISTED`.
     """
-    row = _refusing(obj, name, kind)
-    if row is not None:
+    row = _refusing(obj, name, kind) or _closed(obj, name, kind)
+    if row is None or _names_one(row, name) or not _is_programs(obj, name, kind):
         return row
+    return None
+
+
+def _closed(obj: Any, name: str, kind: type | None) -> Ladder | None:
+    """Return the row of other objects if a base of ``obj`` gives ``name`` to nobody."""
     if kind is not None:
         return _unlisted(mro_of(kind), name)
     kind = type(obj)
@@ -743,17 +768,64 @@ def _not_public(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
     return _unlisted(mro_of(kind), name)
 
 
+def _names_one(row: Ladder, name: str) -> bool:
+    """Return whether a row refuses a name by itself, not with all others of an object."""
+    return row is not _OTHERS and any(name in names for names in row.refused.values())
+
+
+def _is_programs(obj: Any, name: str, kind: type | None) -> bool:
+    """Return whether the program keeps ``name`` in an instance of a class of its own.
+
+    What code of the standard library keeps there, in a base of that class, is not the program's.
+    """
+    mro = mro_of(type(obj) if kind is None else kind)
+    bases = [base for base in mro if _is_of_library(base)]
+    if len(bases) == len(mro) or is_among(type, mro):
+        return False
+    if kind is None and name not in instance_dict(obj):
+        return False
+    for base in mro:
+        if name in dict_of(base):
+            found = mro_of(type(dict_of(base)[name]))
+            if kind is not None or any("__set__" in dict_of(one) for one in found):
+                return False  # comes before what an instance has
+            break
+    return not any(name in _stored_by(module_of(base)) for base in bases)
+
+
+def _is_of_library(cls: type) -> bool:
+    module = module_of(cls)
+    return type(module) is str and module.partition(".")[0] in _STDLIB
+
+
+@cache
+def _stored_by(module: str) -> frozenset[str]:
+    """Return the names of attributes that the code of a module of the library sets on anything."""
+    import dis  # loads much, and is seldom needed
+
+    names: set[str] = set()
+    left: list[Any] = []
+    for value in instance_dict(sys.modules.get(module)).values():
+        owner = dict_of(value).values() if issubclass(type(value), type) else (value,)
+        left += [one.__code__ for one in map(unwrapped, owner) if type(one) is FunctionType]
+    while left:
+        code = left.pop()
+        left += [const for const in code.co_consts if type(const) is CodeType]
+        names.update(one.argval for one in dis.get_instructions(code) if one.opname == "STORE_ATTR")
+    return frozenset(names)
+
+
 def _unlisted(mro: tuple[type, ...], name: str) -> Ladder | None:
     """Return the row of other objects if a class of the standard library gives ``name`` to nobody.
 
     What a class of the program's defines before that is its own.
     """
     for base in mro:
-        module = module_of(base)
-        if type(module) is not str or module.partition(".")[0] not in _STDLIB:
+        if not _is_of_library(base):
             if name in dict_of(base):
                 return None
             continue
+        module = module_of(base)
         names = LISTED.get(module)
         if names is None:
             names = LISTED.get(full_name(base))
@@ -770,7 +842,7 @@ def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
             row = _refuses(full_name(base), name)
             if row is not None:
                 return row
-        if guarded and name in dict_of(base):
+        if name in dict_of(base) and (guarded or not _is_of_library(base)):
             return None  # the program's own
     return None
 

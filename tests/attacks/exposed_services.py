@@ -10,6 +10,7 @@ import json
 import logging
 import operator
 import os
+import socketserver
 import string
 import sys
 import threading
@@ -228,6 +229,17 @@ class Giving:
         return eval
 
 
+class Handler(socketserver.BaseRequestHandler):
+    """Derives from the standard library, and keeps something of its own."""
+
+    limit = 3
+
+    def __init__(self) -> None:
+        self.volts = 5
+        self.item = Item()
+        self.request = self.server = json
+
+
 class MoreContainers(rpyc.Service):
     """Each has ``eval`` somewhere."""
 
@@ -302,6 +314,7 @@ cyclic = Cyclic()
 texts = Texts()
 more_containers = MoreContainers()
 annotated = Annotated()
+handler = Handler()
 
 PUBLIC = {"allow_public_attrs": True}
 CLIENT = {**PUBLIC, "safe_attrs": SAFE_ATTRS | CLIENT_ATTRS}
@@ -323,6 +336,8 @@ SERVICES: dict[str, tuple[Any, dict[str, Any]]] = {
     "a prefix": (plain, {"exposed_prefix": "pub", "allow_safe_attrs": False}),
     "more containers": (more_containers, {}),
     "annotated": (annotated, {}),
+    "of the library": (handler, PUBLIC),
+    "a class, of the library": (Handler, PUBLIC),
     "nothing": (shop, {"allow_getattr": False}),
 }
 """Services, and the configurations they are looked at with."""

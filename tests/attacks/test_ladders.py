@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import cmd
 import code
 import codecs
 import collections
@@ -34,6 +35,7 @@ import profile
 import queue
 import shelve
 import shlex
+import socketserver
 import sqlite3
 import string
 import subprocess
@@ -603,6 +605,84 @@ def test_values_of_the_standard_library_are_used(name: str) -> None:
     config = make_config({"allow_public_attrs": True})
     for attribute in LISTED[name][1].split():
         access.decide(config, LISTED[name][0], attribute, "allow_getattr")
+
+
+class OwnBus(socketserver.BaseRequestHandler):
+    """Keeps what its base keeps, and more."""
+
+    limit = 3
+
+    def __init__(self) -> None:
+        self.volts = 5
+        self.request = self.server = self.client_address = PLAIN
+
+    @property
+    def power(self) -> int:
+        return self.volts**2
+
+
+class OwnShell(cmd.Cmd):
+    """Of a class that gives nothing itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.volts = 5
+
+    def do_reset(self) -> None:
+        pass
+
+
+class OwnEncoder(json.JSONEncoder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.volts = 5
+
+
+class OwnLogger(logging.Logger):
+    def __init__(self) -> None:
+        super().__init__("x")
+        self.volts = 5
+        self.manager = logging.Logger.manager  # as the manager itself sets it
+
+
+class OwnError(sqlite3.Error):
+    def __init__(self) -> None:
+        self.volts = 5
+
+
+OWN: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "a handler": (OwnBus, "volts limit power handle", "request server client_address setup"),
+    "a shell": (OwnShell, "volts do_reset", "cmdloop stdin cmdqueue onecmd prompt"),
+    "an encoder": (OwnEncoder, "volts encode", "skipkeys ensure_ascii"),
+    "a logger": (OwnLogger, "volts info", "manager handlers parent filters"),
+    "an error": (OwnError, "volts args", ""),
+    "a shelf": (lambda: OwnShelf({}), "own", "dict writeback cache values"),
+}
+"""Objects of classes of the program that derive from the standard library: what is its own of
+them, and what is not."""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_the_program_keeps_is_its_own(name: str) -> None:
+    """Public attributes of a program's class and of its instances are read, inherited ones not."""
+    make, own, inherited = OWN[name]
+    obj = make()
+    config = make_config({"allow_public_attrs": True})
+    for attribute in own.split():
+        if hasattr(obj, attribute) and attribute != "handle":
+            assert access.decide(config, obj, attribute, "allow_getattr")[0] == attribute
+            assert access.visible(config, obj, attribute)
+    for attribute in inherited.split():
+        with pytest.raises(AccessDenied):
+            access.decide(config, obj, attribute, "allow_getattr")
+        assert not access.visible(config, obj, attribute)
+
+
+def test_what_the_program_keeps_is_its_own_for_emacs_and_erlang() -> None:
+    """Protocols without a configuration decide the same."""
+    assert access_policy.public(OwnBus(), ["volts"]) == 5
+    with pytest.raises(AccessDenied):
+        access_policy.public(OwnBus(), ["request"])
 
 
 @pytest.mark.parametrize("func", [codecs.open, gzip.open, zipfile.ZipFile, profile.run])
