@@ -522,6 +522,13 @@ MUTATIONS = [
         f"{GATE}::test_case_44_no_code_of_the_peer_runs",
     ),
     Mutation(
+        "44",
+        "core/boxing.py",
+        "if netref.is_array_class([pack[0], *full]):",
+        "if False:",
+        "tests/protocol/test_numpy.py::test_a_restricted_service_gives_the_right_type",
+    ),
+    Mutation(
         "45",
         "lib/access_policy.py",
         "elif type(name) is not str:",
