@@ -12,8 +12,10 @@ from typing import Any
 
 from ..core.channel import Channel
 from ..core.service import Service, VoidService
+from ..lib.brief import brief
 from ..link.streams.base import NativeStream
-from ..utils.opening import child_process, ssl_opener, tcp_opener, unix_opener
+from ..utils.children import Child, no_answer, start_child
+from ..utils.opening import ssl_opener, tcp_opener, unix_opener
 from .connection import Connection
 
 __all__ = [
@@ -67,6 +69,24 @@ async def _made(
     conn = Connection(root, channel, config, reopen)
     await conn.open()
     return conn
+
+
+async def _answered(conn: Connection, timeout: float, step: str, child: Child) -> None:
+    """Wait until a child has answered for the first time."""
+
+    async def ask() -> None:
+        await conn.root
+
+    try:
+        await asyncio.wait_for(ask(), timeout)
+    except asyncio.TimeoutError as error:
+        child.kill()
+        said = await asyncio.get_running_loop().run_in_executor(None, child.errors.text)
+        conn._link.lose(None)
+        raise TimeoutError(no_answer(step, timeout, said)) from error
+    except BaseException:
+        conn._link.lose(None)
+        raise
 
 
 def _opening(
@@ -153,16 +173,30 @@ def connect_subproc(
     args: Sequence[str],
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
+    timeout: float | None = None,
 ) -> Opening:
     """Starts a program and connects to its standard input and output.
 
     The connection's ``proc`` is the :class:`subprocess.Popen`. It ends when the connection does.
+
+    Args:
+        timeout: seconds in which the program must answer for the first time.
+
+    Raises:
+        TimeoutError: it has not answered in time; it is killed.
+        ConnectionClosed: it has ended instead; the error has the end of its standard error.
     """
 
     async def opened() -> Connection:
-        stream, proc = child_process(args)
-        conn = await _made(service, Channel(stream), config)
-        conn.proc = proc
+        stream, child = start_child(args)
+        try:
+            conn = await _made(service, Channel(stream), config)
+            conn.proc = child
+            if timeout is not None:
+                await _answered(conn, timeout, f"starting {brief(args)}", child)
+        except BaseException:
+            child.kill()
+            raise
         return conn
 
     return Opening(opened)
