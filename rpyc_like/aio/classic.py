@@ -36,9 +36,15 @@ def ssl_connect(host: str, port: int = TLS_PORT, **options: Any) -> Opening:
     return opening.ssl_connect(host, port, ClassicClient, **options)
 
 
-def ssh_connect(remote_machine: Any, remote_port: int = PORT) -> Opening:
-    """Connects through ssh to a classic server on another machine."""
-    return opening.ssh_connect(remote_machine, remote_port, ClassicClient)
+def ssh_connect(
+    remote_machine: Any, remote_port: int = PORT, timeout: float | None = START_TIMEOUT
+) -> Opening:
+    """Connects through ssh to a classic server on another machine.
+
+    Args:
+        timeout: seconds in which the server must answer for the first time.
+    """
+    return opening.ssh_connect(remote_machine, remote_port, ClassicClient, timeout=timeout)
 
 
 def connect_subproc(args: Sequence[str], timeout: float | None = START_TIMEOUT) -> Opening:

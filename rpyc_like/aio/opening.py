@@ -71,22 +71,29 @@ async def _made(
     return conn
 
 
-async def _answered(conn: Connection, timeout: float, step: str, child: Child) -> None:
-    """Wait until a child has answered for the first time."""
+async def _answered(
+    conn: Connection, timeout: float | None, step: str, child: Child | None = None
+) -> Connection:
+    """Wait until what has been started answers for the first time; ``None``: do not wait."""
 
     async def ask() -> None:
         await conn.root
 
+    if timeout is None:
+        return conn
     try:
         await asyncio.wait_for(ask(), timeout)
     except asyncio.TimeoutError as error:
-        child.kill()
-        said = await asyncio.get_running_loop().run_in_executor(None, child.errors.text)
+        said = ""
+        if child is not None:
+            child.kill()
+            said = await asyncio.get_running_loop().run_in_executor(None, child.errors.text)
         conn._link.lose(None)
         raise TimeoutError(no_answer(step, timeout, said)) from error
     except BaseException:
         conn._link.lose(None)
         raise
+    return conn
 
 
 def _opening(
@@ -146,11 +153,22 @@ def ssh_connect(
     remote_port: int,
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
+    timeout: float | None = None,
 ) -> Opening:
-    """Connects through ssh to a server on another machine; see :func:`rpyc_like.ssh_connect`."""
+    """Connects through ssh to a server on another machine; see :func:`rpyc_like.ssh_connect`.
+
+    Args:
+        timeout: seconds in which the server must answer for the first time.
+    """
     from ..utils.tunnels import through_ssh
 
-    return _once(lambda: through_ssh(remote_machine, remote_port), service, config)
+    async def opened() -> Connection:
+        stream = await in_thread(lambda: through_ssh(remote_machine, remote_port))
+        conn = await _made(service, Channel(stream), config)
+        step = f"connecting to port {remote_port} of {remote_machine} through ssh"
+        return await _answered(conn, timeout, step)
+
+    return Opening(opened)
 
 
 def _once(opener: Callable[[], Any], service: ServiceLike, config: Config | None) -> Opening:
@@ -192,11 +210,9 @@ def connect_subproc(
         try:
             conn = await _made(service, Channel(stream), config)
             conn.proc = child
-            if timeout is not None:
-                await _answered(conn, timeout, f"starting {brief(args)}", child)
+            return await _answered(conn, timeout, f"starting {brief(args)}", child)
         except BaseException:
             child.kill()
             raise
-        return conn
 
     return Opening(opened)

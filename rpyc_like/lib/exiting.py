@@ -3,7 +3,7 @@
 Python stops daemon threads wherever they are when it ends. One that is stopped while it writes to a
 buffered file keeps the lock of that file, and Python aborts when it flushes the file afterwards. So
 such threads enter :data:`WRITING` before they log; the end waits a moment for those that are in,
-and lets no more in.
+and tells those that come later that they may not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _PATIENCE: Final = 2.0  # seconds that the end of the interpreter waits for thre
 
 
 class Writing:
-    """A context for daemon threads: what runs in it is not cut off by the interpreter's end."""
+    """A context for daemon threads: what runs in it is not cut off by the interpreter's end.
+
+    Entering returns whether the thread may write.
+    """
 
     def __init__(self) -> None:
         self.start_anew()
@@ -30,11 +33,10 @@ class Writing:
         self._count = 0
         self._ended = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> bool:
         with self._changed:
-            while self._ended:
-                self._changed.wait()  # for ever: the interpreter ends
             self._count += 1
+            return not self._ended
 
     def __exit__(self, *exc: object) -> None:
         with self._changed:
@@ -42,7 +44,7 @@ class Writing:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Let nobody in any more, and wait a moment until nobody is in."""
+        """Let nobody write any more, and wait a moment until nobody does."""
         with self._changed:
             self._ended = True
             self._changed.wait_for(lambda: not self._count, _PATIENCE)

@@ -74,7 +74,8 @@ class Output:
 
     Args:
         file: the pipe, just opened; it is closed, and its descriptor kept until the end comes.
-        on_line: called in the thread with each line, without its end and cut at 64 KiB.
+        on_line: called in the thread with each line, without its end and cut at 64 KiB; not any
+            more when the interpreter ends.
         on_end: called in the thread when the pipe has ended.
         echo: a descriptor that gets everything as well; -1 for none.
     """
@@ -130,8 +131,9 @@ class Output:
     def _pass_on(self, line: bytearray) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r")
         assert self._on_line is not None
-        with WRITING:
-            self._on_line(text)
+        with WRITING as allowed:
+            if allowed:
+                self._on_line(text)
 
     def _copy(self, data: bytes) -> None:
         view = memoryview(data)

@@ -17,6 +17,7 @@ from ..core.consts import STREAM_CHUNK as STREAM_CHUNK
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
 from ..core.service import ClassicClient, ClassicService, ModuleNamespace, Slave
+from ..errors import ConnectionClosed
 from ..lib.exact import exact, exact_items
 from ..link.logins import Login
 from . import factory
@@ -200,9 +201,16 @@ def connect_multiprocess(args: dict[str, Any] | None = None) -> Connection:
     Args:
         args: what its namespace holds from the beginning.
     """
-    return _ready(
-        factory.connect_multiprocess(_Client, remote_service=ClassicService, args=args or {})
-    )
+    conn = factory.connect_multiprocess(_Client, remote_service=ClassicService, args=args or {})
+    proc = conn.proc
+    with start_limit(START_TIMEOUT, "starting a process", proc.kill):
+        try:
+            return _ready(conn)
+        except EOFError as error:
+            proc.join(1)
+            raise ConnectionClosed(
+                f"the process did not answer: {error} (exit status {proc.exitcode})"
+            ) from error
 
 
 # -- by value
