@@ -31,6 +31,7 @@ from ..lib.workers import WorkerPool
 from ..link import attending, flushing, primitives
 from ..link.connection import MessageConnection
 from ..link.result import AsyncResult, Delivery, Unfinished
+from ..link.streams.base import ExplainedEnd
 from . import brine, consts, handlers
 
 # Names that programs of RPyC's import from here.
@@ -662,7 +663,7 @@ class Connection(Endpoint):
     def recover(self, error: BaseException) -> BaseException | None:
         """Speaks the peer's dialect over a new connection, if the first guess was wrong."""
         if not isinstance(error, DialectMismatch):
-            if self._codec.heard or isinstance(error, OSError):
+            if self._codec.heard or isinstance(error, (OSError, ExplainedEnd)):
                 return error
             if isinstance(error, EOFError) and self._codec.waits_to_be_heard:
                 closed = ConnectionClosed(
