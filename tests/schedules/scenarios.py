@@ -547,6 +547,43 @@ def own_result_class(world: World) -> None:
         protocol.AsyncResult = usual
 
 
+@scenario
+def one_waits_for_the_other(world: World) -> None:
+    """A thread waits, as the reader, for what another one causes only after its first answer."""
+    client, server = world.connect()
+    world.go(server.serve_threaded, 2, name="server")
+    root = client.root
+
+    def other() -> None:
+        check(root.add(1, 1), 2)
+        root.set()
+
+    world.each(lambda: check(root.wait(), True), other)
+
+
+@scenario
+def small_backlog(world: World) -> None:
+    """More arrives than may wait to be served, while the pool's thread is busy."""
+    pool = WorkerPool(1)
+    poller = Poller(pool)
+    config = {"max_queued_bytes": 2000}
+    client, server = world.connect(their_config=config)
+    poller.add(server._link, server.close)
+    root = client.root
+    size = async_(root.size)
+
+    def work() -> None:
+        results = [size(bytes(900)) for _ in range(4)]
+        for result in results:
+            check(result.value, 900)
+
+    world.each(work, work)
+    for conn in world.connections:
+        conn.close()
+    poller.close()
+    pool.close()
+
+
 # -- references
 
 
