@@ -212,7 +212,7 @@ def test_case_109_unread_messages_are_served_first(
 ) -> None:
     """What the peer has asked before it hung up is served before the end is told."""
     service = Listening()
-    client, server = joined(streams(), service)
+    _client, server = joined(streams(), service)
     note = rpyc.async_(server.root.note)
     for number in range(3):
         note(number)
@@ -451,7 +451,7 @@ def test_a_number_that_has_come_to_mean_another_file(
 ) -> None:
     """What epoll goes on telling of a file that was closed elsewhere is forgotten."""
     lost_here, lost_there = tcp()
-    client, server = joined((lost_here, lost_there))
+    client, _server = joined((lost_here, lost_there))
     fd = client.fileno()
     copy = os.dup(fd)
     os.dup2(os.open(os.devnull, os.O_RDONLY), fd)  # closed behind the stream's back
