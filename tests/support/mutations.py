@@ -122,8 +122,8 @@ MUTATIONS = [
     Mutation(
         "83",
         "utils/zerodeploy.py",
-        "self._words.get())",
-        '"")',
+        "status, self._words.get(), limit)",
+        'status, "", limit)',
         f"{SSH}::test_no_python {SSH}::test_changed_host_key",
     ),
     Mutation(
@@ -1459,7 +1459,7 @@ MUTATIONS += [
         "utils/children.py",
         "        fd = os.dup(file.fileno())\n    except (AttributeError, OSError):  # of a",
         "        raise OSError\n    except (AttributeError, OSError):  # of a",
-        f"{EXIT}::test_case_111_a_connection_that_is_left_open[tunnel]",
+        f"{SSH}::test_case_111_a_connection_that_is_left_open",
     ),
     Mutation(
         "111",
