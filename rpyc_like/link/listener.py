@@ -164,6 +164,8 @@ class Listener:
         self._watched: dict[int, Callable[[], object]] = {}  # by their descriptors
         self._calls: deque[Callable[[], object]] = deque()  # to be made by who accepts
         self._waiting: deque[socket.socket] = deque()  # those that had somebody when last asked
+        self.crowded = False
+        """Whether clients were waiting to be accepted when :meth:`turn` last looked."""
         # One for good: when descriptors run out there would be none for another.
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake.fileno(), selectors.EVENT_READ)
@@ -233,6 +235,7 @@ class Listener:
         """Waits for clients, for at most ``timeout`` seconds."""
         ready = {key.fd for key, _ in self._selector.select(timeout)}
         self._waiting.extend(sock for sock in self._socks if sock.fileno() in ready)
+        self.crowded = bool(self._waiting)
         for descriptor, func in list(self._watched.items()):
             if descriptor in ready:
                 func()

@@ -344,7 +344,11 @@ class Server:
             descriptor = sock.fileno()
             self._accepting.watch(descriptor, lambda: self._look_at(sock, descriptor))
         else:
-            self._accept_method(sock)
+            self._take_in(sock)
+
+    def _take_in(self, sock: socket.socket) -> None:
+        """Start to serve an accepted client, now or when no others wait to be accepted."""
+        self._accept_method(sock)
 
     def _talks_first(self) -> bool:
         """Returns whether the service may talk on the socket before the protocol does."""

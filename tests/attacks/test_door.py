@@ -6,6 +6,7 @@ import ast
 import contextlib
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -425,6 +426,28 @@ def test_case_101_logins_hold_up_no_login(door: Door, family: str) -> None:
         assert conn.root.add(1, 2) == 3
     assert time.monotonic() - started < 4
     eventually(lambda: sum(bool(sock.recv(1000)) for sock in socks[:10]) == 10)
+
+
+def test_case_101_a_process_for_few_of_a_crowd(door: Door) -> None:
+    """Clients that are pushed out while many others wait at the door cost no process."""
+    there = door("forking", login="token", max_silent_clients=10)
+    os.kill(there.process.pid, signal.SIGSTOP)  # all of them are there when it looks
+    there.silent(200)
+    os.kill(there.process.pid, signal.SIGCONT)
+    with rpyc.connect(*there.address, login=TokenLogin(b"k" * 32)) as conn:
+        assert conn.root.add(1, 2) == 3
+    assert there.ask("Forks.count") < 110
+
+
+@pytest.mark.parametrize("login", ["token", None])
+def test_case_101_a_thousand_silent_clients_of_a_forking_server(
+    door: Door, login: str | None
+) -> None:
+    """An honest client is served beside a thousand that say nothing and may take processes."""
+    there = door("forking", login=login)
+    there.silent(1000)
+    options = {} if login is None else {"login": TokenLogin(b"k" * 32)}
+    assert there.add(**options) == 3
 
 
 @pytest.mark.parametrize("family", ["epc", "epc-threads", "epc-service", "aio-epc"])

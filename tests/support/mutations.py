@@ -1356,6 +1356,13 @@ MUTATIONS += [
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
     ),
     Mutation(
+        "101",
+        "utils/forking_server.py",
+        "        if self._in_a_row <= _IN_A_ROW:\n",
+        "        if True:\n",
+        f"{DOOR}::test_case_101_a_process_for_few_of_a_crowd",
+    ),
+    Mutation(
         "106",
         "epc/reader.py",
         "            budget.spend(price)\n            return value, None",
