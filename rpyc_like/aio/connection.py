@@ -19,6 +19,7 @@ from ..lib.workers import WorkerPool, waiting
 from ..link import flushing
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.attending import Heart
+from ..link.channel import client_of
 from ..link.result import Stopped, Unfinished, raised, thrown
 from .names import ClassicNames
 from .proxies import AsyncNetref, Deferred, unsupported
@@ -74,7 +75,7 @@ class Connection(ClassicNames, Serving):
     ) -> None:
         self._prepare_threads()
         self._prepare_serving(workers)
-        super().__init__(root, config, AsyncNetref)
+        super().__init__(root, config, client_of(channel), AsyncNetref)
         self._reopen_channel = reopen
         self.adopt_channel(channel)
         self._link = AioMessageConnection(channel, self._session, self)

@@ -105,7 +105,6 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "close_catchall": False,
     "bind_threads": os.environ.get("RPYC_BIND_THREADS", "false").lower() == "true",
     # ours
-    "admission": None,
     "dialect": None,
     "defer_methods": True,
     "allow_obtain": None,

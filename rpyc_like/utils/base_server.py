@@ -479,11 +479,11 @@ class Server:
     def _make_connection(self, sock: Any, credentials: Any) -> Connection:
         endpoints = (sock.getsockname(), sock.getpeername())
         config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
-        client = self._admitted.get(sock)
-        config["admission"] = client
-        conn = self._connect(Channel(SocketStream(sock)), config)
+        channel = Channel(SocketStream(sock))
+        channel.admitted = client = self._admitted.get(sock)
+        conn = self._connect(channel, config)
         if client is not None and not client.reports:
-            client.spoke()  # the service has not passed the configuration on
+            client.spoke()  # the service talks over a channel of its own
         with self._clients_lock:
             self._connections[sock] = conn
             late = self._closed

@@ -1070,7 +1070,7 @@ MUTATIONS = [
     Mutation(
         "96",
         "link/connection.py",
-        "            size = weight_of(outcome)\n",
+        "            size = self.queued.weigh(outcome)\n",
         "            size = 0\n",
         f"{QUEUED}::test_what_waits_stays_near_the_limit",
     ),
@@ -1354,6 +1354,20 @@ MUTATIONS += [
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/peer.py",
+        "        self.link.queued.total = client.account.add\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_requests_in_flight_count[epc]",
+    ),
+    Mutation(
+        "96",
+        "erlport/service.py",
+        "        self.handles.count_for(client.account.add)\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_values_that_erlang_keeps_count",
     ),
     Mutation(
         "101",

@@ -11,11 +11,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib.brief import brief
 from ...lib.workers import WorkerPool
+from ...link.backlog import weight_of
 from ...link.result import AsyncResult
 from ...link.serving import CURRENT
 from ...link.streams import PipeStream
@@ -24,7 +26,7 @@ from ..errors import CallError, Error
 from ..peer import ErlangPeer
 from .access import check_call, public
 from .codec import CANCEL, ErlportCodec, Target, error_term
-from .erlterms import Atom, List, Terms
+from .erlterms import CONTENTS, Atom, List, Terms
 from .handles import (
     BUILTINS,
     CALLS,
@@ -106,6 +108,7 @@ class Instance:
         if stream is None:
             stream = PipeStream.from_std()
         self.peer = ErlangPeer(stream, framer, self.codec, self)
+        self.peer.link.queued.weigh = partial(weight_of, contents=CONTENTS)
         self.peer.session.pending.numbers = itertools.count(secrets.randbits(60))
         self.encoder: Callable[[Any], Any] = _same
         self.decoder: Callable[[Any], Any] = _same
@@ -143,7 +146,8 @@ class Instance:
         try:
             if target.problem is not None:
                 raise target.problem
-            payload = codec.encode_reply(id_, self._call(id_, target, args))
+            with self.peer.link.queued.serving(args):
+                payload = codec.encode_reply(id_, self._call(id_, target, args))
         except ConnectionClosed:
             if self.peer.link.closed:
                 raise
@@ -157,8 +161,9 @@ class Instance:
         if self._is_cancelled(id_):
             return
         try:
-            self.peer.batch.send(payload)
-        except ProtocolError as error:  # too long
+            with self.peer.link.queued.holding(len(payload)):
+                self.peer.batch.send(payload)
+        except ProtocolError as error:  # too long, or the server's clients hold too much
             self.peer.batch.send(codec.encode_failure(id_, _python_error(error, ())))
 
     def _is_cancelled(self, id_: Any) -> bool:
