@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 import threading
 import time
@@ -156,21 +157,29 @@ class Server:
             if hostname is None and COMPAT_RPYC6:
                 hostname = "::" if ipv6 else "0.0.0.0"
             listeners.append(listen_tcp(hostname, port, ipv6, backlog, reuse_addr))
-        self.listener = listeners[0]
-        self.host, self.port = _address(self.listener)
-        authenticates = getattr(authenticator, "authenticates", authenticator is not None)
-        if gives_full_control(service) and not (insecure or authenticates):
-            _refuse_if_reachable(listeners)
-        self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
-        self.admission = Admission(
-            max_silent_clients, max_silent_per_address, auth_timeout, max_memory, self.logger
-        )
-        """Which clients that have shown nothing yet may stay; its attributes may be changed."""
-        self._accepting = Listener(
-            listeners, self.admission, socket_path, listener_timeout, self._chores
-        )
-        self.protocol_config.setdefault("logger", self.logger)
-        warn_of_ladders(service, self.protocol_config)
+        try:
+            self.listener = listeners[0]
+            self.host, self.port = _address(self.listener)
+            authenticates = getattr(authenticator, "authenticates", authenticator is not None)
+            if gives_full_control(service) and not (insecure or authenticates):
+                _refuse_if_reachable(listeners)
+            self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
+            self.admission = Admission(
+                max_silent_clients, max_silent_per_address, auth_timeout, max_memory, self.logger
+            )
+            """Which clients that have shown nothing yet may stay; its attributes may be changed."""
+            self._accepting = Listener(
+                listeners, self.admission, socket_path, listener_timeout, self._chores
+            )
+            self.protocol_config.setdefault("logger", self.logger)
+            warn_of_ladders(service, self.protocol_config)
+        except BaseException:
+            for listener in set(listeners).difference(sockets):  # nobody else knows of these
+                listener.close()
+            if socket_path is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(socket_path)
+            raise
 
     def _service_name(self) -> str:
         return self.service.get_service_name()

@@ -21,12 +21,17 @@ import pytest
 import trustme
 
 import rpyc_like as rpyc
+from rpyc_like import aio
 from rpyc_like.epc.client import EPCClient
+from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
+from rpyc_like.epc.service import EPCService
 from rpyc_like.erlport import erlterms
+from rpyc_like.erlport.service import ErlangService
 from rpyc_like.errors import LimitExceeded
 from rpyc_like.link.admission import Admission, ListenerAccount, address_key
 from rpyc_like.link.logins import TokenLogin
 from rpyc_like.utils.registry import TCPRegistryClient
+from rpyc_like.utils.registry_server import TCPRegistryServer, UDPRegistryServer
 from tests.support.peers import OURS, environment
 from tests.support.sockets import receive_exactly
 
@@ -506,3 +511,52 @@ def test_account_of_a_listener() -> None:
     account.add(40)
     account.add(-100)
     assert account.held == 0
+
+
+# -- constructors
+
+
+def _bad(kind: Callable[..., Any], *args: Any, **options: Any) -> Callable[[], Any]:
+    return lambda: kind(*args, **options)
+
+
+WRONG: dict[str, Callable[[], Any]] = {
+    **{
+        f"{kind.__name__}-{name}": _bad(kind, rpyc.Service, port=0, **options)
+        for kind in (
+            rpyc.ThreadedServer,
+            rpyc.ThreadPoolServer,
+            rpyc.OneShotServer,
+            rpyc.ForkingServer,
+            aio.Server,
+        )
+        for name, options in (
+            ("settings", {"protocol_config": ()}),
+            ("timeout", {"listener_timeout": "soon"}),
+        )
+    },
+    "epc-service": _bad(rpyc.ThreadedServer, EPCService(), port=0, listener_timeout="soon"),
+    "erlang-service": _bad(rpyc.ThreadedServer, ErlangService(), port=0, listener_timeout="soon"),
+    "EPCServer": _bad(EPCServer, ("127.0.0.1", 0), unknown=1),
+    "ThreadingEPCServer": _bad(ThreadingEPCServer, ("127.0.0.1", 0), debugger="pdb", unknown=1),
+    "UDPRegistryServer": _bad(UDPRegistryServer, "127.0.0.1", 0, secret="a text"),
+    "TCPRegistryServer": _bad(TCPRegistryServer, "127.0.0.1", 0, secret="a text"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_case_100_a_constructor_that_raises_leaves_no_socket(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server whose arguments are wrong has closed what it has bound."""
+    made: list[Any] = []
+
+    class Noted(socket.socket):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(socket, "socket", Noted)
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        WRONG[name]()
+    assert [sock for sock in made if sock.fileno() != -1] == []

@@ -44,9 +44,11 @@ class Work:
 
     def __init__(self) -> None:
         self.released = threading.Event()
+        self.entered = threading.Event()
 
     def hold(self, data: Any) -> int:
         """Keeps its argument for a while."""
+        self.entered.set()
         self.released.wait(60)
         return 1
 
@@ -54,6 +56,7 @@ class Work:
         """The same, as a task."""
         import asyncio
 
+        self.entered.set()
         while not self.released.is_set():
             await asyncio.sleep(0.01)
         return 1
@@ -251,6 +254,7 @@ def test_a_lost_connection_holds_nothing(family: str) -> None:
         client = server.client()
         client.call("hold", b"x" * SIZE if client.__class__ is not Epc else "x" * SIZE)
         eventually(lambda: server.held >= SIZE)
+        assert server.work.entered.wait(20)
         client.sock.close()
         server.work.released.set()
         eventually(lambda: server.held == 0)

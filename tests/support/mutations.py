@@ -1335,6 +1335,13 @@ MUTATIONS += [
         f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[epc]",
     ),
     Mutation(
+        "100",
+        "utils/registry_server.py",
+        "    except BaseException:\n        sock.close()\n        raise\n\n\nclass UDP",
+        "    finally:\n        pass\n\n\nclass UDP",
+        f"{DOOR}::test_case_100_a_constructor_that_raises_leaves_no_socket[TCPRegistryServer]",
+    ),
+    Mutation(
         "101",
         "link/admission.py",
         "            self.admission.change_spare(self, spare)\n",
