@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ConnectionClosed
-from .admission import PAUSE, Admission, ListenerAccount, exhausted
+from ..wire.framing import Framer
+from .admission import PAUSE, Admission, Client, ListenerAccount, exhausted, frame_arrived
 from .streams.base import WakePipe
 
 __all__ = [
@@ -225,6 +226,39 @@ class Listener:
         del self._watched[descriptor]
         with contextlib.suppress(KeyError, ValueError, OSError):  # it may have been closed
             self._selector.unregister(descriptor)
+
+    def hold(
+        self,
+        sock: socket.socket,
+        client: Client,
+        make_framer: Callable[[], Framer],
+        arrived: Callable[[], object],
+        gone: Callable[[], object],
+    ) -> None:
+        """Have an accepted client wait, without a thread, until it has sent a whole frame.
+
+        Nothing is taken from the socket. :meth:`turn` calls one of the functions, once.
+
+        Args:
+            make_framer: makes what delimits the client's messages.
+            arrived: called when a frame is there.
+            gone: called when the client has hung up before.
+        """
+        client.held = True
+        descriptor = sock.fileno()
+
+        def look() -> None:
+            whole = frame_arrived(sock, make_framer())
+            if whole is None:
+                return  # the system tells when more has come
+            self.unwatch(descriptor)
+            if whole:
+                client.held = False
+                arrived()
+            else:
+                gone()
+
+        self.watch(descriptor, look)
 
     def call_soon(self, func: Callable[[], object]) -> None:
         """Have ``func`` called by :meth:`turn`. May be called from any thread."""

@@ -34,7 +34,6 @@ from ..link.admission import (
     PAUSE,
     Admission,
     Client,
-    frame_arrived,
 )
 from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
 from . import systemd
@@ -349,9 +348,8 @@ class Server:
         client = self._admit(sock)
         if client.pushed and self.authenticator is None and not self._talks_first():
             # It costs no thread or process before it has sent something.
-            client.held = True
-            descriptor = sock.fileno()
-            self._accepting.watch(descriptor, lambda: self._look_at(sock, descriptor))
+            serve, drop = partial(self._accept_method, sock), partial(self._drop, sock)
+            self._accepting.hold(sock, client, self.service._make_framer, serve, drop)
         else:
             self._take_in(sock)
 
@@ -366,18 +364,6 @@ class Server:
             issubclass(kind, Service)
             and getattr_static(kind, "_connect") is not vars(Service)["_connect"]
         )
-
-    def _look_at(self, sock: socket.socket, descriptor: int) -> None:
-        """Has a client served if it has sent a whole frame; forgets it if it has gone."""
-        arrived = frame_arrived(sock, self.service._make_framer())
-        if arrived is None:
-            return  # it is asked for more
-        self._accepting.unwatch(descriptor)
-        if arrived:
-            self._admitted[sock].held = False
-            self._accept_method(sock)
-        else:
-            self._drop(sock)
 
     def _admit(self, sock: socket.socket) -> Client:
         """Notes a client that shows nothing yet; another one may have to make room for it."""
