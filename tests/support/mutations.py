@@ -1113,7 +1113,7 @@ MUTATIONS = [
     Mutation(
         "96",
         "link/connection.py",
-        "            size = weight_of(outcome)\n",
+        "            size = self.queued.weigh(outcome)\n",
         "            size = 0\n",
         f"{QUEUED}::test_what_waits_stays_near_the_limit",
     ),
@@ -1378,6 +1378,13 @@ MUTATIONS += [
         f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[epc]",
     ),
     Mutation(
+        "100",
+        "utils/registry_server.py",
+        "    except BaseException:\n        sock.close()\n        raise\n\n\nclass UDP",
+        "    finally:\n        pass\n\n\nclass UDP",
+        f"{DOOR}::test_case_100_a_constructor_that_raises_leaves_no_socket[TCPRegistryServer]",
+    ),
+    Mutation(
         "101",
         "link/admission.py",
         "            self.admission.change_spare(self, spare)\n",
@@ -1397,6 +1404,27 @@ MUTATIONS += [
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/peer.py",
+        "        self.link.queued.total = client.account.add\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_requests_in_flight_count[epc]",
+    ),
+    Mutation(
+        "96",
+        "erlport/service.py",
+        "        self.handles.count_for(client.account.add)\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_values_that_erlang_keeps_count",
+    ),
+    Mutation(
+        "101",
+        "utils/forking_server.py",
+        "        if self._in_a_row <= _IN_A_ROW:\n",
+        "        if True:\n",
+        f"{DOOR}::test_case_101_a_process_for_few_of_a_crowd",
     ),
     Mutation(
         "106",
