@@ -17,10 +17,10 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from threading import get_ident
-from time import monotonic
 from typing import Any, Final
 
 from ..errors import AccessDenied, LimitExceeded, MalformedValue
+from ..link import primitives
 from ..wire.meter import check_hashes
 from . import consts
 from .brine import dumpable, simple_types
@@ -150,11 +150,13 @@ class Glimpse:
         if values is not None and _are_plain(keys):
             self._keys += keys
             self._values.update(zip(keys, values))
-        self._end = monotonic() + _FRESH
+        self._end = primitives.monotonic() + _FRESH
 
     def _holds(self, container: Any) -> bool:
         return (
-            container is self._container and get_ident() == self._thread and monotonic() < self._end
+            container is self._container
+            and get_ident() == self._thread
+            and primitives.monotonic() < self._end
         )
 
     def length(self, container: Any) -> int | None:
@@ -242,7 +244,7 @@ class Glimpse:
             return False
         self._values = dict(zip(expected, values[skipped:]))
         self._batch_size, self._batch_end = len(told), used + len(told)
-        self._end = monotonic() + _FRESH
+        self._end = primitives.monotonic() + _FRESH
         return True
 
 

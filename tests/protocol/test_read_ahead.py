@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -404,7 +405,7 @@ def clock(there: Any, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Replace the clock; what is seen stays for 50 ms of it."""
     made = Clock(5e-6)
     monkeypatch.setattr(read_ahead, "_FRESH", 0.05)
-    monkeypatch.setattr(read_ahead, "monotonic", made)
+    monkeypatch.setattr(read_ahead, "primitives", SimpleNamespace(monotonic=made))
     return made
 
 
