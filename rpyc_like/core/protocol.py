@@ -768,6 +768,7 @@ class Connection(Endpoint):
 
     def disconnected(self, error: BaseException | None) -> None:
         """Clears the tables and tells the service, once."""
+        self._defers = False  # reading a method fails from now on, as it does in RPyC
         if self._pool is not None:
             self._pool.close()
         if self._coroutines.made is not None:
