@@ -653,7 +653,8 @@ class Asking:
         return self
 
     def __del__(self) -> None:
-        self._service.ended.append((threading.get_ident(), VARIABLE.get(), self._func()))
+        asked = None if self._func is None else self._func()
+        self._service.ended.append((threading.get_ident(), VARIABLE.get(), asked))
 
 
 class Finalizing(Keeping):
@@ -707,17 +708,17 @@ def test_finalizers_that_call_back() -> None:
 
 
 def test_finalizers_during_a_call() -> None:
-    """What is dropped while the thread waits ends before what is asked then."""
+    """That of what is dropped while the thread waits begins before what is asked then."""
     with connected(Finalizing) as conn:
         ident = conn.root.ident()
-        kept = [conn.root.asking(lambda: "asked")]
+        kept = [conn.root.asking(None)]
 
         def back() -> Any:
             kept.clear()
             return conn.root.ended()
 
         got = conn.root.call(back)
-        assert got == (ident, ((ident, "connected", "asked"),))
+        assert got == (ident, ((ident, "connected", None),))
 
 
 def test_finalizers_at_the_end() -> None:
