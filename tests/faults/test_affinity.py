@@ -59,6 +59,11 @@ class Running:
         assert self.server._workers is not None
         return len(self.server._workers.threads)
 
+    def all_idle(self) -> bool:
+        """Whether no thread has anything to do."""
+        assert self.server._workers is not None
+        return all(thread.idle for thread in tuple(self.server._workers.threads))
+
 
 @contextmanager
 def connected(service: Any, **options: Any) -> Iterator[Any]:
@@ -473,14 +478,18 @@ def test_more_connections_than_threads(caplog: pytest.LogCaptureFixture) -> None
     """The one that has been idle for longest gives its thread up; that is logged once."""
     with Running(Meeting, max_threads=2) as running, caplog.at_level("WARNING", "rpyc_like.lib"):
         conns = [running.connect() for _ in range(3)]
-        first, second, third = (conn.root.first for conn in conns)
-        assert (first(), second(), first()) == (True, True, False)
-        assert third()  # in place of the second
-        assert not first()
-        assert not third()
-        assert second()  # in place of the first
-        assert not third()
-        assert first()
+
+        def is_new(number: int) -> bool:
+            """Returns whether a connection gets another thread for a call."""
+            got = bool(conns[number].root.first())
+            until(running.all_idle)
+            return got
+
+        assert [is_new(number) for number in (0, 1, 0)] == [True, True, False]
+        assert is_new(2)  # in place of the second
+        assert [is_new(number) for number in (0, 2)] == [False, False]
+        assert is_new(1)  # in place of the first
+        assert [is_new(number) for number in (2, 0)] == [False, True]
         assert running.threads == 2
         for conn in conns:
             conn.close()
