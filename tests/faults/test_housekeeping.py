@@ -479,7 +479,8 @@ from rpyc_like.link.housekeeping import housekeeper
 conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 conn.ping()
 parents = housekeeper._ends
-fds = {int(name) for name in os.listdir("/proc/self/fd")} if os.path.isdir("/proc/self/fd") else set()
+known = os.path.isdir("/proc/self/fd")
+fds = {int(name) for name in os.listdir("/proc/self/fd")} if known else set()
 kinds = [fd for fd in fds if "eventpoll" in os.readlink(f"/proc/self/fd/{fd}")] if fds else []
 child = os.fork()
 if child:

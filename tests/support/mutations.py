@@ -45,6 +45,7 @@ SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
+EXIT, CHILDREN = "tests/faults/test_exit.py", "tests/faults/test_children.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
@@ -122,8 +123,8 @@ MUTATIONS = [
     Mutation(
         "83",
         "utils/zerodeploy.py",
-        "self._words.get())",
-        '"")',
+        "status, self._words.get(), limit)",
+        'status, "", limit)',
         f"{SSH}::test_no_python {SSH}::test_changed_host_key",
     ),
     Mutation(
@@ -1488,6 +1489,104 @@ MUTATIONS += [
         "        if len(stack) > deepest:",
         "        if False:",
         f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
+    ),
+    Mutation(
+        "3",
+        "wire/framing.py",
+        "; the peer began with {bytes(source[:_SHOWN])!r}",
+        "",
+        "tests/unit/test_framing.py::test_a_beginning_that_is_no_frame_is_shown",
+    ),
+    Mutation(
+        "111",
+        "utils/children.py",
+        "        fd = os.dup(file.fileno())\n    except (AttributeError, OSError):  # of a",
+        "        raise OSError\n    except (AttributeError, OSError):  # of a",
+        f"{SSH}::test_case_111_a_connection_that_is_left_open",
+    ),
+    Mutation(
+        "111",
+        "lib/exiting.py",
+        "return not self._ended",
+        "return True",
+        f"{EXIT}::test_case_111_the_end_waits_for_threads_that_write",
+    ),
+    Mutation(
+        "112",
+        "utils/children.py",
+        '_APART = {"start_new_session": True}',
+        "_APART = {}",
+        f"{EXIT}::test_case_112_ctrl_c_at_a_prompt_ends_no_child[subproc]",
+    ),
+    Mutation(
+        "112",
+        "utils/factory.py",
+        "    leave_terminal()\n",
+        "",
+        f"{EXIT}::test_case_112_ctrl_c_at_a_prompt_ends_no_child[multiprocess]",
+    ),
+    Mutation(
+        "112",
+        "utils/forking_server.py",
+        "            leave_terminal()  #",
+        "            #",
+        f"{EXIT}::test_case_112_ctrl_c_cuts_no_call_of_a_forking_server",
+    ),
+    Mutation(
+        "112",
+        "cli/rpyc_classic.py",
+        "            leave_when_given_up(conn, float(self.grace))\n",
+        "",
+        f"{EXIT}::test_case_112_a_child_that_was_given_up_ends",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "                    self._copy(data)\n",
+        "                    pass\n",
+        f"{CHILDREN}::test_case_113_standard_error_of_a_child_is_passed_on",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "line += end[: LINE_LIMIT - len(line)]",
+        "line += end",
+        f"{CHILDREN}::test_case_113_lines_are_cut",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "        return ExplainedEnd(self._child.epitaph())",
+        "        return error",
+        f"{CHILDREN}::test_case_113_a_child_that_does_not_start",
+    ),
+    Mutation(
+        "113",
+        "cli/quickstart.py",
+        "    os.dup2(2, 1)\n",
+        "",
+        f"{CHILDREN}::test_case_113_what_the_quickstarts_server_prints",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "        timer.start()\n",
+        "        pass\n",
+        f"{CHILDREN}::test_case_113_a_silent_child",
+    ),
+    Mutation(
+        "113",
+        "utils/zerodeploy.py",
+        "self._news.wait(self._timeout)",
+        "self._news.wait(None)",
+        f"{CHILDREN}::test_case_113_each_step_of_a_deployment_is_limited[finding]",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "            if pid not in self._alive:\n",
+        "            if False:\n",
+        f"{CHILDREN}::test_case_113_a_forking_server_signals_no_stranger",
     ),
 ]
 
