@@ -37,6 +37,7 @@ SYSTEM, SSH = "tests/interop/test_started_by_the_system.py", "tests/interop/test
 SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test_registry.py"
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
+AFFINITY = "tests/faults/test_affinity.py"
 
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
@@ -1645,6 +1646,83 @@ MUTATIONS += [
         "        self._check_room(_owner(host), len(new))\n",
         "",
         f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "self._context.run(_run, job)",
+        "_run(job)",
+        f"{AFFINITY}::test_plain_and_async_functions_share_the_context",
+    ),
+    Mutation(
+        "114",
+        "lib/contexts.py",
+        "self._own.run(_set, self._late.popleft())",
+        "self._late.popleft()",
+        f"{AFFINITY}::test_a_plain_call_beside_a_task",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if kept and not threads.wanted:",
+        "if False:",
+        f"{AFFINITY}::test_threading_local",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if self.full and not self.strict and self._idle:",
+        "if False:",
+        f"{AFFINITY}::test_more_connections_than_threads",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if not first and self._all.strict",
+        "if False",
+        f"{AFFINITY}::test_strict_affinity",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "all(thread.waits for thread in self.threads)",
+        "False",
+        f"{AFFINITY}::test_a_callback_that_needs_another_thread_of_the_client",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "self._active -= 1\n        if self._needy:",
+        "if self._needy:",
+        f"{AFFINITY}::test_threads_that_wait_for_clients_are_no_fewer",
+    ),
+    Mutation(
+        "114",
+        "aio/threads.py",
+        "thread: Any = current_thread(self._executor)",
+        "thread: Any = None",
+        f"{AFFINITY}::test_nested_calls_run_in_the_thread_that_waits",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "return target[1] is not None and self._session.pending.get(target[1]) is not None",
+        "return False",
+        f"{AFFINITY}::test_nested_calls_while_no_more_are_taken",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "self._local_objects.dropped = []\n",
+        "self._local_objects.dropped = None\n",
+        f"{AFFINITY}::test_finalizers_run_in_the_thread",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "if may_run_code(entry)]",
+        "]",
+        f"{AFFINITY}::test_what_has_no_finalizer_takes_no_thread",
     ),
 ]
 
