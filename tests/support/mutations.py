@@ -41,6 +41,7 @@ NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
+CALLABLES = "tests/attacks/test_c_callables.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
@@ -1445,6 +1446,20 @@ MUTATIONS += [
         "        if len(stack) > deepest:",
         "        if False:",
         f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "            kind.__contains__(table, _Probe(key))\n",
+        "            pass\n",
+        f"{CALLABLES}::test_keys_of_one_hash_do_not_add_up",
+    ),
+    Mutation(
+        "92",
+        "core/chained.py",
+        "            if depth >= DEEPEST:",
+        "            if False:",
+        f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
     ),
 ]
 
