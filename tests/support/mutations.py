@@ -523,6 +523,13 @@ MUTATIONS = [
         f"{GATE}::test_case_44_no_code_of_the_peer_runs",
     ),
     Mutation(
+        "44",
+        "core/boxing.py",
+        "if netref.is_array_class([pack[0], *full]):",
+        "if False:",
+        "tests/protocol/test_numpy.py::test_a_restricted_service_gives_the_right_type",
+    ),
+    Mutation(
         "45",
         "lib/access_policy.py",
         "elif type(name) is not str:",
@@ -688,7 +695,7 @@ MUTATIONS = [
         "61",
         "link/connection.py",
         "            goes_on = self.application.serve_request(id_, target, args)\n",
-        "            with attending._starting:\n"
+        "            with housekeeper._thread._lock:\n"
         "                goes_on = self.application.serve_request(id_, target, args)\n",
         f"{THREADS}::test_case_61_two_connections_cannot_block_each_other",
     ),
@@ -701,15 +708,15 @@ MUTATIONS = [
     ),
     Mutation(
         "62",
-        "link/attending.py",
-        "            link.serve_instead()\n",
-        "            pass\n",
+        "link/housekeeping.py",
+        "                    link.serve_instead()\n",
+        "                    pass\n",
         f"{WAITS}::test_case_62_65_the_next_call_is_not_delayed",
     ),
     Mutation(
         "63",
         "core/endpoint.py",
-        "flushing.arm(self._weak)",
+        "self._schedule_flush(self._weak)",
         "self.flush_released()",
         f"{THREADS}::test_case_63_garbage_is_collected_in_the_middle_of_everything",
     ),
@@ -760,8 +767,8 @@ MUTATIONS = [
     Mutation(
         "69",
         "link/forking.py",
-        "connection.orphan()\n\n\nif",
-        "pass\n\n\nif",
+        "        connection.orphan()\n    for reset",
+        "        pass\n    for reset",
         f"{THREADS}::test_case_69_fork",
     ),
     Mutation(
@@ -787,8 +794,8 @@ MUTATIONS = [
     ),
     Mutation(
         "72",
-        "link/flushing.py",
-        "at_end(lambda: _due.put(None))\n",
+        "link/housekeeping.py",
+        "at_end(housekeeper.end)\n",
         "",
         "tests/faults/test_interpreters.py",
     ),
@@ -808,16 +815,16 @@ MUTATIONS = [
     ),
     Mutation(
         "75",
-        "link/attending.py",
+        "link/housekeeping.py",
         "return silence > _DEAD * self.interval",
         "return False",
         f"{WAITS}::test_case_75_a_stopped_server",
     ),
     Mutation(
         "75",
-        "link/attending.py",
-        '    """Looks whether a peer gives signs of life."""\n    _read(link)\n',
-        '    """Looks whether a peer gives signs of life."""\n',
+        "link/housekeeping.py",
+        "        _read(link)\n    link.application.beat",
+        "        pass\n    link.application.beat",
         f"{WAITS}::test_case_75_a_client_that_computes_and_one_that_stops",
     ),
     Mutation(
@@ -952,6 +959,41 @@ MUTATIONS = [
         "    if not rule or (rule is PUBLIC and is_module(value)):",
         "    if not rule:",
         "tests/attacks/test_exposes.py::test_it_agrees_with_what_a_client_reaches",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "elif id(type(value)) not in _PLAIN:\n                    following",
+        "elif issubclass(type(value), type):\n                    following",
+        f"{LADDERS}::test_what_is_kept_in_objects_is_looked_at",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    return not any(name in _stored_by(module_of(base)) for base in bases)",
+        "    return True",
+        f"{LADDERS}::test_what_the_program_keeps_is_its_own",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "or not _is_programs(obj, name, kind):",
+        "or True:",
+        f"{LADDERS}::test_what_the_program_keeps_is_its_own",
+    ),
+    Mutation(
+        "90",
+        "tools/exposes.py",
+        "access_policy.contents(obj, _MAX_LOOKED_AT)",
+        "access_policy.contents(obj, 5)",
+        "tests/attacks/test_exposes.py::test_items_of_every_container_are_looked_at",
+    ),
+    Mutation(
+        "90",
+        "cli/exposes.py",
+        "except (Exception, SystemExit) as error:",
+        "except Exception as error:",
+        "tests/attacks/test_exposes.py::test_a_module_that_exits",
     ),
     Mutation(
         "90",
@@ -1481,7 +1523,7 @@ MUTATIONS += [
     Mutation(
         "99",
         "core/accounts.py",
-        "            flushing.arm(weakref.ref(self))\n",
+        "            self._schedule_flush(weakref.ref(self))\n",
         "",
         "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
     ),
