@@ -49,7 +49,7 @@ Name = tuple[str, str]
 """Module and name of a class."""
 
 OWN_ERRORS: Final[dict[Name, type[BaseException]]] = {
-    full_name(cls): cls
+    name_pair(cls): cls
     for name in errors.__all__
     if (cls := getattr(errors, name)).__module__ == errors.__name__
     and cls is not errors.ConnectionClosed

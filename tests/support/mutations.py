@@ -1499,8 +1499,8 @@ MUTATIONS += [
     Mutation(
         "92",
         "core/chained.py",
-        "            if depth >= DEEPEST:",
-        "            if False:",
+        "        if depth >= DEEPEST:",
+        "        if False:",
         f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
     ),
 ]
