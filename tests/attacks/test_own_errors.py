@@ -62,7 +62,7 @@ def test_an_asyncio_client_knows_them(served: Served) -> None:
         async with await aio.connect("127.0.0.1", server.port) as conn:
             try:
                 await conn.root.fail("LimitExceeded")
-            except errors.LimitExceeded as error:
+            except rpyc.LimitExceeded as error:
                 return error.key
         return None
 
