@@ -42,6 +42,7 @@ AFFINITY = "tests/faults/test_affinity.py"
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
+CALLABLES = "tests/attacks/test_c_callables.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
@@ -1615,6 +1616,20 @@ MUTATIONS += [
         "            if pid not in self._alive:\n",
         "            if False:\n",
         f"{CHILDREN}::test_case_113_a_forking_server_signals_no_stranger",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "            kind.__contains__(table, _Probe(key))\n",
+        "            pass\n",
+        f"{CALLABLES}::test_keys_of_one_hash_do_not_add_up",
+    ),
+    Mutation(
+        "92",
+        "core/chained.py",
+        "        if depth >= DEEPEST:",
+        "        if False:",
+        f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
     ),
 ]
 
