@@ -146,6 +146,7 @@ class MessageConnection:
         self._taking = primitives.Lock()  # guards decoding outside of the reading role
         self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
+        self._hung_up = False  # whether what is left is being served
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self.queued = Backlog()
@@ -465,17 +466,38 @@ class MessageConnection:
 
     def serve_what_is_left(self) -> None:
         """Serve what a peer that has hung up sent before, and end. In a thread of its own."""
-        channel = self.channel
-
-        def act(outcome: Outcome) -> bool:
-            self.act(outcome)
-            return self.channel is not channel  # it goes on over another one
-
+        channel, reading = self.channel, self.reading
+        self._hung_up = True
         try:
-            self.serve_forever(act)
+            while not self.end._ready and self.channel is channel:
+                if not reading.enter():
+                    self.wait_for_role(_SLICE)
+                    continue
+                try:
+                    self._read_to_the_end()
+                    outcome = None if self.end._ready else self._read(None)
+                finally:
+                    reading.leave()
+                if outcome is not None:
+                    self.act(outcome)
         except BaseException as error:  # meant for a thread that is not there
+            self._hung_up = False
             self.lose(error)
             raise
+        self._hung_up = False
+        if self.end._ready:
+            self.tell_lost()
+
+    def _read_to_the_end(self) -> None:
+        """Put what has arrived into the stash, within limits, before anything is answered."""
+        while not self.end._ready and not self.queued.full:
+            outcome = self.read_quickly()
+            if outcome is None or outcome[0] is BROKEN:
+                return
+            if outcome[0] is APART:
+                outcome = self.understand(outcome[1])
+            if len(outcome) > 1:
+                self.stash.append(outcome)
 
     def serve_alone(self) -> None:
         """Does the same, while no other thread serves the connection.
@@ -896,6 +918,8 @@ class MessageConnection:
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""
+        if self._hung_up and self.stash and error is not None:
+            return  # an answer could not be sent: what has been read is served all the same
         with self._gone_lock:
             if self.end._ready:
                 return

@@ -564,4 +564,4 @@ def test_a_method_of_a_closed_connection_is_not_read() -> None:
     assert root.get_service_name
     conn.close()
     with pytest.raises(EOFError):
-        root.get_service_name  # noqa: B018
+        root.get_service_name
