@@ -43,7 +43,7 @@ class AioResult:
         loop: the connection's.
     """
 
-    __slots__ = ("deadline", "future", "id_")
+    __slots__ = ("deadline", "future", "id_", "origin")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[tuple[bool, Any]] = loop.create_future()
@@ -51,6 +51,8 @@ class AioResult:
         self.id_: int | None = None
         self.deadline: float | None = None
         """When the time is over, on the monotonic clock."""
+        self.origin: Any = None
+        """The thread that waits for what this is part of."""
 
     def settle(self, failed: bool, value: Any) -> bool:
         """Stores the answer and wakes who awaits it; has no callbacks."""
@@ -75,6 +77,9 @@ class AioApplication(Protocol):
 
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Does what the peer asks, or starts a task that does, and has the answer sent."""
+
+    def is_awaited(self, target: Any) -> bool:
+        """Return whether something that is being served waits for a request of the peer's."""
 
     def notice(self, payload: Any) -> None:
         """Is told what is not answered."""
@@ -229,7 +234,9 @@ class AioMessageConnection:
         if kind is ANSWER:
             outcome[1].settle(outcome[2], outcome[3])
         elif kind is CALL:
-            if self._room is not None or self._held or self._waiting:
+            if self._room is not None or (
+                (self._held or self._waiting) and not self.application.is_awaited(outcome[2])
+            ):
                 self._keep(outcome, size)
             else:
                 self.application.serve_request(outcome[1], outcome[2], outcome[3])

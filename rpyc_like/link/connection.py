@@ -25,7 +25,7 @@ from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
 from . import forking, primitives
 from .apart import APART, takes_long
-from .backlog import Backlog, Stash, weight_of
+from .backlog import Backlog, Stash
 from .batching import Batch
 from .calls import Calls, name_of
 from .channel import endpoints
@@ -576,7 +576,7 @@ class MessageConnection:
         if thread is None or thread.ident == get_ident():
             return False
         outcome = (RAW, payload)
-        self.queued.add(weight_of(outcome))
+        self.queued.add(self.queued.weigh(outcome))
         thread.inbox.append(outcome)
         thread.wake()
         return True
@@ -750,14 +750,14 @@ class MessageConnection:
         _, id_, target, args = outcome
         if thread is None:
             assert self.workers is not None
-            size = weight_of(outcome)
+            size = self.queued.weigh(outcome)
             self.queued.add(size)
             self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
             return
         with self._inbox_lock:
             waiter = self.waiters.get(thread)
             if waiter is not None:
-                self.queued.add(weight_of(outcome))
+                self.queued.add(self.queued.weigh(outcome))
                 waiter.inbox.append(outcome)
         if waiter is not None:
             waiter.wake()
@@ -771,7 +771,7 @@ class MessageConnection:
     def _take_handed(self, me: Waiter) -> Outcome:
         """Return the oldest message that another thread has handed to this one."""
         outcome: Outcome = me.inbox.popleft()
-        self.queued.remove(weight_of(outcome))
+        self.queued.remove(self.queued.weigh(outcome))
         return outcome
 
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
@@ -798,7 +798,7 @@ class MessageConnection:
 
     def _count_running(self, id_: Any, args: Any) -> None:
         """Count a request that goes on elsewhere until it has been answered."""
-        size = weight_of((CALL, id_, None, args))
+        size = self.queued.weigh((CALL, id_, None, args))
         self._going_on[id_] = size
         self.queued.add(size)
         if id_ not in self.running:  # it has ended meanwhile

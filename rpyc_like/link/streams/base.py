@@ -103,6 +103,10 @@ class Stream:
         self.close()
 
 
+class ExplainedEnd(ConnectionClosed):
+    """The stream has ended, and the text has what the program that carried it said about that."""
+
+
 class NativeStream(Stream):
     """A stream whose elementary operations never block.
 

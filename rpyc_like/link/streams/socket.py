@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
 from .. import primitives
-from .base import READ, DescriptorStream, polls_natively
+from .base import READ, DescriptorStream, ExplainedEnd, polls_natively
 from .dialing import connect_socket
 
 __all__ = ["SocketStream", "TunneledSocketStream"]
@@ -346,7 +346,7 @@ class TunneledSocketStream(SocketStream):
 
     def _explanation(self) -> ConnectionClosed | None:
         why = self.tun.failure() if hasattr(self.tun, "failure") else ""
-        return ConnectionClosed(f"the tunnel has ended: {why}") if why else None
+        return ExplainedEnd(f"the tunnel has ended: {why}") if why else None
 
     def close(self) -> None:
         super().close()
