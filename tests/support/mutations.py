@@ -36,6 +36,7 @@ POLICY, DEFAULTS = "tests/protocol/test_policy.py", "tests/integration/test_defa
 SYSTEM, SSH = "tests/interop/test_started_by_the_system.py", "tests/interop/test_ssh.py"
 SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test_registry.py"
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
+HOUSEKEEPING = "tests/faults/test_housekeeping.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 AFFINITY = "tests/faults/test_affinity.py"
 
@@ -1125,6 +1126,62 @@ MUTATIONS = [
         "size = weight_of((REQUEST, id_, target, args))",
         "size = 0",
         f"{QUEUED}::test_tasks_are_counted",
+    ),
+    Mutation(
+        "109",
+        "core/protocol.py",
+        "        housekeeper.start()\n        housekeeper.watch_end(self._link)\n\n    def _boxer_class",
+        "        housekeeper.start()\n\n    def _boxer_class",
+        f"{HOUSEKEEPING}::test_case_109_without_a_callback",
+    ),
+    Mutation(
+        "109",
+        "link/connection.py",
+        "                    self._read_to_the_end()\n",
+        "                    self._mark_lost(ConnectionClosed('ended'))\n",
+        f"{HOUSEKEEPING}::test_case_109_unread_messages_are_served_first",
+    ),
+    Mutation(
+        "109",
+        "link/housekeeping.py",
+        "link.reading.lock.locked() or link.running:",
+        "False:",
+        f"{HOUSEKEEPING}::test_case_109_a_pool_reads_itself",
+    ),
+    Mutation(
+        "109",
+        "link/housekeeping.py",
+        "        self._looked_at = [one for one in self._looked_at if self._is_there(one)]\n",
+        "",
+        f"{HOUSEKEEPING}::test_case_109_where_the_system_does_not_tell",
+    ),
+    Mutation(
+        "110",
+        "core/protocol.py",
+        "            return self._flush_in_thread()\n",
+        "            return bool(self._send_at_once(*self._releases()))\n",
+        f"{HOUSEKEEPING}::test_case_110_releases_do_not_wait_for_the_peer",
+    ),
+    Mutation(
+        "110",
+        "aio/connection.py",
+        "        return partial(_flush_soon, self._loop)\n",
+        "        return super()._flush_scheduler()\n",
+        f"{HOUSEKEEPING}::test_case_110_asyncio_flushes_on_its_loop",
+    ),
+    Mutation(
+        "110",
+        "lib/in_worker.py",
+        "    except RuntimeError:\n        run(loop.call_soon)\n",
+        "    except KeyError:\n        run(loop.call_soon)\n",
+        f"{HOUSEKEEPING}::test_case_110_asyncio_needs_no_thread",
+    ),
+    Mutation(
+        "110",
+        "link/streams/hangups.py",
+        "            epoll.register(fd, EPOLLRDHUP)\n",
+        "            epoll.register(fd, EPOLLRDHUP | EPOLLIN)\n",
+        f"{HOUSEKEEPING}::test_case_110_nothing_wakes_while_nothing_is_watched",
     ),
 ]
 
