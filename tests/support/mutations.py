@@ -1130,8 +1130,8 @@ MUTATIONS = [
     Mutation(
         "109",
         "core/protocol.py",
-        "        housekeeper.start()\n        housekeeper.watch_end(self._link)\n\n    def _boxer_class",
-        "        housekeeper.start()\n\n    def _boxer_class",
+        "        housekeeper.watch_end(self._link)\n\n    def _boxer_class",
+        "\n    def _boxer_class",
         f"{HOUSEKEEPING}::test_case_109_without_a_callback",
     ),
     Mutation(
@@ -1140,13 +1140,6 @@ MUTATIONS = [
         "                    self._read_to_the_end()\n",
         "                    self._mark_lost(ConnectionClosed('ended'))\n",
         f"{HOUSEKEEPING}::test_case_109_unread_messages_are_served_first",
-    ),
-    Mutation(
-        "109",
-        "link/housekeeping.py",
-        "link.reading.lock.locked() or link.running:",
-        "False:",
-        f"{HOUSEKEEPING}::test_case_109_a_pool_reads_itself",
     ),
     Mutation(
         "109",
