@@ -826,8 +826,8 @@ MUTATIONS = [
     Mutation(
         "75",
         "link/housekeeping.py",
-        "        _read(link)\n    link.application.beat",
-        "        pass\n    link.application.beat",
+        "    link.application.beat(heart.interval)  # twice",
+        "    pass  # twice",
         f"{WAITS}::test_case_75_a_client_that_computes_and_one_that_stops",
     ),
     Mutation(
