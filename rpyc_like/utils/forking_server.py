@@ -129,11 +129,11 @@ class ForkingServer(Server):
     def _end_child(self, pid: int) -> None:
         """Has a child end whose client is hung up on; kills the oldest if many do not end."""
         number = signal.SIGTERM
-        told = pid in self._ending
+        again = pid in self._ending
         self._ending[pid] = None
         if len(self._ending) > _MOST_ENDING:
             pid, number = next(iter(self._ending)), signal.SIGKILL
-        elif told:
+        elif again:
             return  # a second SIGTERM would cut the running calls
         if not self._pids.signal(pid, number):
             self._ending.pop(pid, None)  # it has been reaped meanwhile
