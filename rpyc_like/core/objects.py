@@ -7,7 +7,6 @@ only queue what is to be given back (:meth:`ProxyTable.release_later`).
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
+from ..link import primitives
 from . import brine
 from .accounts import ENTRY, Kept
 
@@ -74,11 +74,13 @@ class ExportTable:
         self._counted = 0  # entries whose memory is counted
         # Entries at which to count more.
         self._next = max_objects if kept is None else min(_STEP, max_objects)
-        self._growing = threading.Lock()  # guards the last two; nobody waits for it
-        self._lock = threading.Lock()  # guards both dicts and all counts
+        self._growing = primitives.Lock()  # guards the last two; nobody waits for it
+        self._lock = primitives.Lock()  # guards both dicts and all counts
         self.by_raw: dict[bytes, Export] = {}
         self._by_identity: dict[int, Export] = {}
         self._pinned: Any = None
+        self.dropped: list[Export] | None = None
+        """Collects what the peer has given back, where finalizers must not run at once."""
 
     def __len__(self) -> int:
         return len(self.by_raw)
@@ -183,6 +185,8 @@ class ExportTable:
             entry.count -= min(count, held)
             if not entry.count and entry.obj is not self._pinned:
                 del self.by_raw[raw]
+                if self.dropped is not None:
+                    self.dropped.append(entry)
                 if self._by_identity.get(id(entry.obj)) is entry:
                     del self._by_identity[id(entry.obj)]
         if len(self.by_raw) < self._counted - _STEP // 2:
@@ -200,6 +204,8 @@ class ExportTable:
             entries, self.by_raw = self.by_raw, {}
             identities, self._by_identity = self._by_identity, {}
             self._pinned = None
+            if self.dropped is not None:
+                self.dropped += entries.values()
         entries.clear()
         identities.clear()
 
@@ -239,7 +245,7 @@ class ProxyTable:
     def __init__(self, arm: Callable[[], None]) -> None:
         self.armed = False
         self._arm = arm
-        self.lock = threading.Lock()  # guards the dict and the proxies' reference counts
+        self.lock = primitives.Lock()  # guards the dict and the proxies' reference counts
         self.by_raw: dict[bytes, weakref.ref[Any]] = {}
         """Proxies that may have died, by the brine of their id packs. Those of classes count
         themselves."""

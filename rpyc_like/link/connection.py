@@ -13,26 +13,24 @@ session's business, and what to do for a request is the application's.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Collection, Sequence
 from threading import get_ident
-from time import monotonic
 from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib.interpreter import at_end
 from ..lib.stack import has_room
-from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
-from . import attending, forking
+from . import forking, primitives
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash
 from .batching import Batch
 from .calls import Calls, name_of
 from .channel import endpoints
 from .express import Express, Shortcut
+from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import check_not_reading
 from .receiving import MAX_QUEUED, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
@@ -129,10 +127,10 @@ class MessageConnection:
         self.calls = Calls()
         """What the peer has said about its requests."""
         self.attended: set[Any] = set()
-        """The peer's requests that were being served at the attendant's last look."""
+        """The peer's requests that were being served at the watchdog's last look."""
         self.looked_after = False
         """Whether what arrives is taken in while the connection's own threads are occupied."""
-        self.heart: attending.Heart | None = None
+        self.heart: HeartbeatMonitor | None = None
         """Watches over the peer, if it is to send signs of life."""
         self.exchanges = 0
         """How many requests were made whose threads wait for the answers."""
@@ -144,10 +142,11 @@ class MessageConnection:
         self.waiters: dict[int, Waiter] = {}
         """Threads that wait for an answer, and may be handed work meanwhile."""
         # Two of the locks may be held when a signal handler runs in this very thread.
-        self._inbox_lock = threading.RLock()  # guards handing work to a waiter that may be leaving
-        self._taking = threading.Lock()  # guards decoding outside of the reading role
-        self._gone_lock = threading.RLock()  # guards the first call of lose()
+        self._inbox_lock = primitives.RLock()  # guards handing work to a waiter that may be leaving
+        self._taking = primitives.Lock()  # guards decoding outside of the reading role
+        self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
+        self._hung_up = False  # whether what is left is being served
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self.queued = Backlog()
@@ -193,6 +192,11 @@ class MessageConnection:
     def serves(self) -> bool:
         """Whether threads of this side do nothing but serve the connection."""
         return self._turn is not None or self.pooled or self.server_thread is not None
+
+    @property
+    def sends_without_waiting(self) -> bool:
+        """Whether :attr:`try_send` never waits: the stream is none of the program's own."""
+        return isinstance(self.sender, FrameSender)
 
     @property
     def backlog(self) -> bool:
@@ -376,7 +380,7 @@ class MessageConnection:
         Returns:
             What the answer has come to, ready or expired.
         """
-        started = monotonic()
+        started = primitives.monotonic()
         result = AsyncResult(self.application)
         self._request(result, target, args, before, id_)
         self.exchanges += 1
@@ -414,7 +418,9 @@ class MessageConnection:
         if not result._ready:
             deadline = None
             if timeout is not None:
-                deadline = result._deadline = Timeout(max(0.0, timeout + started - monotonic()))
+                deadline = result._deadline = Timeout(
+                    max(0.0, timeout + started - primitives.monotonic())
+                )
                 deadline.seconds = timeout
             self._wait(result, deadline, first)
         elif first is not None:
@@ -458,6 +464,41 @@ class MessageConnection:
                 self.wait_for_role()
         self.tell_lost()
 
+    def serve_what_is_left(self) -> None:
+        """Serve what a peer that has hung up sent before, and end. In a thread of its own."""
+        channel, reading = self.channel, self.reading
+        self._hung_up = True
+        try:
+            while not self.end._ready and self.channel is channel:
+                if not reading.enter():
+                    self.wait_for_role(_SLICE)
+                    continue
+                try:
+                    self._read_to_the_end()
+                    outcome = None if self.end._ready else self._read(None)
+                finally:
+                    reading.leave()
+                if outcome is not None:
+                    self.act(outcome)
+        except BaseException as error:  # meant for a thread that is not there
+            self._hung_up = False
+            self.lose(error)
+            raise
+        self._hung_up = False
+        if self.end._ready:
+            self.tell_lost()
+
+    def _read_to_the_end(self) -> None:
+        """Put what has arrived into the stash, within limits, before anything is answered."""
+        while not self.end._ready and not self.queued.full:
+            outcome = self.read_quickly()
+            if outcome is None or outcome[0] is BROKEN:
+                return
+            if outcome[0] is APART:
+                outcome = self.understand(outcome[1])
+            if len(outcome) > 1:
+                self.stash.append(outcome)
+
     def serve_alone(self) -> None:
         """Does the same, while no other thread serves the connection.
 
@@ -478,7 +519,7 @@ class MessageConnection:
         if self._turn is None:
             return False
         self._turn = None  # until the thread has started
-        spawn(self._serve_instead)
+        primitives.spawn(self._serve_instead)
         return True
 
     def _serve_instead(self) -> None:
@@ -617,6 +658,8 @@ class MessageConnection:
         try:
             payload = self.receiver.receive(0, self._open)
         except (EOFError, OSError, ProtocolError) as error:
+            if self.stash and not self.running:
+                return None  # who serves what was read before finds out
             return self.broken(error)
         if payload is None:
             return None
@@ -740,8 +783,8 @@ class MessageConnection:
         token = CURRENT.set((self, id_, route))
         self.running.add(id_)
         goes_on = None
-        if self.looked_after and self not in attending.busy:
-            attending.attend(self)
+        if self.looked_after and self not in housekeeper.links_with_calls:
+            housekeeper.watch_calls(self)
         try:
             goes_on = self.application.serve_request(id_, target, args)
         finally:
@@ -839,7 +882,7 @@ class MessageConnection:
         deadline = Timeout(limit)
         try:
             if not self._orphaned:
-                farewell_thread = spawn(_quietly, farewell) if self._is_full() else None
+                farewell_thread = primitives.spawn(_quietly, farewell) if self._is_full() else None
                 if farewell_thread is None:
                     _quietly(farewell)
                 else:
@@ -871,10 +914,12 @@ class MessageConnection:
         What waits for the end is told by the threads that serve, when they have done so.
         """
         busy = self.running and not self.pooled
-        spawn(self.application.went_down if busy else self.tell_lost)
+        primitives.spawn(self.application.went_down if busy else self.tell_lost)
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""
+        if self._hung_up and self.stash and error is not None:
+            return  # an answer could not be sent: what has been read is served all the same
         with self._gone_lock:
             if self.end._ready:
                 return

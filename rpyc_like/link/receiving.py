@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections import deque
 from collections.abc import Callable, Collection
-from time import monotonic
 from types import TracebackType
 from typing import Any, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib.timing import Timeout
 from ..wire.framing import Deflated, Framer, RpycFramer
+from . import primitives
 from .streams.base import NativeStream, Stream
 
 __all__ = [
@@ -393,7 +392,7 @@ class FrameClock:
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
-        self._start = monotonic()
+        self._start = primitives.monotonic()
         self.received = 0
 
     def left(self) -> float | None:
@@ -401,7 +400,7 @@ class FrameClock:
         if self._timeout is None:
             return None
         end = self._start + self._timeout + self.received / self.SLOWEST
-        return max(0.0, end - monotonic())
+        return max(0.0, end - primitives.monotonic())
 
     def shorten(self, timeout: float | None) -> float | None:
         """Returns the shorter one of ``timeout`` and what is left."""
@@ -417,7 +416,7 @@ class FrameClock:
         assert self._timeout is not None
         return LimitExceeded(
             "seconds for a frame that has been started",
-            round(monotonic() - self._start, 1),
+            round(primitives.monotonic() - self._start, 1),
             self._timeout,
             "frame_timeout",
         )
@@ -485,7 +484,7 @@ class Waiter:
     def __init__(self, ident: int) -> None:
         self.ident = ident
         self.inbox: deque[Any] = deque()
-        self._signal = threading.Lock()
+        self._signal = primitives.Lock()
 
     @property
     def asleep(self) -> bool:
@@ -521,7 +520,7 @@ class ReadingRole:
         self.offered: Waiter | None = None
         """Who has been woken to take the role and is on its way: a hint, not a promise."""
         # The driver's usual paths use these two directly, as enter() and leave() do.
-        self.lock = threading.Lock()
+        self.lock = primitives.Lock()
         self.sleepers: deque[Waiter] = deque()
 
     def enter(self) -> bool:

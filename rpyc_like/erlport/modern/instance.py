@@ -8,15 +8,16 @@ import itertools
 import logging
 import secrets
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
+from threading import current_thread, main_thread
 from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib.brief import brief
 from ...lib.workers import WorkerPool
+from ...link import primitives
 from ...link.backlog import weight_of
 from ...link.result import AsyncResult
 from ...link.serving import CURRENT
@@ -153,7 +154,7 @@ class Instance:
                 raise
             payload = self._failure(id_)
         except (KeyboardInterrupt, SystemExit):
-            if threading.current_thread() is threading.main_thread():
+            if current_thread() is main_thread():
                 raise
             payload = self._failure(id_)
         except BaseException:
@@ -350,7 +351,7 @@ class Instance:
     # -- which one
 
     _default: Instance | None = None
-    _lock = threading.Lock()  # guards _default
+    _lock = primitives.Lock()  # guards _default
 
     def make_default(self) -> None:
         """Makes this the instance of the functions in :mod:`.erlang`."""
