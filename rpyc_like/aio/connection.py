@@ -21,6 +21,7 @@ from ..core.dialects import DialectMismatch
 from ..lib.connection_threads import ConnectionThreads
 from ..lib.workers import waiting
 from ..link.aio import AioMessageConnection, AioResult
+from ..link.channel import client_of
 from ..link.housekeeping import DELAY, HeartbeatMonitor
 from ..link.result import Stopped, Unfinished, raised, thrown
 from .names import ClassicNames
@@ -89,7 +90,7 @@ class Connection(ClassicNames, Serving):
     ) -> None:
         self._prepare_threads()
         self._prepare_serving(workers)
-        super().__init__(root, config, AsyncNetref)
+        super().__init__(root, config, client_of(channel), AsyncNetref)
         self._prepare_executor()
         self._reopen_channel = reopen
         self.adopt_channel(channel)

@@ -42,6 +42,7 @@ AFFINITY = "tests/faults/test_affinity.py"
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
+CALLABLES = "tests/attacks/test_c_callables.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
@@ -1114,7 +1115,7 @@ MUTATIONS = [
     Mutation(
         "96",
         "link/connection.py",
-        "            size = weight_of(outcome)\n",
+        "            size = self.queued.weigh(outcome)\n",
         "            size = 0\n",
         f"{QUEUED}::test_what_waits_stays_near_the_limit",
     ),
@@ -1379,6 +1380,13 @@ MUTATIONS += [
         f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[epc]",
     ),
     Mutation(
+        "100",
+        "utils/registry_server.py",
+        "    except BaseException:\n        sock.close()\n        raise\n\n\nclass UDP",
+        "    finally:\n        pass\n\n\nclass UDP",
+        f"{DOOR}::test_case_100_a_constructor_that_raises_leaves_no_socket[TCPRegistryServer]",
+    ),
+    Mutation(
         "101",
         "link/admission.py",
         "            self.admission.change_spare(self, spare)\n",
@@ -1398,6 +1406,27 @@ MUTATIONS += [
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/peer.py",
+        "        self.link.queued.total = client.account.add\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_requests_in_flight_count[epc]",
+    ),
+    Mutation(
+        "96",
+        "erlport/service.py",
+        "        self.handles.count_for(client.account.add)\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_values_that_erlang_keeps_count",
+    ),
+    Mutation(
+        "101",
+        "utils/forking_server.py",
+        "        if self._in_a_row <= _IN_A_ROW:\n",
+        "        if True:\n",
+        f"{DOOR}::test_case_101_a_process_for_few_of_a_crowd",
     ),
     Mutation(
         "106",
@@ -1587,6 +1616,20 @@ MUTATIONS += [
         "            if pid not in self._alive:\n",
         "            if False:\n",
         f"{CHILDREN}::test_case_113_a_forking_server_signals_no_stranger",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "            kind.__contains__(table, _Probe(key))\n",
+        "            pass\n",
+        f"{CALLABLES}::test_keys_of_one_hash_do_not_add_up",
+    ),
+    Mutation(
+        "92",
+        "core/chained.py",
+        "        if depth >= DEEPEST:",
+        "        if False:",
+        f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
     ),
 ]
 
