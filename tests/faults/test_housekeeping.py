@@ -122,8 +122,8 @@ def joined() -> Iterator[Callable[..., tuple[Any, Any]]]:
             client = rpyc.connect_stream(pair[0], here)
             server = rpyc.connect_stream(pair[1], Listening)
             threading.Thread(target=server.serve_all, daemon=True).start()
-            stack.callback(client.close)
             stack.callback(server.close)
+            stack.callback(client.close)
             client.ping()
             return client, server
 
@@ -241,6 +241,7 @@ def test_case_109_unread_messages_are_served_first(
     note = notes_of(client, server, service)
     for number in range(3):
         note(number)
+    eventually(lambda: server._link.sender.idle)
     server._link.channel.stream.close()
     assert service.gone.wait(15)
     assert service.got == [0, 1, 2, "gone"]
@@ -278,6 +279,7 @@ def test_case_109_who_holds_the_receive_lock_reads(
     note = notes_of(client, server, service)
     with client._recvlock:
         note("unread")
+        eventually(lambda: server._link.sender.idle)
         server._link.channel.stream.finish()
         eventually(lambda: looks > 3)
         assert service.got == []
@@ -296,6 +298,7 @@ def test_case_109_a_pool_reads_itself(joined: Callable[..., tuple[Any, Any]]) ->
     note = notes_of(client, server, service)
     poller.add(client._link, ended.set)
     note("read by the pool")
+    eventually(lambda: server._link.sender.idle)
     server._link.channel.stream.finish()
     assert ended.wait(15)
     assert service.gone.wait(15)
@@ -311,7 +314,7 @@ def test_case_109_messages_that_the_watchdog_has_kept(
     service = Listening()
     client, server = joined(tcp(), service)
     notes_of(client, server, service)("kept")
-    eventually(lambda: _kept(client))
+    eventually(lambda: server._link.sender.idle and _kept(client))
     server._link.channel.stream.close()
     assert service.gone.wait(15)
     assert service.got == ["kept", "gone"]
@@ -664,11 +667,10 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
             client = rpyc.connect_stream(stream)
             server = rpyc.connect_stream(there, Giving)
             threading.Thread(target=server.serve_all, daemon=True).start()
-            stack.callback(client.close)
             stack.callback(server.close)
+            stack.callback(client.close)
             return client, server
 
-        stack.callback(go_on.set)
         here, there = socket.socketpair()
         stream = Blocking(here)
         slow, _ = connected(stream, SocketStream(there))
@@ -683,6 +685,7 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
         gc.collect()
         eventually(lambda: len(server._local_objects) < held)
         stream.blocks = False
+        go_on.set()
 
 
 def test_case_110_what_cannot_be_released_now_stays_queued(
