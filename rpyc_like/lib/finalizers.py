@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from types import AsyncGeneratorType, FunctionType, ModuleType
 from typing import Any, Final
+
+from .referents import referents
 
 __all__ = ["may_run_code"]
 
@@ -41,7 +42,7 @@ def may_run_code(obj: Any) -> bool:
         if kind is FunctionType:  # not its globals
             found = [item.__closure__, item.__defaults__, item.__kwdefaults__]
         else:
-            found = gc.get_referents(item)
+            found = referents(item)
         for value in found:
             if sys.getrefcount(value) <= _ALONE:
                 left.append(value)

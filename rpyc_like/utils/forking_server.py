@@ -172,9 +172,12 @@ class ForkingServer(Server):
     def _end_child(self, pid: int) -> None:
         """Has a child end whose client is hung up on; kills the oldest if many do not end."""
         number = signal.SIGTERM
+        again = pid in self._ending
         self._ending[pid] = None
         if len(self._ending) > _MOST_ENDING:
             pid, number = next(iter(self._ending)), signal.SIGKILL
+        elif again:
+            return  # a second SIGTERM would cut the running calls
         if not self._pids.signal(pid, number):
             self._ending.pop(pid, None)  # it has been reaped meanwhile
 
@@ -229,7 +232,9 @@ class ForkingServer(Server):
         """Has the children end when they have answered what they were asked."""
         super()._drain()
         deadline = Timeout(self.grace)
-        self._signal(signal.SIGTERM)
+        for pid in list(self._children):
+            if pid not in self._ending:  # a second SIGTERM would cut the running calls
+                self._pids.signal(pid, signal.SIGTERM)
         while self._children and not deadline.expired() and not self._hurry.wait(0.01):
             pass
 

@@ -22,6 +22,7 @@ import trustme
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.core import brine
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
 from rpyc_like.epc.service import EPCService
@@ -395,6 +396,9 @@ HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)
         *((family, "tls") for family in ("forking", "oneshot", "epc", "epc-threads", "aio")),
         *((family, "block") for family in ("pool", "forking", "epc", "aio", "erlang")),
         *((family, "crawl") for family in ("oneshot", "gevent", "epc-service", "aio-epc")),
+        *((family, "token") for family in ("pool", "forking", "oneshot", "aio")),
+        *((family, "tls") for family in ("pool", "erlang", "aio-erlang", "aio-epc")),
+        *((family, "crawl") for family in ("pool", "forking", "aio", "erlang", "aio-erlang")),
     ],
 )
 def test_case_101_a_login_has_a_deadline(
@@ -419,6 +423,24 @@ def test_case_101_a_login_has_a_deadline(
         while silent.recv(100):
             pass
     assert time.monotonic() - started < 4
+
+
+def test_case_101_a_question_to_a_registry_has_a_deadline(door: Door) -> None:
+    """A client of a registry that sends a byte now and then is cut off as well."""
+    there = door("registry")
+    (crawling,) = there.silent(1)
+    end, sent = time.monotonic() + 30, 0
+    question = brine.dump(("RPYC", "REGISTER", (("A" * 1000,), 1)))
+    crawling.settimeout(0.1)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            assert time.monotonic() < end, "was not cut off"
+            with contextlib.suppress(TimeoutError):
+                if not crawling.recv(100):
+                    break
+            crawling.sendall(question[sent : sent + 1])
+            sent += 1
+    assert there.add() == 3
 
 
 @pytest.mark.parametrize("family", ["threaded", "pool", "forking", "oneshot", "gevent", "aio"])

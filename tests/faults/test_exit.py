@@ -336,7 +336,11 @@ def test_case_112_a_child_that_was_given_up_ends() -> None:
     status, out, err = run(TOLD, "spin", "--grace", "0.1")
     pid, told = out.split()
     assert (status, told, err) == (0, "told", "")
-    eventually(lambda: not is_alive(int(pid)), "the end of the child")
+    try:
+        eventually(lambda: not is_alive(int(pid)), "the end of the child")
+    except AssertionError:
+        os.kill(int(pid), signal.SIGKILL)
+        raise
 
 
 FORKING = """
