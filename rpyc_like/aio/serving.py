@@ -546,6 +546,8 @@ async def _in_turns(work: handlers.Turns) -> Any:
             await asyncio.sleep(0)
     except StopIteration as end:
         return await end.value if type(end.value) is CoroutineType else end.value
+    finally:
+        work.close()  # now, whoever still holds the traceback
 
 
 def _call(served: Any, func: Callable[..., Any], *args: Any) -> Any:

@@ -120,7 +120,10 @@ class _Within(Coroutine[Any, Any, Any]):
 
     def throw(self, *exc: Any) -> Any:
         """Run the next step, with an exception."""
-        return self._step(self._work.throw, *exc)
+        try:
+            return self._step(self._work.throw, *exc)
+        finally:
+            del exc  # its traceback has this frame in it
 
     def close(self) -> None:
         """End the coroutine."""
@@ -141,6 +144,8 @@ class _Within(Coroutine[Any, Any, Any]):
         except BaseException:  # StopIteration too: it has ended
             self._end()
             raise
+        finally:
+            del args  # of an exception, whose traceback has this frame in it
 
     def _end(self) -> None:
         context, self._context = self._context, None
