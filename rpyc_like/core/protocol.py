@@ -145,7 +145,7 @@ class Connection(Endpoint):
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
         if self._overrides("_dispatch"):
-            self._link.dispatch = self._dispatch
+            self._link.dispatch_with(self._dispatch)
         self._link.looked_after = True
         self._codec.link = self._link
         self._codec.became_usual = self._use_shortcut

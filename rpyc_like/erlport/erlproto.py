@@ -153,7 +153,7 @@ class Port:
         self._max_queued = max_queued_bytes
         self._on_first: Callable[[], object] | None = None
         self._peer = ErlangPeer(stream, framer, self._codec, self)
-        self._peer.link.dispatch = self._dispatch
+        self._peer.link.dispatch_with(self._dispatch)
         self._pending = self._peer.session.pending
         self._receiver = self._peer.link.receiver
         self._batch = self._peer.batch
@@ -266,6 +266,7 @@ class Port:
             if len(self._pending) and self._is_answer(term):
                 link.take(payload)
                 return
+        link.pass_on()
         if self.protocol is None:
             self._keep(payload)
         elif not link.hand_over(payload):
