@@ -360,12 +360,17 @@ class MessageConnection:
             return outcome
         self.queued.add(weight_of(outcome))
         self.unserved.append((monotonic(), outcome))
+        self._rouse()
+        return None
+
+    def _rouse(self) -> None:
+        """Has a thread look for the requests that are left to those that serve."""
         for waiter in tuple(self.servers.values()):
             if waiter.dormant:
+                waiter.dormant = False  # it will take one, and may be busy then
                 waiter.wake()
-                return None
+                return
         self.helpers.call()
-        return None
 
     def _hand(self, outcome: Outcome, thread: int) -> bool:
         """Puts a request into the inbox of a thread that waits; returns whether it still does."""
@@ -389,6 +394,8 @@ class MessageConnection:
             _, outcome = self.unserved.popleft()
         except IndexError:
             return None
+        if self.unserved:
+            self._rouse()
         self.queued.remove(weight_of(outcome))
         return outcome
 
@@ -431,7 +438,8 @@ class MessageConnection:
                 self.act(first)
             while not result._ready:
                 left = None if end is None else max(0.0, end - monotonic())
-                if reading.offered is None and reading.lock.acquire(False):
+                # In a method that dispatches, this thread may have the role already.
+                if (reading.offered is None or not usual) and reading.lock.acquire(False):
                     outcome: Outcome | None = _UNREAD
                     try:
                         if not (result._ready or me.inbox or gone._ready) and (
@@ -514,6 +522,8 @@ class MessageConnection:
         """
         started = monotonic()
         result = AsyncResult(self.application)
+        if self.servers and get_ident() not in self.waiters:
+            return self._exchange_beside(result, target, args, timeout, before, id_)
         self._request(result, target, args, before, id_)
         self.exchanges += 1
         try:
@@ -522,6 +532,35 @@ class MessageConnection:
         except BaseException:
             self.give_up(result)
             raise
+        return result
+
+    def _exchange_beside(
+        self,
+        result: AsyncResult,
+        target: Any,
+        args: Any,
+        timeout: float | None,
+        before: Sequence[bytes],
+        id_: int | None,
+    ) -> AsyncResult:
+        """Does the same; what the request causes finds this thread, as soon as it has been sent."""
+        deadline = None
+        if timeout is not None:
+            deadline = result._deadline = Timeout(timeout)
+        me = Waiter(get_ident())
+        me.awaited = result
+        result.add_waiter(me)
+        self.waiters[me.ident] = me
+        try:
+            self._request(result, target, args, before, id_)
+            self.exchanges += 1
+            self._wait(result, deadline, None)
+        except BaseException:
+            self.give_up(result)
+            raise
+        finally:
+            result.remove_waiter(me)
+            self.leave(me)
         return result
 
     def give_up(self, result: Any) -> None:
@@ -582,7 +621,7 @@ class MessageConnection:
             if known is None:
                 self.servers.pop(ident, None)
                 if self.unserved and not self.end._ready:
-                    self.helpers.call()
+                    self._rouse()
 
     def serve_forever(
         self, act: Callable[[Outcome], bool | None] | None = None, turn: object = None
