@@ -15,7 +15,8 @@ from ..core.boxing import Steps
 from ..core.chain_requests import one_request, sending
 from ..core.channel import Channel
 from ..core.dialects import DialectMismatch
-from ..lib.workers import WorkerPool, waiting
+from ..lib.connection_threads import ConnectionThreads
+from ..lib.workers import waiting
 from ..link import flushing
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.attending import Heart
@@ -70,11 +71,12 @@ class Connection(ClassicNames, Serving):
         channel: Channel,
         config: dict[str, Any] | None = None,
         reopen: Reopen | None = None,
-        workers: WorkerPool | None = None,
+        workers: ConnectionThreads | None = None,
     ) -> None:
         self._prepare_threads()
         self._prepare_serving(workers)
         super().__init__(root, config, AsyncNetref)
+        self._prepare_executor()
         self._reopen_channel = reopen
         self.adopt_channel(channel)
         self._link = AioMessageConnection(channel, self._session, self)
@@ -127,6 +129,8 @@ class Connection(ClassicNames, Serving):
         before = self._ahead() if self._stands_ahead or not self._codec.heard else []
         link.request(result, handler, args, before, timeout)
         served = self._begin_wait()
+        if served is not None and self._threads_of:
+            result.origin = self._threads_of.get(served)
         try:
             if link.full:
                 await link.drained()

@@ -12,8 +12,10 @@ from typing import Any
 
 from ..core.channel import Channel
 from ..core.service import Service, VoidService
+from ..lib.brief import brief
 from ..link.streams.base import NativeStream
-from ..utils.opening import child_process, ssl_opener, tcp_opener, unix_opener
+from ..utils.children import Child, no_answer, start_child
+from ..utils.opening import ssl_opener, tcp_opener, unix_opener
 from .connection import Connection
 
 __all__ = [
@@ -66,6 +68,31 @@ async def _made(
     root = service() if isinstance(service, type) else service
     conn = Connection(root, channel, config, reopen)
     await conn.open()
+    return conn
+
+
+async def _answered(
+    conn: Connection, timeout: float | None, step: str, child: Child | None = None
+) -> Connection:
+    """Wait until what has been started answers for the first time; ``None``: do not wait."""
+
+    async def ask() -> None:
+        await conn.root
+
+    if timeout is None:
+        return conn
+    try:
+        await asyncio.wait_for(ask(), timeout)
+    except asyncio.TimeoutError as error:
+        said = ""
+        if child is not None:
+            child.kill()
+            said = await asyncio.get_running_loop().run_in_executor(None, child.errors.text)
+        conn._link.lose(None)
+        raise TimeoutError(no_answer(step, timeout, said)) from error
+    except BaseException:
+        conn._link.lose(None)
+        raise
     return conn
 
 
@@ -126,11 +153,22 @@ def ssh_connect(
     remote_port: int,
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
+    timeout: float | None = None,
 ) -> Opening:
-    """Connects through ssh to a server on another machine; see :func:`rpyc_like.ssh_connect`."""
+    """Connects through ssh to a server on another machine; see :func:`rpyc_like.ssh_connect`.
+
+    Args:
+        timeout: seconds in which the server must answer for the first time.
+    """
     from ..utils.tunnels import through_ssh
 
-    return _once(lambda: through_ssh(remote_machine, remote_port), service, config)
+    async def opened() -> Connection:
+        stream = await in_thread(lambda: through_ssh(remote_machine, remote_port))
+        conn = await _made(service, Channel(stream), config)
+        step = f"connecting to port {remote_port} of {remote_machine} through ssh"
+        return await _answered(conn, timeout, step)
+
+    return Opening(opened)
 
 
 def _once(opener: Callable[[], Any], service: ServiceLike, config: Config | None) -> Opening:
@@ -153,16 +191,28 @@ def connect_subproc(
     args: Sequence[str],
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
+    timeout: float | None = None,
 ) -> Opening:
     """Starts a program and connects to its standard input and output.
 
     The connection's ``proc`` is the :class:`subprocess.Popen`. It ends when the connection does.
+
+    Args:
+        timeout: seconds in which the program must answer for the first time.
+
+    Raises:
+        TimeoutError: it has not answered in time; it is killed.
+        ConnectionClosed: it has ended instead; the error has the end of its standard error.
     """
 
     async def opened() -> Connection:
-        stream, proc = child_process(args)
-        conn = await _made(service, Channel(stream), config)
-        conn.proc = proc
-        return conn
+        stream, child = start_child(args)
+        try:
+            conn = await _made(service, Channel(stream), config)
+            conn.proc = child
+            return await _answered(conn, timeout, f"starting {brief(args)}", child)
+        except BaseException:
+            child.kill()
+            raise
 
     return Opening(opened)

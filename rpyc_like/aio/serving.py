@@ -1,9 +1,9 @@
 """How an asyncio connection serves its peer: on the loop, in tasks, in threads.
 
 ``async def`` functions and chains are tasks, several of a connection at once (configuration key
-``concurrent_tasks``). Everything else that may run code of the program is done by the workers, if
-there are any: in order, ``concurrent_calls`` of a connection at once. What a function that waits
-for the peer has asked is served meanwhile, however many there are.
+``concurrent_tasks``). Everything else that may run code of the program is done by the connection's
+executor, if it has one: in order, ``concurrent_calls`` at once. A thread that waits for the peer
+serves what the peer asks because of that. All functions run in one context.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
@@ -26,9 +25,12 @@ from ..core.netref import is_netref
 from ..core.service import Service
 from ..errors import LimitExceeded
 from ..lib.code import hasattr_static
-from ..lib.in_worker import in_worker
-from ..lib.workers import WorkerPool
-from ..link.aio import AioMessageConnection
+from ..lib.connection_threads import ConnectionThread, ConnectionThreads, Executor
+from ..lib.contexts import SharedContext
+from ..lib.in_worker import elsewhere
+from ..lib.stack import has_room
+from ..lib.workers import here
+from ..link.aio import AioMessageConnection, AioResult
 from ..link.backlog import weight_of
 from ..link.result import Unfinished, thrown
 from ..link.serving import CURRENT
@@ -63,6 +65,7 @@ _FUNCTIONS: Final = (FunctionType, staticmethod, classmethod)
 _NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
 """Most of a connection's that wait for the peer, which may go on asking then."""
 _ASKING: Final = 4  # times max_queued_bytes, of requests that wait for the peer
+_TOO_DEEP: Final = "calls between the two sides are nested too deeply"
 _OPENING: Final = -1
 """Stands for the number of a request while the service is told of the connection."""
 
@@ -75,16 +78,31 @@ class Serving(ThreadSide):
     """
 
     _link: AioMessageConnection
+    _executor: Executor | None
     await_steps: Callable[[Any], Coroutine[Any, Any, Any]]
 
-    def _prepare_serving(self, workers: WorkerPool | None) -> None:
+    def _prepare_serving(self, workers: ConnectionThreads | None) -> None:
         self._workers = workers
+        self._executor = None
+        self._context = SharedContext()  # of all functions that serve the connection
+        self._threads_of: dict[int, ConnectionThread] = {}
+        """Threads that serve the peer's requests, or wait for what those are part of."""
         self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
         self._asking: dict[int, int] = {}  # requests whose tasks wait for the peer, how often
         self._opening = False  # whether the service is being told of the connection
         self._in_threads = 0  # requests that workers have not done yet
         self._weights: dict[int, int] = {}  # memory of the requests that take time
         self._asking_size = 0  # of those that wait for the peer: reading must go on for them
+
+    def _prepare_executor(self) -> None:
+        if self._workers is not None:
+            width = self._config["concurrent_calls"]
+            self._executor = self._workers.executor(self._context, self._loop.call_later, width)
+
+    def _learn_features(self, features: int) -> None:
+        super()._learn_features(features)
+        if self._executor is not None:
+            self._executor.nests = not self._codec.features & consts.FEATURE_CAUSE
 
     async def open(self) -> None:
         """Tells the service that the connection is there. Nothing is served before, unless the
@@ -96,12 +114,14 @@ class Serving(ThreadSide):
         self._opening = True
         self._hold()
         try:
-            if self._workers is None or is_async(told):
+            if is_async(told):
                 value = told(self)
+            elif self._executor is None:
+                value = self._context.run(told, self)
             else:
-                value = await self._in_thread(lambda: told(self))
+                value = await self._in_thread(partial(told, self))
             if inspect.isawaitable(value):
-                await value
+                await self._in_context(value)
         except BaseException:
             self._link.lose(None)
             raise
@@ -110,12 +130,51 @@ class Serving(ThreadSide):
             self._hold()
 
     async def _in_thread(self, func: Callable[[], Any]) -> Any:
-        """Returns what a function returns in a worker's thread."""
-        assert self._workers is not None
-        failed, value = await in_worker(self._workers, func, self, self._config["concurrent_calls"])
+        """Return what a function of the program returns in the connection's thread."""
+        executor, served = self._executor, CURRENT.get()
+        assert executor is not None
+        id_ = _OPENING if served is None else served[1]
+        thread = self._threads_of.get(id_)
+        work = partial(self._serving, served, id_, func)
+        failed, value = await elsewhere(lambda job: executor.submit(job, thread), work)
         if failed:
             raise thrown(value)
         return value
+
+    def _serving(
+        self, served: tuple[Any, Any, int] | None, id_: int, func: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Call a function that serves a request, in the connection's thread and context."""
+        if CURRENT.get() is not None and not has_room():
+            raise RecursionError(_TOO_DEEP)
+        threads = self._threads_of
+        before = threads.get(id_)
+        threads[id_] = here.pool  # type: ignore[assignment]
+        token = CURRENT.set(served)
+        try:
+            return func(*args)
+        finally:
+            CURRENT.reset(token)
+            if before is None:
+                threads.pop(id_, None)
+            else:
+                threads[id_] = before
+
+    def _in_context(self, value: Any) -> Coroutine[Any, Any, Any]:
+        """Return a coroutine that awaits something of the program in the connection's context."""
+        work = value if type(value) is CoroutineType else _awaited(value)
+        return self._context.within(work, CURRENT, CURRENT.get())
+
+    def _waiting_for(self, target: Target) -> ConnectionThread | None:
+        """Return the thread that waits for what has caused a request of the peer's."""
+        if target[1] is None:
+            return None
+        cause = self._session.pending.get(target[1])
+        return cause.origin if type(cause) is AioResult else None
+
+    def is_awaited(self, target: Target) -> bool:
+        """Return whether something that is being served waits for a request of the peer's."""
+        return target[1] is not None and self._session.pending.get(target[1]) is not None
 
     # -- one request
 
@@ -124,7 +183,7 @@ class Serving(ThreadSide):
         if self._reads:
             self._forget_ahead()
         if len(self._asking) >= _NESTED_TASKS or len(self._sleepers) >= _NESTED_THREADS:
-            self._fail(id_, RecursionError("calls between the two sides are nested too deeply"))
+            self._fail(id_, RecursionError(_TOO_DEEP))
             return
         most = _ASKING * self._config["max_queued_bytes"]
         if self._asking_size > most:
@@ -133,6 +192,9 @@ class Serving(ThreadSide):
             return
         token = CURRENT.set((self._link, id_, target[2]))
         before = len(self._tasks) + self._in_threads
+        thread = self._waiting_for(target)
+        if thread is not None:
+            self._threads_of[id_] = thread
         try:
             if type(args) is tuple:
                 self._serve(id_, target[0], args)
@@ -151,6 +213,8 @@ class Serving(ThreadSide):
 
     def _served(self, id_: int) -> None:
         """Counts a request no more that took time."""
+        if self._threads_of:
+            self._threads_of.pop(id_, None)
         size = self._weights.pop(id_, None)
         if size is None:
             return
@@ -169,14 +233,24 @@ class Serving(ThreadSide):
 
     def _serve(self, id_: int, number: int, args: tuple[Any, ...]) -> None:
         handler = self._handler(number)
-        if self._workers is None and handler in _IN_TURNS:
-            self._finish(id_, _in_turns(_IN_TURNS[handler](self, *args)))
-        elif self._workers is None or number in _QUICK or self._is_for_loop(number, args):
+        executor = self._executor
+        if number in _QUICK:
+            value = handler(self, *args)
+            if type(value) is CoroutineType:
+                self._start(id_, value, True)  # a chain, which sees to the context of its steps
+            else:
+                self._finish(id_, value)
+        elif executor is None:
+            if handler in _IN_TURNS:
+                self._finish(id_, _in_turns(_IN_TURNS[handler](self, *args)))
+            else:
+                self._finish(id_, self._context.run(_call, CURRENT.get(), handler, self, *args))
+        elif self._is_for_loop(number, args):
             self._finish(id_, handler(self, *args))
         else:
+            work = partial(self._work, id_, CURRENT.get(), handler, args)
+            executor.submit(work, self._threads_of.get(id_))
             self._in_threads += 1
-            work = partial(copy_context().run, self._work, id_, handler, args)
-            self._workers.run(work, self, self._config["concurrent_calls"])
             self._hold()
 
     def _is_for_loop(self, number: int, args: tuple[Any, ...]) -> bool:
@@ -215,19 +289,22 @@ class Serving(ThreadSide):
                     return space[candidate]
         return None
 
-    def _work(self, id_: int, handler: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Does what the peer asks, in a thread."""
+    def _work(
+        self, id_: int, served: Any, handler: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        """Do what the peer asks, in the connection's thread."""
         link = self._link
         failed, value = False, None
         if not link.lost and not link.calls.is_cancelled(id_):
             try:
-                value = handler(self, *args)
+                value = self._serving(served, id_, handler, self, *args)
             except BaseException as error:
                 failed, value = True, error
         del args
-        link.call_soon(partial(self._worked, id_, failed, value))
+        link.call_soon(partial(self._worked, id_, served, failed, value))
 
-    def _worked(self, id_: int, failed: bool, value: Any) -> None:
+    def _worked(self, id_: int, served: Any, failed: bool, value: Any) -> None:
+        CURRENT.set(served)  # what runs here has a copy of the thread's context
         self._in_threads -= 1
         self._hold()
         if failed:
@@ -247,8 +324,7 @@ class Serving(ThreadSide):
         if kind is AsyncGeneratorType:
             value = AsyncItems(value)
         elif kind not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
-            work: Any = value if kind is CoroutineType else _awaited(value)
-            self._start(id_, work, True)
+            self._start(id_, self._in_context(value), True)
             return
         codec, link = self._codec, self._link
         if link.full:
@@ -291,10 +367,10 @@ class Serving(ThreadSide):
     def _run_soon(self, func: Callable[[], Any]) -> None:
         """Runs callbacks of the program."""
         if self._workers is not None:
-            self._workers.run(func, object())
+            self._workers.beside.run(partial(self._context.run, func), object())
             return
         try:
-            func()
+            self._context.run(func)
         except Exception:
             logger.exception("! a callback failed")
 
@@ -377,12 +453,12 @@ class Serving(ThreadSide):
         """Tells the service that the connection is gone."""
         if getattr(func, "__func__", None) is Service.on_disconnect:
             return
-        if self._workers is not None and not is_async(func):
-            self._workers.run(partial(func, self), self)
+        if self._executor is not None and not is_async(func):
+            self._executor.close(partial(func, self))
             return
-        value = func(self)
+        value = func(self) if is_async(func) else self._context.run(func, self)
         if inspect.isawaitable(value):
-            self._goodbye = asyncio.ensure_future(value)
+            self._goodbye = asyncio.ensure_future(self._in_context(value))
 
     def end_tasks(self) -> None:
         """Cancels what still runs for the peer."""
@@ -414,9 +490,14 @@ class Serving(ThreadSide):
     async def _done(self, account: Account, kind: int, *values: Any) -> Any:
         """Does what a chain asks for next."""
         number = _REQUESTS[kind]
-        if self._workers is None or number in _QUICK or self._is_for_loop(number, values):
+        quick = number in _QUICK or self._is_for_loop(number, values)
+        if quick or self._executor is None:
             try:
-                value = do_step(self, account, kind, *values)
+                if quick:
+                    value = do_step(self, account, kind, *values)
+                else:
+                    served = CURRENT.get()
+                    value = self._context.run(_call, served, do_step, self, account, kind, *values)
             except StopIteration as error:
                 raise thrown(error) from None
         else:
@@ -425,7 +506,7 @@ class Serving(ThreadSide):
         if kind_ is AsyncGeneratorType:
             return AsyncItems(value)
         if kind_ not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
-            return await value
+            return await self._in_context(value)
         return value
 
 
@@ -443,6 +524,15 @@ async def _in_turns(work: handlers.Turns) -> Any:
             await asyncio.sleep(0)
     except StopIteration as end:
         return await end.value if type(end.value) is CoroutineType else end.value
+
+
+def _call(served: Any, func: Callable[..., Any], *args: Any) -> Any:
+    """Call a function that serves a request, on the loop."""
+    token = CURRENT.set(served)
+    try:
+        return func(*args)
+    finally:
+        CURRENT.reset(token)
 
 
 async def _awaited(value: Any) -> Any:

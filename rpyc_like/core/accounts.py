@@ -8,7 +8,6 @@ to one request: the steps that are done for it, and the memory that its unfinish
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from ..errors import RpycLikeError
-from ..link import flushing
+from ..link import flushing, primitives
 from ..link.calls import current_call
 from ..wire.meter import LOOK_EVERY, Meter, Work, measure
 from . import brine
@@ -71,7 +70,7 @@ class Kept:
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         # Guards the meter. A finalizer that runs in the middle may come here again.
-        self._lock = threading.RLock()
+        self._lock = primitives.RLock()
         self._returned: deque[int] = deque()
         self._armed = False  # whether the flusher comes here soon
         self._closed = False

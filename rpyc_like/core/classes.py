@@ -14,7 +14,6 @@ what was raised and the class that the ``except`` names come from the same table
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -31,6 +30,7 @@ from ..lib.stand_ins import (
     layout_of,
     no_instances,
 )
+from ..link import primitives
 from .class_proxies import ClassState, NetrefExceptionType, NetrefType, class_state
 from .descriptions import Description
 from .exception_classes import Name, bases_of, exception_class, find_exception
@@ -56,7 +56,7 @@ class RemoteClasses:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
-        self._lock = threading.RLock()  # guards the tables; no code of the program runs in it
+        self._lock = primitives.RLock()  # guards the tables; no code of the program runs in it
         self._known: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self._recent: OrderedDict[Any, Any] = OrderedDict()
         self._metaclasses: dict[frozenset[str], type[NetrefType]] = {frozenset(): NetrefType}

@@ -7,7 +7,6 @@ there. So several calls of a connection may be under way at once.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -20,6 +19,7 @@ from ..errors import LimitExceeded
 from ..lib.background_loop import run_in_background
 from ..lib.threads import Workers
 from ..lib.workers import waiting
+from ..link import primitives
 from .accounts import CALL
 from .async_items import AsyncItems
 
@@ -34,7 +34,7 @@ class Coroutines:
     def __init__(self, conn: Any) -> None:
         self._conn = conn
         self._workers = Workers()
-        self._lock = threading.Lock()  # guards the next two
+        self._lock = primitives.Lock()  # guards the next two
         self._answers: deque[tuple[int, Any, int]] = deque()  # that wait, and their sizes
         self._sending = False  # whether a thread sends them
         self._running: dict[int, Future[Any]] = {}  # by the numbers of the requests they serve

@@ -21,11 +21,11 @@ from ..lib.stand_ins import (
     BUILTIN_EXCEPTIONS,
     build,
     dict_of,
-    full_name,
     hidden,
     is_among,
     layout_of,
     mro_of,
+    name_pair,
     qualname_of,
 )
 
@@ -54,7 +54,7 @@ _generic_exceptions_cache: OrderedDict[str, type[RemoteError]] = OrderedDict()
 
 def bases_of(cls: type) -> tuple[Name, ...]:
     """Return the names of a class and its bases, as many as a peer is sent."""
-    return tuple([full_name(base) for base in mro_of(cls)[:_MAX_BASES] if base is not object])
+    return tuple([name_pair(base) for base in mro_of(cls)[:_MAX_BASES] if base is not object])
 
 
 def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException] | None:
@@ -138,7 +138,7 @@ def exception_class(
             solid = type(own.__name__, real, {"__module__": own.__module__})
         except TypeError:
             pass  # the two exclude each other
-    name = full_name(own)[1]
+    name = name_pair(own)[1]
     return build(metaclass, name, (solid, generic), [bases, ours], namespace)
 
 
@@ -160,7 +160,7 @@ def _texts(own: type, texts: Any, program: Sequence[type]) -> dict[str, Any]:
         program: classes of this program that it stands for. Their code is not used: a text of
             their own is taken from the remote traceback.
     """
-    module, name = full_name(own)[0], qualname_of(own)
+    module, name = name_pair(own)[0], qualname_of(own)
     own_text = any("__str__" in dict_of(cls) for cls in program)
     start = f"\n{module}.{name}: "
 

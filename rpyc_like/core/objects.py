@@ -7,7 +7,6 @@ only queue what is to be given back (:meth:`ProxyTable.release_later`).
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
+from ..link import primitives
 from . import brine
 from .accounts import ENTRY, Kept
 
@@ -74,8 +74,8 @@ class ExportTable:
         self._counted = 0  # entries whose memory is counted
         # Entries at which to count more.
         self._next = max_objects if kept is None else min(_STEP, max_objects)
-        self._growing = threading.Lock()  # guards the last two; nobody waits for it
-        self._lock = threading.Lock()  # guards both dicts and all counts
+        self._growing = primitives.Lock()  # guards the last two; nobody waits for it
+        self._lock = primitives.Lock()  # guards both dicts and all counts
         self.by_raw: dict[bytes, Export] = {}
         self._by_identity: dict[int, Export] = {}
         self._pinned: Any = None
@@ -239,7 +239,7 @@ class ProxyTable:
     def __init__(self, arm: Callable[[], None]) -> None:
         self.armed = False
         self._arm = arm
-        self.lock = threading.Lock()  # guards the dict and the proxies' reference counts
+        self.lock = primitives.Lock()  # guards the dict and the proxies' reference counts
         self.by_raw: dict[bytes, weakref.ref[Any]] = {}
         """Proxies that may have died, by the brine of their id packs. Those of classes count
         themselves."""

@@ -8,7 +8,7 @@ the overriding methods run later, in the thread that consumes the message.
 
 from __future__ import annotations
 
-import threading
+from threading import local
 from typing import Any
 
 from ..errors import MalformedValue
@@ -53,7 +53,7 @@ class _Packed(Unfinished):
         yield  # a generator, because other unfinished values need the peer
 
 
-class _Lent(threading.local):
+class _Lent(local):
     """References counted by the encoding that runs in this thread."""
 
     raws: list[bytes] | None = None

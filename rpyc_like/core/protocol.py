@@ -6,7 +6,6 @@ documented methods delegate.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,12 +24,14 @@ from ..lib.exact import exact
 from ..lib.first_use import FirstUse, kept_first
 from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
-from ..lib.threads import Workers, spawn
+from ..lib.threads import Workers
+from ..lib.threads import spawn as spawn
 from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
-from ..link import attending, flushing
+from ..link import attending, flushing, primitives
 from ..link.connection import MessageConnection
 from ..link.result import AsyncResult, Delivery, Unfinished
+from ..link.streams.base import ExplainedEnd
 from . import brine, consts, handlers
 
 # Names that programs of RPyC's import from here.
@@ -141,7 +142,7 @@ class Connection(Endpoint):
         self._reopened = False
         # Guards the order "encode, send" until the peer has been heard, because what was sent
         # until then may have to be sent again. Never held later.
-        self._opening = threading.RLock()
+        self._opening = primitives.RLock()
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
         if self._overrides("_dispatch"):
@@ -501,7 +502,7 @@ class Connection(Endpoint):
     def serve_threaded(self, thread_count: int = 10) -> None:
         """Serves in several threads until the connection is closed."""
         serve = self._link.serve_forever
-        threads = [spawn(self._serve_until_closed, serve) for _ in range(thread_count)]
+        threads = [primitives.spawn(self._serve_until_closed, serve) for _ in range(thread_count)]
         try:
             for thread in threads:
                 thread.join()
@@ -662,7 +663,7 @@ class Connection(Endpoint):
     def recover(self, error: BaseException) -> BaseException | None:
         """Speaks the peer's dialect over a new connection, if the first guess was wrong."""
         if not isinstance(error, DialectMismatch):
-            if self._codec.heard or isinstance(error, OSError):
+            if self._codec.heard or isinstance(error, (OSError, ExplainedEnd)):
                 return error
             if isinstance(error, EOFError) and self._codec.waits_to_be_heard:
                 closed = ConnectionClosed(

@@ -6,12 +6,11 @@ Connections do not use it: see :class:`rpyc_like.utils.helpers.BgServingThread`.
 from __future__ import annotations
 
 import contextlib
-import selectors
-import threading
+from selectors import EVENT_READ
 from typing import Any
 
 from ..lib.first_use import FirstUse
-from ..lib.threads import spawn
+from ..link import primitives
 
 __all__ = ["SelectReactor", "start_reactor"]
 
@@ -27,7 +26,7 @@ class SelectReactor:
 
     def __init__(self) -> None:
         self._files: set[Any] = set()
-        self._lock = threading.Lock()  # guards _files
+        self._lock = primitives.Lock()  # guards _files
 
     def register_read(self, fileobj: Any) -> None:
         """Watches a file from now on."""
@@ -40,12 +39,12 @@ class SelectReactor:
             self._run_once()
 
     def _run_once(self) -> None:
-        with selectors.DefaultSelector() as selector:
+        with primitives.DefaultSelector() as selector:
             with self._lock:
                 files = list(self._files)
             for fileobj in files:
                 try:
-                    selector.register(fileobj, selectors.EVENT_READ)
+                    selector.register(fileobj, EVENT_READ)
                 except (ValueError, KeyError, OSError, EOFError):
                     with self._lock:
                         self._files.discard(fileobj)
@@ -57,7 +56,7 @@ class SelectReactor:
 
 
 _reactor = SelectReactor()
-_thread = FirstUse(lambda: spawn(_reactor.run))
+_thread = FirstUse(lambda: primitives.spawn(_reactor.run))
 
 
 def start_reactor() -> None:

@@ -16,10 +16,10 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from threading import get_ident
-from time import monotonic
 from typing import Any, Final
 
 from ..errors import MalformedValue
+from ..link import primitives
 from . import consts
 from .cursors import ALL, ITEMS, KEYS, KEYS_AND_VALUES, VALUES
 
@@ -135,13 +135,15 @@ class Glimpse:
 
     def refresh(self, keys: Any, values: Any) -> None:
         """Notes what has just arrived."""
-        self._end = monotonic() + _FRESH
+        self._end = primitives.monotonic() + _FRESH
         if values is not None:
             self._values.update(zip(keys, values))
 
     def _holds(self, container: Any) -> bool:
         return (
-            container is self._container and get_ident() == self._thread and monotonic() < self._end
+            container is self._container
+            and get_ident() == self._thread
+            and primitives.monotonic() < self._end
         )
 
     def length(self, container: Any) -> int | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
-import threading
+from threading import current_thread
 from typing import Any, ClassVar
 
+from ..link import primitives
 from ..link.logins import Login, log_in
 from ..link.result import AsyncResult
 from ..link.streams.socket import SocketStream
@@ -21,7 +22,7 @@ class EPCClientHandler(ThreadingEPCHandler):
 
     def __init__(self, *args: Any) -> None:
         self.request, self.client_address, self.server = args
-        self._ready = threading.Event()
+        self._ready = primitives.Event()
         self.setup()
         self._ready.set()
 
@@ -51,7 +52,7 @@ class EPCClient(EPCCore):
 
     socket: socket.socket
     handler: EPCClientHandler
-    handler_thread: threading.Thread
+    handler_thread: primitives.Thread
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class EPCClient(EPCCore):
     def close(self) -> None:
         """Hangs up, and waits until the thread that reads has ended. Idempotent."""
         self.handler.close()
-        if self.handler_thread is not threading.current_thread():
+        if self.handler_thread is not current_thread():
             self.handler_thread.join(5)
         self.socket.close()
 

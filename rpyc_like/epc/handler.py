@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import socketserver
-import threading
 from collections.abc import Callable, Iterator
+from threading import current_thread, main_thread
 from typing import Any
 
 from ..lib.threads import Workers
+from ..link import primitives
 from ..link.relay import Relay
 from ..link.result import AsyncResult
 from ..link.streams import SocketStream
@@ -94,7 +94,7 @@ class BlockingCallback:
     """Waits for one of two functions to be called: with a value, or with an error."""
 
     def __init__(self) -> None:
-        self._answers: queue.Queue[tuple[bool, Any]] = queue.Queue()
+        self._answers: primitives.Queue[tuple[bool, Any]] = primitives.Queue()
         self.cbs: dict[str, Callback] = {"callback": self.callback, "errback": self.errback}
 
     def callback(self, value: Any) -> None:
@@ -312,4 +312,4 @@ class ThreadingEPCHandler(EPCHandler):
 
 
 def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+    return current_thread() is main_thread()

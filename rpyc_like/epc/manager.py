@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
+
+from ..link import primitives
 
 __all__ = ["EPCClientManager"]
 
@@ -18,7 +19,7 @@ class EPCClientManager:
     def __init__(self) -> None:
         self.clients: list[Any] = []
         """The handlers of the connections that are open, oldest first."""
-        self._clients_lock = threading.Lock()  # guards clients
+        self._clients_lock = primitives.Lock()  # guards clients
 
     def add_client(self, handler: Any) -> None:
         """Notes a connection and calls :meth:`handle_client_connect`."""

@@ -8,12 +8,11 @@ import logging
 import socket
 import socketserver
 import sys
-import time
 import warnings
 from typing import Any, ClassVar
 
 from ..errors import AuthenticationError
-from ..lib.threads import spawn
+from ..link import primitives
 from ..link.admission import (
     AUTH_TIMEOUT,
     MAX_MEMORY,
@@ -220,7 +219,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         """Forgets a connection; see :class:`.EPCClientManager`."""
         super().remove_client(handler)
         if self._exits and not self.clients:
-            spawn(self.shutdown)
+            primitives.spawn(self.shutdown)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Logs what ended a connection, unless the client had to make room."""
@@ -289,7 +288,7 @@ class ThreadingEPCServer(socketserver.ThreadingMixIn, EPCServer):
         except RuntimeError as error:
             if not self.admission.make_room(error, self._admitted.get(request)):
                 raise
-            time.sleep(PAUSE)
+            primitives.sleep(PAUSE)
             begin(self, request, client_address)
 
 

@@ -12,15 +12,21 @@ from typing import Any
 
 from .workers import WorkerPool
 
-__all__ = ["in_worker"]
+__all__ = ["elsewhere", "in_worker"]
 
 Outcome = tuple[bool, Any]
 
 
-async def in_worker(
-    pool: WorkerPool, func: Callable[[], Any], lane: Hashable, width: int = 1
-) -> Outcome:
-    """Has a worker call a function, in a copy of the current context.
+async def in_worker(pool: WorkerPool, func: Callable[[], Any], lane: Hashable) -> Outcome:
+    """Has a worker call a function, in a copy of the current context; see :func:`elsewhere`."""
+    return await elsewhere(lambda work: pool.run(partial(copy_context().run, work), lane), func)
+
+
+async def elsewhere(run: Callable[[Callable[[], None]], Any], func: Callable[[], Any]) -> Outcome:
+    """Have another thread call a function, and await what it returns.
+
+    Args:
+        run: has a thread run something.
 
     Returns:
         Whether it failed, and the value or exception (StopIteration could not be raised here).
@@ -36,7 +42,7 @@ async def in_worker(
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_settle, done, outcome)
 
-    pool.run(partial(copy_context().run, work), lane, width)
+    run(work)
     return await done
 
 

@@ -20,17 +20,15 @@ import logging
 import os
 import socket
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import chain, islice
-from time import monotonic, sleep
 from typing import Any, Final, Protocol
 
 from ..errors import AuthenticationError, LimitExceeded, ProtocolError
 from ..lib.logs import CountedWarning
-from ..lib.threads import start_thread
 from ..wire.framing import Framer
+from . import primitives
 
 try:
     import fcntl
@@ -95,7 +93,7 @@ class ListenerAccount:
         self.argument = argument
         self.held = 0
         # Guards held. A finalizer that runs in the middle may come here again.
-        self._lock = threading.RLock()
+        self._lock = primitives.RLock()
 
     def add(self, size: int) -> None:
         """Count ``size`` bytes more, or less if it is negative.
@@ -188,7 +186,7 @@ class Client:
                 if not tries or not exhausted(error):
                     raise AuthenticationError(f"cannot begin a login: {error}") from error
                 self.admission.make_room(error, self)
-                sleep(PAUSE)
+                primitives.sleep(PAUSE)
 
     def spoke(self) -> None:
         """Note that a message of the client has been understood: it is not silent any more."""
@@ -284,8 +282,8 @@ class Admission:
         self.auth_timeout = auth_timeout
         self.account = ListenerAccount(max_memory)
         # Guards all that follows, and the descriptors of clients.
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._lock = primitives.RLock()
+        self._changed = primitives.Condition(self._lock)
         self._line = _Line()
         self._lines: dict[Any, _Line] = {}  # by the keys of addresses
         self._crowded: OrderedDict[Any, None] = OrderedDict()  # keys of more than their share
@@ -313,7 +311,7 @@ class Admission:
             logs_in: whether there is a deadline, by which :meth:`Client.log_in` must have ended.
         """
         timeout = self.auth_timeout if logs_in else None
-        due = None if timeout is None else monotonic() + timeout
+        due = None if timeout is None else primitives.monotonic() + timeout
         client = Client(self, sock, due)
         key = client.key
         victim = self._make_place(key)
@@ -420,7 +418,7 @@ class Admission:
                     self._take_out(victim)
                     return victim
             patience -= 1
-            sleep(_BREATH)
+            primitives.sleep(_BREATH)
 
     def _line_of_victim(self, key: Any) -> _Line:
         line = self._lines.get(key)
@@ -467,7 +465,7 @@ class Admission:
         elif not self._closed:
             self._watching = True
             try:
-                start_thread(self._run, "rpyc_like-admission")
+                primitives.start_thread(self._run, "rpyc_like-admission")
             except BaseException:
                 self._watching = False
                 raise
@@ -477,7 +475,7 @@ class Admission:
         while True:
             late = []
             with self._lock:
-                now = monotonic()
+                now = primitives.monotonic()
                 while self._deadlines:
                     client = next(iter(self._deadlines))
                     if client.due is None or client.due > now:

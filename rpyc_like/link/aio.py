@@ -11,12 +11,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
-from . import forking
+from . import forking, primitives
 from .apart import takes_long
 from .attending import Heart
 from .backlog import Backlog, Stash
@@ -43,7 +42,7 @@ class AioResult:
         loop: the connection's.
     """
 
-    __slots__ = ("deadline", "future", "id_")
+    __slots__ = ("deadline", "future", "id_", "origin")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[tuple[bool, Any]] = loop.create_future()
@@ -51,6 +50,8 @@ class AioResult:
         self.id_: int | None = None
         self.deadline: float | None = None
         """When the time is over, on the monotonic clock."""
+        self.origin: Any = None
+        """The thread that waits for what this is part of."""
 
     def settle(self, failed: bool, value: Any) -> bool:
         """Stores the answer and wakes who awaits it; has no callbacks."""
@@ -75,6 +76,9 @@ class AioApplication(Protocol):
 
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Does what the peer asks, or starts a task that does, and has the answer sent."""
+
+    def is_awaited(self, target: Any) -> bool:
+        """Return whether something that is being served waits for a request of the peer's."""
 
     def notice(self, payload: Any) -> None:
         """Is told what is not answered."""
@@ -229,7 +233,9 @@ class AioMessageConnection:
         if kind is ANSWER:
             outcome[1].settle(outcome[2], outcome[3])
         elif kind is CALL:
-            if self._room is not None or self._held or self._waiting:
+            if self._room is not None or (
+                (self._held or self._waiting) and not self.application.is_awaited(outcome[2])
+            ):
                 self._keep(outcome, size)
             else:
                 self.application.serve_request(outcome[1], outcome[2], outcome[3])
@@ -313,7 +319,7 @@ class AioMessageConnection:
         if session.state is State.CLOSED:
             raise self.closed_error()
         if timeout is not None:
-            result.deadline = monotonic() + timeout
+            result.deadline = primitives.monotonic() + timeout
             if self._expire not in self._timers:
                 self._after(timeout, self._expire)
         if self._frame_request is not None and not before:
@@ -329,7 +335,7 @@ class AioMessageConnection:
 
     def _expire(self) -> None:
         """Ends the waits whose time is over, the oldest first."""
-        now = monotonic()
+        now = primitives.monotonic()
         for entry in self.session.pending.waiting().values():
             if isinstance(entry, AioResult) and entry.deadline is not None:
                 if entry.deadline > now:
@@ -387,12 +393,12 @@ class AioMessageConnection:
             self._unsent = 0
         elif self._room is None:
             self._room = asyncio.Event()
-            self._stuck = monotonic()
+            self._stuck = primitives.monotonic()
             self.loop.add_writer(self._ends[1], self._writable)
             self._after(self.sender.timeout, self._give_up)
 
     def _writable(self) -> None:
-        self._stuck = monotonic()
+        self._stuck = primitives.monotonic()
         try:
             gone = self.sender.try_send()
         except ConnectionClosed as error:
@@ -428,7 +434,7 @@ class AioMessageConnection:
         timeout = self.sender.timeout
         if self._room is None or timeout is None:
             return
-        left = self._stuck + timeout - monotonic()
+        left = self._stuck + timeout - primitives.monotonic()
         if left > 0:
             self._after(left, self._give_up)
         else:

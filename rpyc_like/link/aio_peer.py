@@ -121,6 +121,10 @@ class AioPeer:
 
     # -- what the link asks for
 
+    def is_awaited(self, target: Any) -> bool:
+        """Return False: the protocol does not tell what caused a request."""
+        return False
+
     def notice(self, payload: Any) -> None:
         """Has nothing to do."""
 

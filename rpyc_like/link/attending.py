@@ -11,18 +11,14 @@ It also sends signs of life and watches for those of the peer, where that is ask
 from __future__ import annotations
 
 import logging
-import os
-import queue
-import threading
 import weakref
 from collections.abc import Callable
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed
 from ..lib.interpreter import at_end
-from ..lib.threads import spawn, start_thread
 from ..wire.session import BROKEN, CALL
+from . import forking, primitives
 from .apart import APART
 from .receiving import FrameReceiver, Waiter
 from .streams.base import READ, NativeStream
@@ -57,7 +53,7 @@ class Heart:
         self.interval = interval
         self.silent = False
         self._arrivals = -1
-        self._heard = monotonic()
+        self._heard = primitives.monotonic()
 
     def look(self, arrivals: int) -> bool:
         """Returns whether the peer must be taken for dead; notes whether it is silent.
@@ -65,7 +61,7 @@ class Heart:
         Args:
             arrivals: how many bytes have arrived.
         """
-        now = monotonic()
+        now = primitives.monotonic()
         if arrivals != self._arrivals:
             self._arrivals, self._heard = arrivals, now
         silence = now - self._heard
@@ -84,12 +80,12 @@ busy: set[MessageConnection] = set()
 """Connections that served something when they were last looked at, or have begun to."""
 
 _Watched = tuple["weakref.ref[MessageConnection]", Heart]
-_coming: queue.SimpleQueue[_Watched] = queue.SimpleQueue()
+_coming: primitives.SimpleQueue[_Watched] = primitives.SimpleQueue()
 _me = Waiter(0)
 _asleep = True  # whether the thread must be woken
 _ending = False  # whether the interpreter ends
-_starting = threading.Lock()  # guards starting the thread
-_thread: threading.Thread | None = None
+_starting = primitives.Lock()  # guards starting the thread
+_thread: primitives.Thread | None = None
 
 
 def attend(link: MessageConnection) -> None:
@@ -112,7 +108,7 @@ def _wake() -> None:
     if _thread is None:
         with _starting:
             if _thread is None:
-                _thread = start_thread(_run, "rpyc_like-attendant")
+                _thread = primitives.start_thread(_run, "rpyc_like-attendant")
     _me.wake()
 
 
@@ -150,7 +146,7 @@ def _look_after_all() -> None:
 def _until(watched: list[tuple[float, _Watched]]) -> float | None:
     if not watched:
         return None
-    return max(0.001, min(due for due, _ in watched) - monotonic())
+    return max(0.001, min(due for due, _ in watched) - primitives.monotonic())
 
 
 def _goes_on(one: _Watched) -> bool:
@@ -160,7 +156,7 @@ def _goes_on(one: _Watched) -> bool:
 
 def _due(due: float, one: _Watched) -> float:
     """Looks at a heart, and beats, if it is time; returns when to do it again."""
-    now = monotonic()
+    now = primitives.monotonic()
     if now < due:
         return due
     link = one[0]()
@@ -236,7 +232,7 @@ def _read(link: MessageConnection) -> None:
 def _decode_apart(link: MessageConnection, payload: bytes) -> None:
     """Have a message that takes long decoded in a thread of its own."""
     try:
-        spawn(_decode, link, payload)
+        primitives.spawn(_decode, link, payload)
     except RuntimeError:  # the system has no more threads
         _decode(link, payload)
 
@@ -266,7 +262,7 @@ def _feel(link: MessageConnection) -> None:
     was_silent = heart.silent
     dead = heart.look(receiver.arrivals)
     if heart.silent != was_silent:
-        spawn(link.application.fell_silent, heart.silent)
+        primitives.spawn(link.application.fell_silent, heart.silent)
     if not dead:
         return
     stream = link.channel.stream
@@ -280,9 +276,9 @@ def _start_anew() -> None:
     busy.clear()
     _thread = None
     _asleep = True
-    _coming = queue.SimpleQueue()
+    _coming = primitives.SimpleQueue()
     _me = Waiter(0)
-    _starting = threading.Lock()
+    _starting = primitives.Lock()
 
 
 def _end() -> None:
@@ -292,5 +288,4 @@ def _end() -> None:
 
 
 at_end(_end)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+forking.after_fork(_start_anew)

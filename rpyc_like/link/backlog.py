@@ -7,15 +7,14 @@ before, and reads nothing while it is: then the peer's sending ends by itself.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from ..errors import LimitExceeded
 from ..wire.meter import measure
 from ..wire.session import CALL, Outcome
+from . import primitives
 from .receiving import MAX_QUEUED
 from .result import Unfinished
 
@@ -54,7 +53,7 @@ class Backlog:
         self.total: Callable[[int], object] | None = None
         """Told of each change: the account of the listener. It raises if there is too much."""
         self._beyond = 0  # bytes that the listener's account has refused
-        self._changed = threading.Condition(threading.Lock())  # guards both numbers
+        self._changed = primitives.Condition(primitives.Lock())  # guards both numbers
 
     def add(self, size: int) -> None:
         """Count a message that waits."""
@@ -96,10 +95,10 @@ class Backlog:
             timeout: seconds, None for ever.
             gone: whether the connection is gone, which ends the wait.
         """
-        end = None if timeout is None else monotonic() + timeout
+        end = None if timeout is None else primitives.monotonic() + timeout
         with self._changed:
             while self.full and not gone():
-                left = _LOOK if end is None else min(_LOOK, end - monotonic())
+                left = _LOOK if end is None else min(_LOOK, end - primitives.monotonic())
                 if left <= 0:
                     return False
                 self._changed.wait(left)

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
-import queue
-import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConnectionClosed
 from ..lib.first_use import FirstUse
 from ..lib.interpreter import at_end
-from ..lib.threads import spawn, start_thread
+from . import forking, primitives
 from .sending import FrameSender
 
 if TYPE_CHECKING:
@@ -114,7 +111,7 @@ class Batch:
             if self._number == self._seen:
                 self._done()
                 if not self._sender.try_send():
-                    spawn(self._flush_slowly)
+                    primitives.spawn(self._flush_slowly)
         else:
             self._quiet += 1
             if self._quiet > _PATIENCE:
@@ -151,8 +148,8 @@ class _Timer:
 
     def start_anew(self) -> None:
         """Forget everything; the thread starts again when it is needed."""
-        self._coming: queue.SimpleQueue[weakref.ref[Batch] | None] = queue.SimpleQueue()
-        self._thread = FirstUse(lambda: start_thread(self._run, "rpyc_like-held-writes"))
+        self._coming: primitives.SimpleQueue[weakref.ref[Batch] | None] = primitives.SimpleQueue()
+        self._thread = FirstUse(lambda: primitives.start_thread(self._run, "rpyc_like-held-writes"))
 
     def add(self, batch: Batch) -> None:
         """Look at ``batch`` until it has held nothing for a while."""
@@ -171,7 +168,7 @@ class _Timer:
                 if coming is None:
                     return
                 watched[id(coming)] = coming
-            time.sleep(TICK)
+            primitives.sleep(TICK)
             watched = {key: one for key, one in watched.items() if _look(one)}
 
 
@@ -182,9 +179,7 @@ def _look(reference: weakref.ref[Batch]) -> bool:
 
 _timer = _Timer()
 at_end(_timer.end)
-if hasattr(os, "register_at_fork"):
-    # The thread stays with the parent of a forked child.
-    os.register_at_fork(after_in_child=_timer.start_anew)
+forking.after_fork(_timer.start_anew)  # the thread stays with the parent
 
 _alive: weakref.WeakSet[Batch] = weakref.WeakSet()
 

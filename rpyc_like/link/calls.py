@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Any
 
 from ..errors import LimitExceeded
+from . import primitives
 from .serving import CURRENT
 
 __all__ = ["Call", "Calls", "current_call", "name_of"]
@@ -43,7 +43,7 @@ class Calls:
 
     def limit(self, id_: Any, seconds: float) -> None:
         """Notes that the answer is wanted within so many seconds."""
-        self._about(id_).deadline = monotonic() + seconds
+        self._about(id_).deadline = primitives.monotonic() + seconds
 
     def forget(self, id_: Any) -> None:
         """Notes that a request has been answered."""
@@ -118,7 +118,7 @@ class Call:
     def time_left(self) -> float | None:
         """Seconds until the deadline, at least 0; None without one."""
         deadline = self.deadline
-        return None if deadline is None else max(0.0, deadline - monotonic())
+        return None if deadline is None else max(0.0, deadline - primitives.monotonic())
 
 
 def current_call() -> Call | None:

@@ -25,22 +25,19 @@ session's business, and what to do for a request is the application's.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from threading import get_ident
-from time import monotonic
 from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib.interpreter import at_end
 from ..lib.stack import has_room
-from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
-from . import attending, forking
+from . import attending, forking, primitives
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash, weight_of
 from .batching import Batch
@@ -164,13 +161,13 @@ class MessageConnection:
         self.unserved: deque[tuple[float, Outcome]] = deque()
         """Requests that are left to those, and when they were read."""
         # Two of the locks may be held when a signal handler runs in this very thread.
-        self.inbox_lock = threading.RLock()
+        self.inbox_lock = primitives.RLock()
         """Guards handing work to a waiter that may be leaving, and to helpers."""
         self.helpers = Helpers(self)
         self._dispatch_lock: DispatchLock
         self._passes_late = False  # whether a program passes payloads on from other threads
-        self._taking = threading.Lock()  # guards decoding outside of the reading role
-        self._gone_lock = threading.RLock()  # guards the first call of lose()
+        self._taking = primitives.Lock()  # guards decoding outside of the reading role
+        self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._turn: object = None  # of the thread that serves alone; see serve_alone
@@ -301,7 +298,11 @@ class MessageConnection:
             return None
         outcome = None
         try:
-            if not (result._ready or (self.waiters and self.has_inbox())):
+            if not (
+                result._ready
+                or result.delivered_by is not None
+                or (self.waiters and self.has_inbox())
+            ):
                 outcome = self.read_on(result, self._read(timeout))
         finally:
             reading.lock.release()
@@ -359,7 +360,7 @@ class MessageConnection:
         if self.workers is not None or serves or not self.servers or route:
             return outcome
         self.queued.add(weight_of(outcome))
-        self.unserved.append((monotonic(), outcome))
+        self.unserved.append((primitives.monotonic(), outcome))
         self._rouse()
         return None
 
@@ -380,7 +381,7 @@ class MessageConnection:
                 return False
             self.queued.add(weight_of(outcome))
             if not waiter.inbox:
-                waiter.since = monotonic()
+                waiter.since = primitives.monotonic()
             waiter.inbox.append(outcome)
         busy = len(waiter.inbox) > 1 or not waiter.dormant
         waiter.wake()
@@ -422,7 +423,7 @@ class MessageConnection:
             me = threads[ident] = Waiter(ident)
         outer, me.awaited = me.awaited, result
         waiters = result.add_waiter(me)
-        reading = self.reading
+        reading, lock, now = self.reading, self.reading.lock, primitives.monotonic
         server = servers.get(ident) if servers else None
         if server is not None:
             servers[ident] = me
@@ -437,9 +438,9 @@ class MessageConnection:
             if first is not None:
                 self.act(first)
             while not result._ready:
-                left = None if end is None else max(0.0, end - monotonic())
+                left = None if end is None else max(0.0, end - now())
                 # In a method that dispatches, this thread may have the role already.
-                if (reading.offered is None or not usual) and reading.lock.acquire(False):
+                if (reading.offered is None or not usual) and lock.acquire(False):
                     outcome: Outcome | None = _UNREAD
                     try:
                         if not (result._ready or me.inbox or gone._ready) and (
@@ -453,7 +454,7 @@ class MessageConnection:
                                 if outcome is _SETTLED:
                                     continue
                     finally:
-                        reading.lock.release()
+                        lock.release()
                         if reading.sleepers:
                             reading.offer()
                     if outcome:
@@ -520,7 +521,7 @@ class MessageConnection:
         Returns:
             What the answer has come to, ready or expired.
         """
-        started = monotonic()
+        started = primitives.monotonic()
         result = AsyncResult(self.application)
         if self.servers and get_ident() not in self.waiters:
             return self._exchange_beside(result, target, args, timeout, before, id_)
@@ -589,7 +590,9 @@ class MessageConnection:
         if not result._ready:
             deadline = None
             if timeout is not None:
-                deadline = result._deadline = Timeout(max(0.0, timeout + started - monotonic()))
+                deadline = result._deadline = Timeout(
+                    max(0.0, timeout + started - primitives.monotonic())
+                )
                 deadline.seconds = timeout
             self._wait(result, deadline, first)
         elif first is not None:
@@ -686,7 +689,7 @@ class MessageConnection:
         if self._turn is None:
             return False
         self._turn = None  # until the thread has started
-        spawn(self._serve_instead)
+        primitives.spawn(self._serve_instead)
         return True
 
     def _serve_instead(self) -> None:
@@ -974,7 +977,7 @@ class MessageConnection:
             outcome: Outcome = waiter.inbox.popleft()
         except IndexError:
             return None
-        waiter.since = monotonic()
+        waiter.since = primitives.monotonic()
         self.queued.remove(weight_of(outcome))
         return outcome
 
@@ -1036,9 +1039,10 @@ class MessageConnection:
         else:
             return None
         for waiter in waiters:
-            awaited = waiter.awaited
-            if self.servers and awaited is not None and awaited.id_ != id_:
-                return None  # it waits for something else meanwhile
+            if self.servers:
+                awaited = waiter.awaited
+                if awaited is not None and awaited.id_ != id_:
+                    return None  # it waits for something else meanwhile
             return waiter.ident
         return None
 
@@ -1097,7 +1101,7 @@ class MessageConnection:
         deadline = Timeout(limit)
         try:
             if not self._orphaned:
-                farewell_thread = spawn(_quietly, farewell) if self._is_full() else None
+                farewell_thread = primitives.spawn(_quietly, farewell) if self._is_full() else None
                 if farewell_thread is None:
                     _quietly(farewell)
                 else:
@@ -1129,7 +1133,7 @@ class MessageConnection:
         What waits for the end is told by the threads that serve, when they have done so.
         """
         busy = self.running and not self.pooled
-        spawn(self.application.went_down if busy else self.tell_lost)
+        primitives.spawn(self.application.went_down if busy else self.tell_lost)
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""

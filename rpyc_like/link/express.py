@@ -8,10 +8,8 @@ is filed then; nobody can have missed it, because who has the role is the only o
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from threading import get_ident
-from time import monotonic
+from threading import get_ident, local
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
@@ -19,6 +17,7 @@ from ..lib.workers import here
 from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
 from ..wire.session import State
+from . import primitives
 from .receiving import FrameReceiver, Waiter
 from .result import AsyncResult
 from .sending import FrameSender
@@ -30,7 +29,7 @@ __all__ = ["Express", "Shortcut"]
 
 
 _CLOSED = State.CLOSED
-_own = threading.local()
+_own = local()
 """Each thread's waiter, for :meth:`Express._sleep` only: there it can wait for one thing."""
 
 
@@ -79,7 +78,7 @@ class Express:
         id_ = next(session.pending.numbers)
         if here.pool is not None:
             return link.exchange(target, args, timeout, (), id_)
-        started = monotonic()
+        started = primitives.monotonic()
         if reading.offered is not None or not reading.lock.acquire(False):
             return self._ask_beside(id_, target, args, timeout, started)
         sent = False

@@ -6,15 +6,11 @@ out ahead of the next message of their side; if there is none, this thread sends
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
-import time
 import weakref
 from typing import Protocol
 
 from ..lib.interpreter import at_end
-from ..lib.threads import start_thread
+from . import forking, primitives
 
 __all__ = ["DELAY", "Flushable", "arm", "start"]
 
@@ -29,9 +25,10 @@ class Flushable(Protocol):
         """Sends what goes without waiting; returns whether more is left for later."""
 
 
-_due: queue.SimpleQueue[weakref.ref[Flushable] | None] = queue.SimpleQueue()  # None: the end
-_thread: threading.Thread | None = None
-_starting = threading.Lock()  # guards _thread
+# None: the end
+_due: primitives.SimpleQueue[weakref.ref[Flushable] | None] = primitives.SimpleQueue()
+_thread: primitives.Thread | None = None
+_starting = primitives.Lock()  # guards _thread
 
 
 def arm(reference: weakref.ref[Flushable]) -> None:
@@ -45,13 +42,13 @@ def start() -> None:
     if _thread is None:
         with _starting:
             if _thread is None:
-                _thread = start_thread(_run, "rpyc_like-flusher")
+                _thread = primitives.start_thread(_run, "rpyc_like-flusher")
 
 
 def _run() -> None:
     while True:
         pending = [_due.get()]
-        time.sleep(DELAY)
+        primitives.sleep(DELAY)
         while not _due.empty():
             pending.append(_due.get())
         for reference in pending:
@@ -66,10 +63,9 @@ def _run() -> None:
 def _start_anew() -> None:
     global _thread, _due, _starting
     _thread = None
-    _due = queue.SimpleQueue()
-    _starting = threading.Lock()
+    _due = primitives.SimpleQueue()
+    _starting = primitives.Lock()
 
 
 at_end(lambda: _due.put(None))
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+forking.after_fork(_start_anew)

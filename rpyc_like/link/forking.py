@@ -1,14 +1,15 @@
-"""What a fork means for connections: the child's copies are dead and silent."""
+"""After a fork: the child's copies of connections are dead, the threads beside them start anew."""
 
 from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 from ..lib import impl
 
-__all__ = ["alive", "remember"]
+__all__ = ["after_fork", "alive", "in_child", "remember"]
 
 
 class _Forkable(Protocol):
@@ -16,6 +17,7 @@ class _Forkable(Protocol):
 
 
 _alive: weakref.WeakSet[_Forkable] = weakref.WeakSet()
+_resets: list[Callable[[], object]] = []
 
 
 def remember(connection: _Forkable) -> None:
@@ -28,12 +30,20 @@ def alive() -> list[_Forkable]:
     return list(_alive)
 
 
-def _orphan_all() -> None:
+def after_fork(reset: Callable[[], object]) -> None:
+    """Call ``reset`` in each forked child: what it resets has a thread, which the child lacks."""
+    _resets.append(reset)
+
+
+def in_child() -> None:
+    """Do what a forked child needs before it uses this package."""
     if impl.waiting is not None:
         impl.waiting.after_fork()
     for connection in alive():
         connection.orphan()
+    for reset in _resets:
+        reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_orphan_all)
+    os.register_at_fork(after_in_child=in_child)

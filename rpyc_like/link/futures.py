@@ -6,14 +6,14 @@ until the answer is there.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
-from ..lib.threads import Workers, spawn
+from ..lib.threads import Workers
+from . import primitives
 from .result import AsyncResult, ResultOwner, raised
 
 __all__ = ["ReadingAlong", "future_of"]
@@ -21,9 +21,9 @@ __all__ = ["ReadingAlong", "future_of"]
 Ended = Callable[[AsyncResult], None]
 
 
-def future_of(result: AsyncResult, conn: ResultOwner) -> Future[Any]:
+def future_of(result: AsyncResult, conn: ResultOwner) -> primitives.Future[Any]:
     """Returns a future for the answer to a request."""
-    future: Future[Any] = Future()
+    future: primitives.Future[Any] = primitives.Future()
     once = [None]
 
     def deliver(result: AsyncResult) -> None:
@@ -40,7 +40,7 @@ def future_of(result: AsyncResult, conn: ResultOwner) -> Future[Any]:
             if future.set_running_or_notify_cancel():
                 future.set_result(value)
 
-    def cancelled(future: Future[Any]) -> None:
+    def cancelled(future: primitives.Future[Any]) -> None:
         if future.cancelled():
             result.settle(True, CancelledError())
             conn.give_up(result)
@@ -56,7 +56,7 @@ class ReadingAlong:
 
     def __init__(self) -> None:
         self._workers = Workers()
-        self._lock = threading.Lock()  # guards the rest
+        self._lock = primitives.Lock()  # guards the rest
         self._results: deque[tuple[AsyncResult, Ended]] = deque()
         self._runs = False
 
@@ -73,7 +73,7 @@ class ReadingAlong:
             self._results.append((result, ended))
             start, self._runs = not self._runs, True
         if start:
-            spawn(self._run_reader)
+            primitives.spawn(self._run_reader)
 
     def _run_reader(self) -> None:
         while True:

@@ -8,11 +8,10 @@ thread does may wait for just that.
 from __future__ import annotations
 
 from threading import get_ident
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from ..lib.threads import spawn
 from ..wire.session import CALL, Outcome
+from . import primitives
 from .receiving import Waiter
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Helpers:
             self._count += 1
             helper = self._looking = Waiter(0)
         try:
-            spawn(self._run, helper)
+            primitives.spawn(self._run, helper)
         except RuntimeError:  # the system has no more threads
             with self._lock:
                 self._count -= 1
@@ -74,7 +73,7 @@ class Helpers:
                 outcome = self._next(me)
                 if outcome is None:
                     return
-                self._at_once_until = monotonic() + _LINGER
+                self._at_once_until = primitives.monotonic() + _LINGER
                 with link.serving(me):
                     link.serve_here(outcome)
                 with self._lock:
@@ -96,10 +95,10 @@ class Helpers:
 
         After that another helper looks.
         """
-        end = monotonic() + _LINGER
+        end = primitives.monotonic() + _LINGER
         while not self._link.end._ready:
             me.arm()
-            now = monotonic()
+            now = primitives.monotonic()
             with self._lock:
                 outcome, due = self._overdue(now)
                 if outcome is not None or (due is None and now >= end):

@@ -7,8 +7,7 @@ same connection: it would wait for itself. This is found out instead.
 from __future__ import annotations
 
 import sys
-import threading
-from threading import get_ident
+from threading import get_ident, main_thread
 from types import CodeType
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ def check_not_reading(link: MessageConnection, serving: CodeType) -> None:
     Raises:
         LocalProtocolError: it has: this is a signal handler.
     """
-    if get_ident() != threading.main_thread().ident:
+    if get_ident() != main_thread().ident:
         return  # signal handlers run in the main thread only
     frame = sys._getframe(1)
     while frame is not None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import socket
 import stat
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from selectors import EVENT_READ
 from typing import Any
 
 from ..errors import ConnectionClosed
+from . import primitives
 from .admission import PAUSE, Admission, ListenerAccount, exhausted
 from .streams.base import WakePipe
 
@@ -112,7 +112,7 @@ def accept_client(sock: socket.socket, admission: Admission) -> tuple[socket.soc
         if not exhausted(error):
             raise
         admission.make_room(error)
-        time.sleep(PAUSE)
+        primitives.sleep(PAUSE)
         return None
     if _has_gone(client):
         client.close()
@@ -165,11 +165,11 @@ class Listener:
         self._calls: deque[Callable[[], object]] = deque()  # to be made by who accepts
         self._waiting: deque[socket.socket] = deque()  # those that had somebody when last asked
         # One for good: when descriptors run out there would be none for another.
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake.fileno(), selectors.EVENT_READ)
+        self._selector = primitives.DefaultSelector()
+        self._selector.register(self._wake.fileno(), EVENT_READ)
         for sock in self._socks:
             sock.settimeout(timeout)
-            self._selector.register(sock, selectors.EVENT_READ)
+            self._selector.register(sock, EVENT_READ)
 
     def accept(self) -> socket.socket:
         """Waits for the next client and returns its socket.
@@ -216,7 +216,7 @@ class Listener:
     def watch(self, descriptor: int, func: Callable[[], object]) -> None:
         """Have ``func`` called by :meth:`turn` when something can be read from a descriptor."""
         self._watched[descriptor] = func
-        self._selector.register(descriptor, selectors.EVENT_READ)
+        self._selector.register(descriptor, EVENT_READ)
 
     def unwatch(self, descriptor: int) -> None:
         """Take :meth:`watch` back."""

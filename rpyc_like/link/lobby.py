@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from time import monotonic
 from typing import Generic, TypeVar
 
 from ..errors import ProtocolError
+from . import primitives
 from .connection import MessageConnection
 from .listener import Listener
 from .receiving import FrameReceiver
@@ -48,7 +48,7 @@ class Lobby(Generic[T]):
 
     def take(self) -> T | None:
         """Return what is to be served next, if there is something; does not wait."""
-        now = monotonic()
+        now = primitives.monotonic()
         for descriptor in [one for one, due in self._deadlines.items() if due <= now]:
             self._look(descriptor)
         return self._ready.popleft() if self._ready else None
@@ -57,7 +57,7 @@ class Lobby(Generic[T]):
         """Return in how many seconds :meth:`take` wants to be called, None for not at all."""
         if not self._deadlines:
             return None
-        return max(0.0, min(self._deadlines.values()) - monotonic())
+        return max(0.0, min(self._deadlines.values()) - primitives.monotonic())
 
     def rest(self) -> list[T]:
         """Return all that wait, and forget them."""
@@ -76,7 +76,7 @@ class Lobby(Generic[T]):
         else:
             left = link.receiver.frame_left()  # type: ignore[attr-defined]  # a FrameReceiver
             if left is not None:
-                self._deadlines[descriptor] = monotonic() + left
+                self._deadlines[descriptor] = primitives.monotonic() + left
 
     def _forget(self, descriptor: int) -> None:
         del self._waiting[descriptor]

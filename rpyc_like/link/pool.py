@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import selectors
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import monotonic
+from selectors import EVENT_READ
+from threading import current_thread
 from typing import Any
 
-from ..lib.threads import Workers, spawn
+from ..lib.threads import Workers
 from ..lib.workers import WorkerPool
 from ..wire.session import BROKEN, CALL, Outcome
+from . import primitives
 from .apart import APART
 from .connection import MessageConnection
 from .receiving import FrameReceiver
@@ -64,9 +64,9 @@ class Poller:
 
     def __init__(self, workers: WorkerPool) -> None:
         self._workers = workers
-        self._selector = selectors.DefaultSelector()
+        self._selector = primitives.DefaultSelector()
         self._wake = WakePipe()
-        self._selector.register(self._wake.fileno(), selectors.EVENT_READ)
+        self._selector.register(self._wake.fileno(), EVENT_READ)
         self._members: dict[int, _Member] = {}
         self._coming: deque[_Member] = deque()
         self._asked: deque[int] = deque()
@@ -74,9 +74,9 @@ class Poller:
         self._decoded: deque[tuple[_Member, Outcome]] = deque()
         self._more: set[_Member] = set()  # whose turn ended before what had arrived
         self._deadlines: dict[_Member, float] = {}  # by when a started frame must be complete
-        self._joining = threading.Lock()  # guards _closed and _coming
+        self._joining = primitives.Lock()  # guards _closed and _coming
         self._closed = False
-        self.thread = spawn(self._run)
+        self.thread = primitives.spawn(self._run)
 
     def add(self, link: MessageConnection, gone: Callable[[], object]) -> None:
         """Reads from a connection from now on, until it ends.
@@ -111,7 +111,7 @@ class Poller:
         with self._joining:
             self._closed = True
         self._wake.wake()
-        if self.thread is not threading.current_thread():
+        if self.thread is not current_thread():
             self.thread.join(5)
 
     # -- the poller's thread
@@ -137,7 +137,7 @@ class Poller:
             asked = self._members.get(self._asked.popleft())
             if asked is not None:
                 self._more.add(asked)
-        due, now = {*self._more}, monotonic()
+        due, now = {*self._more}, primitives.monotonic()
         self._more.clear()
         due |= {member for member, end in self._deadlines.items() if end <= now}
         for key, _ in events:
@@ -151,12 +151,12 @@ class Poller:
         if self._more:
             return 0
         if self._deadlines:
-            return max(0.0, min(self._deadlines.values()) - monotonic())
+            return max(0.0, min(self._deadlines.values()) - primitives.monotonic())
         return None
 
     def _admit(self, member: _Member) -> None:
         self._members[member.fd] = member
-        self._selector.register(member.fd, selectors.EVENT_READ)
+        self._selector.register(member.fd, EVENT_READ)
         self._more.add(member)  # something may have been read before
 
     def _handle(self, members: set[_Member]) -> None:
@@ -183,7 +183,7 @@ class Poller:
             if outcome is None:
                 left = member.receiver.frame_left()
                 if left is not None:
-                    self._deadlines[member] = monotonic() + left
+                    self._deadlines[member] = primitives.monotonic() + left
                 return True
             if outcome[0] is APART:
                 member.decoding = True
@@ -208,7 +208,7 @@ class Poller:
                 return True
         if member.paused:
             member.paused = False
-            self._selector.register(member.fd, selectors.EVENT_READ)
+            self._selector.register(member.fd, EVENT_READ)
         return False
 
     def _act(self, member: _Member, outcome: Outcome) -> None:
@@ -232,7 +232,7 @@ class Poller:
         if self._members.get(member.fd) is not member:
             return  # it has been forgotten meanwhile
         member.decoding = False
-        self._selector.register(member.fd, selectors.EVENT_READ)
+        self._selector.register(member.fd, EVENT_READ)
         self._act(member, outcome)
         self._more.add(member)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections import deque
 from collections.abc import Callable, Collection
 from threading import get_ident
-from time import monotonic
 from types import TracebackType
 from typing import Any, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib.timing import Timeout
 from ..wire.framing import Deflated, Framer, RpycFramer
+from . import primitives
 from .streams.base import NativeStream, Stream
 
 __all__ = [
@@ -395,7 +394,7 @@ class FrameClock:
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
-        self._start = monotonic()
+        self._start = primitives.monotonic()
         self.received = 0
 
     def left(self) -> float | None:
@@ -403,7 +402,7 @@ class FrameClock:
         if self._timeout is None:
             return None
         end = self._start + self._timeout + self.received / self.SLOWEST
-        return max(0.0, end - monotonic())
+        return max(0.0, end - primitives.monotonic())
 
     def shorten(self, timeout: float | None) -> float | None:
         """Returns the shorter one of ``timeout`` and what is left."""
@@ -419,7 +418,7 @@ class FrameClock:
         assert self._timeout is not None
         return LimitExceeded(
             "seconds for a frame that has been started",
-            round(monotonic() - self._start, 1),
+            round(primitives.monotonic() - self._start, 1),
             self._timeout,
             "frame_timeout",
         )
@@ -493,7 +492,7 @@ class Waiter:
         self.inbox: deque[Any] = deque()
         self.since = 0.0
         """When it last took something out of the inbox, or the inbox was empty."""
-        self._signal = threading.Lock()
+        self._signal = primitives.Lock()
 
     @property
     def asleep(self) -> bool:
@@ -526,7 +525,7 @@ class DispatchLock:
     __slots__ = ("_holds", "_kept", "_lock", "_owner")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = primitives.Lock()
         self._owner: int | None = None
         self._holds = 0  # acquisitions that have not been released
         self._kept = 0  # payloads that have not been passed on
@@ -586,7 +585,7 @@ class ReadingRole:
         self.offered: Waiter | None = None
         """Who has been woken to take the role and is on its way: a hint, not a promise."""
         # The driver's usual paths use these two directly, as enter() and leave() do.
-        self.lock: threading.Lock | DispatchLock = threading.Lock()
+        self.lock: primitives.Lock | DispatchLock = primitives.Lock()
         self.sleepers: deque[Waiter] = deque()
 
     def enter(self) -> bool:

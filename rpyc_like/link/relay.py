@@ -11,13 +11,11 @@ threads too. So after such a request the leader leaves reading to those for as l
 
 from __future__ import annotations
 
-import threading
 from threading import get_ident
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from ..lib.threads import spawn
 from ..wire.session import ANSWER, CALL, NOTHING, Outcome
+from . import primitives
 from .receiving import Waiter
 
 if TYPE_CHECKING:
@@ -44,11 +42,11 @@ class Relay:
 
     def __init__(self, link: MessageConnection) -> None:
         self._link = link
-        self._lock = threading.Lock()  # guards _leader and _steps
+        self._lock = primitives.Lock()  # guards _leader and _steps
         self._leader: int | None = None
         self._steps = 0  # odd while the leader runs something
         self._rush_until = 0.0
-        self._helper: threading.Thread | None = None
+        self._helper: primitives.Thread | None = None
         self._standby: Waiter | None = None  # the thread that stands by
         self._asleep = False
 
@@ -81,9 +79,9 @@ class Relay:
             self._link.act(outcome)
             return False
         if self._helper is None:
-            self._helper = spawn(self._help)
+            self._helper = primitives.spawn(self._help)
         standby = self._standby
-        if standby is None or monotonic() < self._rush_until:
+        if standby is None or primitives.monotonic() < self._rush_until:
             self._link.act(outcome)
             return False
         me = get_ident()
@@ -114,7 +112,7 @@ class Relay:
                     with self._lock:
                         if self._steps == seen:
                             self._leader = me
-                            self._rush_until = monotonic() + RUSH
+                            self._rush_until = primitives.monotonic() + RUSH
                             return
                 else:
                     quiet += 1

@@ -7,7 +7,6 @@ much cannot block each other.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from ..errors import ConnectionClosed
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
+from . import primitives
 from .streams.base import WRITE, NativeStream, Stream
 
 __all__ = ["SEND_TIMEOUT", "BlockingSender", "FrameSender", "Sender"]
@@ -62,7 +62,7 @@ class FrameSender:
         self.timeout: float | None = SEND_TIMEOUT
         """Seconds without any progress after which the peer is given up; None for never."""
         self._queue: deque[bytes | memoryview] = deque()
-        self._role = threading.Lock()  # guards the head of _queue, and the stream's write side
+        self._role = primitives.Lock()  # guards the head of _queue, and the stream's write side
         self._torn = False
 
     @property
@@ -232,7 +232,7 @@ class BlockingSender:
     def __init__(self, write: Callable[[bytes], Any], encode: Callable[[bytes], bytes]) -> None:
         self._write = write
         self._encode = encode
-        self._lock = threading.Lock()  # guards the order of whole items on the program's stream
+        self._lock = primitives.Lock()  # guards the order of whole items on the program's stream
 
     @classmethod
     def over_stream(cls, stream: Stream, framer: Framer) -> BlockingSender:

@@ -18,6 +18,7 @@ from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..link.admission import Admission, Client
 from .base_server import Server
+from .children import Pids, leave_terminal
 from .draining import terminating
 
 __all__ = ["ForkingServer"]
@@ -69,6 +70,7 @@ class ForkingServer(Server):
         kwargs.setdefault("max_silent_clients", _MAX_SILENT_CLIENTS)
         super().__init__(*args, **kwargs)
         self._children: dict[int, threading.Thread] = {}  # by their pids, and what reaps them
+        self._pids = Pids()
         self._awaited: dict[int, Client] = {}  # by the pids of the children that serve them
         self._ending: dict[int, None] = {}  # pids of children that were told to end
         self._reports: tuple[int, ...] = (
@@ -81,6 +83,23 @@ class ForkingServer(Server):
 
     def _fork(self, sock: socket.socket) -> None:
         client = self._admitted[sock]
+        with self._clients_lock:  # what the child reports is looked at when it has been noted
+            pid = self._fork_child(sock, client)
+            self._pids.add(pid)
+            client.hang_up = partial(self._end_child, pid)
+            try:
+                self._children[pid] = spawn(self._reap, pid)
+            except RuntimeError:
+                self._pids.signal(pid, signal.SIGKILL)
+                self._pids.reap(pid)
+                raise
+            self._awaited[pid] = client
+            self.clients.discard(sock)
+            self._admitted.pop(sock)
+        sock.close()
+
+    def _fork_child(self, sock: socket.socket, client: Client) -> int:
+        """Fork; return the pid of the child, which serves ``client`` and does not return."""
         with warnings.catch_warnings():
             # Python warns of forking with threads; the child runs none of those there are.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -92,18 +111,7 @@ class ForkingServer(Server):
                     self._serve_in_child(sock, client, before)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        client.hang_up = partial(self._end_child, pid)
-        with self._clients_lock:
-            try:
-                self._children[pid] = spawn(self._reap, pid)
-            except RuntimeError:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                raise
-            self._awaited[pid] = client
-            self.clients.discard(sock)
-            self._admitted.pop(sock)
-        sock.close()
+        return pid
 
     def _take_reports(self) -> None:
         """Notes what children say about their clients."""
@@ -124,13 +132,13 @@ class ForkingServer(Server):
         self._ending[pid] = None
         if len(self._ending) > _MOST_ENDING:
             pid, number = next(iter(self._ending)), signal.SIGKILL
-        if pid in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        if not self._pids.signal(pid, number):
+            self._ending.pop(pid, None)  # it has been reaped meanwhile
 
     def _serve_in_child(self, sock: socket.socket, client: Client, mask: set[Any]) -> NoReturn:
         status = 1
         try:
+            leave_terminal()  # the parent ends on Ctrl-C, and has its children end in order
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._children.clear()
@@ -145,7 +153,7 @@ class ForkingServer(Server):
                 self._authenticate_and_serve_client(sock)
             status = 0
         except KeyboardInterrupt:
-            pass  # Ctrl-C reaches all processes of a terminal
+            pass  # somebody has sent SIGINT to this process
         except BaseException:
             self.logger.exception("a child process failed")
         finally:
@@ -162,8 +170,7 @@ class ForkingServer(Server):
 
     def _reap(self, pid: int) -> None:
         """Waits for a child, so that it does not stay a zombie."""
-        with contextlib.suppress(OSError):
-            os.waitpid(pid, 0)
+        self._pids.reap(pid)
         with self._clients_lock:  # the child may have ended before it was noted
             self._children.pop(pid, None)
             self._ending.pop(pid, None)
@@ -196,8 +203,7 @@ class ForkingServer(Server):
 
     def _signal(self, number: int) -> None:
         for pid in list(self._children):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+            self._pids.signal(pid, number)
 
     def _handle_sigchld(self, signum: int, unused: Any) -> None:
         """Has nothing to do: each child is waited for by a thread."""

@@ -59,6 +59,14 @@ class Served(rpyc.Service):
         self.event.set()
 
 
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    """Fails tests in which somebody sat out a time-out."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < LIMIT
+
+
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     """Connects to a server of this process, which serves each client in one thread."""

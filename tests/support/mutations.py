@@ -522,6 +522,13 @@ MUTATIONS = [
         f"{GATE}::test_case_44_no_code_of_the_peer_runs",
     ),
     Mutation(
+        "44",
+        "core/boxing.py",
+        "if netref.is_array_class([pack[0], *full]):",
+        "if False:",
+        "tests/protocol/test_numpy.py::test_a_restricted_service_gives_the_right_type",
+    ),
+    Mutation(
         "45",
         "lib/access_policy.py",
         "elif type(name) is not str:",
@@ -759,8 +766,8 @@ MUTATIONS = [
     Mutation(
         "69",
         "link/forking.py",
-        "connection.orphan()\n\n\nif",
-        "pass\n\n\nif",
+        "        connection.orphan()\n    for reset",
+        "        pass\n    for reset",
         f"{THREADS}::test_case_69_fork",
     ),
     Mutation(
@@ -951,6 +958,41 @@ MUTATIONS = [
         "    if not rule or (rule is PUBLIC and is_module(value)):",
         "    if not rule:",
         "tests/attacks/test_exposes.py::test_it_agrees_with_what_a_client_reaches",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "elif id(type(value)) not in _PLAIN:\n                    following",
+        "elif issubclass(type(value), type):\n                    following",
+        f"{LADDERS}::test_what_is_kept_in_objects_is_looked_at",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    return not any(name in _stored_by(module_of(base)) for base in bases)",
+        "    return True",
+        f"{LADDERS}::test_what_the_program_keeps_is_its_own",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "or not _is_programs(obj, name, kind):",
+        "or True:",
+        f"{LADDERS}::test_what_the_program_keeps_is_its_own",
+    ),
+    Mutation(
+        "90",
+        "tools/exposes.py",
+        "access_policy.contents(obj, _MAX_LOOKED_AT)",
+        "access_policy.contents(obj, 5)",
+        "tests/attacks/test_exposes.py::test_items_of_every_container_are_looked_at",
+    ),
+    Mutation(
+        "90",
+        "cli/exposes.py",
+        "except (Exception, SystemExit) as error:",
+        "except Exception as error:",
+        "tests/attacks/test_exposes.py::test_a_module_that_exits",
     ),
     Mutation(
         "90",

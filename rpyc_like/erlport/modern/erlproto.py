@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
+from ...link import primitives
 from ...link.channel import Channel
 from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
@@ -47,7 +47,7 @@ class Port:
         self.packet = packet
         self.compressed = compressed
         self._channel = Channel(stream, framer=framer)
-        self._reading = threading.Lock()  # guards the order of terms that are read
+        self._reading = primitives.Lock()  # guards the order of terms that are read
 
     def read(self) -> Any:
         """Returns the next term.

@@ -15,13 +15,13 @@ from __future__ import annotations
 import itertools
 import pickle
 import secrets
-import threading
 from collections.abc import Callable
 from sys import getsizeof
 from typing import Any, Final
 
 from ...errors import AccessDenied, LimitExceeded
 from ...lib.brief import brief
+from ...link import primitives
 from ...wire.meter import Meter, Work
 from .access import check_name, public
 from .erlterms import PICKLE_PROTOCOL, Atom, ImproperList, List, Map, Objects, OpaqueObject
@@ -116,7 +116,7 @@ class Handles(Objects):
         self._pickled = pickled
         self._prefix = _PREFIX + secrets.token_hex(8).encode() + b":"
         self._numbers = itertools.count(1)
-        self._lock = threading.Lock()  # guards the tables
+        self._lock = primitives.Lock()  # guards the tables
         self._entries: dict[bytes, _Entry] = {}  # by what stands for the object
         self._names: dict[int, bytes] = {}  # by the id of the object
 

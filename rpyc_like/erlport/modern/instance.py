@@ -8,14 +8,15 @@ import itertools
 import logging
 import secrets
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping
+from threading import current_thread, main_thread
 from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib.brief import brief
 from ...lib.workers import WorkerPool
+from ...link import primitives
 from ...link.result import AsyncResult
 from ...link.serving import CURRENT
 from ...link.streams import PipeStream
@@ -149,7 +150,7 @@ class Instance:
                 raise
             payload = self._failure(id_)
         except (KeyboardInterrupt, SystemExit):
-            if threading.current_thread() is threading.main_thread():
+            if current_thread() is main_thread():
                 raise
             payload = self._failure(id_)
         except BaseException:
@@ -345,7 +346,7 @@ class Instance:
     # -- which one
 
     _default: Instance | None = None
-    _lock = threading.Lock()  # guards _default
+    _lock = primitives.Lock()  # guards _default
 
     def make_default(self) -> None:
         """Makes this the instance of the functions in :mod:`.erlang`."""

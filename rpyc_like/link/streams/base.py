@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import threading
 from collections.abc import Sequence
 from types import BuiltinFunctionType, TracebackType
 from typing import Any
@@ -19,6 +17,7 @@ from ...errors import ConnectionClosed
 from ...lib import impl
 from ...lib.processors import processors
 from ...lib.timing import Timeout
+from .. import primitives
 
 __all__ = [
     "READ",
@@ -90,6 +89,10 @@ class Stream:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class ExplainedEnd(ConnectionClosed):
+    """The stream has ended, and the text has what the program that carried it said about that."""
 
 
 class NativeStream(Stream):
@@ -239,9 +242,11 @@ def has_own_io(stream: Any) -> bool:
     )
 
 
-if hasattr(select, "poll"):
-    _ANY = select.POLLIN | select.POLLOUT
-    _POLL_BITS = {READ: select.POLLIN, WRITE: select.POLLOUT, READ | WRITE: _ANY}
+if primitives.poll is not None:
+    from select import POLLIN, POLLOUT
+
+    _ANY = POLLIN | POLLOUT
+    _POLL_BITS = {READ: POLLIN, WRITE: POLLOUT, READ | WRITE: _ANY}
 
     class _Poller:
         """Waits for a fixed set of descriptors; one thread at a time."""
@@ -249,7 +254,7 @@ if hasattr(select, "poll"):
         __slots__ = ("_poll", "_wanted")
 
         def __init__(self, fds: list[tuple[int, int]]) -> None:
-            self._poll = select.poll()
+            self._poll = primitives.poll()
             self._wanted = dict(fds)
             for fd, events in self._wanted.items():
                 self._poll.register(fd, _POLL_BITS[events])
@@ -261,9 +266,9 @@ if hasattr(select, "poll"):
             for fd, bits in self._poll.poll(limit):
                 if bits & ~_ANY:
                     seen |= self._wanted[fd]
-                if bits & select.POLLIN:
+                if bits & POLLIN:
                     seen |= READ
-                if bits & select.POLLOUT:
+                if bits & POLLOUT:
                     seen |= WRITE
             return seen
 
@@ -279,7 +284,7 @@ else:  # Windows
             self._writers = [fd for fd, events in fds if events & WRITE]
 
         def wait(self, timeout: float | None) -> int:
-            readable, writable, _ = select.select(self._readers, self._writers, [], timeout)
+            readable, writable, _ = primitives.select(self._readers, self._writers, [], timeout)
             return (READ if readable else 0) | (WRITE if writable else 0)
 
 
@@ -307,7 +312,7 @@ class DescriptorStream(NativeStream):
 
     def __init__(self) -> None:
         self._closed = False
-        self._lock = threading.Lock()  # guards _users, _reader and the decision to release
+        self._lock = primitives.Lock()  # guards _users, _reader and the decision to release
         self._users = 0
         self._reader: _Poller | None = None
         self._read_fds: tuple[int, ...] = ()
@@ -316,9 +321,7 @@ class DescriptorStream(NativeStream):
 
     def busy_poll(self, microseconds: float) -> None:
         # Where select.poll is not the system's (gevent), a wait belongs to others.
-        native = impl.waiting is not None and isinstance(
-            getattr(select, "poll", None), BuiltinFunctionType
-        )
+        native = impl.waiting is not None and isinstance(primitives.poll, BuiltinFunctionType)
         polls = microseconds if processors() >= 2 else 0
         self._pace = impl.waiting.Pace(polls) if native else None
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
-import selectors
 import socket
-import time
 from itertools import zip_longest
+from selectors import EVENT_WRITE
 from typing import Any
 
 from ...lib.timing import Timeout
+from .. import primitives
 
 __all__ = ["connect_socket"]
 
@@ -54,7 +54,7 @@ def connect_socket(
             attempt += 1
             if attempt >= attempts:
                 raise
-            time.sleep(0.05 * 2**attempt)
+            primitives.sleep(0.05 * 2**attempt)
 
 
 def _in_turn(addresses: list[Any]) -> list[_Address]:
@@ -125,9 +125,9 @@ class _Race:
         """Waits for an attempt to succeed, for one to fail, or until the time is over."""
         lefts = [deadline.timeleft() for deadline in self._running.values()]
         times = [left for left in (limit, *lefts) if left is not None]
-        with selectors.DefaultSelector() as selector:
+        with primitives.DefaultSelector() as selector:
             for sock in self._running:
-                selector.register(sock, selectors.EVENT_WRITE)
+                selector.register(sock, EVENT_WRITE)
             ready: list[Any] = [key.fileobj for key, _ in selector.select(min(times, default=None))]
         for sock in ready:
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 
 from ...errors import ConnectionClosed
+from .. import primitives
 from .base import READ, WRITE, NativeStream
 
 __all__ = ["MemoryStream"]
@@ -29,7 +29,7 @@ class MemoryStream(NativeStream):
     __slots__ = ("_changed", "_closed", "_incoming", "_outgoing")
 
     def __init__(
-        self, changed: threading.Condition, incoming: _Direction, outgoing: _Direction
+        self, changed: primitives.Condition, incoming: _Direction, outgoing: _Direction
     ) -> None:
         self._changed = changed
         self._incoming = incoming
@@ -43,7 +43,7 @@ class MemoryStream(NativeStream):
         Args:
             capacity: bytes that one direction holds before writing has to wait.
         """
-        changed = threading.Condition()
+        changed = primitives.Condition()
         there, back = _Direction(capacity), _Direction(capacity)
         return cls(changed, there, back), cls(changed, back, there)
 

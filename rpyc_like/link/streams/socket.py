@@ -13,12 +13,13 @@ import contextlib
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Callable, Sequence
+from threading import get_ident, main_thread
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
-from .base import READ, DescriptorStream
+from .. import primitives
+from .base import READ, DescriptorStream, ExplainedEnd
 from .dialing import connect_socket
 
 __all__ = ["SocketStream", "TunneledSocketStream"]
@@ -69,7 +70,7 @@ class SocketStream(DescriptorStream):
             self._pace = None
         self._limit = 0  # what SO_RCVTIMEO is set to
         if isinstance(sock, ssl.SSLSocket):
-            self._guard = threading.Lock()
+            self._guard = primitives.Lock()
             sock.setblocking(False)
         elif not _DONTWAIT or not native:
             sock.setblocking(False)
@@ -221,7 +222,7 @@ class SocketStream(DescriptorStream):
         except OSError as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
         except BaseException:
-            if threading.get_ident() != threading.main_thread().ident:
+            if get_ident() != main_thread().ident:
                 # Not a signal, which comes before anything is read: the thread is ended from
                 # outside, when the system has returned, and what was read is lost.
                 self.close()
@@ -332,7 +333,7 @@ class TunneledSocketStream(SocketStream):
 
     def _explanation(self) -> ConnectionClosed | None:
         why = self.tun.failure() if hasattr(self.tun, "failure") else ""
-        return ConnectionClosed(f"the tunnel has ended: {why}") if why else None
+        return ExplainedEnd(f"the tunnel has ended: {why}") if why else None
 
     def close(self) -> None:
         super().close()

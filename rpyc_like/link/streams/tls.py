@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import threading
 from typing import Any
 
 from ...errors import ConnectionClosed
 from ...lib.timing import Timeout
+from .. import primitives
 from .base import READ, WRITE, NativeStream
 
 __all__ = ["TlsStream", "client_context", "server_context"]
@@ -123,7 +123,7 @@ class TlsStream(NativeStream):
         self._inbox = ssl.MemoryBIO()
         self._outbox = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._inbox, self._outbox, server_side, server_hostname)
-        self._lock = threading.Lock()
+        self._lock = primitives.Lock()
         self._cipher: memoryview = memoryview(b"")
         self._accepted = 0
         self._ended = False

@@ -1,0 +1,44 @@
+"""Locks, waits, clock, threads and polling: all that a blocking connection waits with.
+
+The other modules of ``link``, and the protocols above it, take these names from here and look them
+up when they use them (``primitives.Lock()``). So the scheduler of ``tests/schedules`` can put its
+own in their place, and decide which thread runs next.
+
+Left out: what never waits (``get_ident``, ``local``), and asyncio, whose loop decides that already.
+``lib`` is below this module: its few modules that wait use ``threading`` and ``time`` themselves.
+"""
+
+from __future__ import annotations
+
+import select as _select
+from concurrent.futures import Future
+from queue import Empty, Queue, SimpleQueue
+from selectors import DefaultSelector
+from threading import Condition, Event, Lock, RLock, Thread
+from time import monotonic, sleep
+from typing import Any
+
+from ..lib.threads import spawn, start_thread
+
+__all__ = [
+    "Condition",
+    "DefaultSelector",
+    "Empty",
+    "Event",
+    "Future",
+    "Lock",
+    "Queue",
+    "RLock",
+    "SimpleQueue",
+    "Thread",
+    "monotonic",
+    "poll",
+    "select",
+    "sleep",
+    "spawn",
+    "start_thread",
+]
+
+poll: Any = getattr(_select, "poll", None)
+"""What makes a poll object; ``None`` on Windows."""
+select = _select.select
