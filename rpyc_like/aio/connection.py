@@ -7,7 +7,10 @@ side. What takes a trip is awaited: unboxing never waits.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ..core import consts
@@ -17,9 +20,8 @@ from ..core.channel import Channel
 from ..core.dialects import DialectMismatch
 from ..lib.connection_threads import ConnectionThreads
 from ..lib.workers import waiting
-from ..link import flushing
 from ..link.aio import AioMessageConnection, AioResult
-from ..link.attending import Heart
+from ..link.housekeeping import DELAY, HeartbeatMonitor
 from ..link.result import Stopped, Unfinished, raised, thrown
 from .names import ClassicNames
 from .proxies import AsyncNetref, Deferred, unsupported
@@ -30,6 +32,18 @@ __all__ = ["Connection"]
 
 _CLOSE_LIMIT = 2.0
 _NOBODY_WAITS = object()  # for the value of a step beside the task that asks for it
+
+
+def _flush_soon(loop: asyncio.AbstractEventLoop, reference: weakref.ref[Any]) -> None:
+    """Have something flushed on a loop in a moment. Safe in finalizers and in any thread."""
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(loop.call_later, DELAY, _flush, reference)
+
+
+def _flush(reference: weakref.ref[Any]) -> None:
+    flushable = reference()
+    if flushable is not None:
+        flushable.flush_released()
 
 
 class _Blocking:
@@ -83,7 +97,6 @@ class Connection(ClassicNames, Serving):
         self._link.queued.total = self._total
         self._codec.link = self._link
         self._codec.became_usual = lambda: self._link.use_shortcut(self._codec)
-        flushing.start()
 
     async def __aenter__(self) -> Connection:
         return self
@@ -230,7 +243,7 @@ class Connection(ClassicNames, Serving):
         if self._codec.features & consts.FEATURE_HEARTBEAT:
             interval = self._beating(interval)
             if link.heart is None or interval < link.heart.interval:
-                link.watch(Heart(interval))
+                link.watch(HeartbeatMonitor(interval))
 
     def beat(self, interval: float) -> None:
         """Sends a sign of life."""
@@ -259,13 +272,14 @@ class Connection(ClassicNames, Serving):
             error.__cause__ = mismatch
             self._link.lose(error)
 
-    def flush_released(self) -> bool:
-        """Has releases sent. Called by the flusher's thread."""
-        self._proxies.armed = False
-        self._link.call_soon(self._flush)
-        return False
+    # -- releases
 
-    def _flush(self) -> None:
+    def _flush_scheduler(self) -> Callable[[weakref.ref[Any]], object]:
+        return partial(_flush_soon, self._loop)
+
+    def flush_released(self) -> None:
+        """Send releases. On the loop."""
+        self._proxies.armed = False
         if self._codec.heard and not self._link.lost:
             releases = self._releases()
             if releases:

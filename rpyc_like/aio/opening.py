@@ -1,7 +1,7 @@
 """Functions that open a connection, one for each way there is; all are awaited.
 
 What they do until there is a stream (names, addresses, handshakes, logins, ssh) is what blocking
-programs do, and happens in a thread of the loop's executor.
+programs do, and happens in a thread, which ends then.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from ..core.channel import Channel
 from ..core.service import Service, VoidService
 from ..lib.brief import brief
+from ..lib.in_worker import in_new_thread
 from ..link.streams.base import NativeStream
 from ..utils.children import Child, no_answer, start_child
 from ..utils.opening import ssl_opener, tcp_opener, unix_opener
@@ -54,7 +55,7 @@ class Opening:
 
 async def in_thread(opener: Callable[[], Any]) -> Any:
     """Returns what a blocking function returns; closes it if nobody waits for it any more."""
-    made = asyncio.get_running_loop().run_in_executor(None, opener)
+    made = in_new_thread(asyncio.get_running_loop(), opener)
     try:
         return await asyncio.shield(made)
     except asyncio.CancelledError:

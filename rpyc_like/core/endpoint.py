@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any, ClassVar
 
 from ..lib.stand_ins import dict_of
-from ..link import flushing
+from ..link.housekeeping import housekeeper
 from ..link.receiving import FrameReceiver
 from ..link.result import Stopped, Unfinished, thrown
 from ..link.sending import FrameSender
@@ -149,7 +149,9 @@ class Endpoint(HasState):
         client = self._config["admission"]
         total = None if client is None else client.account.add  # of the server's clients
         self._total = total
-        self._kept = Kept(Meter(self._config["max_kept_memory"], "max_kept_memory", total))
+        meter = Meter(self._config["max_kept_memory"], "max_kept_memory", total)
+        self._schedule_flush = self._flush_scheduler()
+        self._kept = Kept(meter, self._schedule_flush)
         self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
@@ -439,8 +441,12 @@ class Endpoint(HasState):
                 ]
         return payloads
 
+    def _flush_scheduler(self) -> Callable[[weakref.ref[Any]], object]:
+        """Return what has something flushed soon, and is safe in finalizers."""
+        return housekeeper.schedule_flush
+
     def _arm_flush(self) -> None:
-        flushing.arm(self._weak)
+        self._schedule_flush(self._weak)
 
     def _farewell(self) -> bytes:
         return self._session.request(_NO_ANSWER, consts.HANDLE_CLOSE, ())[1]

@@ -37,7 +37,7 @@ from ..lib.stack import has_room
 from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
-from . import attending, forking, primitives
+from . import forking, primitives
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash, weight_of
 from .batching import Batch
@@ -45,6 +45,7 @@ from .calls import Calls, name_of
 from .channel import endpoints
 from .express import Express, Shortcut
 from .helping import Helpers
+from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import check_not_reading
 from .receiving import MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
@@ -142,10 +143,10 @@ class MessageConnection:
         self.calls = Calls()
         """What the peer has said about its requests."""
         self.attended: set[Any] = set()
-        """The peer's requests that were being served at the attendant's last look."""
+        """The peer's requests that were being served at the watchdog's last look."""
         self.looked_after = False
         """Whether what arrives is taken in while the connection's own threads are occupied."""
-        self.heart: attending.Heart | None = None
+        self.heart: HeartbeatMonitor | None = None
         """Watches over the peer, if it is to send signs of life."""
         self.exchanges = 0
         """How many requests were made whose threads wait for the answers."""
@@ -223,6 +224,11 @@ class MessageConnection:
     def serves(self) -> bool:
         """Whether threads of this side do nothing but serve the connection."""
         return self._turn is not None or self.pooled or self.server_thread is not None
+
+    @property
+    def sends_without_waiting(self) -> bool:
+        """Whether :attr:`try_send` never waits: the stream is none of the program's own."""
+        return isinstance(self.sender, FrameSender)
 
     @property
     def backlog(self) -> bool:
@@ -669,6 +675,20 @@ class MessageConnection:
                 self.wait_for_role(me)
         self.tell_lost()
 
+    def serve_what_is_left(self) -> None:
+        """Serve what a peer that has hung up sent before, and end. In a thread of its own."""
+        channel = self.channel
+
+        def act(outcome: Outcome) -> bool:
+            self.act(outcome)
+            return self.channel is not channel  # it goes on over another one
+
+        try:
+            self.serve_forever(act)
+        except BaseException as error:  # meant for a thread that is not there
+            self.lose(error)
+            raise
+
     def serve_alone(self) -> None:
         """Does the same, while no other thread serves the connection.
 
@@ -838,6 +858,8 @@ class MessageConnection:
         try:
             payload = self.receiver.receive(0, self._open)
         except (EOFError, OSError, ProtocolError) as error:
+            if self.stash and not self.running:
+                return None  # who serves what was read before finds out
             return self.broken(error)
         if payload is None:
             return None
@@ -996,8 +1018,8 @@ class MessageConnection:
         token = CURRENT.set((self, id_, route))
         self.running.add(id_)
         goes_on = None
-        if self.looked_after and self not in attending.busy:
-            attending.attend(self)
+        if self.looked_after and self not in housekeeper.links_with_calls:
+            housekeeper.watch_calls(self)
         try:
             goes_on = self.application.serve_request(id_, target, args)
         finally:

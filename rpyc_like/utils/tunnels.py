@@ -96,6 +96,9 @@ class ParamikoStream(Stream):
     def closed(self) -> bool:
         return bool(self.sock.closed)
 
+    def hung_up(self) -> bool:
+        return bool(self.sock.closed or self.sock.eof_received)
+
     def fileno(self) -> int:
         if self.sock.closed:
             raise ConnectionClosed("stream is closed")

@@ -694,7 +694,7 @@ MUTATIONS = [
         "61",
         "link/connection.py",
         "            goes_on = self.application.serve_request(id_, target, args)\n",
-        "            with attending._starting:\n"
+        "            with housekeeper._thread._lock:\n"
         "                goes_on = self.application.serve_request(id_, target, args)\n",
         f"{THREADS}::test_case_61_two_connections_cannot_block_each_other",
     ),
@@ -707,15 +707,15 @@ MUTATIONS = [
     ),
     Mutation(
         "62",
-        "link/attending.py",
-        "            link.serve_instead()\n",
-        "            pass\n",
+        "link/housekeeping.py",
+        "                    link.serve_instead()\n",
+        "                    pass\n",
         f"{WAITS}::test_case_62_65_the_next_call_is_not_delayed",
     ),
     Mutation(
         "63",
         "core/endpoint.py",
-        "flushing.arm(self._weak)",
+        "self._schedule_flush(self._weak)",
         "self.flush_released()",
         f"{THREADS}::test_case_63_garbage_is_collected_in_the_middle_of_everything",
     ),
@@ -793,8 +793,8 @@ MUTATIONS = [
     ),
     Mutation(
         "72",
-        "link/flushing.py",
-        "at_end(lambda: _due.put(None))\n",
+        "link/housekeeping.py",
+        "at_end(housekeeper.end)\n",
         "",
         "tests/faults/test_interpreters.py",
     ),
@@ -814,16 +814,16 @@ MUTATIONS = [
     ),
     Mutation(
         "75",
-        "link/attending.py",
+        "link/housekeeping.py",
         "return silence > _DEAD * self.interval",
         "return False",
         f"{WAITS}::test_case_75_a_stopped_server",
     ),
     Mutation(
         "75",
-        "link/attending.py",
-        '    """Looks whether a peer gives signs of life."""\n    _read(link)\n',
-        '    """Looks whether a peer gives signs of life."""\n',
+        "link/housekeeping.py",
+        "        _read(link)\n    link.application.beat",
+        "        pass\n    link.application.beat",
         f"{WAITS}::test_case_75_a_client_that_computes_and_one_that_stops",
     ),
     Mutation(
@@ -1508,7 +1508,7 @@ MUTATIONS += [
     Mutation(
         "99",
         "core/accounts.py",
-        "            flushing.arm(weakref.ref(self))\n",
+        "            self._schedule_flush(weakref.ref(self))\n",
         "",
         "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
     ),

@@ -15,10 +15,15 @@ WAITING = {"_thread", "concurrent.futures", "queue", "select", "selectors", "thr
 
 HARMLESS = {
     "CancelledError",
+    "EPOLLIN",
+    "EPOLLRDHUP",
     "EVENT_READ",
     "EVENT_WRITE",
+    "POLLERR",
+    "POLLHUP",
     "POLLIN",
     "POLLOUT",
+    "POLLRDHUP",
     "current_thread",
     "get_ident",
     "local",
