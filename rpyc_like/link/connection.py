@@ -46,7 +46,7 @@ from .channel import endpoints
 from .express import Express, Shortcut
 from .helping import Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
-from .interrupted import check_not_reading
+from .interrupted import check_not_reading, holds_the_role, leaves_the_role
 from .receiving import MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender
@@ -195,6 +195,8 @@ class MessageConnection:
         """Sends a whole frame that a shortcut has made, where there is one."""
         self._open: Callable[[bytes], Any] | None = None
         self.batch = Batch(self)
+        self.unsent: Sequence[Any] = getattr(self.sender, "queue", ())
+        """What the system has not taken yet."""
         self.send = self.sender.send
         self.try_send = self.sender.try_send
 
@@ -291,6 +293,7 @@ class MessageConnection:
         elif first is not None:
             self.act(first)
 
+    @holds_the_role
     def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
         """Reads once if nobody else reads, in the hope of the answer to ``result``.
 
@@ -300,6 +303,8 @@ class MessageConnection:
             What was read instead and needs acting on.
         """
         reading = self.reading
+        if self.unsent:
+            self.check_not_reading()
         if reading.offered is not None or not reading.lock.acquire(False):
             return None
         outcome = None
@@ -413,6 +418,7 @@ class MessageConnection:
         else:
             self._serve_while_waiting(result, deadline, first)
 
+    @holds_the_role
     def _serve_while_waiting(
         self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None
     ) -> None:
@@ -541,6 +547,7 @@ class MessageConnection:
             raise
         return result
 
+    @leaves_the_role
     def _exchange_beside(
         self,
         result: AsyncResult,
@@ -604,6 +611,7 @@ class MessageConnection:
         elif first is not None:
             self.act(first)
 
+    @leaves_the_role
     def leave(self, me: Waiter) -> None:
         """Ends a thread's waiting; does what others have handed to it."""
         with self.inbox_lock:
@@ -644,6 +652,7 @@ class MessageConnection:
         with self.serving() as me:
             self._serve_forever(me, self.act if act is None else act, turn)
 
+    @holds_the_role
     def _serve_forever(
         self, me: Waiter, act: Callable[[Outcome], bool | None], turn: object
     ) -> None:
@@ -719,6 +728,7 @@ class MessageConnection:
             self.lose(error)
             raise
 
+    @holds_the_role
     def serve_in_order(self) -> None:
         """Takes messages and acts on them in this thread, until the connection is gone.
 
@@ -777,6 +787,7 @@ class MessageConnection:
         finally:
             waiters.remove(me)
 
+    @leaves_the_role
     def wait_for_role(self, me: Waiter, timeout: float | None = None) -> None:
         """Sleeps until the reading role may be free, or there is something else to do.
 
@@ -789,6 +800,7 @@ class MessageConnection:
         finally:
             waiters.remove(me)
 
+    @holds_the_role
     def serve(self, deadline: Timeout | None, wait_for_role: bool = True) -> bool:
         """Takes one message and acts on it; returns whether there was one in time.
 
@@ -920,6 +932,7 @@ class MessageConnection:
         if isinstance(lock, DispatchLock) and lock.passed() and self.reading.sleepers:
             self.reading.offer()
 
+    @leaves_the_role
     def _dispatch(self, payload: bytes) -> None:
         dispatch, lock = self.dispatch, self._dispatch_lock
         assert dispatch is not None
@@ -941,6 +954,7 @@ class MessageConnection:
                 logger.warning("! %s: %r", name_of(self.application), remaining)
             self._mark_lost(remaining)  # act does the rest, when the role has been given up
 
+    @leaves_the_role
     def act(self, outcome: Outcome) -> None:
         """Does what a message asks for, outside of the reading role."""
         kind = outcome[0]
@@ -1009,6 +1023,7 @@ class MessageConnection:
         if outcome is not None:
             self.act(outcome)
 
+    @leaves_the_role
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
         if CURRENT.get() is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
@@ -1047,8 +1062,8 @@ class MessageConnection:
             self.calls.forget(id_)
 
     def check_not_reading(self) -> None:
-        """Refuses to wait in a signal handler that has interrupted this thread's reading."""
-        check_not_reading(self, MessageConnection._serve.__code__)
+        """Refuses to wait in code that has interrupted this thread's reading or writing."""
+        check_not_reading(self)
 
     def thread_waiting_for(self, id_: Any) -> int | None:
         """Returns the thread that waits for the answer to this side's request ``id_``."""
@@ -1177,6 +1192,7 @@ class MessageConnection:
             waiter.wake()
         self._untold.append(entries)
 
+    @leaves_the_role
     def tell_lost(self) -> None:
         """Runs callbacks and tells the application, once, outside of the reading role.
 

@@ -18,6 +18,7 @@ from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
 from ..wire.session import State
 from . import primitives
+from .interrupted import holds_the_role, leaves_the_role
 from .receiving import FrameReceiver, Waiter
 from .result import AsyncResult
 from .sending import FrameSender
@@ -66,6 +67,7 @@ class Express:
         self._frame_request = shortcut.frame_request
         self.open: Callable[[bytes], Any] = shortcut.open_frames
 
+    @holds_the_role
     def ask(self, target: Any, args: Any, timeout: float | None) -> Any:
         """Sends a request and waits for its answer.
 
@@ -126,6 +128,7 @@ class Express:
             return link.exchange(target, args, timeout, (), id_)
         return self._go_on(result, outcome, timeout, started)
 
+    @leaves_the_role
     def _ask_beside(
         self, id_: int, target: Any, args: Any, timeout: float | None, started: float
     ) -> Any:
@@ -227,6 +230,7 @@ class Express:
                 return
         link.request(result, target, args, id_=id_)
 
+    @leaves_the_role
     def _go_on(
         self, result: AsyncResult, outcome: Any, timeout: float | None, started: float
     ) -> AsyncResult:
@@ -241,6 +245,8 @@ class Express:
         except ConnectionClosed as error:
             link.lose(error)
         try:
+            if link.unsent:
+                link.check_not_reading()
             link.wait_on(result, timeout, started, outcome)
         except BaseException:
             link.give_up(result)
