@@ -464,6 +464,11 @@ class Connection(Endpoint):
                 f"; the peer has never answered (it was addressed in {self._codec.dialect}, see "
                 "configuration keys 'dialect' and 'bind_threads')"
             )
+        elif self._session.pending.waiting():
+            text += (
+                "; other calls over this connection were not answered either, and the peer may "
+                "serve one after the other (configuration key 'concurrent_calls' there)"
+            )
         elif self._link.serves:
             text += (
                 "; the peer may not be serving: a client does while it waits for an answer itself, "
