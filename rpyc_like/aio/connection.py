@@ -21,6 +21,7 @@ from ..core.dialects import DialectMismatch
 from ..lib.connection_threads import ConnectionThreads
 from ..lib.workers import waiting
 from ..link.aio import AioMessageConnection, AioResult
+from ..link.channel import client_of
 from ..link.housekeeping import DELAY, HeartbeatMonitor
 from ..link.result import Stopped, Unfinished, raised, thrown
 from .names import ClassicNames
@@ -89,7 +90,7 @@ class Connection(ClassicNames, Serving):
     ) -> None:
         self._prepare_threads()
         self._prepare_serving(workers)
-        super().__init__(root, config, AsyncNetref)
+        super().__init__(root, config, client_of(channel), AsyncNetref)
         self._prepare_executor()
         self._reopen_channel = reopen
         self.adopt_channel(channel)
@@ -133,7 +134,7 @@ class Connection(ClassicNames, Serving):
         return await self._outcome(self._config["sync_request_timeout"], handler, args)
 
     async def _outcome(
-        self, timeout: float | None, handler: int, args: tuple[Any, ...]
+        self, timeout: float | None, handler: int, args: tuple[Any, ...], origin: Any = None
     ) -> tuple[bool, Any]:
         if self._reads:
             self._reconsider(handler, args)
@@ -142,8 +143,9 @@ class Connection(ClassicNames, Serving):
         before = self._ahead() if self._stands_ahead or not self._codec.heard else []
         link.request(result, handler, args, before, timeout)
         served = self._begin_wait()
-        if served is not None and self._threads_of:
-            result.origin = self._threads_of.get(served)
+        if origin is None and served is not None and self._threads_of:
+            origin = self._threads_of.get(served)
+        result.origin = origin
         try:
             if link.full:
                 await link.drained()
@@ -232,9 +234,6 @@ class Connection(ClassicNames, Serving):
         """Forgets a request that was not answered in time and returns the error to raise."""
         self._give_up(result)
         return self._late(self._config["sync_request_timeout"])
-
-    def notice(self, payload: Any) -> None:
-        """Has nothing to do: what is not answered was noted in wire order."""
 
     # -- signs of life
 

@@ -27,9 +27,9 @@ from ..errors import LimitExceeded
 from ..lib.code import hasattr_static
 from ..lib.connection_threads import ConnectionThread, ConnectionThreads, Executor
 from ..lib.contexts import SharedContext
+from ..lib.finalizers import may_run_code
 from ..lib.in_worker import elsewhere
 from ..lib.stack import has_room
-from ..lib.workers import here
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.backlog import weight_of
 from ..link.result import Unfinished, thrown
@@ -85,8 +85,9 @@ class Serving(ThreadSide):
         self._workers = workers
         self._executor = None
         self._context = SharedContext()  # of all functions that serve the connection
+        self._last: Callable[[], Any] | None = None  # what is done when the connection is gone
         self._threads_of: dict[int, ConnectionThread] = {}
-        """Threads that serve the peer's requests, or wait for what those are part of."""
+        """Threads that wait for what the peer's requests with these numbers are part of."""
         self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
         self._asking: dict[int, int] = {}  # requests whose tasks wait for the peer, how often
         self._opening = False  # whether the service is being told of the connection
@@ -98,6 +99,7 @@ class Serving(ThreadSide):
         if self._workers is not None:
             width = self._config["concurrent_calls"]
             self._executor = self._workers.executor(self._context, self._loop.call_later, width)
+            self._local_objects.dropped = []
 
     def _learn_features(self, features: int) -> None:
         super()._learn_features(features)
@@ -135,30 +137,19 @@ class Serving(ThreadSide):
         assert executor is not None
         id_ = _OPENING if served is None else served[1]
         thread = self._threads_of.get(id_)
-        work = partial(self._serving, served, id_, func)
+        work = partial(self._serving, served, func)
         failed, value = await elsewhere(lambda job: executor.submit(job, thread), work)
         if failed:
             raise thrown(value)
         return value
 
     def _serving(
-        self, served: tuple[Any, Any, int] | None, id_: int, func: Callable[..., Any], *args: Any
+        self, served: tuple[Any, Any, int] | None, func: Callable[..., Any], *args: Any
     ) -> Any:
         """Call a function that serves a request, in the connection's thread and context."""
         if CURRENT.get() is not None and not has_room():
             raise RecursionError(_TOO_DEEP)
-        threads = self._threads_of
-        before = threads.get(id_)
-        threads[id_] = here.pool  # type: ignore[assignment]
-        token = CURRENT.set(served)
-        try:
-            return func(*args)
-        finally:
-            CURRENT.reset(token)
-            if before is None:
-                threads.pop(id_, None)
-            else:
-                threads[id_] = before
+        return _call(served, func, *args)
 
     def _in_context(self, value: Any) -> Coroutine[Any, Any, Any]:
         """Return a coroutine that awaits something of the program in the connection's context."""
@@ -182,6 +173,8 @@ class Serving(ThreadSide):
         """Does what the peer asks, or has it done."""
         if self._reads:
             self._forget_ahead()
+        if self._local_objects.dropped:
+            self._let_go()
         if len(self._asking) >= _NESTED_TASKS or len(self._sleepers) >= _NESTED_THREADS:
             self._fail(id_, RecursionError(_TOO_DEEP))
             return
@@ -260,6 +253,8 @@ class Serving(ThreadSide):
         """
         if not args:
             return False
+        if type(args[0]) is AsyncItems:
+            return True
         if is_netref(args[0]):
             return number in (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_GETATTR)
         if number == consts.HANDLE_CALL:
@@ -273,7 +268,7 @@ class Serving(ThreadSide):
                 and not hasattr_static(kind, "_rpyc_getattr")
                 and type(self._method_of(args[0], args[1])) in _FUNCTIONS
             )
-        return type(args[0]) is AsyncItems
+        return False
 
     def _method_of(self, obj: Any, name: str) -> Any:
         """Returns what a name stands for, as far as no code of the program is needed to know."""
@@ -297,7 +292,7 @@ class Serving(ThreadSide):
         failed, value = False, None
         if not link.lost and not link.calls.is_cancelled(id_):
             try:
-                value = self._serving(served, id_, handler, self, *args)
+                value = self._serving(served, handler, self, *args)
             except BaseException as error:
                 failed, value = True, error
         del args
@@ -454,11 +449,38 @@ class Serving(ThreadSide):
         if getattr(func, "__func__", None) is Service.on_disconnect:
             return
         if self._executor is not None and not is_async(func):
-            self._executor.close(partial(func, self))
+            self._last = partial(func, self)
             return
         value = func(self) if is_async(func) else self._context.run(func, self)
         if inspect.isawaitable(value):
             self._goodbye = asyncio.ensure_future(self._in_context(value))
+
+    def notice(self, payload: Any) -> None:
+        """Let go what the peer has given back; the rest was noted in wire order."""
+        if self._local_objects.dropped:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Drop what the peer has given back, in the connection's thread if that may run code."""
+        assert self._executor is not None
+        dropped = self._take_dropped()
+        if dropped:
+            self._executor.submit(dropped.clear, first=True)
+
+    def _take_dropped(self) -> list[Any]:
+        """Return the objects given back that may run code; the others end here."""
+        entries, self._local_objects.dropped = self._local_objects.dropped, []
+        return [entry for entry in entries or () if may_run_code(entry)]
+
+    def _forget_everything(self) -> None:
+        try:
+            super()._forget_everything()
+        finally:
+            if self._executor is not None:
+                dropped = self._take_dropped()
+                last = self._last
+                end = partial(_end, last, dropped) if last is not None or dropped else None
+                self._executor.close(end)
 
     def end_tasks(self) -> None:
         """Cancels what still runs for the peer."""
@@ -527,12 +549,21 @@ async def _in_turns(work: handlers.Turns) -> Any:
 
 
 def _call(served: Any, func: Callable[..., Any], *args: Any) -> Any:
-    """Call a function that serves a request, on the loop."""
+    """Call a function that serves a request."""
     token = CURRENT.set(served)
     try:
         return func(*args)
     finally:
         CURRENT.reset(token)
+
+
+def _end(last: Callable[[], Any] | None, dropped: list[Any]) -> None:
+    """Tell the service that the connection is gone, then drop what the peer had references to."""
+    try:
+        if last is not None:
+            last()
+    finally:
+        dropped.clear()
 
 
 async def _awaited(value: Any) -> Any:

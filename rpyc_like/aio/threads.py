@@ -56,7 +56,7 @@ class ThreadSide(Endpoint):
         return get_ident() != self._thread
 
     async def _outcome(
-        self, timeout: float | None, handler: int, args: tuple[Any, ...]
+        self, timeout: float | None, handler: int, args: tuple[Any, ...], origin: Any = None
     ) -> tuple[bool, Any]:
         raise NotImplementedError
 
@@ -81,7 +81,8 @@ class ThreadSide(Endpoint):
         """
         result = AsyncResult(self)
         result.target = handler
-        begin = partial(self._begin_request, result, timeout, handler, args)
+        origin = current_thread(self._executor)
+        begin = partial(self._begin_request, result, timeout, handler, args, origin)
         if get_ident() == self._thread:
             begin()
         elif not self._link.call_soon(begin):
@@ -89,20 +90,30 @@ class ThreadSide(Endpoint):
         return result
 
     def _begin_request(
-        self, result: AsyncResult, timeout: float | None, handler: int, args: tuple[Any, ...]
+        self,
+        result: AsyncResult,
+        timeout: float | None,
+        handler: int,
+        args: tuple[Any, ...],
+        origin: Any,
     ) -> None:
         """Sends a request, on the loop."""
-        work = self._deliver(result, timeout, handler, args)
+        work = self._deliver(result, timeout, handler, args, origin)
         self._requests[result] = self._loop.create_task(work)
 
     async def _deliver(
-        self, result: AsyncResult, timeout: float | None, handler: int, args: tuple[Any, ...]
+        self,
+        result: AsyncResult,
+        timeout: float | None,
+        handler: int,
+        args: tuple[Any, ...],
+        origin: Any,
     ) -> None:
         try:
             if timeout is None or timeout == self._config["sync_request_timeout"]:
-                failed, value = await self._outcome(timeout, handler, args)
+                failed, value = await self._outcome(timeout, handler, args, origin)
             else:
-                asking = self._outcome(None, handler, args)
+                asking = self._outcome(None, handler, args, origin)
                 failed, value = await asyncio.wait_for(asking, timeout)
         except asyncio.TimeoutError:
             failed, value = True, self._late(timeout)

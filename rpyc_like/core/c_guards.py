@@ -9,7 +9,6 @@ of the program are its own business, and so is what it fills its containers with
 from __future__ import annotations
 
 import array
-import gc
 import sys
 from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Hashable, Iterable, Iterator
@@ -31,6 +30,7 @@ from weakref import WeakValueDictionary
 
 from ..errors import LimitExceeded, MalformedValue
 from ..lib.brief import brief
+from ..lib.referents import referents
 from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
 from . import chained
 from .copying import copy_of, is_container
@@ -513,7 +513,7 @@ def _items(obj: Any) -> list[Any]:
     for kind in (list, tuple, set, frozenset, deque):
         if issubclass(type(obj), kind):
             return list(kind.__iter__(obj))
-    return gc.get_referents(obj)  # a mapping proxy
+    return referents(obj)  # a mapping proxy
 
 
 def _plain(conn: Any, arg: Any) -> Any:

@@ -23,6 +23,7 @@ from types import CellType, GeneratorType, MappingProxyType, MethodType
 from typing import Any, Final
 
 from ..errors import LimitExceeded, MalformedValue
+from ..lib.referents import referents
 
 __all__ = ["DEEPEST", "check_link", "is_chained"]
 
@@ -113,7 +114,7 @@ def _levels(owner: Any, values: list[Any], max_steps: int) -> dict[int, int]:
                 f"expected at most {DEEPEST} levels of deques, defaultdicts, slices, iterators or "
                 "the like directly in one another, got more"
             )
-        held = gc.get_referents(one)
+        held = referents(one)
         steps += 1 + len(held) // 16
         if steps > max_steps:
             raise LimitExceeded("objects in one another", steps, max_steps, "max_steps")
@@ -136,7 +137,7 @@ def _survey() -> bool:
         one, level = queue.popleft()
         if level < above.get(id(one), 0):
             continue
-        for other in gc.get_referents(one):
+        for other in referents(one):
             if is_chained(type(other)) and above.get(id(other), 0) <= level < DEEPEST:
                 above[id(other)] = level + 1
                 queue.append((other, level + 1))

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from .. import errors
 from ..errors import RemoteError
 from ..lib.code import clean_name
 from ..lib.modules import class_in
@@ -33,6 +34,7 @@ __all__ = [
     "REMOTE_LINE",
     "REMOTE_LINE_START",
     "Name",
+    "OWN_ERRORS",
     "bases_of",
     "exception_class",
     "find_exception",
@@ -45,6 +47,16 @@ REMOTE_LINE_START = "\n\n========= Remote Traceback "
 
 Name = tuple[str, str]
 """Module and name of a class."""
+
+OWN_ERRORS: Final[dict[Name, type[BaseException]]] = {
+    name_pair(cls): cls
+    for name in errors.__all__
+    if (cls := getattr(errors, name)).__module__ == errors.__name__
+    and cls is not errors.ConnectionClosed
+}
+"""Errors of this package that a received one may be taken for: they do nothing.
+
+Not ConnectionClosed, by which a program knows that its own connection has ended."""
 
 _MAX_BASES: Final = 100
 _CACHE_SIZE: Final = 512
@@ -61,10 +73,12 @@ def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException]
     """Return this program's exception class of a name, if it may be used.
 
     Args:
-        custom: whether others than built-in ones may.
+        custom: whether others than built-in ones and those of this package may.
         exits: whether those may that are no :class:`Exception`: SystemExit and the like.
     """
     module, name = full
+    if full in OWN_ERRORS:
+        return OWN_ERRORS[full]
     if module not in ("builtins", "exceptions"):
         cls = class_in(module, name) if custom else None
     else:

@@ -226,7 +226,11 @@ class BaseNetref(metaclass=NetrefMetaclass):
         return _compare(self, other, "__ge__")
 
     def __repr__(self) -> str:
-        return answered_text(syncreq(self, consts.HANDLE_REPR))
+        try:
+            return answered_text(syncreq(self, consts.HANDLE_REPR))
+        except EOFError:
+            # Debuggers, logs and tracebacks show what is there, whether it can be used or not.
+            return f"<proxy of a {_local(self, '____id_pack__')[0]!s:.200}, connection closed>"
 
     def __str__(self) -> str:
         return answered_text(syncreq(self, consts.HANDLE_STR))

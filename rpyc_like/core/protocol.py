@@ -29,6 +29,7 @@ from ..lib.threads import spawn as spawn
 from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
 from ..link import primitives
+from ..link.channel import client_of
 from ..link.connection import MessageConnection
 from ..link.housekeeping import HeartbeatMonitor, housekeeper
 from ..link.result import AsyncResult, Delivery, Unfinished
@@ -137,7 +138,7 @@ class Connection(Endpoint):
     _link: MessageConnection
 
     def __init__(self, root: Any, channel: Any, config: dict[str, Any] | None = None) -> None:
-        super().__init__(root, config)
+        super().__init__(root, config, client_of(channel))
         self.adopt_channel(channel)
         self._installer: Any = None
         self._fetched_later: dict[str, Callable[[], Any]] = {}
@@ -780,6 +781,7 @@ class Connection(Endpoint):
 
     def disconnected(self, error: BaseException | None) -> None:
         """Clears the tables and tells the service, once."""
+        self._defers = False  # reading a method fails from now on, as it does in RPyC
         if self._pool is not None:
             self._pool.close()
         if self._coroutines.made is not None:

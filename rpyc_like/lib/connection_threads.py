@@ -42,12 +42,12 @@ class Executor(Protocol):
     nests: bool
     """Whether a thread that waits runs anything meanwhile: nothing tells what caused what."""
 
-    def submit(self, job: Job, thread: Any = None, *, refusable: bool = True) -> None:
+    def submit(self, job: Job, thread: Any = None, *, first: bool = False) -> None:
         """Have a function run, after those before it.
 
         Args:
             thread: waits for a peer that has asked for this because of that.
-            refusable: whether the caller can do without.
+            first: whether it runs before others, also in a thread that waits, and is not refused.
 
         Raises:
             LimitExceeded: there is no thread for it.
@@ -214,15 +214,17 @@ class ThreadExecutor:
         self.needy = False  # whether it is to get a thread
         self._begun = 0  # functions, those not counted that ran while a thread waited
 
-    def submit(self, job: Job, thread: Any = None, *, refusable: bool = True) -> None:
+    def submit(self, job: Job, thread: Any = None, *, first: bool = False) -> None:
         """Have a function run; see :class:`Executor`."""
         with self._lock:
             if self._all.closed:
                 return
+            if first and self.threads:
+                thread = self.threads[0]
             if thread is not None and thread in self.threads:
                 thread.give(job)
                 return
-            if refusable and self._all.strict and not self.threads and self._all.full:
+            if not first and self._all.strict and not self.threads and self._all.full:
                 threads = len(self._all.threads) + 1
                 raise LimitExceeded(
                     "threads of connections", threads, self._all.most, argument="max_threads"

@@ -39,7 +39,7 @@ from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
 from . import forking, primitives
 from .apart import APART, takes_long
-from .backlog import Backlog, Stash, weight_of
+from .backlog import Backlog, Stash
 from .batching import Batch
 from .calls import Calls, name_of
 from .channel import endpoints
@@ -170,6 +170,7 @@ class MessageConnection:
         self._taking = primitives.Lock()  # guards decoding outside of the reading role
         self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
+        self._hung_up = False  # whether what is left is being served
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self.queued = Backlog()
@@ -370,7 +371,7 @@ class MessageConnection:
             return None
         if self.workers is not None or serves or not self.servers or route:
             return outcome
-        self.queued.add(weight_of(outcome))
+        self.queued.add(self.queued.weigh(outcome))
         self.unserved.append((primitives.monotonic(), outcome))
         self._rouse()
         return None
@@ -390,7 +391,7 @@ class MessageConnection:
             waiter = self.waiters.get(thread)
             if waiter is None:
                 return False
-            self.queued.add(weight_of(outcome))
+            self.queued.add(self.queued.weigh(outcome))
             if not waiter.inbox:
                 waiter.since = primitives.monotonic()
             waiter.inbox.append(outcome)
@@ -408,7 +409,7 @@ class MessageConnection:
             return None
         if self.unserved:
             self._rouse()
-        self.queued.remove(weight_of(outcome))
+        self.queued.remove(self.queued.weigh(outcome))
         return outcome
 
     def _wait(self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None) -> None:
@@ -686,17 +687,38 @@ class MessageConnection:
 
     def serve_what_is_left(self) -> None:
         """Serve what a peer that has hung up sent before, and end. In a thread of its own."""
-        channel = self.channel
-
-        def act(outcome: Outcome) -> bool:
-            self.act(outcome)
-            return self.channel is not channel  # it goes on over another one
-
+        channel, reading = self.channel, self.reading
+        self._hung_up = True
         try:
-            self.serve_forever(act)
+            while not self.end._ready and self.channel is channel:
+                if not reading.enter():
+                    self.wait_for_role(Waiter(get_ident()), _SLICE)
+                    continue
+                try:
+                    self._read_to_the_end()
+                    outcome = None if self.end._ready else self._read(None)
+                finally:
+                    reading.leave()
+                if outcome is not None:
+                    self.act(outcome)
         except BaseException as error:  # meant for a thread that is not there
+            self._hung_up = False
             self.lose(error)
             raise
+        self._hung_up = False
+        if self.end._ready:
+            self.tell_lost()
+
+    def _read_to_the_end(self) -> None:
+        """Put what has arrived into the stash, within limits, before anything is answered."""
+        while not self.end._ready and not self.queued.full:
+            outcome = self.read_quickly()
+            if outcome is None or outcome[0] is BROKEN:
+                return
+            if outcome[0] is APART:
+                outcome = self.understand(outcome[1])
+            if len(outcome) > 1:
+                self.stash.append(outcome)
 
     def serve_alone(self) -> None:
         """Does the same, while no other thread serves the connection.
@@ -771,7 +793,7 @@ class MessageConnection:
         if thread is None or thread.ident == get_ident():
             return False
         outcome = (RAW, payload)
-        self.queued.add(weight_of(outcome))
+        self.queued.add(self.queued.weigh(outcome))
         thread.inbox.append(outcome)
         thread.wake()
         return True
@@ -996,7 +1018,7 @@ class MessageConnection:
         _, id_, target, args = outcome
         if thread is None:
             assert self.workers is not None
-            size = weight_of(outcome)
+            size = self.queued.weigh(outcome)
             self.queued.add(size)
             self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
             return
@@ -1014,7 +1036,7 @@ class MessageConnection:
         except IndexError:
             return None
         waiter.since = primitives.monotonic()
-        self.queued.remove(weight_of(outcome))
+        self.queued.remove(self.queued.weigh(outcome))
         return outcome
 
     def _act_on_handed(self, me: Waiter) -> None:
@@ -1048,7 +1070,7 @@ class MessageConnection:
 
     def _count_running(self, id_: Any, args: Any) -> None:
         """Count a request that goes on elsewhere until it has been answered."""
-        size = weight_of((CALL, id_, None, args))
+        size = self.queued.weigh((CALL, id_, None, args))
         self._going_on[id_] = size
         self.queued.add(size)
         if id_ not in self.running:  # it has ended meanwhile
@@ -1174,6 +1196,8 @@ class MessageConnection:
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""
+        if self._hung_up and self.stash and error is not None:
+            return  # an answer could not be sent: what has been read is served all the same
         with self._gone_lock:
             if self.end._ready:
                 return

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from functools import partial
 from typing import Any, NoReturn
 
@@ -26,6 +27,11 @@ __all__ = ["ForkingServer"]
 _LAST_SECOND = 1.0
 _MAX_SILENT_CLIENTS = 50
 _MOST_ENDING = 8  # children that may take their time to end because their clients are hung up on
+# A process takes some milliseconds to start, and many clients can connect in that time. After so
+# many that came without a pause, one is started for the newest of each _CROWD clients, so that
+# those who are pushed out meanwhile cost none.
+_IN_A_ROW = 50
+_CROWD = 16
 _REPORT = struct.Struct("=i?")  # the pid of a child, and whether its client has spoken or logged in
 
 
@@ -57,8 +63,12 @@ class ForkingServer(Server):
     """Serves each client in a process of its own (POSIX only).
 
     A process begins when its client has connected; where there is no more room for silent clients,
-    it begins when the client has sent something. Because processes cost more than threads, there
+    it begins when the client has sent something. Of many clients that connect at once, those that
+    have to make room for others get no process. Because processes cost more than threads, there
     may be 50 silent clients, unless ``max_silent_clients`` says otherwise.
+
+    What is kept for clients is counted in each process: ``max_memory`` bounds one client here, not
+    all of them together.
 
     What a client does to the process ends with it. A service instance is copied, not shared.
     Closing the server ends the processes, after their running calls.
@@ -73,16 +83,49 @@ class ForkingServer(Server):
         self._pids = Pids()
         self._awaited: dict[int, Client] = {}  # by the pids of the children that serve them
         self._ending: dict[int, None] = {}  # pids of children that were told to end
-        self._reports: tuple[int, ...] = (
-            os.pipe()
-        )  # children write a Report each time something is to be told
+        self._unserved: deque[socket.socket] = deque()  # accepted, without a process so far
+        self._in_a_row = 0  # clients accepted since nobody waited for it
+        self._taken = 0  # clients accepted since the last process was started
+        # Children write a _REPORT each time something is to be told.
+        self._reports: tuple[int, ...] = os.pipe()
         self._accepting.watch(self._reports[0], self._take_reports)
+
+    def _take_in(self, sock: socket.socket) -> None:
+        self._in_a_row += 1
+        if self._in_a_row <= _IN_A_ROW:
+            self._accept_method(sock)
+        else:
+            self._unserved.append(sock)
+            self._taken += 1
+
+    def _chores(self) -> float | None:
+        """Start a process for a client that has none, if it is time; see the base class."""
+        due = super()._chores()
+        if not self._accepting.crowded:
+            self._in_a_row = 0
+        while self._unserved and self._was_cut_off(self._unserved[0]):
+            self._drop(self._unserved.popleft())
+        if not self._unserved:
+            return due
+        if not self._accepting.crowded or self._taken >= _CROWD:
+            # The newest one has most time left until it is pushed out.
+            sock = self._unserved.pop()
+            if self._was_cut_off(sock):
+                self._drop(sock)
+            else:
+                self._taken = 0
+                self._accept_method(sock)
+        return 0.0
+
+    def _was_cut_off(self, sock: socket.socket) -> bool:
+        client = self._admitted.get(sock)
+        return client is None or client.cut_off
 
     def _accept_method(self, sock: socket.socket) -> None:
         self._begin(lambda serve: self._fork(sock), sock)
 
     def _fork(self, sock: socket.socket) -> None:
-        client = self._admitted[sock]
+        client = self._admitted.get(sock) or self._admit(sock)
         with self._clients_lock:  # what the child reports is looked at when it has been noted
             pid = self._fork_child(sock, client)
             self._pids.add(pid)
@@ -129,9 +172,12 @@ class ForkingServer(Server):
     def _end_child(self, pid: int) -> None:
         """Has a child end whose client is hung up on; kills the oldest if many do not end."""
         number = signal.SIGTERM
+        again = pid in self._ending
         self._ending[pid] = None
         if len(self._ending) > _MOST_ENDING:
             pid, number = next(iter(self._ending)), signal.SIGKILL
+        elif again:
+            return  # a second SIGTERM would cut the running calls
         if not self._pids.signal(pid, number):
             self._ending.pop(pid, None)  # it has been reaped meanwhile
 
@@ -180,18 +226,23 @@ class ForkingServer(Server):
             client.leave()
 
     def _has_clients(self) -> bool:
-        return bool(self._children)
+        return bool(self._children or self._unserved)
 
     def _drain(self) -> None:
         """Has the children end when they have answered what they were asked."""
         super()._drain()
         deadline = Timeout(self.grace)
-        self._signal(signal.SIGTERM)
+        for pid in list(self._children):
+            if pid not in self._ending:  # a second SIGTERM would cut the running calls
+                self._pids.signal(pid, signal.SIGTERM)
         while self._children and not deadline.expired() and not self._hurry.wait(0.01):
             pass
 
     def _cut(self) -> None:
         super()._cut()
+        with contextlib.suppress(IndexError):  # the thread that accepts may take some as well
+            while self._unserved:
+                self._drop(self._unserved.popleft())
         self._signal(signal.SIGKILL)
         deadline = Timeout(_LAST_SECOND)
         for thread in list(self._children.values()):

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.lib.workers import WorkerPool
-from rpyc_like.link import primitives
+from rpyc_like.link import housekeeping, primitives
 from rpyc_like.link.housekeeping import Housekeeper, housekeeper
 from rpyc_like.link.pool import Poller
 from rpyc_like.link.streams import (
@@ -32,6 +33,10 @@ from rpyc_like.link.streams import (
 )
 from rpyc_like.link.streams.tls import client_context, server_context
 from tests.support.programs import eventually
+
+from .test_tls import Authority, authority
+
+__all__ = ["authority"]  # a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,6 +64,9 @@ class Listening(rpyc.Service):
         self.threads: list[str] = []
         self.gone = threading.Event()
 
+    def exposed_keep(self, func: Any) -> None:
+        self.kept = func
+
     def exposed_note(self, value: Any) -> None:
         self.got.append(value)
         self.threads.append(threading.current_thread().name)
@@ -79,16 +87,18 @@ def tcp() -> tuple[Any, Any]:
         return SocketStream(here), SocketStream(listener.accept()[0])
 
 
-def tls_over(make: Streams, certificate: Any) -> tuple[Any, Any]:
-    """Return two ends of a TLS connection over a pair of streams."""
-    inner_here, inner_there = make()
-    context = server_context(certificate.key, certificate.cert)
+def tls(authority: Authority) -> tuple[Any, Any]:
+    """Return two ends of a TLS connection."""
+    inner_here, inner_there = tcp()
+    files = authority.issue("localhost")
+    context = server_context(files.key, files.cert)
     made: list[TlsStream] = []
     serving = threading.Thread(
         target=lambda: made.append(TlsStream(inner_there, context, server_side=True))
     )
     serving.start()
-    here = TlsStream(inner_here, client_context(ca_certs=certificate.cert, check_hostname=False))
+    trusted = client_context(ca_certs=authority.file)
+    here = TlsStream(inner_here, trusted, server_hostname="localhost")
     serving.join()
     return here, made[0]
 
@@ -97,8 +107,8 @@ def tls_over(make: Streams, certificate: Any) -> tuple[Any, Any]:
 def streams(request: pytest.FixtureRequest) -> Streams:
     """Makes pairs of connected streams that have descriptors."""
     if request.param == "tls":
-        certificate = request.getfixturevalue("certificate")
-        return lambda: tls_over(tcp, certificate)
+        authority = request.getfixturevalue("authority")
+        return lambda: tls(authority)
     made: Streams = {"unix": sockets, "tcp": tcp, "pipes": PipeStream.create_pair}[request.param]
     return made
 
@@ -112,12 +122,29 @@ def joined() -> Iterator[Callable[..., tuple[Any, Any]]]:
             client = rpyc.connect_stream(pair[0], here)
             server = rpyc.connect_stream(pair[1], Listening)
             threading.Thread(target=server.serve_all, daemon=True).start()
-            stack.callback(client.close)
             stack.callback(server.close)
+            stack.callback(client.close)
             client.ping()
             return client, server
 
         yield make
+
+
+def notes_of(client: Any, server: Any, service: Listening) -> Callable[[Any], Any]:
+    """Return what has the client's service note something, without waiting for it."""
+    client.root.keep(service.exposed_note)
+    return rpyc.async_(server._local_root.kept)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def running(code: str, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """Runs a program, and kills it."""
+    command = [sys.executable, "-c", code, *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 # -- the end is noticed
@@ -180,9 +207,7 @@ server.start()
 
 def test_case_109_a_server_that_is_killed() -> None:
     """Its idle clients notice, each of them."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
+    with running(SERVER) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         conns = [rpyc.connect("127.0.0.1", port) for _ in range(20)]
@@ -196,8 +221,8 @@ def test_case_109_a_server_that_is_killed() -> None:
 
 def test_case_109_a_child_that_is_killed() -> None:
     """The end of a program at the other end of two pipes is noticed."""
-    command = [sys.executable, "-m", "rpyc_like.cli.rpyc_classic", "-m", "stdio"]
-    conn = rpyc.classic.connect_subproc(command)
+    code = "from rpyc_like.utils.factory import connect_stdpipes as c; c().serve_all()"
+    conn = rpyc.connect_subproc([sys.executable, "-c", code])
     noted = Noted(conn)
     conn.ping()
     conn.proc.kill()
@@ -212,10 +237,11 @@ def test_case_109_unread_messages_are_served_first(
 ) -> None:
     """What the peer has asked before it hung up is served before the end is told."""
     service = Listening()
-    _client, server = joined(streams(), service)
-    note = rpyc.async_(server.root.note)
+    client, server = joined(streams(), service)
+    note = notes_of(client, server, service)
     for number in range(3):
         note(number)
+    eventually(lambda: server._link.sender.idle)
     server._link.channel.stream.close()
     assert service.gone.wait(15)
     assert service.got == [0, 1, 2, "gone"]
@@ -250,8 +276,10 @@ def test_case_109_who_holds_the_receive_lock_reads(
         look()
 
     monkeypatch.setattr(ends, "do_what_is_due", counted)
+    note = notes_of(client, server, service)
     with client._recvlock:
-        rpyc.async_(server.root.note)("unread")
+        note("unread")
+        eventually(lambda: server._link.sender.idle)
         server._link.channel.stream.finish()
         eventually(lambda: looks > 3)
         assert service.got == []
@@ -267,8 +295,10 @@ def test_case_109_a_pool_reads_itself(joined: Callable[..., tuple[Any, Any]]) ->
     workers = WorkerPool(2)
     poller = Poller(workers)
     ended = threading.Event()
+    note = notes_of(client, server, service)
     poller.add(client._link, ended.set)
-    rpyc.async_(server.root.note)("read by the pool")
+    note("read by the pool")
+    eventually(lambda: server._link.sender.idle)
     server._link.channel.stream.finish()
     assert ended.wait(15)
     assert service.gone.wait(15)
@@ -283,8 +313,8 @@ def test_case_109_messages_that_the_watchdog_has_kept(
     """What was read for signs of life is served before the end as well."""
     service = Listening()
     client, server = joined(tcp(), service)
-    rpyc.async_(server.root.note)("kept")
-    eventually(lambda: client._link.read_quickly_into_stash() if False else _kept(client))
+    notes_of(client, server, service)("kept")
+    eventually(lambda: server._link.sender.idle and _kept(client))
     server._link.channel.stream.close()
     assert service.gone.wait(15)
     assert service.got == ["kept", "gone"]
@@ -292,19 +322,16 @@ def test_case_109_messages_that_the_watchdog_has_kept(
 
 def _kept(conn: Any) -> bool:
     """Have the watchdog read; return whether it keeps something."""
-    from rpyc_like.link import housekeeping
-
     housekeeping._read(conn._link)
     return bool(conn._link.stash)
 
 
 def test_case_109_a_connection_that_goes_on_elsewhere(
-    joined: Callable[..., tuple[Any, Any]],
+    joined: Callable[..., tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread that serves what is left ends when the connection has another channel."""
-    client, _ = joined(tcp())
+    """The thread that serves what is left ends when the conversation has moved."""
+    client, server = joined(tcp())
     link = client._link
-    thread = threading.Thread(target=link.serve_what_is_left, daemon=True)
     old, (here, there) = link.channel, tcp()
     act = link.act
 
@@ -312,14 +339,13 @@ def test_case_109_a_connection_that_goes_on_elsewhere(
         act(outcome)
         link.attach(type(old)(here))
 
-    link.act = move
+    monkeypatch.setattr(link, "act", move)
+    server.async_request(1, "x")
+    thread = threading.Thread(target=link.serve_what_is_left, daemon=True)
     thread.start()
-    rpyc.connect_stream
-    answer = client.async_request(1, "x")
     thread.join(15)
     assert not thread.is_alive()
     assert not client.closed
-    del answer
     old.close()
     there.close()
 
@@ -344,13 +370,19 @@ class OwnStream(Stream):
         return self.sock.fileno()
 
     def read(self, count: int) -> bytes:
-        data = self.sock.recv(count, socket.MSG_WAITALL)
+        try:
+            data = self.sock.recv(count, socket.MSG_WAITALL)
+        except OSError as error:
+            raise EOFError(str(error)) from error
         if len(data) < count:
             raise EOFError("ended")
         return data
 
     def write(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        try:
+            self.sock.sendall(data)
+        except OSError as error:
+            raise EOFError(str(error)) from error
 
 
 @pytest.mark.parametrize("kind", ["memory", "own", "no epoll"])
@@ -446,30 +478,44 @@ def test_descriptors_leave_before_they_are_closed(
 
 
 @pytest.mark.skipif(primitives.epoll is None, reason="needs epoll")
-def test_a_number_that_has_come_to_mean_another_file(
+def test_epoll_forgets_a_file_whose_number_was_taken() -> None:
+    """A file that was closed elsewhere, and is open under another number, tells nothing more."""
+    made: Any = hangups.make_hangups()
+    (here, there), (other, other_there) = socket.socketpair(), socket.socketpair()
+    with closing(made), closing(there), closing(other), closing(other_there):
+        fd = here.fileno()
+        assert made.add(fd)
+        copy = socket.socket(fileno=os.dup(fd))
+        os.dup2(other.fileno(), fd)  # the system does not remove what a copy keeps open
+        there.close()
+        assert made.wait(15) == [fd]
+        made.remove(fd)
+        made.renew([fd])
+        assert made.wait(0) == []
+        other_there.close()
+        assert made.wait(15) == [fd]
+        here.close()
+        copy.close()
+
+
+@pytest.mark.skipif(primitives.epoll is None, reason="needs epoll")
+def test_what_is_told_of_another_file_ends_no_connection(
     joined: Callable[..., tuple[Any, Any]],
 ) -> None:
-    """What epoll goes on telling of a file that was closed elsewhere is forgotten."""
-    lost_here, lost_there = tcp()
-    client, _server = joined((lost_here, lost_there))
-    fd = client.fileno()
-    copy = os.dup(fd)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), fd)  # closed behind the stream's back
-    here, there = tcp()
-    with closing(there):
-        os.dup2(here.fileno(), fd)
-        before = housekeeper.turns
-        lost_there.close()
-        eventually(lambda: housekeeper.turns > before)
-        other, _ = joined(tcp())
-        other_noted = Noted(other)
-        turns = housekeeper.turns
-        other.ping()
-        _._link.channel.stream.close()
-        eventually(lambda: other_noted.states == ["closed"])
-        assert housekeeper.turns - turns < 1000
-    os.close(copy)
-    here.close()
+    """A connection under whose number an earlier file hangs up is still watched, for itself."""
+    here = Housekeeper()
+    client, server = joined(tcp())
+    fd, ends = client.fileno(), here._ends
+    assert ends is not None
+    made: Any = hangups.make_hangups()
+    ends._watched[fd] = weakref.ref(client._link)
+    assert ends._link_of(fd, made) is None
+    assert fd in ends._watched
+    server._link.channel.stream.close()
+    assert made.wait(15) == [fd]
+    assert ends._link_of(fd, made) is client._link
+    assert fd not in ends._watched
+    made.close()
 
 
 FORKS = """
@@ -479,8 +525,9 @@ from rpyc_like.link.housekeeping import housekeeper
 conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 conn.ping()
 parents = housekeeper._ends
-fds = {int(name) for name in os.listdir("/proc/self/fd")} if os.path.isdir("/proc/self/fd") else set()
-kinds = [fd for fd in fds if "eventpoll" in os.readlink(f"/proc/self/fd/{fd}")] if fds else []
+FDS = "/proc/self/fd/"
+fds = os.listdir(FDS) if os.path.isdir(FDS) else []
+kinds = [fd for fd in fds if os.path.exists(FDS + fd) and "eventpoll" in os.readlink(FDS + fd)]
 child = os.fork()
 if child:
     status = os.waitpid(child, 0)[1]
@@ -492,13 +539,13 @@ if child:
         time.sleep(0.01)
     print(states, flush=True)
     os._exit(0)
-left = [fd for fd in kinds if os.path.exists(f"/proc/self/fd/{fd}")]
+left = [fd for fd in kinds if os.path.exists(FDS + fd)]
 assert housekeeper._ends is not parents
 assert not left, left
 other = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 other.ping()
-conn.adopt_after_fork()
-conn._link.channel.stream.sock.close  # the parent's as well: it is left open
+conn.adopt_after_fork()  # watched by the child as well
+assert conn.fileno() in housekeeper._ends._watched
 other.close()
 os._exit(0)
 """
@@ -507,14 +554,10 @@ os._exit(0)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_shares_nothing() -> None:
     """A child has an epoll and a thread of its own, and the parent's goes on."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as server:
+    with running(SERVER) as server:
         assert server.stdout is not None
         port = server.stdout.readline().strip()
-        with subprocess.Popen(
-            [sys.executable, "-c", FORKS, port], stdout=subprocess.PIPE, text=True, cwd=ROOT
-        ) as program:
+        with running(FORKS, port) as program:
             assert program.stdout is not None
             status, epolls = program.stdout.readline().split()
             assert status == "0"
@@ -524,6 +567,24 @@ def test_a_fork_shares_nothing() -> None:
 
 
 # -- threads and turns
+
+
+class Giving(rpyc.Service):
+    """Gives objects away and knows how many it has."""
+
+    conn: Any
+
+    def on_connect(self, conn: Any) -> None:
+        self.conn = conn
+
+    def exposed_thing(self) -> Any:
+        return object()
+
+    def exposed_held(self) -> int:
+        return len(self.conn._local_objects)
+
+    def exposed_size(self, data: Any) -> int:
+        return len(data)
 
 
 THREADS = """
@@ -546,9 +607,7 @@ server.start()
 
 def test_case_110_threads_are_counted() -> None:
     """A server with 100 clients has a thread for each, its own, and two more of the process."""
-    with subprocess.Popen(
-        [sys.executable, "-c", THREADS], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as server:
+    with running(THREADS) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         conns = [rpyc.connect("127.0.0.1", port) for _ in range(100)]
@@ -602,21 +661,16 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
                 go_on.wait(20)
             super().write(data)
 
-    class Giving(rpyc.Service):
-        def exposed_thing(self) -> Any:
-            return object()
-
     with ExitStack() as stack:
 
         def connected(stream: Any, there: Any) -> tuple[Any, Any]:
             client = rpyc.connect_stream(stream)
             server = rpyc.connect_stream(there, Giving)
             threading.Thread(target=server.serve_all, daemon=True).start()
-            stack.callback(client.close)
             stack.callback(server.close)
+            stack.callback(client.close)
             return client, server
 
-        stack.callback(go_on.set)
         here, there = socket.socketpair()
         stream = Blocking(here)
         slow, _ = connected(stream, SocketStream(there))
@@ -631,30 +685,22 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
         gc.collect()
         eventually(lambda: len(server._local_objects) < held)
         stream.blocks = False
+        go_on.set()
 
 
 def test_case_110_what_cannot_be_released_now_stays_queued(
     pair: Callable[..., tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """References are counted together until the peer takes something in."""
-
-    class Giving(rpyc.Service):
-        def exposed_thing(self) -> Any:
-            return object()
-
+    """References are not encoded while the peer takes nothing in, and released later."""
     client, server = pair(Giving)
     things = [client.root.thing() for _ in range(5)]
     held = len(server._local_objects)
-    sender = client._link.sender
-    full = client._link.channel.stream.send_some
-    monkeypatch.setattr(type(client._link.channel.stream), "send_some", lambda *args: 0)
-    sender.hold(b"")  # something is waiting to be written
+    monkeypatch.setattr(client._link, "try_send", lambda *payloads: False)
     del things[:]
     gc.collect()
     assert client.flush_released()
     assert len(client._proxies.released) == 5
     monkeypatch.undo()
-    assert full is not None
     eventually(lambda: len(server._local_objects) == held - 5)
     assert not client._proxies.released
 
@@ -662,35 +708,20 @@ def test_case_110_what_cannot_be_released_now_stays_queued(
 # -- asyncio
 
 
-class Giving(rpyc.Service):
-    """Gives objects away and knows how many it has."""
-
-    conn: Any
-
-    def on_connect(self, conn: Any) -> None:
-        self.conn = conn
-
-    def exposed_thing(self) -> Any:
-        return object()
-
-    def exposed_held(self) -> int:
-        return len(self.conn._local_objects)
-
-    def exposed_size(self, data: Any) -> int:
-        return len(data)
+GIVES = """
+import rpyc_like as rpyc
+from tests.faults.test_housekeeping import Giving
+server = rpyc.ThreadedServer(Giving, port=0)
+print(server.port, flush=True)
+server.start()
+"""
 
 
 def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be started, a connection is made, flushes, beats and notices its end."""
-    server = rpyc.ThreadedServer(Giving, port=0)
-    server._start_in_thread()
-    assert threading.active_count() > 1
-    accepted = threading.Event()
 
-    async def program() -> None:
-        before = set(threading.enumerate())
-        conn = await aio.connect("127.0.0.1", server.port, config={"heartbeat": 0.2})
-        accepted.set()
+    async def program(port: int, kill: Callable[[], None]) -> None:
+        conn = await aio.connect("127.0.0.1", port, config={"heartbeat": 0.2})
         noted = Noted(conn)
         held = await conn.root.held()
         things = [await conn.root.thing() for _ in range(3)]
@@ -704,27 +735,19 @@ def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> No
         arrivals = conn._link.receiver.arrivals
         while conn._link.receiver.arrivals == arrivals:  # a sign of life of the peer's
             await asyncio.sleep(0.01)
-        assert not [one for one in set(threading.enumerate()) - before if of_this_side(one)]
-        for other in list(server.clients):
-            other.shutdown(socket.SHUT_RDWR)
+        kill()
         while not noted.states:
             await asyncio.sleep(0.01)
         assert noted.states == ["closed"]
 
-    main, start = threading.current_thread(), threading.Thread.start
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
-    def of_this_side(thread: threading.Thread) -> bool:
-        return "housekeeper" not in thread.name and "_serve" not in thread.name
-
-    def guarded(thread: threading.Thread) -> None:
-        if threading.current_thread() is main:
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", guarded)
-    asyncio.run(program())
-    monkeypatch.undo()
-    server.close()
+    with running(GIVES) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        asyncio.run(asyncio.wait_for(program(port, server.kill), 60))
 
 
 def test_case_110_asyncio_flushes_on_its_loop() -> None:

@@ -1,4 +1,4 @@
-"""Many threads, clients and connections at once: each call works, or its error names the setting."""
+"""Many at once: each call works, or its error names the setting that it needs."""
 
 from __future__ import annotations
 
@@ -150,4 +150,4 @@ def test_a_callback_into_a_client_that_computes(start: Start) -> None:
         done = threading.Event()
         done.wait(0.6)
         with pytest.raises(TimeoutError, match="BgServingThread"):
-            result.value  # noqa: B018
+            result.value

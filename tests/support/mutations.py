@@ -37,13 +37,16 @@ SYSTEM, SSH = "tests/interop/test_started_by_the_system.py", "tests/interop/test
 SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test_registry.py"
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
+AFFINITY = "tests/faults/test_affinity.py"
 
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
+CALLABLES = "tests/attacks/test_c_callables.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
+EXIT, CHILDREN = "tests/faults/test_exit.py", "tests/faults/test_children.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
 FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wakeups.py"
 MANY = "tests/faults/test_many_at_once.py"
@@ -123,8 +126,8 @@ MUTATIONS = [
     Mutation(
         "83",
         "utils/zerodeploy.py",
-        "self._words.get())",
-        '"")',
+        "status, self._words.get(), limit)",
+        'status, "", limit)',
         f"{SSH}::test_no_python {SSH}::test_changed_host_key",
     ),
     Mutation(
@@ -1114,7 +1117,7 @@ MUTATIONS = [
     Mutation(
         "96",
         "link/connection.py",
-        "            size = weight_of(outcome)\n",
+        "            size = self.queued.weigh(outcome)\n",
         "            size = 0\n",
         f"{QUEUED}::test_what_waits_stays_near_the_limit",
     ),
@@ -1429,6 +1432,13 @@ MUTATIONS += [
         f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[epc]",
     ),
     Mutation(
+        "100",
+        "utils/registry_server.py",
+        "    except BaseException:\n        sock.close()\n        raise\n\n\nclass UDP",
+        "    finally:\n        pass\n\n\nclass UDP",
+        f"{DOOR}::test_case_100_a_constructor_that_raises_leaves_no_socket[TCPRegistryServer]",
+    ),
+    Mutation(
         "101",
         "link/admission.py",
         "            self.admission.change_spare(self, spare)\n",
@@ -1448,6 +1458,27 @@ MUTATIONS += [
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/peer.py",
+        "        self.link.queued.total = client.account.add\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_requests_in_flight_count[epc]",
+    ),
+    Mutation(
+        "96",
+        "erlport/service.py",
+        "        self.handles.count_for(client.account.add)\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_values_that_erlang_keeps_count",
+    ),
+    Mutation(
+        "101",
+        "utils/forking_server.py",
+        "        if self._in_a_row <= _IN_A_ROW:\n",
+        "        if True:\n",
+        f"{DOOR}::test_case_101_a_process_for_few_of_a_crowd",
     ),
     Mutation(
         "106",
@@ -1540,6 +1571,118 @@ MUTATIONS += [
         "        if False:",
         f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
     ),
+    Mutation(
+        "3",
+        "wire/framing.py",
+        "; the peer began with {bytes(source[:_SHOWN])!r}",
+        "",
+        "tests/unit/test_framing.py::test_a_beginning_that_is_no_frame_is_shown",
+    ),
+    Mutation(
+        "111",
+        "utils/children.py",
+        "        fd = os.dup(file.fileno())\n    except (AttributeError, OSError):  # of a",
+        "        raise OSError\n    except (AttributeError, OSError):  # of a",
+        f"{SSH}::test_case_111_a_connection_that_is_left_open",
+    ),
+    Mutation(
+        "111",
+        "lib/exiting.py",
+        "return not self._ended",
+        "return True",
+        f"{EXIT}::test_case_111_the_end_waits_for_threads_that_write",
+    ),
+    Mutation(
+        "112",
+        "utils/children.py",
+        '_APART = {"start_new_session": True}',
+        "_APART = {}",
+        f"{EXIT}::test_case_112_ctrl_c_at_a_prompt_ends_no_child[subproc]",
+    ),
+    Mutation(
+        "112",
+        "utils/factory.py",
+        "    leave_terminal()\n",
+        "",
+        f"{EXIT}::test_case_112_ctrl_c_at_a_prompt_ends_no_child[multiprocess]",
+    ),
+    Mutation(
+        "112",
+        "utils/forking_server.py",
+        "            leave_terminal()  #",
+        "            #",
+        f"{EXIT}::test_case_112_ctrl_c_cuts_no_call_of_a_forking_server",
+    ),
+    Mutation(
+        "112",
+        "cli/rpyc_classic.py",
+        "            leave_when_given_up(conn, float(self.grace))\n",
+        "",
+        f"{EXIT}::test_case_112_a_child_that_was_given_up_ends",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "                    self._copy(data)\n",
+        "                    pass\n",
+        f"{CHILDREN}::test_case_113_standard_error_of_a_child_is_passed_on",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "line += end[: LINE_LIMIT - len(line)]",
+        "line += end",
+        f"{CHILDREN}::test_case_113_lines_are_cut",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "        return ExplainedEnd(self._child.epitaph())",
+        "        return error",
+        f"{CHILDREN}::test_case_113_a_child_that_does_not_start",
+    ),
+    Mutation(
+        "113",
+        "cli/quickstart.py",
+        "    os.dup2(2, 1)\n",
+        "",
+        f"{CHILDREN}::test_case_113_what_the_quickstarts_server_prints",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "        timer.start()\n",
+        "        pass\n",
+        f"{CHILDREN}::test_case_113_a_silent_child",
+    ),
+    Mutation(
+        "113",
+        "utils/zerodeploy.py",
+        "self._news.wait(self._timeout)",
+        "self._news.wait(None)",
+        f"{CHILDREN}::test_case_113_each_step_of_a_deployment_is_limited[finding]",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "            if pid not in self._alive:\n",
+        "            if False:\n",
+        f"{CHILDREN}::test_case_113_a_forking_server_signals_no_stranger",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "            kind.__contains__(table, _Probe(key))\n",
+        "            pass\n",
+        f"{CALLABLES}::test_keys_of_one_hash_do_not_add_up",
+    ),
+    Mutation(
+        "92",
+        "core/chained.py",
+        "        if depth >= DEEPEST:",
+        "        if False:",
+        f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
+    ),
 ]
 
 MUTATIONS += [
@@ -1570,6 +1713,83 @@ MUTATIONS += [
         "        self._check_room(_owner(host), len(new))\n",
         "",
         f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "self._context.run(_run, job)",
+        "_run(job)",
+        f"{AFFINITY}::test_plain_and_async_functions_share_the_context",
+    ),
+    Mutation(
+        "114",
+        "lib/contexts.py",
+        "self._own.run(_set, self._late.popleft())",
+        "self._late.popleft()",
+        f"{AFFINITY}::test_a_plain_call_beside_a_task",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if kept and not threads.wanted:",
+        "if False:",
+        f"{AFFINITY}::test_threading_local",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if self.full and not self.strict and self._idle:",
+        "if False:",
+        f"{AFFINITY}::test_more_connections_than_threads",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if not first and self._all.strict",
+        "if False",
+        f"{AFFINITY}::test_strict_affinity",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "all(thread.waits for thread in self.threads)",
+        "False",
+        f"{AFFINITY}::test_a_callback_that_needs_another_thread_of_the_client",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "self._active -= 1\n        if self._needy:",
+        "if self._needy:",
+        f"{AFFINITY}::test_threads_that_wait_for_clients_are_no_fewer",
+    ),
+    Mutation(
+        "114",
+        "aio/threads.py",
+        "thread: Any = current_thread(self._executor)",
+        "thread: Any = None",
+        f"{AFFINITY}::test_nested_calls_run_in_the_thread_that_waits",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "return target[1] is not None and self._session.pending.get(target[1]) is not None",
+        "return False",
+        f"{AFFINITY}::test_nested_calls_while_no_more_are_taken",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "self._local_objects.dropped = []\n",
+        "self._local_objects.dropped = None\n",
+        f"{AFFINITY}::test_finalizers_run_in_the_thread",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "if may_run_code(entry)]",
+        "]",
+        f"{AFFINITY}::test_what_has_no_finalizer_takes_no_thread",
     ),
 ]
 
