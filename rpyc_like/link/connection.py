@@ -536,7 +536,7 @@ class MessageConnection:
         """
         started = primitives.monotonic()
         result = AsyncResult(self.application)
-        if self.servers and get_ident() not in self.waiters:
+        if (self.waiters or self.reading.lock.locked()) and get_ident() not in self.waiters:
             return self._exchange_beside(result, target, args, timeout, before, id_)
         self._request(result, target, args, before, id_)
         self.exchanges += 1
