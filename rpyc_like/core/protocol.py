@@ -47,6 +47,7 @@ from .deferred import DeferredMetaclass, resolved
 from .dialects import DialectMismatch, Target
 from .endpoint import Endpoint
 from .netref import is_netref
+from .objects import Export
 from .own_boxing import OwnBoxer
 from .pipeline import Pipeline
 
@@ -149,7 +150,11 @@ class Connection(Endpoint):
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
         if self._overrides("_dispatch"):
-            self._link.dispatch = self._dispatch
+            self._link.dispatch_with(self._dispatch)
+        # What the peer gives back is noted while a message is decoded, where its finalizers could
+        # ask nobody. It is dropped by the thread that acts on the message, before it serves.
+        self._dropped: list[Export] = []
+        self._local_objects.dropped = self._dropped
         self._link.looked_after = True
         self._codec.link = self._link
         self._codec.became_usual = self._use_shortcut
@@ -460,6 +465,11 @@ class Connection(Endpoint):
                 f"; the peer has never answered (it was addressed in {self._codec.dialect}, see "
                 "configuration keys 'dialect' and 'bind_threads')"
             )
+        elif self._session.pending.waiting():
+            text += (
+                "; other calls over this connection were not answered either, and the peer may "
+                "serve one after the other (configuration key 'concurrent_calls' there)"
+            )
         elif self._link.serves:
             text += (
                 "; the peer may not be serving: a client does while it waits for an answer itself, "
@@ -537,7 +547,10 @@ class Connection(Endpoint):
         """
         if self._reads:
             self._forget_ahead()
-        if self._link.calls.known and self._link.calls.is_cancelled(id_):
+        if self._dropped:
+            self._dropped.clear()
+        link = self._link
+        if link.calls.known and link.calls.is_cancelled(id_):
             self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
             return False
         try:
@@ -552,9 +565,8 @@ class Connection(Endpoint):
                     self._coroutines.get().begin(id_, value)
                     return True
                 value = AsyncItems(value)
-            link, native = self._link, self._codec.native
-            if native and link.send_frame and not self._proxies.released and not self._rewinds:
-                frame = native.reply(True, id_, value)
+            if link.send_frame and not self._proxies.released and not self._rewinds:
+                frame = self._codec.native.reply(True, id_, value)
                 if frame is not None:
                     del args, value
                     self._codec.serving.discard(id_)
@@ -574,9 +586,9 @@ class Connection(Endpoint):
                 self._answer(payload)
                 return False
             try:
-                self._link.send(payload)
+                link.send(payload)
             except EOFError as error:
-                self._link.lose(error)
+                link.lose(error)
         return False
 
     def settled(self, value: Any) -> Any:
@@ -596,7 +608,8 @@ class Connection(Endpoint):
             self._link.lose(error)
 
     def notice(self, payload: Any) -> None:
-        """Has nothing to do: what is not answered was noted in wire order."""
+        """Drops what the peer has given back; that was noted in wire order."""
+        self._dropped.clear()
 
     def refuse(self, id_: int, error: Exception) -> None:
         """Answers with an error."""
@@ -776,6 +789,7 @@ class Connection(Endpoint):
         try:
             self._forget_everything()
         finally:
+            self._dropped.clear()
             self.went_down()
 
     def adopt_after_fork(self) -> None:

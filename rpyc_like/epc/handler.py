@@ -174,7 +174,7 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
             self.peer.count_for(client)
         self.callmanager = EPCCallManager(self.peer)
         if type(self)._handle is not EPCHandler._handle:
-            self.peer.link.dispatch = self._handle
+            self.peer.link.dispatch_with(self._handle)
         self._prepare()
         self.server.add_client(self)
 

@@ -155,7 +155,7 @@ class Port:
         self._max_queued = max_queued_bytes
         self._on_first: Callable[[], object] | None = None
         self._peer = ErlangPeer(stream, framer, self._codec, self)
-        self._peer.link.dispatch = self._dispatch
+        self._peer.link.dispatch_with(self._dispatch)
         self._peer.link.queued.weigh = partial(weight_of, contents=erlterms.CONTENTS)
         self._pending = self._peer.session.pending
         self._receiver = self._peer.link.receiver
@@ -272,6 +272,7 @@ class Port:
             if len(self._pending) and self._is_answer(term):
                 link.take(payload)
                 return
+        link.pass_on()
         if self.protocol is None:
             self._keep(payload)
         elif not link.hand_over(payload):

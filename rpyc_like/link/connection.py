@@ -3,17 +3,31 @@
 It moves payloads and decides who waits, who reads and who works; what payloads mean is the
 session's business, and what to do for a request is the application's.
 
-* One thread at a time has the reading role. It settles the answers it reads while it has the
-  role, and gives the role up before any code of the program runs.
+* One thread at a time has the reading role, and gives it up before any code of the program runs.
+* What has been read is filed before the role is given up, where every thread finds it that could
+  act on it: an answer is settled; a request is put into the inbox of the thread it is meant for,
+  or is left to the threads that serve, or stays in the stash for the next reader. Each thread looks
+  for all of these when it has the role, before it reads, and when it is listed as a sleeper, before
+  it sleeps. So nobody waits for something that has been read.
 * A thread that waits while another reads sleeps, and is woken by its answer, by work handed to
   it, or by the role.
+* A thread that waits for an answer serves the requests that its own request has caused. It leaves
+  others to the threads that do nothing but serve, where there are any: such a request may wait for
+  something that the waiting thread does next. Without such threads it serves those as well.
+* A request that finds its thread busy is served by a helper, a thread of the connection's own,
+  after a moment (:mod:`.helping`).
+* A program's own way of dispatching gets payloads from the thread that has read them. That thread
+  keeps the role until the payload has been passed to :meth:`MessageConnection.take`, because an
+  answer is visible only then.
 * Sending is a role too (:mod:`rpyc_like.link.sending`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, Final, Protocol
 
@@ -30,9 +44,10 @@ from .batching import Batch
 from .calls import Calls, name_of
 from .channel import endpoints
 from .express import Express, Shortcut
+from .helping import Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
-from .interrupted import check_not_reading
-from .receiving import MAX_QUEUED, FrameReceiver, ReadingRole, Waiter
+from .interrupted import check_not_reading, holds_the_role, leaves_the_role
+from .receiving import MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender
 from .serving import CURRENT
@@ -46,6 +61,7 @@ RAW: Final = "raw"
 """Read a payload, ``(RAW, payload)``, for a program's own way of dispatching it."""
 
 _SLICE = 0.05
+_UNREAD: Outcome = ()
 _SETTLED: Outcome = (NOTHING,)
 """Read an answer, and nothing more is to be done for it."""
 
@@ -113,7 +129,7 @@ class MessageConnection:
         self.closed_class: type[ConnectionClosed] = ConnectionClosed
         """What whoever waits or wants something gets after the end."""
         self.dispatch: Callable[[bytes], None] | None = None
-        """Is given each payload, and gives it to :meth:`take`; a program's own method."""
+        """Is given each payload, and gives it to :meth:`take`; see :meth:`dispatch_with`."""
         self.workers: Callable[[Callable[[], None], Any], Any] | None = None
         """Runs a request that is meant for no thread; also given the mark of its route."""
         self.overtake: Callable[[], None] | None = None
@@ -141,8 +157,16 @@ class MessageConnection:
         self.application = application
         self.waiters: dict[int, Waiter] = {}
         """Threads that wait for an answer, and may be handed work meanwhile."""
+        self.servers: dict[int, Waiter] = {}
+        """Threads that do nothing but serve. Each sleeps on its waiter while another reads."""
+        self.unserved: deque[tuple[float, Outcome]] = deque()
+        """Requests that are left to those, and when they were read."""
         # Two of the locks may be held when a signal handler runs in this very thread.
-        self._inbox_lock = primitives.RLock()  # guards handing work to a waiter that may be leaving
+        self.inbox_lock = primitives.RLock()
+        """Guards handing work to a waiter that may be leaving, and to helpers."""
+        self.helpers = Helpers(self)
+        self._dispatch_lock: DispatchLock
+        self._passes_late = False  # whether a program passes payloads on from other threads
         self._taking = primitives.Lock()  # guards decoding outside of the reading role
         self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
@@ -172,8 +196,19 @@ class MessageConnection:
         """Sends a whole frame that a shortcut has made, where there is one."""
         self._open: Callable[[bytes], Any] | None = None
         self.batch = Batch(self)
+        self.unsent: Sequence[Any] = getattr(self.sender, "queue", ())
+        """What the system has not taken yet."""
         self.send = self.sender.send
         self.try_send = self.sender.try_send
+
+    def dispatch_with(self, dispatch: Callable[[bytes], None]) -> None:
+        """Gives each payload to a method of the program, before anything has been read.
+
+        The thread that has read it has the reading role until the method passes the payload to
+        :meth:`take`, calls :meth:`pass_on`, or returns. Meanwhile that thread may read on.
+        """
+        self.dispatch = dispatch
+        self.reading.lock = self._dispatch_lock = DispatchLock()
 
     def use_shortcut(self, shortcut: Shortcut) -> None:
         """Has usual messages written and read in one step, where the channel allows it."""
@@ -259,6 +294,7 @@ class MessageConnection:
         elif first is not None:
             self.act(first)
 
+    @holds_the_role
     def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
         """Reads once if nobody else reads, in the hope of the answer to ``result``.
 
@@ -268,11 +304,17 @@ class MessageConnection:
             What was read instead and needs acting on.
         """
         reading = self.reading
+        if self.unsent:
+            self.check_not_reading()
         if reading.offered is not None or not reading.lock.acquire(False):
             return None
         outcome = None
         try:
-            if not result._ready:
+            if not (
+                result._ready
+                or result.delivered_by is not None
+                or (self.waiters and self.has_inbox())
+            ):
                 outcome = self.read_on(result, self._read(timeout))
         finally:
             reading.lock.release()
@@ -280,22 +322,94 @@ class MessageConnection:
                 reading.offer()
         return None if outcome is _SETTLED else outcome
 
+    def has_inbox(self) -> bool:
+        """Returns whether something was handed to the current thread, which waits already."""
+        me = self.waiters.get(get_ident())
+        return me is not None and bool(me.inbox)
+
     def read_on(self, result: AsyncResult, outcome: Outcome | None) -> Outcome | None:
-        """Settles answers that have arrived with what was read, in the reading role.
+        """Files what was read, in the reading role; reads on while answers have arrived with it.
 
         Args:
             result: what this thread waits for.
             outcome: of what was read.
 
         Returns:
-            What needs acting on.
+            What this thread is to act on.
         """
         receiver = self.receiver
         while receiver.payloads and outcome is _SETTLED:
             outcome = self._read(0)
-        if result._ready and outcome is not None and outcome[0] is CALL:
-            self.stash.append(outcome)  # not worth delaying the answer for
-            outcome = None
+        if outcome is not None and outcome[0] is CALL:
+            if result._ready:
+                self.stash.append(outcome)  # not worth delaying the answer for
+                return None
+            ident, waiters = get_ident(), self.waiters
+            if self.servers or (waiters and (len(waiters) > 1 or ident not in waiters)):
+                me = Waiter(ident)
+                me.awaited = result
+                noted = result.add_waiter(me)  # so that what it has caused comes to this thread
+                try:
+                    return self._file_request(outcome, not self.servers or ident in self.servers)
+                finally:
+                    noted.remove(me)
+        return outcome
+
+    def _file_request(self, outcome: Outcome, serves: bool) -> Outcome | None:
+        """Puts a request where its thread finds it, in the reading role.
+
+        Args:
+            serves: whether this thread serves requests that are meant for none.
+
+        Returns:
+            The request, if this thread is to serve it.
+        """
+        thread, route = self.application.route(outcome[2])
+        if thread == get_ident():
+            return outcome
+        if thread is not None and self._hand(outcome, thread):
+            return None
+        if self.workers is not None or serves or not self.servers or route:
+            return outcome
+        self.queued.add(self.queued.weigh(outcome))
+        self.unserved.append((primitives.monotonic(), outcome))
+        self._rouse()
+        return None
+
+    def _rouse(self) -> None:
+        """Has a thread look for the requests that are left to those that serve."""
+        for waiter in tuple(self.servers.values()):
+            if waiter.dormant:
+                waiter.dormant = False  # it will take one, and may be busy then
+                waiter.wake()
+                return
+        self.helpers.call()
+
+    def _hand(self, outcome: Outcome, thread: int) -> bool:
+        """Puts a request into the inbox of a thread that waits; returns whether it still does."""
+        with self.inbox_lock:
+            waiter = self.waiters.get(thread)
+            if waiter is None:
+                return False
+            self.queued.add(self.queued.weigh(outcome))
+            if not waiter.inbox:
+                waiter.since = primitives.monotonic()
+            waiter.inbox.append(outcome)
+        busy = len(waiter.inbox) > 1 or not waiter.dormant
+        waiter.wake()
+        if busy and self.servers:
+            self.helpers.call()
+        return True
+
+    def take_unserved(self) -> Outcome | None:
+        """Returns the oldest request that is left to the threads that serve."""
+        try:
+            _, outcome = self.unserved.popleft()
+        except IndexError:
+            return None
+        if self.unserved:
+            self._rouse()
+        self.queued.remove(self.queued.weigh(outcome))
         return outcome
 
     def _wait(self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None) -> None:
@@ -305,6 +419,7 @@ class MessageConnection:
         else:
             self._serve_while_waiting(result, deadline, first)
 
+    @holds_the_role
     def _serve_while_waiting(
         self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None
     ) -> None:
@@ -314,53 +429,92 @@ class MessageConnection:
             first: something to act on before.
         """
         ident = get_ident()
-        me = self.waiters.get(ident)
+        gone, servers, threads = self.end, self.servers, self.waiters
+        me = threads.get(ident)
         outermost = me is None
         if me is None:
-            me = self.waiters[ident] = Waiter(ident)
+            me = threads[ident] = Waiter(ident)
+        outer, me.awaited = me.awaited, result
         waiters = result.add_waiter(me)
-        reading = self.reading
+        reading, lock, now = self.reading, self.reading.lock, primitives.monotonic
+        server = servers.get(ident) if servers else None
+        if server is not None:
+            servers[ident] = me
+
+        def found() -> Any:
+            """Returns whether there is something to do, other than to read."""
+            return result._ready or me.inbox or (server and self.unserved)
+
+        usual = server is None and self.dispatch is None and type(result) is AsyncResult
+        end = None if deadline is None else deadline.tmax
         try:
             if first is not None:
                 self.act(first)
             while not result._ready:
+                left = None if end is None else max(0.0, end - now())
+                # In a method that dispatches, this thread may have the role already.
+                if (reading.offered is None or not usual) and lock.acquire(False):
+                    outcome: Outcome | None = _UNREAD
+                    try:
+                        if not (result._ready or me.inbox or gone._ready) and (
+                            usual or not (found() or self._is_delivered(result, ident))
+                        ):
+                            if not usual and self._passes_late:
+                                left = _SLICE if left is None else min(left, _SLICE)
+                            outcome = self._read(left)
+                            if outcome is _SETTLED or servers or len(threads) > 1:
+                                outcome = self.read_on(result, outcome)
+                                if outcome is _SETTLED:
+                                    continue
+                    finally:
+                        lock.release()
+                        if reading.sleepers:
+                            reading.offer()
+                    if outcome:
+                        self.act(outcome)
+                        continue
+                    if outcome is None:
+                        if deadline is not None and deadline.expired():
+                            return
+                        continue
                 if me.inbox:
-                    self.act(self._take_handed(me))
-                elif self.end._ready:
+                    self._act_on_handed(me)
+                elif server and self.unserved:
+                    outcome = self.take_unserved()
+                    if outcome is not None:
+                        self.act_here(outcome)
+                elif self._is_delivered(result, ident):
+                    if left == 0:
+                        return
+                    me.arm()  # the answer has been read: there is nothing to read for
+                    me.dormant = True
+                    if not found() and self._is_delivered(result, ident):
+                        me.sleep(left)
+                    me.dormant = False
+                elif gone._ready:
                     result.settle(True, self.closed_error())
                     self.tell_lost()
                     return
-                elif reading.offered is None and reading.lock.acquire(False):
-                    outcome = None
-                    try:
-                        if not result._ready:
-                            left = None if deadline is None else deadline.timeleft()
-                            outcome = self._read(left)
-                            if outcome is _SETTLED:
-                                outcome = self.read_on(result, outcome)
-                            if outcome is _SETTLED:
-                                continue
-                    finally:
-                        reading.lock.release()
-                        if reading.sleepers:
-                            reading.offer()
-                    if outcome is not None:
-                        self.act(outcome)
-                    elif deadline is not None and deadline.expired():
-                        return
-                else:
-                    left = None if deadline is None else deadline.timeleft()
-                    if left == 0:
-                        return
+                elif left == 0:
+                    return
+                elif not result._ready:
                     self.check_not_reading()
-                    reading.sleep(me, lambda: result._ready or me.inbox, left)
+                    reading.sleep(me, found, left)
         finally:
             waiters.remove(me)
+            me.awaited = outer
+            if server is not None and self.servers.get(ident) is me:
+                self.servers[ident] = server
             if outermost:
                 self.leave(me)
             else:
                 me.wake()  # in a signal handler the outer wait may have been woken meanwhile
             reading.offer()
+
+    def _is_delivered(self, result: AsyncResult, ident: int) -> bool:
+        """Returns whether another thread gives the answer to a program's own kind of result."""
+        by = result.delivered_by
+        return by is not None and by != ident and (by != 0 or not self.end._ready)
 
     def exchange(
         self,
@@ -382,6 +536,8 @@ class MessageConnection:
         """
         started = primitives.monotonic()
         result = AsyncResult(self.application)
+        if (self.waiters or self.reading.lock.locked()) and get_ident() not in self.waiters:
+            return self._exchange_beside(result, target, args, timeout, before, id_)
         self._request(result, target, args, before, id_)
         self.exchanges += 1
         try:
@@ -390,6 +546,36 @@ class MessageConnection:
         except BaseException:
             self.give_up(result)
             raise
+        return result
+
+    @leaves_the_role
+    def _exchange_beside(
+        self,
+        result: AsyncResult,
+        target: Any,
+        args: Any,
+        timeout: float | None,
+        before: Sequence[bytes],
+        id_: int | None,
+    ) -> AsyncResult:
+        """Does the same; what the request causes finds this thread, as soon as it has been sent."""
+        deadline = None
+        if timeout is not None:
+            deadline = result._deadline = Timeout(timeout)
+        me = Waiter(get_ident())
+        me.awaited = result
+        result.add_waiter(me)
+        self.waiters[me.ident] = me
+        try:
+            self._request(result, target, args, before, id_)
+            self.exchanges += 1
+            self._wait(result, deadline, None)
+        except BaseException:
+            self.give_up(result)
+            raise
+        finally:
+            result.remove_waiter(me)
+            self.leave(me)
         return result
 
     def give_up(self, result: Any) -> None:
@@ -426,14 +612,34 @@ class MessageConnection:
         elif first is not None:
             self.act(first)
 
+    @leaves_the_role
     def leave(self, me: Waiter) -> None:
         """Ends a thread's waiting; does what others have handed to it."""
-        with self._inbox_lock:
+        with self.inbox_lock:
             self.waiters.pop(me.ident, None)
         while me.inbox:
-            self.act(self._take_handed(me))
+            self._act_on_handed(me)
 
     # -- serving
+
+    @contextmanager
+    def serving(self, waiter: Waiter | None = None) -> Iterator[Waiter]:
+        """Counts the current thread among those that do nothing but serve.
+
+        Args:
+            waiter: what it sleeps on.
+        """
+        ident = get_ident()
+        known = self.servers.get(ident)
+        waiter = known or waiter or Waiter(ident)
+        self.servers[ident] = waiter
+        try:
+            yield waiter
+        finally:
+            if known is None:
+                self.servers.pop(ident, None)
+                if self.unserved and not self.end._ready:
+                    self._rouse()
 
     def serve_forever(
         self, act: Callable[[Outcome], bool | None] | None = None, turn: object = None
@@ -444,14 +650,25 @@ class MessageConnection:
             act: does what a message asks for, and returns whether to leave off.
             turn: to leave off also when it is another's.
         """
-        act = self.act if act is None else act
+        with self.serving() as me:
+            self._serve_forever(me, self.act if act is None else act, turn)
+
+    @holds_the_role
+    def _serve_forever(
+        self, me: Waiter, act: Callable[[Outcome], bool | None], turn: object
+    ) -> None:
         reading, end = self.reading, self.end
+        waiters, unserved = self.waiters, self.unserved
         while not end._ready:
             if reading.lock.acquire(False):
                 outcome = None
                 try:
-                    if not end._ready:
+                    if unserved:
+                        outcome = self.take_unserved()
+                    elif not end._ready:
                         outcome = self._read(None)
+                        if waiters and outcome is not None and outcome[0] is CALL:
+                            outcome = self._file_request(outcome, True)
                 finally:
                     reading.lock.release()
                     if reading.sleepers:
@@ -460,8 +677,12 @@ class MessageConnection:
                     act(outcome) or (turn is not None and self._turn is not turn)
                 ):
                     return
+            elif unserved:
+                outcome = self.take_unserved()
+                if outcome is not None and act(outcome):
+                    return
             else:
-                self.wait_for_role()
+                self.wait_for_role(me)
         self.tell_lost()
 
     def serve_what_is_left(self) -> None:
@@ -471,7 +692,7 @@ class MessageConnection:
         try:
             while not self.end._ready and self.channel is channel:
                 if not reading.enter():
-                    self.wait_for_role(_SLICE)
+                    self.wait_for_role(Waiter(get_ident()), _SLICE)
                     continue
                 try:
                     self._read_to_the_end()
@@ -529,6 +750,7 @@ class MessageConnection:
             self.lose(error)
             raise
 
+    @holds_the_role
     def serve_in_order(self) -> None:
         """Takes messages and acts on them in this thread, until the connection is gone.
 
@@ -538,28 +760,23 @@ class MessageConnection:
         ident = get_ident()
         me = self.server_thread = self.waiters.setdefault(ident, Waiter(ident))
         waiters = self.end.add_waiter(me)
-        reading, end, receiver, dispatch = self.reading, self.end, self.receiver, self.dispatch
+        reading, end = self.reading, self.end
         try:
             while not end._ready:
                 if me.inbox:
-                    self.act(self._take_handed(me))
+                    self._act_on_handed(me)
                 elif reading.lock.acquire(False):
-                    payload = outcome = None
+                    outcome = None
                     try:
-                        if dispatch is None:
+                        if not me.inbox and not end._ready:
                             outcome = self._read(None)
-                        else:
-                            payload = receiver.receive(None)
-                    except (EOFError, OSError, ProtocolError) as error:
-                        self._break(error)
+                            if outcome is not None and outcome[0] is CALL:
+                                outcome = self._file_request(outcome, True)
                     finally:
                         reading.lock.release()
                         if reading.sleepers:
                             reading.offer()
-                    if payload is not None:
-                        assert dispatch is not None
-                        dispatch(payload)
-                    elif outcome is not None:
+                    if outcome is not None:
                         self.act(outcome)
                 else:
                     reading.sleep(me, lambda: me.inbox or end._ready, None)
@@ -592,15 +809,20 @@ class MessageConnection:
         finally:
             waiters.remove(me)
 
-    def wait_for_role(self, timeout: float | None = None) -> None:
-        """Sleeps until the reading role may be free, or the connection is gone."""
-        me = Waiter(get_ident())
+    @leaves_the_role
+    def wait_for_role(self, me: Waiter, timeout: float | None = None) -> None:
+        """Sleeps until the reading role may be free, or there is something else to do.
+
+        Args:
+            me: of the current thread, which serves.
+        """
         waiters = self.end.add_waiter(me)
         try:
-            self.reading.sleep(me, lambda: self.end._ready, timeout)
+            self.reading.sleep(me, lambda: self.end._ready or self.unserved, timeout)
         finally:
             waiters.remove(me)
 
+    @holds_the_role
     def serve(self, deadline: Timeout | None, wait_for_role: bool = True) -> bool:
         """Takes one message and acts on it; returns whether there was one in time.
 
@@ -610,25 +832,36 @@ class MessageConnection:
         if self.batch.held:
             self.batch.flush()
         reading = self.reading
-        while not reading.enter():
-            if not wait_for_role:
-                return False
-            left = None if deadline is None else deadline.timeleft()
-            if left == 0:
-                return False
-            self.check_not_reading()
-            self.wait_for_role(left)
-            if self.end._ready:
-                raise self.closed_error()
-        try:
-            outcome = self._read(None if deadline is None else deadline.timeleft())
-        finally:
-            reading.leave()
+        while True:
+            outcome = self.take_unserved() if self.unserved else None
+            if outcome is not None:
+                self.act_here(outcome)
+                return True
+            if not reading.enter():
+                left = None if deadline is None else deadline.timeleft()
+                if not wait_for_role or left == 0:
+                    return False
+                self.check_not_reading()
+                with self.serving() as me:
+                    self.wait_for_role(me, left)
+                if self.end._ready:
+                    raise self.closed_error()
+                continue
+            try:
+                if self.unserved:
+                    continue
+                outcome = self._read(None if deadline is None else deadline.timeleft())
+                if self.waiters and outcome is not None and outcome[0] is CALL:
+                    outcome = self._file_request(outcome, True) or _SETTLED
+            finally:
+                reading.leave()
+            break
         if outcome is None:
             return False
-        self.act(outcome)
-        if outcome[0] is BROKEN and self.end._ready:
-            raise self.closed_error()
+        if outcome is not _SETTLED:
+            self.act(outcome)
+            if outcome[0] is BROKEN and self.end._ready:
+                raise self.closed_error()
         return True
 
     def _read(self, timeout: float | None) -> Outcome | None:
@@ -646,6 +879,7 @@ class MessageConnection:
         if payload is None:
             return None
         if self.dispatch is not None:
+            self._dispatch_lock.keep()
             return (RAW, payload)
         return self.understand(payload)
 
@@ -701,7 +935,36 @@ class MessageConnection:
         """Acts on a payload that was received, or that a program says was."""
         with self._taking:
             outcome = self.understand(payload)
-        self.act(outcome)
+        if outcome[0] is CALL and self.waiters:
+            self._hand_on(outcome)
+        else:
+            self.pass_on()
+            self.act(outcome)
+
+    def _hand_on(self, outcome: Outcome) -> None:
+        """Has a request served that a program has passed on, by the thread it is meant for."""
+        filed = self._file_request(outcome, True)
+        self.pass_on()
+        if filed is not None:
+            self.act(filed)
+
+    def pass_on(self) -> None:
+        """Gives the reading role up, which a method that dispatches has; see dispatch_with."""
+        lock = self.reading.lock
+        if isinstance(lock, DispatchLock) and lock.passed() and self.reading.sleepers:
+            self.reading.offer()
+
+    @leaves_the_role
+    def _dispatch(self, payload: bytes) -> None:
+        dispatch, lock = self.dispatch, self._dispatch_lock
+        assert dispatch is not None
+        kept = lock.kept
+        try:
+            dispatch(payload)
+        finally:
+            if kept and lock.kept == kept:  # to be passed on by another thread, or never
+                self._passes_late = True
+                self.pass_on()
 
     def _break(self, error: BaseException) -> None:
         """Ends the connection because of ``error``, unless the application can take it up again."""
@@ -713,6 +976,7 @@ class MessageConnection:
                 logger.warning("! %s: %r", name_of(self.application), remaining)
             self._mark_lost(remaining)  # act does the rest, when the role has been given up
 
+    @leaves_the_role
     def act(self, outcome: Outcome) -> None:
         """Does what a message asks for, outside of the reading role."""
         kind = outcome[0]
@@ -729,11 +993,15 @@ class MessageConnection:
         elif kind is NOTICE:
             self.application.notice(outcome[1])
         elif kind is RAW:
-            assert self.dispatch is not None
-            self.dispatch(outcome[1])
+            self._dispatch(outcome[1])
         else:
             assert kind is NOTHING or kind is BROKEN
             self.tell_lost()
+
+    def serve_here(self, outcome: Outcome) -> None:
+        """Serves a request in this thread, whichever it is meant for."""
+        _, id_, target, args = outcome
+        self._serve(id_, target, args, self.application.route(target)[1])
 
     def act_here(self, outcome: Outcome) -> None:
         """Does what a message asks for in this thread, unless it is meant for another."""
@@ -754,26 +1022,30 @@ class MessageConnection:
             self.queued.add(size)
             self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
             return
-        with self._inbox_lock:
-            waiter = self.waiters.get(thread)
-            if waiter is not None:
-                self.queued.add(self.queued.weigh(outcome))
-                waiter.inbox.append(outcome)
-        if waiter is not None:
-            waiter.wake()
-        else:
+        if not self._hand(outcome, thread):
             self._serve(id_, target, args, route)
 
     def _serve_queued(self, size: int, id_: Any, target: Any, args: Any, route: int) -> None:
         self.queued.remove(size)
         self._serve(id_, target, args, route)
 
-    def _take_handed(self, me: Waiter) -> Outcome:
-        """Return the oldest message that another thread has handed to this one."""
-        outcome: Outcome = me.inbox.popleft()
+    def take_handed(self, waiter: Waiter) -> Outcome | None:
+        """Return the oldest message that was handed to a thread, if it has not been taken."""
+        try:
+            outcome: Outcome = waiter.inbox.popleft()
+        except IndexError:
+            return None
+        waiter.since = primitives.monotonic()
         self.queued.remove(self.queued.weigh(outcome))
         return outcome
 
+    def _act_on_handed(self, me: Waiter) -> None:
+        """Act on the oldest message that another thread has handed to this one."""
+        outcome = self.take_handed(me)
+        if outcome is not None:
+            self.act(outcome)
+
+    @leaves_the_role
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
         if CURRENT.get() is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
@@ -812,18 +1084,24 @@ class MessageConnection:
             self.calls.forget(id_)
 
     def check_not_reading(self) -> None:
-        """Refuses to wait in a signal handler that has interrupted this thread's reading."""
-        check_not_reading(self, MessageConnection._serve.__code__)
+        """Refuses to wait in code that has interrupted this thread's reading or writing."""
+        check_not_reading(self)
 
     def thread_waiting_for(self, id_: Any) -> int | None:
         """Returns the thread that waits for the answer to this side's request ``id_``."""
         entry = self.session.pending.get(id_)
-        waiters: Sequence[Waiter] = ()
+        waiters: Sequence[Waiter]
         if type(entry) is AsyncResult:  # nearly always
             waiters = entry.__dict__.get("_waiters", ())
         elif isinstance(entry, (AsyncResult, Delivery)):
             waiters = entry.waiters()
+        else:
+            return None
         for waiter in waiters:
+            if self.servers:
+                awaited = waiter.awaited
+                if awaited is not None and awaited.id_ != id_:
+                    return None  # it waits for something else meanwhile
             return waiter.ident
         return None
 
@@ -938,6 +1216,7 @@ class MessageConnection:
             waiter.wake()
         self._untold.append(entries)
 
+    @leaves_the_role
     def tell_lost(self) -> None:
         """Runs callbacks and tells the application, once, outside of the reading role.
 
@@ -969,7 +1248,11 @@ class MessageConnection:
             if self.express is not None:
                 self.send_frame = self.batch.send_frame
         self.reading = ReadingRole()
-        self.waiters = {}
+        if self.dispatch is not None:
+            self.dispatch_with(self.dispatch)
+        self.waiters.clear()
+        self.servers.clear()
+        self.helpers = Helpers(self)
 
 
 def _lose_all() -> None:

@@ -18,6 +18,7 @@ from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
 from ..wire.session import State
 from . import primitives
+from .interrupted import holds_the_role, leaves_the_role
 from .receiving import FrameReceiver, Waiter
 from .result import AsyncResult
 from .sending import FrameSender
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Express", "Shortcut"]
 
 
+_CLOSED = State.CLOSED
 _own = local()
 """Each thread's waiter, for :meth:`Express._sleep` only: there it can wait for one thing."""
 
@@ -65,6 +67,7 @@ class Express:
         self._frame_request = shortcut.frame_request
         self.open: Callable[[bytes], Any] = shortcut.open_frames
 
+    @holds_the_role
     def ask(self, target: Any, args: Any, timeout: float | None) -> Any:
         """Sends a request and waits for its answer.
 
@@ -87,9 +90,9 @@ class Express:
                 receiver.payloads
                 or receiver.clock is not None
                 or receiver.ended is not None
-                or link.end._ready
                 or link.stash
-                or session.state is State.CLOSED
+                or (link.waiters and link.has_inbox())
+                or session.state is _CLOSED
             ):
                 frame = self._frame_request(id_, target, args)
             if frame is not None:
@@ -125,6 +128,7 @@ class Express:
             return link.exchange(target, args, timeout, (), id_)
         return self._go_on(result, outcome, timeout, started)
 
+    @leaves_the_role
     def _ask_beside(
         self, id_: int, target: Any, args: Any, timeout: float | None, started: float
     ) -> Any:
@@ -138,12 +142,13 @@ class Express:
             return link.exchange(target, args, timeout, (), id_)
         result = link.file(id_, target)
         ident = get_ident()
-        me = None
+        me = waits = None
         if ident not in link.waiters:
             try:
                 me = _own.waiter
             except AttributeError:
                 me = _own.waiter = Waiter(ident)
+            me.awaited = result
             link.waiters[ident] = me
             result.add_waiter(me)
         try:
@@ -153,29 +158,57 @@ class Express:
         link.exchanges += 1
         try:
             if me is not None:
-                self._sleep(me, result, timeout)
+                waits = self._sleep(me, result, timeout)
             if not result._ready:
                 link.wait_on(result, timeout, started, None)
         except BaseException:
             link.give_up(result)
             raise
+        finally:
+            if waits is not None:
+                result.remove_waiter(waits)
+                link.leave(waits)
         return result
 
-    def _sleep(self, me: Waiter, result: AsyncResult, timeout: float | None) -> None:
-        """Sleeps once while another thread reads, which is how long it usually takes."""
+    def _sleep(self, me: Waiter, result: AsyncResult, timeout: float | None) -> Waiter | None:
+        """Sleeps once while another thread reads, which is how long it usually takes.
+
+        Returns:
+            What the thread waits on from then on, if there is no answer.
+        """
         link = self._link
         reading = link.reading
+        waits = None
         try:
             me.arm()
+            me.dormant = True
             reading.sleepers.append(me)
             if reading.lock.locked() and not result._ready and not me.inbox:
-                me.sleep(timeout)
+                if not link.unserved:
+                    me.sleep(timeout)
         finally:
             reading.wake_up(me)
-            result.remove_waiter(me)
-            link.leave(me)
-            if result._ready and reading.sleepers:
-                reading.offer()
+            if result._ready:
+                result.remove_waiter(me)
+                link.leave(me)
+                if reading.sleepers:
+                    reading.offer()
+            else:
+                waits = self._go_on_as(Waiter(me.ident), me, result)
+        return waits
+
+    def _go_on_as(self, waiter: Waiter, before: Waiter, result: AsyncResult) -> Waiter:
+        """Has the thread wait on ``waiter``; at no time it looks as if it did not wait."""
+        link = self._link
+        waiter.awaited = result
+        with link.inbox_lock:
+            result.add_waiter(waiter)
+            result.remove_waiter(before)
+            link.waiters[waiter.ident] = waiter
+            waiter.inbox.extend(before.inbox)
+            waiter.since = before.since
+            before.inbox.clear()
+        return waiter
 
     def post(self, result: AsyncResult, target: Any, args: Any) -> None:
         """Sends a request whose answer goes to ``result``, perhaps a moment later."""
@@ -197,6 +230,7 @@ class Express:
                 return
         link.request(result, target, args, id_=id_)
 
+    @leaves_the_role
     def _go_on(
         self, result: AsyncResult, outcome: Any, timeout: float | None, started: float
     ) -> AsyncResult:
@@ -211,6 +245,8 @@ class Express:
         except ConnectionClosed as error:
             link.lose(error)
         try:
+            if link.unsent:
+                link.check_not_reading()
             link.wait_on(result, timeout, started, outcome)
         except BaseException:
             link.give_up(result)

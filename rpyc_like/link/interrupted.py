@@ -1,47 +1,95 @@
-"""A signal handler runs in the middle of whatever the main thread does, perhaps of reading.
+"""Code that Python runs by itself in the middle of what a thread does, perhaps of reading.
 
-A thread that was interrupted while it reads from a connection cannot wait for an answer over the
-same connection: it would wait for itself. This is found out instead.
+Signal handlers do, and finalizers and callbacks of weak references, when garbage is collected. A
+thread that was interrupted while it reads from a connection, or writes to it, cannot wait for an
+answer over the same connection: it would wait for itself. This is found out before it sleeps, by a
+look at the frames of the thread, so that the usual way costs nothing.
 """
 
 from __future__ import annotations
 
+import dis
 import sys
-from threading import get_ident, main_thread
-from types import CodeType
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import LocalProtocolError
 from .receiving import FrameReceiver
+from .sending import FrameSender
 
 if TYPE_CHECKING:
     from .connection import MessageConnection
 
-__all__ = ["check_not_reading"]
+__all__ = ["check_not_reading", "holds_the_role", "leaves_the_role"]
 
+_Func = TypeVar("_Func", bound=Callable[..., Any])
+
+_PACKAGE = __name__.rpartition(".")[0] + "."
 _READING = {FrameReceiver.receive.__code__, FrameReceiver._receive.__code__}
+_WRITING = {
+    FrameSender.try_frame.__code__,
+    FrameSender._drain.__code__,
+    FrameSender.try_send.__code__,
+}
+_REGIONS: dict[CodeType, tuple[int, int]] = {}  # first and last line with the role
+_OUTSIDE: set[CodeType] = set()
 
 
-def check_not_reading(link: MessageConnection, serving: CodeType) -> None:
-    """Sees to it that the current thread has not been interrupted while it reads from ``link``.
+def holds_the_role(func: _Func) -> _Func:
+    """Note a method that has the reading role between ``acquire`` and ``release``."""
+    assert isinstance(func, FunctionType)
+    first = last = line = 0
+    for step in dis.get_instructions(func):
+        line = step.starts_line if type(step.starts_line) is int else line
+        line = getattr(step, "line_number", None) or line  # Python 3.13
+        if step.argval in ("acquire", "enter"):
+            first = first or line
+        elif step.argval in ("release", "leave"):
+            last = max(last, line)
+    _REGIONS[func.__code__] = first, last
+    return func
 
-    Args:
-        serving: the code in which the thread serves requests. It does not read then.
+
+def leaves_the_role(func: _Func) -> _Func:
+    """Note a method that is called without the reading role."""
+    assert isinstance(func, FunctionType)
+    _OUTSIDE.add(func.__code__)
+    return func
+
+
+def check_not_reading(link: MessageConnection) -> None:
+    """See to it that the current thread was not interrupted while it uses the stream of ``link``.
 
     Raises:
-        LocalProtocolError: it has: this is a signal handler.
+        LocalProtocolError: it was.
     """
-    if get_ident() != main_thread().ident:
-        return  # signal handlers run in the main thread only
     frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]  # of the wait that is about to begin
     while frame is not None:
         code = frame.f_code
-        if code is serving:
+        if code in _OUTSIDE:
             return
-        if code in _READING and frame.f_locals.get("self") is link.receiver:
-            raise LocalProtocolError(
-                "a signal handler asks over the connection that the main thread waits on, and the "
-                "answer cannot be read before the handler has returned; expected another "
-                "connection, async_(...) without waiting, or another thread"
-            )
+        if code in _READING:
+            if frame.f_locals.get("self") is link.receiver:
+                raise _error("reads")
+        elif code in _WRITING:
+            if frame.f_locals.get("self") is link.sender:
+                raise _error("writes")
+        elif code in _REGIONS:
+            me = frame.f_locals.get("self")
+            first, last = _REGIONS[code]
+            if me is link or getattr(me, "_link", None) is link:
+                if first <= frame.f_lineno <= last:
+                    raise _error("reads")
+                return
         frame = frame.f_back  # type: ignore[assignment]
+
+
+def _error(does: str) -> LocalProtocolError:
+    return LocalProtocolError(
+        "a signal handler or finalizer asks over the connection that its thread "
+        f"{does} at this moment, and the answer cannot be read before it has returned; expected "
+        "another connection, async_(...) without waiting, or another thread"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Callable, Collection
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Optional, Protocol
 
@@ -18,6 +19,7 @@ __all__ = [
     "FRAME_TIMEOUT",
     "MAX_QUEUED",
     "ChannelReceiver",
+    "DispatchLock",
     "FrameClock",
     "FrameReceiver",
     "ReadingRole",
@@ -479,11 +481,17 @@ class ChannelReceiver:
 class Waiter:
     """A thread that waits on a connection, and what other threads hand to it."""
 
-    __slots__ = ("_signal", "ident", "inbox")
+    __slots__ = ("_signal", "awaited", "dormant", "ident", "inbox", "since")
 
     def __init__(self, ident: int) -> None:
         self.ident = ident
+        self.awaited: Any = None
+        """The result that it waits for; of several, the innermost."""
+        self.dormant = False
+        """Whether it sleeps, or looks around before: then it acts on what is filed, once woken."""
         self.inbox: deque[Any] = deque()
+        self.since = 0.0
+        """When it last took something out of the inbox, or the inbox was empty."""
         self._signal = primitives.Lock()
 
     @property
@@ -507,6 +515,63 @@ class Waiter:
         self._signal.acquire(True, -1 if timeout is None else timeout)
 
 
+class DispatchLock:
+    """The lock of a reading role whose payloads go to a method of the program.
+
+    It stays locked after :meth:`release` until what was read has been passed on. Its thread can
+    lock it again meanwhile, which is how such a method asks the peer.
+    """
+
+    __slots__ = ("_holds", "_kept", "_lock", "_owner")
+
+    def __init__(self) -> None:
+        self._lock = primitives.Lock()
+        self._owner: int | None = None
+        self._holds = 0  # acquisitions that have not been released
+        self._kept = 0  # payloads that have not been passed on
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Lock it, as :meth:`threading.Lock.acquire`."""
+        if self._owner == get_ident() and self._kept and not self._holds:
+            self._holds = 1
+            return True
+        if not self._lock.acquire(blocking, timeout):
+            return False
+        self._owner, self._holds = get_ident(), 1
+        return True
+
+    def release(self) -> None:
+        """Unlock it, unless something that was read has to be passed on."""
+        self._holds = 0
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if not self._holds and not self._kept:
+            self._owner = None
+            self._lock.release()
+
+    def locked(self) -> bool:
+        """Return whether it is locked, for other threads."""
+        return self._lock.locked()
+
+    def keep(self) -> None:
+        """Keep it locked until what was read is passed on. For the thread that has it."""
+        self._kept += 1
+
+    @property
+    def kept(self) -> int:
+        """How many payloads the current thread has to pass on."""
+        return self._kept if self._owner == get_ident() else 0
+
+    def passed(self) -> bool:
+        """Note that one of those has been passed on; return whether there was one."""
+        if not self.kept:
+            return False
+        self._kept -= 1
+        self._unlock()
+        return True
+
+
 class ReadingRole:
     """Who reads from the stream: one thread at a time, the others sleep or work.
 
@@ -520,7 +585,7 @@ class ReadingRole:
         self.offered: Waiter | None = None
         """Who has been woken to take the role and is on its way: a hint, not a promise."""
         # The driver's usual paths use these two directly, as enter() and leave() do.
-        self.lock = primitives.Lock()
+        self.lock: primitives.Lock | DispatchLock = primitives.Lock()
         self.sleepers: deque[Waiter] = deque()
 
     def enter(self) -> bool:
@@ -558,6 +623,7 @@ class ReadingRole:
             stop: asked once more before sleeping; a true answer means not to sleep.
         """
         waiter.arm()
+        waiter.dormant = True
         self.sleepers.append(waiter)
         try:
             if self.lock.locked():
@@ -572,6 +638,7 @@ class ReadingRole:
 
     def wake_up(self, waiter: Waiter) -> None:
         """Notes that a thread does not sleep any more, whatever has woken it."""
+        waiter.dormant = False
         try:
             self.sleepers.remove(waiter)
         except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..lib.timing import Timeout
@@ -97,6 +98,8 @@ class AsyncResult:
     _deadline: Timeout | None = None
     id_: int | None = None
     target: Any = None
+    delivered_by: int | None = None
+    """The thread that calls a program's own ``__call__`` with the answer; 0 before it does."""
 
     def __init__(self, conn: Any) -> None:
         self._conn: ResultOwner = conn
@@ -282,8 +285,9 @@ class Delivery:
         self._result.target = target
 
     def settle(self, failed: bool, value: Any) -> bool:
-        """Keeps the answer for :meth:`run_callbacks`."""
+        """Keeps the answer for :meth:`run_callbacks`; whoever waits need not read for it."""
         self._answer = failed, value
+        self._result.delivered_by = 0
         return True
 
     def run_callbacks(self) -> None:
@@ -291,9 +295,15 @@ class Delivery:
         answer, self._answer = self._answer, None
         if answer is not None:
             failed, value = answer
-            if issubclass(type(value), Unfinished):
-                value = self._result._conn.finish(value)
-            self._result(failed, value)
+            self._result.delivered_by = get_ident()
+            try:
+                if issubclass(type(value), Unfinished):
+                    value = self._result._conn.finish(value)
+                self._result(failed, value)
+            finally:
+                self._result.delivered_by = None
+                for waiter in self.waiters():
+                    waiter.wake()
 
     def waiters(self) -> tuple[Waiter, ...]:
         """Returns the threads that wait for the answer."""

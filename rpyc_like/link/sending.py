@@ -61,20 +61,20 @@ class FrameSender:
         self.blocked = blocked
         self.timeout: float | None = SEND_TIMEOUT
         """Seconds without any progress after which the peer is given up; None for never."""
-        self._queue: deque[bytes | memoryview] = deque()
-        self._role = primitives.Lock()  # guards the head of _queue, and the stream's write side
+        self.queue: deque[bytes | memoryview] = deque()
+        self._role = primitives.Lock()  # guards the head of queue, and the stream's write side
         self._torn = False
 
     @property
     def idle(self) -> bool:
         """Whether nothing is waiting to be written."""
-        return not self._queue
+        return not self.queue
 
     def send(self, *payloads: Any) -> None:
         frame: Any
         frame = self._framer.encode(payloads[0]) if len(payloads) == 1 else self._frames(payloads)
         if type(frame) is list:
-            self._queue.extend(frame)
+            self.queue.extend(frame)
             self.flush()
         else:
             self.send_frame(frame)
@@ -86,7 +86,7 @@ class FrameSender:
 
     def try_frame(self, frame: bytes) -> bool:
         """Writes what goes of a frame at once and queues the rest; returns whether all went."""
-        queue = self._queue
+        queue = self.queue
         if not queue and self._role.acquire(False):
             try:
                 if queue or self._torn:
@@ -111,12 +111,12 @@ class FrameSender:
 
     def hold(self, frame: bytes) -> None:
         """Queues a frame, which leaves with the next one that is sent, or with :meth:`flush`."""
-        self._queue.append(frame)
+        self.queue.append(frame)
 
     @property
     def held(self) -> int:
         """How many frames are queued."""
-        return len(self._queue)
+        return len(self.queue)
 
     def _frames(self, payloads: tuple[Any, ...]) -> Any:
         encode = self._framer.encode
@@ -130,10 +130,10 @@ class FrameSender:
 
     def flush(self) -> None:
         """Writes out what is queued."""
-        while self._queue:
+        while self.queue:
             if not self._role.acquire(False):
                 # The holder looks at the queue again before and after it leaves the role.
-                if sum(map(len, tuple(self._queue))) < _HIGH_WATER:
+                if sum(map(len, tuple(self.queue))) < _HIGH_WATER:
                     return
                 if not self._role.acquire(True, _SLICE):
                     continue
@@ -145,17 +145,17 @@ class FrameSender:
     def try_send(self, *payloads: Any) -> bool:
         if payloads:
             frames = self._frames(payloads)
-            self._queue.extend(frames if type(frames) is list else [frames])
-        while self._queue and self._role.acquire(False):
+            self.queue.extend(frames if type(frames) is list else [frames])
+        while self.queue and self._role.acquire(False):
             try:
                 if not self._drain(wait=False):
                     break
             finally:
                 self._role.release()
-        return not self._queue
+        return not self.queue
 
     def _drain(self, wait: bool) -> bool:
-        queue = self._queue
+        queue = self.queue
         if self._torn:
             raise ConnectionClosed("an earlier write was interrupted in the middle of a frame")
         patience: Timeout | None = None  # runs while nothing goes
@@ -199,7 +199,7 @@ class FrameSender:
 
     def _join(self) -> None:
         """Makes one chunk of the small frames at the head of the queue."""
-        queue = self._queue
+        queue = self.queue
         if len(queue[0]) + len(queue[1]) > _JOIN or type(queue[0]) is memoryview:
             return
         parts: list[bytes | memoryview] = [queue[0]]

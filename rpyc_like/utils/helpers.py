@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
@@ -14,6 +15,7 @@ from ..errors import AccessDenied
 from ..lib.colls import WeakValueDict
 from ..lib.exact import exact
 from ..lib.threads import spawn
+from ..link.connection import MessageConnection
 from ..link.result import AsyncResult
 
 __all__ = [
@@ -226,9 +228,11 @@ class BgServingThread:
         return not self._stopped.is_set()
 
     def _bg_server(self) -> None:
+        link = getattr(self._conn, "_link", None)
         try:
-            while self._active:
-                self._conn.serve(self._STOP_CHECK)
+            with link.serving() if isinstance(link, MessageConnection) else nullcontext():
+                while self._active:
+                    self._conn.serve(self._STOP_CHECK)
         except EOFError:
             if self._active and self._callback is not None:
                 self._callback()

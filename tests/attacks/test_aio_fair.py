@@ -162,7 +162,7 @@ def test_answers_wait_while_the_peer_does_not_read(served: Served) -> None:
             raw.request(consts.HANDLE_PING, (1, (data,)))
     eventually(lambda: there._link._paused)
     link = there._link
-    held = sum(map(len, tuple(link.sender._queue))) + link._waiting_size
+    held = sum(map(len, tuple(link.sender.queue))) + link._waiting_size
     assert held < 8 << 20
     raw.close()
 
@@ -177,7 +177,7 @@ def test_answers_of_tasks_are_not_made_before_they_can_go(served: Served) -> Non
         for _ in range(100):
             conn.async_request(consts.HANDLE_CALLATTR, root, "data", (1_000_000,), ())
         eventually(lambda: there._link.full and there._kept.held > 50 << 20)
-        assert sum(map(len, tuple(there._link.sender._queue))) < 50 << 20
+        assert sum(map(len, tuple(there._link.sender.queue))) < 50 << 20
     result = conn.async_request(consts.HANDLE_CALLATTR, root, "data", (3,), ())
     assert len(result.value) == 3
     eventually(lambda: there._kept.held == 0)

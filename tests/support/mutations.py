@@ -49,6 +49,8 @@ CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
 EXIT, CHILDREN = "tests/faults/test_exit.py", "tests/faults/test_children.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
+FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wakeups.py"
+MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
 MUTATIONS = [
@@ -749,8 +751,8 @@ MUTATIONS = [
     Mutation(
         "67",
         "link/interrupted.py",
-        "if code in _READING and",
-        "if False and",
+        "        if code in _OUTSIDE:\n",
+        "        if True:\n",
         f"{WAITS}::test_case_67_a_signal_handler_that_asks",
     ),
     Mutation(
@@ -1175,6 +1177,56 @@ MUTATIONS = [
         "            epoll.register(fd, EPOLLRDHUP)\n",
         "            epoll.register(fd, EPOLLRDHUP | EPOLLIN)\n",
         f"{HOUSEKEEPING}::test_case_110_nothing_wakes_while_nothing_is_watched",
+    ),
+    Mutation(
+        "115",
+        "core/protocol.py",
+        "        self._local_objects.dropped = self._dropped\n",
+        "",
+        f"{FINALIZERS}::test_a_released_object_calls_back",
+    ),
+    Mutation(
+        "115",
+        "link/interrupted.py",
+        "if first <= frame.f_lineno <= last:",
+        "if False:",
+        f"{FINALIZERS}::test_garbage_that_asks",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "            self._dispatch_lock.keep()\n",
+        "",
+        f"{WAKEUPS}::test_a_slow_dispatch_loses_no_answer",
+    ),
+    Mutation(
+        "116",
+        "link/result.py",
+        "        self._result.delivered_by = 0\n",
+        "",
+        f"{WAKEUPS}::test_a_slow_result_loses_no_answer",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "        if busy and self.servers:\n            self.helpers.call()\n",
+        "",
+        f"{WAKEUPS}::test_a_callback_may_wait_for_the_next",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "if self.workers is not None or serves or not self.servers or route:",
+        "if True:",
+        f"{WAKEUPS}::test_a_remote_executor",
+    ),
+    Mutation(
+        "117",
+        "link/connection.py",
+        "                waiter.wake()\n                return\n        self.helpers.call()\n",
+        "                waiter.wake()\n                return\n",
+        f"{WAKEUPS}::test_a_busy_thread_gets_help",
     ),
 ]
 

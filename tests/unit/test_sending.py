@@ -59,7 +59,7 @@ def test_a_frame_never_lands_inside_another() -> None:
     stream.data = frame[:3]  # another thread has written so much, queued the rest, left the role
 
     def leave_half() -> None:
-        sender._queue.appendleft(memoryview(frame)[3:])
+        sender.queue.appendleft(memoryview(frame)[3:])
 
     sender._role = RoleTakenLate(threading.Lock(), leave_half)  # type: ignore[assignment]
     sender.send(b"second")

@@ -1,0 +1,145 @@
+"""Threads that serve requests of a connection whose own threads are busy.
+
+A request may be meant for a thread that is busy with another one, or be left to serving threads
+that are all busy. Usually they are free again at once. If not, a helper serves it: what the busy
+thread does may wait for just that.
+"""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import TYPE_CHECKING, Final
+
+from ..wire.session import CALL, Outcome
+from . import primitives
+from .receiving import Waiter
+
+if TYPE_CHECKING:
+    from .connection import MessageConnection
+
+__all__ = ["Helpers"]
+
+_MOST: Final = 16
+"""Helpers of one connection."""
+
+_PATIENCE: Final = 0.05
+"""Seconds for which a request waits for a serving thread; most are free again before."""
+
+_AFFINITY: Final = 0.25
+"""Seconds for which one waits for the thread it is meant for. Longer: it finds its locks there."""
+
+_LINGER: Final = 1.0
+"""Seconds after which a helper without work ends, and for which it then serves at once."""
+
+
+class Helpers:
+    """The helpers of one connection; at most one of them looks for work.
+
+    Args:
+        link: the connection.
+    """
+
+    def __init__(self, link: MessageConnection) -> None:
+        self._link = link
+        self._lock = link.inbox_lock
+        self._count = 0
+        self._looking: Waiter | None = None
+        self._at_once_until = 0.0
+
+    def call(self) -> None:
+        """Have a helper look after the requests that wait. Safe in the reading role."""
+        with self._lock:
+            helper = self._looking
+            if helper is not None:
+                helper.wake()
+                return
+            if self._count >= _MOST or self._link.end._ready:
+                return
+            self._count += 1
+            helper = self._looking = Waiter(0)
+        try:
+            primitives.spawn(self._run, helper)
+        except RuntimeError:  # the system has no more threads
+            with self._lock:
+                self._count -= 1
+                self._looking = None
+
+    def _run(self, me: Waiter) -> None:
+        link = self._link
+        me.ident = get_ident()
+        waiters = link.end.add_waiter(me)
+        try:
+            while True:
+                outcome = self._next(me)
+                if outcome is None:
+                    return
+                self._at_once_until = primitives.monotonic() + _LINGER
+                with link.serving(me):
+                    link.serve_here(outcome)
+                with self._lock:
+                    if self._looking is not None:
+                        return
+                    self._looking = me
+        except BaseException as error:  # meant for a thread that serves
+            link.lose(error)
+            raise
+        finally:
+            waiters.remove(me)
+            with self._lock:
+                self._count -= 1
+                if self._looking is me:
+                    self._looking = None
+
+    def _next(self, me: Waiter) -> Outcome | None:
+        """Wait for a request that is overdue; None means that the helper is not needed any more.
+
+        After that another helper looks.
+        """
+        end = primitives.monotonic() + _LINGER
+        while not self._link.end._ready:
+            me.arm()
+            now = primitives.monotonic()
+            with self._lock:
+                outcome, due = self._overdue(now)
+                if outcome is not None or (due is None and now >= end):
+                    self._looking = None
+            if outcome is not None:
+                if due is not None:
+                    self.call()
+                return outcome
+            if due is None and now >= end:
+                return None
+            me.sleep((end if due is None else due) - now)
+        return None
+
+    def _overdue(self, now: float) -> tuple[Outcome | None, float | None]:
+        """Return a request that is overdue, and when the next one will be. Holds the lock."""
+        link = self._link
+        found: Outcome | None = None
+        due: list[float] = []
+        at_once = now < self._at_once_until
+        if link.unserved:
+            try:
+                end = link.unserved[0][0] + (0.0 if at_once else _PATIENCE)
+                if end <= now:
+                    found = link.take_unserved()
+                else:
+                    due.append(end)
+            except IndexError:
+                pass  # a serving thread was faster
+        for waiter in tuple(link.waiters.values()):
+            if not waiter.inbox or not self._may_take(waiter.inbox[0]):
+                continue
+            end = waiter.since + _AFFINITY
+            if found is None and end <= now:
+                found = link.take_handed(waiter)
+                end = waiter.since + _AFFINITY
+            if waiter.inbox:
+                due.append(end)
+        if link.unserved and not due:
+            due.append(now)
+        return found, min(due, default=None)
+
+    def _may_take(self, outcome: Outcome) -> bool:
+        """Return whether any thread may serve a request; its peer has not bound it to one."""
+        return outcome[0] is CALL and not self._link.application.route(outcome[2])[1]

@@ -1,0 +1,244 @@
+"""Whatever has been read is visible to every thread that could act on it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like.core import protocol
+from rpyc_like.core.protocol import Connection
+from rpyc_like.utils.server import ThreadedServer
+
+QUIET = logging.getLogger("tests.wakeups")
+QUIET.setLevel(logging.CRITICAL)
+LIMIT = 20.0
+
+Connect = Callable[..., Any]
+
+
+class Served(rpyc.Service):
+    """Calls back, from its own thread and from others."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.pool = ThreadPoolExecutor(4)
+
+    def on_disconnect(self, conn: Any) -> None:
+        self.event.set()
+        self.pool.shutdown(wait=False)
+
+    def exposed_add(self, a: int, b: int) -> int:
+        return a + b
+
+    def exposed_call(self, func: Any, *args: Any) -> Any:
+        return func(*args)
+
+    def exposed_call_both(self, first: Any, second: Any) -> Any:
+        """Calls two functions without waiting for the first."""
+        results = [rpyc.async_(first)(), rpyc.async_(second)()]
+        return [result.value for result in results]
+
+    def exposed_submit(self, func: Any, *args: Any) -> Any:
+        return self.pool.submit(func, *args)
+
+    def exposed_result_of(self, future: Any) -> Any:
+        return future.result()
+
+    def exposed_wait(self) -> bool:
+        return self.event.wait(LIMIT)
+
+    def exposed_set(self) -> None:
+        self.event.set()
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    """Fails tests in which somebody sat out a time-out."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < LIMIT
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Connects to a server of this process, which serves each client in one thread."""
+    config = {"allow_public_attrs": True}
+    server = ThreadedServer(Served, logger=QUIET, grace=0, protocol_config=config)
+    server._start_in_thread()
+    conns: list[Any] = []
+
+    def make(service: Any = rpyc.VoidService) -> Any:
+        conns.append(
+            rpyc.connect(
+                "127.0.0.1",
+                server.port,
+                service=service,
+                config={"allow_public_attrs": True, "sync_request_timeout": LIMIT},
+            )
+        )
+        conns[-1].root.add(1, 1)
+        return conns[-1]
+
+    yield make
+    for conn in conns:
+        conn.close()
+    server.close()
+
+
+@pytest.fixture
+def background() -> Iterator[Callable[[Any], None]]:
+    """Serves connections in the background."""
+    threads: list[rpyc.BgServingThread] = []
+    yield lambda conn: threads.append(rpyc.BgServingThread(conn))
+    for thread in threads:
+        thread.stop()
+
+
+def made_with(dispatch: Callable[[Any, bytes], None]) -> type[rpyc.Service]:
+    """Returns a service whose connections dispatch in another way."""
+
+    class Own(Connection):
+        def _dispatch(self, data: bytes) -> None:
+            dispatch(self, data)
+
+    class Client(rpyc.Service):
+        _protocol = Own
+
+    return Client
+
+
+def test_a_slow_dispatch_loses_no_answer(connect: Connect, background: Any) -> None:
+    """A caller beside a thread that dispatches in a way of its own gets each answer."""
+
+    def slow(conn: Any, data: bytes) -> None:
+        time.sleep(0.002)
+        Connection._dispatch(conn, data)
+
+    conn = connect(made_with(slow))
+    background(conn)
+    add = conn.root.add
+    assert [add(number, 1) for number in range(50)] == [*range(1, 51)]
+    assert [conn.root.call(lambda: number) for number in range(10)] == [*range(10)]  # noqa: B023
+
+
+def test_a_dispatch_that_asks(connect: Connect, background: Any) -> None:
+    """A method that dispatches may ask the peer before it passes a payload on."""
+    asking: list[bool] = []
+    answers: list[int] = []
+
+    def ask(conn: Any, data: bytes) -> None:
+        if not asking and conn._remote_root is not None:
+            asking.append(True)
+            answers.append(conn.root.add(1, 2))
+            asking.clear()
+        Connection._dispatch(conn, data)
+
+    conn = connect(made_with(ask))
+    background(conn)
+    for number in range(20):
+        assert conn.root.call(lambda: number) == number  # noqa: B023
+    assert set(answers) == {3}
+
+
+def test_a_dispatch_in_another_thread(connect: Connect, background: Any) -> None:
+    """A method may pass payloads on from a thread of the program's own."""
+    payloads: queue.SimpleQueue[tuple[Any, bytes] | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        while (item := payloads.get()) is not None:
+            Connection._dispatch(*item)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        conn = connect(made_with(lambda conn, data: payloads.put((conn, data))))
+        background(conn)
+        add = conn.root.add
+        assert [add(number, 1) for number in range(20)] == [*range(1, 21)]
+    finally:
+        payloads.put(None)
+        thread.join(LIMIT)
+
+
+def test_a_slow_result_loses_no_answer(
+    connect: Connect, background: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a result whose class takes its time with the answer gets it."""
+
+    class Slow(rpyc.AsyncResult):
+        def __call__(self, is_exc: bool, obj: Any) -> None:
+            time.sleep(0.002)
+            super().__call__(is_exc, obj)
+
+    conn = connect()
+    monkeypatch.setattr(protocol, "AsyncResult", Slow)
+    background(conn)
+    add = conn.root.add
+    assert [add(number, 1) for number in range(50)] == [*range(1, 51)]
+
+
+def test_a_callback_may_wait_for_the_next(connect: Connect, background: Any) -> None:
+    """Two threads that serve a client serve two requests of the same cause, though one blocks."""
+    conn = connect()
+    background(conn)
+    event = threading.Event()
+    got = conn.root.call_both(lambda: event.wait(LIMIT), event.set)
+    assert list(got) == [True, None]
+
+
+def test_callbacks_stay_in_their_thread(connect: Connect, background: Any) -> None:
+    """Callbacks that are quick are served by the thread that waits, though another serves too."""
+    conn = connect()
+    background(conn)
+    for _ in range(20):
+        got = conn.root.call_both(threading.get_ident, threading.get_ident)
+        assert set(got) == {threading.get_ident()}
+
+
+def test_a_remote_executor(connect: Connect) -> None:
+    """A thread that waits for a callback serves nobody who waits for that thread."""
+    conn = connect()
+    for number in range(100):
+        future = conn.root.submit(lambda value: 2 * value, number)
+        assert conn.root.result_of(future) == 2 * number
+
+
+def test_a_remote_executor_of_several_threads(connect: Connect) -> None:
+    """It is the same where several threads of the client share the connection."""
+    conn = connect()
+
+    def use(start: int) -> list[int]:
+        futures = [conn.root.submit(lambda value: 2 * value, start + n) for n in range(20)]
+        return [conn.root.result_of(future) for future in futures]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(use, range(0, 400, 100), timeout=LIMIT)]
+    assert found == [[2 * (start + n) for n in range(20)] for start in range(0, 400, 100)]
+
+
+def test_a_busy_thread_gets_help(connect: Connect, background: Any) -> None:
+    """What a waiting thread leaves to one that is busy is served: that one may wait for it."""
+    conn = connect()
+    background(conn)
+    started, done = threading.Event(), threading.Event()
+
+    def callback() -> None:
+        started.set()
+        done.wait(LIMIT)
+
+    future = conn.root.submit(callback)
+    assert started.wait(LIMIT)
+    waiting = rpyc.async_(conn.root.wait)()
+    conn.root.set()  # read by the thread that waits for the callback, while the other one waits
+    waiting.set_expiry(LIMIT)
+    assert waiting.value is True
+    done.set()
+    assert future.result() is None
