@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from .core.snapshots import snapshot
     from .core.stream import PipeStream, SocketStream, TunneledSocketStream
-    from .errors import AsyncResultTimeout
+    from .errors import AsyncResultTimeout, LimitExceeded
     from .errors import RemoteError as GenericException
     from .lib import setup_logger, spawn
     from .lib.value_classes import by_value as by_value
@@ -66,6 +66,7 @@ __all__ = [
     "Connection",
     "ForkingServer",
     "GenericException",
+    "LimitExceeded",
     "MasterService",
     "NetProxy",
     "OneShotServer",
@@ -124,7 +125,7 @@ _HOMES = {
     "core.snapshots": ("snapshot",),
     "core.stream": ("PipeStream", "SocketStream", "TunneledSocketStream"),
     "core.vinegar": ("GenericException",),
-    "errors": ("AsyncResultTimeout",),
+    "errors": ("AsyncResultTimeout", "LimitExceeded"),
     "lib": ("setup_logger", "spawn"),
     "lib.value_classes": ("by_value",),
     "link.calls": ("Call", "current_call"),

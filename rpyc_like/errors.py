@@ -128,10 +128,18 @@ class DeploymentError(RpycLikeError):
         step: what was being done.
         status: the exit status of the program that did it, None if it did not end.
         stderr: the end of what that wrote to standard error.
+
+    Args:
+        limit: the seconds that the step was given, if it has not ended in that time.
     """
 
-    def __init__(self, machine: str, step: str, status: int | None, stderr: str) -> None:
-        what = "no exit status" if status is None else f"exit status {status}"
+    def __init__(
+        self, machine: str, step: str, status: int | None, stderr: str, limit: float | None = None
+    ) -> None:
+        if limit is not None:
+            what = f"no answer within {limit:g} s (argument 'timeout')"
+        else:
+            what = "no exit status" if status is None else f"exit status {status}"
         said = f":\n{stderr}" if stderr else ", nothing on standard error"
         super().__init__(f"{machine}: {step} failed, {what}{said}")
         self.machine = machine

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core.service import ClassicClient
+from ..utils.children import START_TIMEOUT
 from . import opening
 from .opening import Opening
 
@@ -35,11 +36,21 @@ def ssl_connect(host: str, port: int = TLS_PORT, **options: Any) -> Opening:
     return opening.ssl_connect(host, port, ClassicClient, **options)
 
 
-def ssh_connect(remote_machine: Any, remote_port: int = PORT) -> Opening:
-    """Connects through ssh to a classic server on another machine."""
-    return opening.ssh_connect(remote_machine, remote_port, ClassicClient)
+def ssh_connect(
+    remote_machine: Any, remote_port: int = PORT, timeout: float | None = START_TIMEOUT
+) -> Opening:
+    """Connects through ssh to a classic server on another machine.
+
+    Args:
+        timeout: seconds in which the server must answer for the first time.
+    """
+    return opening.ssh_connect(remote_machine, remote_port, ClassicClient, timeout=timeout)
 
 
-def connect_subproc(args: Sequence[str]) -> Opening:
-    """Starts a classic server and connects to its standard input and output."""
-    return opening.connect_subproc(args, ClassicClient)
+def connect_subproc(args: Sequence[str], timeout: float | None = START_TIMEOUT) -> Opening:
+    """Starts a classic server and connects to its standard input and output.
+
+    Args:
+        timeout: seconds in which the server must answer for the first time.
+    """
+    return opening.connect_subproc(args, ClassicClient, timeout=timeout)

@@ -7,7 +7,10 @@ side. What takes a trip is awaited: unboxing never waits.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ..core import consts
@@ -15,10 +18,11 @@ from ..core.boxing import Steps
 from ..core.chain_requests import one_request, sending
 from ..core.channel import Channel
 from ..core.dialects import DialectMismatch
-from ..lib.workers import WorkerPool, waiting
-from ..link import flushing
+from ..lib.connection_threads import ConnectionThreads
+from ..lib.workers import waiting
 from ..link.aio import AioMessageConnection, AioResult
-from ..link.attending import Heart
+from ..link.channel import client_of
+from ..link.housekeeping import DELAY, HeartbeatMonitor
 from ..link.result import Stopped, Unfinished, raised, thrown
 from .names import ClassicNames
 from .proxies import AsyncNetref, Deferred, unsupported
@@ -29,6 +33,18 @@ __all__ = ["Connection"]
 
 _CLOSE_LIMIT = 2.0
 _NOBODY_WAITS = object()  # for the value of a step beside the task that asks for it
+
+
+def _flush_soon(loop: asyncio.AbstractEventLoop, reference: weakref.ref[Any]) -> None:
+    """Have something flushed on a loop in a moment. Safe in finalizers and in any thread."""
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(loop.call_later, DELAY, _flush, reference)
+
+
+def _flush(reference: weakref.ref[Any]) -> None:
+    flushable = reference()
+    if flushable is not None:
+        flushable.flush_released()
 
 
 class _Blocking:
@@ -70,18 +86,18 @@ class Connection(ClassicNames, Serving):
         channel: Channel,
         config: dict[str, Any] | None = None,
         reopen: Reopen | None = None,
-        workers: WorkerPool | None = None,
+        workers: ConnectionThreads | None = None,
     ) -> None:
         self._prepare_threads()
         self._prepare_serving(workers)
-        super().__init__(root, config, AsyncNetref)
+        super().__init__(root, config, client_of(channel), AsyncNetref)
+        self._prepare_executor()
         self._reopen_channel = reopen
         self.adopt_channel(channel)
         self._link = AioMessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
         self._codec.link = self._link
         self._codec.became_usual = lambda: self._link.use_shortcut(self._codec)
-        flushing.start()
 
     async def __aenter__(self) -> Connection:
         return self
@@ -118,7 +134,7 @@ class Connection(ClassicNames, Serving):
         return await self._outcome(self._config["sync_request_timeout"], handler, args)
 
     async def _outcome(
-        self, timeout: float | None, handler: int, args: tuple[Any, ...]
+        self, timeout: float | None, handler: int, args: tuple[Any, ...], origin: Any = None
     ) -> tuple[bool, Any]:
         if self._reads:
             self._reconsider(handler, args)
@@ -127,6 +143,9 @@ class Connection(ClassicNames, Serving):
         before = self._ahead() if self._stands_ahead or not self._codec.heard else []
         link.request(result, handler, args, before, timeout)
         served = self._begin_wait()
+        if origin is None and served is not None and self._threads_of:
+            origin = self._threads_of.get(served)
+        result.origin = origin
         try:
             if link.full:
                 await link.drained()
@@ -216,9 +235,6 @@ class Connection(ClassicNames, Serving):
         self._give_up(result)
         return self._late(self._config["sync_request_timeout"])
 
-    def notice(self, payload: Any) -> None:
-        """Has nothing to do: what is not answered was noted in wire order."""
-
     # -- signs of life
 
     def _expect_beats(self, interval: float) -> None:
@@ -226,7 +242,7 @@ class Connection(ClassicNames, Serving):
         if self._codec.features & consts.FEATURE_HEARTBEAT:
             interval = self._beating(interval)
             if link.heart is None or interval < link.heart.interval:
-                link.watch(Heart(interval))
+                link.watch(HeartbeatMonitor(interval))
 
     def beat(self, interval: float) -> None:
         """Sends a sign of life."""
@@ -255,13 +271,14 @@ class Connection(ClassicNames, Serving):
             error.__cause__ = mismatch
             self._link.lose(error)
 
-    def flush_released(self) -> bool:
-        """Has releases sent. Called by the flusher's thread."""
-        self._proxies.armed = False
-        self._link.call_soon(self._flush)
-        return False
+    # -- releases
 
-    def _flush(self) -> None:
+    def _flush_scheduler(self) -> Callable[[weakref.ref[Any]], object]:
+        return partial(_flush_soon, self._loop)
+
+    def flush_released(self) -> None:
+        """Send releases. On the loop."""
+        self._proxies.armed = False
         if self._codec.heard and not self._link.lost:
             releases = self._releases()
             if releases:

@@ -27,10 +27,10 @@ from ..epc.answers import Answers
 from ..epc.codec import CALL, METHODS, EpcCodec, Target
 from ..epc.core import EPCCore
 from ..epc.errors import EPCClosed, EPCTimeout
-from ..epc.peer import EpcSession
+from ..epc.peer import EpcSession, weight
 from ..lib.workers import WorkerPool
 from ..link.aio_peer import AioPeer
-from ..link.channel import Channel
+from ..link.channel import Channel, client_of
 from ..link.logins import Login
 from ..link.streams.base import NativeStream
 from ..utils.opening import tcp_opener, unix_opener
@@ -56,6 +56,7 @@ class EPCConnection(Answers, AioPeer):
         session.pending.numbers = count(1)
         AioPeer.__init__(self, Channel(stream, framer=EpcFramer()), session, workers)
         self._link.closed_class = EPCClosed
+        self._link.queued.weigh = weight
 
     async def __aenter__(self) -> EPCConnection:
         return self
@@ -91,10 +92,13 @@ class EPCConnection(Answers, AioPeer):
         """Does what is asked, and sees to it that exactly one answer is sent."""
         lane = self if self.server.ordered else object()
         try:
-            message = await self.run(lambda: self.message(id_, target, args), lane)
-            if len(message) > 2 and inspect.isawaitable(message[2]):
-                message[2] = await message[2]
-            self._send(*message)
+            with self._link.queued.serving(args):
+                message = await self.run(lambda: self.message(id_, target, args), lane)
+                if len(message) > 2 and inspect.isawaitable(message[2]):
+                    message[2] = await message[2]
+            payload = self._codec.encode(*message)
+            await self.when_drained(len(payload))
+            self._link.send(payload)
         except Exception as error:
             if not self.closed:
                 self._fail(id_, error)
@@ -130,7 +134,7 @@ class EPCService(service.EPCService):
     ) -> EPCConnection:
         """Begins a connection over the stream of a channel."""
         connection = EPCConnection(channel.stream, self, workers)
-        connection.introduce(config)
+        connection.introduce(config, client_of(channel))
         return connection
 
 

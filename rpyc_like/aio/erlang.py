@@ -17,19 +17,21 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import AsyncGeneratorType
 from typing import Any
 
 from ..core.async_items import is_async
 from ..erlport import erlterms, service
 from ..erlport.decoder import MAX_INFLATED_SIZE
-from ..erlport.erlproto import BADARG, Broken, PortCodec, is_answer
+from ..erlport.erlproto import BADARG, Broken, PortCodec, is_answer, report
 from ..erlport.erlproto import Protocol as PlainProtocol
 from ..erlport.streams import stream_of_port
-from ..errors import ConnectionClosed, ProtocolError
+from ..errors import ConnectionClosed, LimitExceeded, ProtocolError
 from ..lib.workers import WorkerPool
 from ..link.aio_peer import AioPeer
-from ..link.channel import Channel
+from ..link.backlog import weight_of
+from ..link.channel import Channel, client_of
 from ..wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..wire.messages import REQUEST, Message
 from ..wire.session import Session
@@ -92,6 +94,7 @@ class Port(AioPeer):
         super().__init__(Channel(stream, framer=framer), Session(self._codec), workers)
         self._codec.pending = self.session.pending
         self._link.receiver.max_queued = _MOST_QUEUED
+        self._link.queued.weigh = partial(weight_of, contents=erlterms.CONTENTS)
 
     async def __aenter__(self) -> Port:
         return self
@@ -124,6 +127,7 @@ class Port(AioPeer):
             await self._came.wait()
         payload = self._unread.popleft()
         self._unread_size -= len(payload)
+        self._link.queued.remove(len(payload))
         self._hold()
         return self._codec.term(payload)
 
@@ -145,6 +149,16 @@ class Port(AioPeer):
             EOFError: Erlang has closed the port.
         """
         self._link.send(erlterms.encode(message, self._codec.compressed))
+
+    async def write_later(self, message: Any) -> None:
+        """Write a term when Erlang takes more; it counts for the server until then.
+
+        Raises:
+            LimitExceeded: the clients of the server hold too much.
+        """
+        payload = erlterms.encode(message, self._codec.compressed)
+        await self.when_drained(len(payload))
+        self._link.send(payload)
 
     async def drained(self) -> None:
         """Waits until Erlang takes more."""
@@ -180,13 +194,21 @@ class Port(AioPeer):
                 self.write(BADARG)
                 continue
             self._turn = loop.create_future()
-            task = loop.create_task(protocol.handle_term(self, term))
+            task = loop.create_task(self._handle(protocol, term))
             self._tasks[task] = term
             task.add_done_callback(self._handled)
             await self._turn
             await self.drained()
             while len(self._tasks) >= _MOST_UNREAD:  # handlers that wait for answers of Erlang's
                 await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _handle(self, protocol: Protocol, term: Any) -> None:
+        """Have a protocol handle a term, which counts for the server meanwhile."""
+        try:
+            with self._link.queued.serving(term):
+                await protocol.handle_term(self, term)
+        except LimitExceeded as error:
+            report(self, error)
 
     def _handled(self, task: asyncio.Task[None]) -> None:
         self._ended(task)
@@ -202,6 +224,7 @@ class Port(AioPeer):
         """Keeps a term for :meth:`read`."""
         self._unread.append(args)
         self._unread_size += len(args)
+        self._link.queued.add(len(args))
         self._came.set()
         self._hold()
 
@@ -241,7 +264,7 @@ class Protocol(PlainProtocol):
             if inspect.isawaitable(reply):
                 reply = await reply
             for one in self.replies(reply):
-                port.write(one)
+                await port.write_later(one)
         except ConnectionClosed:
             raise
         except Exception as error:
@@ -264,7 +287,7 @@ class PortService(service.PortService):
     ) -> Port:
         """Begins a connection over the stream of a channel."""
         port = _ServedPort(self._packet, stream=channel.stream, workers=workers, **self._options)
-        port.introduce(config)
+        port.introduce(config, client_of(channel))
         port.protocol = self._protocol()
         return port
 

@@ -1,7 +1,7 @@
 """Functions that open a connection, one for each way there is; all are awaited.
 
 What they do until there is a stream (names, addresses, handshakes, logins, ssh) is what blocking
-programs do, and happens in a thread of the loop's executor.
+programs do, and happens in a thread, which ends then.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import Any
 
 from ..core.channel import Channel
 from ..core.service import Service, VoidService
+from ..lib.brief import brief
+from ..lib.in_worker import in_new_thread
 from ..link.streams.base import NativeStream
-from ..utils.opening import child_process, ssl_opener, tcp_opener, unix_opener
+from ..utils.children import Child, no_answer, start_child
+from ..utils.opening import ssl_opener, tcp_opener, unix_opener
 from .connection import Connection
 
 __all__ = [
@@ -52,7 +55,7 @@ class Opening:
 
 async def in_thread(opener: Callable[[], Any]) -> Any:
     """Returns what a blocking function returns; closes it if nobody waits for it any more."""
-    made = asyncio.get_running_loop().run_in_executor(None, opener)
+    made = in_new_thread(asyncio.get_running_loop(), opener)
     try:
         return await asyncio.shield(made)
     except asyncio.CancelledError:
@@ -66,6 +69,31 @@ async def _made(
     root = service() if isinstance(service, type) else service
     conn = Connection(root, channel, config, reopen)
     await conn.open()
+    return conn
+
+
+async def _answered(
+    conn: Connection, timeout: float | None, step: str, child: Child | None = None
+) -> Connection:
+    """Wait until what has been started answers for the first time; ``None``: do not wait."""
+
+    async def ask() -> None:
+        await conn.root
+
+    if timeout is None:
+        return conn
+    try:
+        await asyncio.wait_for(ask(), timeout)
+    except asyncio.TimeoutError as error:
+        said = ""
+        if child is not None:
+            child.kill()
+            said = await asyncio.get_running_loop().run_in_executor(None, child.errors.text)
+        conn._link.lose(None)
+        raise TimeoutError(no_answer(step, timeout, said)) from error
+    except BaseException:
+        conn._link.lose(None)
+        raise
     return conn
 
 
@@ -126,11 +154,22 @@ def ssh_connect(
     remote_port: int,
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
+    timeout: float | None = None,
 ) -> Opening:
-    """Connects through ssh to a server on another machine; see :func:`rpyc_like.ssh_connect`."""
+    """Connects through ssh to a server on another machine; see :func:`rpyc_like.ssh_connect`.
+
+    Args:
+        timeout: seconds in which the server must answer for the first time.
+    """
     from ..utils.tunnels import through_ssh
 
-    return _once(lambda: through_ssh(remote_machine, remote_port), service, config)
+    async def opened() -> Connection:
+        stream = await in_thread(lambda: through_ssh(remote_machine, remote_port))
+        conn = await _made(service, Channel(stream), config)
+        step = f"connecting to port {remote_port} of {remote_machine} through ssh"
+        return await _answered(conn, timeout, step)
+
+    return Opening(opened)
 
 
 def _once(opener: Callable[[], Any], service: ServiceLike, config: Config | None) -> Opening:
@@ -153,16 +192,28 @@ def connect_subproc(
     args: Sequence[str],
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
+    timeout: float | None = None,
 ) -> Opening:
     """Starts a program and connects to its standard input and output.
 
     The connection's ``proc`` is the :class:`subprocess.Popen`. It ends when the connection does.
+
+    Args:
+        timeout: seconds in which the program must answer for the first time.
+
+    Raises:
+        TimeoutError: it has not answered in time; it is killed.
+        ConnectionClosed: it has ended instead; the error has the end of its standard error.
     """
 
     async def opened() -> Connection:
-        stream, proc = child_process(args)
-        conn = await _made(service, Channel(stream), config)
-        conn.proc = proc
-        return conn
+        stream, child = start_child(args)
+        try:
+            conn = await _made(service, Channel(stream), config)
+            conn.proc = child
+            return await _answered(conn, timeout, f"starting {brief(args)}", child)
+        except BaseException:
+            child.kill()
+            raise
 
     return Opening(opened)

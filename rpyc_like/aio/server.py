@@ -5,8 +5,9 @@
     async with aio.Server(MyService, port=18861) as server:
         await server.serve_forever()
 
-Services are those of the blocking servers. ``async def`` methods run as tasks; plain ones in a
-bounded pool of threads, where proxies ask and wait as they do in blocking programs.
+Services are those of the blocking servers. ``async def`` methods run as tasks; plain ones in the
+connection's thread, where proxies ask and wait as they do in blocking programs. Both find the
+context variables that earlier requests of the connection have set.
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ from typing import Any
 
 from ..core.channel import Channel
 from ..core.service import Service
+from ..lib.connection_threads import ConnectionThreads
 from ..lib.threads import spawn
-from ..lib.workers import WorkerPool
 from ..link.admission import Admission
 from ..utils.base_server import Server as BaseServer
 from .connection import Connection
 
 __all__ = ["Server"]
 
-THREADS = 20
-"""Default number of threads for methods that are not ``async def``."""
+MAX_THREADS = 1000
+"""Default number of connections that may have a thread, for methods that are not ``async def``."""
+
+_BESIDE = 20
+"""Default number of threads for callbacks, and for functions of EPC and Erlang connections."""
 
 _LAST = 2.0
+_AFFINITIES = "preferred", "strict"
 
 
 class _Door(BaseServer):
@@ -45,7 +50,7 @@ class _Door(BaseServer):
     def __init__(
         self,
         arrived: Callable[[Any, Any], None],
-        workers: WorkerPool | None,
+        workers: ConnectionThreads | None,
         service: Any,
         **options: Any,
     ) -> None:
@@ -69,7 +74,7 @@ class _Door(BaseServer):
     def _connect(self, channel: Channel, config: dict[str, Any]) -> Any:
         make = getattr(self.service, "connect_in_loop", None)
         if make is not None:
-            return make(channel, config, self._workers)
+            return make(channel, config, self._workers and self._workers.beside)
         root = self.service() if isinstance(self.service, type) else self.service
         return Connection(root, channel, config, workers=self._workers)
 
@@ -84,8 +89,14 @@ class Server:
 
     Args:
         service: a service class (one instance for each client) or an instance (shared).
-        threads: most threads for what is not ``async def``; 0 to do that on the loop, which then
-            stands still meanwhile.
+        max_threads: most threads for what is not ``async def`` (1,000 by default), those not
+            counted that wait for a client; 0 to do that on the loop, which then stands still
+            meanwhile. A connection gets one with its first plain call. Callbacks, and functions of
+            EPC and Erlang connections, have as many beside (20 by default).
+        affinity: what happens when there are no more: with "preferred" the connection that has been
+            idle for longest gives its thread up; with "strict" connections keep theirs to the end,
+            and plain calls of others are refused.
+        threads: the older name of ``max_threads``.
         options: those of :class:`rpyc_like.utils.server.Server`: ``hostname``, ``port``,
             ``socket_path``, ``sockets``, ``authenticator``, ``protocol_config``, ``grace`` ...
 
@@ -95,9 +106,23 @@ class Server:
     """
 
     def __init__(
-        self, service: type[Service] | Service, *, threads: int = THREADS, **options: Any
+        self,
+        service: type[Service] | Service,
+        *,
+        max_threads: int | None = None,
+        affinity: str = "preferred",
+        threads: int | None = None,
+        **options: Any,
     ) -> None:
-        self._workers = WorkerPool(threads) if threads else None
+        if affinity not in _AFFINITIES:
+            raise ValueError(f"argument 'affinity': expected {_AFFINITIES}, got {affinity!r}")
+        if max_threads is not None and threads is not None:
+            raise TypeError("expected 'max_threads' or its older name 'threads', got both")
+        most = threads if max_threads is None else max_threads
+        self._workers = None
+        if most != 0:
+            strict = affinity == "strict"
+            self._workers = ConnectionThreads(most or MAX_THREADS, strict, most or _BESIDE)
         self._door = _Door(self._arrived, self._workers, service, **options)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: set[asyncio.Task[None]] = set()

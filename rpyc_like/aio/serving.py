@@ -1,9 +1,9 @@
 """How an asyncio connection serves its peer: on the loop, in tasks, in threads.
 
 ``async def`` functions and chains are tasks, several of a connection at once (configuration key
-``concurrent_tasks``). Everything else that may run code of the program is done by the workers, if
-there are any: in order, ``concurrent_calls`` of a connection at once. What a function that waits
-for the peer has asked is served meanwhile, however many there are.
+``concurrent_tasks``). Everything else that may run code of the program is done by the connection's
+executor, if it has one: in order, ``concurrent_calls`` at once. A thread that waits for the peer
+serves what the peer asks because of that. All functions run in one context.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
@@ -26,9 +25,12 @@ from ..core.netref import is_netref
 from ..core.service import Service
 from ..errors import LimitExceeded
 from ..lib.code import hasattr_static
-from ..lib.in_worker import in_worker
-from ..lib.workers import WorkerPool
-from ..link.aio import AioMessageConnection
+from ..lib.connection_threads import ConnectionThread, ConnectionThreads, Executor
+from ..lib.contexts import SharedContext
+from ..lib.finalizers import may_run_code
+from ..lib.in_worker import elsewhere
+from ..lib.stack import has_room
+from ..link.aio import AioMessageConnection, AioResult
 from ..link.backlog import weight_of
 from ..link.result import Unfinished, thrown
 from ..link.serving import CURRENT
@@ -63,6 +65,7 @@ _FUNCTIONS: Final = (FunctionType, staticmethod, classmethod)
 _NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
 """Most of a connection's that wait for the peer, which may go on asking then."""
 _ASKING: Final = 4  # times max_queued_bytes, of requests that wait for the peer
+_TOO_DEEP: Final = "calls between the two sides are nested too deeply"
 _OPENING: Final = -1
 """Stands for the number of a request while the service is told of the connection."""
 
@@ -75,16 +78,33 @@ class Serving(ThreadSide):
     """
 
     _link: AioMessageConnection
+    _executor: Executor | None
     await_steps: Callable[[Any], Coroutine[Any, Any, Any]]
 
-    def _prepare_serving(self, workers: WorkerPool | None) -> None:
+    def _prepare_serving(self, workers: ConnectionThreads | None) -> None:
         self._workers = workers
+        self._executor = None
+        self._context = SharedContext()  # of all functions that serve the connection
+        self._last: Callable[[], Any] | None = None  # what is done when the connection is gone
+        self._threads_of: dict[int, ConnectionThread] = {}
+        """Threads that wait for what the peer's requests with these numbers are part of."""
         self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
         self._asking: dict[int, int] = {}  # requests whose tasks wait for the peer, how often
         self._opening = False  # whether the service is being told of the connection
         self._in_threads = 0  # requests that workers have not done yet
         self._weights: dict[int, int] = {}  # memory of the requests that take time
         self._asking_size = 0  # of those that wait for the peer: reading must go on for them
+
+    def _prepare_executor(self) -> None:
+        if self._workers is not None:
+            width = self._config["concurrent_calls"]
+            self._executor = self._workers.executor(self._context, self._loop.call_later, width)
+            self._local_objects.dropped = []
+
+    def _learn_features(self, features: int) -> None:
+        super()._learn_features(features)
+        if self._executor is not None:
+            self._executor.nests = not self._codec.features & consts.FEATURE_CAUSE
 
     async def open(self) -> None:
         """Tells the service that the connection is there. Nothing is served before, unless the
@@ -96,12 +116,14 @@ class Serving(ThreadSide):
         self._opening = True
         self._hold()
         try:
-            if self._workers is None or is_async(told):
+            if is_async(told):
                 value = told(self)
+            elif self._executor is None:
+                value = self._context.run(told, self)
             else:
-                value = await self._in_thread(lambda: told(self))
+                value = await self._in_thread(partial(told, self))
             if inspect.isawaitable(value):
-                await value
+                await self._in_context(value)
         except BaseException:
             self._link.lose(None)
             raise
@@ -110,12 +132,40 @@ class Serving(ThreadSide):
             self._hold()
 
     async def _in_thread(self, func: Callable[[], Any]) -> Any:
-        """Returns what a function returns in a worker's thread."""
-        assert self._workers is not None
-        failed, value = await in_worker(self._workers, func, self, self._config["concurrent_calls"])
+        """Return what a function of the program returns in the connection's thread."""
+        executor, served = self._executor, CURRENT.get()
+        assert executor is not None
+        id_ = _OPENING if served is None else served[1]
+        thread = self._threads_of.get(id_)
+        work = partial(self._serving, served, func)
+        failed, value = await elsewhere(lambda job: executor.submit(job, thread), work)
         if failed:
             raise thrown(value)
         return value
+
+    def _serving(
+        self, served: tuple[Any, Any, int] | None, func: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Call a function that serves a request, in the connection's thread and context."""
+        if CURRENT.get() is not None and not has_room():
+            raise RecursionError(_TOO_DEEP)
+        return _call(served, func, *args)
+
+    def _in_context(self, value: Any) -> Coroutine[Any, Any, Any]:
+        """Return a coroutine that awaits something of the program in the connection's context."""
+        work = value if type(value) is CoroutineType else _awaited(value)
+        return self._context.within(work, CURRENT, CURRENT.get())
+
+    def _waiting_for(self, target: Target) -> ConnectionThread | None:
+        """Return the thread that waits for what has caused a request of the peer's."""
+        if target[1] is None:
+            return None
+        cause = self._session.pending.get(target[1])
+        return cause.origin if type(cause) is AioResult else None
+
+    def is_awaited(self, target: Target) -> bool:
+        """Return whether something that is being served waits for a request of the peer's."""
+        return target[1] is not None and self._session.pending.get(target[1]) is not None
 
     # -- one request
 
@@ -123,8 +173,10 @@ class Serving(ThreadSide):
         """Does what the peer asks, or has it done."""
         if self._reads:
             self._forget_ahead()
+        if self._local_objects.dropped:
+            self._let_go()
         if len(self._asking) >= _NESTED_TASKS or len(self._sleepers) >= _NESTED_THREADS:
-            self._fail(id_, RecursionError("calls between the two sides are nested too deeply"))
+            self._fail(id_, RecursionError(_TOO_DEEP))
             return
         most = _ASKING * self._config["max_queued_bytes"]
         if self._asking_size > most:
@@ -133,6 +185,9 @@ class Serving(ThreadSide):
             return
         token = CURRENT.set((self._link, id_, target[2]))
         before = len(self._tasks) + self._in_threads
+        thread = self._waiting_for(target)
+        if thread is not None:
+            self._threads_of[id_] = thread
         try:
             if type(args) is tuple:
                 self._serve(id_, target[0], args)
@@ -151,6 +206,8 @@ class Serving(ThreadSide):
 
     def _served(self, id_: int) -> None:
         """Counts a request no more that took time."""
+        if self._threads_of:
+            self._threads_of.pop(id_, None)
         size = self._weights.pop(id_, None)
         if size is None:
             return
@@ -169,14 +226,24 @@ class Serving(ThreadSide):
 
     def _serve(self, id_: int, number: int, args: tuple[Any, ...]) -> None:
         handler = self._handler(number)
-        if self._workers is None and handler in _IN_TURNS:
-            self._finish(id_, _in_turns(_IN_TURNS[handler](self, *args)))
-        elif self._workers is None or number in _QUICK or self._is_for_loop(number, args):
+        executor = self._executor
+        if number in _QUICK:
+            value = handler(self, *args)
+            if type(value) is CoroutineType:
+                self._start(id_, value, True)  # a chain, which sees to the context of its steps
+            else:
+                self._finish(id_, value)
+        elif executor is None:
+            if handler in _IN_TURNS:
+                self._finish(id_, _in_turns(_IN_TURNS[handler](self, *args)))
+            else:
+                self._finish(id_, self._context.run(_call, CURRENT.get(), handler, self, *args))
+        elif self._is_for_loop(number, args):
             self._finish(id_, handler(self, *args))
         else:
+            work = partial(self._work, id_, CURRENT.get(), handler, args)
+            executor.submit(work, self._threads_of.get(id_))
             self._in_threads += 1
-            work = partial(copy_context().run, self._work, id_, handler, args)
-            self._workers.run(work, self, self._config["concurrent_calls"])
             self._hold()
 
     def _is_for_loop(self, number: int, args: tuple[Any, ...]) -> bool:
@@ -186,6 +253,8 @@ class Serving(ThreadSide):
         """
         if not args:
             return False
+        if type(args[0]) is AsyncItems:
+            return True
         if is_netref(args[0]):
             return number in (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_GETATTR)
         if number == consts.HANDLE_CALL:
@@ -199,7 +268,7 @@ class Serving(ThreadSide):
                 and not hasattr_static(kind, "_rpyc_getattr")
                 and type(self._method_of(args[0], args[1])) in _FUNCTIONS
             )
-        return type(args[0]) is AsyncItems
+        return False
 
     def _method_of(self, obj: Any, name: str) -> Any:
         """Returns what a name stands for, as far as no code of the program is needed to know."""
@@ -215,19 +284,22 @@ class Serving(ThreadSide):
                     return space[candidate]
         return None
 
-    def _work(self, id_: int, handler: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Does what the peer asks, in a thread."""
+    def _work(
+        self, id_: int, served: Any, handler: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        """Do what the peer asks, in the connection's thread."""
         link = self._link
         failed, value = False, None
         if not link.lost and not link.calls.is_cancelled(id_):
             try:
-                value = handler(self, *args)
+                value = self._serving(served, handler, self, *args)
             except BaseException as error:
                 failed, value = True, error
         del args
-        link.call_soon(partial(self._worked, id_, failed, value))
+        link.call_soon(partial(self._worked, id_, served, failed, value))
 
-    def _worked(self, id_: int, failed: bool, value: Any) -> None:
+    def _worked(self, id_: int, served: Any, failed: bool, value: Any) -> None:
+        CURRENT.set(served)  # what runs here has a copy of the thread's context
         self._in_threads -= 1
         self._hold()
         if failed:
@@ -247,8 +319,7 @@ class Serving(ThreadSide):
         if kind is AsyncGeneratorType:
             value = AsyncItems(value)
         elif kind not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
-            work: Any = value if kind is CoroutineType else _awaited(value)
-            self._start(id_, work, True)
+            self._start(id_, self._in_context(value), True)
             return
         codec, link = self._codec, self._link
         if link.full:
@@ -291,10 +362,10 @@ class Serving(ThreadSide):
     def _run_soon(self, func: Callable[[], Any]) -> None:
         """Runs callbacks of the program."""
         if self._workers is not None:
-            self._workers.run(func, object())
+            self._workers.beside.run(partial(self._context.run, func), object())
             return
         try:
-            func()
+            self._context.run(func)
         except Exception:
             logger.exception("! a callback failed")
 
@@ -377,12 +448,39 @@ class Serving(ThreadSide):
         """Tells the service that the connection is gone."""
         if getattr(func, "__func__", None) is Service.on_disconnect:
             return
-        if self._workers is not None and not is_async(func):
-            self._workers.run(partial(func, self), self)
+        if self._executor is not None and not is_async(func):
+            self._last = partial(func, self)
             return
-        value = func(self)
+        value = func(self) if is_async(func) else self._context.run(func, self)
         if inspect.isawaitable(value):
-            self._goodbye = asyncio.ensure_future(value)
+            self._goodbye = asyncio.ensure_future(self._in_context(value))
+
+    def notice(self, payload: Any) -> None:
+        """Let go what the peer has given back; the rest was noted in wire order."""
+        if self._local_objects.dropped:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Drop what the peer has given back, in the connection's thread if that may run code."""
+        assert self._executor is not None
+        dropped = self._take_dropped()
+        if dropped:
+            self._executor.submit(dropped.clear, first=True)
+
+    def _take_dropped(self) -> list[Any]:
+        """Return the objects given back that may run code; the others end here."""
+        entries, self._local_objects.dropped = self._local_objects.dropped, []
+        return [entry for entry in entries or () if may_run_code(entry)]
+
+    def _forget_everything(self) -> None:
+        try:
+            super()._forget_everything()
+        finally:
+            if self._executor is not None:
+                dropped = self._take_dropped()
+                last = self._last
+                end = partial(_end, last, dropped) if last is not None or dropped else None
+                self._executor.close(end)
 
     def end_tasks(self) -> None:
         """Cancels what still runs for the peer."""
@@ -414,9 +512,14 @@ class Serving(ThreadSide):
     async def _done(self, account: Account, kind: int, *values: Any) -> Any:
         """Does what a chain asks for next."""
         number = _REQUESTS[kind]
-        if self._workers is None or number in _QUICK or self._is_for_loop(number, values):
+        quick = number in _QUICK or self._is_for_loop(number, values)
+        if quick or self._executor is None:
             try:
-                value = do_step(self, account, kind, *values)
+                if quick:
+                    value = do_step(self, account, kind, *values)
+                else:
+                    served = CURRENT.get()
+                    value = self._context.run(_call, served, do_step, self, account, kind, *values)
             except StopIteration as error:
                 raise thrown(error) from None
         else:
@@ -425,7 +528,7 @@ class Serving(ThreadSide):
         if kind_ is AsyncGeneratorType:
             return AsyncItems(value)
         if kind_ not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
-            return await value
+            return await self._in_context(value)
         return value
 
 
@@ -443,6 +546,24 @@ async def _in_turns(work: handlers.Turns) -> Any:
             await asyncio.sleep(0)
     except StopIteration as end:
         return await end.value if type(end.value) is CoroutineType else end.value
+
+
+def _call(served: Any, func: Callable[..., Any], *args: Any) -> Any:
+    """Call a function that serves a request."""
+    token = CURRENT.set(served)
+    try:
+        return func(*args)
+    finally:
+        CURRENT.reset(token)
+
+
+def _end(last: Callable[[], Any] | None, dropped: list[Any]) -> None:
+    """Tell the service that the connection is gone, then drop what the peer had references to."""
+    try:
+        if last is not None:
+            last()
+    finally:
+        dropped.clear()
 
 
 async def _awaited(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What functions that run in threads ask of an asyncio connection: there one waits, as ever.
 
-A service's plain methods run in threads of the server's. The same proxies that an ``async def``
-method awaits ask and wait in such a thread, as those of a blocking connection do.
+A service's plain methods run in a thread of the connection's. The same proxies that an ``async
+def`` method awaits ask and wait there, as those of a blocking connection do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..core.endpoint import Endpoint
 from ..core.pipeline import Pipeline
 from ..core.recorded import recorded_request
 from ..errors import ConnectionClosed
+from ..lib.connection_threads import Executor, current_thread
 from ..lib.timing import Timeout
 from ..lib.workers import waiting
 from ..link.aio import AioMessageConnection
@@ -41,6 +42,7 @@ class ThreadSide(Endpoint):
     """The part of an asyncio connection that other threads than the loop's may use."""
 
     _link: AioMessageConnection
+    _executor: Executor | None
 
     def _prepare_threads(self) -> None:
         self._thread = get_ident()
@@ -54,7 +56,7 @@ class ThreadSide(Endpoint):
         return get_ident() != self._thread
 
     async def _outcome(
-        self, timeout: float | None, handler: int, args: tuple[Any, ...]
+        self, timeout: float | None, handler: int, args: tuple[Any, ...], origin: Any = None
     ) -> tuple[bool, Any]:
         raise NotImplementedError
 
@@ -79,7 +81,8 @@ class ThreadSide(Endpoint):
         """
         result = AsyncResult(self)
         result.target = handler
-        begin = partial(self._begin_request, result, timeout, handler, args)
+        origin = current_thread(self._executor)
+        begin = partial(self._begin_request, result, timeout, handler, args, origin)
         if get_ident() == self._thread:
             begin()
         elif not self._link.call_soon(begin):
@@ -87,20 +90,30 @@ class ThreadSide(Endpoint):
         return result
 
     def _begin_request(
-        self, result: AsyncResult, timeout: float | None, handler: int, args: tuple[Any, ...]
+        self,
+        result: AsyncResult,
+        timeout: float | None,
+        handler: int,
+        args: tuple[Any, ...],
+        origin: Any,
     ) -> None:
         """Sends a request, on the loop."""
-        work = self._deliver(result, timeout, handler, args)
+        work = self._deliver(result, timeout, handler, args, origin)
         self._requests[result] = self._loop.create_task(work)
 
     async def _deliver(
-        self, result: AsyncResult, timeout: float | None, handler: int, args: tuple[Any, ...]
+        self,
+        result: AsyncResult,
+        timeout: float | None,
+        handler: int,
+        args: tuple[Any, ...],
+        origin: Any,
     ) -> None:
         try:
             if timeout is None or timeout == self._config["sync_request_timeout"]:
-                failed, value = await self._outcome(timeout, handler, args)
+                failed, value = await self._outcome(timeout, handler, args, origin)
             else:
-                asking = self._outcome(None, handler, args)
+                asking = self._outcome(None, handler, args, origin)
                 failed, value = await asyncio.wait_for(asking, timeout)
         except asyncio.TimeoutError:
             failed, value = True, self._late(timeout)
@@ -122,6 +135,14 @@ class ThreadSide(Endpoint):
         """Waits until ``result`` has come. It has an expiry of its own on the loop."""
         if get_ident() == self._thread:
             raise wrong_face("be waited for")
+        thread: Any = current_thread(self._executor)
+        if thread is not None:
+            result.add_waiter(thread)
+            try:
+                thread.wait(lambda: result._ready, self._check_loop, _LOOK)
+            finally:
+                result.remove_waiter(thread)
+            return
         waiter = Waiter(get_ident())
         waiter.arm()
         self._sleepers.add(waiter)
@@ -131,11 +152,15 @@ class ThreadSide(Endpoint):
                 while not result._ready:
                     waiter.sleep(_LOOK)
                     waiter.arm()
-                    if self._loop.is_closed() and not result._ready:
-                        raise self._link.closed_error()  # nobody is there to answer
+                    if not result._ready:
+                        self._check_loop()
         finally:
             result.remove_waiter(waiter)
             self._sleepers.discard(waiter)
+
+    def _check_loop(self) -> None:
+        if self._loop.is_closed():
+            raise self._link.closed_error()  # nobody is there to answer
 
     def poll_all(self, timeout: float = 0) -> bool:
         """Has nothing to do: the loop serves what arrives."""

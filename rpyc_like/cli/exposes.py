@@ -59,14 +59,14 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--max-nodes",
         metavar="N",
-        type=int,
+        type=_bound,
         default=MAX_NODES,
         help="most attributes in the tree (%(default)s)",
     )
     parser.add_argument(
         "--max-depth",
         metavar="N",
-        type=int,
+        type=_bound,
         default=MAX_DEPTH,
         help="most names of a path (%(default)s)",
     )
@@ -80,17 +80,30 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals or key not in known:
         raise argparse.ArgumentTypeError(f"expected a configuration key and =, got {text!r}")
     try:
-        return key, ast.literal_eval(value)
+        setting = ast.literal_eval(value)
     except (ValueError, SyntaxError):
         message = f"expected a Python literal as the value of {key!r}, got {value!r}"
         raise argparse.ArgumentTypeError(message) from None
+    kind = type(known[key])
+    if kind in (bool, str, set, frozenset) and type(setting) is not kind:
+        if kind is not frozenset or type(setting) is not set:
+            message = f"expected a {kind.__name__} as the value of {key!r}, got {setting!r:.100}"
+            raise argparse.ArgumentTypeError(message)
+    return key, setting
+
+
+def _bound(text: str) -> int:
+    """Return a positive number."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+    return int(text)
 
 
 def run(options: Any) -> int:
     """Print the tree; return the exit status."""
     try:
         root = _load(options.service)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         print(f"cannot load {options.service!r}: {error!r:.500}", file=sys.stderr)
         return 2
     config = make_config(None)

@@ -5,6 +5,8 @@ In a terminal it is an interactive session; elsewhere it narrates. ``bin/quickst
 
 from __future__ import annotations
 
+import os
+import queue
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ from ..core.protocol import Connection
 from ..core.service import ClassicService
 from ..lib.threads import spawn
 from ..utils import classic
+from ..utils.children import START_TIMEOUT, Child, Output
 from ..utils.helpers import async_
 from ..utils.server import ThreadedServer
 
@@ -26,30 +29,43 @@ _FOLDER = Path(__file__).resolve().parent.parent
 
 
 def serve() -> None:
-    """Runs a classic server on a free loopback port until standard input ends."""
+    """Runs a classic server on a free loopback port until standard input ends.
+
+    What the server prints goes to standard error; standard output is for the port.
+    """
     server = ThreadedServer(ClassicService, hostname="127.0.0.1", port=0)
     print(server.port, flush=True)
+    os.dup2(2, 1)
     spawn(server.start)
-    sys.stdin.read()
+    while os.read(0, 4096):
+        pass
     server.close()
 
 
-def start_server() -> tuple[subprocess.Popen[bytes], int]:
-    """Starts :func:`serve` in another process; returns the process and its port."""
-    args = [sys.executable, "-m", "rpyc_like.cli.quickstart", "--serve"]
-    server = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert server.stdout is not None
-    line = server.stdout.readline()
-    if not line:
-        raise SystemExit(f"the server did not start (exit status {server.wait()})")
-    return server, int(line)
+def start_server() -> tuple[Child, int]:
+    """Starts :func:`serve` in another process; returns the process and its port.
+
+    Raises:
+        SystemExit: it does not start; the text says why.
+    """
+    args = [sys.executable, "-u", "-m", "rpyc_like.cli.quickstart", "--serve"]
+    server = Child(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    Output(server.stdout, lines.put, lambda: lines.put(""))
+    try:
+        return server, int(lines.get(timeout=START_TIMEOUT))
+    except queue.Empty:
+        server.kill()
+        raise SystemExit(f"the server did not start within {START_TIMEOUT:g} s") from None
+    except ValueError:
+        server.kill()
+        raise SystemExit(f"the server did not start: {server.epitaph()}") from None
 
 
-def stop_server(server: subprocess.Popen[bytes]) -> None:
+def stop_server(server: Child) -> None:
     """Ends the server's process and waits for it."""
-    assert server.stdin is not None and server.stdout is not None
+    assert server.stdin is not None
     server.stdin.close()
-    server.stdout.close()
     try:
         server.wait(5)
     except subprocess.TimeoutExpired:

@@ -28,6 +28,7 @@ from ..utils.authenticators import (
 )
 from ..utils.base_server import GRACE
 from ..utils.classic import DEFAULT_SERVER_PORT, DEFAULT_SERVER_SSL_PORT
+from ..utils.draining import leave_when_given_up
 from ..utils.factory import connect_stdpipes
 from ..utils.registry import (
     REGISTRY_PORT,
@@ -276,7 +277,9 @@ class ClassicServer(cli.Application):  # type: ignore[misc]
     def _serve_stdio(self) -> None:
         sock = standard_socket()
         if sock is None:
-            connect_stdpipes(ClassicService).serve_all()
+            conn = connect_stdpipes(ClassicService)
+            leave_when_given_up(conn, float(self.grace))
+            conn.serve_all()
         else:
             self._server(OneShotServer, sockets=[sock]).start()
 

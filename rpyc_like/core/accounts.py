@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Final
 
 from ..errors import RpycLikeError
-from ..link import flushing, primitives
+from ..link import primitives
 from ..link.calls import current_call
+from ..link.housekeeping import housekeeper
 from ..wire.meter import LOOK_EVERY, Meter, Work, measure
 from . import brine
 
@@ -63,16 +64,30 @@ class Kept:
 
     Args:
         meter: the account of the connection.
+        schedule_flush: has what a weak reference is to flushed soon; safe in finalizers.
     """
 
-    __slots__ = ("__weakref__", "_armed", "_closed", "_lock", "_returned", "meter")
+    __slots__ = (
+        "__weakref__",
+        "_armed",
+        "_closed",
+        "_lock",
+        "_returned",
+        "_schedule_flush",
+        "meter",
+    )
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        schedule_flush: Callable[[weakref.ref[Any]], object] = housekeeper.schedule_flush,
+    ) -> None:
         self.meter = meter
+        self._schedule_flush = schedule_flush
         # Guards the meter. A finalizer that runs in the middle may come here again.
         self._lock = primitives.RLock()
         self._returned: deque[int] = deque()
-        self._armed = False  # whether the flusher comes here soon
+        self._armed = False  # whether it is flushed soon
         self._closed = False
 
     @property
@@ -107,10 +122,10 @@ class Kept:
         self._returned.append(size)
         if not self._armed:
             self._armed = True
-            flushing.arm(weakref.ref(self))
+            self._schedule_flush(weakref.ref(self))
 
     def flush_released(self) -> bool:
-        """Count what finalizers have left. Called by the flusher's thread."""
+        """Count what finalizers have left; return that nothing is left for later."""
         self._armed = False  # before: who comes from now on calls again
         with self._lock:
             self._settle()

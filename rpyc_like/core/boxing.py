@@ -568,6 +568,11 @@ class Boxer:
         """
         description = split_description(methods)
         plain, names, _, functions = description
+        if pack[2] and "__array__" not in dict(plain):
+            full = [".".join(name) for name in names or ()]
+            if netref.is_array_class([pack[0], *full]):
+                # What NumPy does not find it does without, and makes an array of objects.
+                plain = (*plain, ("__array__", None))
         make: Callable[..., Any]
         if self._base is not BaseNetref:
             make = netref.class_factory(pack, plain, self._base)

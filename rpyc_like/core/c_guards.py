@@ -1,44 +1,65 @@
-"""Guards of containers written in C that a restricted peer uses.
+"""Guards of functions written in C that a restricted peer calls: those of containers, above all.
 
-The interpreter hashes, compares and shows nested containers by recursion, and some of its buffers
-trust that nobody changes them while it asks an argument for its number. So what a peer passes to
-such a container is looked at before.
+The interpreter hashes, compares, shows and frees nested containers by recursion, it takes items of
+an iterable without looking up, and some of its buffers trust that nobody changes them while it asks
+an argument for its number. So what a peer passes to such a function is looked at before. Functions
+of the program are its own business, and so is what it fills its containers with.
 """
 
 from __future__ import annotations
 
 import array
-import gc
 import sys
-from collections import deque
-from collections.abc import Iterable
+from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
+from collections.abc import Hashable, Iterable, Iterator
+from functools import lru_cache, partial
+from operator import methodcaller
 from types import (
     BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
     MappingProxyType,
     MethodDescriptorType,
+    MethodType,
     MethodWrapperType,
+    ModuleType,
     WrapperDescriptorType,
 )
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
-from ..errors import LimitExceeded
+from ..errors import LimitExceeded, MalformedValue
 from ..lib.brief import brief
+from ..lib.referents import referents
+from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
+from . import chained
 from .copying import copy_of, is_container
 from .netref import COMPARISONS, is_netref
 
-__all__ = ["GUARDED", "check_call", "check_weight"]
+__all__ = ["GUARDED", "LIBRARY", "check_call", "check_factory", "check_weight", "copy_for_peer"]
+
+_LRU_CACHE: Final = type(lru_cache(abs))
+_BOUND: Final = (BuiltinFunctionType, MethodWrapperType)
+_UNBOUND: Final = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
 
 GUARDED: Final = frozenset(
-    (BuiltinFunctionType, MethodWrapperType, MethodDescriptorType, WrapperDescriptorType, type)
+    (*_BOUND, *_UNBOUND, type, partial, staticmethod, methodcaller, _LRU_CACHE)
 )
-"""Types of callables that may belong to a container written in C."""
+"""Types of callables that may belong to, or lead to, a function written in C. For bound methods
+see :data:`LIBRARY`."""
+
+LIBRARY: Final = frozenset(("collections", "collections.abc", "_collections_abc", "weakref"))
+"""Modules whose functions in Python do no more than those in C."""
 
 _DEEPEST: Final = 1000  # levels; the stack of a thread takes about ten times as many
 _A_STEP: Final = 16  # items that are looked at in C
+_MAX_WRAPPED: Final = 20
 _BUFFERS: Final = (bytearray, array.array, memoryview)
 _LIBRARY_BUFFERS: Final = (("mmap", "mmap"), ("_ctypes", "Array"))  # not imported for this
-_HASHED: Final = (set, frozenset, dict)
 _NESTED: Final = (list, tuple, dict, set, frozenset, deque, slice, MappingProxyType)
+_MAPPINGS: Final = (UserDict, WeakValueDictionary)  # written in Python, with a dict in them
+_HASHED: Final = (set, frozenset, dict, ChainMap, *_MAPPINGS)
+_CONTAINERS: Final = (*_NESTED, UserList, ChainMap, *_MAPPINGS)
 _EMPTY: Final[dict[Any, Any]] = {}
 _EACH_VIEW: Final[tuple[Any, ...]] = (_EMPTY.keys(), _EMPTY.values(), _EMPTY.items())
 _VIEWS: Final[tuple[type, ...]] = tuple(map(type, _EACH_VIEW))
@@ -57,41 +78,388 @@ _LOOKING: Final = frozenset(
         "__format__",
     )
 )
+_NEW: Final = "__init__"
+_TAKES_ITEMS: Final = frozenset(
+    "extend extendleft update union intersection difference symmetric_difference "
+    "intersection_update difference_update symmetric_difference_update issubset issuperset "
+    "isdisjoint subtract fromkeys __iadd__ __ior__ __or__ __ror__ __xor__ __ixor__".split()
+)
+"""Methods of containers whose arguments are iterables."""
+_TAKES_ITS_KIND: Final = frozenset("__or__ __ror__ __xor__ __ixor__ __ior__".split())
+"""Methods of sets that take sets only."""
+_ADDS_KEYS: Final = frozenset(
+    "update union symmetric_difference symmetric_difference_update subtract fromkeys "
+    "__ior__ __or__ __ror__ __xor__ __ixor__".split()
+)
+_ADDS_A_KEY: Final = frozenset("add __setitem__ setdefault __missing__".split())
+_FIRST_IS_KEY: Final = frozenset("__setitem__ setdefault".split())
+_FACTORIES: Final[tuple[tuple[Any, int], ...]] = (
+    (defaultdict, 1),
+    *((kind, 0) for kind in (OrderedDict, Counter, dict, list, tuple, set, frozenset, deque)),
+)
+"""Containers, and which argument of their classes has the items."""
+_CONSUMERS: Final = frozenset(
+    "sum min max sorted any all join fsum prod countOf indexOf contains writelines heapify "
+    "_count_elements".split()
+)
+"""Functions and methods written in C that take all items of an iterator."""
+_HARMLESS: Final = frozenset("len iter next isinstance issubclass callable id reversed".split())
+"""Functions that look at no item of a container."""
+_METHODS: Final = {
+    "hash": "__hash__",
+    "repr": "__repr__",
+    "ascii": "__repr__",
+    "format": "__format__",
+    "contains": "__contains__",
+    "countOf": "count",
+    "indexOf": "index",
+    "concat": "__add__",
+    "iconcat": "__iadd__",
+}
+"""Functions that call a method of their first argument, if their name does not tell which."""
 
 
-def check_call(conn: Any, func: Any, args: tuple[Any, ...], named: Any) -> tuple[Any, ...]:
-    """Return the arguments to call a method of a container with; a peer's lists are copied.
+def check_call(
+    conn: Any, func: Any, args: tuple[Any, ...], named: Any
+) -> tuple[tuple[Any, ...], Any]:
+    """Return the arguments to call a function with; a peer's iterables are lists then.
+
+    Args:
+        named: pairs of a name and a value.
 
     Raises:
         TypeError: a buffer would ask the peer.
-        LimitExceeded: something is nested too deeply, or too large with all that it shares.
+        LimitExceeded: something is nested too deeply, or too large with all that it shares, or an
+            iterator has no end.
+        MalformedValue: a container would get too many keys of one hash.
     """
+    func, given, before = _resolve(func, args)
     kind = type(func)
     if kind is type:
-        owner, name, rest = func, "__init__", args
-        cls: type = func
-    else:
-        bound = kind is BuiltinFunctionType or kind is MethodWrapperType
-        if not bound and not args:
-            return args
-        owner, rest = (func.__self__, args) if bound else (args[0], args[1:])
-        name = func.__name__
-        cls = owner if type(owner) is type else type(owner)
+        named = _check_class(conn, func, given, before, named)
+    elif kind is _LRU_CACHE or kind is methodcaller:
+        _check_weights(conn, given)  # the first hashes them
+    elif kind in _BOUND and not issubclass(type(func.__self__), ModuleType):
+        _check_method(conn, func.__self__, func.__name__, given, before, named)
+    elif kind in _UNBOUND or (kind is FunctionType and func.__module__ in LIBRARY):
+        if given:
+            _check_method(conn, given[0], func.__name__, given, max(before, 1), named, 1)
+    elif kind is BuiltinFunctionType:
+        _check_function(conn, func, given, before)
+    return tuple(given[before:]), named
+
+
+def _resolve(func: Any, args: Iterable[Any]) -> tuple[Any, list[Any], int]:
+    """Return what is called in the end, its arguments, and how many of them are not the peer's."""
+    given = list(args)
+    before = 0
+    for _ in range(_MAX_WRAPPED):
+        kind = type(func)
+        more: tuple[Any, ...] = ()
+        if issubclass(kind, partial):
+            func, more = _func_of(func), _args_of(func)
+        elif kind is MethodType:
+            func, more = func.__func__, (func.__self__,)
+        elif kind is staticmethod:
+            func = func.__func__
+        elif kind is MethodWrapperType and func.__name__ == "__call__":
+            func = func.__self__
+        else:
+            break
+        given[:0] = more
+        before += len(more)
+    return func, given, before
+
+
+_func_of: Final[Any] = partial.__dict__["func"].__get__
+_args_of: Final[Any] = partial.__dict__["args"].__get__
+
+
+def _check_class(conn: Any, cls: type, given: list[Any], before: int, named: Any) -> Any:
+    """Look at the arguments of a class; those of a container's constructor are made lists.
+
+    Returns:
+        The named arguments.
+    """
+    if cls is str:
+        _check_weights(conn, given)
+    elif _is_buffer(cls):
+        _make_plain(conn, given, before, named)
+    elif issubclass(cls, _NESTED):
+        place = next((place for base, place in _FACTORIES if _is_made_as(cls, base)), None)
+        if place is not None:
+            pairs = _takes_pairs(cls, _NEW)
+            _make_list(conn, given, place, before, pairs)
+            if issubclass(cls, deque):
+                named = _with_list(conn, named)
+        if issubclass(cls, _HASHED):
+            _check_weights(conn, given[before:], dicts=False)
+            if place is not None and len(given) > place:
+                _check_keys((), given[place], pairs)
+    if chained.is_chained(cls):
+        values = [*given[before:], *_values_of(named)]
+        _check_link(conn, None, [*values, *(item for one in values for item in _own_items(one))])
+    return named
+
+
+def _with_list(conn: Any, named: Any) -> Any:
+    """Return the named arguments of a deque, with a list for a lazy iterable."""
+    pairs = []
+    for name, value in _pairs_of(named):
+        if type(name) is str and name == "iterable":
+            items = [value]
+            _make_list(conn, items, 0, 0, False)
+            (value,) = items
+        pairs.append((name, value))
+    return pairs
+
+
+def _pairs_of(named: Any) -> Any:
+    return named.items() if type(named) is dict else named
+
+
+def _values_of(named: Any) -> list[Any]:
+    return [value for _, value in _pairs_of(named)]
+
+
+def _check_link(conn: Any, owner: Any, values: list[Any]) -> None:
+    chained.check_link(owner, values, conn._config["max_steps"])
+
+
+def _is_made_as(cls: Any, base: Any) -> bool:
+    """Return whether a container's class leaves it to ``base`` to make instances."""
+    return issubclass(cls, base) and cls.__new__ is base.__new__ and cls.__init__ is base.__init__
+
+
+def _check_method(
+    conn: Any,
+    owner: Any,
+    name: str,
+    given: list[Any],
+    before: int,
+    named: Any,
+    skip: int = 0,
+) -> None:
+    """Look at the arguments of a method.
+
+    Args:
+        before: how many of the arguments are not the peer's, or the container itself.
+        skip: how many of them come before the method's own.
+    """
+    cls: Any = owner if issubclass(type(owner), type) else type(owner)
     if _is_buffer(cls):
         if name not in COMPARISONS:
-            rest = tuple([_plain(arg) for arg in rest])
-            for _, value in named:
-                _plain(value)
-    elif issubclass(cls, _NESTED):
-        if name in _LOOKING:
-            check_weight(conn, owner)
-        if name in _LOOKING or issubclass(cls, _HASHED):
-            for arg in rest[: 1 if name in ("__setitem__", "setdefault") else None]:
-                if not isinstance_of(arg, dict):
-                    check_weight(conn, arg)
-    else:
-        return args
-    return rest if owner is func or kind in _BOUND else (owner, *rest)
+            _make_plain(conn, given, before, named)
+        return
+    if issubclass(cls, _CONTAINERS):
+        _check_container(conn, owner, name, given, before, skip)
+    elif name in _CONSUMERS:
+        _count_items(conn, given, before)
+    if owner is not cls and name not in _LOOKING and chained.is_chained(cls):
+        values = [*given[max(skip, before) :], *_values_of(named)]
+        if name in _TAKES_ITEMS or name == "__setitem__":
+            values += [item for one in values for item in _own_items(one)]
+        _check_link(conn, owner, values)
+
+
+def _check_container(
+    conn: Any, owner: Any, name: str, given: list[Any], before: int, skip: int
+) -> None:
+    cls: Any = owner if issubclass(type(owner), type) else type(owner)
+    keyed = issubclass(cls, _HASHED)
+    if name in _LOOKING:
+        check_weight(conn, owner)
+    if name in _TAKES_ITEMS and not (name in _TAKES_ITS_KIND and not issubclass(cls, dict)):
+        pairs = _takes_pairs(cls, name)
+        for place in range(skip, 1 + skip if name == "fromkeys" else len(given)):
+            _make_list(conn, given, place, before, pairs)
+    elif name == "__setitem__" and len(given) > 1 + skip and isinstance_of(given[skip], slice):
+        _make_list(conn, given, 1 + skip, before, False)
+    rest = given[max(skip, before) : skip + 1 if name in _FIRST_IS_KEY else None]
+    if name in _LOOKING or keyed:
+        _check_weights(conn, rest, dicts=False)
+    if keyed:
+        _check_new_keys(owner, cls, name, given[skip:])
+
+
+def _check_new_keys(owner: Any, cls: type, name: str, given: list[Any]) -> None:
+    """Look at the keys that a method adds to a set or dict."""
+    if not given:
+        return
+    table = () if owner is cls else owner
+    if name in _ADDS_A_KEY or (name == "__getitem__" and issubclass(cls, defaultdict)):
+        _check_keys(table, given[:1])
+    elif name in _ADDS_KEYS:
+        for one in given[: 1 if name == "fromkeys" else None]:
+            _check_keys(table, one, _takes_pairs(cls, name))
+
+
+def _takes_pairs(cls: type, name: str) -> bool:
+    """Return whether the items that a method takes are keys with their values."""
+    kinds = (dict, ChainMap, *_MAPPINGS)
+    return name != "fromkeys" and issubclass(cls, kinds) and not issubclass(cls, Counter)
+
+
+def _check_function(conn: Any, func: Any, given: list[Any], before: int) -> None:
+    """Look at the arguments of a function of a module."""
+    name, module = func.__name__, func.__module__
+    if name in _HARMLESS:
+        return
+    if module == "_operator" or (module == "builtins" and name in _METHODS):
+        method = _METHODS.get(name) or f"__{name.strip('_')}__"
+        if given:
+            _check_method(conn, given[0], method, given, max(before, 1), (), 1)
+        if name not in _CONSUMERS:
+            return
+    if name in _CONSUMERS:
+        _count_items(conn, given, before)
+    _check_weights(conn, given)
+
+
+# -- what a peer passes
+
+
+def _is_lazy(value: Any) -> bool:
+    """Return whether the items of an iterable are made while they are taken."""
+    return is_netref(value) or not isinstance_of(value, (*_CONTAINERS, *_VIEWS, str, bytes))
+
+
+def _make_list(conn: Any, given: list[Any], place: int, before: int, pairs: bool) -> None:
+    """Take the items of a lazy argument of the peer's, counting them."""
+    if not before <= place < len(given) or not _is_lazy(given[place]):
+        return
+    source = given[place]
+    if is_netref(source) and is_container(source):
+        given[place] = copy_for_peer(conn, source)
+        return
+    if type(source) in _BUFFERS:
+        return
+    with conn._account() as account:
+
+        def taken(items: Any) -> Iterator[Any]:
+            for item in items:
+                account.count()
+                account.check()
+                account.hold(item)
+                yield item
+
+        if not pairs:
+            given[place] = list(taken(source))
+        elif hasattr(source, "keys"):
+            given[place] = [(key, source[key]) for key in taken(source.keys())]
+        else:
+            items = taken(source)
+            given[place] = [tuple(taken(pair)) if _is_lazy(pair) else pair for pair in items]
+
+
+def copy_for_peer(conn: Any, proxy: Any) -> Any:
+    """Return a copy of the container behind a proxy, counted: the peer says when it ends."""
+    with conn._account() as account:
+        return copy_of(proxy, account.hold)
+
+
+def _count_items(conn: Any, given: list[Any], before: int) -> None:
+    """Have the items of iterators counted while C code takes them, with others running between."""
+    for place in range(before, len(given)):
+        if hasattr(type(given[place]), "__next__"):
+            given[place] = _counted(conn, given[place])
+
+
+def _counted(conn: Any, items: Any) -> Iterator[Any]:
+    with conn._account() as account:
+        for item in items:
+            account.count()
+            account.check()
+            yield item
+
+
+def _make_plain(conn: Any, given: list[Any], before: int, named: Any) -> None:
+    given[before:] = [_plain(conn, arg) for arg in given[before:]]
+    for value in _values_of(named):
+        _plain(conn, value)
+
+
+def _own_items(value: Any) -> list[Any]:
+    """Return the items of a container of this side."""
+    if isinstance_of(value, _ITERABLES[:5]) or isinstance_of(value, tuple):
+        return _items(value)
+    return []
+
+
+# -- keys
+
+
+class _Probe:
+    """A key that equals none, and counts those that it is compared with: all of one hash."""
+
+    __slots__ = ("_hash", "_met")
+
+    def __init__(self, key: Hashable) -> None:
+        self._hash = hash(key)
+        self._met = 0
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        self._met += 1
+        if self._met >= MAX_EQUAL_HASHES:
+            raise MalformedValue(f"expected at most {MAX_EQUAL_HASHES} keys of one hash, got more")
+        return False
+
+
+_SPREAD: Final = (str, bytes, bool, type(None))
+_OWN_HASH: Final = 1 << 60  # whole numbers below hash to themselves
+
+
+def _check_keys(table: Any, added: Any, pairs: bool = False) -> None:
+    """Raise MalformedValue if too many keys of one hash would be in a set or dict.
+
+    Args:
+        table: the set or dict, anything else for an empty one.
+        added: the keys, in a container.
+        pairs: whether they come with their values, if that is no dict.
+    """
+    table, added = _table_of(table), _table_of(added)
+    if not isinstance_of(added, (*_ITERABLES, tuple)):
+        return
+    if pairs and not isinstance_of(added, dict):
+        added = [one[0] for one in added if isinstance_of(one, (tuple, list)) and one]
+    keys = [key for key in added if not _is_spread(key)]
+    if not keys:
+        return
+    check_hashes(keys)
+    kind = next((base for base in (dict, set, frozenset) if isinstance_of(table, base)), None)
+    if kind is None or len(table) < MAX_EQUAL_HASHES:
+        return
+    for key in keys:
+        if not kind.__contains__(table, key):
+            kind.__contains__(table, _Probe(key))
+
+
+def _table_of(obj: Any) -> Any:
+    """Return the dict in a mapping that is written in Python, anything else as it is."""
+    if isinstance_of(obj, ChainMap):
+        maps = vars(obj).get("maps")
+        return _table_of(maps[0]) if type(maps) is list and maps else None
+    return vars(obj).get("data") if isinstance_of(obj, _MAPPINGS) else obj
+
+
+def _is_spread(key: Any) -> bool:
+    """Return whether nobody finds many keys like this one with its hash, or it is not ours."""
+    kind = type(key)
+    if kind is int:
+        return bool(-_OWN_HASH < key < _OWN_HASH)
+    return kind in _SPREAD or is_netref(key)
+
+
+# -- nesting
+
+
+def _check_weights(conn: Any, values: Iterable[Any], dicts: bool = True) -> None:
+    for value in values:
+        if dicts or not isinstance_of(value, dict):
+            check_weight(conn, value)
 
 
 def _is_buffer(cls: type) -> bool:
@@ -99,9 +467,6 @@ def _is_buffer(cls: type) -> bool:
         return True
     known = (getattr(sys.modules.get(module), name, None) for module, name in _LIBRARY_BUFFERS)
     return any(isinstance(one, type) and issubclass(cls, one) for one in known)
-
-
-_BOUND: Final = (BuiltinFunctionType, MethodWrapperType)
 
 
 def isinstance_of(obj: Any, kinds: Any) -> bool:
@@ -148,27 +513,37 @@ def _items(obj: Any) -> list[Any]:
     for kind in (list, tuple, set, frozenset, deque):
         if issubclass(type(obj), kind):
             return list(kind.__iter__(obj))
-    return gc.get_referents(obj)  # a mapping proxy
+    return referents(obj)  # a mapping proxy
 
 
-def _plain(arg: Any, depth: int = 0) -> Any:
+def _plain(conn: Any, arg: Any) -> Any:
     """Return an argument for a buffer, with a copy of what others could change meanwhile."""
     if is_netref(arg) and is_container(arg):
-        arg = copy_of(arg)
+        arg = copy_for_peer(conn, arg)
     if is_netref(arg):
         raise TypeError(
             f"expected plain values for a buffer of this side, got a proxy {brief(arg)}"
         )
-    if isinstance_of(arg, _ITERABLES) or hasattr(type(arg), "__next__"):
-        arg = list(arg)
-        items: Iterable[Any] = arg
+    if hasattr(type(arg), "__next__"):
+        arg = _counted(conn, arg)
     elif isinstance_of(arg, (tuple, slice)):
-        items = _items(arg)
-    else:
+        _check_plain(_items(arg))
         return arg
+    elif not isinstance_of(arg, _ITERABLES):
+        return arg
+    arg = list(arg)
+    _check_plain(arg)
+    return arg
+
+
+def _check_plain(items: Iterable[Any]) -> None:
     for item in items:
         if is_netref(item):
             raise TypeError(
                 f"expected plain values for a buffer of this side, got a proxy {brief(item)}"
             )
-    return arg
+
+
+def check_factory(conn: Any, holder: Any, value: Any) -> None:
+    """Raise MalformedValue if a defaultdict would be nested too deeply by its factory."""
+    _check_link(conn, holder, [value])

@@ -7,7 +7,8 @@ one that adds to its ``safe_attrs`` changes those already made as well.
 from __future__ import annotations
 
 import os
-from typing import Any
+import warnings
+from typing import Any, Final
 
 from ..lib.code import IMPLICIT
 from ..link.receiving import FRAME_TIMEOUT, MAX_QUEUED
@@ -105,7 +106,6 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "close_catchall": False,
     "bind_threads": os.environ.get("RPYC_BIND_THREADS", "false").lower() == "true",
     # ours
-    "admission": None,
     "dialect": None,
     "defer_methods": True,
     "allow_obtain": None,
@@ -133,6 +133,11 @@ DEFAULT_CONFIG: dict[str, Any] = {
 """Every configuration key with its default; described in the reference of the configuration."""
 
 
+_KEYS: Final = tuple(DEFAULT_CONFIG)  # those of this package; programs may add others
+_SIMILAR: Final = 0.85  # how alike two keys are, of 1, if one is taken for the other misspelt
+_MOST_LOOKED_AT: Final = 1000  # keys; a program may make up any number
+
+
 def client_settings(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings by which a classic client restricts its server, to be laid over others.
 
@@ -149,5 +154,32 @@ def client_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_config(config: dict[str, Any] | None) -> dict[str, Any]:
-    """Returns the defaults of this moment, overlaid with ``config``."""
-    return {**DEFAULT_CONFIG, **(config or {})}
+    """Return the defaults of this moment, overlaid with ``config``.
+
+    Programs may have keys of their own, as with RPyC. One that looks like a misspelt key is warned
+    of, once in a process.
+    """
+    made = {**DEFAULT_CONFIG, **(config or {})}
+    if len(made) > len(DEFAULT_CONFIG):
+        _warn_of_misspelt(made.keys() - DEFAULT_CONFIG.keys())
+    return made
+
+
+_looked_at: set[Any] = set()
+
+
+def _warn_of_misspelt(keys: set[Any]) -> None:
+    """Warn of keys that resemble one of the configuration, but for those looked at before."""
+    new = [key for key in keys - _looked_at if isinstance(key, str)]
+    if not new or len(_looked_at) >= _MOST_LOOKED_AT:
+        return
+    from difflib import get_close_matches  # few programs need it
+
+    for key in sorted(new):
+        _looked_at.add(key)
+        for known in get_close_matches(key, _KEYS, 1, _SIMILAR):
+            warnings.warn(
+                f"unknown configuration key {key!r}: expected {known!r}?",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -8,7 +8,7 @@ side, one of them is copied. Nothing is kept: each operation copies anew.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..lib.exact import exact
@@ -47,13 +47,24 @@ def is_container(obj: Any) -> bool:
     return _kind_of(obj) is not None
 
 
-def copy_of(proxy: Any) -> Any:
-    """Returns a local copy of the container behind a proxy; its items are as they travel."""
-    return _copied(proxy, _kind_of(proxy))
+def copy_of(proxy: Any, count: Callable[[Any], object] | None = None) -> Any:
+    """Return a local copy of the container behind a proxy; its items are as they travel.
+
+    Args:
+        count: called with each item as it arrives; may raise.
+    """
+    return _copied(proxy, _kind_of(proxy), count)
 
 
-def _copied(proxy: Any, kind: type) -> Any:
-    return _made(kind, _items(proxy, ITEMS if kind is dict else KEYS))
+def _copied(proxy: Any, kind: type, count: Callable[[Any], object] | None = None) -> Any:
+    items = _items(proxy, ITEMS if kind is dict else KEYS)
+    return _made(kind, items if count is None else _counted(items, count))
+
+
+def _counted(items: Iterator[Any], count: Callable[[Any], object]) -> Iterator[Any]:
+    for item in items:
+        count(item)
+        yield item
 
 
 def _made(kind: type, items: Any) -> Any:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from inspect import getattr_static
 from itertools import count
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..lib.stand_ins import dict_of
-from ..link import flushing
+from ..link.housekeeping import housekeeper
 from ..link.receiving import FrameReceiver
 from ..link.result import Stopped, Unfinished, thrown
 from ..link.sending import FrameSender
@@ -35,6 +35,9 @@ from .netref import BaseNetref
 from .objects import ExportTable, ProxyTable
 from .read_ahead import ReadAhead
 from .states import HasState
+
+if TYPE_CHECKING:
+    from ..link.admission import Client
 
 __all__ = ["FEATURES", "Endpoint", "Failure"]
 
@@ -127,6 +130,7 @@ class Endpoint(HasState):
     Args:
         root: the local service.
         config: overrides of the default configuration.
+        client: of the server that has admitted it, on a server.
         base: what proxy classes derive from.
     """
 
@@ -139,17 +143,24 @@ class Endpoint(HasState):
     _own: ClassVar[dict[str, Any]] = {}
     """The methods of the class itself, to tell those from a program's."""
 
-    def __init__(self, root: Any, config: dict[str, Any] | None, base: type = BaseNetref) -> None:
+    def __init__(
+        self,
+        root: Any,
+        config: dict[str, Any] | None,
+        client: Client | None = None,
+        base: type = BaseNetref,
+    ) -> None:
         super().__init__()
         self._config = make_config(config)
         if self._config["connid"] is None:
             self._config["connid"] = f"conn{next(_connection_numbers)}"
         self._local_root = root
         self._last_traceback: Any = None
-        client = self._config["admission"]
         total = None if client is None else client.account.add  # of the server's clients
         self._total = total
-        self._kept = Kept(Meter(self._config["max_kept_memory"], "max_kept_memory", total))
+        meter = Meter(self._config["max_kept_memory"], "max_kept_memory", total)
+        self._schedule_flush = self._flush_scheduler()
+        self._kept = Kept(meter, self._schedule_flush)
         self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
@@ -170,8 +181,8 @@ class Endpoint(HasState):
         self._codec.learn = lambda features: self._learn_features(features)
         self._codec.told = lambda handler, numbers: self._told(handler, *numbers)
         self._session = Session(self._codec, self._config["max_unknown_answers"])
-        if self._config["admission"] is not None:
-            self._config["admission"].watch(self._session)
+        if client is not None:
+            client.watch(self._session)
         self._HANDLERS = self._request_handlers()
         self._decide: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
@@ -439,8 +450,12 @@ class Endpoint(HasState):
                 ]
         return payloads
 
+    def _flush_scheduler(self) -> Callable[[weakref.ref[Any]], object]:
+        """Return what has something flushed soon, and is safe in finalizers."""
+        return housekeeper.schedule_flush
+
     def _arm_flush(self) -> None:
-        flushing.arm(self._weak)
+        self._schedule_flush(self._weak)
 
     def _farewell(self) -> bytes:
         return self._session.request(_NO_ANSWER, consts.HANDLE_CLOSE, ())[1]

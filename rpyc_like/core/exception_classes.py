@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from .. import errors
 from ..errors import RemoteError
 from ..lib.code import clean_name
 from ..lib.modules import class_in
@@ -21,11 +22,11 @@ from ..lib.stand_ins import (
     BUILTIN_EXCEPTIONS,
     build,
     dict_of,
-    full_name,
     hidden,
     is_among,
     layout_of,
     mro_of,
+    name_pair,
     qualname_of,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "REMOTE_LINE",
     "REMOTE_LINE_START",
     "Name",
+    "OWN_ERRORS",
     "bases_of",
     "exception_class",
     "find_exception",
@@ -46,6 +48,16 @@ REMOTE_LINE_START = "\n\n========= Remote Traceback "
 Name = tuple[str, str]
 """Module and name of a class."""
 
+OWN_ERRORS: Final[dict[Name, type[BaseException]]] = {
+    name_pair(cls): cls
+    for name in errors.__all__
+    if (cls := getattr(errors, name)).__module__ == errors.__name__
+    and cls is not errors.ConnectionClosed
+}
+"""Errors of this package that a received one may be taken for: they do nothing.
+
+Not ConnectionClosed, by which a program knows that its own connection has ended."""
+
 _MAX_BASES: Final = 100
 _CACHE_SIZE: Final = 512
 
@@ -54,17 +66,19 @@ _generic_exceptions_cache: OrderedDict[str, type[RemoteError]] = OrderedDict()
 
 def bases_of(cls: type) -> tuple[Name, ...]:
     """Return the names of a class and its bases, as many as a peer is sent."""
-    return tuple([full_name(base) for base in mro_of(cls)[:_MAX_BASES] if base is not object])
+    return tuple([name_pair(base) for base in mro_of(cls)[:_MAX_BASES] if base is not object])
 
 
 def find_exception(full: Name, custom: bool, exits: bool) -> type[BaseException] | None:
     """Return this program's exception class of a name, if it may be used.
 
     Args:
-        custom: whether others than built-in ones may.
+        custom: whether others than built-in ones and those of this package may.
         exits: whether those may that are no :class:`Exception`: SystemExit and the like.
     """
     module, name = full
+    if full in OWN_ERRORS:
+        return OWN_ERRORS[full]
     if module not in ("builtins", "exceptions"):
         cls = class_in(module, name) if custom else None
     else:
@@ -138,7 +152,7 @@ def exception_class(
             solid = type(own.__name__, real, {"__module__": own.__module__})
         except TypeError:
             pass  # the two exclude each other
-    name = full_name(own)[1]
+    name = name_pair(own)[1]
     return build(metaclass, name, (solid, generic), [bases, ours], namespace)
 
 
@@ -160,7 +174,7 @@ def _texts(own: type, texts: Any, program: Sequence[type]) -> dict[str, Any]:
         program: classes of this program that it stands for. Their code is not used: a text of
             their own is taken from the remote traceback.
     """
-    module, name = full_name(own)[0], qualname_of(own)
+    module, name = name_pair(own)[0], qualname_of(own)
     own_text = any("__str__" in dict_of(cls) for cls in program)
     start = f"\n{module}.{name}: "
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from inspect import getattr_static
 from itertools import islice
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from ..errors import AccessDenied
@@ -26,7 +27,7 @@ from .async_items import AsyncItems
 from .chain_steps import drive
 from .chains import chain_work, do_step
 from .class_proxies import is_subclass
-from .copying import COPIED, copy_of, is_container
+from .copying import COPIED, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
 from .exception_classes import find_exception
 from .netref import COMPARISONS, SLICERS, is_instance, is_netref
@@ -88,6 +89,8 @@ def delattr_(conn: Any, obj: Any, name: Any) -> None:
 
 def setattr_(conn: Any, obj: Any, name: Any, value: Any) -> None:
     """Sets an attribute."""
+    if type(obj) is defaultdict and not conn._config["allow_all_attrs"]:
+        c_guards.check_factory(conn, obj, value)
     return conn._access_attr(obj, name, (value,), "_rpyc_setattr", "allow_setattr", setattr)  # type: ignore[no-any-return]
 
 
@@ -102,8 +105,14 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
         if type(obj) is not FunctionType or obj.__module__ in TOOLS:
             if not conn._config["allow_ladders"]:
                 check_call(obj, args, kwargs)
-            if type(obj) in c_guards.GUARDED:
-                args = c_guards.check_call(conn, obj, args, kwargs)
+            if type(obj) in c_guards.GUARDED or (
+                type(obj) is MethodType
+                and (
+                    type(obj.__func__) is not FunctionType
+                    or obj.__func__.__module__ in c_guards.LIBRARY
+                )
+            ):
+                args, kwargs = c_guards.check_call(conn, obj, args, kwargs)
     return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)
 
 
@@ -128,7 +137,9 @@ def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any
     else:
         method = conn._handle_getattr(obj, name)
         if name in BINARY and type(obj) in COPIED:
-            args = tuple([copy_of(arg) if is_container(arg) else arg for arg in args])
+            args = tuple(
+                [c_guards.copy_for_peer(conn, arg) if is_container(arg) else arg for arg in args]
+            )
     return conn._handle_call(method, args, kwargs)
 
 
@@ -403,11 +414,11 @@ def oldslicing(
             raise AccessDenied(f"expected the name of a slicing method, got {brief(name)}")
     try:
         method = conn._handle_getattr(obj, attempt)
-        return method(slice(start, stop), *args)
+        return conn._handle_call(method, (slice(start, stop), *args))
     except Exception:
         if stop is None:
             stop = (1 << 31) - 1
-        return conn._handle_getattr(obj, fallback)(start, stop, *args)
+        return conn._handle_call(conn._handle_getattr(obj, fallback), (start, stop, *args))
 
 
 def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:

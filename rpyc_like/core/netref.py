@@ -26,12 +26,13 @@ from types import (
 )
 from typing import Any, ClassVar, Final
 
+from ..errors import AccessDenied
 from ..lib.code import clean_name, get_methods, instance_methods
 from ..lib.compat import maxint
 from ..lib.exact import exact, exact_items
 from ..lib.identity import IdPack, get_id_pack
 from ..lib.modules import class_in, imported
-from ..lib.stand_ins import StandIn, is_among, mro_of
+from ..lib.stand_ins import StandIn, dict_of, is_among, mro_of
 from . import brine, consts
 from .cursors import CONTAINERS
 from .read_ahead import MISSING, open_items
@@ -225,7 +226,11 @@ class BaseNetref(metaclass=NetrefMetaclass):
         return _compare(self, other, "__ge__")
 
     def __repr__(self) -> str:
-        return answered_text(syncreq(self, consts.HANDLE_REPR))
+        try:
+            return answered_text(syncreq(self, consts.HANDLE_REPR))
+        except EOFError:
+            # Debuggers, logs and tracebacks show what is there, whether it can be used or not.
+            return f"<proxy of a {_local(self, '____id_pack__')[0]!s:.200}, connection closed>"
 
     def __str__(self) -> str:
         return answered_text(syncreq(self, consts.HANDLE_STR))
@@ -381,18 +386,54 @@ def _slice_method(name: str) -> Callable[..., Any]:
 
 def _array_method(name: str) -> Callable[..., Any]:
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
-        """Returns a local NumPy array: shape, type and bytes travel, no pickle."""
+        """Return a local NumPy array: shape, type and bytes travel, no pickle."""
         numpy: Any = imported("numpy")
-        array = syncreq(self, consts.HANDLE_CALLATTR, name, (), ())
-        kind = exact(array.dtype.str, str, "a dtype")
-        if not _PLAIN_DTYPE.fullmatch(kind):
-            raise ValueError(f"expected an array of numbers, times or text, got dtype {kind!r:.80}")
-        shape = exact_items(array.shape, int, "a size")
-        data = exact(array.tobytes(), bytes, "the content of an array")
-        local = numpy.frombuffer(data, numpy.dtype(kind)).reshape(shape)
-        return local.copy() if dtype is None else local.astype(dtype)
+        try:
+            local = _array_by_attributes(numpy, self, name)
+        except AttributeError as error:
+            local = _array_by_snapshot(numpy, self, error)
+        return local if dtype is None else local.astype(dtype)
 
     return __array__
+
+
+def _array_by_attributes(numpy: Any, proxy: Any, name: str) -> Any:
+    array = syncreq(proxy, consts.HANDLE_CALLATTR, name, (), ())
+    kind = exact(array.dtype.str, str, "a dtype")
+    if not _PLAIN_DTYPE.fullmatch(kind):
+        raise ValueError(f"expected an array of numbers, times or text, got dtype {kind!r:.80}")
+    shape = exact_items(array.shape, int, "a size")
+    data = exact(array.tobytes(), bytes, "the content of an array")
+    return numpy.frombuffer(data, numpy.dtype(kind)).reshape(shape).copy()
+
+
+def _array_by_snapshot(numpy: Any, proxy: Any, refusal: AttributeError) -> Any:
+    """Return an array whose owner does not let this side read its attributes.
+
+    Raises:
+        AccessDenied: it cannot be had as a snapshot, either. NumPy would make an array of objects
+            without an error.
+    """
+    from .snapshots import snapshot  # needs this module
+
+    try:
+        copied = snapshot(proxy)
+    except (AttributeError, TypeError):
+        copied = None
+    if not isinstance(copied, (numpy.ndarray, numpy.generic)):
+        name = _local(proxy, "____id_pack__")[0]
+        raise AccessDenied(
+            f"cannot make a local array of a remote {name!s:.80}: its owner refuses '__array__' or "
+            "the attributes that it needs (there, '__array__' in the configuration key "
+            "'safe_attrs', and 'allow_public_attrs'), and gives no snapshot"
+        ) from refusal
+    return numpy.asarray(copied)
+
+
+def is_array_class(names: Iterable[str]) -> bool:
+    """Return whether objects of a remote class are arrays, as its names and its bases' tell."""
+    classes = [local_class(name) for name in names]
+    return any("__array__" in dict_of(base) for cls in classes if cls for base in mro_of(cls))
 
 
 _PLAIN_DTYPE: Final = re.compile(r"[<>|=][biufcSUmM?]\d{1,9}(\[[\w/]{1,20}\])?")

@@ -79,6 +79,8 @@ class ExportTable:
         self.by_raw: dict[bytes, Export] = {}
         self._by_identity: dict[int, Export] = {}
         self._pinned: Any = None
+        self.dropped: list[Export] | None = None
+        """Collects what the peer has given back, where finalizers must not run at once."""
 
     def __len__(self) -> int:
         return len(self.by_raw)
@@ -183,6 +185,8 @@ class ExportTable:
             entry.count -= min(count, held)
             if not entry.count and entry.obj is not self._pinned:
                 del self.by_raw[raw]
+                if self.dropped is not None:
+                    self.dropped.append(entry)
                 if self._by_identity.get(id(entry.obj)) is entry:
                     del self._by_identity[id(entry.obj)]
         if len(self.by_raw) < self._counted - _STEP // 2:
@@ -200,6 +204,8 @@ class ExportTable:
             entries, self.by_raw = self.by_raw, {}
             identities, self._by_identity = self._by_identity, {}
             self._pinned = None
+            if self.dropped is not None:
+                self.dropped += entries.values()
         entries.clear()
         identities.clear()
 

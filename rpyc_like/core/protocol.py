@@ -28,9 +28,12 @@ from ..lib.threads import Workers
 from ..lib.threads import spawn as spawn
 from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
-from ..link import attending, flushing, primitives
+from ..link import primitives
+from ..link.channel import client_of
 from ..link.connection import MessageConnection
+from ..link.housekeeping import HeartbeatMonitor, housekeeper
 from ..link.result import AsyncResult, Delivery, Unfinished
+from ..link.streams.base import ExplainedEnd
 from . import brine, consts, handlers
 
 # Names that programs of RPyC's import from here.
@@ -135,7 +138,7 @@ class Connection(Endpoint):
     _link: MessageConnection
 
     def __init__(self, root: Any, channel: Any, config: dict[str, Any] | None = None) -> None:
-        super().__init__(root, config)
+        super().__init__(root, config, client_of(channel))
         self.adopt_channel(channel)
         self._installer: Any = None
         self._fetched_later: dict[str, Callable[[], Any]] = {}
@@ -143,6 +146,7 @@ class Connection(Endpoint):
         # Guards the order "encode, send" until the peer has been heard, because what was sent
         # until then may have to be sent again. Never held later.
         self._opening = primitives.RLock()
+        self._flushing = primitives.Lock()  # held while releases are sent in a thread of their own
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
         if self._overrides("_dispatch"):
@@ -157,7 +161,8 @@ class Connection(Endpoint):
         self._pool: WorkerPool | None = None
         if self._config["concurrent_calls"] > 1:
             self._serve_several(WorkerPool(self._config["concurrent_calls"]))
-        flushing.start()
+        housekeeper.start()
+        housekeeper.watch_end(self._link)
 
     def _boxer_class(self) -> type[Boxer]:
         return OwnBoxer if self._overrides("_box", "_unbox", "_netref_factory") else Boxer
@@ -245,6 +250,10 @@ class Connection(Endpoint):
             if self._remote_root is None:  # else another thread has asked too
                 self._remote_root = root
         return self._remote_root
+
+    def add_state_callback(self, func: Callable[[Any, str], Any]) -> None:
+        super().add_state_callback(func)
+        housekeeper.watch_end(self._link, by_looking=True)
 
     # -- requests
 
@@ -616,10 +625,10 @@ class Connection(Endpoint):
         if payload is not None:
             self._send_at_once(payload)
 
-    def _send_at_once(self, payload: bytes) -> None:
+    def _send_at_once(self, *payloads: bytes) -> None:
         """Sends something without waiting; the rest of it leaves with what is sent next."""
         try:
-            self._link.try_send(payload)
+            self._link.try_send(*payloads)
         except EOFError:
             pass  # whoever reads finds out
 
@@ -629,7 +638,7 @@ class Connection(Endpoint):
         link, interval = self._link, self._beating(interval)
         if self._codec.features & consts.FEATURE_HEARTBEAT:
             if link.heart is None or interval < link.heart.interval:
-                attending.watch(link, attending.Heart(interval))
+                housekeeper.start_heartbeat(link, HeartbeatMonitor(interval))
 
     def beat(self, interval: float) -> None:
         """Sends a sign of life."""
@@ -663,7 +672,7 @@ class Connection(Endpoint):
     def recover(self, error: BaseException) -> BaseException | None:
         """Speaks the peer's dialect over a new connection, if the first guess was wrong."""
         if not isinstance(error, DialectMismatch):
-            if self._codec.heard or isinstance(error, OSError):
+            if self._codec.heard or isinstance(error, (OSError, ExplainedEnd)):
                 return error
             if isinstance(error, EOFError) and self._codec.waits_to_be_heard:
                 closed = ConnectionClosed(
@@ -685,6 +694,7 @@ class Connection(Endpoint):
             channel = reopen()
             self.adopt_channel(channel)
             self._link.attach(channel)
+            housekeeper.watch_end(self._link)
             old.close()
             self._link.send(*self._codec.repeat_unheard(error.heard))
         except (EOFError, OSError) as failure:
@@ -695,17 +705,38 @@ class Connection(Endpoint):
         return None
 
     def flush_released(self) -> bool:
-        """Sends releases if that goes without waiting; returns whether something is left."""
+        """Send releases if that goes without waiting; return whether something is left."""
         self._proxies.armed = False
+        more = not self._link.closed and not self._flush()
+        self._proxies.armed = self._proxies.armed or more
+        return more
+
+    def _flush(self) -> bool:
+        """Send releases; return whether all have left."""
         link = self._link
-        if link.closed:
-            return False
+        if not (self._greeted and self._codec.heard):
+            return not self._proxies.released
+        if not link.sends_without_waiting:
+            return self._flush_in_thread()
         try:
-            if self._greeted and self._codec.heard:
-                return not link.try_send(*self._releases())
-            return bool(self._proxies.released)
+            # What the peer does not take in now is not encoded: until then it is counted together.
+            return link.try_send() and link.try_send(*self._releases())
         except EOFError:
+            return True
+
+    def _flush_in_thread(self) -> bool:
+        """Have releases sent over a stream of the program's own, which may wait for the peer."""
+        if self._flushing.locked():
+            return not self._proxies.released
+        try:
+            primitives.spawn(self._flush_slowly)
+        except RuntimeError:  # the system has no more threads
             return False
+        return True
+
+    def _flush_slowly(self) -> None:
+        with self._flushing:
+            self._send_at_once(*self._releases())
 
     # -- the end
 
@@ -738,6 +769,7 @@ class Connection(Endpoint):
 
     def disconnected(self, error: BaseException | None) -> None:
         """Clears the tables and tells the service, once."""
+        self._defers = False  # reading a method fails from now on, as it does in RPyC
         if self._pool is not None:
             self._pool.close()
         if self._coroutines.made is not None:
@@ -750,7 +782,8 @@ class Connection(Endpoint):
     def adopt_after_fork(self) -> None:
         """Takes the connection over in a forked child, for a program that becomes a daemon."""
         self._link.adopt()
-        flushing.start()
+        housekeeper.start()
+        housekeeper.watch_end(self._link)
 
 
 Connection._own = {**Endpoint._own, **vars(Connection)}

@@ -8,7 +8,8 @@ far it reads ahead is bounded: 100 items first, 4,096 at most, 256 that do not t
 
 Python asks for ``len()`` when it makes a list of something, and for ``keys()`` and each value when
 it makes a dict. That is answered from what has just arrived, to the thread that reads, until the
-next request in either direction, for at most 50 ms.
+next request in either direction, for at most 50 ms. Values that are asked for in the order of the
+keys after that time are fetched anew, many at once, as long as most of them are used in time.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from collections import deque
 from threading import get_ident
 from typing import Any, Final
 
-from ..errors import MalformedValue
+from ..errors import AccessDenied, LimitExceeded, MalformedValue
 from ..link import primitives
+from ..wire.meter import check_hashes
 from . import consts
+from .brine import dumpable, simple_types
 from .cursors import ALL, ITEMS, KEYS, KEYS_AND_VALUES, VALUES
 
 __all__ = [
@@ -39,6 +42,10 @@ FIRST: Final = 100
 _GROWTH: Final = 40
 _LARGEST: Final = 4096
 _FRESH: Final = 0.05
+_FIRST_VALUES: Final = 1000  # values that are fetched anew at first
+_MORE_VALUES: Final = 4  # times as many, if all were used in time
+_MOST_VALUES: Final = 16_000  # a slow machine takes 50 ms to use them
+_WORTH: Final = 32  # values in a chunk that take the time of a request for one value
 MISSING: Final = object()
 
 _READS: Final = frozenset(
@@ -129,15 +136,21 @@ class Glimpse:
         self._container = container
         self._reader = weakref.ref(reader)
         self._length = length
-        self._values: dict[Any, Any] = {}
+        self._keys: list[Any] = []  # in the order in which they were told
+        self._values: dict[Any, Any] = {}  # of keys, as far as they are known
+        self._used = 0  # how many values were asked for
+        self._batch_size = 0  # how many were fetched at once
+        self._batch_end = 0  # how many keys come before those that have not been fetched
+        self._cursor: Any = None  # gives them
         self._end = 0.0
         self.source = source
 
     def refresh(self, keys: Any, values: Any) -> None:
         """Notes what has just arrived."""
-        self._end = primitives.monotonic() + _FRESH
-        if values is not None:
+        if values is not None and _are_plain(keys):
+            self._keys += keys
             self._values.update(zip(keys, values))
+        self._end = primitives.monotonic() + _FRESH
 
     def _holds(self, container: Any) -> bool:
         return (
@@ -157,12 +170,97 @@ class Glimpse:
 
     def value(self, container: Any, key: Any) -> Any:
         """Returns the value of a key, or MISSING."""
-        if not self._values or not self._holds(container):
+        if self._values and self._holds(container):
+            try:
+                value = self._values[key]
+            except (KeyError, TypeError):
+                pass
+            else:
+                self._used += 1
+                return value
+        return self._fetched_value(container, key) if self._values else MISSING
+
+    def _fetched_value(self, container: Any, key: Any) -> Any:
+        """Returns the value of a key that is not known any more, or MISSING.
+
+        If it is the next one in the order of the keys, as where a dict is made, the values of many
+        keys are fetched. What goes wrong, goes wrong again where the value is asked for by itself.
+        """
+        used = self._used
+        if (
+            container is not self._container
+            or get_ident() != self._thread
+            or used >= len(self._keys)
+            or self._keys[used] is not key
+        ):
             return MISSING
+        size = self._batch_size * _MORE_VALUES
+        if used < self._batch_end:  # the time was over before all were used
+            size = used - (self._batch_end - self._batch_size)
+            if size * _WORTH < used + self._batch_size:
+                return MISSING  # who is that slow is asked for one after the other
+            self._cursor = None
+        self._batch_size = min(max(_FIRST_VALUES, size), _MOST_VALUES)
         try:
-            return self._values.get(key, MISSING)
-        except TypeError:
+            if not self._fetch(object.__getattribute__(container, "____conn__")):
+                return MISSING
+        except (AccessDenied, LimitExceeded, MalformedValue, RuntimeError):
             return MISSING
+        self._used += 1
+        return self._values[key]
+
+    def _fetch(self, conn: Any) -> bool:
+        """Fetch values from the next key on; return whether they are the values of these keys."""
+        used, entries = self._used, conn._read_ahead.entries
+        keys: tuple[Any, ...] = ()
+        start, last = self._batch_end, False
+        if self._cursor is None:
+            start = 0
+            request: Any = (self._container, KEYS_AND_VALUES, min(used + self._batch_size, ALL))
+            entries[id(self)] = _nobody  # is forgotten with the rest if the peer asks meanwhile
+            try:
+                reply = _checked(conn.sync_request(consts.HANDLE_ITERATE, *request), 5)
+            finally:
+                is_current = entries.pop(id(self), None) is not None
+            if not is_current:
+                return False
+            keys, values, last, _, self._cursor = reply
+            entries[None] = self
+            self.source = self._cursor
+        while not last and start + len(keys) <= used:
+            start += len(keys)
+            count = min(used + self._batch_size - start, ALL)
+            request = (self._cursor, len(keys), count, KEYS_AND_VALUES)
+            reply = _checked(conn.sync_request(consts.HANDLE_CHUNK, *request), 3)
+            keys, values, last = reply
+            if entries.get(None) is not self:
+                return False
+        skipped = used - start
+        told = keys[skipped:]
+        expected = self._keys[used : used + len(told)]
+        if values is None or not told or list(map(type, told)) != list(map(type, expected)):
+            return False
+        if not _are_plain(told) or list(told) != expected:
+            return False
+        self._values = dict(zip(expected, values[skipped:]))
+        self._batch_size, self._batch_end = len(told), used + len(told)
+        self._end = primitives.monotonic() + _FRESH
+        return True
+
+
+def _are_plain(keys: tuple[Any, ...]) -> bool:
+    """Return whether keys may be looked up here: they travel by value and their hashes differ."""
+    if not simple_types.issuperset(map(type, keys)) and not all(map(dumpable, keys)):
+        return False
+    try:
+        check_hashes(keys)
+    except MalformedValue:
+        return False
+    return True
+
+
+def _nobody() -> None:
+    """Return what a dead weak reference does."""
 
 
 class RemoteItems:

@@ -10,7 +10,8 @@ The receiver raises a stand-in (:mod:`rpyc_like.core.classes`) that derives from
 only: for a class unknown here, from a :class:`GenericException` named after it. If the
 configuration allows, ``except`` and ``isinstance`` take it for this program's own class of that
 name as well, but no code of that class runs when it is made. Classes of this package travel as
-their built-in base.
+their built-in base. The bases of the fifth item begin with their own names, by which ``except``
+knows them again (:data:`~rpyc_like.core.exception_classes.OWN_ERRORS`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ..lib.stand_ins import BUILTIN_EXCEPTIONS, StandIn, dict_of, is_among, mro_
 from ..version import __version__
 from . import brine, consts
 from .exception_classes import (
+    OWN_ERRORS,
     REMOTE_LINE,
     REMOTE_LINE_START,
     Name,
@@ -147,16 +149,25 @@ def _args_of(val: BaseException) -> Any:
 def _names(cls: type) -> tuple[Name, tuple[Name, ...]]:
     """Returns the name under which a class travels, and those of the class and its bases.
 
-    Of this package's classes, the first base that every peer has; of one that stands for a remote
-    class, that class.
+    One of this package's travels under the first base that every peer has, and of its bases go
+    those that a peer may know. One that stands for a remote class is named like that class.
     """
     origin = cls.__dict__.get("____origin____")
-    if origin is not None:
-        return (origin[0], origin[1]), tuple(origin[2])
-    if cls.__module__.partition(".")[0] == _PACKAGE:
-        cls = next(base for base in cls.__mro__ if base.__module__ == "builtins")
-    bases = bases_of(cls)
-    return bases[0], bases
+    name, bases = (
+        (bases_of(cls)[0], bases_of(cls)) if origin is None else (origin[:2], tuple(origin[2]))
+    )
+    if not _is_ours(name):
+        return name, bases
+    bases = tuple([base for base in bases if base in OWN_ERRORS or not _is_ours(base)])
+    builtin = [base for base in bases if base[0] == "builtins"]
+    return (builtin or [_EXCEPTION])[0], bases
+
+
+def _is_ours(name: Name) -> bool:
+    return name[0].partition(".")[0] == _PACKAGE
+
+
+_EXCEPTION: Final = ("builtins", "Exception")
 
 
 def _traceback_text(val: BaseException, tb: Any, policy: bool | str, chain: bool) -> str:

@@ -171,7 +171,7 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
         self.peer.credentials = self.server.take_credentials(self.request)
         client = self.server.take_client(self.request)
         if client is not None:
-            client.watch(self.peer.session)
+            self.peer.count_for(client)
         self.callmanager = EPCCallManager(self.peer)
         if type(self)._handle is not EPCHandler._handle:
             self.peer.link.dispatch = self._handle
@@ -206,7 +206,8 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
     def answer(self, uid: Any, target: Target, args: Any) -> None:
         """Does what is asked, and sees to it that exactly one answer is sent."""
         try:
-            self._send(*self.message(uid, target, args))
+            with self.peer.link.queued.serving(args):
+                self._send(*self.message(uid, target, args))
         except EOFError as error:
             if self.peer.link.closed:
                 raise

@@ -6,6 +6,7 @@ import logging
 from itertools import count
 from typing import Any, Protocol
 
+from ..link.backlog import weight_of
 from ..link.channel import Channel
 from ..link.connection import MessageConnection
 from ..link.peer import PlainPeer
@@ -22,10 +23,16 @@ from .errors import (
     ReturnErrorCallerUnknown,
 )
 from .reader import Reader
+from .values import CONTENTS
 
-__all__ = ["EpcPeer", "EpcSession", "RequestHandler"]
+__all__ = ["EpcPeer", "EpcSession", "RequestHandler", "weight"]
 
 logger = logging.getLogger("epc")
+
+
+def weight(outcome: Outcome) -> int:
+    """Return how many bytes of memory a message of EPC's takes."""
+    return weight_of(outcome, CONTENTS)
 
 
 class RequestHandler(Protocol):
@@ -70,6 +77,7 @@ class EpcPeer(PlainPeer):
         self._handler = handler
         self.link = MessageConnection(Channel(stream, framer=EpcFramer()), self.session, self)
         self.link.closed_class = EPCClosed
+        self.link.queued.weigh = weight
 
     # -- requests of this side
 
@@ -96,8 +104,15 @@ class EpcPeer(PlainPeer):
     # -- answers
 
     def send(self, kind: str, uid: Any, *parts: Any) -> None:
-        """Sends a message."""
-        self.link.send(self.codec.encode(kind, uid, *parts))
+        """Sends a message.
+
+        Raises:
+            LimitExceeded: it has a value, and the clients of the server hold too much. What says
+                that a request has failed is small, and sent in any case.
+        """
+        payload = self.codec.encode(kind, uid, *parts)
+        with self.link.queued.holding(len(payload) if kind == "return" else 0):
+            self.link.send(payload)
 
     # -- what the link asks for
 

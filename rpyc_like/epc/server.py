@@ -95,14 +95,15 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         self._serves_all = False  # whether serve_forever runs
         self._admitted: dict[Any, Client] = {}  # by their sockets
         self._turns: Turns | None = None  # where one client is served at a time
-        socketserver.TCPServer.__init__(
-            self, server_address, RequestHandlerClass, bind_and_activate
-        )
         EPCClientManager.__init__(self)
         EPCCore.__init__(self, debugger, log_traceback, **options)
         self._exits = exit_with_last_client
         self.authenticator = authenticator
         self._credentials: dict[Any, Any] = {}  # of clients that are let in and not served yet
+        # The last one: it binds the address, and closes the socket if that fails.
+        socketserver.TCPServer.__init__(
+            self, server_address, RequestHandlerClass, bind_and_activate
+        )
         if exit_with_stdin:
             when_stdin_ends(self.shutdown)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..link.channel import client_of
 from ..link.peer import ServedByServers
 from ..wire.framing import EpcFramer
 from .core import EPCCore
 from .handler import ThreadingEPCHandler
 from .manager import EPCClientManager
+
+if TYPE_CHECKING:
+    from ..link.admission import Client
 
 __all__ = ["EPCConnection", "EPCService"]
 
@@ -20,10 +24,17 @@ class EPCConnection(ThreadingEPCHandler, ServedByServers):
         stream: the stream, which belongs to the connection from then on.
         server: whose methods the peer may call.
         config: what the server that listens knows about the peer.
+        client: what that server counts the peer as.
     """
 
-    def __init__(self, stream: Any, server: Any, config: dict[str, Any] | None = None) -> None:
-        self._known = config
+    def __init__(
+        self,
+        stream: Any,
+        server: Any,
+        config: dict[str, Any] | None = None,
+        client: Client | None = None,
+    ) -> None:
+        self._known = config, client
         self.request = stream
         self.client_address = None
         self.server = server
@@ -31,7 +42,7 @@ class EPCConnection(ThreadingEPCHandler, ServedByServers):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self.introduce(self._known)
+        self.introduce(*self._known)
 
     def serve(self) -> None:
         """Serves until the connection ends."""
@@ -68,4 +79,4 @@ class EPCService(EPCClientManager, EPCCore):
 
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> EPCConnection:
         """Begins a connection over the stream of a channel."""
-        return EPCConnection(channel.stream, self, config)
+        return EPCConnection(channel.stream, self, config, client_of(channel))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AuthenticationError
 from ..lib.threads import spawn
-from ..link.admission import Client, frame_arrived
+from ..link.admission import Client
 from ..link.listener import Listener
 from ..link.lobby import Lobby
 from ..wire.framing import EpcFramer
@@ -92,10 +92,10 @@ class Turns:
         client, server = self._server.admit(request), self._server
         if not self.one_by_one:
             if client.pushed and server.authenticator is None:
-                client.held = True
                 self._held.add(request)
-                descriptor = request.fileno()
-                self._listener.watch(descriptor, lambda: self._look_at(request, client, descriptor))
+                ready = partial(self._release, request, client)
+                gone = partial(self._forget, request)
+                self._listener.hold(request, client, EpcFramer, ready, gone)
             else:
                 self._lobby.add_ready((request, client.address))
             return
@@ -110,18 +110,15 @@ class Turns:
             server.admission.refuse(client.name, error)
             server.shutdown_request(request)
 
-    def _look_at(self, request: Any, client: Client, descriptor: int) -> None:
-        """Gives a client its turn if it has sent a whole frame; forgets it if it has gone."""
-        arrived = frame_arrived(request, EpcFramer())
-        if arrived is None:
-            return  # it is asked for more
-        self._listener.unwatch(descriptor)
+    def _release(self, request: Any, client: Client) -> None:
+        """Give a held client its turn."""
         self._held.discard(request)
-        if arrived:
-            client.held = False
-            self._lobby.add_ready((request, client.address))
-        else:
-            self._server.shutdown_request(request)
+        self._lobby.add_ready((request, client.address))
+
+    def _forget(self, request: Any) -> None:
+        """Close the socket of a held client that has gone."""
+        self._held.discard(request)
+        self._server.shutdown_request(request)
 
     def _log_in(self, request: Any, client: Client) -> None:
         """Lets a client in, which takes as long as it likes, in a thread of its own."""

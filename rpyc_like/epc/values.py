@@ -7,9 +7,10 @@ programs test for them; otherwise classes of the same shape.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
-from ..wire.meter import check_hashes
+from ..wire.meter import Contents, check_hashes
 
 __all__ = [
     "Backquote",
@@ -17,6 +18,7 @@ __all__ = [
     "Brackets",
     "ByteCode",
     "CharTable",
+    "CONTENTS",
     "Comma",
     "CommaAt",
     "Dotted",
@@ -241,3 +243,15 @@ def vector_items(value: Any) -> Iterable[Any]:
 def quoted_item(value: Any) -> Any:
     """Returns what is quoted, by any version of sexpdata's ``Quoted`` or a class of this module."""
     return value[0] if isinstance(value, tuple) else value.value()
+
+
+CONTENTS: Final[Contents] = {
+    **dict.fromkeys((list, Dotted, Record, ByteCode, CharTable, BoolVector), iter),
+    **dict.fromkeys((tuple, FunctionQuoted, Backquote, Comma, CommaAt), iter),
+    dict: lambda value: chain.from_iterable(value.items()),
+    HashTable: lambda value: (value.pairs,),
+    PropertizedString: lambda value: (value.properties,),
+    Quoted: lambda value: (quoted_item(value),),
+    type(Brackets([])): lambda value: (vector_items(value),),
+}
+"""What is in the values that a peer sends."""

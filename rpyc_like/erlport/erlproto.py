@@ -7,11 +7,13 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import GeneratorType
 from typing import Any, ClassVar, Final
 from typing import Protocol as TypingProtocol
 
 from ..errors import ConnectionClosed, LimitExceeded, LocalProtocolError, ProtocolError
+from ..link.backlog import weight_of
 from ..link.receiving import MAX_QUEUED
 from ..link.result import AsyncResult
 from ..wire.framing import MAX_FRAME_SIZE, ErlangFramer
@@ -154,6 +156,7 @@ class Port:
         self._on_first: Callable[[], object] | None = None
         self._peer = ErlangPeer(stream, framer, self._codec, self)
         self._peer.link.dispatch = self._dispatch
+        self._peer.link.queued.weigh = partial(weight_of, contents=erlterms.CONTENTS)
         self._pending = self._peer.session.pending
         self._receiver = self._peer.link.receiver
         self._batch = self._peer.batch
@@ -219,9 +222,12 @@ class Port:
         Raises:
             ValueError: the value is no term.
             LocalProtocolError: it is longer than ``packet`` allows.
+            LimitExceeded: the clients of the server hold too much.
             EOFError: Erlang has closed the port.
         """
-        self._batch.send(self._encode(message, self._codec.compressed))
+        payload = self._encode(message, self._codec.compressed)
+        with self._peer.link.queued.holding(len(payload)):
+            self._batch.send(payload)
 
     def call(self, module: str, function: str, args: Any, timeout: float | None = None) -> Any:
         """Asks Erlang for something and returns the answer; serves what comes in meanwhile.
@@ -285,8 +291,12 @@ class Port:
         if type(term) is Broken:
             logger.warning("! %s", term.error)
             self.write(BADARG)
-        else:
-            protocol.handle(self, term)
+            return
+        try:
+            with self._peer.link.queued.serving(term):
+                protocol.handle(self, term)
+        except LimitExceeded as error:
+            report(self, error)
 
     def answer(self, id_: Any, target: Any, args: Any) -> None:
         """Is never called: requests have no numbers."""
@@ -379,10 +389,10 @@ class Protocol:
         if isinstance(error, TypeError):
             port.write(_FUNCTION_CLAUSE)
         else:
-            _report(port, error)
+            report(port, error)
 
 
-def _report(port: Writer, error: BaseException) -> None:
+def report(port: Writer, error: BaseException) -> None:
     """Replies with what an exception says; without its stack where there is no room."""
     kind = type(error)
     frames = traceback.extract_tb(error.__traceback__)[1:]
@@ -391,7 +401,7 @@ def _report(port: Writer, error: BaseException) -> None:
     for text, lines in ((_text(error), stack), ("", [])):
         try:
             port.write((_ERROR, (Atom("exception"), (name, text, lines))))
-        except LocalProtocolError:
+        except (LocalProtocolError, LimitExceeded):
             continue
         return
     port.write((_ERROR, Atom("exception")))

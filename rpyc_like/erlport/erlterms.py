@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from itertools import chain
+from typing import Any, ClassVar, Final
 
+from ..wire.meter import Contents
 from .decoder import MAX_INFLATED_SIZE, Decoder
 from .encoder import Encoder
 from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from .maps import Map as _Map
 from .maps import MutationError, digest, key_level
 from .order import order_key
+from .values import CONTENTS as VALUES
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
 __all__ = [
@@ -123,6 +126,13 @@ def _sorted_pairs(value: dict[Any, Any]) -> list[Any]:
 
 
 _CONSTANTS = {"true": True, "false": False, "none": None}
+
+CONTENTS: Final[Contents] = {
+    **VALUES,
+    list: iter,
+    Map: lambda value: chain.from_iterable(value.items()),
+}
+"""What is in the terms that a peer sends."""
 
 _decoder = Decoder(atom=Atom, constants=_CONSTANTS, map_type=Map)
 _encoder = Encoder(atom_type=Atom, none="none", fallback=_fallback, dictionary=_sorted_pairs)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..link.channel import client_of
 from ..link.peer import ServedByServers
 from ..wire.framing import ErlangFramer
 from .erlproto import Port, Protocol
 from .modern.access import warn_of_tools
 from .modern.instance import Instance, any_module, only
 
+if TYPE_CHECKING:
+    from ..link.admission import Client
+
 __all__ = ["ErlangConnection", "ErlangService", "PortConnection", "PortService"]
 
 
 class ErlangConnection(Instance, ServedByServers):
     """A connection from Erlang to a server."""
+
+    def _count_for(self, client: Client) -> None:
+        super()._count_for(client)
+        self.handles.count_for(client.account.add)
 
 
 class PortConnection(ServedByServers):
@@ -33,8 +41,8 @@ class PortConnection(ServedByServers):
         self.serve = lambda: protocol.run(port)
         port.protocol = protocol  # for a server that reads by itself
 
-    def _messages(self) -> Any:
-        return self.port
+    def _count_for(self, client: Client) -> None:
+        self.peer.count_for(client, self.port)
 
 
 class _Service:
@@ -85,7 +93,7 @@ class ErlangService(_Service):
     def _connect(self, channel: Any, config: dict[str, Any] | None = None) -> ErlangConnection:
         """Begins a connection over the stream of a channel."""
         connection = ErlangConnection(channel.stream, resolve=self._resolve, **self._options)
-        connection.introduce(config)
+        connection.introduce(config, client_of(channel))
         return connection
 
 
@@ -107,5 +115,5 @@ class PortService(_Service):
         """Begins a connection over the stream of a channel."""
         port = Port(self._packet, stream=channel.stream, **self._options)
         connection = PortConnection(port, self._protocol())
-        connection.introduce(config)
+        connection.introduce(config, client_of(channel))
         return connection

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+from ..wire.meter import Contents
 
 __all__ = [
     "BitBinary",
@@ -158,3 +160,12 @@ class BitBinary(bytes):
 
     def __reduce__(self) -> Any:
         return (BitBinary, (bytes(self), self.bits))
+
+
+CONTENTS: Final[Contents] = {
+    tuple: iter,
+    ImproperList: lambda value: (*value, value.tail),
+    Fun: lambda value: (value.raw,),
+    Local: lambda value: (value.raw,),
+}
+"""What is in the terms that a peer sends, but for lists and maps, of which there are two kinds."""

@@ -16,14 +16,19 @@ import os
 import pkgutil
 import sys
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial, partialmethod
+from itertools import islice
 from string import Formatter
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
+    CodeType,
     FunctionType,
     GenericAlias,
+    GetSetDescriptorType,
+    MemberDescriptorType,
     MethodDescriptorType,
     MethodType,
     MethodWrapperType,
@@ -57,6 +62,7 @@ __all__ = [
     "check_call",
     "check_public",
     "check_value",
+    "contents",
     "decide",
     "describe",
     "exact_name",
@@ -551,28 +557,20 @@ def decide(
     rule = ALL if settings["allow_all_attrs"] else _rule(is_proxy, settings, obj, name)
     if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
         return name, _received(obj, name, rule and perm == "allow_getattr"), rule
-    prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
-    exposed = prefix + name
-    if (
-        not prefix
-        or name.startswith(prefix)
-        or (exposed in _GUARDED and not _may_be_exposed(obj, exposed))
-    ):
+    exposed = _exposed_form(settings, obj, name)
+    if not exposed:
         if rule:
             return name, MISSING, rule
         raise _refusal(is_proxy, settings, obj, name)
     found = False
     if not is_proxy(obj):
-        if rule and find(obj, name) is not MISSING:
-            return name, MISSING, rule
-        found = find(obj, exposed) is not MISSING
-        if found and not rule:
-            return exposed, MISSING, EXPOSED
+        attribute, value, how = _choose(obj, name, exposed, rule)
+        found = value is not MISSING
+        if found and (not rule or attribute is name):
+            return attribute, MISSING, how
         if not any("__getattr__" in dict_of(base) for base in mro_of(type(obj))):
-            if found:
-                return exposed, MISSING, EXPOSED
-            if rule:
-                return name, MISSING, rule
+            if how:
+                return attribute, MISSING, how
             raise _refusal(is_proxy, settings, obj, name)
     if perm == "allow_getattr":
         return _ask(obj, name, exposed, rule, found)
@@ -639,13 +637,10 @@ def reachable(
             return name, _received(obj, name, rule), rule
         except AccessDenied:
             return None
-    value = MISSING if is_proxy(obj) else find(obj, name, kind)
-    prefix = settings["exposed_prefix"] if settings["allow_exposed_attrs"] else ""
-    if prefix and not name.startswith(prefix) and (value is MISSING or not rule):
-        exposed = prefix + name
-        other = MISSING if is_proxy(obj) else find(obj, exposed, kind)
-        if other is not MISSING and _may_be_exposed(obj, exposed, kind):
-            return exposed, other, EXPOSED
+    value: Any = MISSING
+    if not is_proxy(obj):
+        exposed = _exposed_form(settings, obj, name, kind)
+        name, value, rule = _choose(obj, name, exposed, rule, kind)
     if not rule or (rule is PUBLIC and is_module(value)):
         return None
     return name, value, rule
@@ -692,6 +687,36 @@ def _rule(
     return ""
 
 
+def _exposed_form(settings: Settings, obj: Any, name: str, kind: type | None = None) -> str:
+    """Return the name with the prefix, which ``name`` may stand for as well; "" if none."""
+    if settings["allow_exposed_attrs"]:
+        prefix: str = settings["exposed_prefix"]
+        if prefix and not name.startswith(prefix):
+            exposed = prefix + name
+            if exposed not in _GUARDED or _may_be_exposed(obj, exposed, kind):
+                return exposed
+    return ""
+
+
+def _choose(
+    obj: Any, name: str, exposed: str, rule: str, kind: type | None = None
+) -> tuple[str, Any, str]:
+    """Return which form of a name an object has: the form, its value, the rule that allows it.
+
+    Runs no code of the object. If it has neither form, that is ``name`` with the value MISSING.
+
+    Args:
+        exposed: the form with the prefix, or "".
+        rule: what allows ``name`` as it is, if anything does.
+    """
+    value = find(obj, name, kind) if rule else MISSING
+    if value is MISSING and exposed:
+        other = find(obj, exposed, kind)
+        if other is not MISSING:
+            return exposed, other, EXPOSED
+    return name, value, rule
+
+
 def _may_be_exposed(obj: Any, name: str, kind: type | None = None) -> bool:
     """Return whether a name is none of those that no prefix allows; a prefix can be any text."""
     return name not in _GUARDED or (name not in UNREACHABLE and _refusing(obj, name, kind) is None)
@@ -723,9 +748,14 @@ def _not_public(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
 
     Only here the standard library is closed but for :data:`LISTED`.
     """
-    row = _refusing(obj, name, kind)
-    if row is not None:
+    row = _refusing(obj, name, kind) or _closed(obj, name, kind)
+    if row is None or _names_one(row, name) or not _is_programs(obj, name, kind):
         return row
+    return None
+
+
+def _closed(obj: Any, name: str, kind: type | None) -> Ladder | None:
+    """Return the row of other objects if a base of ``obj`` gives ``name`` to nobody."""
     if kind is not None:
         return _unlisted(mro_of(kind), name)
     kind = type(obj)
@@ -738,17 +768,64 @@ def _not_public(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
     return _unlisted(mro_of(kind), name)
 
 
+def _names_one(row: Ladder, name: str) -> bool:
+    """Return whether a row refuses a name by itself, not with all others of an object."""
+    return row is not _OTHERS and any(name in names for names in row.refused.values())
+
+
+def _is_programs(obj: Any, name: str, kind: type | None) -> bool:
+    """Return whether the program keeps ``name`` in an instance of a class of its own.
+
+    What code of the standard library keeps there, in a base of that class, is not the program's.
+    """
+    mro = mro_of(type(obj) if kind is None else kind)
+    bases = [base for base in mro if _is_of_library(base)]
+    if len(bases) == len(mro) or is_among(type, mro):
+        return False
+    if kind is None and name not in instance_dict(obj):
+        return False
+    for base in mro:
+        if name in dict_of(base):
+            found = mro_of(type(dict_of(base)[name]))
+            if kind is not None or any("__set__" in dict_of(one) for one in found):
+                return False  # comes before what an instance has
+            break
+    return not any(name in _stored_by(module_of(base)) for base in bases)
+
+
+def _is_of_library(cls: type) -> bool:
+    module = module_of(cls)
+    return type(module) is str and module.partition(".")[0] in _STDLIB
+
+
+@cache
+def _stored_by(module: str) -> frozenset[str]:
+    """Return the names of attributes that the code of a module of the library sets on anything."""
+    import dis  # loads much, and is seldom needed
+
+    names: set[str] = set()
+    left: list[Any] = []
+    for value in instance_dict(sys.modules.get(module)).values():
+        owner = dict_of(value).values() if issubclass(type(value), type) else (value,)
+        left += [one.__code__ for one in map(unwrapped, owner) if type(one) is FunctionType]
+    while left:
+        code = left.pop()
+        left += [const for const in code.co_consts if type(const) is CodeType]
+        names.update(one.argval for one in dis.get_instructions(code) if one.opname == "STORE_ATTR")
+    return frozenset(names)
+
+
 def _unlisted(mro: tuple[type, ...], name: str) -> Ladder | None:
     """Return the row of other objects if a class of the standard library gives ``name`` to nobody.
 
     What a class of the program's defines before that is its own.
     """
     for base in mro:
-        module = module_of(base)
-        if type(module) is not str or module.partition(".")[0] not in _STDLIB:
+        if not _is_of_library(base):
             if name in dict_of(base):
                 return None
             continue
+        module = module_of(base)
         names = LISTED.get(module)
         if names is None:
             names = LISTED.get(full_name(base))
@@ -765,7 +842,7 @@ def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
             row = _refuses(full_name(base), name)
             if row is not None:
                 return row
-        if guarded and name in dict_of(base):
+        if name in dict_of(base) and (guarded or not _is_of_library(base)):
             return None  # the program's own
     return None
 
@@ -797,16 +874,25 @@ def find(obj: Any, name: str, kind: type | None = None) -> Any:
             if name in dict_of(base):
                 return dict_of(base)[name]
         return MISSING
-    return instance_dict(obj).get(name, MISSING)
+    try:
+        # The class has no such name, so that only the instance's dictionary is looked at.
+        return object.__getattribute__(obj, name)
+    except AttributeError:
+        return MISSING
 
 
 def instance_dict(obj: Any) -> Mapping[str, Any]:
     """Return an instance's own attributes; runs no code of it."""
-    try:
-        attributes = object.__getattribute__(obj, "__dict__")
-    except AttributeError:
-        return {}
-    return attributes if type(attributes) is dict else {}
+    for base in mro_of(type(obj)):
+        # A class may have a property of this name, or anything else.
+        own = dict_of(base).get("__dict__")
+        if type(own) is GetSetDescriptorType or type(own) is MemberDescriptorType:
+            try:
+                attributes = own.__get__(obj)
+            except AttributeError:
+                return {}
+            return attributes if type(attributes) is dict else {}
+    return {}
 
 
 def is_module(value: Any) -> bool:
@@ -1056,8 +1142,9 @@ def risk(value: Any) -> Ladder | None:
     if issubclass(kind, ModuleType):
         return _ladder_module(value) or _ANY_MODULE
     row = ladder(value)
-    if row is None and not issubclass(kind, type):
-        known = (_NAMES.get(full_name(base)) for base in mro_of(kind))
+    if row is None:
+        mro = mro_of(value if issubclass(kind, type) else kind)
+        known = (_NAMES.get(full_name(base)) for base in mro)
         row = next((one for one in known if one is not None and not one.is_usual), None)
     return row
 
@@ -1070,29 +1157,72 @@ def is_tool(value: Any) -> bool:
 def exported_ladders(
     is_proxy: Callable[[Any], bool], settings: Settings, root: Any, depth: int = 3
 ) -> Iterator[tuple[str, Any, Ladder]]:
-    """Yield path, value and row of what ``root`` and the classes in it export and should not.
+    """Yield path, value and row of what ``root`` and the objects in it export and should not.
 
     Runs no code of ``root``.
 
     Args:
         root: an object, or the class of one that is not at hand.
-        depth: how many classes deep is looked.
+        depth: how many classes, objects and containers deep is looked.
     """
-    if settings["allow_all_attrs"] or settings["allow_ladders"] or is_proxy(root):
+    if settings["allow_all_attrs"] or settings["allow_ladders"]:
         return
-    is_class = issubclass(type(root), type)
-    kind, obj = (root, ABSENT) if is_class else (type(root), root)
-    names = {name for base in mro_of(kind) for name in dict_of(base)} | {*instance_dict(obj)}
+    seen: set[int] = set()
+    level = [("", root)]
+    for _ in range(depth + 1):
+        following = []
+        for path, obj in level:
+            if is_proxy(obj) or id(obj) in seen or len(seen) > _MAX_LOOKED_AT:
+                continue
+            seen.add(id(obj))
+            for name, value in _exported(is_proxy, settings, obj):
+                full = f"{path}.{name}" if path and name[:1] != "[" else path + name
+                row = risk(value)
+                if row is not None:
+                    yield full, value, row
+                elif id(type(value)) not in _PLAIN:
+                    following.append((full, value))
+        level = following
+
+
+def _exported(
+    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any
+) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of attributes and items that a peer could get of an object.
+
+    Of a class those are yielded that its instances have.
+    """
+    is_class = issubclass(type(obj), type)
+    kind, holder = (obj, ABSENT) if is_class else (type(obj), obj)
+    names = {name for base in mro_of(kind) for name in dict_of(base)} | {*instance_dict(holder)}
     for name in sorted(names):
-        got = reachable(is_proxy, settings, obj, name, kind if is_class else None)
-        if got is None or got[2] is SAFE or got[0] != name:
-            continue
-        row = risk(got[1])
-        if row is not None:
-            yield name, got[1], row
-        elif issubclass(type(got[1]), type) and depth:
-            for path, value, row in exported_ladders(is_proxy, settings, got[1], depth - 1):
-                yield f"{name}.{path}", value, row
+        got = reachable(is_proxy, settings, holder, name, kind if is_class else None)
+        if got is not None and got[2] is not SAFE and got[0] == name:
+            yield name, got[1]
+    if not is_class:
+        yield from contents(obj, _MAX_ITEMS)
+
+
+def contents(obj: Any, limit: int) -> Iterator[tuple[str, Any]]:
+    """Yield names (``[3]``) and values of the first items of a container.
+
+    Runs no code of its class.
+
+    Keys of a dict that are objects are items as well, called ``[...]`` like what has no name.
+    """
+    mro = mro_of(type(obj))
+    if is_among(dict, mro):
+        for key, value in [*islice(dict.items(obj), limit)]:
+            is_plain = id(type(key)) in _PLAIN
+            if not is_plain:
+                yield "[...]", key
+            yield (f"[{key!r:.60}]" if is_plain else "[...]"), value
+        return
+    kinds: tuple[Any, ...] = (list, tuple, deque, set, frozenset)
+    for kind in (one for one in kinds if is_among(one, mro)):
+        is_ordered = kind is not set and kind is not frozenset
+        for index, value in enumerate([*islice(kind.__iter__(obj), limit)]):
+            yield (f"[{index}]" if is_ordered else "[...]"), value
 
 
 def unwrapped(obj: Any) -> Any:
@@ -1107,6 +1237,12 @@ def full_name(cls: type) -> str:
 
 
 _MAX_WRAPPED: Final = 20
+_MAX_LOOKED_AT: Final = 1000  # objects, for a warning at start
+_MAX_ITEMS: Final = 100  # of each container among them
+_PLAIN: Final = frozenset(
+    map(id, (str, bytes, int, float, complex, bool, type(None), type(...), range, slice))
+)
+"""Types of values that lead nowhere, and whose ``repr`` runs no code of the program."""
 
 # The types of objects are looked up by their ids: a metaclass of the program may have its own
 # ``__hash__`` and ``__eq__``, or none.
@@ -1120,6 +1256,7 @@ _UNWRAPPED: Final[dict[int, Callable[[Any], Any]]] = {
     id(staticmethod): staticmethod.__dict__["__func__"].__get__,
     id(classmethod): classmethod.__dict__["__func__"].__get__,
     id(partial): partial.__dict__["func"].__get__,
+    id(partialmethod): lambda method: instance_dict(method).get("func"),
     id(_LRU_CACHE): lambda cached: cached.__wrapped__,
 }
 """Types of what calls another object: how to find that."""

@@ -8,19 +8,27 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeVar
 
+from .threads import spawn
 from .workers import WorkerPool
 
-__all__ = ["in_worker"]
+__all__ = ["elsewhere", "in_new_thread", "in_worker"]
 
 Outcome = tuple[bool, Any]
+T = TypeVar("T")
 
 
-async def in_worker(
-    pool: WorkerPool, func: Callable[[], Any], lane: Hashable, width: int = 1
-) -> Outcome:
-    """Has a worker call a function, in a copy of the current context.
+async def in_worker(pool: WorkerPool, func: Callable[[], Any], lane: Hashable) -> Outcome:
+    """Has a worker call a function, in a copy of the current context; see :func:`elsewhere`."""
+    return await elsewhere(lambda work: pool.run(partial(copy_context().run, work), lane), func)
+
+
+async def elsewhere(run: Callable[[Callable[[], None]], Any], func: Callable[[], Any]) -> Outcome:
+    """Have another thread call a function, and await what it returns.
+
+    Args:
+        run: has a thread run something.
 
     Returns:
         Whether it failed, and the value or exception (StopIteration could not be raised here).
@@ -36,7 +44,7 @@ async def in_worker(
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_settle, done, outcome)
 
-    pool.run(partial(copy_context().run, work), lane, width)
+    run(work)
     return await done
 
 
@@ -45,3 +53,33 @@ def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
         future.set_result(outcome)
     elif type(outcome[1]) is CoroutineType:
         outcome[1].close()  # nobody waits for it any more
+
+
+def in_new_thread(loop: asyncio.AbstractEventLoop, func: Callable[[], T]) -> asyncio.Future[T]:
+    """Return a future, of a loop, for what a function returns in a thread that ends then.
+
+    Where the system has no more threads, the function is called here.
+    """
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if future.done():  # cancelled
+            return
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    def run(then: Callable[..., object]) -> None:
+        try:
+            value, error = func(), None
+        except BaseException as raised:
+            value, error = None, raised
+        with suppress(RuntimeError):  # the loop is closed
+            then(settle, value, error)
+
+    try:
+        spawn(run, loop.call_soon_threadsafe)
+    except RuntimeError:
+        run(loop.call_soon)
+    return future

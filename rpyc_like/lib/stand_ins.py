@@ -25,7 +25,7 @@ __all__ = [
     "build",
     "dict_of",
     "forbid_instances",
-    "full_name",
+    "name_pair",
     "hidden",
     "is_among",
     "layout_of",
@@ -79,7 +79,7 @@ _INERT: Final = (str, tuple, dict, frozenset, int, bool, GetSetDescriptorType, M
 """Types of class attributes that are no code of the class."""
 
 
-def full_name(cls: type) -> tuple[str, str]:
+def name_pair(cls: type) -> tuple[str, str]:
     """Return module and name of a class without running code of its metaclass."""
     module = module_of(cls)
     return (module if type(module) is str else "builtins"), _name_of(cls)
@@ -122,7 +122,7 @@ def layout_of(cls: type) -> type | None:
 def _is_layout(cls: type) -> bool:
     if is_among(cls, _LAYOUTS) or is_among(cls, BUILTIN_EXCEPTIONS):
         return True
-    full = full_name(cls)
+    full = name_pair(cls)
     return full in _LIBRARY_LAYOUTS and class_in(*full) is cls
 
 

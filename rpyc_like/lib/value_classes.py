@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from .modules import class_in
-from .stand_ins import dict_of, full_name, is_among, mro_of, qualname_of
+from .stand_ins import dict_of, is_among, mro_of, name_pair, qualname_of
 
 __all__ = ["FindClass", "allowed_classes", "by_value", "imported_class", "registered_class"]
 
@@ -70,7 +70,7 @@ def imported_class(module: str, name: str) -> type | None:
 def _key(cls: Any) -> tuple[str, str]:
     if not issubclass(type(cls), type) or not _is_of_values(cls):
         raise TypeError(f"expected a dataclass, named tuple or enumeration, got {cls!r:.80}")
-    return full_name(cls)[0], qualname_of(cls)
+    return name_pair(cls)[0], qualname_of(cls)
 
 
 def _is_of_values(cls: type) -> bool:

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Protocol
 
 from .interpreter import MAIN
 from .threads import spawn
@@ -20,10 +21,18 @@ __all__ = ["WorkerPool", "here", "in_pool", "waiting"]
 logger = logging.getLogger("rpyc_like.lib")
 
 
+class Replaces(Protocol):
+    """Counts the threads that run functions; has others take their place while they wait."""
+
+    def _begin_wait(self, lane: Any) -> None: ...
+
+    def _end_wait(self, lane: Any) -> None: ...
+
+
 class _Here(threading.local):
     """The pool that the current thread works for."""
 
-    pool: WorkerPool | None = None
+    pool: Replaces | None = None
     lane: _Lane | None = None
     run: _Run | None = None
     waits = False  # also while it serves something that came in meanwhile

@@ -14,14 +14,15 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
+from ..lib.in_worker import in_new_thread
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking, primitives
 from .apart import takes_long
-from .attending import Heart
 from .backlog import Backlog, Stash
 from .calls import Calls, name_of
 from .channel import endpoints
 from .express import Shortcut
+from .housekeeping import HeartbeatMonitor
 from .receiving import FrameReceiver
 from .sending import FrameSender
 
@@ -42,7 +43,7 @@ class AioResult:
         loop: the connection's.
     """
 
-    __slots__ = ("deadline", "future", "id_")
+    __slots__ = ("deadline", "future", "id_", "origin")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[tuple[bool, Any]] = loop.create_future()
@@ -50,6 +51,8 @@ class AioResult:
         self.id_: int | None = None
         self.deadline: float | None = None
         """When the time is over, on the monotonic clock."""
+        self.origin: Any = None
+        """The thread that waits for what this is part of."""
 
     def settle(self, failed: bool, value: Any) -> bool:
         """Stores the answer and wakes who awaits it; has no callbacks."""
@@ -74,6 +77,9 @@ class AioApplication(Protocol):
 
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Does what the peer asks, or starts a task that does, and has the answer sent."""
+
+    def is_awaited(self, target: Any) -> bool:
+        """Return whether something that is being served waits for a request of the peer's."""
 
     def notice(self, payload: Any) -> None:
         """Is told what is not answered."""
@@ -115,7 +121,7 @@ class AioMessageConnection:
         self.ended = asyncio.Event()
         self.calls = Calls()
         """What the peer has said about its requests."""
-        self.heart: Heart | None = None
+        self.heart: HeartbeatMonitor | None = None
         """Watches over the peer, if it is to send signs of life."""
         self.loop = asyncio.get_running_loop()
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
@@ -228,7 +234,9 @@ class AioMessageConnection:
         if kind is ANSWER:
             outcome[1].settle(outcome[2], outcome[3])
         elif kind is CALL:
-            if self._room is not None or self._held or self._waiting:
+            if self._room is not None or (
+                (self._held or self._waiting) and not self.application.is_awaited(outcome[2])
+            ):
                 self._keep(outcome, size)
             else:
                 self.application.serve_request(outcome[1], outcome[2], outcome[3])
@@ -244,7 +252,7 @@ class AioMessageConnection:
         """Decode a large message in a thread; what comes after it is read when it has been."""
         self._decoding = True
         self.loop.remove_reader(self._ends[0])
-        decoding = self.loop.run_in_executor(None, _decoded, self.session.codec, message)
+        decoding = in_new_thread(self.loop, partial(_decoded, self.session.codec, message))
         decoding.add_done_callback(partial(self._decoded, self.receiver, len(message)))
 
     def _decoded(
@@ -473,7 +481,7 @@ class AioMessageConnection:
             return False
         return True
 
-    def watch(self, heart: Heart) -> None:
+    def watch(self, heart: HeartbeatMonitor) -> None:
         """Has signs of life sent and watched for."""
         self.heart = heart
         self._after(0, self._feel)
@@ -523,7 +531,7 @@ class AioMessageConnection:
         self._timers.clear()
         self._unwatch()
         if hasattr(self.channel.stream, "tun"):
-            self.loop.run_in_executor(None, self.channel.close)  # waits for another program
+            in_new_thread(self.loop, self.channel.close)  # waits for another program
         else:
             self.channel.close()
         for entry in self.session.closed():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionClosed
 from ..lib.in_worker import in_worker
@@ -14,7 +14,12 @@ from .aio import AioMessageConnection, AioResult
 from .result import raised
 from .serving import CURRENT
 
+if TYPE_CHECKING:
+    from .admission import Client
+
 __all__ = ["AioPeer"]
+
+_LARGE = 1 << 16  # bytes of an answer that is not held together with others
 
 
 class AioPeer:
@@ -38,11 +43,16 @@ class AioPeer:
         self._tasks: dict[asyncio.Task[None], Any] = {}  # and the requests that they serve
         self._link = AioMessageConnection(channel, session, self)
 
-    def introduce(self, config: dict[str, Any]) -> None:
-        """Notes what the server knows about the peer."""
+    def introduce(self, config: dict[str, Any], client: Client | None) -> None:
+        """Note what the server knows about the peer.
+
+        Args:
+            client: what the server counts the peer as.
+        """
         self.credentials, self.endpoints = config.get("credentials"), config.get("endpoints")
-        if config.get("admission") is not None:
-            config["admission"].watch(self.session)
+        if client is not None:
+            self._link.queued.total = client.account.add
+            client.watch(self.session)
 
     @property
     def closed(self) -> bool:
@@ -96,6 +106,18 @@ class AioPeer:
             raise raised(value)
         return value
 
+    async def when_drained(self, size: int) -> None:
+        """Wait until the peer takes more; count an answer of ``size`` bytes meanwhile.
+
+        Raises:
+            LimitExceeded: the clients of the server would hold too much.
+        """
+        if size >= _LARGE:
+            self._link.flush()  # which tells whether the peer takes what is held
+        if self._link.full:
+            with self._link.queued.holding(size):
+                await self._link.drained()
+
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Starts a task for it."""
         token = CURRENT.set((self._link, id_, 0))
@@ -120,6 +142,10 @@ class AioPeer:
         return {*tuple(self._tasks.values())}
 
     # -- what the link asks for
+
+    def is_awaited(self, target: Any) -> bool:
+        """Return False: the protocol does not tell what caused a request."""
+        return False
 
     def notice(self, payload: Any) -> None:
         """Has nothing to do."""

@@ -8,11 +8,12 @@ before, and reads nothing while it is: then the peer's sending ends by itself.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import LimitExceeded
-from ..wire.meter import measure
+from ..wire.meter import Contents, measure, memory_of
 from ..wire.session import CALL, Outcome
 from . import primitives
 from .receiving import MAX_QUEUED
@@ -24,14 +25,20 @@ _OVERHEAD = 512  # bytes that a message takes beside its values
 _LOOK = 0.05  # seconds after which one who waits looks whether the connection is gone
 
 
-def weight_of(outcome: Outcome) -> int:
-    """Return how many bytes of memory a message takes that has been read."""
+def weight_of(outcome: Outcome, contents: Contents | None = None) -> int:
+    """Return how many bytes of memory a message takes that has been read.
+
+    Args:
+        contents: what is in values; None for those of RPyC's messages.
+    """
     if outcome[0] is CALL:
         value = outcome[3]
     else:
         value = outcome[1] if len(outcome) == 2 else None
     if isinstance(value, Unfinished):
         return _OVERHEAD + value.weight()
+    if contents is not None:
+        return _OVERHEAD + memory_of(value, contents)
     return _OVERHEAD + int(measure(value)[0])
 
 
@@ -52,6 +59,8 @@ class Backlog:
         """Called once when the backlog is not full any more."""
         self.total: Callable[[int], object] | None = None
         """Told of each change: the account of the listener. It raises if there is too much."""
+        self.weigh: Callable[[Outcome], int] = weight_of
+        """Returns how many bytes a message takes."""
         self._beyond = 0  # bytes that the listener's account has refused
         self._changed = primitives.Condition(primitives.Lock())  # guards both numbers
 
@@ -84,6 +93,36 @@ class Backlog:
             self.total(beyond - size)
         if on_room is not None:
             on_room()
+
+    @contextmanager
+    def serving(self, args: Any) -> Iterator[None]:
+        """Count the arguments of a request for the listener while the request is served.
+
+        Raises:
+            LimitExceeded: the listener's clients would hold too much.
+        """
+        if self.total is None:
+            yield
+            return
+        with self.holding(self.weigh((CALL, None, None, args))):
+            yield
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Count ``size`` bytes for the listener that are neither queued nor a reason to wait.
+
+        Raises:
+            LimitExceeded: the listener's clients would hold too much.
+        """
+        total = self.total
+        if total is None:
+            yield
+            return
+        total(size)
+        try:
+            yield
+        finally:
+            total(-size)
 
     def _note(self) -> None:
         self.full = self.size >= self.limit or self._beyond > 0
@@ -130,7 +169,7 @@ class Stash(deque[Any]):
 
     def append(self, outcome: Outcome) -> None:
         """Keep a message."""
-        size = weight_of(outcome)
+        size = self._backlog.weigh(outcome)
         self._backlog.add(size)
         self._sizes.append(size)
         super().append(outcome)

@@ -7,7 +7,7 @@ then goes through those. Otherwise it uses the channel's receiver and sender dir
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..lib.timing import Timeout
 from ..wire.framing import Framer, RpycFramer
@@ -15,7 +15,10 @@ from .receiving import ChannelReceiver, FrameReceiver, Receiver, StreamReceiver
 from .sending import BlockingSender, FrameSender, Sender
 from .streams.base import NativeStream, Stream, has_own_io
 
-__all__ = ["Channel", "endpoints"]
+if TYPE_CHECKING:
+    from .admission import Client
+
+__all__ = ["Channel", "client_of", "endpoints"]
 
 
 class Channel:
@@ -32,11 +35,22 @@ class Channel:
     FRAME_HEADER = RpycFramer.FRAME_HEADER
     FLUSHER = RpycFramer.FLUSHER
 
-    __slots__ = ("__weakref__", "_compress", "framer", "receiver", "reopen", "sender", "stream")
+    __slots__ = (
+        "__weakref__",
+        "_compress",
+        "admitted",
+        "framer",
+        "receiver",
+        "reopen",
+        "sender",
+        "stream",
+    )
 
     def __init__(self, stream: Stream, compress: bool = True, framer: Framer | None = None) -> None:
         self.stream = stream
         self._compress = compress
+        self.admitted: Client | None = None
+        """The client of a server that this channel leads to, and that the server counts."""
         self.reopen: Callable[[], Channel] | None = None
         """Opens another channel to the same place, where that is possible."""
         self.framer: Framer = RpycFramer(compress) if framer is None else framer
@@ -96,6 +110,12 @@ class Channel:
             EOFError: the stream broke.
         """
         self.sender.send(data)
+
+
+def client_of(channel: Any) -> Client | None:
+    """Return the client of a server that a channel leads to, where a server has made it."""
+    client: Client | None = getattr(channel, "admitted", None)
+    return client
 
 
 def endpoints(channel: Any) -> tuple[Receiver, Sender]:

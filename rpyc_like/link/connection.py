@@ -23,13 +23,14 @@ from ..lib.stack import has_room
 from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
-from . import attending, forking, primitives
+from . import forking, primitives
 from .apart import APART, takes_long
-from .backlog import Backlog, Stash, weight_of
+from .backlog import Backlog, Stash
 from .batching import Batch
 from .calls import Calls, name_of
 from .channel import endpoints
 from .express import Express, Shortcut
+from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import check_not_reading
 from .receiving import MAX_QUEUED, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
@@ -126,10 +127,10 @@ class MessageConnection:
         self.calls = Calls()
         """What the peer has said about its requests."""
         self.attended: set[Any] = set()
-        """The peer's requests that were being served at the attendant's last look."""
+        """The peer's requests that were being served at the watchdog's last look."""
         self.looked_after = False
         """Whether what arrives is taken in while the connection's own threads are occupied."""
-        self.heart: attending.Heart | None = None
+        self.heart: HeartbeatMonitor | None = None
         """Watches over the peer, if it is to send signs of life."""
         self.exchanges = 0
         """How many requests were made whose threads wait for the answers."""
@@ -145,6 +146,7 @@ class MessageConnection:
         self._taking = primitives.Lock()  # guards decoding outside of the reading role
         self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
+        self._hung_up = False  # whether what is left is being served
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self.queued = Backlog()
@@ -190,6 +192,11 @@ class MessageConnection:
     def serves(self) -> bool:
         """Whether threads of this side do nothing but serve the connection."""
         return self._turn is not None or self.pooled or self.server_thread is not None
+
+    @property
+    def sends_without_waiting(self) -> bool:
+        """Whether :attr:`try_send` never waits: the stream is none of the program's own."""
+        return isinstance(self.sender, FrameSender)
 
     @property
     def backlog(self) -> bool:
@@ -457,6 +464,41 @@ class MessageConnection:
                 self.wait_for_role()
         self.tell_lost()
 
+    def serve_what_is_left(self) -> None:
+        """Serve what a peer that has hung up sent before, and end. In a thread of its own."""
+        channel, reading = self.channel, self.reading
+        self._hung_up = True
+        try:
+            while not self.end._ready and self.channel is channel:
+                if not reading.enter():
+                    self.wait_for_role(_SLICE)
+                    continue
+                try:
+                    self._read_to_the_end()
+                    outcome = None if self.end._ready else self._read(None)
+                finally:
+                    reading.leave()
+                if outcome is not None:
+                    self.act(outcome)
+        except BaseException as error:  # meant for a thread that is not there
+            self._hung_up = False
+            self.lose(error)
+            raise
+        self._hung_up = False
+        if self.end._ready:
+            self.tell_lost()
+
+    def _read_to_the_end(self) -> None:
+        """Put what has arrived into the stash, within limits, before anything is answered."""
+        while not self.end._ready and not self.queued.full:
+            outcome = self.read_quickly()
+            if outcome is None or outcome[0] is BROKEN:
+                return
+            if outcome[0] is APART:
+                outcome = self.understand(outcome[1])
+            if len(outcome) > 1:
+                self.stash.append(outcome)
+
     def serve_alone(self) -> None:
         """Does the same, while no other thread serves the connection.
 
@@ -534,7 +576,7 @@ class MessageConnection:
         if thread is None or thread.ident == get_ident():
             return False
         outcome = (RAW, payload)
-        self.queued.add(weight_of(outcome))
+        self.queued.add(self.queued.weigh(outcome))
         thread.inbox.append(outcome)
         thread.wake()
         return True
@@ -616,6 +658,8 @@ class MessageConnection:
         try:
             payload = self.receiver.receive(0, self._open)
         except (EOFError, OSError, ProtocolError) as error:
+            if self.stash and not self.running:
+                return None  # who serves what was read before finds out
             return self.broken(error)
         if payload is None:
             return None
@@ -706,14 +750,14 @@ class MessageConnection:
         _, id_, target, args = outcome
         if thread is None:
             assert self.workers is not None
-            size = weight_of(outcome)
+            size = self.queued.weigh(outcome)
             self.queued.add(size)
             self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
             return
         with self._inbox_lock:
             waiter = self.waiters.get(thread)
             if waiter is not None:
-                self.queued.add(weight_of(outcome))
+                self.queued.add(self.queued.weigh(outcome))
                 waiter.inbox.append(outcome)
         if waiter is not None:
             waiter.wake()
@@ -727,7 +771,7 @@ class MessageConnection:
     def _take_handed(self, me: Waiter) -> Outcome:
         """Return the oldest message that another thread has handed to this one."""
         outcome: Outcome = me.inbox.popleft()
-        self.queued.remove(weight_of(outcome))
+        self.queued.remove(self.queued.weigh(outcome))
         return outcome
 
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
@@ -739,8 +783,8 @@ class MessageConnection:
         token = CURRENT.set((self, id_, route))
         self.running.add(id_)
         goes_on = None
-        if self.looked_after and self not in attending.busy:
-            attending.attend(self)
+        if self.looked_after and self not in housekeeper.links_with_calls:
+            housekeeper.watch_calls(self)
         try:
             goes_on = self.application.serve_request(id_, target, args)
         finally:
@@ -754,7 +798,7 @@ class MessageConnection:
 
     def _count_running(self, id_: Any, args: Any) -> None:
         """Count a request that goes on elsewhere until it has been answered."""
-        size = weight_of((CALL, id_, None, args))
+        size = self.queued.weigh((CALL, id_, None, args))
         self._going_on[id_] = size
         self.queued.add(size)
         if id_ not in self.running:  # it has ended meanwhile
@@ -874,6 +918,8 @@ class MessageConnection:
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""
+        if self._hung_up and self.stash and error is not None:
+            return  # an answer could not be sent: what has been read is served all the same
         with self._gone_lock:
             if self.end._ready:
                 return

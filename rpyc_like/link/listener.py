@@ -17,8 +17,9 @@ from selectors import EVENT_READ
 from typing import Any
 
 from ..errors import ConnectionClosed
+from ..wire.framing import Framer
 from . import primitives
-from .admission import PAUSE, Admission, ListenerAccount, exhausted
+from .admission import PAUSE, Admission, Client, ListenerAccount, exhausted, frame_arrived
 from .streams.base import WakePipe
 
 __all__ = [
@@ -164,6 +165,8 @@ class Listener:
         self._watched: dict[int, Callable[[], object]] = {}  # by their descriptors
         self._calls: deque[Callable[[], object]] = deque()  # to be made by who accepts
         self._waiting: deque[socket.socket] = deque()  # those that had somebody when last asked
+        self.crowded = False
+        """Whether clients were waiting to be accepted when :meth:`turn` last looked."""
         # One for good: when descriptors run out there would be none for another.
         self._selector = primitives.DefaultSelector()
         self._selector.register(self._wake.fileno(), EVENT_READ)
@@ -224,6 +227,39 @@ class Listener:
         with contextlib.suppress(KeyError, ValueError, OSError):  # it may have been closed
             self._selector.unregister(descriptor)
 
+    def hold(
+        self,
+        sock: socket.socket,
+        client: Client,
+        make_framer: Callable[[], Framer],
+        arrived: Callable[[], object],
+        gone: Callable[[], object],
+    ) -> None:
+        """Have an accepted client wait, without a thread, until it has sent a whole frame.
+
+        Nothing is taken from the socket. :meth:`turn` calls one of the functions, once.
+
+        Args:
+            make_framer: makes what delimits the client's messages.
+            arrived: called when a frame is there.
+            gone: called when the client has hung up before.
+        """
+        client.held = True
+        descriptor = sock.fileno()
+
+        def look() -> None:
+            whole = frame_arrived(sock, make_framer())
+            if whole is None:
+                return  # the system tells when more has come
+            self.unwatch(descriptor)
+            if whole:
+                client.held = False
+                arrived()
+            else:
+                gone()
+
+        self.watch(descriptor, look)
+
     def call_soon(self, func: Callable[[], object]) -> None:
         """Have ``func`` called by :meth:`turn`. May be called from any thread."""
         self._calls.append(func)
@@ -233,6 +269,7 @@ class Listener:
         """Waits for clients, for at most ``timeout`` seconds."""
         ready = {key.fd for key, _ in self._selector.select(timeout)}
         self._waiting.extend(sock for sock in self._socks if sock.fileno() in ready)
+        self.crowded = bool(self._waiting)
         for descriptor, func in list(self._watched.items()):
             if descriptor in ready:
                 func()

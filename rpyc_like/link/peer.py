@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..lib.timing import Timeout
 from ..wire.session import Session
 from .connection import MessageConnection
 from .result import AsyncResult, Unfinished
+
+if TYPE_CHECKING:
+    from .admission import Client
 
 __all__ = ["PlainPeer", "ServedByServers"]
 
@@ -23,6 +26,15 @@ class PlainPeer:
     """What the server's authenticator has found out about the peer; None without one."""
     endpoints: Any = None
     """The addresses of this side and of the peer, where a server has let it in."""
+
+    def count_for(self, client: Client, messages: Any = None) -> None:
+        """Have what is held for the peer counted as that of a server's client.
+
+        Args:
+            messages: tells of the first message that is understood, if that is not the session.
+        """
+        self.link.queued.total = client.account.add
+        client.watch(self.session if messages is None else messages)
 
     def call_sync(self, target: Any, args: Any, timeout: float | None) -> Any:
         """Sends a request and returns the answer, serving what comes in meanwhile.
@@ -97,17 +109,21 @@ class PlainPeer:
 class ServedByServers:
     """What servers ask of a connection."""
 
-    def introduce(self, config: dict[str, Any] | None) -> None:
-        """Notes what the server knows about the peer."""
+    def introduce(self, config: dict[str, Any] | None, client: Client | None) -> None:
+        """Note what the server knows about the peer.
+
+        Args:
+            client: what the server counts the peer as.
+        """
         known = config or {}
         self.peer.credentials = known.get("credentials")
         self.peer.endpoints = known.get("endpoints")
-        if known.get("admission") is not None:
-            known["admission"].watch(self._messages())
+        if client is not None:
+            self._count_for(client)
 
-    def _messages(self) -> Any:
-        """Returns what tells of the first message that is understood."""
-        return self.peer.session
+    def _count_for(self, client: Client) -> None:
+        """Have what is held for the peer counted as the client's."""
+        self.peer.count_for(client)
 
     peer: Any
     close: Callable[[], None]

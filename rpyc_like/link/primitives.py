@@ -31,6 +31,9 @@ __all__ = [
     "RLock",
     "SimpleQueue",
     "Thread",
+    "epoll",
+    "kevent",
+    "kqueue",
     "monotonic",
     "poll",
     "select",
@@ -42,3 +45,9 @@ __all__ = [
 poll: Any = getattr(_select, "poll", None)
 """What makes a poll object; ``None`` on Windows."""
 select = _select.select
+epoll: Any = getattr(_select, "epoll", None)
+"""What makes an epoll object; ``None`` but on Linux, and where gevent has taken it away."""
+kqueue: Any = getattr(_select, "kqueue", None)
+"""What makes a kqueue object; ``None`` but on BSD and macOS."""
+kevent: Any = getattr(_select, "kevent", None)
+"""What makes a change for one."""

@@ -12,6 +12,7 @@ import builtins
 import dis
 import importlib
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -36,7 +37,7 @@ from ..core.service import Slave
 from ..lib import access_policy
 from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
 from ..lib.code import clean_name
-from ..lib.stand_ins import dict_of, is_among, mro_of
+from ..lib.stand_ins import dict_of, is_among, module_of, mro_of
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "Tree", "denied", "exposes"]
 
@@ -46,8 +47,11 @@ MAX_NODES: Final = 10_000
 MAX_DEPTH: Final = 12
 """Default bound of the length of a path."""
 
-_MAX_ITEMS: Final = 100  # of a container that stands in the service
+_MAX_ITEMS: Final = 100  # objects that are shown of a container in the service
+_MAX_LOOKED_AT: Final = 100_000  # items of it, most of them values
 _MAX_ARGUMENTS: Final = 20
+_flags_of: Final = type.__dict__["__flags__"].__get__
+_IS_ABSTRACT: Final = 1 << 20  # Py_TPFLAGS_IS_ABSTRACT
 
 UNKNOWN: Final = "?"
 
@@ -251,28 +255,36 @@ class _Walker:
             yield None, self._unknown(node, "*", access_policy.OWN, "_rpyc_getattr decides")
             return
         reached: dict[str, tuple[str, Any, str]] = {}
-        stored = _stored(actual) if kind is not None else {}
-        for name in sorted(_names(obj, actual) | {*stored}):
+        stored = _stored(actual)
+        left_out = {} if kind is None else stored  # an instance at hand shows what it has
+        for name in sorted(_names(obj, actual) | {*left_out}):
             got = access.reachable(self._config, obj, name, kind)
             if got is None:
                 continue
             if got[2] is SAFE:
                 node.safe.append(name)
             elif got[0] not in reached and self._take():
-                if kind is None and issubclass(actual, type):
-                    got = (got[0], _of_class(obj, got[0], got[1]), got[2])
+                if kind is None:
+                    got = (got[0], _held(obj, got[0], got[1]), got[2])
                 reached[got[0]] = got
         for attribute, value, rule in reached.values():
             prefix = self._config["exposed_prefix"] if rule is EXPOSED else ""
             name = attribute.removeprefix(prefix)
             below, child = self._node(node, name, attribute, rule, value, subject)
-            if value is MISSING and attribute in stored:
-                child.what = f"{UNKNOWN} (set by its methods){_arrow(stored[attribute], ': ')}"
+            if attribute in stored and (value is MISSING or is_among(type(value), _SLOTS)):
+                child.what = f"{UNKNOWN} (of an instance){_arrow(stored[attribute], ': ')}"
                 below = _walkable(stored[attribute])
             yield below, child
         dynamic = any("__getattr__" in dict_of(base) for base in mro)
+        if issubclass(actual, ModuleType):
+            dynamic = "__getattr__" in access_policy.instance_dict(obj)
         if dynamic and not issubclass(actual, type):
             yield None, self._unknown(node, "*", access_policy.OWN, "__getattr__ decides")
+        keeps = next(
+            (dict_of(base)["__dict__"] for base in mro if "__dict__" in dict_of(base)), None
+        )
+        if keeps is not None and not is_among(type(keeps), _SLOTS):
+            yield None, self._unknown(node, "*", EXPOSED, "__dict__ is no dictionary")
 
     def _unknown(self, parent: Node, name: str, rule: str, what: str) -> Node:
         return Node(_joined(parent.path, name), name, name, rule, f"{UNKNOWN} ({what})")
@@ -307,7 +319,7 @@ class _Walker:
         if is_among(kind, _SLOTS) and not of_class:
             child.what = f"{UNKNOWN} (stored in the instance)"
             return None
-        if is_among(kind, _VALUES):
+        if is_among(kind, _VALUES) and (kind is not frozenset or brine.dumpable(value)):
             child.what = f"value: {kind.__name__}"
             return _Subject(value) if kind is tuple else None
         if is_among(kind, _FUNCTIONS):
@@ -339,28 +351,43 @@ class _Walker:
     # -- items and results
 
     def _items(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
-        """Yield nodes of the items of a container that are objects."""
-        items: list[tuple[Any, Any]] = []
-        if type(subject.obj) is list or type(subject.obj) is tuple:
-            items = [*enumerate(subject.obj[:_MAX_ITEMS])]
-        elif type(subject.obj) is dict:
-            items = [*zip(range(_MAX_ITEMS), subject.obj.items())]
-            items = [pair for _, pair in items if is_among(type(pair[0]), (str, int))]
-        by_value = type(subject.obj) is tuple
-        if not by_value and not access.reachable(self._config, subject.obj, "__getitem__"):
+        """Yield nodes of the items that are objects, and of items that are not known."""
+        obj, kind = subject.obj, subject.kind
+        by_value = type(obj) is tuple
+        rule = "by value" if by_value else SAFE
+        asked = (access.reachable(self._config, obj, name, kind) for name in _GIVES_ITEMS)
+        if not by_value and not any(got is not None and got[1] is not MISSING for got in asked):
             return
-        for key, value in items:
+        if obj is not ABSENT and issubclass(type(obj), type):
+            return
+        shown = 0
+        for number, (name, value) in enumerate(access_policy.contents(obj, _MAX_LOOKED_AT)):
+            if number == _MAX_LOOKED_AT - 1:
+                self.is_cut = True
             if is_among(type(value), _VALUES) and type(value) is not tuple:
                 continue
+            if shown == _MAX_ITEMS:
+                self.is_cut = True
+                node.note = "more items than are shown"
+                break
             if self._take():
-                rule = "by value" if by_value else SAFE
-                yield self._node(node, f"[{key!r:.60}]", f"[{key!r:.60}]", rule, value, subject)
+                shown += 1
+                yield self._node(node, name, name, rule, value, subject)
+        if not is_among(type(obj), _KNOWN_CONTAINERS) and self._take():
+            yield None, self._unknown(node, "[...]", rule, "its methods decide")
 
     def _result(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
         """Yield the node of what a call returns."""
-        result = subject.result
-        if subject.obj is not ABSENT and issubclass(type(subject.obj), type):
-            result = subject.obj
+        result, obj = subject.result, subject.obj
+        if obj is not ABSENT and issubclass(type(obj), type):
+            result = obj
+        elif result is MISSING and node.name != "":
+            kind = type(obj) if subject.kind is None else subject.kind
+            called = access_policy.find(ABSENT, "__call__", kind)
+            if type(called) is FunctionType:
+                result = _annotated(called, subject)
+                if _walkable(result) is None and self._take():
+                    yield None, self._unknown(node, "()", "call", "__call__ decides")
         if _walkable(result) is not None and not node.ladder and self._take():
             what = f"instance of {full_name(result)}"
             yield _walkable(result), Node(f"{node.path}()", "()", "()", "call", what)
@@ -371,6 +398,9 @@ _FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, MethodType})
 _METHODS: Final = frozenset(
     {MethodDescriptorType, ClassMethodDescriptorType, WrapperDescriptorType}
 )
+_GIVES_ITEMS: Final = ("__getitem__", "__iter__", "__next__")
+_KNOWN_CONTAINERS: Final = (list, tuple, dict, set, frozenset, deque, OrderedDict)
+"""Types of which all items are shown."""
 _SLOTS: Final = frozenset({MemberDescriptorType, GetSetDescriptorType})
 _INNER: Final = frozenset({"Optional", "Final", "Annotated", "ClassVar"})
 _CONTAINERS: Final[dict[str, type]] = {"List": list, "Dict": dict, "Set": set, "Tuple": tuple}
@@ -383,6 +413,18 @@ def _names(obj: Any, kind: type) -> set[str]:
         bases += mro_of(obj)
     dicts = [*map(dict_of, bases), access_policy.instance_dict(obj)]
     return {name for attributes in dicts for name in attributes if type(name) is str}
+
+
+def _held(obj: Any, name: str, found: Any) -> Any:
+    """Return what an object at hand gives under a name, as far as no code is needed for that."""
+    if issubclass(type(obj), type):
+        return _of_class(obj, name, found)
+    if type(found) is MemberDescriptorType and not _is_own(obj, name):
+        try:
+            return found.__get__(obj)
+        except AttributeError:
+            return MISSING
+    return found
 
 
 def _of_class(cls: type, name: str, found: Any) -> Any:
@@ -419,15 +461,20 @@ def _arrow(result: Any, arrow: str = " -> ") -> str:
 
 
 def _stored(cls: type) -> dict[str, Any]:
-    """Return what methods of a class set on their instance, with its annotation in the class."""
+    """Return what a class declares, and what its methods set on their instance.
+
+    Returns:
+        Names, with the classes that the annotations in the class body mean.
+    """
     found: dict[str, Any] = {}
     for base in reversed(mro_of(cls)):
         annotations = _annotations(base)
+        for name, annotation in annotations.items():
+            found[name] = _resolved(annotation, _module_dict(base), _Subject(ABSENT, cls))
         for method in dict_of(base).values():
             if type(method) is FunctionType:
                 for name in _set_on_self(method.__code__):
-                    annotation = annotations.get(name, MISSING)
-                    found[name] = _resolved(annotation, _module_dict(base), _Subject(ABSENT, cls))
+                    found.setdefault(name, UNKNOWN)
     return found
 
 
@@ -513,8 +560,15 @@ def _plain_class(annotation: Any) -> Any:
     if not issubclass(type(annotation), type):  # list[int], or an alias of typing
         origin = access_policy.unwrapped(annotation)
         annotation = access_policy.find(origin, "__origin__") if origin is annotation else origin
-    is_class = issubclass(type(annotation), type) and not is_among(annotation, (object, Any))
-    return annotation if is_class else UNKNOWN
+    is_class = issubclass(type(annotation), type) and not is_among(annotation, (object, type, Any))
+    return annotation if is_class and not _is_interface(annotation) else UNKNOWN
+
+
+def _is_interface(cls: type) -> bool:
+    """Return whether a class says nothing about what its objects have besides."""
+    return module_of(cls) in ("collections.abc", "typing", "contextlib") and bool(
+        _flags_of(cls) & _IS_ABSTRACT
+    )
 
 
 def _class_of(tree: ast.expr, names: Mapping[str, Any], owner: _Subject) -> Any:
@@ -533,7 +587,7 @@ def _class_of(tree: ast.expr, names: Mapping[str, Any], owner: _Subject) -> Any:
         if name in _INNER:
             return _class_of(tree.slice, names, owner)
         return _CONTAINERS.get(str(name)) or _class_of(tree.value, names, owner)
-    if isinstance(tree, ast.Name) and tree.id == "Self":
+    if (tree.id if isinstance(tree, ast.Name) else getattr(tree, "attr", None)) == "Self":
         if owner.kind is not None:
             return owner.kind
         return UNKNOWN if owner.obj is ABSENT else type(owner.obj)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 import threading
 import time
@@ -33,7 +34,6 @@ from ..link.admission import (
     PAUSE,
     Admission,
     Client,
-    frame_arrived,
 )
 from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
 from . import systemd
@@ -156,21 +156,29 @@ class Server:
             if hostname is None and COMPAT_RPYC6:
                 hostname = "::" if ipv6 else "0.0.0.0"
             listeners.append(listen_tcp(hostname, port, ipv6, backlog, reuse_addr))
-        self.listener = listeners[0]
-        self.host, self.port = _address(self.listener)
-        authenticates = getattr(authenticator, "authenticates", authenticator is not None)
-        if gives_full_control(service) and not (insecure or authenticates):
-            _refuse_if_reachable(listeners)
-        self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
-        self.admission = Admission(
-            max_silent_clients, max_silent_per_address, auth_timeout, max_memory, self.logger
-        )
-        """Which clients that have shown nothing yet may stay; its attributes may be changed."""
-        self._accepting = Listener(
-            listeners, self.admission, socket_path, listener_timeout, self._chores
-        )
-        self.protocol_config.setdefault("logger", self.logger)
-        warn_of_ladders(service, self.protocol_config)
+        try:
+            self.listener = listeners[0]
+            self.host, self.port = _address(self.listener)
+            authenticates = getattr(authenticator, "authenticates", authenticator is not None)
+            if gives_full_control(service) and not (insecure or authenticates):
+                _refuse_if_reachable(listeners)
+            self.logger = logger or logging.getLogger(f"{self._service_name()}/{self.port}")
+            self.admission = Admission(
+                max_silent_clients, max_silent_per_address, auth_timeout, max_memory, self.logger
+            )
+            """Which clients that have shown nothing yet may stay; its attributes may be changed."""
+            self._accepting = Listener(
+                listeners, self.admission, socket_path, listener_timeout, self._chores
+            )
+            self.protocol_config.setdefault("logger", self.logger)
+            warn_of_ladders(service, self.protocol_config)
+        except BaseException:
+            for listener in set(listeners).difference(sockets):  # nobody else knows of these
+                listener.close()
+            if socket_path is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(socket_path)
+            raise
 
     def _service_name(self) -> str:
         return self.service.get_service_name()
@@ -340,11 +348,14 @@ class Server:
         client = self._admit(sock)
         if client.pushed and self.authenticator is None and not self._talks_first():
             # It costs no thread or process before it has sent something.
-            client.held = True
-            descriptor = sock.fileno()
-            self._accepting.watch(descriptor, lambda: self._look_at(sock, descriptor))
+            serve, drop = partial(self._accept_method, sock), partial(self._drop, sock)
+            self._accepting.hold(sock, client, self.service._make_framer, serve, drop)
         else:
-            self._accept_method(sock)
+            self._take_in(sock)
+
+    def _take_in(self, sock: socket.socket) -> None:
+        """Start to serve an accepted client, now or when no others wait to be accepted."""
+        self._accept_method(sock)
 
     def _talks_first(self) -> bool:
         """Returns whether the service may talk on the socket before the protocol does."""
@@ -353,18 +364,6 @@ class Server:
             issubclass(kind, Service)
             and getattr_static(kind, "_connect") is not vars(Service)["_connect"]
         )
-
-    def _look_at(self, sock: socket.socket, descriptor: int) -> None:
-        """Has a client served if it has sent a whole frame; forgets it if it has gone."""
-        arrived = frame_arrived(sock, self.service._make_framer())
-        if arrived is None:
-            return  # it is asked for more
-        self._accepting.unwatch(descriptor)
-        if arrived:
-            self._admitted[sock].held = False
-            self._accept_method(sock)
-        else:
-            self._drop(sock)
 
     def _admit(self, sock: socket.socket) -> Client:
         """Notes a client that shows nothing yet; another one may have to make room for it."""
@@ -475,11 +474,11 @@ class Server:
     def _make_connection(self, sock: Any, credentials: Any) -> Connection:
         endpoints = (sock.getsockname(), sock.getpeername())
         config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
-        client = self._admitted.get(sock)
-        config["admission"] = client
-        conn = self._connect(Channel(SocketStream(sock)), config)
+        channel = Channel(SocketStream(sock))
+        channel.admitted = client = self._admitted.get(sock)
+        conn = self._connect(channel, config)
         if client is not None and not client.reports:
-            client.spoke()  # the service has not passed the configuration on
+            client.spoke()  # the service talks over a channel of its own
         with self._clients_lock:
             self._connections[sock] = conn
             late = self._closed

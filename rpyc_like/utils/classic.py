@@ -17,9 +17,11 @@ from ..core.consts import STREAM_CHUNK as STREAM_CHUNK
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
 from ..core.service import ClassicClient, ClassicService, ModuleNamespace, Slave
+from ..errors import ConnectionClosed
 from ..lib.exact import exact, exact_items
 from ..link.logins import Login
 from . import factory
+from .children import START_TIMEOUT, start_limit
 from .transfer import (
     Progress,
     download,
@@ -126,8 +128,15 @@ def ssh_connect(
 
     Args:
         remote_machine: a plumbum ``SshMachine`` or ``ParamikoMachine``.
+        timeout: seconds in which the server must answer for the first time.
+
+    Raises:
+        TimeoutError: it has not.
     """
-    return _ready(factory.ssh_connect(remote_machine, remote_port, _Client))
+    conn = factory.ssh_connect(remote_machine, remote_port, _Client)
+    step = f"connecting to port {remote_port} of {remote_machine} through ssh"
+    with start_limit(timeout, step, conn._channel.close):
+        return _ready(conn)
 
 
 def ssl_connect(
@@ -163,16 +172,22 @@ def ssl_connect(
     )
 
 
-def connect_subproc(server_file: str | None = None) -> Connection:
+def connect_subproc(
+    server_file: str | None = None, timeout: float | None = START_TIMEOUT
+) -> Connection:
     """Starts a classic server as a child process and connects to its standard input and output.
 
     Args:
         server_file: a Python script with the options of ``rpyc_classic.py``; this package's own
             server without it.
+        timeout: seconds in which it must answer for the first time.
+
+    Raises:
+        TimeoutError, ConnectionClosed: see :func:`factory.connect_subproc`.
     """
     start = ["-m", "rpyc_like.cli.rpyc_classic"] if server_file is None else [server_file]
     args = [sys.executable, "-u", *start, "-q", "-m", "stdio"]
-    return _ready(factory.connect_subproc(args, _Client))
+    return _ready(factory.connect_subproc(args, _Client, timeout=timeout))
 
 
 def connect_thread() -> Connection:
@@ -186,9 +201,16 @@ def connect_multiprocess(args: dict[str, Any] | None = None) -> Connection:
     Args:
         args: what its namespace holds from the beginning.
     """
-    return _ready(
-        factory.connect_multiprocess(_Client, remote_service=ClassicService, args=args or {})
-    )
+    conn = factory.connect_multiprocess(_Client, remote_service=ClassicService, args=args or {})
+    proc = conn.proc
+    with start_limit(START_TIMEOUT, "starting a process", proc.kill):
+        try:
+            return _ready(conn)
+        except EOFError as error:
+            proc.join(1)
+            raise ConnectionClosed(
+                f"the process did not answer: {error} (exit status {proc.exitcode})"
+            ) from error
 
 
 # -- by value

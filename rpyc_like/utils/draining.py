@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -14,7 +16,7 @@ from ..errors import ConnectionClosed
 from ..lib.timing import Timeout
 from ..link.serving import CURRENT
 
-__all__ = ["drain", "is_serving_us", "terminating"]
+__all__ = ["drain", "is_serving_us", "leave_when_given_up", "terminating"]
 
 _STEP = 0.01
 
@@ -55,6 +57,28 @@ def drain(connections: Collection[Connection], limit: float, hurry: threading.Ev
         with contextlib.suppress(ConnectionClosed):
             conn._link.try_send()  # answers that are held
     return left
+
+
+def leave_when_given_up(conn: Connection, grace: float) -> None:
+    """Leave the process when its only client is gone and had given up what is still being done.
+
+    A call that the client has cancelled (by Ctrl-C, say) may never end. Others are finished.
+
+    Args:
+        conn: the connection to the client.
+        grace: seconds that such calls get.
+    """
+
+    def look(conn: Connection, state: str) -> None:
+        running = set(conn._unanswered()) if state == "closed" else set()
+        if running and all(conn._link.calls.is_cancelled(id_) for id_ in running):
+            deadline = Timeout(grace)
+            while running & set(conn._unanswered()):
+                if deadline.expired():
+                    os._exit(1)
+                time.sleep(_STEP)
+
+    conn.add_state_callback(look)
 
 
 @contextlib.contextmanager

@@ -17,12 +17,13 @@ from ..core.service import SlaveService as SlaveService
 from ..core.stream import PipeStream, SocketStream, Stream
 from ..core.stream import TunneledSocketStream as TunneledSocketStream
 from ..errors import DiscoveryError, ForbiddenError
+from ..lib.brief import brief
 from ..lib.modules import safe_import as safe_import
 from ..lib.threads import spawn
 from ..link.logins import Login
+from .children import leave_terminal, start_child, start_limit
 from .opening import (
     CONNECT_TIMEOUT,
-    child_process,
     ssl_opener,
     tcp_opener,
     unix_opener,
@@ -187,21 +188,41 @@ def ssl_connect(
 
 
 def connect_subproc(
-    args: Sequence[str], service: ServiceLike = VoidService, config: Config | None = None
+    args: Sequence[str],
+    service: ServiceLike = VoidService,
+    config: Config | None = None,
+    timeout: float | None = None,
 ) -> Connection:
     """Starts a program and connects to its standard input and output.
+
+    The program runs in a session of its own: Ctrl-C at the terminal does not reach it. What it
+    writes to standard error goes to this process's standard error.
+
+    Args:
+        timeout: seconds in which the program must answer for the first time, which is waited for.
+            Without it nothing is waited for: an error comes with the first call.
 
     Returns:
         The connection; its ``proc`` is the :class:`subprocess.Popen`, which is waited for in the
         background: the child ends when the connection does, and leaves no zombie.
+
+    Raises:
+        OSError: the program cannot be started; :class:`TimeoutError` is one: it has not answered
+            in time, and has been killed.
+        ConnectionClosed: it has ended instead; the error has the end of its standard error.
     """
-    stream, proc = child_process(args)
+    stream, child = start_child(args)
     try:
         conn = connect_stream(stream, service, config)
+        conn.proc = child
+        if timeout is not None:
+            step = f"starting {brief(args)}"
+            with start_limit(timeout, step, child.kill, child.errors.text):
+                conn.root  # noqa: B018
     except BaseException:
-        proc.kill()
+        stream.close()
+        child.kill()
         raise
-    conn.proc = proc
     return conn
 
 
@@ -327,6 +348,7 @@ def _server(
     listener: socket.socket, remote_service: ServiceLike, remote_config: Config, args: Any = None
 ) -> None:
     """Serves one client of a listening socket, and then ends. Runs in a process of its own."""
+    leave_terminal()
     with contextlib.closing(listener):
         sock, _ = listener.accept()
     sock.setblocking(True)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from functools import partial
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..link.admission import Admission, Client
 from .base_server import Server
+from .children import Pids, leave_terminal
 from .draining import terminating
 
 __all__ = ["ForkingServer"]
@@ -25,6 +27,11 @@ __all__ = ["ForkingServer"]
 _LAST_SECOND = 1.0
 _MAX_SILENT_CLIENTS = 50
 _MOST_ENDING = 8  # children that may take their time to end because their clients are hung up on
+# A process takes some milliseconds to start, and many clients can connect in that time. After so
+# many that came without a pause, one is started for the newest of each _CROWD clients, so that
+# those who are pushed out meanwhile cost none.
+_IN_A_ROW = 50
+_CROWD = 16
 _REPORT = struct.Struct("=i?")  # the pid of a child, and whether its client has spoken or logged in
 
 
@@ -56,8 +63,12 @@ class ForkingServer(Server):
     """Serves each client in a process of its own (POSIX only).
 
     A process begins when its client has connected; where there is no more room for silent clients,
-    it begins when the client has sent something. Because processes cost more than threads, there
+    it begins when the client has sent something. Of many clients that connect at once, those that
+    have to make room for others get no process. Because processes cost more than threads, there
     may be 50 silent clients, unless ``max_silent_clients`` says otherwise.
+
+    What is kept for clients is counted in each process: ``max_memory`` bounds one client here, not
+    all of them together.
 
     What a client does to the process ends with it. A service instance is copied, not shared.
     Closing the server ends the processes, after their running calls.
@@ -69,18 +80,69 @@ class ForkingServer(Server):
         kwargs.setdefault("max_silent_clients", _MAX_SILENT_CLIENTS)
         super().__init__(*args, **kwargs)
         self._children: dict[int, threading.Thread] = {}  # by their pids, and what reaps them
+        self._pids = Pids()
         self._awaited: dict[int, Client] = {}  # by the pids of the children that serve them
         self._ending: dict[int, None] = {}  # pids of children that were told to end
-        self._reports: tuple[int, ...] = (
-            os.pipe()
-        )  # children write a Report each time something is to be told
+        self._unserved: deque[socket.socket] = deque()  # accepted, without a process so far
+        self._in_a_row = 0  # clients accepted since nobody waited for it
+        self._taken = 0  # clients accepted since the last process was started
+        # Children write a _REPORT each time something is to be told.
+        self._reports: tuple[int, ...] = os.pipe()
         self._accepting.watch(self._reports[0], self._take_reports)
+
+    def _take_in(self, sock: socket.socket) -> None:
+        self._in_a_row += 1
+        if self._in_a_row <= _IN_A_ROW:
+            self._accept_method(sock)
+        else:
+            self._unserved.append(sock)
+            self._taken += 1
+
+    def _chores(self) -> float | None:
+        """Start a process for a client that has none, if it is time; see the base class."""
+        due = super()._chores()
+        if not self._accepting.crowded:
+            self._in_a_row = 0
+        while self._unserved and self._was_cut_off(self._unserved[0]):
+            self._drop(self._unserved.popleft())
+        if not self._unserved:
+            return due
+        if not self._accepting.crowded or self._taken >= _CROWD:
+            # The newest one has most time left until it is pushed out.
+            sock = self._unserved.pop()
+            if self._was_cut_off(sock):
+                self._drop(sock)
+            else:
+                self._taken = 0
+                self._accept_method(sock)
+        return 0.0
+
+    def _was_cut_off(self, sock: socket.socket) -> bool:
+        client = self._admitted.get(sock)
+        return client is None or client.cut_off
 
     def _accept_method(self, sock: socket.socket) -> None:
         self._begin(lambda serve: self._fork(sock), sock)
 
     def _fork(self, sock: socket.socket) -> None:
-        client = self._admitted[sock]
+        client = self._admitted.get(sock) or self._admit(sock)
+        with self._clients_lock:  # what the child reports is looked at when it has been noted
+            pid = self._fork_child(sock, client)
+            self._pids.add(pid)
+            client.hang_up = partial(self._end_child, pid)
+            try:
+                self._children[pid] = spawn(self._reap, pid)
+            except RuntimeError:
+                self._pids.signal(pid, signal.SIGKILL)
+                self._pids.reap(pid)
+                raise
+            self._awaited[pid] = client
+            self.clients.discard(sock)
+            self._admitted.pop(sock)
+        sock.close()
+
+    def _fork_child(self, sock: socket.socket, client: Client) -> int:
+        """Fork; return the pid of the child, which serves ``client`` and does not return."""
         with warnings.catch_warnings():
             # Python warns of forking with threads; the child runs none of those there are.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -92,18 +154,7 @@ class ForkingServer(Server):
                     self._serve_in_child(sock, client, before)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        client.hang_up = partial(self._end_child, pid)
-        with self._clients_lock:
-            try:
-                self._children[pid] = spawn(self._reap, pid)
-            except RuntimeError:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                raise
-            self._awaited[pid] = client
-            self.clients.discard(sock)
-            self._admitted.pop(sock)
-        sock.close()
+        return pid
 
     def _take_reports(self) -> None:
         """Notes what children say about their clients."""
@@ -121,16 +172,19 @@ class ForkingServer(Server):
     def _end_child(self, pid: int) -> None:
         """Has a child end whose client is hung up on; kills the oldest if many do not end."""
         number = signal.SIGTERM
+        again = pid in self._ending
         self._ending[pid] = None
         if len(self._ending) > _MOST_ENDING:
             pid, number = next(iter(self._ending)), signal.SIGKILL
-        if pid in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        elif again:
+            return  # a second SIGTERM would cut the running calls
+        if not self._pids.signal(pid, number):
+            self._ending.pop(pid, None)  # it has been reaped meanwhile
 
     def _serve_in_child(self, sock: socket.socket, client: Client, mask: set[Any]) -> NoReturn:
         status = 1
         try:
+            leave_terminal()  # the parent ends on Ctrl-C, and has its children end in order
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._children.clear()
@@ -145,7 +199,7 @@ class ForkingServer(Server):
                 self._authenticate_and_serve_client(sock)
             status = 0
         except KeyboardInterrupt:
-            pass  # Ctrl-C reaches all processes of a terminal
+            pass  # somebody has sent SIGINT to this process
         except BaseException:
             self.logger.exception("a child process failed")
         finally:
@@ -162,8 +216,7 @@ class ForkingServer(Server):
 
     def _reap(self, pid: int) -> None:
         """Waits for a child, so that it does not stay a zombie."""
-        with contextlib.suppress(OSError):
-            os.waitpid(pid, 0)
+        self._pids.reap(pid)
         with self._clients_lock:  # the child may have ended before it was noted
             self._children.pop(pid, None)
             self._ending.pop(pid, None)
@@ -173,18 +226,23 @@ class ForkingServer(Server):
             client.leave()
 
     def _has_clients(self) -> bool:
-        return bool(self._children)
+        return bool(self._children or self._unserved)
 
     def _drain(self) -> None:
         """Has the children end when they have answered what they were asked."""
         super()._drain()
         deadline = Timeout(self.grace)
-        self._signal(signal.SIGTERM)
+        for pid in list(self._children):
+            if pid not in self._ending:  # a second SIGTERM would cut the running calls
+                self._pids.signal(pid, signal.SIGTERM)
         while self._children and not deadline.expired() and not self._hurry.wait(0.01):
             pass
 
     def _cut(self) -> None:
         super()._cut()
+        with contextlib.suppress(IndexError):  # the thread that accepts may take some as well
+            while self._unserved:
+                self._drop(self._unserved.popleft())
         self._signal(signal.SIGKILL)
         deadline = Timeout(_LAST_SECOND)
         for thread in list(self._children.values()):
@@ -196,8 +254,7 @@ class ForkingServer(Server):
 
     def _signal(self, number: int) -> None:
         for pid in list(self._children):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+            self._pids.signal(pid, number)
 
     def _handle_sigchld(self, signum: int, unused: Any) -> None:
         """Has nothing to do: each child is waited for by a thread."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..core.config import COMPAT_RPYC6
-from ..core.stream import PipeStream, SocketStream, TlsStream
-from ..lib.threads import spawn
+from ..core.stream import SocketStream, TlsStream
 from ..link.logins import Login, log_in
 from ..link.streams.base import NativeStream
 from ..link.streams.tls import client_context
 
-__all__ = ["CONNECT_TIMEOUT", "Opener", "child_process", "ssl_opener", "tcp_opener", "unix_opener"]
+__all__ = ["CONNECT_TIMEOUT", "Opener", "ssl_opener", "tcp_opener", "unix_opener"]
 
 CONNECT_TIMEOUT = 3
 """Default time that connecting to one address may take, in seconds."""
@@ -92,21 +90,3 @@ def ssl_opener(
         return _logged_in(TlsStream(stream, context, server_hostname=host), login)
 
     return open_stream
-
-
-def child_process(
-    args: Sequence[str],
-) -> tuple[PipeStream, subprocess.Popen[bytes]]:
-    """Starts a program; returns a stream over its standard input and output, and the program.
-
-    It is waited for in the background, so that it leaves no zombie.
-    """
-    proc = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-    try:
-        stream = PipeStream(proc.stdout, proc.stdin)
-    except BaseException:
-        proc.kill()
-        proc.wait()
-        raise
-    spawn(proc.wait)
-    return stream, proc

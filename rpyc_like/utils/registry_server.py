@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from typing import Any, ClassVar, TypeVar
 
@@ -411,6 +411,16 @@ def _bound(kind: int, host: str, port: int, reuse: bool) -> socket.socket:
     return sock
 
 
+@contextlib.contextmanager
+def _closed_on_error(sock: socket.socket) -> Iterator[None]:
+    """Close a socket if the server that it was made for cannot be made."""
+    try:
+        yield
+    except BaseException:
+        sock.close()
+        raise
+
+
 class UDPRegistryServer(RegistryServer):
     """A registry that is asked by datagrams, also by broadcast.
 
@@ -428,7 +438,8 @@ class UDPRegistryServer(RegistryServer):
         secret: bytes | None = None,
     ) -> None:
         sock = _bound(socket.SOCK_DGRAM, host, port, reuse=False)
-        super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
+        with _closed_on_error(sock):
+            super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
 
     def _get_logger(self) -> logging.Logger:
         return logging.getLogger(f"REGSRV/UDP/{self.port}")
@@ -457,11 +468,13 @@ class TCPRegistryServer(RegistryServer):
         secret: bytes | None = None,
     ) -> None:
         sock = _bound(socket.SOCK_STREAM, host, port, reuse_addr)
-        sock.listen(socket.SOMAXCONN)
-        super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
-        self.admission = Admission(self.MAX_CLIENTS, auth_timeout=self.TIMEOUT, logger=self.logger)
-        """Which clients that have asked nothing yet may stay."""
-        self._listener = Listener([self.sock], self.admission)
+        with _closed_on_error(sock):
+            sock.listen(socket.SOMAXCONN)
+            super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
+            timeout = self.TIMEOUT
+            self.admission = Admission(self.MAX_CLIENTS, auth_timeout=timeout, logger=self.logger)
+            """Which clients that have asked nothing yet may stay."""
+            self._listener = Listener([self.sock], self.admission)
         self._silent: dict[int, tuple[socket.socket, Client]] = {}  # by their descriptors
 
     def _get_logger(self) -> logging.Logger:

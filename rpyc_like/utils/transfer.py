@@ -128,6 +128,43 @@ def upload_dir(
             upload(conn, local, remote, filter, True, chunk_size, progress)
 
 
+MAX_ENTRIES = 1_000_000
+"""Default limit of files and directories of a tree that is downloaded."""
+
+
+class _Bounds:
+    """Counts what one download has taken of the peer.
+
+    Args:
+        max_size: bytes of all files together; None for any number.
+        max_entries: files and directories; None for any number.
+    """
+
+    def __init__(self, max_size: int | None, max_entries: int | None) -> None:
+        self._max_size = max_size
+        self._max_entries = max_entries
+        self._size = 0
+        self._entries = 0
+
+    def add_entries(self, count: int) -> None:
+        """Count entries of a directory, before any of them is made."""
+        self._entries += count
+        if self._max_entries is not None and self._entries > self._max_entries:
+            raise ValueError(
+                f"expected at most {self._max_entries} files and directories, "
+                f"got {self._entries} (argument 'max_entries')"
+            )
+
+    def add_size(self, size: int) -> None:
+        """Count bytes of a file, before they are written."""
+        self._size += size
+        if self._max_size is not None and self._size > self._max_size:
+            raise ValueError(
+                f"expected at most {self._max_size} bytes of files, "
+                f"got {self._size} (argument 'max_size')"
+            )
+
+
 def download(
     conn: Connection,
     remotepath: str,
@@ -136,10 +173,20 @@ def download(
     ignore_invalid: bool = False,
     chunk_size: int = STREAM_CHUNK,
     progress: Progress | None = None,
+    *,
+    max_size: int | None = None,
+    max_entries: int | None = MAX_ENTRIES,
 ) -> None:
     """Copies a remote file or directory tree to this side; arguments as for :func:`upload`.
 
+    Files are written as they come, so that memory stays bounded, whatever the other side says.
+
+    Args:
+        max_size: bytes that all files together may have; the disk is the limit without it.
+        max_entries: how many files and directories there may be; None for any number.
+
     Raises:
+        ValueError: there are more; what has been written until then stays.
         TypeError, ValueError: the other side gives something that is no file name, or an entry of
             the directory would be written through a link.
     """
@@ -148,9 +195,18 @@ def download(
         asked = path.isdir(remotepath), path.isfile(remotepath)
     is_dir, is_file = (exact(answer, bool, "an answer") for answer in there.fetch(*asked))
     if is_dir:
-        download_dir(conn, remotepath, localpath, filter, chunk_size, progress)
+        download_dir(
+            conn,
+            remotepath,
+            localpath,
+            filter,
+            chunk_size,
+            progress,
+            max_size=max_size,
+            max_entries=max_entries,
+        )
     elif is_file:
-        download_file(conn, remotepath, localpath, chunk_size, progress)
+        download_file(conn, remotepath, localpath, chunk_size, progress, max_size=max_size)
     elif not ignore_invalid:
         raise ValueError(f"cannot download {remotepath!r}: neither a file nor a directory")
 
@@ -161,13 +217,15 @@ def download_file(
     localpath: str,
     chunk_size: int = STREAM_CHUNK,
     progress: Progress | None = None,
+    *,
+    max_size: int | None = None,
 ) -> None:
-    """Copies a remote file to this side."""
+    """Copies a remote file to this side; arguments as for :func:`download`."""
 
     def create() -> BinaryIO:
         return open(localpath, "wb")
 
-    _copy_file(conn, remotepath, localpath, create, chunk_size, progress)
+    _copy_file(conn, remotepath, localpath, create, chunk_size, progress, _Bounds(max_size, None))
 
 
 def download_dir(
@@ -177,14 +235,18 @@ def download_dir(
     filter: Filter | None = None,
     chunk_size: int = STREAM_CHUNK,
     progress: Progress | None = None,
+    *,
+    max_size: int | None = None,
+    max_entries: int | None = MAX_ENTRIES,
 ) -> None:
-    """Copies a remote directory tree to this side."""
+    """Copies a remote directory tree to this side; arguments as for :func:`download`."""
+    bounds = _Bounds(max_size, max_entries)
 
     def enter() -> Folder:
         os.makedirs(localpath, exist_ok=True)
         return Folder(localpath)
 
-    _copy_dir(conn, remotepath, localpath, enter, filter, chunk_size, progress, _DEEPEST)
+    _copy_dir(conn, remotepath, localpath, enter, filter, chunk_size, progress, bounds, _DEEPEST)
 
 
 def _copy_dir(
@@ -195,6 +257,7 @@ def _copy_dir(
     filter: Filter | None,
     chunk_size: int,
     progress: Progress | None,
+    bounds: _Bounds,
     depth: int,
 ) -> None:
     """Copy what a remote directory holds into a local one.
@@ -208,6 +271,7 @@ def _copy_dir(
     with conn.pipeline() as there:
         listed = there.map(lambda name: name, there.root.getmodule("os").listdir(remotepath))
     names = exact_items(there.fetch(listed), str, "a file name")
+    bounds.add_entries(len(names))
     for name in names:
         join_name(localpath, name)  # all of them, before anything is written
     wanted = [name for name in names if filter is None or filter(name)]
@@ -216,10 +280,12 @@ def _copy_dir(
             local = join_name(folder.path, name)
             if is_dir:
                 inner = partial(folder.folder, name)
-                _copy_dir(conn, remote, local, inner, filter, chunk_size, progress, depth - 1)
+                _copy_dir(
+                    conn, remote, local, inner, filter, chunk_size, progress, bounds, depth - 1
+                )
             elif is_file:
                 create = partial(folder.create, name)
-                _copy_file(conn, remote, local, create, chunk_size, progress)
+                _copy_file(conn, remote, local, create, chunk_size, progress, bounds)
 
 
 def _looked_at(
@@ -249,6 +315,7 @@ def _copy_file(
     create: Callable[[], BinaryIO],
     chunk_size: int,
     progress: Progress | None,
+    bounds: _Bounds,
 ) -> None:
     """Copy a remote file into a local one.
 
@@ -273,6 +340,7 @@ def _copy_file(
                 if not last:
                     wanted = next(sizes)
                     under_way = asyncreq(source, HANDLE_CALLATTR, "read", (wanted,), ())
+                bounds.add_size(len(chunk))
                 target.write(chunk)
                 done += len(chunk)
                 _tell(progress, localpath, done, size)

@@ -6,56 +6,35 @@ import contextlib
 import logging
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from ..errors import ConnectionClosed
-from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..link.streams import Stream, TunneledSocketStream
+from .children import Output
 
-__all__ = ["LastWords", "ParamikoStream", "Tunnel", "lines_of", "open_tunnel", "through_ssh"]
+__all__ = ["LastWords", "ParamikoStream", "Tunnel", "open_tunnel", "through_ssh"]
 
 logger = logging.getLogger("rpyc_like.tunnels")
 
-_KEPT: Final = 2000
-_LONGEST_LINE: Final = 64 << 10
 _PATIENCE: Final = 2.0
 
 
-def lines_of(file: Any) -> Iterator[Any]:
-    """Yield the lines of a file that a program on another machine writes.
-
-    Lines of more than 64 KiB come in pieces, so that one without an end takes no memory.
-    """
-    while line := file.readline(_LONGEST_LINE):
-        yield line
-
-
 class LastWords:
-    """Reads what a process writes to standard error, logs it, and keeps the end.
+    """Read what a process writes to standard error, log it, and keep the end.
 
     Args:
-        file: the process's standard error; closed at its end.
+        file: the process's standard error; it is closed.
     """
 
     def __init__(self, file: Any) -> None:
-        self._file = file
-        self._text = ""
-        self._thread = spawn(self._read)
-
-    def _read(self) -> None:
-        with contextlib.closing(self._file):
-            for line in lines_of(self._file):
-                text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
-                logger.debug("! %s", text.rstrip())
-                self._text = (self._text + text)[-_KEPT:]
+        self._output = Output(file, lambda line: logger.debug("! %s", line))
 
     def get(self) -> str:
-        """Returns the end of what was written; waits a moment for the process to finish."""
-        self._thread.join(_PATIENCE)
-        return self._text.strip()
+        """Return the end of what was written; wait a moment for the process to finish."""
+        return self._output.text()
 
 
 class Tunnel:
@@ -116,6 +95,9 @@ class ParamikoStream(Stream):
     @property
     def closed(self) -> bool:
         return bool(self.sock.closed)
+
+    def hung_up(self) -> bool:
+        return bool(self.sock.closed or self.sock.eof_received)
 
     def fileno(self) -> int:
         if self.sock.closed:

@@ -20,13 +20,14 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import rpyc_like as rpyc
 
@@ -36,17 +37,19 @@ from ..core.service import VoidService
 from ..core.stream import SocketStream
 from ..errors import DeploymentError
 from ..lib.compat import BYTES_LITERAL as BYTES_LITERAL
-from ..lib.threads import spawn
 from . import classic
+from .children import Input, Output, start_limit
 from .factory import Config, ServiceLike, connect_channel
-from .tunnels import LastWords, lines_of, open_tunnel
+from .tunnels import LastWords, open_tunnel
 
-__all__ = ["SERVER_SCRIPT", "DeployedServer", "MultiServerDeployment", "rpyc"]
+__all__ = ["DEPLOY_TIMEOUT", "SERVER_SCRIPT", "DeployedServer", "MultiServerDeployment", "rpyc"]
 
 logger = logging.getLogger("rpyc_like.zerodeploy")
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _PATIENCE: Final = 15.0
+DEPLOY_TIMEOUT: Final = 60.0
+"""Default time that the machine may take for each step of a deployment, in seconds."""
 
 SERVER_SCRIPT: Final = """\
 import os
@@ -79,6 +82,7 @@ in a line, and ends when its standard input does.
 """
 
 _FIND_PYTHON: Final = """\
+echo "rpyc_like-step finding a Python"
 found=
 for python in "$@"; do
   if command -v "$python" >/dev/null 2>&1; then
@@ -92,6 +96,7 @@ echo "expected Python 3.9 or newer under one of the names $*; found:${found:- no
 exit 127
 """
 
+_CONNECTING: Final = "connecting to the machine"
 _STEPS = {127: "finding a Python", 126: "finding a Python"}
 _LISTENING = re.compile(r"rpyc_like-listening (?P<path>.{1,4096})|(?P<port>[1-9][0-9]{0,4})")
 
@@ -107,10 +112,14 @@ class DeployedServer:
         extra_setup: lines of Python that run there before the server is made.
         python_executable: the Python to use, a name, a path or a plumbum command; by default the
             version that runs here if it is there, else ``python3``.
+        timeout: seconds that the machine may take for each step; ``None`` for any.
 
     Raises:
-        DeploymentError: names the step that failed.
+        DeploymentError: names the step that failed, or took too long.
     """
+
+    _timeout: float | None = DEPLOY_TIMEOUT
+    _input: Input | None = None
 
     def __init__(
         self,
@@ -120,8 +129,10 @@ class DeployedServer:
         server_script: str = SERVER_SCRIPT,
         extra_setup: str = "",
         python_executable: Any = None,
+        timeout: float | None = DEPLOY_TIMEOUT,
     ) -> None:
         self.proc: Any = None
+        self._timeout = timeout
         self._connections: list[Connection] = []
         self.remote_machine = remote_machine
         self.remote_port: int | str | None = None
@@ -129,32 +140,53 @@ class DeployedServer:
         self._python_executable = python_executable
         script = _fill(server_script, server_class, service_class, extra_setup)
         archive = _archive(script, server_class, service_class)
-        self._step = "connecting to the machine"
+        self._step = _CONNECTING
+        if python_executable is not None and not isinstance(python_executable, (str, Path)):
+            self._step += " and starting Python"
         try:
             self._start(archive)
         except BaseException:
-            self.close(0)
+            self._abandon()
             raise
 
     def _start(self, archive: bytes) -> None:
+        self._news = threading.Event()  # set at each step, and at the end of the output
+        self._ended = False
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         self.proc = self._command(_far_program("bootstrap")).popen(**pipes, new_session=True)
         self._words = LastWords(self.proc.stderr)
-        spawn(self._send, archive)
-        is_start = True
-        for line in lines_of(self.proc.stdout):
-            text = line.decode("utf-8", "replace").strip() if is_start else ""
-            is_start = line.endswith(b"\n")
-            step, _, name = text.partition(" ")
-            if step == "rpyc_like-step":
-                self._step = name
-            elif step == "rpyc_like-python":
-                self._python = name
-            elif self._step == "starting the server" and (address := _address(text)):
-                self.remote_port = address
-                spawn(self._log_output)
-                return
-        self._fail()
+        self._input = Input(self.proc.stdin)
+        Output(self.proc.stdout, self._take_line, self._output_ended)
+        self._input.send(b"%d\n%b" % (len(archive), archive))
+        while not self._ended and self.remote_port is None:
+            if not self._news.wait(self._timeout):
+                self._fail(self._timeout)
+            self._news.clear()
+        if self.remote_port is None:
+            self._fail()
+
+    def _take_line(self, line: str) -> None:
+        """Take a line that the far side has printed. Runs in the thread that reads them."""
+        if self.remote_port is not None:
+            logger.info("< %s", line.rstrip())
+            return
+        text = line.strip()
+        word, _, name = text.partition(" ")
+        if word == "rpyc_like-step":
+            self._step = name
+        elif word == "rpyc_like-python":
+            self._python = name
+        elif self._step == "starting the server":
+            self.remote_port = _address(text)
+            if self.remote_port is None:
+                return  # something else that the server prints
+        else:
+            return
+        self._news.set()
+
+    def _output_ended(self) -> None:
+        self._ended = True
+        self._news.set()
 
     def _command(self, program: str, *args: str) -> Any:
         """Returns the command that runs a Python program, given as text, on the machine."""
@@ -167,25 +199,26 @@ class DeployedServer:
         names = _python_names() if python is None else [str(python)]
         return shell["-c", _FIND_PYTHON, program, names]
 
-    def _send(self, archive: bytes) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self.proc.stdin.write(b"%d\n%b" % (len(archive), archive))
-            self.proc.stdin.flush()
-
-    def _log_output(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            for line in lines_of(self.proc.stdout):
-                logger.info("< %s", line.decode("utf-8", "replace").rstrip())
-
-    def _fail(self) -> None:
-        try:
-            status = self.proc.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            status = None
+    def _fail(self, limit: float | None = None) -> NoReturn:
+        """Raise the error about the step that has failed, or taken longer than ``limit``."""
+        status: Any = None
+        if limit is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = self.proc.wait(_PATIENCE)
+        else:
+            self.proc.kill()
         step = self._step
-        if step == "connecting to the machine":
+        if step.startswith(_CONNECTING):
             step = _STEPS.get(status, step)
-        raise DeploymentError(str(self.remote_machine), step, status, self._words.get())
+        raise DeploymentError(str(self.remote_machine), step, status, self._words.get(), limit)
+
+    def _abandon(self) -> None:
+        """End what has been started, when it has failed."""
+        proc = self.proc
+        self.close(0)
+        if proc is not None and proc.poll() is None:
+            proc.kill()
+            proc.wait()
 
     def __repr__(self) -> str:
         return f"<DeployedServer on {self.remote_machine} at {self.remote_port}>"
@@ -197,6 +230,8 @@ class DeployedServer:
         self.close()
 
     def __del__(self) -> None:
+        if sys.is_finalizing():
+            return  # the threads are gone; the far side ends when this process has
         with contextlib.suppress(Exception):
             self.close(0)
 
@@ -211,17 +246,14 @@ class DeployedServer:
             return
         while self._connections:
             self._connections.pop().close()
-        with contextlib.suppress(OSError):
-            proc.stdin.close()
+        if self._input is not None:
+            self._input.close()
         try:
             proc.wait(_PATIENCE if timeout is None else timeout)
         except subprocess.TimeoutExpired:
             if timeout != 0:
                 proc.kill()
                 proc.wait()
-        with contextlib.suppress(OSError, ValueError):
-            if proc.poll() is not None:
-                proc.stdout.close()
 
     def _stream(self) -> SocketStream:
         if self.proc is None or self.remote_port is None:
@@ -246,7 +278,10 @@ class DeployedServer:
 
     def classic_connect(self) -> Connection:
         """Returns a classic connection to the server, if it serves one."""
-        return self._keep(classic.connect_stream(self._stream()))
+        stream = self._stream()
+        step = f"connecting to the server on {self.remote_machine}"
+        with start_limit(self._timeout, step, stream.close):
+            return self._keep(classic.connect_stream(stream))
 
     def _keep(self, conn: Connection) -> Connection:
         self._connections = [one for one in self._connections if not one.closed] + [conn]

@@ -97,13 +97,17 @@ class _LengthFramer:
         try:
             position = self._split(source, payloads)
         except ProtocolError as error:
-            self.error = error
+            self.error = self._described(error, source)
             position = max(0, len(source) - 1)  # not idle: this is no place to end
         if source is self._buffer:
             del self._buffer[:position]
         elif position < len(source):
             self._buffer += source[position:]
         return payloads
+
+    def _described(self, error: ProtocolError, source: bytes | bytearray) -> ProtocolError:
+        """Return ``error``, with more about where it was found if that helps."""
+        return error
 
     def _split(self, source: bytes | bytearray, payloads: list[bytes]) -> int:
         position, end = 0, len(source)
@@ -140,6 +144,7 @@ def _slice(source: bytes | bytearray, start: int, stop: int) -> bytes:
 
 
 _HEADER = struct.Struct("!LB")
+_SHOWN: Final = 80  # bytes of a beginning that is no frame
 
 
 class Deflated(bytes):
@@ -258,6 +263,12 @@ class RpycFramer(_LengthFramer):
             if length >> 16 == 0x1603 or length > self.max_first_frame_size:
                 self._refuse(length, flag)
         return int(length)
+
+    def _described(self, error: ProtocolError, source: bytes | bytearray) -> ProtocolError:
+        """Show how the peer began, if no frame has come: a text may say what it speaks."""
+        if self._in_use or type(error) is not MalformedFrame:
+            return error
+        return MalformedFrame(f"{error}; the peer began with {bytes(source[:_SHOWN])!r}")
 
     def _refuse(self, length: int, flag: int) -> None:
         header = self.FRAME_HEADER.pack(length, flag)

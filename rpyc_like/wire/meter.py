@@ -8,12 +8,12 @@ is counted by the connection's :class:`Meter`, and what this side does on a peer
 
 Nothing here takes a lock. A budget belongs to the thread that decodes, a work account to the one
 that works, and whoever changes a meter holds the lock of what it counts. The sum over a listener's
-connections is kept by :mod:`rpyc_like.link.listener`.
+connections is kept by :mod:`rpyc_like.link.admission`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from sys import getsizeof
 from typing import Any, Final
 
@@ -28,11 +28,13 @@ __all__ = [
     "UNMETERED_SIZE",
     "WORST_RATIO",
     "Budget",
+    "Contents",
     "Meter",
     "Work",
     "budget_for",
     "check_hashes",
     "measure",
+    "memory_of",
     "message_memory",
     "set_memory",
     "text_memory",
@@ -151,7 +153,7 @@ class Meter:
         total: also told of each change; the account of the listener, which may raise.
     """
 
-    __slots__ = ("_total", "held", "key", "limit")
+    __slots__ = ("held", "key", "limit", "total")
 
     def __init__(
         self,
@@ -162,7 +164,8 @@ class Meter:
         self.limit = limit
         self.key = key
         self.held = 0
-        self._total = total
+        self.total = total
+        """May be set while nothing is held."""
 
     def hold(self, size: int, what: str) -> None:
         """Count ``size`` bytes more.
@@ -175,15 +178,15 @@ class Meter:
         """
         if self.limit is not None and self.held + size > self.limit:
             raise LimitExceeded(f"{what}, in bytes", self.held + size, self.limit, self.key)
-        if self._total is not None:
-            self._total(size)
+        if self.total is not None:
+            self.total(size)
         self.held += size
 
     def release(self, size: int) -> None:
         """Count ``size`` bytes less."""
         self.held -= size
-        if self._total is not None:
-            self._total(-size)
+        if self.total is not None:
+            self.total(-size)
 
 
 class Work:
@@ -264,6 +267,32 @@ def _check_one_by_one(keys: Iterable[Hashable], limit: int) -> None:
         others.append(key)
         if len(others) >= limit:
             raise MalformedValue(f"expected at most {limit} keys of one hash, got more")
+
+
+Contents = Mapping[type, Callable[[Any], Iterable[Any]]]
+"""For each type whose values hold others, what returns these."""
+
+
+def memory_of(value: Any, contents: Contents) -> int:
+    """Return how many bytes of memory a value takes, with what is in it; each object counts once.
+
+    Args:
+        contents: says what is in values of the peer's own. Of other objects nothing is looked at
+            but their own size: a program may hold anything in them, and in itself.
+    """
+    total = 0
+    seen: set[int] = set()
+    stack: list[Iterable[Any]] = [(value,)]
+    while stack:
+        for item in stack.pop():
+            inside = contents.get(type(item))
+            if inside is not None:
+                if id(item) in seen:
+                    continue
+                seen.add(id(item))
+                stack.append(inside(item))
+            total += getsizeof(item)
+    return total
 
 
 _REFERENCE: Final = 512  # an object that is no plain value: a proxy, or one of this side's

@@ -46,6 +46,21 @@ class Adder(rpyc.Service):
         return a + b
 
 
+class Forks:
+    """Processes that this one has started."""
+
+    count = 0
+
+    @classmethod
+    def add(cls) -> None:
+        """Count one."""
+        cls.count += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_parent=Forks.add)
+
+
 class Adding(Protocol):
     """Adds, for Erlang."""
 
@@ -138,7 +153,8 @@ def main() -> None:
     lines, given = Lines(), options()
     logging.getLogger().addHandler(lines)
     server: Any
-    names: dict[str, Any] = {"lines": lines.kept, "os": os, "threading": threading, "Adder": Adder}
+    names: dict[str, Any] = {"lines": lines.kept, "os": os, "threading": threading}
+    names |= {"Adder": Adder, "Forks": Forks}
     if FAMILY in BLOCKING:
         server = getattr(servers, BLOCKING[FAMILY])(Adder, port=0, **given)
         port, serve = server.port, server.start

@@ -10,9 +10,11 @@ import json
 import logging
 import operator
 import os
+import socketserver
 import string
 import sys
 import threading
+import typing
 from typing import Any
 
 import rpyc_like as rpyc
@@ -219,6 +221,90 @@ class Silent(rpyc.Service):
         ran.append("del")
 
 
+class Giving:
+    """Decides itself what its items are."""
+
+    def __getitem__(self, key: Any) -> Any:
+        ran.append("item")
+        return eval
+
+
+class Handler(socketserver.BaseRequestHandler):
+    """Derives from the standard library, and keeps something of its own."""
+
+    limit = 3
+
+    def __init__(self) -> None:
+        self.volts = 5
+        self.item = Item()
+        self.request = self.server = json
+
+
+class MoreContainers(rpyc.Service):
+    """Each has ``eval`` somewhere."""
+
+    exposed_ordered = collections.OrderedDict(a=eval)
+    exposed_default = collections.defaultdict(list, a=eval)
+    exposed_deque = collections.deque([eval])
+    exposed_set = {eval}
+    exposed_frozen = frozenset([eval])
+    exposed_long = [*range(1000), eval]
+    exposed_keys = {(1, 2): 3, eval: 4}
+    exposed_generator = (one for one in [eval])
+    exposed_iterator = iter([eval])
+    exposed_own = Giving()
+
+    def exposed_annotated(self) -> list[Item]:
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    exposed_item: Item
+
+
+class Slotted:
+    __slots__ = ("exposed_item",)
+    exposed_item: Item
+
+    def __init__(self) -> None:
+        self.exposed_item = Item()
+
+
+class Called:
+    def __call__(self) -> Item:
+        return Item()
+
+
+class Annotated(rpyc.Service):
+    """Declares what it gives."""
+
+    exposed_declared: Item
+    exposed_here = Slotted()
+    exposed_called = Called()
+
+    def exposed_frozen(self) -> Frozen:
+        return Frozen(Item())
+
+    def exposed_slotted(self) -> Slotted:
+        return Slotted()
+
+    def exposed_mine(self) -> typing.Self:
+        return self
+
+    def exposed_callback(self) -> typing.Callable[[], Item]:
+        return Item
+
+    def exposed_iterator(self) -> collections.abc.Iterator[Item]:
+        return iter([])
+
+    def exposed_cls(self) -> type[Item]:
+        return Item
+
+    def exposed_protocol(self) -> typing.Sized:
+        return []
+
+
 shop = Shop()
 plain = Plain()
 slots = Slots()
@@ -226,6 +312,9 @@ record = Record()
 containers = Containers()
 cyclic = Cyclic()
 texts = Texts()
+more_containers = MoreContainers()
+annotated = Annotated()
+handler = Handler()
 
 PUBLIC = {"allow_public_attrs": True}
 CLIENT = {**PUBLIC, "safe_attrs": SAFE_ATTRS | CLIENT_ATTRS}
@@ -245,6 +334,10 @@ SERVICES: dict[str, tuple[Any, dict[str, Any]]] = {
     "cyclic": (cyclic, PUBLIC),
     "cyclic, without safe names": (cyclic, {"allow_safe_attrs": False}),
     "a prefix": (plain, {"exposed_prefix": "pub", "allow_safe_attrs": False}),
+    "more containers": (more_containers, {}),
+    "annotated": (annotated, {}),
+    "of the library": (handler, PUBLIC),
+    "a class, of the library": (Handler, PUBLIC),
     "nothing": (shop, {"allow_getattr": False}),
 }
 """Services, and the configurations they are looked at with."""

@@ -31,7 +31,7 @@ from rpyc_like.core.descriptions import Description
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
 from rpyc_like.errors import MalformedValue
-from rpyc_like.lib.stand_ins import full_name, is_among, mro_of
+from rpyc_like.lib.stand_ins import is_among, mro_of, name_pair
 
 T = TypeVar("T")
 bases_of = type.__dict__["__bases__"].__get__
@@ -283,7 +283,7 @@ class Block:
 CLASSES = (
     Vault, MetaVault, DictVault, ListVault, IntVault, Record, Tuple, Secret, Box, Registry
 )  # fmt: skip
-NAMES = [full_name(cls)[1] for cls in CLASSES]
+NAMES = [name_pair(cls)[1] for cls in CLASSES]
 ERRORS = (ErrorVault, OSErrorVault, PlainError, FinalError)
 
 
@@ -298,8 +298,8 @@ def _nothing_ran() -> Iterator[None]:
 
 def shadow(cls: Any, *bases: Any, module: str = "evil", name: str = "X") -> Any:
     """Returns a class of the attacker's that names a class of the victim's as its base."""
-    builtin = [base for base in mro_of(cls)[:-1] if full_name(base)[0] == "builtins"]
-    named = type(full_name(cls)[1], bases or tuple(builtin[:1]), {"__module__": __name__})
+    builtin = [base for base in mro_of(cls)[:-1] if name_pair(base)[0] == "builtins"]
+    named = type(name_pair(cls)[1], bases or tuple(builtin[:1]), {"__module__": __name__})
     return type(name, (named,), {"__module__": module})
 
 
@@ -350,7 +350,7 @@ def test_case_86_an_instance_of_a_class_that_nobody_lent() -> None:
             with pytest.raises((TypeError, AttributeError)):
                 case_1(conn, conn.root)
             for cls in (Vault, MetaVault, Registry):
-                leave_with(conn, shadow(cls, module=__name__, name=full_name(cls)[1]))
+                leave_with(conn, shadow(cls, module=__name__, name=name_pair(cls)[1]))
             assert conn.root.add(1, 2) == 3
         assert instances_of(Vault) == []
     finally:
@@ -379,7 +379,7 @@ def test_case_86_on_an_asyncio_server() -> None:
                         case_1(conn, conn.root)
                     assert conn.root.add(1, 2) == 3
                     for cls in (Vault, MetaVault, Registry):
-                        leave_with(conn, shadow(cls, module=__name__, name=full_name(cls)[1]))
+                        leave_with(conn, shadow(cls, module=__name__, name=name_pair(cls)[1]))
 
             await asyncio.to_thread(attack)
 
@@ -452,7 +452,7 @@ def made_for(*names: tuple[str, str]) -> Any:
 
 def test_case_86_every_way_to_an_instance_is_shut() -> None:
     """Neither Python's own constructors nor a change of class make an instance."""
-    made = made_for(full_name(Vault))
+    made = made_for(name_pair(Vault))
     assert Vault in made.__mro__ and Vault not in bases_of(made)
     for make in (
         lambda: made.__new__(made),
@@ -496,9 +496,9 @@ def test_case_86_an_instance_that_is_forced_is_of_no_use(
     mixed = type("Mixed", (), {**body, "__module__": __name__})
     for cls in (local, mixed):
         monkeypatch.setattr(sys.modules[__name__], cls.__name__, cls, raising=False)
-    names = [full_name(cls) for cls in type.mro(local)[:-1] if cls is not types.ModuleType]
+    names = [name_pair(cls) for cls in type.mro(local)[:-1] if cls is not types.ModuleType]
     module = [("types", "ModuleType")] if base is types.ModuleType else []
-    made = made_for(*names, *module, full_name(mixed))
+    made = made_for(*names, *module, name_pair(mixed))
     assert mixed in made.__mro__ and base in made.__mro__
     ran.clear()
     forced = base.__new__(made, *ARGUMENTS.get(base, ()))  # type: ignore[call-overload]
@@ -517,7 +517,7 @@ def test_case_86_a_class_that_forges_what_it_is(pair: Any) -> None:
     """Class checks with ids that the peer makes up run no code of a class that it names."""
     conn, server = pair(Service)
     for cls in (Vault, MetaVault, Registry):
-        mine = shadow(cls, module=__name__, name=full_name(cls)[1])
+        mine = shadow(cls, module=__name__, name=name_pair(cls)[1])
         thing = conn.root.thing()
         kind = conn.root.kind()
         pack = object.__getattribute__(thing, "____id_pack__")
@@ -548,7 +548,7 @@ def test_case_86_through_a_public_service_into_a_guarded_one(pair: Any) -> None:
 
 def test_case_86_hundred_bases() -> None:
     """A description with as many bases as are read is a class, and costs little."""
-    names = [full_name(cls) for cls in CLASSES] * 9
+    names = [name_pair(cls) for cls in CLASSES] * 9
     classes = RemoteClasses(
         {"instantiate_custom_exceptions": True, "rebuild_exit_exceptions": True}
     )
@@ -738,7 +738,7 @@ def test_case_87_printing_an_exception_imports_nothing(pair: Any) -> None:
 
 
 def dumped(kind: str, cls: Any, names: Any, *tokens: Any) -> Any:
-    return ((kind, __name__, full_name(cls)[1], names),), tokens
+    return ((kind, __name__, name_pair(cls)[1], names),), tokens
 
 
 @pytest.mark.parametrize(
@@ -759,7 +759,7 @@ def test_case_87_snapshots_name_classes(snapshot: Any, cls: Any) -> None:
     """A class that is not registered stands in, with the same name and fields."""
     made = snapshot_load.load(snapshot)
     assert not is_among(cls, mro_of(type(made)))
-    assert type(made).__name__ == full_name(cls)[1]
+    assert type(made).__name__ == name_pair(cls)[1]
     assert getattr(made, "path", "/etc") in ("/etc", 1)
     assert not hasattr(made, "dump")
 

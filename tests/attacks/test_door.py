@@ -6,6 +6,7 @@ import ast
 import contextlib
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -20,12 +21,18 @@ import pytest
 import trustme
 
 import rpyc_like as rpyc
+from rpyc_like import aio
+from rpyc_like.core import brine
 from rpyc_like.epc.client import EPCClient
+from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
+from rpyc_like.epc.service import EPCService
 from rpyc_like.erlport import erlterms
+from rpyc_like.erlport.service import ErlangService
 from rpyc_like.errors import LimitExceeded
 from rpyc_like.link.admission import Admission, ListenerAccount, address_key
 from rpyc_like.link.logins import TokenLogin
 from rpyc_like.utils.registry import TCPRegistryClient
+from rpyc_like.utils.registry_server import TCPRegistryServer, UDPRegistryServer
 from tests.support.peers import OURS, environment
 from tests.support.sockets import receive_exactly
 
@@ -389,6 +396,9 @@ HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)
         *((family, "tls") for family in ("forking", "oneshot", "epc", "epc-threads", "aio")),
         *((family, "block") for family in ("pool", "forking", "epc", "aio", "erlang")),
         *((family, "crawl") for family in ("oneshot", "gevent", "epc-service", "aio-epc")),
+        *((family, "token") for family in ("pool", "forking", "oneshot", "aio")),
+        *((family, "tls") for family in ("pool", "erlang", "aio-erlang", "aio-epc")),
+        *((family, "crawl") for family in ("pool", "forking", "aio", "erlang", "aio-erlang")),
     ],
 )
 def test_case_101_a_login_has_a_deadline(
@@ -415,6 +425,24 @@ def test_case_101_a_login_has_a_deadline(
     assert time.monotonic() - started < 4
 
 
+def test_case_101_a_question_to_a_registry_has_a_deadline(door: Door) -> None:
+    """A client of a registry that sends a byte now and then is cut off as well."""
+    there = door("registry")
+    (crawling,) = there.silent(1)
+    end, sent = time.monotonic() + 30, 0
+    question = brine.dump(("RPYC", "REGISTER", (("A" * 1000,), 1)))
+    crawling.settimeout(0.1)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            assert time.monotonic() < end, "was not cut off"
+            with contextlib.suppress(TimeoutError):
+                if not crawling.recv(100):
+                    break
+            crawling.sendall(question[sent : sent + 1])
+            sent += 1
+    assert there.add() == 3
+
+
 @pytest.mark.parametrize("family", ["threaded", "pool", "forking", "oneshot", "gevent", "aio"])
 def test_case_101_logins_hold_up_no_login(door: Door, family: str) -> None:
     """Silent clients in front of a login make room as well; who logs in gets in."""
@@ -425,6 +453,28 @@ def test_case_101_logins_hold_up_no_login(door: Door, family: str) -> None:
         assert conn.root.add(1, 2) == 3
     assert time.monotonic() - started < 4
     eventually(lambda: sum(bool(sock.recv(1000)) for sock in socks[:10]) == 10)
+
+
+def test_case_101_a_process_for_few_of_a_crowd(door: Door) -> None:
+    """Clients that are pushed out while many others wait at the door cost no process."""
+    there = door("forking", login="token", max_silent_clients=10)
+    os.kill(there.process.pid, signal.SIGSTOP)  # all of them are there when it looks
+    there.silent(200)
+    os.kill(there.process.pid, signal.SIGCONT)
+    with rpyc.connect(*there.address, login=TokenLogin(b"k" * 32)) as conn:
+        assert conn.root.add(1, 2) == 3
+    assert there.ask("Forks.count") < 110
+
+
+@pytest.mark.parametrize("login", ["token", None])
+def test_case_101_a_thousand_silent_clients_of_a_forking_server(
+    door: Door, login: str | None
+) -> None:
+    """An honest client is served beside a thousand that say nothing and may take processes."""
+    there = door("forking", login=login)
+    there.silent(1000)
+    options = {} if login is None else {"login": TokenLogin(b"k" * 32)}
+    assert there.add(**options) == 3
 
 
 @pytest.mark.parametrize("family", ["epc", "epc-threads", "epc-service", "aio-epc"])
@@ -483,3 +533,52 @@ def test_account_of_a_listener() -> None:
     account.add(40)
     account.add(-100)
     assert account.held == 0
+
+
+# -- constructors
+
+
+def _bad(kind: Callable[..., Any], *args: Any, **options: Any) -> Callable[[], Any]:
+    return lambda: kind(*args, **options)
+
+
+WRONG: dict[str, Callable[[], Any]] = {
+    **{
+        f"{kind.__name__}-{name}": _bad(kind, rpyc.Service, port=0, **options)
+        for kind in (
+            rpyc.ThreadedServer,
+            rpyc.ThreadPoolServer,
+            rpyc.OneShotServer,
+            rpyc.ForkingServer,
+            aio.Server,
+        )
+        for name, options in (
+            ("settings", {"protocol_config": ()}),
+            ("timeout", {"listener_timeout": "soon"}),
+        )
+    },
+    "epc-service": _bad(rpyc.ThreadedServer, EPCService(), port=0, listener_timeout="soon"),
+    "erlang-service": _bad(rpyc.ThreadedServer, ErlangService(), port=0, listener_timeout="soon"),
+    "EPCServer": _bad(EPCServer, ("127.0.0.1", 0), unknown=1),
+    "ThreadingEPCServer": _bad(ThreadingEPCServer, ("127.0.0.1", 0), debugger="pdb", unknown=1),
+    "UDPRegistryServer": _bad(UDPRegistryServer, "127.0.0.1", 0, secret="a text"),
+    "TCPRegistryServer": _bad(TCPRegistryServer, "127.0.0.1", 0, secret="a text"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_case_100_a_constructor_that_raises_leaves_no_socket(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server whose arguments are wrong has closed what it has bound."""
+    made: list[Any] = []
+
+    class Noted(socket.socket):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(socket, "socket", Noted)
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        WRONG[name]()
+    assert [sock for sock in made if sock.fileno() != -1] == []

@@ -12,6 +12,7 @@ import pytest
 
 from rpyc_like.cli.main import main
 from rpyc_like.core import consts
+from rpyc_like.core.access import reachable
 from rpyc_like.core.config import make_config
 from rpyc_like.core.netref import is_netref
 from rpyc_like.core.service import ClassicClient, ClassicService, Service
@@ -25,6 +26,8 @@ HERE = "tests.attacks.exposed_services"
 
 DANGEROUS = {*UNREACHABLE, "format", "format_map", "register", "func", "os", "json", "__call__"}
 """Names that a client asks every object for, whether it has them or not."""
+
+SHOWN = make_config({})
 
 LEAVES = (FunctionType, BuiltinFunctionType, MethodType)
 
@@ -303,3 +306,99 @@ def test_a_cut_tree_denies_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """A name may be below where a tree was cut, and the status says so."""
     assert main(["exposes", f"{HERE}:Shop", "--max-nodes", "1", "--deny", "nothing"]) == 1
     assert "the tree was cut" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["ordered", "default", "deque", "set", "frozen", "long", "keys"])
+def test_items_of_every_container_are_looked_at(name: str) -> None:
+    """What stands in any container is found, wherever it stands, without asking its class."""
+    tree = exposes(exposed_services.MoreContainers, make_config({}))
+    found = [node for node in tree if node.path.startswith(f"{name}[") and node.ladder]
+    assert [node.object for node in found] == ["builtins.eval"]
+
+
+@pytest.mark.parametrize("name", ["generator", "iterator", "own", "annotated()", "default"])
+def test_items_that_are_not_known_are_marked(name: str) -> None:
+    """What an iterator or a class of the program gives is unknown."""
+    nodes = {node.path: node.what for node in exposes(exposed_services.MoreContainers, {**SHOWN})}
+    assert nodes[f"{name}[...]"].startswith("?")
+
+
+def test_more_items_than_are_shown_cut_the_tree() -> None:
+    """A container with too many objects is marked, so that nothing counts as denied."""
+
+    class Long:
+        exposed_long = [Item() for _ in range(1000)]
+
+    assert exposes(Long, make_config({})).is_cut
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("frozen().item", "Item"),
+        ("slotted().item", "Item"),
+        ("declared", "Item"),
+        ("here.item", "Item"),
+        ("called()", "Item"),
+        ("mine()", "Annotated"),
+    ],
+)
+def test_what_classes_declare_is_followed(path: str, kind: str) -> None:
+    """Annotations of frozen dataclasses, slots, classes and ``__call__`` lead further."""
+    nodes = {node.path: node for node in exposes(exposed_services.Annotated, {**SHOWN})}
+    assert f"{HERE}.{kind}" in nodes[path].what
+    if kind == "Item":
+        assert f"{path}.price" in nodes or nodes[path].note.startswith("see ")
+
+
+@pytest.mark.parametrize("name", ["callback", "iterator", "cls", "protocol"])
+def test_interfaces_tell_nothing(name: str) -> None:
+    """A result that is annotated with an interface or as a class is unknown."""
+    nodes = {node.path: node.what for node in exposes(exposed_services.Annotated, {**SHOWN})}
+    assert nodes[name] == "function() -> ?"
+    assert f"{name}()" not in nodes
+
+
+def test_a_property_in_place_of_the_dictionary_is_not_run() -> None:
+    """Of a class whose ``__dict__`` is a property, what its instances have is unknown."""
+
+    class Sly:
+        def __init__(self) -> None:
+            self.exposed_x = Item()
+
+        @property
+        def __dict__(self) -> Any:  # type: ignore[override]
+            ran.append("dict")
+            return {}
+
+    ran.clear()
+    sly = Sly()
+    (child,) = exposes(sly, make_config({})).root.children
+    assert child.what.startswith("?")
+    assert reachable(make_config({}), sly, "x") == ("exposed_x", sly.exposed_x, "exposed prefix")
+    assert not ran
+
+
+def test_a_module_that_exits(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that ends the program while it is imported is one that cannot be loaded."""
+    (tmp_path / "exits_at_once.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["exposes", "exits_at_once:Service", "--deny", "x"]) == 2
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["exposed_prefix=5", "safe_attrs=None", "safe_attrs=5", "allow_getattr='no'"],
+)
+def test_settings_of_the_wrong_type(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A setting that would mean something else than it seems is refused."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["exposes", f"{HERE}:Shop", "--config", setting])
+    assert "expected a " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--max-nodes", "--max-depth"])
+def test_bounds_are_positive(option: str) -> None:
+    """A tree without nodes is no answer."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["exposes", f"{HERE}:Shop", option, "-1"])

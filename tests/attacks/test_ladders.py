@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import cmd
 import code
 import codecs
 import collections
@@ -34,6 +35,7 @@ import profile
 import queue
 import shelve
 import shlex
+import socketserver
 import sqlite3
 import string
 import subprocess
@@ -605,6 +607,84 @@ def test_values_of_the_standard_library_are_used(name: str) -> None:
         access.decide(config, LISTED[name][0], attribute, "allow_getattr")
 
 
+class OwnBus(socketserver.BaseRequestHandler):
+    """Keeps what its base keeps, and more."""
+
+    limit = 3
+
+    def __init__(self) -> None:
+        self.volts = 5
+        self.request = self.server = self.client_address = PLAIN
+
+    @property
+    def power(self) -> int:
+        return self.volts**2
+
+
+class OwnShell(cmd.Cmd):
+    """Of a class that gives nothing itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.volts = 5
+
+    def do_reset(self) -> None:
+        pass
+
+
+class OwnEncoder(json.JSONEncoder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.volts = 5
+
+
+class OwnLogger(logging.Logger):
+    def __init__(self) -> None:
+        super().__init__("x")
+        self.volts = 5
+        self.manager = logging.Logger.manager  # as the manager itself sets it
+
+
+class OwnError(sqlite3.Error):
+    def __init__(self) -> None:
+        self.volts = 5
+
+
+OWN: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "a handler": (OwnBus, "volts limit power handle", "request server client_address setup"),
+    "a shell": (OwnShell, "volts do_reset", "cmdloop stdin cmdqueue onecmd prompt"),
+    "an encoder": (OwnEncoder, "volts encode", "skipkeys ensure_ascii"),
+    "a logger": (OwnLogger, "volts info", "manager handlers parent filters"),
+    "an error": (OwnError, "volts args", ""),
+    "a shelf": (lambda: OwnShelf({}), "own", "dict writeback cache values"),
+}
+"""Objects of classes of the program that derive from the standard library: what is its own of
+them, and what is not."""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_the_program_keeps_is_its_own(name: str) -> None:
+    """Public attributes of a program's class and of its instances are read, inherited ones not."""
+    make, own, inherited = OWN[name]
+    obj = make()
+    config = make_config({"allow_public_attrs": True})
+    for attribute in own.split():
+        if hasattr(obj, attribute) and attribute != "handle":
+            assert access.decide(config, obj, attribute, "allow_getattr")[0] == attribute
+            assert access.visible(config, obj, attribute)
+    for attribute in inherited.split():
+        with pytest.raises(AccessDenied):
+            access.decide(config, obj, attribute, "allow_getattr")
+        assert not access.visible(config, obj, attribute)
+
+
+def test_what_the_program_keeps_is_its_own_for_emacs_and_erlang() -> None:
+    """Protocols without a configuration decide the same."""
+    assert access_policy.public(OwnBus(), ["volts"]) == 5
+    with pytest.raises(AccessDenied):
+        access_policy.public(OwnBus(), ["request"])
+
+
 @pytest.mark.parametrize("func", [codecs.open, gzip.open, zipfile.ZipFile, profile.run])
 def test_functions_that_open_files_are_not_called(func: Any) -> None:
     """An exported function of the library that opens files or runs code is refused, as open is."""
@@ -674,6 +754,45 @@ def test_a_service_is_warned_once(
         assert name in record.getMessage(), name
     for name in ("annotated", "reader", "logger", "length", "hidden", "computed", "method"):
         assert f"exposed_{name}" not in record.getMessage(), name
+
+
+class Kept:
+    """Has a ladder where nobody looks first."""
+
+    def __init__(self, value: Any) -> None:
+        self.exposed_value = value
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (Kept(eval), "exposed_it.exposed_value"),
+        ({"key": eval}, "exposed_it['key']"),
+        ([1, eval], "exposed_it[1]"),
+        ((Kept([eval]),), "exposed_it[0].exposed_value[0]"),
+        ({eval}, "exposed_it[...]"),
+        (collections.deque([eval]), "exposed_it[0]"),
+        (functools.partialmethod(getattr), "exposed_it"),
+        (string.Formatter, "exposed_it"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_kept_in_objects_is_looked_at(
+    value: Any, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ladder in an exported object or container is named at start, with the way to it."""
+    service = type("Keeper", (rpyc.Service,), {"exposed_it": value})
+    rpyc.ThreadedServer(service, port=0).close()
+    (record,) = [one for one in caplog.records if "leads further" in one.getMessage()]
+    assert f"{path} (" in record.getMessage()
+
+
+def test_an_object_that_holds_itself_is_looked_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """There is an end to looking, also where objects lead to one another."""
+    kept = Kept([])
+    kept.exposed_value.append(kept)
+    rpyc.ThreadedServer(type("Keeper", (rpyc.Service,), {"exposed_it": kept}), port=0).close()
+    assert not [one for one in caplog.records if "leads further" in one.getMessage()]
 
 
 def test_instance_attributes_are_looked_at(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,8 +20,8 @@ from rpyc_like.errors import (
     ProtocolError,
 )
 from rpyc_like.lib import identity
-from rpyc_like.link import attending
 from rpyc_like.link.channel import Channel
+from rpyc_like.link.housekeeping import housekeeper
 from rpyc_like.link.streams import MemoryStream
 
 from .conftest import Subject, Thing, closed_by
@@ -249,7 +249,8 @@ def test_signs_of_life_at_any_interval(attack: Any, said: Any) -> None:
     except EOFError:
         assert isinstance(one.ended(), ProtocolError)
     time.sleep(0.2)
-    assert attending._thread is None or attending._thread.is_alive()
+    thread = housekeeper._thread.made
+    assert thread is None or thread.is_alive()
     heart = one.victim._link.heart
     assert heart is None or 0.05 <= heart.interval <= 3600
 

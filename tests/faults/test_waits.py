@@ -18,7 +18,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.errors import ConnectionClosed, LocalProtocolError
-from rpyc_like.link import attending
+from rpyc_like.link import housekeeping
 from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
 
 from .serving import Patient
@@ -198,13 +198,13 @@ def test_case_62_65_the_next_call_is_not_delayed(connect: Connect, kind: type[Se
 
 def test_replacements_are_bounded(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer cannot have any number of threads started by cancelling what it asked for."""
-    monkeypatch.setattr(attending, "_MOST_REPLACED", 2)
+    monkeypatch.setattr(housekeeping, "_MOST_REPLACED", 2)
     conn = connect()
     add = rpyc.async_(conn.root.add)
     for count in (1, 2, 3):
         give_up(conn, count)
     later = add(1, 2)
-    time.sleep(6 * attending.TICK)
+    time.sleep(6 * housekeeping.TICK)
     assert not later.ready
     served(conn)._local_root.released.set()
     assert later.value == 3
@@ -504,7 +504,7 @@ def test_case_75_a_client_that_computes_and_one_that_stops(connect: Connect) -> 
         assert child.stderr is not None
         assert child.stdout.readline() == "3\n", child.stderr.read()
         other = next(
-            one for one in tuple(attending_links()) if one.heart is not None and not one.lost
+            one for one in tuple(heartbeat_links()) if one.heart is not None and not one.lost
         )
         started = time.monotonic()
         eventually(lambda: other.lost)
@@ -515,7 +515,7 @@ def test_case_75_a_client_that_computes_and_one_that_stops(connect: Connect) -> 
     assert conn.root.add(1, 2) == 3
 
 
-def attending_links() -> list[Any]:
+def heartbeat_links() -> list[Any]:
     """Returns all links of this process."""
     from rpyc_like.link import forking
 
@@ -546,8 +546,9 @@ def test_quick_calls_wake_nobody_else(connect: Connect, monkeypatch: pytest.Monk
     """The thread that looks after busy connections looks now and then, not after each call."""
     conn = connect()
     looks: list[int] = []
-    look = attending._look_after_all
-    monkeypatch.setattr(attending, "_look_after_all", lambda: (looks.append(1), look()))
+    calls = housekeeping.housekeeper._calls
+    look = calls.look
+    monkeypatch.setattr(calls, "look", lambda: (looks.append(1), look()))
     add = conn.root.add
     for pause in (0, 0.002):
         del looks[:]
@@ -555,11 +556,13 @@ def test_quick_calls_wake_nobody_else(connect: Connect, monkeypatch: pytest.Monk
         for step in range(200):
             assert add(step, 1) == step + 1
             time.sleep(pause)
-        assert len(looks) <= 2 * (time.monotonic() - started) / attending.TICK + 4
-    eventually(lambda: attending._asleep, 15)  # other tests may have left something running
+        assert len(looks) <= 2 * (time.monotonic() - started) / housekeeping.TICK + 4
+    eventually(
+        lambda: housekeeping.housekeeper.asleep, 15
+    )  # other tests may have left something running
     time.sleep(0.05)
     del looks[:]
-    time.sleep(5 * attending.TICK)
+    time.sleep(5 * housekeeping.TICK)
     assert len(looks) <= 1
 
 

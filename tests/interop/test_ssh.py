@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -103,6 +104,48 @@ def test_ssh_connect_to_nobody(machine: Any) -> None:
     """What ssh says about a port that nobody listens on is in the error."""
     with pytest.raises(EOFError, match="refused"):
         rpyc.classic.ssh_connect(machine, 1)
+
+
+def test_ssh_connect_to_somebody_silent(machine: Any) -> None:
+    """A far program that does not answer is given up in time; the error names the step."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(TimeoutError, match=rf"port {port} of .*through ssh.*'timeout'"):
+            rpyc.classic.ssh_connect(machine, port, timeout=2)
+
+        async def main() -> None:
+            await aio.classic.ssh_connect(machine, port, timeout=2)
+
+        with pytest.raises(TimeoutError, match=rf"port {port} of .*through ssh.*'timeout'"):
+            asyncio.run(main())
+
+
+LEFT_OPEN = """
+import sys
+import rpyc_like as rpyc
+from plumbum import SshMachine
+port, key, served, *options = sys.argv[1:]
+machine = SshMachine("127.0.0.1", port=int(port), keyfile=key, ssh_opts=options)
+conn = rpyc.classic.ssh_connect(machine, int(served))
+print(conn.eval("6 * 7"))
+"""
+
+
+def test_case_111_a_connection_that_is_left_open(sshd: Sshd) -> None:
+    """A program that ends with a connection through ssh open ends with status 0."""
+    with local_server() as port:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", LEFT_OPEN),
+                *(str(sshd.port), str(sshd.keyfile), str(port), *sshd.options),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment(OURS),
+            check=False,
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
 
 
 def test_paramiko(sshd: Sshd) -> None:

@@ -546,3 +546,22 @@ def test_dead_after_fork(pair: MakePair) -> None:
     assert client.closed
     client.adopt_after_fork()
     assert item.value == 3
+
+
+def test_a_proxy_of_a_closed_connection_is_shown() -> None:
+    """``repr`` says that the connection is closed, for debuggers and logs."""
+    conn = rpyc.classic.connect_thread()
+    proxies = [conn.eval("[1, 2]"), conn.eval("object()")]
+    conn.close()
+    assert repr(proxies[0]) == "<proxy of a builtins.list, connection closed>"
+    assert "connection closed" in repr(proxies[1])
+
+
+def test_a_method_of_a_closed_connection_is_not_read() -> None:
+    """Reading a method fails, and not only calling it."""
+    conn = rpyc.connect_thread(remote_service=rpyc.Service)
+    root = conn.root
+    assert root.get_service_name
+    conn.close()
+    with pytest.raises(EOFError):
+        root.get_service_name

@@ -164,16 +164,20 @@ def test_cost(
             next(conn._seqcounter) - number - 1 for conn, number in zip((client, server), numbers)
         )
     size = sum(sent)
-    before = sys.gettrace()
-    counter.calls = counter.instructions = 0
-    sys.settrace(counter.trace)
-    counter.on = True
-    try:
-        do()
-    finally:
-        counter.on = False
-        sys.settrace(before)
-    cost = Cost(requests, size, counter.calls, counter.instructions)
+    runs: list[tuple[int, int]] = []
+    for _ in range(3):  # another thread's turn at the wrong moment only adds
+        before = sys.gettrace()
+        counter.calls = counter.instructions = 0
+        sys.settrace(counter.trace)
+        counter.on = True
+        try:
+            do()
+        finally:
+            counter.on = False
+            sys.settrace(before)
+        runs.append((counter.instructions, counter.calls))
+    instructions, calls = min(runs)
+    cost = Cost(requests, size, calls, instructions)
     print(name, cost)
     slack = 1.0 if sys.version_info[:2] == (3, 11) else 1.4
     for what, got, bound in zip(Cost._fields, cost, most):

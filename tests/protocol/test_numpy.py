@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 import rpyc_like as rpyc
+from rpyc_like import aio
 
 np = pytest.importorskip("numpy")
 
@@ -50,15 +52,92 @@ def test_objects_are_refused(remote: Any) -> None:
         np.asarray(remote.array([None, 1]))
 
 
+class Measured(np.ndarray):  # type: ignore[type-arg]
+    """An array of a class of the program's."""
+
+
+class Arrays(rpyc.Service):
+    """Gives arrays of each kind."""
+
+    def exposed_make(self) -> Any:
+        return np.arange(3)
+
+    def exposed_single(self) -> Any:
+        return np.arange(6, dtype="f4").reshape(2, 3)
+
+    def exposed_scalar(self) -> Any:
+        return np.float32(2.5)
+
+    def exposed_measured(self) -> Any:
+        return np.arange(3, dtype="i2").view(Measured)
+
+    def exposed_objects(self) -> Any:
+        return np.array([None, 1])
+
+
 def test_the_policy_holds(pair: Any) -> None:
-    """A service that shows no public attributes gives items, as of any sequence, and no more."""
-
-    class Arrays(rpyc.Service):
-        def exposed_make(self) -> Any:
-            return np.arange(3)
-
+    """A service that shows no public attributes gives a copy, and no attributes."""
     client, _ = pair(Arrays)
     array = client.root.make()
     assert np.asarray(array).tolist() == [0, 1, 2]
     with pytest.raises(AttributeError):
         array.tobytes()
+
+
+@pytest.mark.parametrize("config", [{}, {"allow_public_attrs": True}], ids=["", "public"])
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape"),
+    [
+        ("make", np.arange(3).dtype, (3,)),
+        ("single", "f4", (2, 3)),
+        ("scalar", "f4", ()),
+    ],
+)
+def test_a_restricted_service_gives_the_right_type(
+    pair: Any, name: str, dtype: Any, shape: Any, config: Any
+) -> None:
+    """NumPy makes an array of the same type, also of several of them, and none of objects."""
+    client, server = pair(Arrays)
+    server._config.update(config)
+    remote = getattr(client.root, name)()
+    assert np.array(remote).dtype == np.dtype(dtype)
+    assert np.array(remote).shape == shape
+    assert np.array([remote, remote]).dtype == np.dtype(dtype)
+    assert np.array(remote, dtype=complex).dtype == np.dtype(complex)
+    assert np.add(np.zeros(3, dtype), remote).dtype == np.dtype(dtype)
+
+
+def test_no_array_is_made_of_what_is_refused(pair: Any) -> None:
+    """Where there is no snapshot either, the error says what the owner may change."""
+    client, _ = pair(Arrays)
+    array = client.root.make()
+    client._codec.features = 0  # as of a peer of RPyC's
+    with pytest.raises(AttributeError, match="'__array__' in the configuration key 'safe_attrs'"):
+        np.asarray(array)
+
+
+@pytest.mark.parametrize("name", ["objects", "measured"])
+def test_a_restricted_service_gives_no_objects(pair: Any, name: str) -> None:
+    """What is no data, or of a class of the owner's, is an error and no array of proxies."""
+    client, _ = pair(Arrays)
+    array = getattr(client.root, name)()
+    with pytest.raises(AttributeError, match="cannot make a local array"):
+        np.asarray(array)
+
+
+async def loop_asarray(port: int) -> None:
+    async with await aio.connect("127.0.0.1", port) as conn:
+        array = await conn.root.make()
+        with pytest.raises(TypeError, match="snapshot"):
+            np.asarray(array)
+        assert (await aio.snapshot(array)).tolist() == [0, 1, 2]
+
+
+def test_on_an_event_loop() -> None:
+    """A proxy that has to be awaited says so, instead of being an object in an array."""
+    server = rpyc.ThreadedServer(Arrays, port=0)
+    server._start_in_thread()
+    try:
+        asyncio.run(loop_asarray(server.port))
+    finally:
+        server.close()

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -385,3 +386,97 @@ def test_malformed_chunks(there: Any, answer: Any, monkeypatch: pytest.MonkeyPat
         iter(remote)
     monkeypatch.undo()
     assert list(remote) == [1, 2]
+
+
+class Clock:
+    """Goes on by a fixed time whenever somebody looks."""
+
+    def __init__(self, step: float) -> None:
+        self.now = 0.0
+        self.step = step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.fixture
+def clock(there: Any, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Replace the clock; what is seen stays for 50 ms of it."""
+    made = Clock(5e-6)
+    monkeypatch.setattr(read_ahead, "_FRESH", 0.05)
+    monkeypatch.setattr(read_ahead, "primitives", SimpleNamespace(monotonic=made))
+    return made
+
+
+@pytest.mark.parametrize("kind", [int, str, lambda number: (number, "x")])
+def test_a_large_dict_takes_few_requests(there: Any, clock: Clock, kind: Any) -> None:
+    """The values of a dict that takes longer than 50 ms to make are fetched many at once."""
+    local = {kind(number): number for number in range(60_000)}
+    remote = there(local)
+    got: list[Any] = []
+    asked = there.asked(lambda: got.append(dict(remote)))
+    assert got == [local]
+    assert list(got[0]) == list(local)
+    assert len(asked) <= 40, len(asked)
+
+
+def test_values_are_no_older_than_before(there: Any, clock: Clock) -> None:
+    """A value that is asked for 50 ms after it came is asked for again."""
+    local = dict.fromkeys(range(5000), 0)
+    remote = there(local)
+    keys = list(remote.keys())
+    for position, key in enumerate(keys):
+        if not position % 500:
+            local.update(dict.fromkeys(keys, position))
+            clock.now += 0.06
+        assert remote[key] == position - position % 500
+
+
+def test_a_slow_loop_fetches_no_more_than_it_asks_for(there: Any, clock: Clock) -> None:
+    """Where most values would be too old when they are used, each is asked for by itself."""
+    remote = there(dict.fromkeys(range(2000), 0))
+    keys = list(remote.keys())
+
+    def loop() -> None:
+        for key in keys[:50]:
+            clock.now += 0.06
+            assert remote[key] == 0
+
+    asked = there.asked(loop)
+    assert asked.count(consts.HANDLE_ITERATE) <= 1
+    assert asked.count(consts.HANDLE_CALLATTR) >= 48
+
+
+@pytest.mark.parametrize("change", ["gone", "new", "moved", "object"])
+def test_a_dict_that_changes_while_it_is_copied(there: Any, clock: Clock, change: str) -> None:
+    """Each key is looked up in the dict as it is then, as ``dict`` does with any mapping."""
+    local: dict[int, Any] = dict.fromkeys(range(1000), 0)
+    remote = there(local)
+    keys = list(remote.keys())
+    for key in keys[:100]:
+        assert remote[key] == 0
+    if change == "gone":
+        del local[100]
+    elif change == "new":
+        local[1000] = 5
+    elif change == "moved":
+        local[101] = local.pop(101)
+    else:
+        local[100] = Item(7)
+    clock.now += 0.06
+    if change == "gone":
+        with pytest.raises(KeyError):
+            remote[100]
+    elif change == "object":
+        assert remote[100].x == 7
+    assert [remote[key] for key in keys[101:]] == [local[key] for key in keys[101:]]
+
+
+def test_keys_of_equal_hash_are_not_looked_up_here(there: Any) -> None:
+    """A peer's keys are in no table of this side unless the program puts them there."""
+    local = {number * ((1 << 61) - 1): number for number in range(1, 200)}
+    remote = there(local)
+    keys = list(remote.keys())
+    assert not there.conn._read_ahead.glimpse._values
+    assert {number: remote[number] for number in keys[:5]} == dict(list(local.items())[:5])

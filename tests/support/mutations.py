@@ -37,13 +37,16 @@ SYSTEM, SSH = "tests/interop/test_started_by_the_system.py", "tests/interop/test
 SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test_registry.py"
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
+AFFINITY = "tests/faults/test_affinity.py"
 
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
+CALLABLES = "tests/attacks/test_c_callables.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
+EXIT, CHILDREN = "tests/faults/test_exit.py", "tests/faults/test_children.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
@@ -121,8 +124,8 @@ MUTATIONS = [
     Mutation(
         "83",
         "utils/zerodeploy.py",
-        "self._words.get())",
-        '"")',
+        "status, self._words.get(), limit)",
+        'status, "", limit)',
         f"{SSH}::test_no_python {SSH}::test_changed_host_key",
     ),
     Mutation(
@@ -522,6 +525,13 @@ MUTATIONS = [
         f"{GATE}::test_case_44_no_code_of_the_peer_runs",
     ),
     Mutation(
+        "44",
+        "core/boxing.py",
+        "if netref.is_array_class([pack[0], *full]):",
+        "if False:",
+        "tests/protocol/test_numpy.py::test_a_restricted_service_gives_the_right_type",
+    ),
+    Mutation(
         "45",
         "lib/access_policy.py",
         "elif type(name) is not str:",
@@ -687,7 +697,7 @@ MUTATIONS = [
         "61",
         "link/connection.py",
         "            goes_on = self.application.serve_request(id_, target, args)\n",
-        "            with attending._starting:\n"
+        "            with housekeeper._thread._lock:\n"
         "                goes_on = self.application.serve_request(id_, target, args)\n",
         f"{THREADS}::test_case_61_two_connections_cannot_block_each_other",
     ),
@@ -700,15 +710,15 @@ MUTATIONS = [
     ),
     Mutation(
         "62",
-        "link/attending.py",
-        "            link.serve_instead()\n",
-        "            pass\n",
+        "link/housekeeping.py",
+        "                    link.serve_instead()\n",
+        "                    pass\n",
         f"{WAITS}::test_case_62_65_the_next_call_is_not_delayed",
     ),
     Mutation(
         "63",
         "core/endpoint.py",
-        "flushing.arm(self._weak)",
+        "self._schedule_flush(self._weak)",
         "self.flush_released()",
         f"{THREADS}::test_case_63_garbage_is_collected_in_the_middle_of_everything",
     ),
@@ -786,8 +796,8 @@ MUTATIONS = [
     ),
     Mutation(
         "72",
-        "link/flushing.py",
-        "at_end(lambda: _due.put(None))\n",
+        "link/housekeeping.py",
+        "at_end(housekeeper.end)\n",
         "",
         "tests/faults/test_interpreters.py",
     ),
@@ -807,16 +817,16 @@ MUTATIONS = [
     ),
     Mutation(
         "75",
-        "link/attending.py",
+        "link/housekeeping.py",
         "return silence > _DEAD * self.interval",
         "return False",
         f"{WAITS}::test_case_75_a_stopped_server",
     ),
     Mutation(
         "75",
-        "link/attending.py",
-        '    """Looks whether a peer gives signs of life."""\n    _read(link)\n',
-        '    """Looks whether a peer gives signs of life."""\n',
+        "link/housekeeping.py",
+        "        _read(link)\n    link.application.beat",
+        "        pass\n    link.application.beat",
         f"{WAITS}::test_case_75_a_client_that_computes_and_one_that_stops",
     ),
     Mutation(
@@ -953,6 +963,41 @@ MUTATIONS = [
         "tests/attacks/test_exposes.py::test_it_agrees_with_what_a_client_reaches",
     ),
     Mutation(
+        "89",
+        "lib/access_policy.py",
+        "elif id(type(value)) not in _PLAIN:\n                    following",
+        "elif issubclass(type(value), type):\n                    following",
+        f"{LADDERS}::test_what_is_kept_in_objects_is_looked_at",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    return not any(name in _stored_by(module_of(base)) for base in bases)",
+        "    return True",
+        f"{LADDERS}::test_what_the_program_keeps_is_its_own",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "or not _is_programs(obj, name, kind):",
+        "or True:",
+        f"{LADDERS}::test_what_the_program_keeps_is_its_own",
+    ),
+    Mutation(
+        "90",
+        "tools/exposes.py",
+        "access_policy.contents(obj, _MAX_LOOKED_AT)",
+        "access_policy.contents(obj, 5)",
+        "tests/attacks/test_exposes.py::test_items_of_every_container_are_looked_at",
+    ),
+    Mutation(
+        "90",
+        "cli/exposes.py",
+        "except (Exception, SystemExit) as error:",
+        "except Exception as error:",
+        "tests/attacks/test_exposes.py::test_a_module_that_exits",
+    ),
+    Mutation(
         "90",
         "core/dialects.py",
         ") and handler in _ON_OBJECTS:",
@@ -1070,7 +1115,7 @@ MUTATIONS = [
     Mutation(
         "96",
         "link/connection.py",
-        "            size = weight_of(outcome)\n",
+        "            size = self.queued.weigh(outcome)\n",
         "            size = 0\n",
         f"{QUEUED}::test_what_waits_stays_near_the_limit",
     ),
@@ -1335,6 +1380,13 @@ MUTATIONS += [
         f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[epc]",
     ),
     Mutation(
+        "100",
+        "utils/registry_server.py",
+        "    except BaseException:\n        sock.close()\n        raise\n\n\nclass UDP",
+        "    finally:\n        pass\n\n\nclass UDP",
+        f"{DOOR}::test_case_100_a_constructor_that_raises_leaves_no_socket[TCPRegistryServer]",
+    ),
+    Mutation(
         "101",
         "link/admission.py",
         "            self.admission.change_spare(self, spare)\n",
@@ -1354,6 +1406,27 @@ MUTATIONS += [
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/peer.py",
+        "        self.link.queued.total = client.account.add\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_requests_in_flight_count[epc]",
+    ),
+    Mutation(
+        "96",
+        "erlport/service.py",
+        "        self.handles.count_for(client.account.add)\n",
+        "",
+        "tests/attacks/test_listener_sum.py::test_values_that_erlang_keeps_count",
+    ),
+    Mutation(
+        "101",
+        "utils/forking_server.py",
+        "        if self._in_a_row <= _IN_A_ROW:\n",
+        "        if True:\n",
+        f"{DOOR}::test_case_101_a_process_for_few_of_a_crowd",
     ),
     Mutation(
         "106",
@@ -1446,6 +1519,118 @@ MUTATIONS += [
         "        if False:",
         f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
     ),
+    Mutation(
+        "3",
+        "wire/framing.py",
+        "; the peer began with {bytes(source[:_SHOWN])!r}",
+        "",
+        "tests/unit/test_framing.py::test_a_beginning_that_is_no_frame_is_shown",
+    ),
+    Mutation(
+        "111",
+        "utils/children.py",
+        "        fd = os.dup(file.fileno())\n    except (AttributeError, OSError):  # of a",
+        "        raise OSError\n    except (AttributeError, OSError):  # of a",
+        f"{SSH}::test_case_111_a_connection_that_is_left_open",
+    ),
+    Mutation(
+        "111",
+        "lib/exiting.py",
+        "return not self._ended",
+        "return True",
+        f"{EXIT}::test_case_111_the_end_waits_for_threads_that_write",
+    ),
+    Mutation(
+        "112",
+        "utils/children.py",
+        '_APART = {"start_new_session": True}',
+        "_APART = {}",
+        f"{EXIT}::test_case_112_ctrl_c_at_a_prompt_ends_no_child[subproc]",
+    ),
+    Mutation(
+        "112",
+        "utils/factory.py",
+        "    leave_terminal()\n",
+        "",
+        f"{EXIT}::test_case_112_ctrl_c_at_a_prompt_ends_no_child[multiprocess]",
+    ),
+    Mutation(
+        "112",
+        "utils/forking_server.py",
+        "            leave_terminal()  #",
+        "            #",
+        f"{EXIT}::test_case_112_ctrl_c_cuts_no_call_of_a_forking_server",
+    ),
+    Mutation(
+        "112",
+        "cli/rpyc_classic.py",
+        "            leave_when_given_up(conn, float(self.grace))\n",
+        "",
+        f"{EXIT}::test_case_112_a_child_that_was_given_up_ends",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "                    self._copy(data)\n",
+        "                    pass\n",
+        f"{CHILDREN}::test_case_113_standard_error_of_a_child_is_passed_on",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "line += end[: LINE_LIMIT - len(line)]",
+        "line += end",
+        f"{CHILDREN}::test_case_113_lines_are_cut",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "        return ExplainedEnd(self._child.epitaph())",
+        "        return error",
+        f"{CHILDREN}::test_case_113_a_child_that_does_not_start",
+    ),
+    Mutation(
+        "113",
+        "cli/quickstart.py",
+        "    os.dup2(2, 1)\n",
+        "",
+        f"{CHILDREN}::test_case_113_what_the_quickstarts_server_prints",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "        timer.start()\n",
+        "        pass\n",
+        f"{CHILDREN}::test_case_113_a_silent_child",
+    ),
+    Mutation(
+        "113",
+        "utils/zerodeploy.py",
+        "self._news.wait(self._timeout)",
+        "self._news.wait(None)",
+        f"{CHILDREN}::test_case_113_each_step_of_a_deployment_is_limited[finding]",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "            if pid not in self._alive:\n",
+        "            if False:\n",
+        f"{CHILDREN}::test_case_113_a_forking_server_signals_no_stranger",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "            kind.__contains__(table, _Probe(key))\n",
+        "            pass\n",
+        f"{CALLABLES}::test_keys_of_one_hash_do_not_add_up",
+    ),
+    Mutation(
+        "92",
+        "core/chained.py",
+        "        if depth >= DEEPEST:",
+        "        if False:",
+        f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
+    ),
 ]
 
 MUTATIONS += [
@@ -1466,7 +1651,7 @@ MUTATIONS += [
     Mutation(
         "99",
         "core/accounts.py",
-        "            flushing.arm(weakref.ref(self))\n",
+        "            self._schedule_flush(weakref.ref(self))\n",
         "",
         "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
     ),
@@ -1476,6 +1661,83 @@ MUTATIONS += [
         "        self._check_room(_owner(host), len(new))\n",
         "",
         f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "self._context.run(_run, job)",
+        "_run(job)",
+        f"{AFFINITY}::test_plain_and_async_functions_share_the_context",
+    ),
+    Mutation(
+        "114",
+        "lib/contexts.py",
+        "self._own.run(_set, self._late.popleft())",
+        "self._late.popleft()",
+        f"{AFFINITY}::test_a_plain_call_beside_a_task",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if kept and not threads.wanted:",
+        "if False:",
+        f"{AFFINITY}::test_threading_local",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if self.full and not self.strict and self._idle:",
+        "if False:",
+        f"{AFFINITY}::test_more_connections_than_threads",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "if not first and self._all.strict",
+        "if False",
+        f"{AFFINITY}::test_strict_affinity",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "all(thread.waits for thread in self.threads)",
+        "False",
+        f"{AFFINITY}::test_a_callback_that_needs_another_thread_of_the_client",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "self._active -= 1\n        if self._needy:",
+        "if self._needy:",
+        f"{AFFINITY}::test_threads_that_wait_for_clients_are_no_fewer",
+    ),
+    Mutation(
+        "114",
+        "aio/threads.py",
+        "thread: Any = current_thread(self._executor)",
+        "thread: Any = None",
+        f"{AFFINITY}::test_nested_calls_run_in_the_thread_that_waits",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "return target[1] is not None and self._session.pending.get(target[1]) is not None",
+        "return False",
+        f"{AFFINITY}::test_nested_calls_while_no_more_are_taken",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "self._local_objects.dropped = []\n",
+        "self._local_objects.dropped = None\n",
+        f"{AFFINITY}::test_finalizers_run_in_the_thread",
+    ),
+    Mutation(
+        "114",
+        "aio/serving.py",
+        "if may_run_code(entry)]",
+        "]",
+        f"{AFFINITY}::test_what_has_no_finalizer_takes_no_thread",
     ),
 ]
 

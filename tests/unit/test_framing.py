@@ -107,6 +107,19 @@ def test_malformed_rpyc(data: bytes, text: str) -> None:
     assert framer.feed(rpyc_frame(b"late")) == []
 
 
+def test_a_beginning_that_is_no_frame_is_shown() -> None:
+    """The error about a peer that speaks something else shows how it began, and not too much."""
+    framer = RpycFramer()
+    assert framer.feed(b"220 mail.example ESMTP\r\n") == []
+    assert "220 mail.example ESMTP" in str(framer.error)
+    framer = RpycFramer()
+    framer.feed(b"220 " + b"x" * 10_000)
+    assert len(str(framer.error)) < 300
+    framer = RpycFramer()
+    framer.feed(rpyc_frame(b"good") + b"220 secret")
+    assert "secret" not in str(framer.error)
+
+
 def test_tls_is_recognised() -> None:
     """A TLS client on a plain port is told from a large frame by being the first thing said."""
     framer = RpycFramer()

@@ -18,13 +18,16 @@ pid, reference, port, fun   :class:`.Pid`, :class:`.Reference`, :class:`.PortId`
 from __future__ import annotations
 
 import contextlib
+from itertools import chain
 from typing import Any, ClassVar, Final
 
+from ...wire.meter import Contents
 from ..decoder import MAX_INFLATED_SIZE, Decoder
 from ..encoder import Encoder, Written
 from ..errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from ..maps import Map as _Map
 from ..maps import MutationError, digest, key_level, refuse
+from ..values import CONTENTS as VALUES
 from ..values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
 __all__ = [
@@ -181,6 +184,14 @@ class OpaqueObject:
     def __hash__(self) -> int:
         return hash((self.data, self.language))
 
+
+CONTENTS: Final[Contents] = {
+    **VALUES,
+    List: iter,
+    Map: lambda value: chain.from_iterable(value.items()),
+    OpaqueObject: lambda value: (value.data,),
+}
+"""What is in the terms that a peer sends. Objects that it has handles of are the program's own."""
 
 OPAQUE: Final = Atom(b"$erlport.opaque")
 ERLANG: Final = Atom(b"erlang")

@@ -16,15 +16,14 @@ import itertools
 import pickle
 import secrets
 from collections.abc import Callable
-from sys import getsizeof
 from typing import Any, Final
 
 from ...errors import AccessDenied, LimitExceeded
 from ...lib.brief import brief
 from ...link import primitives
-from ...wire.meter import Meter, Work
+from ...wire.meter import Meter, Work, memory_of
 from .access import check_name, public
-from .erlterms import PICKLE_PROTOCOL, Atom, ImproperList, List, Map, Objects, OpaqueObject
+from .erlterms import CONTENTS, PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
 
 __all__ = [
     "BUILTINS",
@@ -130,7 +129,7 @@ class Handles(Objects):
             except Exception as error:
                 raise ValueError(f"unsupported data type: {type(value)}: {error}") from error
         source = value.source if type(value) is Kept else _EXPORTED
-        price = 0 if source is _EXPORTED else _memory(source)
+        price = 0 if source is _EXPORTED else memory_of(source, CONTENTS)
         if isinstance(value, Handle):
             value = value.value
         with self._lock:
@@ -149,6 +148,10 @@ class Handles(Objects):
                 self._meter.release(entry.price)
                 entry.price = 0
         return name
+
+    def count_for(self, total: Callable[[int], object]) -> None:
+        """Have ``total`` told as well of what the peer has kept; before it keeps anything."""
+        self._meter.total = total
 
     def export_iterator(self, value: Any) -> Handle:
         """Return what is to be sent for an iterator of an object, or of a value of the peer's."""
@@ -223,31 +226,6 @@ def _set(value: Any, name: Any, new: Any) -> None:
     text = _text(name)
     check_name(_living(value), text)
     setattr(value, text, new)
-
-
-def _memory(value: Any) -> int:
-    """Return how many bytes of memory a value of the peer's takes, one at least.
-
-    What the program has exported and the value holds may contain itself, and is looked at once.
-    """
-    total = 0
-    seen: set[int] = set()
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        total += getsizeof(item)
-        kind = type(item)
-        if kind is Map:
-            for pair in item.items():
-                stack += pair
-        elif kind is tuple or kind is List or kind is ImproperList:
-            stack += item
-            if kind is ImproperList:
-                stack.append(item.tail)
-    return total
 
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {

@@ -10,6 +10,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import current_thread, main_thread
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, Protoc
 from ...lib.brief import brief
 from ...lib.workers import WorkerPool
 from ...link import primitives
+from ...link.backlog import weight_of
 from ...link.result import AsyncResult
 from ...link.serving import CURRENT
 from ...link.streams import PipeStream
@@ -25,7 +27,7 @@ from ..errors import CallError, Error
 from ..peer import ErlangPeer
 from .access import check_call, public
 from .codec import CANCEL, ErlportCodec, Target, error_term
-from .erlterms import Atom, List, Terms
+from .erlterms import CONTENTS, Atom, List, Terms
 from .handles import (
     BUILTINS,
     CALLS,
@@ -107,6 +109,7 @@ class Instance:
         if stream is None:
             stream = PipeStream.from_std()
         self.peer = ErlangPeer(stream, framer, self.codec, self)
+        self.peer.link.queued.weigh = partial(weight_of, contents=CONTENTS)
         self.peer.session.pending.numbers = itertools.count(secrets.randbits(60))
         self.encoder: Callable[[Any], Any] = _same
         self.decoder: Callable[[Any], Any] = _same
@@ -144,7 +147,8 @@ class Instance:
         try:
             if target.problem is not None:
                 raise target.problem
-            payload = codec.encode_reply(id_, self._call(id_, target, args))
+            with self.peer.link.queued.serving(args):
+                payload = codec.encode_reply(id_, self._call(id_, target, args))
         except ConnectionClosed:
             if self.peer.link.closed:
                 raise
@@ -158,8 +162,9 @@ class Instance:
         if self._is_cancelled(id_):
             return
         try:
-            self.peer.batch.send(payload)
-        except ProtocolError as error:  # too long
+            with self.peer.link.queued.holding(len(payload)):
+                self.peer.batch.send(payload)
+        except ProtocolError as error:  # too long, or the server's clients hold too much
             self.peer.batch.send(codec.encode_failure(id_, _python_error(error, ())))
 
     def _is_cancelled(self, id_: Any) -> bool:

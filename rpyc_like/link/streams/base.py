@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, TracebackType
 from typing import Any
 
@@ -27,7 +27,9 @@ __all__ = [
     "NativeStream",
     "Stream",
     "WakePipe",
+    "fd_hung_up",
     "has_own_io",
+    "polls_natively",
     "wait_for_fds",
 ]
 
@@ -79,6 +81,16 @@ class Stream:
         """Writes all of ``data``."""
         raise NotImplementedError
 
+    def hung_up(self) -> bool:
+        """Return whether the peer has ended its side, as far as that can be known unread.
+
+        Bytes that it sent before may still be there to be read.
+        """
+        try:
+            return fd_hung_up(self.fileno())
+        except (EOFError, NotImplementedError, OSError, ValueError):
+            return False  # whoever reads finds out
+
     def __enter__(self) -> Stream:
         return self
 
@@ -89,6 +101,10 @@ class Stream:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class ExplainedEnd(ConnectionClosed):
+    """The stream has ended, and the text has what the program that carried it said about that."""
 
 
 class NativeStream(Stream):
@@ -239,9 +255,15 @@ def has_own_io(stream: Any) -> bool:
 
 
 if primitives.poll is not None:
-    from select import POLLIN, POLLOUT
+    from select import POLLERR, POLLHUP, POLLIN, POLLOUT
+
+    try:
+        from select import POLLRDHUP
+    except ImportError:  # POLLHUP says the same there
+        POLLRDHUP = 0  # type: ignore[misc]
 
     _ANY = POLLIN | POLLOUT
+    _GONE = POLLRDHUP | POLLHUP | POLLERR
     _POLL_BITS = {READ: POLLIN, WRITE: POLLOUT, READ | WRITE: _ANY}
 
     class _Poller:
@@ -284,6 +306,20 @@ else:  # Windows
             return (READ if readable else 0) | (WRITE if writable else 0)
 
 
+def polls_natively() -> bool:
+    """Return whether polling is the system's, and not gevent's, where a wait belongs to others."""
+    return isinstance(primitives.poll, BuiltinFunctionType)
+
+
+def fd_hung_up(fd: int) -> bool:
+    """Return whether the peer of a descriptor has hung up, as far as the system's poll knows."""
+    if not polls_natively():
+        return False
+    poll = primitives.poll()
+    poll.register(fd, POLLRDHUP)
+    return any(bits & _GONE for _, bits in poll.poll(0))
+
+
 def wait_for_fds(fds: list[tuple[int, int]], timeout: float | None) -> int:
     """Waits for descriptors.
 
@@ -304,7 +340,16 @@ class DescriptorStream(NativeStream):
     number that has come to mean another file.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_lock", "_pace", "_read_fds", "_reader", "_users")
+    __slots__ = (
+        "__weakref__",
+        "_before_close",
+        "_closed",
+        "_lock",
+        "_pace",
+        "_read_fds",
+        "_reader",
+        "_users",
+    )
 
     def __init__(self) -> None:
         self._closed = False
@@ -313,11 +358,11 @@ class DescriptorStream(NativeStream):
         self._reader: _Poller | None = None
         self._read_fds: tuple[int, ...] = ()
         self._pace: Any = None  # waits for bytes, with the compiled core
+        self._before_close: Callable[[], object] | None = None
         self.busy_poll(BUSY_POLL)
 
     def busy_poll(self, microseconds: float) -> None:
-        # Where select.poll is not the system's (gevent), a wait belongs to others.
-        native = impl.waiting is not None and isinstance(primitives.poll, BuiltinFunctionType)
+        native = impl.waiting is not None and polls_natively()
         polls = microseconds if processors() >= 2 else 0
         self._pace = impl.waiting.Pace(polls) if native else None
 
@@ -336,6 +381,24 @@ class DescriptorStream(NativeStream):
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def before_close(self, func: Callable[[], object]) -> None:
+        """Call ``func``, which must not wait, when the stream is closed and its descriptor is not.
+
+        Raises:
+            ConnectionClosed: the stream is closed.
+        """
+        with self._lock:
+            self._check_open()
+            self._before_close = func
+
+    def hung_up(self) -> bool:
+        with self._lock:  # so that the descriptor is not closed meanwhile
+            return self._closed or self._peer_ended()
+
+    def _peer_ended(self) -> bool:
+        """Return what the system knows; while the descriptor is open."""
+        return fd_hung_up(self.fileno())
 
     def hold(self) -> None:
         """Keeps the descriptor from being given back; for who waits for it elsewhere."""
@@ -357,6 +420,9 @@ class DescriptorStream(NativeStream):
                 return
             self._closed = True
             waiting = self._users > 0
+            if self._before_close is not None:
+                self._before_close()
+                self._before_close = None
             self._interrupt()
         if not waiting:
             self._release()
@@ -400,6 +466,9 @@ class WakePipe:
 
     def __init__(self) -> None:
         self._ends: tuple[int, int] | None = os.pipe()
+        if os.name == "posix":
+            for fd in self._ends:
+                os.set_blocking(fd, False)  # a pipe that is full has woken often enough
 
     def fileno(self) -> int:
         """Returns the descriptor that becomes readable when :meth:`wake` is called."""

@@ -57,6 +57,9 @@ class MemoryStream(NativeStream):
             self._incoming.ended = self._outgoing.ended = True
             self._changed.notify_all()
 
+    def hung_up(self) -> bool:
+        return self._incoming.ended
+
     def finish(self) -> None:
         with self._changed:
             self._outgoing.ended = True

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
 from .. import primitives
-from .base import READ, DescriptorStream
+from .base import READ, DescriptorStream, ExplainedEnd, polls_natively
 from .dialing import connect_socket
 
 __all__ = ["SocketStream", "TunneledSocketStream"]
@@ -289,6 +289,19 @@ class SocketStream(DescriptorStream):
         except (OSError, ValueError) as error:
             raise ConnectionClosed(f"cannot write: {error}") from error
 
+    def _peer_ended(self) -> bool:
+        if polls_natively():
+            return super()._peer_ended()
+        if self._guard is not None:
+            return False
+        # On Windows, and with gevent, an end is seen only when all before it has been read.
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK | _DONTWAIT)
+        except _WOULD_BLOCK:
+            return False
+        except OSError:
+            return True
+
     def _fds(self, events: int) -> list[tuple[int, int]]:
         return [(self._fd, events)]
 
@@ -333,7 +346,7 @@ class TunneledSocketStream(SocketStream):
 
     def _explanation(self) -> ConnectionClosed | None:
         why = self.tun.failure() if hasattr(self.tun, "failure") else ""
-        return ConnectionClosed(f"the tunnel has ended: {why}") if why else None
+        return ExplainedEnd(f"the tunnel has ended: {why}") if why else None
 
     def close(self) -> None:
         super().close()

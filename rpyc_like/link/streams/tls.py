@@ -180,6 +180,9 @@ class TlsStream(NativeStream):
     def hides(self) -> bool:
         return True
 
+    def hung_up(self) -> bool:
+        return self._ended or self.inner.hung_up()
+
     def close(self) -> None:
         if not self.inner.closed:
             self._say_goodbye()

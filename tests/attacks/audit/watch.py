@@ -197,7 +197,7 @@ class Watch:
             return _word(args[0])
         if event == "pickle.find_class":
             return f"{_word(args[0])}.{_word(args[1])}"
-        if event.startswith("socket.") or event in ("marshal.loads", "marshal.load"):
+        if event.startswith(("socket.", "gc.")) or event in ("marshal.loads", "marshal.load"):
             return "-"
         if not args:
             return "-"

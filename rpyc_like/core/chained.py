@@ -1,0 +1,145 @@
+"""Objects that the interpreter frees by recursion, and how deeply a peer may nest them.
+
+Lists, tuples, dicts, sets and instances of classes written in Python are put aside by CPython's
+deallocators when too many are in one another. Deques, defaultdicts, slices, most iterators and some
+more are not (measured on 3.10 to 3.13), so freeing a long chain of them ends the process. Links
+that a restricted peer makes between them are checked here; those that the program makes are not.
+
+A link puts what is stored one level below the object that it is stored in, and all that hangs on it
+as well. What is above an object cannot be seen from it, so that is noted, by its ``id``: an object
+that has the place of one that is gone inherits its level, which can only be too high. A survey of
+all objects corrects that before anything is refused, and now and then.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import sys
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from operator import itemgetter
+from types import CellType, GeneratorType, MappingProxyType, MethodType
+from typing import Any, Final
+
+from ..errors import LimitExceeded, MalformedValue
+from ..lib.referents import referents
+
+__all__ = ["DEEPEST", "check_link", "is_chained"]
+
+# Where lists are between the links, deallocators of 3.13 put aside after 10,000 lists, those before
+# it after 50: a list after each 16 deques ended 3.13 in a thread with a stack of 8 MiB.
+DEEPEST: Final = 8 if sys.version_info >= (3, 13) else 200
+"""Most levels of such objects directly in one another."""
+
+_LOOKED_AT: Final = 10_000  # objects that a survey may look at for each link since the last one
+_MANY: Final = 10_000  # objects that levels are noted of
+
+
+def _types() -> Iterable[type]:
+    empty: dict[Any, Any] = {}
+    queue: deque[Any] = deque()
+    for view in (empty.keys(), empty.values(), empty.items()):
+        yield from (type(view), type(iter(view)), type(reversed(view)))
+    yield from (deque, type(iter(queue)), type(reversed(queue)), defaultdict, slice)
+    yield from (itertools.accumulate, itertools.cycle, itertools.islice, itertools.repeat)
+    yield from (itertools.starmap, type(itertools.tee(())[0]), enumerate, itemgetter)
+    yield from (MappingProxyType, MethodType, classmethod, staticmethod, property)
+    yield from (CellType, GeneratorType)
+
+
+# The ids of the types: a metaclass of the program may have its own __hash__ and __eq__.
+_TYPES: Final = frozenset(map(id, _types()))
+_LIBRARY: Final = (("_asyncio", "Future"), ("_asyncio", "Task"), ("_queue", "SimpleQueue"))
+
+_above: dict[int, int] = {}  # levels above an object, where there are any
+_links = 0  # since the last survey
+_due = 0  # links, after which there may be another
+
+
+def is_chained(cls: type) -> bool:
+    """Return whether instances of a class hold others, and are freed by recursion."""
+    if id(cls) in _TYPES:
+        return True
+    known = (getattr(sys.modules.get(module), name, None) for module, name in _LIBRARY)
+    return any(cls is one for one in known if one is not None)
+
+
+def check_link(owner: Any, values: Iterable[Any], max_steps: int) -> None:
+    """Note that an object of such a class will hold some values.
+
+    Args:
+        owner: the object, ``None`` if it is about to be made.
+
+    Raises:
+        MalformedValue: the values would be too deep then.
+        LimitExceeded: too many objects hang on them.
+    """
+    global _links
+    values = [value for value in values if is_chained(type(value))]
+    if not values:
+        return
+    # Threads that are here at once may each miss the other's link: some levels more, no crash.
+    _links += 1
+    try:
+        found = _levels(owner, values, max_steps)
+    except MalformedValue:
+        if not _survey():
+            raise
+        found = _levels(owner, values, max_steps)
+    for key, level in found.items():
+        _above[key] = max(level, _above.get(key, 0))
+    if len(_above) >= _MANY and _links >= _MANY:
+        _survey()
+
+
+def _levels(owner: Any, values: list[Any], max_steps: int) -> dict[int, int]:
+    """Return the levels above each object that is linked, by id."""
+    level = 1 if owner is None else 1 + _above.get(id(owner), 0)
+    found: dict[int, int] = {}
+    path = [id(owner)]
+    stack = [iter(values)]
+    steps = 0
+    while stack:
+        one = next(stack[-1], None)
+        if one is None:
+            stack.pop()
+            path.pop()
+            continue
+        depth = level + len(stack) - 1
+        if id(one) in path or found.get(id(one), 0) >= depth:
+            continue
+        if depth >= DEEPEST:
+            raise MalformedValue(
+                f"expected at most {DEEPEST} levels of deques, defaultdicts, slices, iterators or "
+                "the like directly in one another, got more"
+            )
+        held = referents(one)
+        steps += 1 + len(held) // 16
+        if steps > max_steps:
+            raise LimitExceeded("objects in one another", steps, max_steps, "max_steps")
+        found[id(one)] = depth
+        path.append(id(one))
+        stack.append(iter([other for other in held if is_chained(type(other))]))
+    return found
+
+
+def _survey() -> bool:
+    """Note anew what is above each object; return whether that was due."""
+    global _above, _due, _links
+    if _links < _due:
+        return False
+    objects = gc.get_objects()
+    _links, _due = 0, max(DEEPEST, len(objects) // _LOOKED_AT)
+    above: dict[int, int] = {}
+    queue = deque((one, 0) for one in objects if is_chained(type(one)))
+    while queue:
+        one, level = queue.popleft()
+        if level < above.get(id(one), 0):
+            continue
+        for other in referents(one):
+            if is_chained(type(other)) and above.get(id(other), 0) <= level < DEEPEST:
+                above[id(other)] = level + 1
+                queue.append((other, level + 1))
+    _above = above
+    return True

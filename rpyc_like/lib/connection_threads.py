@@ -1,0 +1,453 @@
+"""Threads that run the plain functions of connections: one for each, kept while it lasts.
+
+So what a program keeps by thread (``threading.local``, SQLite connections) or by context
+(:mod:`contextvars`, decimal contexts) is there in a connection's next request, and nothing of it
+reaches another connection. A thread is started for a connection's first function and ends with the
+connection. When no more may be started, the connection that has been idle for longest gives its
+thread up; it gets another one with its next function.
+
+A thread that waits for a peer does not count. Meanwhile it runs what that peer asks because of the
+function that waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import LimitExceeded
+from .contexts import SharedContext
+from .interpreter import at_end
+from .threads import spawn
+from .workers import WorkerPool, here
+
+__all__ = ["ConnectionThread", "ConnectionThreads", "Executor", "ThreadExecutor", "current_thread"]
+
+logger = logging.getLogger("rpyc_like.lib")
+
+Job = Callable[[], object]
+CallLater = Callable[..., object]
+
+_PATIENCE = 1.0
+"""Seconds for which a function waits for a thread that waits for the peer: long enough for usual
+callbacks, because functions that run in another thread find nothing that is kept by thread."""
+
+
+class Executor(Protocol):
+    """Runs the plain functions of one connection."""
+
+    nests: bool
+    """Whether a thread that waits runs anything meanwhile: nothing tells what caused what."""
+
+    def submit(self, job: Job, thread: Any = None, *, first: bool = False) -> None:
+        """Have a function run, after those before it.
+
+        Args:
+            thread: waits for a peer that has asked for this because of that.
+            first: whether it runs before others, also in a thread that waits, and is not refused.
+
+        Raises:
+            LimitExceeded: there is no thread for it.
+        """
+
+    def close(self, last: Job | None = None) -> None:
+        """End when everything has been done, ``last`` at the end. Idempotent."""
+
+
+class ConnectionThreads:
+    """The threads of a server's connections.
+
+    Args:
+        most: how many there may be, those not counted that wait for a peer.
+        strict: whether a connection never gives its thread up; what needs one is refused then.
+        beside: how many threads there may be for what belongs to no connection's thread.
+    """
+
+    def __init__(self, most: int, strict: bool = False, beside: int = 20) -> None:
+        if most < 1:
+            raise ValueError(f"expected at least 1 thread, got {most} (argument 'max_threads')")
+        self.most = most
+        self.strict = strict
+        self.beside = WorkerPool(beside)
+        """Threads for callbacks, and for adapters whose functions run in any thread."""
+        self.lock = threading.Lock()  # guards everything below and the state of the executors
+        self.threads: set[ConnectionThread] = set()
+        self._active = 0  # threads that do not wait for a peer
+        self._idle: OrderedDict[ConnectionThread, None] = OrderedDict()  # longest idle first
+        self._needy: deque[ThreadExecutor] = deque()  # have functions to run and no thread for them
+        self._closed = False
+        self._warned = False
+        at_end(self.close)
+
+    def executor(
+        self, context: SharedContext, call_later: CallLater, width: int = 1
+    ) -> ThreadExecutor:
+        """Return what runs the functions of a new connection.
+
+        Args:
+            context: that they run in.
+            call_later: has something called after so many seconds, in the thread that submits.
+            width: how many may run at once; they begin in order.
+        """
+        return ThreadExecutor(self, context, call_later, width)
+
+    def close(self) -> None:
+        """Take nothing more; the threads end when they have done what there is."""
+        self.beside.close()
+        with self.lock:
+            self._closed = True
+            for thread in list(self._idle):
+                thread.end()
+
+    # -- internals; the caller holds the lock
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._closed
+
+    @property
+    def full(self) -> bool:
+        """Whether no more thread may be started."""
+        return self._active >= self.most
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a thread without work is to end."""
+        return self._active > self.most or bool(self._needy and not self.strict)
+
+    def give(self, executor: ThreadExecutor) -> None:
+        """Start a thread for a connection, now or when there may be one more."""
+        if not executor.needy:
+            executor.needy = True
+            self._needy.append(executor)
+        self.share_out()
+
+    def share_out(self) -> None:
+        """Start threads for those who need one, as far as that is possible."""
+        while self._needy:
+            executor = self._needy[0]
+            if executor.needs_thread:
+                if self.full and not self.strict and self._idle:
+                    self.warn()
+                    next(iter(self._idle)).end()
+                # With strict affinity what ends a connection may have one thread more.
+                most = self.most + (self.strict and executor.closed)
+                if self._active >= most or not self._start(executor):
+                    return
+            self._needy.popleft()
+            executor.needy = False
+
+    def _start(self, executor: ThreadExecutor) -> bool:
+        thread = ConnectionThread(self, executor)
+        self._active += 1
+        self.threads.add(thread)
+        executor.threads.append(thread)
+        try:
+            spawn(thread.work)
+        except RuntimeError as error:  # the system has no more threads
+            logger.warning("! cannot start a thread: %s", error)
+            self._active -= 1
+            self.threads.discard(thread)
+            executor.threads.remove(thread)
+            return False
+        return True
+
+    def warn(self) -> None:
+        """Log once that connections lose their threads."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "! all %d threads are in use (argument 'max_threads'): connections that have been "
+                "idle for longest lose theirs, and what a program keeps in it",
+                self.most,
+            )
+
+    def begin_wait(self) -> None:
+        """Count a thread no more that waits for a peer."""
+        self._active -= 1
+        if self._needy:
+            self.share_out()
+
+    def end_wait(self) -> None:
+        """Count it again; there may be too many then until one is idle."""
+        self._active += 1
+
+    def set_idle(self, thread: ConnectionThread, idle: bool) -> None:
+        """Note whether a thread has nothing to do."""
+        if idle:
+            self._idle[thread] = None
+        else:
+            del self._idle[thread]
+
+    def forget(self, thread: ConnectionThread) -> None:
+        """Count a thread no more that ends."""
+        self._active -= 1
+        self.threads.discard(thread)
+        self._idle.pop(thread, None)
+
+
+class ThreadExecutor:
+    """Runs the plain functions of one connection, in its thread and context."""
+
+    def __init__(
+        self,
+        threads: ConnectionThreads,
+        context: SharedContext,
+        call_later: CallLater,
+        width: int,
+    ) -> None:
+        self._all = threads
+        self._call_later = call_later
+        self._watched = False  # whether somebody looks whether the functions that wait are stuck
+        self._lock = threads.lock
+        self._context = context
+        self._width = width
+        self.nests = True  # until the peer is known to tell what has caused its requests
+        self.threads: list[ConnectionThread] = []  # as many as may run at once are kept
+        self.jobs: deque[Job] = deque()
+        self.last: Job | None = None
+        self.closed = False
+        self.needy = False  # whether it is to get a thread
+        self._begun = 0  # functions, those not counted that ran while a thread waited
+
+    def submit(self, job: Job, thread: Any = None, *, first: bool = False) -> None:
+        """Have a function run; see :class:`Executor`."""
+        with self._lock:
+            if self._all.closed:
+                return
+            if first and self.threads:
+                thread = self.threads[0]
+            if thread is not None and thread in self.threads:
+                thread.give(job)
+                return
+            if not first and self._all.strict and not self.threads and self._all.full:
+                threads = len(self._all.threads) + 1
+                raise LimitExceeded(
+                    "threads of connections", threads, self._all.most, argument="max_threads"
+                )
+            self.jobs.append(job)
+            if self._offered() or self._watched:
+                return
+            self._watched = True
+            begun = self._begun
+        self._call_later(_PATIENCE, self._look, begun)
+
+    def _offered(self) -> bool:
+        """Return whether a thread has been told that there is something to do."""
+        for thread in self.threads:
+            if thread.idle or (self.nests and thread.waits):
+                thread.rouse()
+                return True
+        if len(self.threads) < self._width:
+            self._all.give(self)
+            return True
+        return False
+
+    @property
+    def needs_thread(self) -> bool:
+        """Whether there is something to run, and no thread that will."""
+        return bool(self.jobs) or (self.last is not None and not self.threads)
+
+    def _look(self, begun: int) -> None:
+        """Run the next function in another thread, if the connection's waits for a peer for long.
+
+        What it waits for may depend on that function, in ways that this side cannot see: a client
+        may have several threads.
+
+        Args:
+            begun: how many functions had been begun at the last look.
+        """
+        with self._lock:
+            if self._begun == begun and all(thread.waits for thread in self.threads):
+                self._all.give(self)
+            self._watched = bool(self.jobs)
+            begun = self._begun
+        if self._watched:
+            self._call_later(_PATIENCE, self._look, begun)
+
+    def close(self, last: Job | None = None) -> None:
+        """End when everything has been done; see :class:`Executor`."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            self.last = last
+            if self.threads:
+                for thread in list(self.threads):
+                    if thread.idle:
+                        thread.rouse()
+            elif self.needs_thread:
+                self._all.give(self)
+
+    def take(self, thread: ConnectionThread) -> Job | None:
+        """Return what a thread does next that waits for nothing. The caller holds the lock."""
+        first = self.threads[0] is thread
+        if not first and sum(not other.waits for other in self.threads) > self._width:
+            return None  # the thread that it stood in for has come back
+        if self.jobs:
+            self._begun += 1
+            job = self.jobs.popleft()
+            if self.jobs and len(self.threads) < self._width:
+                self._all.give(self)
+            return job
+        if first and self.last is not None:
+            last, self.last = self.last, None
+            return last
+        return None
+
+    def keeps(self, thread: ConnectionThread) -> bool:
+        """Return whether a thread without work stays with the connection."""
+        return not self.closed and thread in self.threads[: self._width]
+
+    def run(self, job: Job) -> None:
+        """Run a function in the connection's context, in a thread that is not in it yet."""
+        self._context.run(_run, job)
+
+
+def _run(job: Job) -> None:
+    try:
+        job()
+    except BaseException:
+        logger.exception("! a connection's function failed")
+
+
+class ConnectionThread:
+    """A thread of a connection. What has no leading underscore needs the lock, or is its own."""
+
+    def __init__(self, threads: ConnectionThreads, executor: ThreadExecutor) -> None:
+        self._all = threads
+        self._lock = threads.lock
+        self._signal = threading.Lock()  # released to wake the thread
+        self._signal.acquire()
+        self._inbox: deque[Job] = deque()  # what it may wait for
+        self._ended = False
+        self.executor = executor
+        self.idle = False
+        self.waits = False
+        """Whether it waits for a peer, and does nothing meanwhile."""
+        self.ident = 0
+
+    # -- from other threads
+
+    def give(self, job: Job) -> None:
+        """Have it run a function before others, also while it waits."""
+        self._inbox.append(job)
+        self.rouse()
+
+    def rouse(self) -> None:
+        """Have it look for work."""
+        if self.idle:
+            self.idle = False
+            self._all.set_idle(self, False)
+        self.wake()
+
+    def end(self) -> None:
+        """Have an idle thread end."""
+        self._leave()
+        self.wake()
+
+    def wake(self) -> None:
+        """End its sleep, or the next one. Needs no lock."""
+        try:
+            self._signal.release()
+        except RuntimeError:
+            pass  # awake already
+
+    # -- in the thread itself
+
+    def work(self) -> None:
+        """Run functions until the connection has ended."""
+        self.ident = threading.get_ident()
+        here.pool = self
+        while True:
+            with self._lock:
+                job = None if self._ended else self._next()
+                if self._ended:
+                    return
+            if job is None:
+                self._signal.acquire()
+            else:
+                self.executor.run(job)
+
+    def _next(self) -> Job | None:
+        """Return what to do next; None if the thread is to sleep, or has ended."""
+        if self._inbox:
+            return self._inbox.popleft()
+        job = self.executor.take(self)
+        if job is None and not self.idle:
+            executor = self.executor
+            threads = self._all
+            kept = executor.keeps(self) and not threads.closed
+            if kept and not threads.wanted:
+                self.idle = True
+                threads.set_idle(self, True)
+            else:
+                if kept:
+                    threads.warn()
+                self._leave()
+                threads.share_out()
+        return job
+
+    def _leave(self) -> None:
+        self._ended = True
+        self.executor.threads.remove(self)
+        self._all.forget(self)
+
+    def wait(self, ready: Callable[[], bool], look: Callable[[], object], seconds: float) -> None:
+        """Wait for a peer, and run what must not wait for that.
+
+        Args:
+            ready: whether the wait is over; :meth:`wake` is called then.
+            look: called every so many seconds; may raise something.
+        """
+        before = self.set_waiting(True)
+        try:
+            while not ready():
+                with self._lock:
+                    job = self._next_nested()
+                if job is not None:
+                    self.set_waiting(False)
+                    _run(job)
+                    self.set_waiting(True)
+                elif not self._signal.acquire(True, seconds):
+                    look()
+        finally:
+            self.set_waiting(before)
+
+    def _next_nested(self) -> Job | None:
+        if self._inbox:
+            return self._inbox.popleft()
+        jobs = self.executor.jobs
+        return jobs.popleft() if jobs and self.executor.nests else None
+
+    def set_waiting(self, waits: bool) -> bool:
+        """Note whether it waits for a peer; return whether it did before."""
+        with self._lock:
+            before = self.waits
+            if before != waits:
+                self.waits = waits
+                if waits:
+                    self._all.begin_wait()
+                else:
+                    self._all.end_wait()
+        return before
+
+    # What lib.workers.waiting() calls, when the thread waits on another connection.
+
+    def _begin_wait(self, lane: object) -> None:
+        self.set_waiting(True)
+
+    def _end_wait(self, lane: object) -> None:
+        self.set_waiting(False)
+
+
+def current_thread(executor: Executor | None) -> ConnectionThread | None:
+    """Return the current thread if it is one of a connection's."""
+    thread: Any = here.pool
+    if type(thread) is ConnectionThread and thread.executor is executor:
+        return thread
+    return None

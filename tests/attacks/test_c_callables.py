@@ -1,0 +1,370 @@
+"""Functions written in C that a restricted peer calls, other than methods of a container."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+import weakref
+from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque, namedtuple
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like.core import chained, consts
+
+PRIME = (1 << 61) - 1
+COLLIDING = tuple(number * PRIME for number in range(1, 1000))
+"""Integers of hash 0."""
+
+Point = namedtuple("Point", "x y")
+MANY = "at most 64 keys of one hash"
+FACTORIES: dict[str, Callable[[], Any]] = {
+    "set": set,
+    "dict": dict,
+    "OrderedDict": OrderedDict,
+    "defaultdict": lambda: defaultdict(int),
+    "Counter": Counter,
+    "UserDict": UserDict,
+    "ChainMap": ChainMap,
+}
+
+
+class Tools(rpyc.Service):
+    """Exports containers, and functions written in C for them."""
+
+    def __init__(self) -> None:
+        self._made = {name: make() for name, make in FACTORIES.items()}
+        self.exposed_list = [0, 0]
+        self.exposed_bytes = bytearray(64)
+        self.exposed_deque = deque([0])
+        self.exposed_defaultdict = defaultdict(None, {0: 0})  # type: ignore[var-annotated]
+        self.exposed_Point = Point
+        self.exposed_add = functools.partial(self._made["set"].add)
+        self.exposed_update = functools.partial(set.update, self._made["set"])
+        self.exposed_hash = hash
+        self.exposed_repr = functools.partial(functools.partial(repr))
+        self.exposed_cached = functools.lru_cache(lambda value: None)
+        self.exposed_method = operator.methodcaller("__hash__")
+        self.exposed_eq = operator.eq
+        self.exposed_ior = operator.ior
+        self.exposed_sum = sum
+        self.exposed_join = "".join
+        self.exposed_forever = itertools.count(1)
+        self.exposed_repeated = itertools.repeat("x")
+        self.exposed_kinds = (set, frozenset, dict, deque, defaultdict, list, tuple)
+        self.exposed_slice = slice
+        self.exposed_islice = itertools.islice
+
+    def exposed_made(self, name: str) -> Any:
+        """Return one of the containers."""
+        return self._made[name]
+
+    def exposed_size(self, name: str) -> int:
+        """Return how many items it has."""
+        return len(self._made[name])
+
+
+PUBLIC = {"allow_public_attrs": True}
+
+
+@pytest.fixture
+def root(pair: Callable[..., Any]) -> Any:
+    """Return the root of a service that lets its clients read public names."""
+    client, _ = pair(Tools(), there_config={**PUBLIC, "max_steps": 20_000})
+    return client.root
+
+
+def generated(items: Any) -> Iterator[Any]:
+    """Yield items, so that the server sees nothing but an iterator."""
+    yield from items
+
+
+class Items:
+    """Something of this side with items, neither container nor iterator."""
+
+    def __init__(self, items: Any) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+    exposed___iter__ = __iter__
+
+
+def deep_point(root: Any, levels: int = 1100) -> Any:
+    """Return an exported tuple of many levels."""
+    deep = root.Point(0, 0)
+    for _ in range(levels):
+        deep = root.Point(deep, 0)
+    return deep
+
+
+# -- keys of equal hash
+
+
+@pytest.mark.parametrize("wrap", [generated, Items], ids=["generator", "iterable"])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_lazy_items_are_counted_by_hash(root: Any, name: str, wrap: Any) -> None:
+    """An iterator of the peer's brings no more keys of one hash than a message."""
+    keys: Any = COLLIDING
+    if name not in ("set", "Counter"):
+        keys = [(key, 1) for key in COLLIDING]
+    with pytest.raises(Exception, match=MANY):
+        root.made(name).update(wrap(keys))
+    assert root.size(name) == 0
+    root.made(name).update(wrap(keys[:60]))
+    assert root.size(name) == 60
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_classes_of_containers_count_hashes(root: Any, number: int) -> None:
+    """``set(...)`` of an exported class is a container that is made of a peer's items."""
+    keys: Any = COLLIDING if number < 2 else [(key, 1) for key in COLLIDING]
+    for one in (generated(keys), tuple(keys), list(keys)):
+        with pytest.raises(Exception, match=MANY):
+            root.kinds[number](one)
+    assert len(root.kinds[number](generated(keys[:64]))) == 64
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_keys_of_one_hash_do_not_add_up(root: Any, name: str) -> None:
+    """Many requests together bring hardly more keys of one hash than one."""
+    table = root.made(name)
+    with pytest.raises(Exception, match=MANY):
+        for key in COLLIDING:
+            if name == "set":
+                table.add(key)
+            else:
+                table[key] = 1
+    assert root.size(name) <= 128
+    for other in range(200):
+        if name == "set":
+            table.add(other)
+        else:
+            table[other] = 1
+    assert root.size(name) >= 200
+
+
+def test_keys_of_several_clients_add_up(pair: Callable[..., Any]) -> None:
+    """It is the container that is looked at, not who asks."""
+    service = Tools()
+    with pytest.raises(Exception, match=MANY):
+        for start in range(0, 900, 30):
+            client, _ = pair(service, there_config=PUBLIC)
+            client.root.made("set").update(COLLIDING[start : start + 30])
+    assert len(service._made["set"]) <= 128
+
+
+def test_reading_a_defaultdict_adds_keys(root: Any) -> None:
+    """A key that is missing is added."""
+    table = root.made("defaultdict")
+    with pytest.raises(Exception, match=MANY):
+        for key in COLLIDING:
+            assert table[key] == 0
+    assert root.size("defaultdict") <= 128
+
+
+def test_containers_of_this_side_add_up_by_hash(root: Any) -> None:
+    """What two exported sets have is too much for one."""
+    one, other = root.kinds[0](COLLIDING[:60]), root.kinds[0](COLLIDING[60:120])
+    more = root.kinds[0](COLLIDING[120:180])
+    with pytest.raises(Exception, match=MANY):
+        one |= other
+        one |= more
+    with pytest.raises(Exception, match=MANY):
+        root.ior(one, more)
+    assert len(root.kinds[0](COLLIDING[:60]) | root.kinds[0](COLLIDING[:60])) == 60
+
+
+def test_wrapped_methods_are_looked_at(root: Any) -> None:
+    """A partial object leads to the method of a container."""
+    with pytest.raises(Exception, match=MANY):
+        root.update(generated(COLLIDING))
+    with pytest.raises(Exception, match=MANY):
+        for key in COLLIDING:
+            root.add(key)
+    assert root.size("set") <= 128
+
+
+# -- nesting
+
+
+@pytest.mark.parametrize("name", ["hash", "cached", "method", "add", "repr"])
+def test_deep_values_do_not_reach_other_functions(root: Any, name: str) -> None:
+    """Whatever hashes or shows its argument in C gets none that is too deep."""
+    with pytest.raises(Exception, match="max_depth"):
+        getattr(root, name)(deep_point(root))
+
+
+def test_deep_keys_in_lazy_items_are_refused(root: Any) -> None:
+    """A generator of the peer's yields an object of this side."""
+    deep = deep_point(root)
+    with pytest.raises(Exception, match="max_depth"):
+        root.made("set").update(generated([deep]))
+    with pytest.raises(Exception, match="max_depth"):
+        root.made("dict").update(generated([(deep, 1)]))
+    with pytest.raises(Exception, match="max_depth"):
+        root.kinds[1](generated([deep]))
+
+
+def test_operators_as_functions_count_what_is_shared(root: Any) -> None:
+    """``operator.eq`` compares like ``==``."""
+    top = root.list * 1
+    for _ in range(40):
+        above = root.list * 1
+        above[0], above[1] = top, top
+        top = above
+    with pytest.raises(Exception, match="max_steps"):
+        root.eq(top, top)
+
+
+def test_old_slicing_is_looked_at(root: Any) -> None:
+    """A request of Python 2's slices is a call as any other."""
+
+    class Index:
+        asked = 0
+
+        def exposed___index__(self) -> int:
+            """Count."""
+            Index.asked += 1
+            return 1
+
+    conn = object.__getattribute__(root, "____conn__")
+    for args in ((0, 1, (generated([Index()]),)), (Index(), 2, (b"x",))):
+        start, stop, values = args
+        with pytest.raises((TypeError, AttributeError)):
+            conn.sync_request(
+                consts.HANDLE_OLDSLICING,
+                *(root.bytes, "__setitem__", "__setslice__", start, stop, values),
+            )
+    assert Index.asked == 0
+    ask = (root.list, "__getitem__", "__getslice__", 0, 1, ())
+    assert list(conn.sync_request(consts.HANDLE_OLDSLICING, *ask)) == [0]
+
+
+# -- iterators without an end
+
+
+@pytest.mark.parametrize("forever", ["own", "peer's"])
+@pytest.mark.parametrize("name", ["list", "set", "deque", "tuple()", "slice", "sum"])
+def test_an_iterator_without_an_end_is_given_up(root: Any, name: str, forever: str) -> None:
+    """Each item is a step."""
+    items = root.forever if forever == "own" else itertools.count(1)
+    with pytest.raises(Exception, match="max_steps"):
+        {
+            "list": lambda: root.list.extend(items),
+            "set": lambda: root.update(items),
+            "deque": lambda: root.deque.extend(items),
+            "tuple()": lambda: root.kinds[6](items),
+            "slice": lambda: root.list.__setitem__(slice(0, 1), items),
+            "sum": lambda: root.sum(items),
+        }[name]()
+
+
+def test_texts_are_not_joined_for_ever(root: Any) -> None:
+    """Nor does C code take a text again and again."""
+    with pytest.raises(Exception, match="max_steps"):
+        root.join(root.repeated)
+
+
+# -- freed by recursion
+
+
+@pytest.mark.parametrize("way", ["from within", "from outside"])
+@pytest.mark.parametrize("kind", ["deque", "defaultdict"])
+def test_a_chain_is_not_made_level_by_level(root: Any, kind: str, way: str) -> None:
+    """Freeing it would end the process; it makes no difference where the next level is put."""
+    make: Any = (lambda: root.deque * 1) if kind == "deque" else (lambda: root.defaultdict | {})
+    if kind == "defaultdict" and not hasattr(dict, "__or__"):
+        pytest.skip("dicts have no such operator")
+    top = bottom = make()
+    with pytest.raises(Exception, match="directly in one another"):
+        for _ in range(300):
+            new = make()
+            if way == "from within":
+                new[0], top = top, new
+            else:
+                bottom[0], bottom = new, new
+
+
+@pytest.mark.parametrize("how", ["append", "extend", "class", "factory", "slice", "islice", "copy"])
+def test_each_way_to_nest_counts(pair: Callable[..., Any], how: str) -> None:
+    """Whatever puts one into the other."""
+    config = {**PUBLIC, "allow_setattr": True}
+    client, _ = pair(Tools(), there_config=config)
+    root = client.root
+    make = root.kinds[3]
+
+    def nested(inner: Any) -> Any:
+        if how == "class":
+            return make((inner,))
+        if how == "slice":
+            return root.slice(inner)
+        if how == "islice":
+            return root.islice(inner, 1)
+        if how == "factory":
+            outer = root.kinds[4]()
+            outer.default_factory = inner
+            return outer
+        outer = make()
+        if how == "append":
+            outer.append(inner)
+        elif how == "extend":
+            outer.extend((inner,))
+        else:
+            outer.append(inner)
+            outer = outer * 1
+        return outer
+
+    top = root.repeated if how == "islice" else make()
+    if how == "factory":
+        top = root.kinds[4]()
+    with pytest.raises(Exception, match="directly in one another"):
+        for _ in range(300):
+            top = nested(top)
+
+
+def test_some_levels_are_usual(root: Any) -> None:
+    """Deques in deques, lists in them, and thousands side by side."""
+    outer = root.deque * 1
+    for _ in range(1000):
+        outer.append(root.deque * 1)
+    inner = outer[5]
+    for _ in range(1000):
+        between = [inner]
+        inner = root.list * 1
+        inner[0] = between[0]
+    outer.append(inner)
+    level = outer
+    for _ in range(3):
+        above = root.deque * 1
+        above[0] = level
+        level = above
+    assert level[0][0][0][1][0] == 0
+
+
+def test_levels_are_forgotten_with_their_objects() -> None:
+    """What has the place of an object that is gone is not refused for it."""
+    for _ in range(3 * chained.DEEPEST):
+        outer, inner = deque([0]), deque([0])
+        chained.check_link(outer, [inner], 1000)
+        outer[0] = inner
+        del outer
+        outer, inner = inner, deque([0])  # one level deeper, where nothing is above any more
+        chained.check_link(outer, [inner], 1000)
+
+
+def test_weak_mappings_are_looked_into(pair: Callable[..., Any]) -> None:
+    """They are written in Python, with a dict inside."""
+
+    class Weak(rpyc.Service):
+        def __init__(self) -> None:
+            self.exposed_values = weakref.WeakValueDictionary()  # type: ignore[var-annotated]
+
+    client, _ = pair(Weak(), there_config=PUBLIC)
+    with pytest.raises(Exception, match=MANY):
+        for key in COLLIDING:
+            client.root.values[key] = client.root

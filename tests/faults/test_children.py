@@ -1,0 +1,320 @@
+"""Children and far programs: their pipes, what they say when they fail, limits, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like import aio
+from rpyc_like.errors import ConnectionClosed, DeploymentError
+from rpyc_like.utils import children
+from rpyc_like.utils.children import Child, Input, Output, Pids
+from rpyc_like.utils.zerodeploy import SERVER_SCRIPT, DeployedServer
+from tests.support.programs import eventually
+
+from .test_exit import is_alive, run, terminal
+
+QUIET = logging.getLogger("tests.children")
+QUIET.setLevel(logging.CRITICAL)
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def script(folder: Path, text: str) -> str:
+    """Write a program; return its path."""
+    path = folder / "program.py"
+    path.write_text(text)
+    return str(path)
+
+
+SILENT = (
+    "import os, sys, time\nprint('pid', os.getpid(), file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+)
+
+
+def ended(error: BaseException) -> None:
+    """Wait until the program that wrote its pid into an error has ended."""
+    pid = int(str(error).partition("pid ")[2].split()[0])
+    eventually(lambda: not is_alive(pid), "the end of the child")
+
+
+# -- pipes
+
+
+CHATTY = """
+import rpyc_like as rpyc
+conn = rpyc.classic.connect_subproc()
+conn.execute("import sys; n = sys.stderr.write('y' * 1_000_000); sys.stderr.flush()")
+print(conn.eval("6 * 7"))
+conn.close()
+conn.proc.wait()
+conn.proc.errors._thread.join()
+"""
+
+
+def test_case_113_standard_error_of_a_child_is_passed_on() -> None:
+    """What a child writes to standard error, however much, is seen and does not stop it."""
+    status, out, err = run(CHATTY)
+    assert (status, out, len(err)) == (0, "42\n", 1_000_000)
+
+
+def test_case_113_a_pipe_is_read_while_nobody_asks() -> None:
+    """A program that writes much to a pipe that nobody waits for comes to its end."""
+    program = "import sys; sys.stdout.write('x' * 1_000_000)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as proc:
+        output = Output(proc.stdout)
+        assert proc.wait(30) == 0
+        assert output.text(30) == "x" * 2000
+
+
+def test_case_113_lines_are_cut() -> None:
+    """A line of a program is cut at 64 KiB, and the next one is whole."""
+    program = "print('x' * 200_000); print('next'); print('last', end='')"
+    lines: list[str] = []
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as proc:
+        Output(proc.stdout, lines.append).text(30)
+    assert lines == ["x" * (64 << 10), "next", "last"]
+
+
+def test_case_113_closing_waits_for_no_reader() -> None:
+    """Closing the input of a program that does not read comes back at once."""
+    args = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(args, stdin=subprocess.PIPE) as proc:
+        proc_input = Input(proc.stdin)
+        proc_input.send(b"x" * 10_000_000)
+        proc_input.close()
+        proc.kill()
+        eventually(lambda: not proc_input._sending, "the end of the writing")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_case_113_what_the_quickstarts_server_prints() -> None:
+    """In the quickstart, what the server prints is seen, and much of it does not stop it."""
+    with terminal("-m", "rpyc_like.cli.quickstart") as child:
+        child.expect_exact(">>> ")
+        child.sendline("conn.execute(\"print('HEL' + 'LO')\")")
+        child.expect_exact("HELLO")
+        child.sendline("conn.execute(\"print((('x' * 79) + chr(10)) * 2500)\")")
+        child.sendline("print('ALI' + 'VE')")
+        child.expect_exact("ALIVE")
+
+
+# -- what a child says when it fails
+
+
+FAILURES = {
+    "import": ("import no_such_module\n", "exit status 1", "No module named 'no_such_module'"),
+    "exit": ("import sys\nsys.exit('no licence')\n", "exit status 1", "no licence"),
+    "signal": ("import os\nos.kill(os.getpid(), 9)\n", "signal SIGKILL", "child process"),
+    "noise": ("print('hello, world', flush=True)\nimport time\ntime.sleep(9)\n", "hello", "began"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_case_113_a_child_that_does_not_start(tmp_path: Path, name: str) -> None:
+    """The error of a child that ends before it has answered tells how it ended, and why."""
+    program, *texts = FAILURES[name]
+    with pytest.raises(ConnectionClosed) as caught:
+        rpyc.classic.connect_subproc(script(tmp_path, program))
+    for text in texts:
+        assert text in str(caught.value)
+    assert "login" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_case_113_a_child_of_asyncio_that_does_not_start(tmp_path: Path, name: str) -> None:
+    """An asyncio program is told as well."""
+    program, *texts = FAILURES[name]
+
+    async def main() -> None:
+        await aio.classic.connect_subproc([sys.executable, script(tmp_path, program)])
+
+    with pytest.raises(ConnectionClosed) as caught:
+        asyncio.run(main())
+    for text in texts:
+        assert text in str(caught.value)
+
+
+def test_case_113_a_program_that_is_not_there() -> None:
+    """A missing program is an error that names it, whoever looks for it."""
+    with pytest.raises(FileNotFoundError, match="no-such-python"):
+        rpyc.connect_subproc(["no-such-python"])
+    with (
+        contextlib.closing(rpyc.connect_subproc(["/usr/bin/env", "no-such-python"])) as conn,
+        pytest.raises(ConnectionClosed, match=r"(?s)exit status 127.*no-such-python"),
+    ):
+        conn.ping()
+
+
+# -- limits of starts
+
+
+def test_case_113_a_silent_child(tmp_path: Path) -> None:
+    """A child that does not answer is given up in time and killed; the error names the step."""
+    with pytest.raises(TimeoutError, match=r"starting .*'timeout'") as caught:
+        rpyc.classic.connect_subproc(script(tmp_path, SILENT), timeout=1)
+    ended(caught.value)
+    with pytest.raises(TimeoutError, match=r"starting .*'timeout'") as caught:
+        rpyc.connect_subproc([sys.executable, script(tmp_path, SILENT)], timeout=1)
+    ended(caught.value)
+
+
+def test_case_113_a_silent_child_of_asyncio(tmp_path: Path) -> None:
+    """The same on asyncio, where the loop goes on meanwhile."""
+
+    async def main() -> None:
+        await aio.classic.connect_subproc([sys.executable, script(tmp_path, SILENT)], timeout=1)
+
+    with pytest.raises(TimeoutError, match=r"starting .*'timeout'") as caught:
+        asyncio.run(main())
+    ended(caught.value)
+
+
+AT_A_STEP = """\
+import os, sys, time
+print("pid", os.getpid(), file=sys.stderr)
+if sys.argv[1:2] == ["bootstrap"]:
+    print("rpyc_like-step writing the files")
+sys.stdout.flush()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "options"),
+    [
+        ("connecting to the machine and starting Python", {"python_executable": "quiet"}),
+        ("writing the files", {"python_executable": "bootstrap"}),
+        ("finding a Python", {"python_executable": "path"}),
+        ("starting the server", {"server_script": SILENT + SERVER_SCRIPT}),
+    ],
+    ids=["connecting", "writing", "finding", "starting"],
+)
+def test_case_113_each_step_of_a_deployment_is_limited(
+    tmp_path: Path, step: str, options: dict[str, str]
+) -> None:
+    """A far side that falls silent is given up in time, and the error names the step."""
+    from plumbum import local
+
+    python: Any = options.get("python_executable", sys.executable)
+    if python in ("quiet", "bootstrap"):
+        program = local[sys.executable]["-c", AT_A_STEP, python]
+
+        class Python:
+            """A command that ignores what it is asked to run."""
+
+            def __getitem__(self, arguments: Any) -> Any:
+                return program
+
+        python = Python()
+    elif python == "path":
+        path = tmp_path / "python"
+        path.write_text("#!/bin/sh\necho pid $$ >&2\nexec sleep 60\n")
+        path.chmod(0o755)
+        python = str(path)
+    options = {name: text for name, text in options.items() if name != "python_executable"}
+    with pytest.raises(
+        DeploymentError, match=r"no answer within 2 s \(argument 'timeout'\)"
+    ) as got:
+        DeployedServer(local, python_executable=python, timeout=2, **options)
+    assert got.value.step == step
+    if step != "finding a Python":  # the words of the shell's test are not shown
+        assert "pid" in got.value.stderr
+
+
+def test_case_113_chatting_is_no_answer() -> None:
+    """A far side that prints and never says where it listens is given up as well."""
+    from plumbum import local
+
+    chatty = "import time\nwhile True:\n    print('la', flush=True)\n    time.sleep(0.1)\n"
+    with pytest.raises(DeploymentError, match="starting the server failed, no answer within"):
+        DeployedServer(local, python_executable=sys.executable, server_script=chatty, timeout=2)
+
+
+# -- pids
+
+
+@needs_fork
+def test_case_113_a_pid_is_signalled_only_while_unreaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a child has been reaped, its number is no longer signalled."""
+    pids = Pids()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as proc:
+        proc.returncode = 0  # Popen leaves it alone
+        pids.add(proc.pid)
+        assert pids.signal(proc.pid, signal.SIGKILL)
+        pids.reap(proc.pid)
+        sent: list[Any] = []
+        monkeypatch.setattr(children.os, "kill", lambda *args: sent.append(args))
+        assert not pids.signal(proc.pid, signal.SIGKILL)
+        assert not sent
+
+
+@needs_fork
+def test_case_113_a_forking_server_signals_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the reaping of a child and its removal from the table, nobody is signalled."""
+    server = rpyc.ForkingServer(rpyc.ClassicService, port=0, logger=QUIET, grace=0)
+    server._start_in_thread()
+    try:
+        conn = rpyc.classic.connect("127.0.0.1", server.port)
+        pid = conn.modules.os.getpid()
+        with server._clients_lock:  # its removal waits
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda: not is_there(pid), "the reaping")
+            assert pid in server._children
+            sent: list[Any] = []
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "kill", lambda *args: sent.append(args))
+                server._signal(signal.SIGTERM)
+                server._end_child(pid)
+            assert not sent
+        with contextlib.suppress(EOFError):
+            conn.close()
+        eventually(lambda: not server._children, "the removal")
+        assert not server._ending
+    finally:
+        server.close()
+
+
+def is_there(pid: int) -> bool:
+    """Return whether the system knows a process, dead or alive."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_case_113_a_child_is_reaped() -> None:
+    """A child that has ended leaves no zombie, though nobody waits for it; waiting has limits."""
+    child = Child([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.05)
+    assert child.stdin is not None
+    child.stdin.close()
+    eventually(lambda: child.returncode is not None, "the reaping")
+    assert child.wait() == 1
+    assert "EOFError" in child.errors.text(10)
+
+
+def test_case_113_a_child_is_not_signalled_while_it_is_reaped() -> None:
+    """A signal to a child waits until it has been found out whether it has ended."""
+    child = Child([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with child._reaping:
+        killer = threading.Thread(target=child.kill)
+        killer.start()
+        killer.join(0.5)
+        assert killer.is_alive()
+    killer.join(10)
+    assert child.wait(10) == -signal.SIGKILL
+    assert child.stdin is not None
+    child.stdin.close()
