@@ -31,6 +31,7 @@ KNOWN: dict[str, str] = {
     "three_parties": _HANDED,
     "three_serving_threads": _HANDED,
     "threads_are_bound": _HANDED,
+    "callback_given_up": "close() raises if what is held cannot be sent any more",
     "own_dispatch": "an answer is dispatched after its waiter has looked",
     "own_result_class": "an answer is delivered after its waiter has looked",
     "fork": "a lock of the export table may be held by a thread that a forked child lacks",
