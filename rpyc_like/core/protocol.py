@@ -90,11 +90,12 @@ class _Classic:
     def __get__(self, conn: Connection | None, owner: type) -> Any:
         if conn is None:
             return self
+        installer = conn._installer
+        if installer is not None:
+            installer(conn, conn.root)  # perhaps in several threads at once: it fills the same in
+            conn._installer = None
+        # Looked up last: without an installer all is filled in, whichever thread has done it.
         make = conn._fetched_later.get(self._name)
-        if make is None and conn._installer is not None:
-            conn._installer(conn, conn.root)
-            conn._installer = None  # another thread may have done the same meanwhile
-            make = conn._fetched_later.get(self._name)
         if make is not None:
             return kept_first(conn.__dict__, self._name, make)
         try:

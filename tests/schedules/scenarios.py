@@ -14,6 +14,7 @@ from rpyc_like.aio.connection import Connection as AioConnection
 from rpyc_like.core import protocol
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicService, Service, SlaveService
+from rpyc_like.lib.connection_threads import ConnectionThreads
 from rpyc_like.lib.threads import Workers
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import forking
@@ -754,7 +755,7 @@ def fork(world: World) -> None:
 # -- asyncio
 
 
-def aio_connect(world: World, server: Any, workers: WorkerPool | None = None) -> Any:
+def aio_connect(world: World, server: Any, workers: Any = None) -> Any:
     """Return a function that opens an asyncio connection to a blocking one, on the running loop."""
 
     def make(stream: Any, root: Any = None) -> AioConnection:
@@ -789,7 +790,7 @@ def asyncio_client(world: World) -> None:
 def asyncio_server(world: World) -> None:
     """Threads call a connection on a loop, whose plain functions run in workers."""
     a, b = world.streams()
-    pool = WorkerPool(2)
+    pool = ConnectionThreads(2)
     ready = worlds.Event()
 
     async def main() -> None:

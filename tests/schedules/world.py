@@ -17,7 +17,15 @@ from typing import Any
 
 import rpyc_like
 from rpyc_like.errors import ConnectionClosed
-from rpyc_like.lib import background_loop, first_use, logs, threads, timing, workers
+from rpyc_like.lib import (
+    background_loop,
+    connection_threads,
+    first_use,
+    logs,
+    threads,
+    timing,
+    workers,
+)
 from rpyc_like.link import forking, pool, primitives
 from rpyc_like.link.streams.base import READ, WRITE, NativeStream
 from rpyc_like.utils import helpers
@@ -559,6 +567,7 @@ def _stand_ins() -> dict[str, ModuleType]:
 IN_LIB = {
     threads: ("threading", "queue"),
     workers: ("threading",),
+    connection_threads: ("threading",),
     timing: ("time",),
     first_use: ("threading",),
     background_loop: ("threading",),

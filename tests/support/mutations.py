@@ -35,6 +35,7 @@ GATE, EXCEPTIONS = "tests/faults/test_gate.py", "tests/faults/test_exceptions.py
 POLICY, DEFAULTS = "tests/protocol/test_policy.py", "tests/integration/test_defaults.py"
 SYSTEM, SSH = "tests/interop/test_started_by_the_system.py", "tests/interop/test_ssh.py"
 SERVERS, REGISTRY = "tests/integration/test_servers.py", "tests/integration/test_registry.py"
+SCHEDULES = "tests/schedules/test_schedules.py::test_scenario"
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 HOUSEKEEPING = "tests/faults/test_housekeeping.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
@@ -1840,6 +1841,22 @@ MUTATIONS += [
         "if may_run_code(entry)]",
         "]",
         f"{AFFINITY}::test_what_has_no_finalizer_takes_no_thread",
+    ),
+    Mutation(
+        "118",
+        "link/receiving.py",
+        "                if waiter.asleep:\n                    waiter.wake()",
+        "                if waiter.asleep:\n                    pass",
+        f"{SCHEDULES}[one_waits_for_the_other]",
+        "native",
+    ),
+    Mutation(
+        "118",
+        "lib/workers.py",
+        "            self._changed.notify()\n",
+        "            pass\n",
+        f"{SCHEDULES}[pool_of_one]",
+        "native",
     ),
 ]
 

@@ -55,7 +55,7 @@ IN_LIB = {
     "timing": {"time"},
     "workers": {"threading"},
 }
-"""Modules below ``link`` that wait: tests/schedules replaces these names in the first four."""
+"""Modules below ``link`` that wait: what tests/schedules replaces there is in its world.py."""
 
 
 def _waiting_names(path: Path) -> Iterator[str]:
