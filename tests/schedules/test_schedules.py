@@ -20,20 +20,8 @@ COUNT = os.environ.get("RPYC_LIKE_SCHEDULES", "100")
 SEED = os.environ.get("RPYC_LIKE_SCHEDULES_SEED", "1")
 PROCESSES = 2
 
-_HANDED = "a request is handed to a thread that has begun to read"
 KNOWN: dict[str, str] = {
-    "background_thread_and_callback": _HANDED,
-    "callbacks_and_calls": _HANDED,
-    "callbacks_of_two_threads": _HANDED,
-    "deep_recursion": _HANDED,
-    "full_streams": _HANDED,
-    "leader_and_follower": _HANDED,
-    "three_parties": _HANDED,
-    "three_serving_threads": _HANDED,
-    "threads_are_bound": _HANDED,
     "callback_given_up": "close() raises if what is held cannot be sent any more",
-    "own_dispatch": "an answer is dispatched after its waiter has looked",
-    "own_result_class": "an answer is delivered after its waiter has looked",
     "fork": "a lock of the export table may be held by a thread that a forked child lacks",
 }
 """Scenarios that fail for a reason that is known, and the reason."""
