@@ -389,8 +389,11 @@ def start_child(args: Sequence[str]) -> tuple[ChildStream, Child]:
 @contextlib.contextmanager
 def start_limit(
     seconds: float | None, step: str, give_up: Callable[[], Any], said: Callable[[], str] = str
-) -> Iterator[None]:
+) -> Iterator[float | None]:
     """Bound the time that the block, a step of a start, may take.
+
+    The value of the ``with`` statement is a time-out, in seconds, for what the block waits for: a
+    little more than the limit, so that the error is always the one that names the step.
 
     Args:
         seconds: the limit; ``None`` for none but those of what the block waits for.
@@ -418,7 +421,7 @@ def start_limit(
         timer.start()
     failure: Exception | None = None
     try:
-        yield
+        yield None if seconds is None else seconds + _PATIENCE
     except (EOFError, OSError) as error:  # a TimeoutError is an OSError
         failure = error
     finally:

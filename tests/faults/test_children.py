@@ -19,6 +19,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.core.config import DEFAULT_CONFIG
 from rpyc_like.errors import ConnectionClosed, DeploymentError
 from rpyc_like.utils import children
 from rpyc_like.utils.children import Child, Input, Output, Pids, start_limit
@@ -159,6 +160,37 @@ def test_case_113_a_program_that_is_not_there() -> None:
 
 
 # -- limits of starts
+
+
+SERVING = "from rpyc_like.utils.factory import connect_stdpipes as c; c().serve_all()"
+
+
+def test_case_113_a_start_may_take_longer_than_a_call() -> None:
+    """The first answer of a child has the time of its start, not that of a request."""
+    config = {"sync_request_timeout": 0.001}  # less than any program takes to start
+    with rpyc.connect_subproc([sys.executable, "-c", SERVING], config=config, timeout=60) as conn:
+        assert conn.root
+        assert not conn.closed
+
+
+def test_case_113_a_start_on_asyncio_may_take_longer_than_a_call() -> None:
+    """The same on asyncio."""
+
+    async def main() -> None:
+        args, config = [sys.executable, "-c", SERVING], {"sync_request_timeout": 0.001}
+        async with aio.connect_subproc(args, config=config, timeout=60) as conn:
+            assert not conn.closed
+
+    asyncio.run(main())
+
+
+def test_case_113_a_classic_start_may_take_longer_than_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same for classic servers in children."""
+    monkeypatch.setitem(DEFAULT_CONFIG, "sync_request_timeout", 0.001)
+    with rpyc.classic.connect_subproc(timeout=60) as conn:
+        assert not conn.closed
 
 
 class LateTimer(threading.Timer):

@@ -1715,6 +1715,20 @@ MUTATIONS += [
     ),
     Mutation(
         "113",
+        "utils/factory.py",
+        "conn.fetch_root(limit)",
+        "conn.root",
+        f"{CHILDREN}::test_case_113_a_start_may_take_longer_than_a_call",
+    ),
+    Mutation(
+        "113",
+        "aio/opening.py",
+        "conn.fetch_root(None)",
+        "conn.fetch_root(conn._config['sync_request_timeout'])",
+        f"{CHILDREN}::test_case_113_a_start_on_asyncio_may_take_longer_than_a_call",
+    ),
+    Mutation(
+        "113",
         "utils/forking_server.py",
         "            if not self._unserved or (if_cut_off and",
         "            if (if_cut_off and",
