@@ -16,6 +16,7 @@ import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import LimitExceeded
@@ -286,7 +287,8 @@ class ThreadExecutor:
                 return
             self._watched = True
             begun = self._begun
-        self._call_later(_PATIENCE, self._look, begun)
+        with suppress(RuntimeError):  # the loop is closed: nobody looks again
+            self._call_later(_PATIENCE, self._look, begun)
 
     def take(self, thread: ConnectionThread) -> Job | None:
         """Return what a thread does next that waits for nothing. The caller holds the lock."""
