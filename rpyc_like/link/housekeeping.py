@@ -26,6 +26,7 @@ from ..lib.interpreter import at_end
 from ..wire.session import BROKEN, CALL
 from . import forking, primitives
 from .apart import APART
+from .calls import name_of
 from .receiving import FrameReceiver, Waiter
 from .streams.base import READ, NativeStream, Stream
 from .streams.hangups import Hangups, descriptor_stream, make_hangups
@@ -186,7 +187,7 @@ class Housekeeper:
             try:
                 self._turn()
             except Exception:
-                logger.exception("! housekeeping")
+                logger.exception("! the housekeeping thread failed, and goes on")
                 primitives.sleep(TICK)
 
     def _turn(self) -> None:
@@ -243,7 +244,7 @@ class _Releases(_Job):
         for _ in range(self.queue.qsize()):
             reference = self.queue.get()
             flushable = reference()
-            if flushable is not None and _guarded(flushable.flush_released):
+            if flushable is not None and _guarded(_flush, flushable):
                 self.queue.put(reference)
 
 
@@ -471,13 +472,19 @@ class _Ends(_Job):
         return True
 
 
-def _guarded(func: Callable[..., Any], *args: Any) -> Any:
+def _guarded(func: Callable[[Any], Any], subject: Any) -> Any:
+    """Return ``func(subject)``, ``None`` if it fails, which is logged with the connection."""
     try:
-        return func(*args)
+        return func(subject)
     except EOFError:
         pass  # it was closed meanwhile
     except Exception:
-        logger.exception("! housekeeping")
+        connection = name_of(getattr(subject, "application", subject))
+        logger.exception("! %s: %s failed", connection, func.__name__.lstrip("_"))
+
+
+def _flush(flushable: Flushable) -> bool:
+    return flushable.flush_released()
 
 
 def _read(link: MessageConnection) -> None:
@@ -549,7 +556,7 @@ def _decode(link: MessageConnection, payload: bytes) -> None:
         if len(outcome) > 1 and outcome[0] is not BROKEN:
             link.stash.append(outcome)
     except Exception as error:
-        logger.exception("! housekeeping")
+        logger.exception("! %s: cannot decode a message", name_of(link.application))
         link.broken(error)
     finally:
         link.reading.leave()

@@ -21,6 +21,7 @@ import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import housekeeping, primitives
+from rpyc_like.link.calls import name_of
 from rpyc_like.link.housekeeping import Housekeeper, housekeeper
 from rpyc_like.link.pool import Poller
 from rpyc_like.link.streams import (
@@ -715,6 +716,24 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
         eventually(lambda: len(server._local_objects) < held)
         stream.blocks = False
         go_on.set()
+
+
+def test_case_110_a_failure_names_the_connection(
+    joined: Callable[..., tuple[Any, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What the housekeeping thread logs says which connection it is about, and what has failed."""
+    client, _ = joined(tcp())
+
+    def fail() -> bool:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(client, "flush_released", fail, raising=False)
+    housekeeping._guarded(housekeeping._flush, client)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"! {name_of(client)}: flush failed"
+    ]
 
 
 def test_case_110_what_cannot_be_released_now_stays_queued(
