@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.errors import ConnectionClosed, DeploymentError
-from rpyc_like.utils import children
+from rpyc_like.utils import children, zerodeploy
 from rpyc_like.utils.children import Child, Input, Output, Pids
 from rpyc_like.utils.zerodeploy import SERVER_SCRIPT, DeployedServer
 from tests.support.programs import eventually
@@ -51,14 +52,20 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that programs make when they fall silent; the limits of starts count from then on."""
     path = tmp_path / "silent"
 
-    class Timer(threading.Timer):
-        def run(self) -> None:
+    class Event(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
             end = time.monotonic() + 60
-            while not (path.exists() or self.finished.wait(0.01) or time.monotonic() > end):
+            while not (path.exists() or super().wait(0.01) or time.monotonic() > end):
                 pass
-            super().run()
+            return super().wait(timeout)
+
+    class Timer(threading.Timer):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.finished = Event()
 
     monkeypatch.setattr(threading, "Timer", Timer)
+    monkeypatch.setattr(zerodeploy, "threading", SimpleNamespace(Event=Event))
     return path
 
 
