@@ -136,6 +136,8 @@ class MessageConnection:
         """Has workers go on with the next request, because the one being served is given up."""
         self.pooled = False
         """Whether a :class:`~rpyc_like.link.pool.Poller` has the reading role for good."""
+        self.names_threads = False
+        """Whether the peer's requests name the thread to serve them, as soon as it has asked."""
         self.in_order = True
         """Whether requests of the same mark are served one after the other by workers."""
         self.running: set[Any] = set()
@@ -350,12 +352,12 @@ class MessageConnection:
                 me.awaited = result
                 noted = result.add_waiter(me)  # so that what it has caused comes to this thread
                 try:
-                    return self._file_request(outcome, not self.servers or ident in self.servers)
+                    return self.file_request(outcome, not self.servers or ident in self.servers)
                 finally:
                     noted.remove(me)
         return outcome
 
-    def _file_request(self, outcome: Outcome, serves: bool) -> Outcome | None:
+    def file_request(self, outcome: Outcome, serves: bool) -> Outcome | None:
         """Puts a request where its thread finds it, in the reading role.
 
         Args:
@@ -536,7 +538,8 @@ class MessageConnection:
         """
         started = primitives.monotonic()
         result = AsyncResult(self.application)
-        if (self.waiters or self.reading.lock.locked()) and get_ident() not in self.waiters:
+        beside = self.names_threads or self.waiters or self.reading.lock.locked()
+        if beside and get_ident() not in self.waiters:
             return self._exchange_beside(result, target, args, timeout, before, id_)
         self._request(result, target, args, before, id_)
         self.exchanges += 1
@@ -668,7 +671,7 @@ class MessageConnection:
                     elif not end._ready:
                         outcome = self._read(None)
                         if waiters and outcome is not None and outcome[0] is CALL:
-                            outcome = self._file_request(outcome, True)
+                            outcome = self.file_request(outcome, True)
                 finally:
                     reading.lock.release()
                     if reading.sleepers:
@@ -697,6 +700,8 @@ class MessageConnection:
                 try:
                     self._read_to_the_end()
                     outcome = None if self.end._ready else self._read(None)
+                    if outcome is not None and outcome[0] is CALL:
+                        outcome = self.file_request(outcome, True)
                 finally:
                     reading.leave()
                 if outcome is not None:
@@ -771,7 +776,7 @@ class MessageConnection:
                         if not me.inbox and not end._ready:
                             outcome = self._read(None)
                             if outcome is not None and outcome[0] is CALL:
-                                outcome = self._file_request(outcome, True)
+                                outcome = self.file_request(outcome, True)
                     finally:
                         reading.lock.release()
                         if reading.sleepers:
@@ -852,7 +857,7 @@ class MessageConnection:
                     continue
                 outcome = self._read(None if deadline is None else deadline.timeleft())
                 if self.waiters and outcome is not None and outcome[0] is CALL:
-                    outcome = self._file_request(outcome, True) or _SETTLED
+                    outcome = self.file_request(outcome, True) or _SETTLED
             finally:
                 reading.leave()
             break
@@ -943,7 +948,7 @@ class MessageConnection:
 
     def _hand_on(self, outcome: Outcome) -> None:
         """Has a request served that a program has passed on, by the thread it is meant for."""
-        filed = self._file_request(outcome, True)
+        filed = self.file_request(outcome, True)
         self.pass_on()
         if filed is not None:
             self.act(filed)
@@ -978,16 +983,19 @@ class MessageConnection:
 
     @leaves_the_role
     def act(self, outcome: Outcome) -> None:
-        """Does what a message asks for, outside of the reading role."""
+        """Does what a message asks for, outside of the reading role.
+
+        A request is served in this thread or by a worker. It is too late to hand it to a thread
+        that waits, which may have begun to read: see :meth:`file_request`.
+        """
         kind = outcome[0]
         if kind is CALL:
             _, id_, target, args = outcome
             thread, route = self.application.route(target)
-            for_me = self.workers is None if thread is None else thread == get_ident()
-            if for_me:
+            if self.workers is None or thread == get_ident():
                 self._serve(id_, target, args, route)
             else:
-                self._place(outcome, thread, route)
+                self._queue(outcome, route)
         elif kind is ANSWER:
             outcome[1].run_callbacks()
         elif kind is NOTICE:
@@ -998,32 +1006,21 @@ class MessageConnection:
             assert kind is NOTHING or kind is BROKEN
             self.tell_lost()
 
-    def serve_here(self, outcome: Outcome) -> None:
-        """Serves a request in this thread, whichever it is meant for."""
-        _, id_, target, args = outcome
-        self._serve(id_, target, args, self.application.route(target)[1])
-
     def act_here(self, outcome: Outcome) -> None:
-        """Does what a message asks for in this thread, unless it is meant for another."""
+        """Does what a message asks for in this thread, whichever a request is meant for."""
         if outcome[0] is CALL:
             _, id_, target, args = outcome
-            thread, route = self.application.route(target)
-            if thread is None:
-                self._serve(id_, target, args, route)
-                return
-        self.act(outcome)
+            self._serve(id_, target, args, self.application.route(target)[1])
+        else:
+            self.act(outcome)
 
-    def _place(self, outcome: Outcome, thread: int | None, route: int) -> None:
-        """Has a request served by another thread: the one it is meant for, or a worker."""
+    def _queue(self, outcome: Outcome, route: int) -> None:
+        """Has a request served by a worker."""
         _, id_, target, args = outcome
-        if thread is None:
-            assert self.workers is not None
-            size = self.queued.weigh(outcome)
-            self.queued.add(size)
-            self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
-            return
-        if not self._hand(outcome, thread):
-            self._serve(id_, target, args, route)
+        assert self.workers is not None
+        size = self.queued.weigh(outcome)
+        self.queued.add(size)
+        self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
 
     def _serve_queued(self, size: int, id_: Any, target: Any, args: Any, route: int) -> None:
         self.queued.remove(size)
@@ -1043,7 +1040,7 @@ class MessageConnection:
         """Act on the oldest message that another thread has handed to this one."""
         outcome = self.take_handed(me)
         if outcome is not None:
-            self.act(outcome)
+            self.act_here(outcome)
 
     @leaves_the_role
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:

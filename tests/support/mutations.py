@@ -1119,8 +1119,8 @@ MUTATIONS = [
     Mutation(
         "96",
         "link/connection.py",
-        "            size = self.queued.weigh(outcome)\n",
-        "            size = 0\n",
+        "        size = self.queued.weigh(outcome)\n",
+        "        size = 0\n",
         f"{QUEUED}::test_what_waits_stays_near_the_limit",
     ),
     Mutation(
