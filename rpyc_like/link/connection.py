@@ -163,14 +163,9 @@ class MessageConnection:
         """Threads that do nothing but serve. Each sleeps on its waiter while another reads."""
         self.unserved: deque[tuple[float, Outcome]] = deque()
         """Requests that are left to those, and when they were read."""
-        # Two of the locks may be held when a signal handler runs in this very thread.
-        self.inbox_lock = primitives.RLock()
-        """Guards handing work to a waiter that may be leaving, and to helpers."""
-        self.helpers = Helpers(self)
+        self._make_locks()
         self._dispatch_lock: DispatchLock
         self._passes_late = False  # whether a program passes payloads on from other threads
-        self._taking = primitives.Lock()  # guards decoding outside of the reading role
-        self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
         self._hung_up = False  # whether what is left is being served
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
@@ -184,6 +179,14 @@ class MessageConnection:
         """How many bytes had arrived when nothing was kept in the stash."""
         self.attach(channel)
         forking.remember(self)
+
+    def _make_locks(self) -> None:
+        # Two of the locks may be held when a signal handler runs in this very thread.
+        self.inbox_lock = primitives.RLock()
+        """Guards handing work to a waiter that may be leaving, and to helpers."""
+        self.helpers = Helpers(self)
+        self._taking = primitives.Lock()  # guards decoding outside of the reading role
+        self._gone_lock = primitives.RLock()  # guards the first call of lose()
 
     def attach(self, channel: Any) -> None:
         """Moves the conversation to another channel (before anything was understood on the old)."""
@@ -287,14 +290,21 @@ class MessageConnection:
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
-        if self.batch.held:
-            self.batch.flush()
+        self._flush_held()
         left = None if deadline is None else deadline.timeleft()
         first = None if in_pool() else self._read_answers(result, left)
         if not result._ready:
             self._wait(result, deadline, first)
         elif first is not None:
             self.act(first)
+
+    def _flush_held(self) -> None:
+        """Sends what is held; where that fails, the connection is lost."""
+        if self.batch.held:
+            try:
+                self.batch.flush()
+            except ConnectionClosed as error:
+                self.lose(error)
 
     @holds_the_role
     def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
@@ -834,8 +844,7 @@ class MessageConnection:
         Raises:
             ConnectionClosed: the connection is gone.
         """
-        if self.batch.held:
-            self.batch.flush()
+        self._flush_held()
         reading = self.reading
         while True:
             outcome = self.take_unserved() if self.unserved else None
@@ -1230,6 +1239,7 @@ class MessageConnection:
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""
         self._orphaned = True
+        self._make_locks()  # the child lacks the threads that may hold them
         self._before_orphaned = self.receiver, self.send, self.try_send, self.express
         dead = _Dead()
         self.express = self.send_frame = None
@@ -1249,7 +1259,6 @@ class MessageConnection:
             self.dispatch_with(self.dispatch)
         self.waiters.clear()
         self.servers.clear()
-        self.helpers = Helpers(self)
 
 
 def _lose_all() -> None:
