@@ -158,6 +158,7 @@ class Connection(Endpoint):
         self._local_objects.dropped = self._dropped
         self._link.looked_after = True
         self._codec.link = self._link
+        self._link.names_threads = self._codec.dialect.bound
         self._codec.became_usual = self._use_shortcut
         self._coroutines = FirstUse(partial(_make_coroutines, self._weak))
         self._reading_along = FirstUse(_make_reading_along)

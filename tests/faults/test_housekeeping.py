@@ -32,6 +32,7 @@ from rpyc_like.link.streams import (
     TlsStream,
     hangups,
 )
+from rpyc_like.link.streams.base import READ
 from rpyc_like.link.streams.tls import client_context, server_context
 from tests.support.programs import eventually
 
@@ -282,8 +283,8 @@ def test_case_109_an_unread_answer_arrives(joined: Callable[..., tuple[Any, Any]
     """An answer that came before the end is there, though nobody has read it."""
     client, server = joined(tcp(), Listening)
     answer = client.async_request(1, "x")  # a ping
-    other = client.async_request(1, "y")
-    other.wait()  # so both are answered, or on their way
+    assert client._link.channel.stream.wait(READ, 15)  # it has been sent back
+    assert not answer._ready
     server._link.channel.stream.finish()
     eventually(lambda: client.closed)
     assert answer.value == "x"
@@ -652,13 +653,26 @@ def test_case_110_threads_are_counted() -> None:
         server.kill()
 
 
-def test_case_110_clients_share_a_thread(joined: Callable[..., tuple[Any, Any]]) -> None:
+CLIENTS = """
+import sys, threading
+import rpyc_like as rpyc
+port = int(sys.argv[1])
+conns = [rpyc.connect("127.0.0.1", port, config={"heartbeat": beat}) for beat in [None, 20] * 5]
+for conn in conns:
+    conn.add_state_callback(lambda conn, state: None)
+    conn.ping()
+print(*sorted(thread.name for thread in threading.enumerate()), flush=True)
+"""
+
+
+def test_case_110_clients_share_a_thread() -> None:
     """All idle connections of a process, with heartbeats or without, have one thread."""
-    clients = [joined(tcp())[0] for _ in range(10)]
-    for client in clients:
-        client.add_state_callback(lambda conn, state: None)
-    names = [thread.name for thread in threading.enumerate()]
-    assert sum("rpyc_like-" in name for name in names) <= 2, names
+    with running(SERVER) as server:
+        assert server.stdout is not None
+        with running(CLIENTS, server.stdout.readline().strip()) as program:
+            assert program.stdout is not None
+            names = program.stdout.readline().split()
+            assert names == ["MainThread", "rpyc_like-housekeeper"]
 
 
 def test_case_110_nothing_wakes_while_nothing_is_watched(
@@ -769,7 +783,7 @@ def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> No
     """Where no thread can be started, a connection is made, flushes, beats and notices its end."""
 
     async def program(port: int, kill: Callable[[], None]) -> None:
-        conn = await aio.connect("127.0.0.1", port, config={"heartbeat": 0.2})
+        conn = await aio.connect("127.0.0.1", port, config={"heartbeat": 5})
         noted = Noted(conn)
         held = await conn.root.held()
         things = [await conn.root.thing() for _ in range(3)]
@@ -798,27 +812,31 @@ def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> No
         asyncio.run(asyncio.wait_for(program(port, server.kill), 60))
 
 
-def test_case_110_asyncio_flushes_on_its_loop() -> None:
-    """A blocked housekeeping thread delays no release of an asyncio connection."""
+def test_case_110_asyncio_flushes_on_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The releases of an asyncio connection are left to its loop, not to another thread."""
     server = rpyc.ThreadedServer(Giving, port=0)
     server._start_in_thread()
+    scheduled: list[Any] = []
+    schedule = housekeeper.schedule_flush
+
+    def noted(reference: Any) -> None:
+        scheduled.append(reference)
+        schedule(reference)
+
+    monkeypatch.setattr(housekeeper, "schedule_flush", noted)
 
     async def program() -> None:
         async with aio.connect("127.0.0.1", server.port) as conn:
             things = [await conn.root.thing() for _ in range(3)]
-            queued = housekeeper._releases.queue
-            before = queued.qsize()
-            loops: list[Any] = []
-            conn._link.loop.call_soon(lambda: loops.append(threading.current_thread()))
             flush = conn.flush_released
             flushed: list[Any] = []
             conn.flush_released = lambda: (flushed.append(threading.current_thread()), flush())
             del things
             gc.collect()
-            assert queued.qsize() == before
             while not flushed:
                 await asyncio.sleep(0.01)
-            assert flushed == loops
+            assert set(flushed) == {threading.current_thread()}
+            assert not any(reference is conn._weak for reference in scheduled)
 
-    asyncio.run(program())
+    asyncio.run(asyncio.wait_for(program(), 60))
     server.close()

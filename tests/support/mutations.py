@@ -1119,8 +1119,8 @@ MUTATIONS = [
     Mutation(
         "96",
         "link/connection.py",
-        "            size = self.queued.weigh(outcome)\n",
-        "            size = 0\n",
+        "        size = self.queued.weigh(outcome)\n",
+        "        size = 0\n",
         f"{QUEUED}::test_what_waits_stays_near_the_limit",
     ),
     Mutation(
@@ -1206,6 +1206,38 @@ MUTATIONS = [
         "if first <= frame.f_lineno <= last:",
         "if False:",
         f"{FINALIZERS}::test_garbage_that_asks",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "                self.batch.flush()\n            except ConnectionClosed as error:\n",
+        "                self.batch.flush()\n            except ValueError as error:\n",
+        f"{WAKEUPS}::test_close_after_a_torn_write",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "        self._make_locks()  # the child",
+        "        # the child",
+        f"{WAKEUPS}::test_a_forked_child_waits_for_no_lock",
+    ),
+    Mutation(
+        "116",
+        "core/objects.py",
+        "        self._growing = primitives.Lock()  # guards _counted",
+        "        if hasattr(self, '_lock'):\n            return\n"
+        "        self._growing = primitives.Lock()  # guards _counted",
+        f"{WAKEUPS}::test_a_forked_child_waits_for_no_lock",
+    ),
+    Mutation(
+        "118",
+        "link/connection.py",
+        "            if self.workers is None or thread == get_ident():\n",
+        "            if thread is not None and self._hand(outcome, thread):\n"
+        "                pass\n"
+        "            elif self.workers is None or thread == get_ident():\n",
+        f"{SCHEDULES}[callbacks_of_two_threads]",
         "native",
     ),
     Mutation(
