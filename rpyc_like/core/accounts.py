@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from ..errors import RpycLikeError
-from ..link import primitives
+from ..link import forking, primitives
 from ..link.calls import current_call
 from ..link.housekeeping import housekeeper
 from ..wire.meter import LOOK_EVERY, Meter, Work, measure
@@ -84,11 +84,16 @@ class Kept:
     ) -> None:
         self.meter = meter
         self._schedule_flush = schedule_flush
-        # Guards the meter. A finalizer that runs in the middle may come here again.
-        self._lock = primitives.RLock()
         self._returned: deque[int] = deque()
         self._armed = False  # whether it is flushed soon
         self._closed = False
+        self.orphan()
+        forking.remember(self)
+
+    def orphan(self) -> None:
+        """Make the lock anew in a forked child, which lacks the thread that may hold it."""
+        # Guards the meter. A finalizer that runs in the middle may come here again.
+        self._lock = primitives.RLock()
 
     @property
     def held(self) -> int:

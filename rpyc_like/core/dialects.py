@@ -288,7 +288,7 @@ class RpycCodec:
 
     def repeat_unheard(self, dialect: Dialect) -> list[bytes]:
         """Changes to another dialect and returns what must be sent again, as payloads."""
-        self.dialect = dialect
+        self._change_to(dialect)
         self.heard = self._plain = False
         self.native = None
         self.serving.clear()
@@ -476,13 +476,18 @@ class RpycCodec:
         if heard != self.dialect:
             if self._unheard:
                 raise DialectMismatch(self.dialect, heard)
-            self.dialect = heard
+            self._change_to(heard)
         self.heard = True
         self._plain = heard == (6, False)
         self.native = self._compiled if self._plain else None
         if self.native is not None and self.became_usual is not None:
             self.became_usual()
         self._unheard.clear()
+
+    def _change_to(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        if self.link is not None:
+            self.link.names_threads = dialect.bound
 
     def failure(self, raw: Any) -> Any:
         """Returns what the waiter of a failed request is given; set by the connection."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
-from ..link import primitives
+from ..link import forking, primitives
 from . import brine
 from .accounts import ENTRY, Kept
 
@@ -74,13 +74,18 @@ class ExportTable:
         self._counted = 0  # entries whose memory is counted
         # Entries at which to count more.
         self._next = max_objects if kept is None else min(_STEP, max_objects)
-        self._growing = primitives.Lock()  # guards the last two; nobody waits for it
-        self._lock = primitives.Lock()  # guards both dicts and all counts
         self.by_raw: dict[bytes, Export] = {}
         self._by_identity: dict[int, Export] = {}
         self._pinned: Any = None
         self.dropped: list[Export] | None = None
         """Collects what the peer has given back, where finalizers must not run at once."""
+        self.orphan()
+        forking.remember(self)
+
+    def orphan(self) -> None:
+        """Makes the locks anew in a forked child, which lacks the thread that may hold one."""
+        self._growing = primitives.Lock()  # guards _counted and _next; nobody waits for it
+        self._lock = primitives.Lock()  # guards both dicts and all counts
 
     def __len__(self) -> int:
         return len(self.by_raw)
@@ -245,12 +250,17 @@ class ProxyTable:
     def __init__(self, arm: Callable[[], None]) -> None:
         self.armed = False
         self._arm = arm
-        self.lock = primitives.Lock()  # guards the dict and the proxies' reference counts
         self.by_raw: dict[bytes, weakref.ref[Any]] = {}
         """Proxies that may have died, by the brine of their id packs. Those of classes count
         themselves."""
         self.released: deque[tuple[bytes, int]] = deque()
         """What waits to be given back to the peer."""
+        self.orphan()
+        forking.remember(self)
+
+    def orphan(self) -> None:
+        """Makes the locks anew in a forked child, which lacks the thread that may hold one."""
+        self.lock = primitives.Lock()  # guards the dict and the proxies' reference counts
 
     def __len__(self) -> int:
         return sum(1 for ref in list(self.by_raw.values()) if ref() is not None)

@@ -158,6 +158,7 @@ class Connection(Endpoint):
         self._local_objects.dropped = self._dropped
         self._link.looked_after = True
         self._codec.link = self._link
+        self._link.names_threads = self._codec.dialect.bound
         self._codec.became_usual = self._use_shortcut
         self._coroutines = FirstUse(partial(_make_coroutines, self._weak))
         self._reading_along = FirstUse(_make_reading_along)
@@ -252,6 +253,18 @@ class Connection(Endpoint):
         """The peer's service."""
         if self._remote_root is None:
             root = self.sync_request(consts.HANDLE_GETROOT)
+            if self._remote_root is None:  # else another thread has asked too
+                self._remote_root = root
+        return self._remote_root
+
+    def fetch_root(self, timeout: float | None) -> Any:
+        """Return the peer's service, as :attr:`root` does.
+
+        Args:
+            timeout: seconds that the answer may take, instead of ``sync_request_timeout``.
+        """
+        if self._remote_root is None:
+            root = self.async_request(consts.HANDLE_GETROOT, timeout=timeout).value
             if self._remote_root is None:  # else another thread has asked too
                 self._remote_root = root
         return self._remote_root

@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol
 from ..errors import AuthenticationError, LimitExceeded, ProtocolError
 from ..lib.logs import CountedWarning
 from ..wire.framing import Framer
-from . import primitives
+from . import forking, primitives
 
 try:
     import fcntl
@@ -92,6 +92,11 @@ class ListenerAccount:
         self.limit = limit
         self.argument = argument
         self.held = 0
+        self.orphan()
+        forking.remember(self)
+
+    def orphan(self) -> None:
+        """Make the lock anew in a forked child, which lacks the thread that may hold it."""
         # Guards held. A finalizer that runs in the middle may come here again.
         self._lock = primitives.RLock()
 

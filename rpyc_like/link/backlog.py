@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import LimitExceeded
 from ..wire.meter import Contents, measure, memory_of
 from ..wire.session import CALL, Outcome
-from . import primitives
+from . import forking, primitives
 from .receiving import MAX_QUEUED
 from .result import Unfinished
 
@@ -62,6 +62,11 @@ class Backlog:
         self.weigh: Callable[[Outcome], int] = weight_of
         """Returns how many bytes a message takes."""
         self._beyond = 0  # bytes that the listener's account has refused
+        self.orphan()
+        forking.remember(self)
+
+    def orphan(self) -> None:
+        """Make the lock anew in a forked child, which lacks the thread that may hold it."""
         self._changed = primitives.Condition(primitives.Lock())  # guards both numbers
 
     def add(self, size: int) -> None:

@@ -136,6 +136,8 @@ class MessageConnection:
         """Has workers go on with the next request, because the one being served is given up."""
         self.pooled = False
         """Whether a :class:`~rpyc_like.link.pool.Poller` has the reading role for good."""
+        self.names_threads = False
+        """Whether the peer's requests name the thread to serve them, as soon as it has asked."""
         self.in_order = True
         """Whether requests of the same mark are served one after the other by workers."""
         self.running: set[Any] = set()
@@ -161,14 +163,9 @@ class MessageConnection:
         """Threads that do nothing but serve. Each sleeps on its waiter while another reads."""
         self.unserved: deque[tuple[float, Outcome]] = deque()
         """Requests that are left to those, and when they were read."""
-        # Two of the locks may be held when a signal handler runs in this very thread.
-        self.inbox_lock = primitives.RLock()
-        """Guards handing work to a waiter that may be leaving, and to helpers."""
-        self.helpers = Helpers(self)
+        self._make_locks()
         self._dispatch_lock: DispatchLock
         self._passes_late = False  # whether a program passes payloads on from other threads
-        self._taking = primitives.Lock()  # guards decoding outside of the reading role
-        self._gone_lock = primitives.RLock()  # guards the first call of lose()
         self._orphaned = False
         self._hung_up = False  # whether what is left is being served
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
@@ -182,6 +179,14 @@ class MessageConnection:
         """How many bytes had arrived when nothing was kept in the stash."""
         self.attach(channel)
         forking.remember(self)
+
+    def _make_locks(self) -> None:
+        # Two of the locks may be held when a signal handler runs in this very thread.
+        self.inbox_lock = primitives.RLock()
+        """Guards handing work to a waiter that may be leaving, and to helpers."""
+        self.helpers = Helpers(self)
+        self._taking = primitives.Lock()  # guards decoding outside of the reading role
+        self._gone_lock = primitives.RLock()  # guards the first call of lose()
 
     def attach(self, channel: Any) -> None:
         """Moves the conversation to another channel (before anything was understood on the old)."""
@@ -285,14 +290,21 @@ class MessageConnection:
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
-        if self.batch.held:
-            self.batch.flush()
+        self._flush_held()
         left = None if deadline is None else deadline.timeleft()
         first = None if in_pool() else self._read_answers(result, left)
         if not result._ready:
             self._wait(result, deadline, first)
         elif first is not None:
             self.act(first)
+
+    def _flush_held(self) -> None:
+        """Sends what is held; where that fails, the connection is lost."""
+        if self.batch.held:
+            try:
+                self.batch.flush()
+            except ConnectionClosed as error:
+                self.lose(error)
 
     @holds_the_role
     def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
@@ -350,12 +362,12 @@ class MessageConnection:
                 me.awaited = result
                 noted = result.add_waiter(me)  # so that what it has caused comes to this thread
                 try:
-                    return self._file_request(outcome, not self.servers or ident in self.servers)
+                    return self.file_request(outcome, not self.servers or ident in self.servers)
                 finally:
                     noted.remove(me)
         return outcome
 
-    def _file_request(self, outcome: Outcome, serves: bool) -> Outcome | None:
+    def file_request(self, outcome: Outcome, serves: bool) -> Outcome | None:
         """Puts a request where its thread finds it, in the reading role.
 
         Args:
@@ -536,7 +548,8 @@ class MessageConnection:
         """
         started = primitives.monotonic()
         result = AsyncResult(self.application)
-        if (self.waiters or self.reading.lock.locked()) and get_ident() not in self.waiters:
+        beside = self.names_threads or self.waiters or self.reading.lock.locked()
+        if beside and get_ident() not in self.waiters:
             return self._exchange_beside(result, target, args, timeout, before, id_)
         self._request(result, target, args, before, id_)
         self.exchanges += 1
@@ -668,7 +681,7 @@ class MessageConnection:
                     elif not end._ready:
                         outcome = self._read(None)
                         if waiters and outcome is not None and outcome[0] is CALL:
-                            outcome = self._file_request(outcome, True)
+                            outcome = self.file_request(outcome, True)
                 finally:
                     reading.lock.release()
                     if reading.sleepers:
@@ -697,6 +710,8 @@ class MessageConnection:
                 try:
                     self._read_to_the_end()
                     outcome = None if self.end._ready else self._read(None)
+                    if outcome is not None and outcome[0] is CALL:
+                        outcome = self.file_request(outcome, True)
                 finally:
                     reading.leave()
                 if outcome is not None:
@@ -721,10 +736,10 @@ class MessageConnection:
                 self.stash.append(outcome)
 
     def serve_alone(self) -> None:
-        """Does the same, while no other thread serves the connection.
+        """Run the serve loop as the connection's only serving thread.
 
-        If all requests that are being served have been cancelled and nobody asks about that,
-        another thread goes on with the next ones. Then this one does nothing more.
+        Return when the connection is closed, or when another thread serves instead: that is where
+        all requests that are being served have been cancelled and nobody asks about that.
         """
         self._serve_turn()
         while not self.end._ready:
@@ -771,7 +786,7 @@ class MessageConnection:
                         if not me.inbox and not end._ready:
                             outcome = self._read(None)
                             if outcome is not None and outcome[0] is CALL:
-                                outcome = self._file_request(outcome, True)
+                                outcome = self.file_request(outcome, True)
                     finally:
                         reading.lock.release()
                         if reading.sleepers:
@@ -829,8 +844,7 @@ class MessageConnection:
         Raises:
             ConnectionClosed: the connection is gone.
         """
-        if self.batch.held:
-            self.batch.flush()
+        self._flush_held()
         reading = self.reading
         while True:
             outcome = self.take_unserved() if self.unserved else None
@@ -852,7 +866,7 @@ class MessageConnection:
                     continue
                 outcome = self._read(None if deadline is None else deadline.timeleft())
                 if self.waiters and outcome is not None and outcome[0] is CALL:
-                    outcome = self._file_request(outcome, True) or _SETTLED
+                    outcome = self.file_request(outcome, True) or _SETTLED
             finally:
                 reading.leave()
             break
@@ -943,7 +957,7 @@ class MessageConnection:
 
     def _hand_on(self, outcome: Outcome) -> None:
         """Has a request served that a program has passed on, by the thread it is meant for."""
-        filed = self._file_request(outcome, True)
+        filed = self.file_request(outcome, True)
         self.pass_on()
         if filed is not None:
             self.act(filed)
@@ -978,16 +992,19 @@ class MessageConnection:
 
     @leaves_the_role
     def act(self, outcome: Outcome) -> None:
-        """Does what a message asks for, outside of the reading role."""
+        """Does what a message asks for, outside of the reading role.
+
+        A request is served in this thread or by a worker. It is too late to hand it to a thread
+        that waits, which may have begun to read: see :meth:`file_request`.
+        """
         kind = outcome[0]
         if kind is CALL:
             _, id_, target, args = outcome
             thread, route = self.application.route(target)
-            for_me = self.workers is None if thread is None else thread == get_ident()
-            if for_me:
+            if self.workers is None or thread == get_ident():
                 self._serve(id_, target, args, route)
             else:
-                self._place(outcome, thread, route)
+                self._queue(outcome, route)
         elif kind is ANSWER:
             outcome[1].run_callbacks()
         elif kind is NOTICE:
@@ -998,32 +1015,21 @@ class MessageConnection:
             assert kind is NOTHING or kind is BROKEN
             self.tell_lost()
 
-    def serve_here(self, outcome: Outcome) -> None:
-        """Serves a request in this thread, whichever it is meant for."""
-        _, id_, target, args = outcome
-        self._serve(id_, target, args, self.application.route(target)[1])
-
     def act_here(self, outcome: Outcome) -> None:
-        """Does what a message asks for in this thread, unless it is meant for another."""
+        """Does what a message asks for in this thread, whichever a request is meant for."""
         if outcome[0] is CALL:
             _, id_, target, args = outcome
-            thread, route = self.application.route(target)
-            if thread is None:
-                self._serve(id_, target, args, route)
-                return
-        self.act(outcome)
+            self._serve(id_, target, args, self.application.route(target)[1])
+        else:
+            self.act(outcome)
 
-    def _place(self, outcome: Outcome, thread: int | None, route: int) -> None:
-        """Has a request served by another thread: the one it is meant for, or a worker."""
+    def _queue(self, outcome: Outcome, route: int) -> None:
+        """Has a request served by a worker."""
         _, id_, target, args = outcome
-        if thread is None:
-            assert self.workers is not None
-            size = self.queued.weigh(outcome)
-            self.queued.add(size)
-            self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
-            return
-        if not self._hand(outcome, thread):
-            self._serve(id_, target, args, route)
+        assert self.workers is not None
+        size = self.queued.weigh(outcome)
+        self.queued.add(size)
+        self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
 
     def _serve_queued(self, size: int, id_: Any, target: Any, args: Any, route: int) -> None:
         self.queued.remove(size)
@@ -1043,7 +1049,7 @@ class MessageConnection:
         """Act on the oldest message that another thread has handed to this one."""
         outcome = self.take_handed(me)
         if outcome is not None:
-            self.act(outcome)
+            self.act_here(outcome)
 
     @leaves_the_role
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
@@ -1233,6 +1239,7 @@ class MessageConnection:
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""
         self._orphaned = True
+        self._make_locks()  # the child lacks the threads that may hold them
         self._before_orphaned = self.receiver, self.send, self.try_send, self.express
         dead = _Dead()
         self.express = self.send_frame = None
@@ -1252,7 +1259,6 @@ class MessageConnection:
             self.dispatch_with(self.dispatch)
         self.waiters.clear()
         self.servers.clear()
-        self.helpers = Helpers(self)
 
 
 def _lose_all() -> None:

@@ -20,9 +20,9 @@ _alive: weakref.WeakSet[_Forkable] = weakref.WeakSet()
 _resets: list[Callable[[], object]] = []
 
 
-def remember(connection: _Forkable) -> None:
-    """Has ``connection.orphan()`` called in each forked child."""
-    _alive.add(connection)
+def remember(one: _Forkable) -> None:
+    """Has ``orphan()`` called in each forked child, of a connection or what has a lock."""
+    _alive.add(one)
 
 
 def alive() -> list[_Forkable]:

@@ -75,7 +75,7 @@ class Helpers:
                     return
                 self._at_once_until = primitives.monotonic() + _LINGER
                 with link.serving(me):
-                    link.serve_here(outcome)
+                    link.act_here(outcome)
                 with self._lock:
                     if self._looking is not None:
                         return

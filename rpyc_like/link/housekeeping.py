@@ -362,12 +362,14 @@ class _Ends(_Job):
         self._looked_at: list[weakref.ref[MessageConnection]] = []
         self._hung_up: list[_HungUp] = []
         self._due: float | None = None
+        # Whether the thread waits for what is watched, each time that it sleeps. It does not yet
+        # if nothing could be watched when it fell asleep.
+        self._waits = False
 
     def watch(self, link: MessageConnection, by_looking: bool) -> bool:
         """Watch a connection; return whether the thread must be woken for it."""
         stream = getattr(link.channel, "stream", None)
         below = descriptor_stream(stream)
-        first = self._hangups.made is None
         hangups = None
         if below is not None:
             with contextlib.suppress(OSError):  # no descriptors are left
@@ -375,12 +377,12 @@ class _Ends(_Job):
         if below is not None and hangups is not None:
             try:
                 fd = below.fileno()
-                below.before_close(lambda: self._leave(fd))
+                below.before_close(self._leave)
             except ConnectionClosed:
                 return False
             self._watched[fd] = weakref.ref(link)  # before: the other thread may renew them
             if hangups.add(fd):
-                return first
+                return not self._waits
             self._watched.pop(fd, None)
         if by_looking and isinstance(stream, Stream):
             self._coming.put(weakref.ref(link))
@@ -410,6 +412,7 @@ class _Ends(_Job):
         if hangups is None:
             me.sleep(timeout)
             return
+        self._waits = True
         for fd in hangups.wait(timeout):
             link = self._link_of(fd, hangups)
             if link is not None:

@@ -213,7 +213,9 @@ class Poller:
 
     def _act(self, member: _Member, outcome: Outcome) -> None:
         if outcome[0] is CALL:
-            member.link.act(outcome)
+            filed = member.link.file_request(outcome, True)
+            if filed is not None:
+                member.link.act(filed)
         elif len(outcome) > 1:  # may run code of the program
             self._workers.run(partial(member.link.act, outcome), (member.link, None))
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ..errors import ConnectionClosed
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
-from . import primitives
+from . import forking, primitives
 from .streams.base import WRITE, NativeStream, Stream
 
 __all__ = ["SEND_TIMEOUT", "BlockingSender", "FrameSender", "Sender"]
@@ -62,8 +62,13 @@ class FrameSender:
         self.timeout: float | None = SEND_TIMEOUT
         """Seconds without any progress after which the peer is given up; None for never."""
         self.queue: deque[bytes | memoryview] = deque()
-        self._role = primitives.Lock()  # guards the head of queue, and the stream's write side
         self._torn = False
+        self.orphan()
+        forking.remember(self)
+
+    def orphan(self) -> None:
+        """Make the lock anew in a forked child, which lacks the thread that may hold it."""
+        self._role = primitives.Lock()  # guards the head of queue, and the stream's write side
 
     @property
     def idle(self) -> bool:
@@ -232,6 +237,11 @@ class BlockingSender:
     def __init__(self, write: Callable[[bytes], Any], encode: Callable[[bytes], bytes]) -> None:
         self._write = write
         self._encode = encode
+        self.orphan()
+        forking.remember(self)
+
+    def orphan(self) -> None:
+        """Make the lock anew in a forked child, which lacks the thread that may hold it."""
         self._lock = primitives.Lock()  # guards the order of whole items on the program's stream
 
     @classmethod

@@ -18,6 +18,8 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.lib import connection_threads
+from rpyc_like.lib.contexts import SharedContext
 
 resource: Any
 try:
@@ -805,3 +807,50 @@ def test_what_has_no_finalizer_takes_no_thread() -> None:
             del thing, method
             conn.ping()
         assert running.threads == 0
+
+
+# -- a system without threads
+
+
+@pytest.fixture
+def threadless(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any, Any]]:
+    """An executor, what it has called later, and what ends that no thread can be started."""
+    spawn, later = connection_threads.spawn, []
+
+    def refuse(func: Any, *args: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    def allow() -> None:
+        monkeypatch.setattr(connection_threads, "spawn", spawn)
+
+    monkeypatch.setattr(connection_threads, "spawn", refuse)
+    threads = connection_threads.ConnectionThreads(2)
+    yield threads.executor(SharedContext(), lambda _, *call: later.append(call)), later, allow
+    threads.close()
+
+
+def test_a_function_waits_for_a_thread_that_can_be_started(threadless: Any) -> None:
+    """A function is run later if the system has no more threads when it is submitted."""
+    executor, later, allow = threadless
+    ran = threading.Event()
+    executor.submit(ran.set)
+    func, *args = later.pop()
+    func(*args)  # there is still none
+    allow()
+    func, *args = later.pop()
+    func(*args)
+    assert ran.wait(LIMIT)
+
+
+def test_an_end_waits_for_a_thread_that_can_be_started(threadless: Any) -> None:
+    """What ends a connection is run later if the system has no more threads."""
+    executor, later, allow = threadless
+    ended = threading.Event()
+    executor.close(ended.set)
+    func, *args = later.pop()
+    func(*args)  # there is still none
+    allow()
+    func, *args = later.pop()
+    func(*args)
+    assert ended.wait(LIMIT)
+    assert not later

@@ -7,10 +7,12 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +21,10 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.core.config import DEFAULT_CONFIG
 from rpyc_like.errors import ConnectionClosed, DeploymentError
 from rpyc_like.utils import children, zerodeploy
-from rpyc_like.utils.children import Child, Input, Output, Pids
+from rpyc_like.utils.children import Child, Input, Output, Pids, start_limit
 from rpyc_like.utils.zerodeploy import SERVER_SCRIPT, DeployedServer
 from tests.support.programs import eventually
 
@@ -186,6 +189,62 @@ def test_case_113_a_program_that_is_not_there() -> None:
 # -- limits of starts
 
 
+SERVING = "from rpyc_like.utils.factory import connect_stdpipes as c; c().serve_all()"
+
+
+def test_case_113_a_start_may_take_longer_than_a_call() -> None:
+    """The first answer of a child has the time of its start, not that of a request."""
+    config = {"sync_request_timeout": 0.001}  # less than any program takes to start
+    with rpyc.connect_subproc([sys.executable, "-c", SERVING], config=config, timeout=60) as conn:
+        assert conn.root
+        assert not conn.closed
+
+
+def test_case_113_a_start_on_asyncio_may_take_longer_than_a_call() -> None:
+    """The same on asyncio."""
+
+    async def main() -> None:
+        args, config = [sys.executable, "-c", SERVING], {"sync_request_timeout": 0.001}
+        async with aio.connect_subproc(args, config=config, timeout=60) as conn:
+            assert not conn.closed
+
+    asyncio.run(main())
+
+
+def test_case_113_a_classic_start_may_take_longer_than_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same for classic servers in children."""
+    monkeypatch.setitem(DEFAULT_CONFIG, "sync_request_timeout", 0.001)
+    with rpyc.classic.connect_subproc(timeout=60) as conn:
+        assert not conn.closed
+
+
+class LateTimer(threading.Timer):
+    """A timer that cannot be stopped any more: it is about to fire when it is cancelled."""
+
+    def cancel(self) -> None:
+        """Let the time be over first."""
+        self.function()
+
+
+def test_case_113_a_start_that_succeeds_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been started in time is left alone by a timer that fires meanwhile."""
+    monkeypatch.setattr(children.threading, "Timer", LateTimer)
+    given_up: list[str] = []
+    with start_limit(60, "starting", lambda: given_up.append("given up")):
+        pass
+    assert not given_up
+
+
+def test_case_113_a_start_that_is_given_up_has_not_succeeded() -> None:
+    """The error comes although the block has not noticed that its time was over."""
+    over = threading.Event()
+    with pytest.raises(TimeoutError, match=r"starting: no answer within .*'timeout'"):
+        with start_limit(0.01, "starting", over.set):
+            assert over.wait(30)
+
+
 def test_case_113_a_silent_child(tmp_path: Path, silent: Path) -> None:
     """A child that does not answer is given up in time and killed; the error names the step."""
     program = script(tmp_path, SILENT.format(str(silent)))
@@ -320,6 +379,21 @@ def test_case_113_a_forking_server_signals_no_stranger(monkeypatch: pytest.Monke
         assert not server._ending
     finally:
         server.close()
+
+
+@needs_fork
+def test_case_113_two_threads_take_clients_without_a_process() -> None:
+    """A forking server that is being closed takes no client twice, and none that is not there."""
+    server = rpyc.ForkingServer(rpyc.ClassicService, port=0, logger=QUIET, grace=0)
+    with server:
+        here, there = socket.socketpair()
+        server._unserved = deque([here])
+        assert server._take_unserved(if_cut_off=True) is here  # it is no client
+        assert server._take_unserved() is None
+        assert server._take_unserved(newest=True) is None
+        assert server._take_unserved(if_cut_off=True) is None
+        here.close()
+        there.close()
 
 
 def is_there(pid: int) -> bool:

@@ -197,6 +197,35 @@ def test_case_109_without_a_callback(joined: Callable[..., tuple[Any, Any]]) -> 
     assert client.closed
 
 
+def test_case_109_the_first_descriptor_cannot_be_watched(
+    joined: Callable[..., tuple[Any, Any]], tmp_path: Path
+) -> None:
+    """The thread is woken for what can be watched, although a regular file came before it."""
+    client, _ = joined(tcp())
+    ends = housekeeping._Ends()
+    with (tmp_path / "in").open("w+b") as reading, (tmp_path / "out").open("wb") as writing:
+        with rpyc.connect_stream(PipeStream(reading, writing)) as first:
+            assert not ends.watch(first._link, False)
+            assert ends.watch(client._link, False)
+    ends.close()
+
+
+def test_case_109_several_may_learn_that_a_stream_is_closed() -> None:
+    """Each function that is to be called before a stream is closed gets the descriptor, once."""
+    here, there = sockets()
+    fd, calls = here.fileno(), []
+
+    def second(number: int) -> None:
+        calls.append(("second", number))
+
+    here.before_close(lambda number: calls.append(("first", number)))
+    here.before_close(second)
+    here.before_close(second)
+    here.close()
+    there.close()
+    assert calls == [("first", fd), ("second", fd)]
+
+
 SERVER = """
 import sys
 import rpyc_like as rpyc

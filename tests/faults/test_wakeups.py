@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import queue
 import threading
 import time
@@ -242,3 +244,60 @@ def test_a_busy_thread_gets_help(connect: Connect, background: Any) -> None:
     assert waiting.value is True
     done.set()
     assert future.result() is None
+
+
+def test_close_after_a_torn_write(connect: Connect) -> None:
+    """What is held and cannot be sent any more ends the connection; closing it does not raise."""
+    conn = connect()
+    conn._link.batch._hold(b"rest")
+    conn._link.sender._torn = True
+    conn.close()
+    assert conn.closed
+
+
+def locks_of(conn: Any) -> list[Any]:
+    """Returns the locks that another thread may hold when the process forks."""
+    link = conn._link
+    return [
+        conn._local_objects._lock,
+        conn._proxies.lock,
+        conn._kept._lock,
+        link.queued._changed,
+        link.sender._role,
+        link.inbox_lock,
+        link._gone_lock,
+        link._taking,
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_waits_for_no_lock(connect: Connect) -> None:
+    """A copy in a forked child is closed though a thread of the parent held the locks."""
+    conn = connect()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with contextlib.ExitStack() as stack:
+            for lock in locks_of(conn):
+                stack.enter_context(lock)
+            held.set()
+            done.wait(LIMIT)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(LIMIT)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        closing = threading.Thread(target=conn.close, daemon=True)
+        closing.start()
+        closing.join(LIMIT / 2)
+        os.write(writing, b"waits" if closing.is_alive() else b"closed")
+        os._exit(0)
+    done.set()
+    thread.join()
+    os.waitpid(child, 0)
+    assert os.read(reading, 100) == b"closed"
+    os.close(reading)
+    os.close(writing)

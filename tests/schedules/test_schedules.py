@@ -20,12 +20,6 @@ COUNT = os.environ.get("RPYC_LIKE_SCHEDULES", "100")
 SEED = os.environ.get("RPYC_LIKE_SCHEDULES_SEED", "1")
 PROCESSES = 2
 
-KNOWN: dict[str, str] = {
-    "callback_given_up": "close() raises if what is held cannot be sent any more",
-    "fork": "a lock of the export table may be held by a thread that a forked child lacks",
-}
-"""Scenarios that fail for a reason that is known, and the reason."""
-
 
 def _begin(names: list[str]) -> subprocess.Popen[str]:
     scenarios = [option for name in names for option in ("--scenario", name)]
@@ -61,8 +55,6 @@ def reports(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario(reports: dict[str, str], name: str, request: pytest.FixtureRequest) -> None:
+def test_scenario(reports: dict[str, str], name: str) -> None:
     """Nobody waits in vain under any of the schedules, and the program does what it should."""
-    if name in KNOWN:
-        request.applymarker(pytest.mark.xfail(reason=KNOWN[name], strict=False))
     assert f"{name}: 0 of {COUNT} failed" in reports[name], reports[name]

@@ -1119,8 +1119,8 @@ MUTATIONS = [
     Mutation(
         "96",
         "link/connection.py",
-        "            size = self.queued.weigh(outcome)\n",
-        "            size = 0\n",
+        "        size = self.queued.weigh(outcome)\n",
+        "        size = 0\n",
         f"{QUEUED}::test_what_waits_stays_near_the_limit",
     ),
     Mutation(
@@ -1136,6 +1136,20 @@ MUTATIONS = [
         "        housekeeper.watch_end(self._link)\n\n    def _boxer_class",
         "\n    def _boxer_class",
         f"{HOUSEKEEPING}::test_case_109_without_a_callback",
+    ),
+    Mutation(
+        "109",
+        "link/housekeeping.py",
+        "return not self._waits",
+        "return False",
+        f"{HOUSEKEEPING}::test_case_109_the_first_descriptor_cannot_be_watched",
+    ),
+    Mutation(
+        "109",
+        "link/streams/base.py",
+        "self._before_close.append(func)",
+        "self._before_close = [func]",
+        f"{HOUSEKEEPING}::test_case_109_several_may_learn_that_a_stream_is_closed",
     ),
     Mutation(
         "109",
@@ -1192,6 +1206,38 @@ MUTATIONS = [
         "if first <= frame.f_lineno <= last:",
         "if False:",
         f"{FINALIZERS}::test_garbage_that_asks",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "                self.batch.flush()\n            except ConnectionClosed as error:\n",
+        "                self.batch.flush()\n            except ValueError as error:\n",
+        f"{WAKEUPS}::test_close_after_a_torn_write",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "        self._make_locks()  # the child",
+        "        # the child",
+        f"{WAKEUPS}::test_a_forked_child_waits_for_no_lock",
+    ),
+    Mutation(
+        "116",
+        "core/objects.py",
+        "        self._growing = primitives.Lock()  # guards _counted",
+        "        if hasattr(self, '_lock'):\n            return\n"
+        "        self._growing = primitives.Lock()  # guards _counted",
+        f"{WAKEUPS}::test_a_forked_child_waits_for_no_lock",
+    ),
+    Mutation(
+        "118",
+        "link/connection.py",
+        "            if self.workers is None or thread == get_ident():\n",
+        "            if thread is not None and self._hand(outcome, thread):\n"
+        "                pass\n"
+        "            elif self.workers is None or thread == get_ident():\n",
+        f"{SCHEDULES}[callbacks_of_two_threads]",
         "native",
     ),
     Mutation(
@@ -1688,6 +1734,41 @@ MUTATIONS += [
     Mutation(
         "113",
         "utils/children.py",
+        "            if done:\n                return\n            over.set()",
+        "            over.set()",
+        f"{CHILDREN}::test_case_113_a_start_that_succeeds_is_not_given_up",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
+        "    if over.is_set():\n",
+        "    if over.is_set() and failure:\n",
+        f"{CHILDREN}::test_case_113_a_start_that_is_given_up_has_not_succeeded",
+    ),
+    Mutation(
+        "113",
+        "utils/factory.py",
+        "conn.fetch_root(limit)",
+        "conn.root",
+        f"{CHILDREN}::test_case_113_a_start_may_take_longer_than_a_call",
+    ),
+    Mutation(
+        "113",
+        "aio/opening.py",
+        "conn.fetch_root(None)",
+        "conn.fetch_root(conn._config['sync_request_timeout'])",
+        f"{CHILDREN}::test_case_113_a_start_on_asyncio_may_take_longer_than_a_call",
+    ),
+    Mutation(
+        "113",
+        "utils/forking_server.py",
+        "            if not self._unserved or (if_cut_off and",
+        "            if (if_cut_off and",
+        f"{CHILDREN}::test_case_113_two_threads_take_clients_without_a_process",
+    ),
+    Mutation(
+        "113",
+        "utils/children.py",
         "        return ExplainedEnd(self._child.epitaph())",
         "        return error",
         f"{CHILDREN}::test_case_113_a_child_that_does_not_start",
@@ -1764,6 +1845,20 @@ MUTATIONS += [
         "        self._check_room(_owner(host), len(new))\n",
         "",
         f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "return not self.needy",
+        "return True",
+        f"{AFFINITY}::test_a_function_waits_for_a_thread_that_can_be_started",
+    ),
+    Mutation(
+        "114",
+        "lib/connection_threads.py",
+        "            if not self.needy or self._watched:\n                return\n",
+        "            return\n",
+        f"{AFFINITY}::test_an_end_waits_for_a_thread_that_can_be_started",
     ),
     Mutation(
         "114",
