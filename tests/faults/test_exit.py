@@ -308,8 +308,15 @@ def spin(begin):
 ''')
 print(conn.proc.pid, flush=True)
 conn.namespace["path"] = sys.argv[2]
+def sends():
+    # What is interrupted in the middle of a frame ends the connection, and cannot be cancelled.
+    frame, names = sys._current_frames()[threading.main_thread().ident], []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return any(name.startswith("send") or name == "serve_request" for name in names)
 def interrupt():
-    while not os.path.exists(sys.argv[2]):
+    while not os.path.exists(sys.argv[2]) or sends():
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
 def begin():
