@@ -286,8 +286,11 @@ class Serving(ThreadSide):
 
     def _work(
         self, id_: int, served: Any, handler: Callable[..., Any], args: tuple[Any, ...]
-    ) -> None:
-        """Do what the peer asks, in the connection's thread."""
+    ) -> Callable[[], object]:
+        """Do what the peer asks, in the connection's thread; return what answers.
+
+        The answer leaves when the context is free: what the peer does next finds it so.
+        """
         link = self._link
         failed, value = False, None
         if not link.lost and not link.calls.is_cancelled(id_):
@@ -296,7 +299,7 @@ class Serving(ThreadSide):
             except BaseException as error:
                 failed, value = True, error
         del args
-        link.call_soon(partial(self._worked, id_, served, failed, value))
+        return partial(link.call_soon, partial(self._worked, id_, served, failed, value))
 
     def _worked(self, id_: int, served: Any, failed: bool, value: Any) -> None:
         CURRENT.set(served)  # what runs here has a copy of the thread's context

@@ -17,7 +17,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..errors import LimitExceeded
 from .contexts import SharedContext
@@ -29,7 +29,10 @@ __all__ = ["ConnectionThread", "ConnectionThreads", "Executor", "ThreadExecutor"
 
 logger = logging.getLogger("rpyc_like.lib")
 
-Job = Callable[[], object]
+T = TypeVar("T")
+Job = Callable[[], Callable[[], object] | None]
+"""Returns what is done when the context is free for others again, if there is such a thing."""
+
 CallLater = Callable[..., object]
 
 _PATIENCE = 1.0
@@ -312,14 +315,15 @@ class ThreadExecutor:
 
     def run(self, job: Job) -> None:
         """Run a function in the connection's context, in a thread that is not in it yet."""
-        self._context.run(_run, job)
+        _run(self._context.run(_run, job))
 
 
-def _run(job: Job) -> None:
+def _run(func: Callable[[], T] | None) -> T | None:
     try:
-        job()
+        return None if func is None else func()
     except BaseException:
         logger.exception("! a connection's function failed")
+        return None
 
 
 class ConnectionThread:
@@ -421,7 +425,7 @@ class ConnectionThread:
                     job = self._next_nested()
                 if job is not None:
                     self.set_waiting(False)
-                    _run(job)
+                    _run(_run(job))  # in the context of what waits
                     self.set_waiting(True)
                 elif not self._signal.acquire(True, seconds):
                     look()

@@ -21,14 +21,17 @@ T = TypeVar("T")
 
 async def in_worker(pool: WorkerPool, func: Callable[[], Any], lane: Hashable) -> Outcome:
     """Has a worker call a function, in a copy of the current context; see :func:`elsewhere`."""
-    return await elsewhere(lambda work: pool.run(partial(copy_context().run, work), lane), func)
+    context = copy_context()
+    return await elsewhere(lambda work: pool.run(lambda: context.run(work)(), lane), func)
 
 
-async def elsewhere(run: Callable[[Callable[[], None]], Any], func: Callable[[], Any]) -> Outcome:
+async def elsewhere(
+    run: Callable[[Callable[[], Callable[[], None]]], Any], func: Callable[[], Any]
+) -> Outcome:
     """Have another thread call a function, and await what it returns.
 
     Args:
-        run: has a thread run something.
+        run: has a thread run something, and then what that returns.
 
     Returns:
         Whether it failed, and the value or exception (StopIteration could not be raised here).
@@ -36,16 +39,22 @@ async def elsewhere(run: Callable[[Callable[[], None]], Any], func: Callable[[],
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Outcome] = loop.create_future()
 
-    def work() -> None:
+    def work() -> Callable[[], None]:
         try:
             outcome = False, func()
         except BaseException as error:
             outcome = True, error
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(_settle, done, outcome)
+        return partial(_tell, loop, done, outcome)
 
     run(work)
     return await done
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Outcome], outcome: Outcome
+) -> None:
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(_settle, future, outcome)
 
 
 def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
