@@ -167,6 +167,19 @@ class Connection(ClassicNames, Serving):
             raise raised(value)
         return value
 
+    async def fetch_root(self, timeout: float | None) -> Any:
+        """Return the peer's service.
+
+        Args:
+            timeout: seconds that the answer may take, instead of ``sync_request_timeout``.
+        """
+        failed, value = await self._outcome(timeout, consts.HANDLE_GETROOT, ())
+        if failed:
+            raise raised(value)
+        if self._remote_root is None:
+            self._remote_root = value
+        return self._remote_root
+
     async def await_steps(self, steps: Steps) -> Any:
         """Makes the requests that a generator yields, gives it the answers, returns its value."""
         try:

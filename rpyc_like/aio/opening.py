@@ -76,22 +76,21 @@ async def _answered(
     conn: Connection, timeout: float | None, step: str, child: Child | None = None
 ) -> Connection:
     """Wait until what has been started answers for the first time; ``None``: do not wait."""
-
-    async def ask() -> None:
-        await conn.root
-
     if timeout is None:
         return conn
+    asking = asyncio.ensure_future(conn.fetch_root(None))
     try:
-        await asyncio.wait_for(ask(), timeout)
-    except asyncio.TimeoutError as error:
-        said = ""
-        if child is not None:
-            child.kill()
-            said = await asyncio.get_running_loop().run_in_executor(None, child.errors.text)
-        conn._link.lose(None)
-        raise TimeoutError(no_answer(step, timeout, said)) from error
+        # Not wait_for(): a TimeoutError may be the peer's answer.
+        if not (await asyncio.wait({asking}, timeout=timeout))[0]:
+            asking.cancel()
+            said = ""
+            if child is not None:
+                child.kill()
+                said = await asyncio.get_running_loop().run_in_executor(None, child.errors.text)
+            raise TimeoutError(no_answer(step, timeout, said))
+        asking.result()
     except BaseException:
+        asking.cancel()
         conn._link.lose(None)
         raise
     return conn

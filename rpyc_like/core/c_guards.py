@@ -63,7 +63,8 @@ _CONTAINERS: Final = (*_NESTED, UserList, ChainMap, *_MAPPINGS)
 _EMPTY: Final[dict[Any, Any]] = {}
 _EACH_VIEW: Final[tuple[Any, ...]] = (_EMPTY.keys(), _EMPTY.values(), _EMPTY.items())
 _VIEWS: Final[tuple[type, ...]] = tuple(map(type, _EACH_VIEW))
-_ITERABLES: Final = (list, deque, set, frozenset, dict, *_VIEWS)
+_HOLDERS: Final = (list, deque, set, frozenset, dict)
+_ITERABLES: Final = (*_HOLDERS, *_VIEWS)
 _LOOKING: Final = frozenset(
     (
         *COMPARISONS,
@@ -381,7 +382,7 @@ def _make_plain(conn: Any, given: list[Any], before: int, named: Any) -> None:
 
 def _own_items(value: Any) -> list[Any]:
     """Return the items of a container of this side."""
-    if isinstance_of(value, _ITERABLES[:5]) or isinstance_of(value, tuple):
+    if isinstance_of(value, _HOLDERS) or isinstance_of(value, tuple):
         return _items(value)
     return []
 

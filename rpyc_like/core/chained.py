@@ -52,10 +52,6 @@ def _types() -> Iterable[type]:
 _TYPES: Final = frozenset(map(id, _types()))
 _LIBRARY: Final = (("_asyncio", "Future"), ("_asyncio", "Task"), ("_queue", "SimpleQueue"))
 
-_above: dict[int, int] = {}  # levels above an object, where there are any
-_links = 0  # since the last survey
-_due = 0  # links, after which there may be another
-
 
 def is_chained(cls: type) -> bool:
     """Return whether instances of a class hold others, and are freed by recursion."""
@@ -63,6 +59,85 @@ def is_chained(cls: type) -> bool:
         return True
     known = (getattr(sys.modules.get(module), name, None) for module, name in _LIBRARY)
     return any(cls is one for one in known if one is not None)
+
+
+class _Levels:
+    """The levels of all objects of this process that are freed by recursion."""
+
+    def __init__(self) -> None:
+        self._above: dict[int, int] = {}  # levels above an object, where there are any
+        self._links = 0  # since the last survey
+        self._due = 0  # links, after which there may be another
+
+    def check(self, owner: Any, values: Iterable[Any], max_steps: int) -> None:
+        """Note a link; see :func:`check_link`."""
+        values = [value for value in values if is_chained(type(value))]
+        if not values:
+            return
+        # Threads that are here at once may each miss the other's link: some levels more, no crash.
+        self._links += 1
+        try:
+            found = self._levels_of(owner, values, max_steps)
+        except MalformedValue:
+            if not self._survey():
+                raise
+            found = self._levels_of(owner, values, max_steps)
+        for key, level in found.items():
+            self._above[key] = max(level, self._above.get(key, 0))
+        if len(self._above) >= _MANY and self._links >= _MANY:
+            self._survey()
+
+    def _levels_of(self, owner: Any, values: list[Any], max_steps: int) -> dict[int, int]:
+        """Return the levels above each object that is linked, by id."""
+        level = 1 if owner is None else 1 + self._above.get(id(owner), 0)
+        found: dict[int, int] = {}
+        path = [id(owner)]
+        stack = [iter(values)]
+        steps = 0
+        while stack:
+            one = next(stack[-1], None)
+            if one is None:
+                stack.pop()
+                path.pop()
+                continue
+            depth = level + len(stack) - 1
+            if id(one) in path or found.get(id(one), 0) >= depth:
+                continue
+            if depth >= DEEPEST:
+                raise MalformedValue(
+                    f"expected at most {DEEPEST} levels of deques, defaultdicts, slices, iterators "
+                    "or the like directly in one another, got more"
+                )
+            held = referents(one)
+            steps += 1 + len(held) // 16
+            if steps > max_steps:
+                raise LimitExceeded("objects in one another", steps, max_steps, "max_steps")
+            found[id(one)] = depth
+            path.append(id(one))
+            stack.append(iter([other for other in held if is_chained(type(other))]))
+        return found
+
+    def _survey(self) -> bool:
+        """Note anew what is above each object; return whether that was due."""
+        if self._links < self._due:
+            return False
+        objects = gc.get_objects()
+        self._links, self._due = 0, max(DEEPEST, len(objects) // _LOOKED_AT)
+        above: dict[int, int] = {}
+        queue = deque((one, 0) for one in objects if is_chained(type(one)))
+        while queue:
+            one, level = queue.popleft()
+            if level < above.get(id(one), 0):
+                continue
+            for other in referents(one):
+                if is_chained(type(other)) and above.get(id(other), 0) <= level < DEEPEST:
+                    above[id(other)] = level + 1
+                    queue.append((other, level + 1))
+        self._above = above
+        return True
+
+
+_levels: Final = _Levels()
 
 
 def check_link(owner: Any, values: Iterable[Any], max_steps: int) -> None:
@@ -75,71 +150,4 @@ def check_link(owner: Any, values: Iterable[Any], max_steps: int) -> None:
         MalformedValue: the values would be too deep then.
         LimitExceeded: too many objects hang on them.
     """
-    global _links
-    values = [value for value in values if is_chained(type(value))]
-    if not values:
-        return
-    # Threads that are here at once may each miss the other's link: some levels more, no crash.
-    _links += 1
-    try:
-        found = _levels(owner, values, max_steps)
-    except MalformedValue:
-        if not _survey():
-            raise
-        found = _levels(owner, values, max_steps)
-    for key, level in found.items():
-        _above[key] = max(level, _above.get(key, 0))
-    if len(_above) >= _MANY and _links >= _MANY:
-        _survey()
-
-
-def _levels(owner: Any, values: list[Any], max_steps: int) -> dict[int, int]:
-    """Return the levels above each object that is linked, by id."""
-    level = 1 if owner is None else 1 + _above.get(id(owner), 0)
-    found: dict[int, int] = {}
-    path = [id(owner)]
-    stack = [iter(values)]
-    steps = 0
-    while stack:
-        one = next(stack[-1], None)
-        if one is None:
-            stack.pop()
-            path.pop()
-            continue
-        depth = level + len(stack) - 1
-        if id(one) in path or found.get(id(one), 0) >= depth:
-            continue
-        if depth >= DEEPEST:
-            raise MalformedValue(
-                f"expected at most {DEEPEST} levels of deques, defaultdicts, slices, iterators or "
-                "the like directly in one another, got more"
-            )
-        held = referents(one)
-        steps += 1 + len(held) // 16
-        if steps > max_steps:
-            raise LimitExceeded("objects in one another", steps, max_steps, "max_steps")
-        found[id(one)] = depth
-        path.append(id(one))
-        stack.append(iter([other for other in held if is_chained(type(other))]))
-    return found
-
-
-def _survey() -> bool:
-    """Note anew what is above each object; return whether that was due."""
-    global _above, _due, _links
-    if _links < _due:
-        return False
-    objects = gc.get_objects()
-    _links, _due = 0, max(DEEPEST, len(objects) // _LOOKED_AT)
-    above: dict[int, int] = {}
-    queue = deque((one, 0) for one in objects if is_chained(type(one)))
-    while queue:
-        one, level = queue.popleft()
-        if level < above.get(id(one), 0):
-            continue
-        for other in referents(one):
-            if is_chained(type(other)) and above.get(id(other), 0) <= level < DEEPEST:
-                above[id(other)] = level + 1
-                queue.append((other, level + 1))
-    _above = above
-    return True
+    _levels.check(owner, values, max_steps)

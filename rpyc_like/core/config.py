@@ -7,6 +7,7 @@ one that adds to its ``safe_attrs`` changes those already made as well.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import Any, Final
 
@@ -181,5 +182,18 @@ def _warn_of_misspelt(keys: set[Any]) -> None:
             warnings.warn(
                 f"unknown configuration key {key!r}: expected {known!r}?",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=_level_of_program(),
             )
+
+
+def _level_of_program() -> int:
+    """Return the ``stacklevel`` with which this function's caller warns at the program's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _is_of_package(frame.f_globals.get("__name__")):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _is_of_package(module: Any) -> bool:
+    package = __name__.partition(".")[0]
+    return isinstance(module, str) and (module == package or module.startswith(package + "."))

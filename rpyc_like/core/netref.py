@@ -229,6 +229,8 @@ class BaseNetref(metaclass=NetrefMetaclass):
         try:
             return answered_text(syncreq(self, consts.HANDLE_REPR))
         except EOFError:
+            if not _local(self, "____conn__").closed:
+                raise  # by the object's own method
             # Debuggers, logs and tracebacks show what is there, whether it can be used or not.
             return f"<proxy of a {_local(self, '____id_pack__')[0]!s:.200}, connection closed>"
 

@@ -257,6 +257,18 @@ class Connection(Endpoint):
                 self._remote_root = root
         return self._remote_root
 
+    def fetch_root(self, timeout: float | None) -> Any:
+        """Return the peer's service, as :attr:`root` does.
+
+        Args:
+            timeout: seconds that the answer may take, instead of ``sync_request_timeout``.
+        """
+        if self._remote_root is None:
+            root = self.async_request(consts.HANDLE_GETROOT, timeout=timeout).value
+            if self._remote_root is None:  # else another thread has asked too
+                self._remote_root = root
+        return self._remote_root
+
     def add_state_callback(self, func: Callable[[Any, str], Any]) -> None:
         super().add_state_callback(func)
         housekeeper.watch_end(self._link, by_looking=True)

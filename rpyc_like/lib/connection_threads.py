@@ -16,6 +16,7 @@ import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import LimitExceeded
@@ -237,14 +238,14 @@ class ThreadExecutor:
         self._call_later(_PATIENCE, self._look, begun)
 
     def _offered(self) -> bool:
-        """Return whether a thread has been told that there is something to do."""
+        """Return whether a thread will look for something to do."""
         for thread in self.threads:
             if thread.idle or (self.nests and thread.waits):
                 thread.rouse()
                 return True
         if len(self.threads) < self._width:
             self._all.give(self)
-            return True
+            return not self.needy  # else looked at again: the system may be out of threads
         return False
 
     @property
@@ -264,7 +265,7 @@ class ThreadExecutor:
         with self._lock:
             if self._begun == begun and all(thread.waits for thread in self.threads):
                 self._all.give(self)
-            self._watched = bool(self.jobs)
+            self._watched = bool(self.jobs) or self.needy
             begun = self._begun
         if self._watched:
             self._call_later(_PATIENCE, self._look, begun)
@@ -282,6 +283,12 @@ class ThreadExecutor:
                         thread.rouse()
             elif self.needs_thread:
                 self._all.give(self)
+            if not self.needy or self._watched:
+                return
+            self._watched = True
+            begun = self._begun
+        with suppress(RuntimeError):  # the loop is closed: nobody looks again
+            self._call_later(_PATIENCE, self._look, begun)
 
     def take(self, thread: ConnectionThread) -> Job | None:
         """Return what a thread does next that waits for nothing. The caller holds the lock."""
@@ -316,7 +323,12 @@ def _run(job: Job) -> None:
 
 
 class ConnectionThread:
-    """A thread of a connection. What has no leading underscore needs the lock, or is its own."""
+    """A thread of a connection.
+
+    :meth:`give`, :meth:`rouse` and :meth:`end` are called with the lock of
+    :class:`ConnectionThreads` held. :meth:`work`, :meth:`wait` and :meth:`set_waiting` take that
+    lock, which is not reentrant. :meth:`wake` needs none.
+    """
 
     def __init__(self, threads: ConnectionThreads, executor: ThreadExecutor) -> None:
         self._all = threads
@@ -329,7 +341,6 @@ class ConnectionThread:
         self.idle = False
         self.waits = False
         """Whether it waits for a peer, and does nothing meanwhile."""
-        self.ident = 0
 
     # -- from other threads
 
@@ -361,7 +372,6 @@ class ConnectionThread:
 
     def work(self) -> None:
         """Run functions until the connection has ended."""
-        self.ident = threading.get_ident()
         here.pool = self
         while True:
             with self._lock:

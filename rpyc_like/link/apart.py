@@ -1,6 +1,6 @@
 """Messages that take long to decode, for threads and loops that read for several connections.
 
-A poller, the attendant and an event loop read for many peers. A message that may have more than a
+A poller, the watchdog and an event loop read for many peers. A message that may have more than a
 few ten thousand items is decoded in a thread of its own; what its peer has sent after it is read
 when that has been done.
 """

@@ -736,10 +736,10 @@ class MessageConnection:
                 self.stash.append(outcome)
 
     def serve_alone(self) -> None:
-        """Does the same, while no other thread serves the connection.
+        """Run the serve loop as the connection's only serving thread.
 
-        If all requests that are being served have been cancelled and nobody asks about that,
-        another thread goes on with the next ones. Then this one does nothing more.
+        Return when the connection is closed, or when another thread serves instead: that is where
+        all requests that are being served have been cancelled and nobody asks about that.
         """
         self._serve_turn()
         while not self.end._ready:

@@ -26,6 +26,7 @@ from ..lib.interpreter import at_end
 from ..wire.session import BROKEN, CALL
 from . import forking, primitives
 from .apart import APART
+from .calls import name_of
 from .receiving import FrameReceiver, Waiter
 from .streams.base import READ, NativeStream, Stream
 from .streams.hangups import Hangups, descriptor_stream, make_hangups
@@ -186,7 +187,7 @@ class Housekeeper:
             try:
                 self._turn()
             except Exception:
-                logger.exception("! housekeeping")
+                logger.exception("! the housekeeping thread failed, and goes on")
                 primitives.sleep(TICK)
 
     def _turn(self) -> None:
@@ -243,7 +244,7 @@ class _Releases(_Job):
         for _ in range(self.queue.qsize()):
             reference = self.queue.get()
             flushable = reference()
-            if flushable is not None and _guarded(flushable.flush_released):
+            if flushable is not None and _guarded(_flush, flushable):
                 self.queue.put(reference)
 
 
@@ -362,12 +363,14 @@ class _Ends(_Job):
         self._looked_at: list[weakref.ref[MessageConnection]] = []
         self._hung_up: list[_HungUp] = []
         self._due: float | None = None
+        # Whether the thread waits for what is watched, each time that it sleeps. It does not yet
+        # if nothing could be watched when it fell asleep.
+        self._waits = False
 
     def watch(self, link: MessageConnection, by_looking: bool) -> bool:
         """Watch a connection; return whether the thread must be woken for it."""
         stream = getattr(link.channel, "stream", None)
         below = descriptor_stream(stream)
-        first = self._hangups.made is None
         hangups = None
         if below is not None:
             with contextlib.suppress(OSError):  # no descriptors are left
@@ -375,12 +378,12 @@ class _Ends(_Job):
         if below is not None and hangups is not None:
             try:
                 fd = below.fileno()
-                below.before_close(lambda: self._leave(fd))
+                below.before_close(self._leave)
             except ConnectionClosed:
                 return False
             self._watched[fd] = weakref.ref(link)  # before: the other thread may renew them
             if hangups.add(fd):
-                return first
+                return not self._waits
             self._watched.pop(fd, None)
         if by_looking and isinstance(stream, Stream):
             self._coming.put(weakref.ref(link))
@@ -410,6 +413,7 @@ class _Ends(_Job):
         if hangups is None:
             me.sleep(timeout)
             return
+        self._waits = True
         for fd in hangups.wait(timeout):
             link = self._link_of(fd, hangups)
             if link is not None:
@@ -468,13 +472,19 @@ class _Ends(_Job):
         return True
 
 
-def _guarded(func: Callable[..., Any], *args: Any) -> Any:
+def _guarded(func: Callable[[Any], Any], subject: Any) -> Any:
+    """Return ``func(subject)``, ``None`` if it fails, which is logged with the connection."""
     try:
-        return func(*args)
+        return func(subject)
     except EOFError:
         pass  # it was closed meanwhile
     except Exception:
-        logger.exception("! housekeeping")
+        connection = name_of(getattr(subject, "application", subject))
+        logger.exception("! %s: %s failed", connection, func.__name__.lstrip("_"))
+
+
+def _flush(flushable: Flushable) -> bool:
+    return flushable.flush_released()
 
 
 def _read(link: MessageConnection) -> None:
@@ -546,7 +556,7 @@ def _decode(link: MessageConnection, payload: bytes) -> None:
         if len(outcome) > 1 and outcome[0] is not BROKEN:
             link.stash.append(outcome)
     except Exception as error:
-        logger.exception("! housekeeping")
+        logger.exception("! %s: cannot decode a message", name_of(link.application))
         link.broken(error)
     finally:
         link.reading.leave()

@@ -21,6 +21,7 @@ from ..lib.workers import WorkerPool
 from ..wire.session import BROKEN, CALL, Outcome
 from . import primitives
 from .apart import APART
+from .calls import name_of
 from .connection import MessageConnection
 from .receiving import FrameReceiver
 from .streams.base import DescriptorStream, WakePipe
@@ -164,7 +165,7 @@ class Poller:
             try:
                 going_on = self._read(member)
             except Exception as error:
-                logger.exception("! reading from a pooled connection")
+                logger.exception("! %s: reading failed", name_of(member.link.application))
                 self._workers.run(partial(member.link.lose, error), member)
                 going_on = False
             if not going_on:
@@ -224,7 +225,8 @@ class Poller:
         try:
             outcome = member.link.understand(payload)
         except Exception as error:
-            logger.exception("! reading from a pooled connection")
+            application = member.link.application
+            logger.exception("! %s: cannot decode a message", name_of(application))
             outcome = member.link.broken(error)
         self._decoded.append((member, outcome))
         self._wake.wake()

@@ -389,8 +389,11 @@ def start_child(args: Sequence[str]) -> tuple[ChildStream, Child]:
 @contextlib.contextmanager
 def start_limit(
     seconds: float | None, step: str, give_up: Callable[[], Any], said: Callable[[], str] = str
-) -> Iterator[None]:
+) -> Iterator[float | None]:
     """Bound the time that the block, a step of a start, may take.
+
+    The value of the ``with`` statement is a time-out, in seconds, for what the block waits for: a
+    little more than the limit, so that the error is always the one that names the step.
 
     Args:
         seconds: the limit; ``None`` for none but those of what the block waits for.
@@ -399,27 +402,38 @@ def start_limit(
         said: returns what the program that is waited for has written to standard error.
 
     Raises:
-        TimeoutError: it took longer, or something in the block timed out.
+        TimeoutError: it took longer, also if the block has succeeded after all, or something in it
+            timed out.
     """
-    over = threading.Event()
+    lock = threading.Lock()  # guards who comes first, the end of the block or that of the time
+    done, over = False, threading.Event()
 
     def expire() -> None:
-        over.set()
+        with lock:
+            if done:
+                return
+            over.set()
         give_up()
 
     timer = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, expire)
     timer.daemon = True
     if seconds is not None:
         timer.start()
+    failure: Exception | None = None
     try:
-        yield
+        yield None if seconds is None else seconds + _PATIENCE
     except (EOFError, OSError) as error:  # a TimeoutError is an OSError
-        if not over.is_set() and not isinstance(error, TimeoutError):
-            raise
-        text = no_answer(step, seconds, said()) if over.is_set() else f"{step}: {error}"
-        raise TimeoutError(text) from error
+        failure = error
     finally:
+        with lock:
+            done = True
         timer.cancel()
+    if over.is_set():
+        raise TimeoutError(no_answer(step, seconds, said())) from failure
+    if isinstance(failure, TimeoutError):
+        raise TimeoutError(f"{step}: {failure}") from failure
+    if failure is not None:
+        raise failure
 
 
 def no_answer(step: str, seconds: float | None, said: str) -> str:

@@ -71,10 +71,17 @@ SlaveService = ClassicService
 _Client = ClassicService if COMPAT_RPYC6 else ClassicClient
 
 
-def _ready(conn: Connection) -> Connection:
-    """Fetches the peer's root, so that a peer that is none is noticed now."""
+def _ready(conn: Connection, timeout: float | None = None) -> Connection:
+    """Fetch the peer's root, so that a peer that is none is noticed now.
+
+    Args:
+        timeout: seconds that it may take, instead of ``sync_request_timeout``.
+    """
     try:
-        conn.root  # noqa: B018
+        if timeout is None:
+            conn.root  # noqa: B018
+        else:
+            conn.fetch_root(timeout)
     except BaseException:
         conn.close()
         raise
@@ -86,9 +93,13 @@ def connect_channel(channel: Any) -> Connection:
     return _ready(factory.connect_channel(channel, _Client))
 
 
-def connect_stream(stream: Any) -> Connection:
-    """Makes a classic connection over an open stream."""
-    return _ready(factory.connect_stream(stream, _Client))
+def connect_stream(stream: Any, timeout: float | None = None) -> Connection:
+    """Make a classic connection over an open stream.
+
+    Args:
+        timeout: seconds that the first answer may take, instead of ``sync_request_timeout``.
+    """
+    return _ready(factory.connect_stream(stream, _Client), timeout)
 
 
 def connect_stdpipes() -> Connection:
@@ -135,8 +146,8 @@ def ssh_connect(
     """
     conn = factory.ssh_connect(remote_machine, remote_port, _Client)
     step = f"connecting to port {remote_port} of {remote_machine} through ssh"
-    with start_limit(timeout, step, conn._channel.close):
-        return _ready(conn)
+    with start_limit(timeout, step, conn._channel.close) as limit:
+        return _ready(conn, limit)
 
 
 def ssl_connect(
@@ -203,9 +214,9 @@ def connect_multiprocess(args: dict[str, Any] | None = None) -> Connection:
     """
     conn = factory.connect_multiprocess(_Client, remote_service=ClassicService, args=args or {})
     proc = conn.proc
-    with start_limit(START_TIMEOUT, "starting a process", proc.kill):
+    with start_limit(START_TIMEOUT, "starting a process", proc.kill) as limit:
         try:
-            return _ready(conn)
+            return _ready(conn, limit)
         except EOFError as error:
             proc.join(1)
             raise ConnectionClosed(

@@ -217,8 +217,8 @@ def connect_subproc(
         conn.proc = child
         if timeout is not None:
             step = f"starting {brief(args)}"
-            with start_limit(timeout, step, child.kill, child.errors.text):
-                conn.root  # noqa: B018
+            with start_limit(timeout, step, child.kill, child.errors.text) as limit:
+                conn.fetch_root(limit)
     except BaseException:
         stream.close()
         child.kill()

@@ -103,19 +103,36 @@ class ForkingServer(Server):
         due = super()._chores()
         if not self._accepting.crowded:
             self._in_a_row = 0
-        while self._unserved and self._was_cut_off(self._unserved[0]):
-            self._drop(self._unserved.popleft())
+        while (sock := self._take_unserved(if_cut_off=True)) is not None:
+            self._drop(sock)
         if not self._unserved:
             return due
         if not self._accepting.crowded or self._taken >= _CROWD:
             # The newest one has most time left until it is pushed out.
-            sock = self._unserved.pop()
+            sock = self._take_unserved(newest=True)
+            if sock is None:
+                return due
             if self._was_cut_off(sock):
                 self._drop(sock)
             else:
                 self._taken = 0
                 self._accept_method(sock)
         return 0.0
+
+    def _take_unserved(
+        self, newest: bool = False, if_cut_off: bool = False
+    ) -> socket.socket | None:
+        """Take a client that has no process, the oldest by default; ``None`` if there is none.
+
+        The thread that accepts and the one that closes the server take them.
+
+        Args:
+            if_cut_off: whether to take it only if it has been cut off.
+        """
+        with self._clients_lock:
+            if not self._unserved or (if_cut_off and not self._was_cut_off(self._unserved[0])):
+                return None
+            return self._unserved.pop() if newest else self._unserved.popleft()
 
     def _was_cut_off(self, sock: socket.socket) -> bool:
         client = self._admitted.get(sock)
@@ -190,7 +207,7 @@ class ForkingServer(Server):
             self._children.clear()
             for other in set(self._admitted) - {sock}:
                 other.close()  # that of a client which has no process yet
-            self._clients_lock = threading.Lock()  # another thread may have held it
+            self._clients_lock = threading.Lock()  # held: forked under it
             self._manager = None  # the parent talks with it
             self._accepting.let_go()
             descriptor, self._reports = self._reports[1], ()
@@ -240,9 +257,8 @@ class ForkingServer(Server):
 
     def _cut(self) -> None:
         super()._cut()
-        with contextlib.suppress(IndexError):  # the thread that accepts may take some as well
-            while self._unserved:
-                self._drop(self._unserved.popleft())
+        while (sock := self._take_unserved()) is not None:
+            self._drop(sock)
         self._signal(signal.SIGKILL)
         deadline = Timeout(_LAST_SECOND)
         for thread in list(self._children.values()):

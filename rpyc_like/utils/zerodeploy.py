@@ -280,8 +280,8 @@ class DeployedServer:
         """Returns a classic connection to the server, if it serves one."""
         stream = self._stream()
         step = f"connecting to the server on {self.remote_machine}"
-        with start_limit(self._timeout, step, stream.close):
-            return self._keep(classic.connect_stream(stream))
+        with start_limit(self._timeout, step, stream.close) as limit:
+            return self._keep(classic.connect_stream(stream, limit))
 
     def _keep(self, conn: Connection) -> Connection:
         self._connections = [one for one in self._connections if not one.closed] + [conn]

@@ -274,7 +274,9 @@ Contents = Mapping[type, Callable[[Any], Iterable[Any]]]
 
 
 def memory_of(value: Any, contents: Contents) -> int:
-    """Return how many bytes of memory a value takes, with what is in it; each object counts once.
+    """Return how many bytes of memory a value takes, with what is in it.
+
+    A container that occurs several times counts once, other objects each time.
 
     Args:
         contents: says what is in values of the peer's own. Of other objects nothing is looked at

@@ -97,7 +97,7 @@ def test_large_messages_are_decoded_apart(served: Served, decoding: Any, kind: s
     assert after.value == 3
 
 
-def test_the_attendant_decodes_no_large_message(served: Served, decoding: Any) -> None:
+def test_the_watchdog_decodes_no_large_message(served: Served, decoding: Any) -> None:
     """While one is being decoded, the calls of other connections can still be cancelled."""
     begun, released = decoding
     service = Answers()

@@ -43,6 +43,9 @@ LASTING = [*RPYC, *EPC, *ERLANG]  # a registry hangs up after its answer
 ALL = [*LASTING, "registry"]
 ONE_BY_ONE = ["oneshot", "epc"]
 
+LIMIT = 15.0
+"""Seconds that nothing here takes, unless it waits for a silent client: a login has 30."""
+
 Door = Callable[..., "Process"]
 
 
@@ -148,7 +151,7 @@ def door() -> Iterator[Door]:
         one.close()
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
+def eventually(condition: Callable[[], Any], seconds: float = LIMIT) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
@@ -173,7 +176,7 @@ def test_case_100_silent_clients_keep_nobody_out(door: Door, family: str) -> Non
     there.silent(30)
     started = time.monotonic()
     assert there.add() == 3
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < LIMIT
 
 
 @pytest.mark.parametrize("family", LASTING)
@@ -214,8 +217,8 @@ def test_case_100_half_a_frame_is_silence(door: Door, family: str) -> None:
     socks = there.silent(30, b"0000")
     started = time.monotonic()
     assert there.add() == 3
-    assert time.monotonic() - started < 4
-    assert sum(cut(socks)) >= 20
+    assert time.monotonic() - started < LIMIT
+    eventually(lambda: sum(cut(socks)) >= 20)
 
 
 @pytest.mark.parametrize("family", ["threaded", "pool", "aio", "epc-threads", "forking"])
@@ -241,7 +244,7 @@ def test_case_100_a_flood_from_many_threads(door: Door, family: str) -> None:
         for _ in range(3):
             started = time.monotonic()
             assert there.add() == 3
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < LIMIT
     finally:
         over.set()
         for thread in threads:
@@ -259,7 +262,7 @@ def test_case_100_descriptors_are_taken_from_the_silent(door: Door, family: str)
         there.silent(60)
         started = time.monotonic()
         assert there.add() == 3
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < LIMIT
         if family != "epc":
             assert first() == 3
 
@@ -410,19 +413,19 @@ def test_case_101_a_login_has_a_deadline(
     started = time.monotonic()
     (silent,) = there.silent(1)
     (crawling,) = there.silent(1)
-    silent.settimeout(5)
+    silent.settimeout(LIMIT)
     crawled, sent = {"tls": HELLO, "token": b"\3" + bytes(700)}.get(login, bytes(700)), 0
     with contextlib.suppress(OSError):
         while not cut([crawling])[0] or crawling.recv(100):
             crawling.sendall(crawled[sent : sent + 1])
             sent += 1
-            assert time.monotonic() - started < 4
-            time.sleep(0.02)
+            assert time.monotonic() - started < LIMIT
+            time.sleep(0.1)  # so that it has not said all when the time is over
     assert time.monotonic() - started > 0.4
     with contextlib.suppress(ConnectionResetError):
         while silent.recv(100):
             pass
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < LIMIT
 
 
 def test_case_101_a_question_to_a_registry_has_a_deadline(door: Door) -> None:
@@ -451,7 +454,7 @@ def test_case_101_logins_hold_up_no_login(door: Door, family: str) -> None:
     started = time.monotonic()
     with rpyc.connect(*there.address, login=TokenLogin(b"k" * 32)) as conn:
         assert conn.root.add(1, 2) == 3
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < LIMIT
     eventually(lambda: sum(bool(sock.recv(1000)) for sock in socks[:10]) == 10)
 
 
@@ -484,7 +487,7 @@ def test_case_101_logins_of_emacs(door: Door, family: str) -> None:
     there.silent(30)
     started = time.monotonic()
     assert there.add(login=TokenLogin(b"k" * 32)) == 3
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < LIMIT
 
 
 def test_case_101_no_thread_for_each_login(door: Door) -> None:

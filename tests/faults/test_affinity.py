@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import decimal
+import gc
 import logging
 import sqlite3
 import threading
@@ -17,6 +18,14 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.lib import connection_threads
+from rpyc_like.lib.contexts import SharedContext
+
+resource: Any
+try:
+    import resource
+except ImportError:  # Windows, which has no such limits
+    resource = None
 
 QUIET = logging.getLogger("tests.affinity")
 QUIET.setLevel(logging.CRITICAL)
@@ -615,9 +624,22 @@ def test_threads_that_wait_for_clients_are_no_fewer() -> None:
             conn.close()
 
 
+def descriptors(wanted: int) -> int:
+    """Return how many descriptors this process may have, if possible as many as are wanted."""
+    if resource is None:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= wanted:
+        return wanted
+    most = wanted if hard == unlimited else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
+
+
 def test_idle_asynchronous_connections_have_no_thread() -> None:
-    """Two thousand of them, each of which has been used, cost none."""
-    count = 2000
+    """Two thousand of them, or what the system allows, each of which has been used, cost none."""
+    count = min(2000, descriptors(5000) // 2 - 100)
     with Running(Meeting) as running:
 
         async def main() -> None:
@@ -647,6 +669,9 @@ def test_threads_end_with_their_connections() -> None:
             with running.connect() as conn:
                 conn.root.count()
         until(lambda: running.threads == 0)
+        assert len(kept) == 10
+        gc.collect()
+        assert not any(one() for one in kept)
 
 
 # -- finalizers
@@ -782,3 +807,50 @@ def test_what_has_no_finalizer_takes_no_thread() -> None:
             del thing, method
             conn.ping()
         assert running.threads == 0
+
+
+# -- a system without threads
+
+
+@pytest.fixture
+def threadless(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any, Any]]:
+    """An executor, what it has called later, and what ends that no thread can be started."""
+    spawn, later = connection_threads.spawn, []
+
+    def refuse(func: Any, *args: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    def allow() -> None:
+        monkeypatch.setattr(connection_threads, "spawn", spawn)
+
+    monkeypatch.setattr(connection_threads, "spawn", refuse)
+    threads = connection_threads.ConnectionThreads(2)
+    yield threads.executor(SharedContext(), lambda _, *call: later.append(call)), later, allow
+    threads.close()
+
+
+def test_a_function_waits_for_a_thread_that_can_be_started(threadless: Any) -> None:
+    """A function is run later if the system has no more threads when it is submitted."""
+    executor, later, allow = threadless
+    ran = threading.Event()
+    executor.submit(ran.set)
+    func, *args = later.pop()
+    func(*args)  # there is still none
+    allow()
+    func, *args = later.pop()
+    func(*args)
+    assert ran.wait(LIMIT)
+
+
+def test_an_end_waits_for_a_thread_that_can_be_started(threadless: Any) -> None:
+    """What ends a connection is run later if the system has no more threads."""
+    executor, later, allow = threadless
+    ended = threading.Event()
+    executor.close(ended.set)
+    func, *args = later.pop()
+    func(*args)  # there is still none
+    allow()
+    func, *args = later.pop()
+    func(*args)
+    assert ended.wait(LIMIT)
+    assert not later

@@ -7,19 +7,24 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.core.config import DEFAULT_CONFIG
 from rpyc_like.errors import ConnectionClosed, DeploymentError
-from rpyc_like.utils import children
-from rpyc_like.utils.children import Child, Input, Output, Pids
+from rpyc_like.utils import children, zerodeploy
+from rpyc_like.utils.children import Child, Input, Output, Pids, start_limit
 from rpyc_like.utils.zerodeploy import SERVER_SCRIPT, DeployedServer
 from tests.support.programs import eventually
 
@@ -37,9 +42,34 @@ def script(folder: Path, text: str) -> str:
     return str(path)
 
 
-SILENT = (
-    "import os, sys, time\nprint('pid', os.getpid(), file=sys.stderr, flush=True)\ntime.sleep(60)\n"
-)
+SILENT = """\
+import os, pathlib, sys, time
+print("pid", os.getpid(), file=sys.stderr, flush=True)
+pathlib.Path({!r}).touch()
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that programs make when they fall silent; the limits of starts count from then on."""
+    path = tmp_path / "silent"
+
+    class Event(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            end = time.monotonic() + 60
+            while not (path.exists() or super().wait(0.01) or time.monotonic() > end):
+                pass
+            return super().wait(timeout)
+
+    class Timer(threading.Timer):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.finished = Event()
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    monkeypatch.setattr(zerodeploy, "threading", SimpleNamespace(Event=Event))
+    return path
 
 
 def ended(error: BaseException) -> None:
@@ -159,21 +189,80 @@ def test_case_113_a_program_that_is_not_there() -> None:
 # -- limits of starts
 
 
-def test_case_113_a_silent_child(tmp_path: Path) -> None:
+SERVING = "from rpyc_like.utils.factory import connect_stdpipes as c; c().serve_all()"
+
+
+def test_case_113_a_start_may_take_longer_than_a_call() -> None:
+    """The first answer of a child has the time of its start, not that of a request."""
+    config = {"sync_request_timeout": 0.001}  # less than any program takes to start
+    with rpyc.connect_subproc([sys.executable, "-c", SERVING], config=config, timeout=60) as conn:
+        assert conn.root
+        assert not conn.closed
+
+
+def test_case_113_a_start_on_asyncio_may_take_longer_than_a_call() -> None:
+    """The same on asyncio."""
+
+    async def main() -> None:
+        args, config = [sys.executable, "-c", SERVING], {"sync_request_timeout": 0.001}
+        async with aio.connect_subproc(args, config=config, timeout=60) as conn:
+            assert not conn.closed
+
+    asyncio.run(main())
+
+
+def test_case_113_a_classic_start_may_take_longer_than_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same for classic servers in children."""
+    monkeypatch.setitem(DEFAULT_CONFIG, "sync_request_timeout", 0.001)
+    with rpyc.classic.connect_subproc(timeout=60) as conn:
+        assert not conn.closed
+
+
+class LateTimer(threading.Timer):
+    """A timer that cannot be stopped any more: it is about to fire when it is cancelled."""
+
+    def cancel(self) -> None:
+        """Let the time be over first."""
+        self.function()
+
+
+def test_case_113_a_start_that_succeeds_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been started in time is left alone by a timer that fires meanwhile."""
+    monkeypatch.setattr(children.threading, "Timer", LateTimer)
+    given_up: list[str] = []
+    with start_limit(60, "starting", lambda: given_up.append("given up")):
+        pass
+    assert not given_up
+
+
+def test_case_113_a_start_that_is_given_up_has_not_succeeded() -> None:
+    """The error comes although the block has not noticed that its time was over."""
+    over = threading.Event()
+    with pytest.raises(TimeoutError, match=r"starting: no answer within .*'timeout'"):
+        with start_limit(0.01, "starting", over.set):
+            assert over.wait(30)
+
+
+def test_case_113_a_silent_child(tmp_path: Path, silent: Path) -> None:
     """A child that does not answer is given up in time and killed; the error names the step."""
+    program = script(tmp_path, SILENT.format(str(silent)))
     with pytest.raises(TimeoutError, match=r"starting .*'timeout'") as caught:
-        rpyc.classic.connect_subproc(script(tmp_path, SILENT), timeout=1)
+        rpyc.classic.connect_subproc(program, timeout=1)
     ended(caught.value)
+    silent.unlink()
     with pytest.raises(TimeoutError, match=r"starting .*'timeout'") as caught:
-        rpyc.connect_subproc([sys.executable, script(tmp_path, SILENT)], timeout=1)
+        rpyc.connect_subproc([sys.executable, program], timeout=1)
     ended(caught.value)
 
 
 def test_case_113_a_silent_child_of_asyncio(tmp_path: Path) -> None:
     """The same on asyncio, where the loop goes on meanwhile."""
+    program = script(tmp_path, SILENT.format(str(tmp_path / "silent")))
 
     async def main() -> None:
-        await aio.classic.connect_subproc([sys.executable, script(tmp_path, SILENT)], timeout=1)
+        await aio.classic.connect_subproc([sys.executable, program], timeout=10)
 
     with pytest.raises(TimeoutError, match=r"starting .*'timeout'") as caught:
         asyncio.run(main())
@@ -181,11 +270,11 @@ def test_case_113_a_silent_child_of_asyncio(tmp_path: Path) -> None:
 
 
 AT_A_STEP = """\
-import os, sys, time
-print("pid", os.getpid(), file=sys.stderr)
+import os, pathlib, sys, time
+print("pid", os.getpid(), file=sys.stderr, flush=True)
 if sys.argv[1:2] == ["bootstrap"]:
-    print("rpyc_like-step writing the files")
-sys.stdout.flush()
+    print("rpyc_like-step writing the files", flush=True)
+pathlib.Path(sys.argv[2]).touch()
 time.sleep(60)
 """
 
@@ -196,19 +285,19 @@ time.sleep(60)
         ("connecting to the machine and starting Python", {"python_executable": "quiet"}),
         ("writing the files", {"python_executable": "bootstrap"}),
         ("finding a Python", {"python_executable": "path"}),
-        ("starting the server", {"server_script": SILENT + SERVER_SCRIPT}),
+        ("starting the server", {"server_script": SILENT}),
     ],
     ids=["connecting", "writing", "finding", "starting"],
 )
 def test_case_113_each_step_of_a_deployment_is_limited(
-    tmp_path: Path, step: str, options: dict[str, str]
+    tmp_path: Path, silent: Path, step: str, options: dict[str, str]
 ) -> None:
     """A far side that falls silent is given up in time, and the error names the step."""
     from plumbum import local
 
     python: Any = options.get("python_executable", sys.executable)
     if python in ("quiet", "bootstrap"):
-        program = local[sys.executable]["-c", AT_A_STEP, python]
+        program = local[sys.executable]["-c", AT_A_STEP, python, str(silent)]
 
         class Python:
             """A command that ignores what it is asked to run."""
@@ -219,24 +308,31 @@ def test_case_113_each_step_of_a_deployment_is_limited(
         python = Python()
     elif python == "path":
         path = tmp_path / "python"
-        path.write_text("#!/bin/sh\necho pid $$ >&2\nexec sleep 60\n")
+        path.write_text(f"#!/bin/sh\necho pid $$ >&2\n: > '{silent}'\nexec sleep 60\n")
         path.chmod(0o755)
         python = str(path)
-    options = {name: text for name, text in options.items() if name != "python_executable"}
+    scripts = {
+        name: text.format(str(silent)) + SERVER_SCRIPT
+        for name, text in options.items()
+        if name == "server_script"
+    }
     with pytest.raises(
         DeploymentError, match=r"no answer within 2 s \(argument 'timeout'\)"
     ) as got:
-        DeployedServer(local, python_executable=python, timeout=2, **options)
+        DeployedServer(local, python_executable=python, timeout=2, **scripts)
     assert got.value.step == step
     if step != "finding a Python":  # the words of the shell's test are not shown
         assert "pid" in got.value.stderr
 
 
-def test_case_113_chatting_is_no_answer() -> None:
+def test_case_113_chatting_is_no_answer(silent: Path) -> None:
     """A far side that prints and never says where it listens is given up as well."""
     from plumbum import local
 
-    chatty = "import time\nwhile True:\n    print('la', flush=True)\n    time.sleep(0.1)\n"
+    chatty = (
+        f"import pathlib, time\npathlib.Path({str(silent)!r}).touch()\n"
+        "while True:\n    print('la', flush=True)\n    time.sleep(0.1)\n"
+    )
     with pytest.raises(DeploymentError, match="starting the server failed, no answer within"):
         DeployedServer(local, python_executable=sys.executable, server_script=chatty, timeout=2)
 
@@ -283,6 +379,21 @@ def test_case_113_a_forking_server_signals_no_stranger(monkeypatch: pytest.Monke
         assert not server._ending
     finally:
         server.close()
+
+
+@needs_fork
+def test_case_113_two_threads_take_clients_without_a_process() -> None:
+    """A forking server that is being closed takes no client twice, and none that is not there."""
+    server = rpyc.ForkingServer(rpyc.ClassicService, port=0, logger=QUIET, grace=0)
+    with server:
+        here, there = socket.socketpair()
+        server._unserved = deque([here])
+        assert server._take_unserved(if_cut_off=True) is here  # it is no client
+        assert server._take_unserved() is None
+        assert server._take_unserved(newest=True) is None
+        assert server._take_unserved(if_cut_off=True) is None
+        here.close()
+        there.close()
 
 
 def is_there(pid: int) -> bool:

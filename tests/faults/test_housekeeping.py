@@ -21,6 +21,7 @@ import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import housekeeping, primitives
+from rpyc_like.link.calls import name_of
 from rpyc_like.link.housekeeping import Housekeeper, housekeeper
 from rpyc_like.link.pool import Poller
 from rpyc_like.link.streams import (
@@ -31,6 +32,7 @@ from rpyc_like.link.streams import (
     TlsStream,
     hangups,
 )
+from rpyc_like.link.streams.base import READ
 from rpyc_like.link.streams.tls import client_context, server_context
 from tests.support.programs import eventually
 
@@ -196,6 +198,35 @@ def test_case_109_without_a_callback(joined: Callable[..., tuple[Any, Any]]) -> 
     assert client.closed
 
 
+def test_case_109_the_first_descriptor_cannot_be_watched(
+    joined: Callable[..., tuple[Any, Any]], tmp_path: Path
+) -> None:
+    """The thread is woken for what can be watched, although a regular file came before it."""
+    client, _ = joined(tcp())
+    ends = housekeeping._Ends()
+    with (tmp_path / "in").open("w+b") as reading, (tmp_path / "out").open("wb") as writing:
+        with rpyc.connect_stream(PipeStream(reading, writing)) as first:
+            assert not ends.watch(first._link, False)
+            assert ends.watch(client._link, False)
+    ends.close()
+
+
+def test_case_109_several_may_learn_that_a_stream_is_closed() -> None:
+    """Each function that is to be called before a stream is closed gets the descriptor, once."""
+    here, there = sockets()
+    fd, calls = here.fileno(), []
+
+    def second(number: int) -> None:
+        calls.append(("second", number))
+
+    here.before_close(lambda number: calls.append(("first", number)))
+    here.before_close(second)
+    here.before_close(second)
+    here.close()
+    there.close()
+    assert calls == [("first", fd), ("second", fd)]
+
+
 SERVER = """
 import sys
 import rpyc_like as rpyc
@@ -252,8 +283,8 @@ def test_case_109_an_unread_answer_arrives(joined: Callable[..., tuple[Any, Any]
     """An answer that came before the end is there, though nobody has read it."""
     client, server = joined(tcp(), Listening)
     answer = client.async_request(1, "x")  # a ping
-    other = client.async_request(1, "y")
-    other.wait()  # so both are answered, or on their way
+    assert client._link.channel.stream.wait(READ, 15)  # it has been sent back
+    assert not answer._ready
     server._link.channel.stream.finish()
     eventually(lambda: client.closed)
     assert answer.value == "x"
@@ -622,13 +653,26 @@ def test_case_110_threads_are_counted() -> None:
         server.kill()
 
 
-def test_case_110_clients_share_a_thread(joined: Callable[..., tuple[Any, Any]]) -> None:
+CLIENTS = """
+import sys, threading
+import rpyc_like as rpyc
+port = int(sys.argv[1])
+conns = [rpyc.connect("127.0.0.1", port, config={"heartbeat": beat}) for beat in [None, 20] * 5]
+for conn in conns:
+    conn.add_state_callback(lambda conn, state: None)
+    conn.ping()
+print(*sorted(thread.name for thread in threading.enumerate()), flush=True)
+"""
+
+
+def test_case_110_clients_share_a_thread() -> None:
     """All idle connections of a process, with heartbeats or without, have one thread."""
-    clients = [joined(tcp())[0] for _ in range(10)]
-    for client in clients:
-        client.add_state_callback(lambda conn, state: None)
-    names = [thread.name for thread in threading.enumerate()]
-    assert sum("rpyc_like-" in name for name in names) <= 2, names
+    with running(SERVER) as server:
+        assert server.stdout is not None
+        with running(CLIENTS, server.stdout.readline().strip()) as program:
+            assert program.stdout is not None
+            names = program.stdout.readline().split()
+            assert names == ["MainThread", "rpyc_like-housekeeper"]
 
 
 def test_case_110_nothing_wakes_while_nothing_is_watched(
@@ -688,6 +732,24 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
         go_on.set()
 
 
+def test_case_110_a_failure_names_the_connection(
+    joined: Callable[..., tuple[Any, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What the housekeeping thread logs says which connection it is about, and what has failed."""
+    client, _ = joined(tcp())
+
+    def fail() -> bool:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(client, "flush_released", fail, raising=False)
+    housekeeping._guarded(housekeeping._flush, client)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"! {name_of(client)}: flush failed"
+    ]
+
+
 def test_case_110_what_cannot_be_released_now_stays_queued(
     pair: Callable[..., tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -721,7 +783,7 @@ def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> No
     """Where no thread can be started, a connection is made, flushes, beats and notices its end."""
 
     async def program(port: int, kill: Callable[[], None]) -> None:
-        conn = await aio.connect("127.0.0.1", port, config={"heartbeat": 0.2})
+        conn = await aio.connect("127.0.0.1", port, config={"heartbeat": 5})
         noted = Noted(conn)
         held = await conn.root.held()
         things = [await conn.root.thing() for _ in range(3)]
@@ -750,27 +812,31 @@ def test_case_110_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> No
         asyncio.run(asyncio.wait_for(program(port, server.kill), 60))
 
 
-def test_case_110_asyncio_flushes_on_its_loop() -> None:
-    """A blocked housekeeping thread delays no release of an asyncio connection."""
+def test_case_110_asyncio_flushes_on_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The releases of an asyncio connection are left to its loop, not to another thread."""
     server = rpyc.ThreadedServer(Giving, port=0)
     server._start_in_thread()
+    scheduled: list[Any] = []
+    schedule = housekeeper.schedule_flush
+
+    def noted(reference: Any) -> None:
+        scheduled.append(reference)
+        schedule(reference)
+
+    monkeypatch.setattr(housekeeper, "schedule_flush", noted)
 
     async def program() -> None:
         async with aio.connect("127.0.0.1", server.port) as conn:
             things = [await conn.root.thing() for _ in range(3)]
-            queued = housekeeper._releases.queue
-            before = queued.qsize()
-            loops: list[Any] = []
-            conn._link.loop.call_soon(lambda: loops.append(threading.current_thread()))
             flush = conn.flush_released
             flushed: list[Any] = []
             conn.flush_released = lambda: (flushed.append(threading.current_thread()), flush())
             del things
             gc.collect()
-            assert queued.qsize() == before
             while not flushed:
                 await asyncio.sleep(0.01)
-            assert flushed == loops
+            assert set(flushed) == {threading.current_thread()}
+            assert not any(reference is conn._weak for reference in scheduled)
 
-    asyncio.run(program())
+    asyncio.run(asyncio.wait_for(program(), 60))
     server.close()

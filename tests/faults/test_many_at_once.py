@@ -34,6 +34,15 @@ class Served(rpyc.Service):
     def exposed_call(self, func: Any, *args: Any) -> Any:
         return func(*args)
 
+    gave_up = threading.Event()
+
+    def exposed_call_in_vain(self, func: Any) -> Any:
+        """Calls a function that nobody serves."""
+        try:
+            return func()
+        finally:
+            self.gave_up.set()
+
     def exposed_call_over(self, port: int, func: Any, *args: Any) -> Any:
         """Has another server call a function of this one's client."""
         with rpyc.connect("127.0.0.1", port, config={"sync_request_timeout": LIMIT}) as other:
@@ -104,15 +113,17 @@ def test_a_remote_lock_of_threads_that_share(start: Start) -> None:
 def test_a_call_behind_another_names_the_setting(start: Start) -> None:
     """Without that, the error of a call that waited for another one's end names the setting."""
     port = start()
-    with connect(port, 0.5) as conn:
+    with connect(port) as conn:
         lock, add = conn.root.give_lock(), conn.root.add
         lock.acquire()
         blocked = rpyc.async_(lock.acquire)()
+        conn._config["sync_request_timeout"] = 0.5
         with pytest.raises(TimeoutError, match="'concurrent_calls'"):
             add(1, 2)
         Served.shared.release()
         blocked.set_expiry(LIMIT)
         assert blocked.value is True
+        conn._config["sync_request_timeout"] = LIMIT
         lock.release()
 
 
@@ -145,9 +156,9 @@ def test_a_callback_into_a_client_that_computes(start: Start) -> None:
     """The error of a call into a client that does not serve names how it would."""
     port = start(sync_request_timeout=0.3)
     with connect(port) as conn:
-        result = rpyc.async_(conn.root.call)(lambda: 1)
+        Served.gave_up.clear()
+        result = rpyc.async_(conn.root.call_in_vain)(lambda: 1)
         # Computes until the server has given up; what it says is read then.
-        done = threading.Event()
-        done.wait(0.6)
+        assert Served.gave_up.wait(LIMIT)
         with pytest.raises(TimeoutError, match="BgServingThread"):
             result.value

@@ -557,6 +557,16 @@ def test_a_proxy_of_a_closed_connection_is_shown() -> None:
     assert "connection closed" in repr(proxies[1])
 
 
+def test_an_error_of_a_remote_repr_is_its_own() -> None:
+    """An EOFError of the object's own ``__repr__`` does not pass for a closed connection."""
+    with rpyc.classic.connect_thread() as conn:
+        conn.execute(
+            "class Odd:\n    def __repr__(self):\n        raise EOFError('nothing to show')\n"
+        )
+        with pytest.raises(EOFError, match="nothing to show"):
+            repr(conn.eval("Odd()"))
+
+
 def test_a_method_of_a_closed_connection_is_not_read() -> None:
     """Reading a method fails, and not only calling it."""
     conn = rpyc.connect_thread(remote_service=rpyc.Service)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import rpyc_like as rpyc
 from rpyc_like.core import config
 
 
@@ -56,3 +57,10 @@ def test_what_the_program_adds_to_the_defaults_is_known(monkeypatch: pytest.Monk
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         config.make_config({"max_frame_sizes": 2})
+
+
+def test_the_warning_names_the_line_of_the_program() -> None:
+    """The warning is about the line that has given the key, not about one of this package."""
+    with pytest.warns(RuntimeWarning, match="max_frames_size") as warned:
+        rpyc.connect_thread(config={"max_frames_size": 5}).close()
+    assert [one.filename for one in warned] == [__file__]

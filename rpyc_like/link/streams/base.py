@@ -24,6 +24,7 @@ __all__ = [
     "WRITE",
     "BUSY_POLL",
     "DescriptorStream",
+    "ExplainedEnd",
     "NativeStream",
     "Stream",
     "WakePipe",
@@ -104,7 +105,10 @@ class Stream:
 
 
 class ExplainedEnd(ConnectionClosed):
-    """The stream has ended, and the text has what the program that carried it said about that."""
+    """Raised where a child process ends before it has sent anything.
+
+    The text has how it ended and the end of its standard error.
+    """
 
 
 class NativeStream(Stream):
@@ -358,7 +362,7 @@ class DescriptorStream(NativeStream):
         self._reader: _Poller | None = None
         self._read_fds: tuple[int, ...] = ()
         self._pace: Any = None  # waits for bytes, with the compiled core
-        self._before_close: Callable[[], object] | None = None
+        self._before_close: list[Callable[[int], object]] = []
         self.busy_poll(BUSY_POLL)
 
     def busy_poll(self, microseconds: float) -> None:
@@ -382,15 +386,19 @@ class DescriptorStream(NativeStream):
     def closed(self) -> bool:
         return self._closed
 
-    def before_close(self, func: Callable[[], object]) -> None:
-        """Call ``func``, which must not wait, when the stream is closed and its descriptor is not.
+    def before_close(self, func: Callable[[int], object]) -> None:
+        """Call ``func`` with the descriptor when the stream is closed and its descriptor is not.
+
+        Args:
+            func: must not wait; called once, however often it is given.
 
         Raises:
             ConnectionClosed: the stream is closed.
         """
         with self._lock:
             self._check_open()
-            self._before_close = func
+            if func not in self._before_close:
+                self._before_close.append(func)
 
     def hung_up(self) -> bool:
         with self._lock:  # so that the descriptor is not closed meanwhile
@@ -418,11 +426,12 @@ class DescriptorStream(NativeStream):
         with self._lock:
             if self._closed:
                 return
+            fd = self.fileno() if self._before_close else -1
             self._closed = True
             waiting = self._users > 0
-            if self._before_close is not None:
-                self._before_close()
-                self._before_close = None
+            for func in self._before_close:
+                func(fd)
+            self._before_close.clear()
             self._interrupt()
         if not waiting:
             self._release()
