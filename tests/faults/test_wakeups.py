@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import queue
+import select
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -290,14 +292,16 @@ def test_a_forked_child_waits_for_no_lock(connect: Connect) -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        closing = threading.Thread(target=conn.close, daemon=True)
-        closing.start()
-        closing.join(LIMIT / 2)
-        os.write(writing, b"waits" if closing.is_alive() else b"closed")
-        os._exit(0)
+        try:
+            conn.close()
+            os.write(writing, b"closed")
+        finally:
+            os._exit(0)
+    os.close(writing)
     done.set()
     thread.join()
+    closed, _, _ = select.select([reading], [], [], LIMIT / 2)
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert os.read(reading, 100) == b"closed"
+    assert closed and os.read(reading, 100) == b"closed"
     os.close(reading)
-    os.close(writing)

@@ -1250,9 +1250,10 @@ MUTATIONS = [
     Mutation(
         "116",
         "link/result.py",
-        "        self._result.delivered_by = 0\n",
-        "",
-        f"{WAKEUPS}::test_a_slow_result_loses_no_answer",
+        "            self._result.delivered_by = get_ident()\n",
+        "            self._result.delivered_by = None\n",
+        f"{SCHEDULES}[own_result_class]",
+        "native",
     ),
     Mutation(
         "116",
