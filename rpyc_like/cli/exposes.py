@@ -77,8 +77,13 @@ def _setting(text: str) -> tuple[str, Any]:
     """Return a key and its value."""
     key, equals, value = text.partition("=")
     known = make_config(None)
-    if not equals or key not in known:
-        raise argparse.ArgumentTypeError(f"expected a configuration key and =, got {text!r}")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected a configuration key and =, got {text!r:.100}")
+    if key not in known:
+        from difflib import get_close_matches  # only for an error
+
+        near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(key, known, 1))
+        raise argparse.ArgumentTypeError(f"unknown configuration key {key!r:.100}{near}")
     try:
         setting = ast.literal_eval(value)
     except (ValueError, SyntaxError):

@@ -308,6 +308,15 @@ def test_a_cut_tree_denies_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the tree was cut" in capsys.readouterr().err
 
 
+def test_a_misspelt_key_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error says that the key is unknown, and which one is near."""
+    with pytest.raises(SystemExit):
+        main(["exposes", f"{HERE}:Shop", "--config", "allow_pulbic_attrs=True"])
+    error = capsys.readouterr().err
+    assert "unknown configuration key 'allow_pulbic_attrs'" in error
+    assert "did you mean 'allow_public_attrs'?" in error
+
+
 @pytest.mark.parametrize("name", ["ordered", "default", "deque", "set", "frozen", "long", "keys"])
 def test_items_of_every_container_are_looked_at(name: str) -> None:
     """What stands in any container is found, wherever it stands, without asking its class."""
