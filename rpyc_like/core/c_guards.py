@@ -15,7 +15,6 @@ from collections.abc import Hashable, Iterable, Iterator
 from functools import lru_cache, partial
 from operator import methodcaller
 from types import (
-    BuiltinFunctionType,
     ClassMethodDescriptorType,
     FunctionType,
     MappingProxyType,
@@ -26,29 +25,25 @@ from types import (
     WrapperDescriptorType,
 )
 from typing import Any, Final
-from weakref import WeakValueDictionary
+from weakref import ReferenceType, WeakValueDictionary
 
 from ..errors import LimitExceeded, MalformedValue
+from ..lib import access_policy
 from ..lib.brief import brief
+from ..lib.c_callables import is_bound, is_c_callable, is_called_in_c, is_function
 from ..lib.referents import referents
+from ..lib.stand_ins import dict_of, module_of, mro_of
 from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
 from . import chained
 from .copying import copy_of, is_container
 from .netref import COMPARISONS, is_netref
 
-__all__ = ["GUARDED", "LIBRARY", "check_call", "check_factory", "check_weight", "copy_for_peer"]
+__all__ = ["check_call", "check_factory", "check_weight", "copy_for_peer"]
 
 _LRU_CACHE: Final = type(lru_cache(abs))
-_BOUND: Final = (BuiltinFunctionType, MethodWrapperType)
 _UNBOUND: Final = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
 
-GUARDED: Final = frozenset(
-    (*_BOUND, *_UNBOUND, type, partial, staticmethod, methodcaller, _LRU_CACHE)
-)
-"""Types of callables that may belong to, or lead to, a function written in C. For bound methods
-see :data:`LIBRARY`."""
-
-LIBRARY: Final = frozenset(("collections", "collections.abc", "_collections_abc", "weakref"))
+_LIKE_C: Final = frozenset(("collections", "collections.abc", "_collections_abc", "weakref"))
 """Modules whose functions in Python do no more than those in C."""
 
 _DEEPEST: Final = 1000  # levels; the stack of a thread takes about ten times as many
@@ -136,18 +131,24 @@ def check_call(
     """
     func, given, before = _resolve(func, args)
     kind = type(func)
-    if kind is type:
+    if _is_class(func):
         named = _check_class(conn, func, given, before, named)
     elif kind is _LRU_CACHE or kind is methodcaller:
         _check_weights(conn, given)  # the first hashes them
-    elif kind in _BOUND and not issubclass(type(func.__self__), ModuleType):
+    elif is_bound(kind) and not _is_of_module(func):
         _check_method(conn, func.__self__, func.__name__, given, before, named)
-    elif kind in _UNBOUND or (kind is FunctionType and func.__module__ in LIBRARY):
+    elif kind in _UNBOUND or (kind is FunctionType and func.__module__ in _LIKE_C):
         if given:
             _check_method(conn, given[0], func.__name__, given, max(before, 1), named, 1)
-    elif kind is BuiltinFunctionType:
+    elif is_function(kind):
         _check_function(conn, func, given, before)
+    if _calls_arguments(func, given):
+        return _guarded_calls(conn, given[before:], named)
     return tuple(given[before:]), named
+
+
+def _is_of_module(func: Any) -> bool:
+    return func.__self__ is None or issubclass(type(func.__self__), ModuleType)
 
 
 def _resolve(func: Any, args: Iterable[Any]) -> tuple[Any, list[Any], int]:
@@ -315,6 +316,125 @@ def _check_function(conn: Any, func: Any, given: list[Any], before: int) -> None
     if name in _CONSUMERS:
         _count_items(conn, given, before)
     _check_weights(conn, given)
+    _check_link(conn, None, given[before:])  # csv.reader makes an iterator
+
+
+# -- functions that call what they are given
+
+
+class _GuardedCall:
+    """Stands for a callable among arguments that C code or the standard library may call."""
+
+    __slots__ = ("__weakref__", "_conn", "_func")
+
+    def __init__(self, conn: Any, func: Any) -> None:
+        self._conn, self._func = conn, func
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        args = tuple([_original(arg) for arg in args])
+        kwargs = {name: _original(value) for name, value in kwargs.items()}
+        func, named = self._func, kwargs
+        if is_c_callable(func) or _is_of_library(func):
+            if not self._conn._config["allow_ladders"]:
+                access_policy.check_call(func, args, kwargs.items())
+            args, named = check_call(self._conn, func, args, kwargs)
+        return func(*args, **dict(named))
+
+    def __repr__(self) -> str:
+        return repr(self._func)
+
+
+def _original(arg: Any) -> Any:
+    return arg._func if type(arg) is _GuardedCall else arg
+
+
+def _is_of_library(func: Any) -> bool:
+    """Return whether a function or method is written in Python, in the standard library."""
+    func = func.__func__ if type(func) is MethodType else func
+    return type(func) is FunctionType and func.__module__ in access_policy.LIBRARY
+
+
+def _guarded_calls(conn: Any, args: list[Any], named: Any) -> tuple[tuple[Any, ...], Any]:
+    """Return the arguments, with each call of a function in C guarded as if the peer made it.
+
+    If there is one, the other callables get the originals: what they are called with may be it.
+    """
+    pairs = [*_pairs_of(named)]
+    if not any(map(_needs_guard, [*args, *(value for _, value in pairs)])):
+        return tuple(args), named
+    kept = [_GuardedCall(conn, arg) if _is_wrapped(arg) else arg for arg in args]
+    return tuple(kept), [
+        (name, _GuardedCall(conn, value) if _is_wrapped(value) else value) for name, value in pairs
+    ]
+
+
+def _is_wrapped(arg: Any) -> bool:
+    return _needs_guard(arg) or (not issubclass(type(arg), type) and callable(arg))
+
+
+def _is_class(obj: Any) -> bool:
+    """Return whether an object is a class that C code makes the instances of."""
+    return issubclass(type(obj), type) and is_called_in_c(type(obj))
+
+
+def _needs_guard(arg: Any) -> bool:
+    """Return whether it matters that a peer's arguments reach this object unseen."""
+    if _is_class(arg):
+        return any(map(_is_guarded_class, mro_of(arg)))
+    return is_c_callable(arg) or _is_of_library(arg)
+
+
+def _is_guarded_class(cls: type) -> bool:
+    """Return whether it is a class of the library, other than those that only name a kind."""
+    module = module_of(cls)
+    return (
+        type(module) is str
+        and module in access_policy.LIBRARY
+        and cls is not object
+        and not issubclass(cls, BaseException)
+        and any(name in dict_of(cls) for name in ("__new__", "__init__"))
+    )
+
+
+def _calls_arguments(func: Any, given: list[Any]) -> bool:
+    """Return whether a function of C or of the library may call its arguments.
+
+    Containers keep them as they are.
+    """
+    kind = type(func)
+    if _is_class(func):
+        kept = (*_CONTAINERS, *_BUFFERS, BaseException, str, ReferenceType)
+        return not issubclass(func, kept) and any(map(_is_guarded_class, mro_of(func)))
+    owner: Any = None
+    name = ""
+    if kind is FunctionType:
+        if func.__module__ not in access_policy.LIBRARY:
+            return False
+        owner, name = given[0] if given and "." in func.__qualname__ else None, func.__name__
+    elif kind in _UNBOUND:
+        owner, name = given[0] if given else None, func.__name__
+    elif is_bound(kind):
+        name = func.__name__
+        if not _is_of_module(func):
+            owner = func.__self__
+        elif func.__module__ == "_operator" or name in _ONLY_LOOK:
+            return False
+    elif not is_called_in_c(kind) or module_of(kind) == "operator":
+        return False
+    cls: Any = owner if issubclass(type(owner), type) else type(owner)
+    if issubclass(cls, (*_CONTAINERS, *_BUFFERS, str)):
+        return bool(name == "sort")
+    return name[:2] != "__" and name not in _KEEPING
+
+
+_ONLY_LOOK: Final = frozenset(
+    "len next isinstance issubclass callable id reversed hash repr ascii format print".split()
+)
+_KEEPING: Final = frozenset(
+    "append appendleft insert add extend extendleft update setdefault put put_nowait set get pop "
+    "remove discard index count set_result heappush heappushpop heapreplace suppress".split()
+)
+"""Methods and functions that store their arguments, or look for them."""
 
 
 # -- what a peer passes

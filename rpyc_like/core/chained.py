@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from ..errors import LimitExceeded, MalformedValue
 from ..lib.referents import referents
+from ..lib.stand_ins import dict_of
 
 __all__ = ["DEEPEST", "check_link", "is_chained"]
 
@@ -50,12 +51,15 @@ def _types() -> Iterable[type]:
 
 # The ids of the types: a metaclass of the program may have its own __hash__ and __eq__.
 _TYPES: Final = frozenset(map(id, _types()))
-_LIBRARY: Final = (("_asyncio", "Future"), ("_asyncio", "Task"), ("_queue", "SimpleQueue"))
+_LIBRARY: Final = (
+    *(("_asyncio", "Future"), ("_asyncio", "Task"), ("_queue", "SimpleQueue")),
+    *(("_csv", "Reader"), ("_csv", "Writer")),
+)
 
 
 def is_chained(cls: type) -> bool:
     """Return whether instances of a class hold others, and are freed by recursion."""
-    if id(cls) in _TYPES:
+    if id(cls) in _TYPES or "n_sequence_fields" in dict_of(cls):  # such as os.terminal_size
         return True
     known = (getattr(sys.modules.get(module), name, None) for module, name in _LIBRARY)
     return any(cls is one for one in known if one is not None)

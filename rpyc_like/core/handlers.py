@@ -16,7 +16,7 @@ from types import FunctionType, MethodType
 from typing import Any, Final
 
 from ..errors import AccessDenied
-from ..lib.access_policy import TOOLS, check_call, exact_name
+from ..lib.access_policy import LIBRARY, check_call, exact_name
 from ..lib.brief import brief
 from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
@@ -102,15 +102,13 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
     """
     if not conn._config["allow_all_attrs"]:
         # A function of the program costs no more Python calls: tests/protocol/test_counts.py.
-        if type(obj) is not FunctionType or obj.__module__ in TOOLS:
+        if type(obj) is not FunctionType or obj.__module__ in LIBRARY:
             if not conn._config["allow_ladders"]:
                 check_call(obj, args, kwargs)
-            if type(obj) in c_guards.GUARDED or (
-                type(obj) is MethodType
-                and (
-                    type(obj.__func__) is not FunctionType
-                    or obj.__func__.__module__ in c_guards.LIBRARY
-                )
+            if (
+                type(obj) is not MethodType
+                or type(obj.__func__) is not FunctionType
+                or obj.__func__.__module__ in LIBRARY
             ):
                 args, kwargs = c_guards.check_call(conn, obj, args, kwargs)
     return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)

@@ -39,6 +39,7 @@ from typing import Any, Final, NamedTuple
 from weakref import CallableProxyType, ProxyType
 
 from ..errors import AccessDenied
+from .c_callables import is_c_callable, is_function
 from .internals import INTERNALS
 from .received_errors import made_from_peer, peers_data
 from .stand_ins import dict_of, is_among, module_of, mro_of, qualname_of
@@ -49,6 +50,7 @@ __all__ = [
     "ANY_PUBLIC",
     "EXPOSED",
     "LADDERS",
+    "LIBRARY",
     "LISTED",
     "MAX_NAME",
     "MISSING",
@@ -521,6 +523,9 @@ _ERROR_NAMES: Final = _names(_ERROR)
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _GUARDED: Final = UNREACHABLE.union(*(names for row in LADDERS for names in row.refused.values()))
 _KIND_MODULES: Final = frozenset(kind.rpartition(".")[0] for kind in _NAMES)
+_MODULES_OF_LISTED: Final = frozenset(
+    part for name in LISTED for part in (name, name.rpartition(".")[0]) if part
+)
 _CALLERS: Final = _names(
     "threading contextlib weakref sched queue concurrent.futures._base concurrent.futures.thread "
     "concurrent.futures.process asyncio.events asyncio.base_events asyncio.futures asyncio.tasks "
@@ -531,6 +536,8 @@ TOOLS: Final = _CALLERS.union(
     name if name in _MODULES else name.rpartition(".")[0] for name in (*_CALLS, *_NAMES, *_MODULES)
 )
 """Modules in which functions written in Python are looked at before they are called."""
+LIBRARY: Final = TOOLS.union(_STDLIB, _MODULES_OF_LISTED)
+"""Modules of the standard library, whose functions may call what they are given."""
 
 
 # -- attributes
@@ -1005,7 +1012,10 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
     if row is not None:
         raise _not_called("call", obj)
     for arg in (*args, *(value for _, value in kwargs)):
-        if id(type(arg)) in _CALLABLES and ladder(arg) is not None:
+        kind = type(arg)
+        if id(kind) in _PLAIN or not (id(kind) in _CALLABLES or is_c_callable(arg)):
+            continue
+        if ladder(arg) is not None:
             raise _not_called("pass on", arg)
 
 
@@ -1021,7 +1031,7 @@ def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
         kind = type(obj)
         if kind is FunctionType:
             return _ladder_function(obj)
-        if kind is BuiltinFunctionType:
+        if is_function(kind):
             return _ladder_builtin(obj)
         if kind is MethodWrapperType:
             if obj.__name__ != "__call__":
@@ -1120,7 +1130,7 @@ def describe(obj: Any) -> str:
     """Return what an object is called, in an error or a warning; runs no code of it."""
     if issubclass(type(obj), type):
         return full_name(obj)
-    if type(obj) is FunctionType or type(obj) is BuiltinFunctionType:
+    if type(obj) is FunctionType or is_function(type(obj)):
         owner = getattr(obj, "__self__", None)
         return f"{obj.__module__ or type(owner).__name__}.{obj.__qualname__}"
     if issubclass(type(obj), ModuleType):
@@ -1264,4 +1274,5 @@ _WEAK_PROXIES: Final = frozenset(map(id, (ProxyType, CallableProxyType)))
 _CALLABLES: Final = _DESCRIPTORS.union(
     _UNWRAPPED, map(id, (FunctionType, BuiltinFunctionType, MethodWrapperType, type))
 )
-"""Types of what an argument is looked at for, whether it may be passed on."""
+"""Types of what an argument is looked at for, whether it may be passed on; so is whatever else is
+called in C."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import array
+import csv
 import functools
+import heapq
 import itertools
 import operator
+import os
+import queue
 import weakref
 from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import chained, consts
+from rpyc_like.lib.access_policy import ladder
 
 PRIME = (1 << 61) - 1
 COLLIDING = tuple(number * PRIME for number in range(1, 1000))
@@ -57,6 +64,21 @@ class Tools(rpyc.Service):
         self.exposed_kinds = (set, frozenset, dict, deque, defaultdict, list, tuple)
         self.exposed_slice = slice
         self.exposed_islice = itertools.islice
+        self.exposed_array = array.array("q", bytes(8 * 1000))
+        self.exposed_executor = ThreadPoolExecutor(1)
+        self.exposed_sorted = sorted
+        self.exposed_min = min
+        self.exposed_map = map
+        self.exposed_filter = filter
+        self.exposed_starmap = itertools.starmap
+        self.exposed_accumulate = itertools.accumulate
+        self.exposed_groupby = itertools.groupby
+        self.exposed_cmp_to_key = functools.cmp_to_key
+        self.exposed_nlargest = heapq.nlargest
+        self.exposed_partial = functools.partial(self.exposed_array.append)
+        self.exposed_isinstance = isinstance
+        self.exposed_is = operator.is_
+        self.exposed_queue = queue.SimpleQueue()  # type: ignore[var-annotated]
 
     def exposed_made(self, name: str) -> Any:
         """Return one of the containers."""
@@ -368,3 +390,128 @@ def test_weak_mappings_are_looked_into(pair: Callable[..., Any]) -> None:
     with pytest.raises(Exception, match=MANY):
         for key in COLLIDING:
             client.root.values[key] = client.root
+
+
+# -- methods of other types, and functions that call what they are given
+
+
+class Index:
+    """A number of this side that a buffer would ask for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def exposed___index__(self) -> int:
+        """Count."""
+        self.asked += 1
+        return 1
+
+    __index__ = exposed___index__
+
+
+NO_PROXY = "expected plain values for a buffer"
+
+
+@pytest.mark.parametrize("how", ["list", "deque", "values", "iterator"])
+def test_methods_that_know_their_class_are_looked_at(root: Any, how: str) -> None:
+    """``array.extend`` is of a type of its own, but a method as any other."""
+    index = Index()
+    root.list[0] = root.deque[0] = root.defaultdict[0] = index
+    items = {
+        "list": lambda: root.list,
+        "deque": lambda: root.deque,
+        "values": lambda: root.defaultdict.values(),
+        "iterator": lambda: iter(root.list),
+    }[how]()
+    with pytest.raises(Exception, match=NO_PROXY):
+        root.array.extend(items)
+    assert index.asked == 0
+
+
+def test_ladders_are_methods_that_know_their_class_too() -> None:
+    """``array.__reduce_ex__`` is refused as that of a list is."""
+    for one in (array.array("q").__reduce_ex__, [].__reduce_ex__):
+        assert ladder(one) is not None
+    assert ladder(array.array("q").extend) is None
+
+
+@pytest.mark.parametrize("name", ["append", "partial"])
+@pytest.mark.parametrize(
+    "how",
+    "sort sorted min map filter starmap accumulate groupby cmp_to_key nlargest submit "
+    "executor.map".split(),
+)
+def test_functions_in_c_are_guarded_wherever_they_are_called(
+    root: Any, how: str, name: str
+) -> None:
+    """A method that a peer passes on is called with what the peer has put elsewhere."""
+    index = Index()
+    root.list.clear()
+    root.list.extend([index, index])
+    func = root.array.append if name == "append" else root.partial
+    ways: dict[str, Callable[[], Any]] = {
+        "sort": lambda: root.list.sort(key=func),
+        "sorted": lambda: root.sorted(root.list, key=func),
+        "min": lambda: root.min(root.list, key=func),
+        "map": lambda: list(root.map(func, root.list)),
+        "filter": lambda: list(root.filter(func, root.list)),
+        "starmap": lambda: list(root.starmap(func, [(index,)])),
+        "accumulate": lambda: list(root.accumulate(root.list, root.array.insert)),
+        "groupby": lambda: list(root.groupby(root.list, func)),
+        "cmp_to_key": lambda: root.sorted(root.list, key=root.cmp_to_key(root.array.insert)),
+        "nlargest": lambda: root.nlargest(1, root.list, func),
+        "submit": lambda: root.executor.submit(func, index).result(),
+        "executor.map": lambda: list(root.executor.map(func, root.list)),
+    }
+    with pytest.raises(Exception, match=NO_PROXY):
+        ways[how]()
+    assert index.asked == 0
+
+
+def test_keys_do_not_add_up_through_other_functions(root: Any) -> None:
+    """``sort(key=table.__getitem__)`` adds keys as ``table[key]`` does."""
+    table = root.made("defaultdict")
+    root.list.clear()
+    for start in range(0, 900, 60):
+        root.list.extend(COLLIDING[start : start + 60])
+    with pytest.raises(Exception, match=MANY):
+        root.list.sort(key=table.__getitem__)
+    with pytest.raises(Exception, match=MANY):
+        list(root.map(root.made("set").add, root.list))
+    with pytest.raises(Exception, match=MANY):
+        root.executor.submit(root.kinds[0], root.list).result()
+    assert root.size("defaultdict") <= 128
+    assert root.size("set") <= 128
+
+
+def test_what_keeps_a_function_keeps_the_very_one(root: Any) -> None:
+    """Containers and queues store callables as they are, and functions get them as arguments."""
+    func = root.array.append
+    root.list.append(func)
+    root.queue.put(func)
+    assert root.list[-1] == func
+    assert root.queue.get() == func
+    assert root.list.index(func) == 2
+    assert root.isinstance([], root.kinds[5])
+    assert root.executor.submit(root.isinstance, root.list, root.kinds[5]).result()
+    assert root.executor.submit(getattr(root, "is"), func, func).result()
+    assert root.executor.submit(lambda one: one == func, func).result()
+    assert root.sorted(["b", "A"], key=root.join) == ["A", "b"]
+
+
+def test_readers_and_named_results_are_not_nested(pair: Callable[..., Any]) -> None:
+    """Freeing a chain of them would end the process."""
+
+    class Reader(rpyc.Service):
+        exposed_reader = staticmethod(csv.reader)
+        exposed_terminal_size = os.terminal_size
+
+    client, _ = pair(Reader(), there_config=PUBLIC)
+    top: Any = ["a"]
+    with pytest.raises(Exception, match="directly in one another"):
+        for _ in range(300):
+            top = client.root.reader(top)
+    top = 1
+    with pytest.raises(Exception, match="directly in one another"):
+        for _ in range(300):
+            top = client.root.terminal_size((top, 1))

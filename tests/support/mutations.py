@@ -920,7 +920,7 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if id(type(arg)) in _CALLABLES and ladder(arg) is not None:",
+        "        if ladder(arg) is not None:",
         "        if False:",
         f"{LADDERS}::test_ladders_are_not_passed_on",
     ),
@@ -1815,6 +1815,48 @@ MUTATIONS += [
         "        if depth >= DEEPEST:",
         "        if False:",
         f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
+    ),
+    Mutation(
+        "92",
+        "lib/c_callables.py",
+        "    return issubclass(kind, BuiltinFunctionType)",
+        "    return kind is BuiltinFunctionType",
+        f"{CALLABLES}::test_methods_that_know_their_class_are_looked_at",
+    ),
+    Mutation(
+        "92",
+        "lib/c_callables.py",
+        "    return issubclass(kind, BuiltinFunctionType)",
+        "    return kind is BuiltinFunctionType",
+        f"{CALLABLES}::test_ladders_are_methods_that_know_their_class_too",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "    if _calls_arguments(func, given):",
+        "    if False:",
+        f"{CALLABLES}::test_functions_in_c_are_guarded_wherever_they_are_called",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "    return arg._func if type(arg) is _GuardedCall else arg",
+        "    return arg",
+        f"{CALLABLES}::test_what_keeps_a_function_keeps_the_very_one",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "    if _is_class(arg):\n        return any(map(_is_guarded_class, mro_of(arg)))",
+        "    if _is_class(arg):\n        return False",
+        f"{CALLABLES}::test_keys_do_not_add_up_through_other_functions",
+    ),
+    Mutation(
+        "92",
+        "core/c_guards.py",
+        "    _check_link(conn, None, given[before:])  # csv.reader makes an iterator\n",
+        "",
+        f"{CALLABLES}::test_readers_and_named_results_are_not_nested",
     ),
 ]
 
