@@ -225,7 +225,11 @@ def _values_of(named: Any) -> list[Any]:
 
 
 def _check_link(conn: Any, owner: Any, values: list[Any]) -> None:
-    chained.check_link(owner, values, conn._config["max_steps"])
+    try:
+        chained.check_link(owner, values, conn._config["max_steps"], conn.refused_links)
+    except MalformedValue:
+        conn.refused_links += 1
+        raise
 
 
 def _is_made_as(cls: Any, base: Any) -> bool:

@@ -35,6 +35,7 @@ DEEPEST: Final = 8 if sys.version_info >= (3, 13) else 200
 
 _LOOKED_AT: Final = 10_000  # objects that a survey may look at for each link since the last one
 _MANY: Final = 10_000  # objects that levels are noted of
+_REFUSED: Final = 3  # links of a connection, after which it waits until a survey is due
 
 
 def _types() -> Iterable[type]:
@@ -73,7 +74,7 @@ class _Levels:
         self._links = 0  # since the last survey
         self._due = 0  # links, after which there may be another
 
-    def check(self, owner: Any, values: Iterable[Any], max_steps: int) -> None:
+    def check(self, owner: Any, values: Iterable[Any], max_steps: int, refused: int) -> None:
         """Note a link; see :func:`check_link`."""
         values = [value for value in values if is_chained(type(value))]
         if not values:
@@ -83,7 +84,7 @@ class _Levels:
         try:
             found = self._levels_of(owner, values, max_steps)
         except MalformedValue:
-            if not self._survey():
+            if not self._survey(refused < _REFUSED):
                 raise
             found = self._levels_of(owner, values, max_steps)
         for key, level in found.items():
@@ -121,9 +122,9 @@ class _Levels:
             stack.append(iter([other for other in held if is_chained(type(other))]))
         return found
 
-    def _survey(self) -> bool:
-        """Note anew what is above each object; return whether that was due."""
-        if self._links < self._due:
+    def _survey(self, at_once: bool = False) -> bool:
+        """Note anew what is above each object; return whether that was due, or is asked for."""
+        if self._links < self._due and not at_once:
             return False
         objects = gc.get_objects()
         self._links, self._due = 0, max(DEEPEST, len(objects) // _LOOKED_AT)
@@ -144,14 +145,16 @@ class _Levels:
 _levels: Final = _Levels()
 
 
-def check_link(owner: Any, values: Iterable[Any], max_steps: int) -> None:
+def check_link(owner: Any, values: Iterable[Any], max_steps: int, refused: int = 0) -> None:
     """Note that an object of such a class will hold some values.
 
     Args:
         owner: the object, ``None`` if it is about to be made.
+        refused: how many links the connection was refused before. An object may have the place of
+            one that is gone, and its level; who was hardly refused so far has that looked into.
 
     Raises:
         MalformedValue: the values would be too deep then.
         LimitExceeded: too many objects hang on them.
     """
-    _levels.check(owner, values, max_steps)
+    _levels.check(owner, values, max_steps, refused)

@@ -161,6 +161,7 @@ class Endpoint(HasState):
         meter = Meter(self._config["max_kept_memory"], "max_kept_memory", total)
         self._schedule_flush = self._flush_scheduler()
         self._kept = Kept(meter, self._schedule_flush)
+        self.refused_links = 0  # to containers that would have been too deep
         self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)

@@ -20,6 +20,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import chained, consts
+from rpyc_like.errors import MalformedValue
 from rpyc_like.lib.access_policy import ladder
 
 PRIME = (1 << 61) - 1
@@ -377,6 +378,16 @@ def test_levels_are_forgotten_with_their_objects() -> None:
         del outer
         outer, inner = inner, deque([0])  # one level deeper, where nothing is above any more
         chained.check_link(outer, [inner], 1000)
+
+
+def test_who_was_never_refused_has_the_levels_looked_at_anew(monkeypatch: Any) -> None:
+    """An object in the place of one that was deep is not refused, whatever others have done."""
+    monkeypatch.setattr(chained._levels, "_due", 10**9)
+    top, inner = deque([0]), deque([0])
+    chained._levels._above[id(top)] = chained.DEEPEST
+    with pytest.raises(MalformedValue):
+        chained.check_link(top, [inner], 1000, refused=3)
+    chained.check_link(top, [inner], 1000)
 
 
 def test_weak_mappings_are_looked_into(pair: Callable[..., Any]) -> None:
