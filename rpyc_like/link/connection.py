@@ -837,6 +837,14 @@ class MessageConnection:
         finally:
             waiters.remove(me)
 
+    @leaves_the_role
+    def _await_role(self, timeout: float | None) -> None:
+        self.check_not_reading()
+        with self.serving() as me:
+            self.wait_for_role(me, timeout)
+        if self.end._ready:
+            raise self.closed_error()
+
     @holds_the_role
     def serve(self, deadline: Timeout | None, wait_for_role: bool = True) -> bool:
         """Takes one message and acts on it; returns whether there was one in time.
@@ -855,11 +863,7 @@ class MessageConnection:
                 left = None if deadline is None else deadline.timeleft()
                 if not wait_for_role or left == 0:
                     return False
-                self.check_not_reading()
-                with self.serving() as me:
-                    self.wait_for_role(me, left)
-                if self.end._ready:
-                    raise self.closed_error()
+                self._await_role(left)
                 continue
             try:
                 if self.unserved:

@@ -32,20 +32,25 @@ _WRITING = {
     FrameSender._drain.__code__,
     FrameSender.try_send.__code__,
 }
+_ENDS = {"acquire": "release", "enter": "leave"}
 _REGIONS: dict[CodeType, tuple[int, int]] = {}  # first and last line with the role
 _OUTSIDE: set[CodeType] = set()
 
 
 def holds_the_role(func: _Func) -> _Func:
-    """Note a method that has the reading role between ``acquire`` and ``release``."""
+    """Note a method that has the reading role between ``acquire`` and ``release``.
+
+    Or between ``enter`` and ``leave``.
+    """
     assert isinstance(func, FunctionType)
     first = last = line = 0
+    end = ""
     for step in dis.get_instructions(func):
         line = step.starts_line if type(step.starts_line) is int else line
         line = getattr(step, "line_number", None) or line  # Python 3.13
-        if step.argval in ("acquire", "enter"):
-            first = first or line
-        elif step.argval in ("release", "leave"):
+        if not first and step.argval in _ENDS:
+            first, end = line, _ENDS[step.argval]
+        elif first and step.argval == end:
             last = max(last, line)
     _REGIONS[func.__code__] = first, last
     return func

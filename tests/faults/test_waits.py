@@ -293,11 +293,12 @@ def handle(*_):
 signal.signal(signal.SIGALRM, handle)
 signal.setitimer(signal.ITIMER_REAL, 0.2)
 started = time.monotonic()
-if sys.argv[2] == "beside":
+if sys.argv[2] != "alone":
     import threading
     threading.Thread(target=conn.root.sleep, args=(0.5,)).start()
     time.sleep(0.05)
-print(conn.root.sleep(0.5), seen, time.monotonic() - started < 5, flush=True)
+outcome = conn.root.sleep(0.5) if sys.argv[2] != "serving" else (conn.serve(0.5), "served")[1]
+print(outcome, seen, time.monotonic() - started < 5, flush=True)
 conn.close()
 """
 
@@ -311,12 +312,15 @@ def test_case_67_a_signal_handler_that_asks(connect: Connect) -> None:
     assert LocalProtocolError.__mro__[1].__name__ == "ProtocolError"
 
 
-def test_case_67_a_signal_handler_beside_a_reader(connect: Connect) -> None:
+@pytest.mark.parametrize(("what", "outcome"), [("beside", "slept"), ("serving", "served")])
+def test_case_67_a_signal_handler_beside_a_reader(
+    connect: Connect, what: str, outcome: str
+) -> None:
     """While another thread reads, a signal handler may ask."""
     conn = connect(served={"concurrent_calls": 4})
     port = conn._channel.stream.sock.getpeername()[1]
-    out, err = in_process(IN_A_HANDLER, str(port), "beside").communicate(timeout=30)
-    assert (out, err) == ("slept ['went on'] True\n", "")
+    out, err = in_process(IN_A_HANDLER, str(port), what).communicate(timeout=30)
+    assert (out, err) == (f"{outcome} ['went on'] True\n", "")
 
 
 def test_case_59_a_peer_that_does_not_serve(connect: Connect) -> None:
