@@ -382,6 +382,24 @@ def test_case_113_a_forking_server_signals_no_stranger(monkeypatch: pytest.Monke
 
 
 @needs_fork
+def test_case_113_a_child_that_does_not_end_is_killed() -> None:
+    """A forking server kills a child that was told to end and has missed the signal."""
+    with rpyc.ForkingServer(rpyc.ClassicService, port=0, logger=QUIET, grace=0) as server:
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        with subprocess.Popen(command) as late, subprocess.Popen(command) as other:
+            server._pids.add(late.pid)
+            server._pids.add(other.pid)
+            server._ending = {late.pid: time.monotonic() - 60, other.pid: time.monotonic() + 60}
+            due = server._chores()
+            assert late.wait(30) == -signal.SIGKILL
+            assert other.poll() is None
+            assert due is not None
+            assert due > 30
+            other.kill()
+            server._ending.clear()
+
+
+@needs_fork
 def test_case_113_two_threads_take_clients_without_a_process() -> None:
     """A forking server that is being closed takes no client twice, and none that is not there."""
     server = rpyc.ForkingServer(rpyc.ClassicService, port=0, logger=QUIET, grace=0)
