@@ -105,6 +105,12 @@ class Tree:
         """The nodes that lead further than they look."""
         return [node for node in self if node.ladder]
 
+    @property
+    def unknown(self) -> list[Node]:
+        """The nodes of which nothing, or not what they return, is known."""
+        ends = (f" -> {UNKNOWN}", f": {UNKNOWN}")
+        return [one for one in self if one.what.startswith(UNKNOWN) or one.what.endswith(ends)]
+
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
@@ -297,7 +303,10 @@ class _Walker:
         value = _bound(raw)
         row = access_policy.risk(value)
         if row is not None:
-            child.ladder = row.policy
+            free = self._config["allow_ladders"]
+            child.ladder = (
+                "called and passed on, because allow_ladders is set" if free else row.policy
+            )
         below = self._describe(child, raw, value, owner)
         return (None if child.ladder and below is None else below), child
 

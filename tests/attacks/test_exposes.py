@@ -212,6 +212,24 @@ def test_denied_names(pattern: str, status: int, capsys: pytest.CaptureFixture[s
     assert (f"denied name {pattern!r} is reachable" in capsys.readouterr().err) == bool(status)
 
 
+def test_unknown_results_are_counted_beside_denied_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who denies names is told that something was not looked at."""
+    assert main(["exposes", f"{HERE}:Careless", "--deny", "nothing"]) == 0
+    assert "not looked at: what is behind unknown results (?)" in capsys.readouterr().err
+    main(["exposes", f"{HERE}:Careless"])
+    assert not capsys.readouterr().err
+
+
+def test_ladders_that_the_configuration_allows() -> None:
+    """What is said of a ladder is what happens to it."""
+    tree = exposes(exposed_services.Careless, make_config({"allow_ladders": True}))
+    assert {node.ladder for node in tree.ladders} == {
+        "called and passed on, because allow_ladders is set"
+    }
+
+
 def test_denied_objects_in_containers(capsys: pytest.CaptureFixture[str]) -> None:
     """Functions are found by their full and by their short builtin name, in containers too."""
     arguments = ["exposes", f"{HERE}:containers"]
