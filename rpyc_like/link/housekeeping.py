@@ -432,7 +432,10 @@ class _Ends(_Job):
         if not removed:
             # The number has come to mean another file, while a child of this process, say, has
             # the one that was registered still open. Only a new object forgets that.
-            hangups.renew(self._watched)
+            try:
+                hangups.renew(self._watched)
+            except OSError:  # no descriptors are left; the number comes again until there are some
+                primitives.sleep(TICK)
         return None
 
     @staticmethod

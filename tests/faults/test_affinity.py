@@ -106,8 +106,6 @@ class Keeping(rpyc.Service):
         self.note()
         self.token = VARIABLE.set("connected")
         self.local.calls = 0
-        self.database = sqlite3.connect(":memory:")
-        self.database.execute("create table numbers (number int)")
 
     def exposed_ident(self) -> int:
         return self.note()
@@ -134,12 +132,6 @@ class Keeping(rpyc.Service):
     def exposed_count(self) -> int:
         self.local.calls += 1
         return int(self.local.calls)
-
-    def exposed_insert(self, number: int, func: Any = None) -> int:
-        self.database.execute("insert into numbers values (?)", (number,))
-        if func is not None:
-            func(number)
-        return int(self.database.execute("select sum(number) from numbers").fetchone()[0])
 
     def exposed_call(self, func: Any, *args: Any) -> tuple[int, Any]:
         return self.note(), func(*args)
@@ -302,7 +294,6 @@ def test_one_thread_from_beginning_to_end() -> None:
 
         def on_disconnect(self, conn: Any) -> None:
             self.note()
-            self.database.close()  # which only its thread may do
             assert VARIABLE.get() == "connected"
             ended.set()
 
@@ -325,9 +316,27 @@ def test_threading_local() -> None:
                 assert other.root.count() == 1
 
 
+class Storing(Keeping):
+    """Has a database, which only the thread that made it may use."""
+
+    def on_connect(self, conn: Any) -> None:
+        super().on_connect(conn)
+        self.database = sqlite3.connect(":memory:")
+        self.database.execute("create table numbers (number int)")
+
+    def on_disconnect(self, conn: Any) -> None:
+        self.database.close()
+
+    def exposed_insert(self, number: int, func: Any = None) -> int:
+        self.database.execute("insert into numbers values (?)", (number,))
+        if func is not None:
+            func(number)
+        return int(self.database.execute("select sum(number) from numbers").fetchone()[0])
+
+
 def test_a_database_of_the_connection() -> None:
     """SQLite lets one thread use a connection: that of the client's, however many calls gather."""
-    with connected(Keeping) as conn:
+    with connected(Storing) as conn:
         insert = rpyc.async_(conn.root.insert)
         results = [insert(1) for _ in range(50)]
         assert [result.value for result in results] == list(range(1, 51))
@@ -335,7 +344,7 @@ def test_a_database_of_the_connection() -> None:
 
 def test_gathered_calls_that_call_back() -> None:
     """They run in the connection's thread, one after the other."""
-    with connected(Keeping) as conn:
+    with connected(Storing) as conn:
         insert = rpyc.async_(conn.root.insert)
         results = [insert(1, lambda number: number) for _ in range(20)]
         assert [result.value for result in results] == list(range(1, 21))

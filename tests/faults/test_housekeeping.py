@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import socket
@@ -840,3 +841,21 @@ def test_case_110_asyncio_flushes_on_its_loop(monkeypatch: pytest.MonkeyPatch) -
 
     asyncio.run(asyncio.wait_for(program(), 60))
     server.close()
+
+
+def test_a_stale_number_without_descriptors_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no new object of the system's can be made, the old one goes on."""
+    ends = housekeeping._Ends()
+    made = ends._hangups.get()
+    if made is None:
+        pytest.skip("streams are asked one by one here")
+    asked: list[Any] = []
+
+    def refuse(fds: Any) -> None:
+        asked.append(fds)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(made, "renew", refuse)
+    assert ends._link_of(10**6, made) is None  # nobody knows it
+    assert asked
+    ends.close()
