@@ -292,17 +292,24 @@ class Serving(ThreadSide):
         The answer leaves when the context is free: what the peer does next finds it so.
         """
         link = self._link
-        failed, value = False, None
+        outcome: list[Any] = [False, None]
         if not link.lost and not link.calls.is_cancelled(id_):
             try:
-                value = self._serving(served, handler, self, *args)
+                outcome[1] = self._serving(served, handler, self, *args)
             except BaseException as error:
-                failed, value = True, error
+                outcome[:] = True, error
         del args
-        return partial(link.call_soon, partial(self._worked, id_, served, failed, value))
+        return partial(link.call_soon, partial(self._worked, id_, served, outcome))
 
-    def _worked(self, id_: int, served: Any, failed: bool, value: Any) -> None:
-        CURRENT.set(served)  # what runs here has a copy of the thread's context
+    def _worked(self, id_: int, served: Any, outcome: list[Any]) -> None:
+        """Send an answer.
+
+        Args:
+            outcome: whether the function failed, and the value or exception. It is taken out: the
+                thread still has the list, and must not be the last to have what the peer drops.
+        """
+        CURRENT.set(served)
+        value, failed = outcome.pop(), outcome.pop()
         self._in_threads -= 1
         self._hold()
         if failed:

@@ -41,9 +41,9 @@ async def elsewhere(
 
     def work() -> Callable[[], None]:
         try:
-            outcome = False, func()
+            outcome = [(False, func())]
         except BaseException as error:
-            outcome = True, error
+            outcome = [(True, error)]
         return partial(_tell, loop, done, outcome)
 
     run(work)
@@ -51,13 +51,14 @@ async def elsewhere(
 
 
 def _tell(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Outcome], outcome: Outcome
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Outcome], outcome: list[Outcome]
 ) -> None:
     with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_settle, future, outcome)
 
 
-def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+def _settle(future: asyncio.Future[Outcome], outcomes: list[Outcome]) -> None:
+    outcome = outcomes.pop()  # the other thread, which has the list, keeps nothing alive
     if not future.done():
         future.set_result(outcome)
     elif type(outcome[1]) is CoroutineType:
