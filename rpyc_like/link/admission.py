@@ -136,6 +136,8 @@ class Client:
         self.due = due
         self.cut_off = False
         """Whether it had to make room, or has not logged in in time."""
+        self.why = ""
+        """Why it had to make room, for the log."""
         self.pushed = False
         """Whether there was no room for it, so that another client was cut off."""
         self.held = False
@@ -272,6 +274,7 @@ class Admission:
             to; ``None`` for any time.
         max_memory: bytes that may be kept for all clients together, ``None`` for any number.
         logger: where to log.
+        bounded_by: what sets ``max_silent_clients``, for the log.
     """
 
     def __init__(
@@ -281,10 +284,12 @@ class Admission:
         auth_timeout: float | None = AUTH_TIMEOUT,
         max_memory: int | None = MAX_MEMORY,
         logger: logging.Logger | None = None,
+        bounded_by: str = "argument 'max_silent_clients' of the server",
     ) -> None:
         self.max_silent_clients = max_silent_clients
         self.max_silent_per_address = max_silent_per_address
         self.auth_timeout = auth_timeout
+        self._bounded_by = bounded_by
         self.account = ListenerAccount(max_memory)
         # Guards all that follows, and the descriptors of clients.
         self._lock = primitives.RLock()
@@ -296,7 +301,7 @@ class Admission:
         self._watching = False  # whether the thread runs
         self._closed = False
         self.logger = logger = logger or logging.getLogger("rpyc_like.server")
-        self._cut = CountedWarning(logger, "! cut off %s: no room for more silent clients")
+        self._cut = CountedWarning(logger, "! cut off %s: %s")
         self._late = CountedWarning(logger, "! cut off %s: it has not logged in in time")
         self._refused = CountedWarning(logger, "! refused %s: %s")
         self._short = CountedWarning(logger, "! cannot take in a client: %s")
@@ -330,7 +335,7 @@ class Admission:
                 self._deadlines[client] = None
                 self._watch()
         if victim is not None:
-            self._cut_off(victim, self._cut)
+            self._cut_off(victim, self._cut, victim.why)
         return client
 
     def logged_in(self, client: Client, sock: Any) -> bool:
@@ -390,7 +395,7 @@ class Admission:
                 self._take_out(victim)
                 victims.append(victim)
         for victim in victims:
-            self._cut_off(victim, self._cut)
+            self._cut_off(victim, self._cut, f"the system has nothing left for it ({error})")
         return len(victims)
 
     def refuse(self, who: object, why: object) -> None:
@@ -411,6 +416,15 @@ class Admission:
         share = self.max_silent_per_address
         return max(1, self.max_silent_clients // _SHARES) if share is None else share
 
+    def _limit(self, line: _Line) -> str:
+        """Return the limits for which a client in a line is cut off, and what sets them."""
+        text = f"limit is {self.max_silent_clients}, {self._bounded_by}"
+        if line is not self._line:
+            default = self.max_silent_per_address is None
+            what = "a quarter of it" if default else "argument 'max_silent_per_address'"
+            text += f"; for one address it is {self._share()}, {what}"
+        return f"no room for more silent clients ({text})"
+
     def _make_place(self, key: Any) -> Client | None:
         """Take out who makes room for a client of an address, if there is none; return that."""
         patience = _BREATHS
@@ -418,8 +432,10 @@ class Admission:
             with self._lock:
                 if len(self._line) < max(1, self.max_silent_clients):
                     return None
-                victim = self._line_of_victim(key).oldest(patient=patience > 0)
+                line = self._line_of_victim(key)
+                victim = line.oldest(patient=patience > 0)
                 if victim is not None:
+                    victim.why = self._limit(line)
                     self._take_out(victim)
                     return victim
             patience -= 1
@@ -449,11 +465,11 @@ class Admission:
             self._lines[client.key].discard(client)
             self._measure(client.key)
 
-    def _cut_off(self, client: Client, counted: CountedWarning) -> None:
+    def _cut_off(self, client: Client, counted: CountedWarning, *why: object) -> None:
         with self._lock:
             client.cut_off = True
             client.hang_up()
-        self._note(counted, client.name)
+        self._note(counted, client.name, *why)
 
     # -- what is due
 

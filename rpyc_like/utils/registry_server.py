@@ -472,7 +472,12 @@ class TCPRegistryServer(RegistryServer):
             sock.listen(socket.SOMAXCONN)
             super().__init__(sock, pruning_timeout, logger, allow_listing, secret)
             timeout = self.TIMEOUT
-            self.admission = Admission(self.MAX_CLIENTS, auth_timeout=timeout, logger=self.logger)
+            self.admission = Admission(
+                self.MAX_CLIENTS,
+                auth_timeout=timeout,
+                logger=self.logger,
+                bounded_by="MAX_CLIENTS of the registry's class",
+            )
             """Which clients that have asked nothing yet may stay."""
             self._listener = Listener([self.sock], self.admission)
         self._silent: dict[int, tuple[socket.socket, Client]] = {}  # by their descriptors

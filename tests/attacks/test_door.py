@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -358,6 +359,52 @@ def test_case_100_an_address_may_fill_what_is_free() -> None:
     for _ in range(20):
         admitted(admission, "203.0.113.9", gone)
     assert not gone
+
+
+@pytest.mark.parametrize(
+    ("hosts", "arguments", "expected"),
+    [
+        (["198.51.100.{}"], {}, "(limit is 8, argument 'max_silent_clients' of the server)"),
+        (["203.0.113.9"], {}, "; for one address it is 2, a quarter of it)"),
+        (
+            ["203.0.113.9"],
+            {"max_silent_per_address": 3},
+            "; for one address it is 3, argument 'max_silent_per_address')",
+        ),
+        (
+            ["203.0.113.9"] * 8 + ["198.51.100.{}"],
+            {"max_silent_per_address": 3},
+            "; for one address it is 3, argument 'max_silent_per_address')",
+        ),
+    ],
+    ids=["of all", "a quarter", "of an address", "of another address"],
+)
+def test_case_100_the_log_names_the_limit(
+    hosts: list[str],
+    arguments: dict[str, int],
+    expected: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The line about a client that is cut off says which argument bounds it, and its value."""
+    admission = Admission(8, **arguments)
+    gone: list[str] = []
+    for number in range(9):
+        host = hosts[min(number, len(hosts) - 1)]
+        admitted(admission, host.format(number), gone)
+    (line,) = [one.getMessage() for one in caplog.records if "cut off" in one.getMessage()]
+    assert expected in line
+
+
+def test_case_100_the_log_names_the_errors_of_the_system(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where the system has nothing left, no argument is blamed for who is cut off."""
+    admission, gone = Admission(8), []
+    admitted(admission, "203.0.113.9", gone)
+    assert admission.make_room(OSError(errno.EMFILE, "too many open files")) == 1
+    (line,) = [one.getMessage() for one in caplog.records if "cut off" in one.getMessage()]
+    assert "too many open files" in line
+    assert "max_silent" not in line
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", ""])

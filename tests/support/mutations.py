@@ -1510,6 +1510,13 @@ MUTATIONS += [
     ),
     Mutation(
         "100",
+        "link/admission.py",
+        "        if line is not self._line:\n",
+        "        if False:\n",
+        f"{DOOR}::test_case_100_the_log_names_the_limit",
+    ),
+    Mutation(
+        "100",
         "link/listener.py",
         "        admission.make_room(error)\n",
         "",
