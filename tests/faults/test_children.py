@@ -109,7 +109,7 @@ def test_case_113_a_pipe_is_read_while_nobody_asks() -> None:
 
 def test_case_113_lines_are_cut() -> None:
     """A line of a program is cut at 64 KiB, and the next one is whole."""
-    program = "print('x' * 200_000); print('next'); print('last', end='')"
+    program = "import os; os.write(1, b'x' * 200_000 + b'\\nnext\\nlast')"
     lines: list[str] = []
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as proc:
         Output(proc.stdout, lines.append).text(30)

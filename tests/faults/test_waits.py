@@ -213,6 +213,7 @@ def test_replacements_are_bounded(connect: Connect, monkeypatch: pytest.MonkeyPa
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import rpyc_like as rpyc
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
 conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 conn.root.add(1, 2)
 if sys.argv[2] == "beside":
