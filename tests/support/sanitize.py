@@ -21,6 +21,7 @@ TESTS = [
     "tests/property/test_native.py",
     "tests/property/test_native_adapters.py",
     "tests/unit/test_waiting.py",
+    "tests/unit/test_waiting_stress.py",
 ]
 
 REPLAY = """
