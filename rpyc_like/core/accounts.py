@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, Final
 
 from ..errors import RpycLikeError
-from ..link import forking, primitives
+from ..lib import primitives
+from ..link import forking
 from ..link.calls import current_call
 from ..link.housekeeping import housekeeper
 from ..wire.meter import LOOK_EVERY, Meter, Work, measure

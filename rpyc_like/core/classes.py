@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from ..lib import primitives
 from ..lib.code import IMPLICIT, clean_name
 from ..lib.identity import IdPack
 from ..lib.stand_ins import (
@@ -30,7 +31,6 @@ from ..lib.stand_ins import (
     layout_of,
     no_instances,
 )
-from ..link import primitives
 from .class_proxies import ClassState, NetrefExceptionType, NetrefType, class_state
 from .descriptions import Description
 from .exception_classes import Name, bases_of, exception_class, find_exception

@@ -16,10 +16,10 @@ from types import AsyncGeneratorType, CoroutineType
 from typing import Any
 
 from ..errors import LimitExceeded
+from ..lib import primitives
 from ..lib.background_loop import run_in_background
 from ..lib.threads import Workers
 from ..lib.workers import waiting
-from ..link import primitives
 from .accounts import CALL
 from .async_items import AsyncItems
 

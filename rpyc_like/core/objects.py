@@ -15,8 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import LimitExceeded
+from ..lib import primitives
 from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
-from ..link import forking, primitives
+from ..link import forking
 from . import brine
 from .accounts import ENTRY, Kept
 

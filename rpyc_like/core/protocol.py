@@ -14,6 +14,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionClosed, PingError
+from ..lib import primitives
 from ..lib.code import get_methods as get_methods
 from ..lib.code import hasattr_static as hasattr_static
 from ..lib.colls import RefCountingColl as RefCountingColl
@@ -24,11 +25,9 @@ from ..lib.exact import exact
 from ..lib.first_use import FirstUse, kept_first
 from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
-from ..lib.threads import Workers
-from ..lib.threads import spawn as spawn
+from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
-from ..link import primitives
 from ..link.channel import client_of
 from ..link.connection import MessageConnection
 from ..link.housekeeping import HeartbeatMonitor, housekeeper
@@ -534,7 +533,7 @@ class Connection(Endpoint):
     def serve_threaded(self, thread_count: int = 10) -> None:
         """Serves in several threads until the connection is closed."""
         serve = self._link.serve_forever
-        threads = [primitives.spawn(self._serve_until_closed, serve) for _ in range(thread_count)]
+        threads = [spawn(self._serve_until_closed, serve) for _ in range(thread_count)]
         try:
             for thread in threads:
                 thread.join()
@@ -755,7 +754,7 @@ class Connection(Endpoint):
         if self._flushing.locked():
             return not self._proxies.released
         try:
-            primitives.spawn(self._flush_slowly)
+            spawn(self._flush_slowly)
         except RuntimeError:  # the system has no more threads
             return False
         return True

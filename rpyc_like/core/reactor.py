@@ -9,8 +9,9 @@ import contextlib
 from selectors import EVENT_READ
 from typing import Any
 
+from ..lib import primitives
 from ..lib.first_use import FirstUse
-from ..link import primitives
+from ..lib.threads import spawn
 
 __all__ = ["SelectReactor", "start_reactor"]
 
@@ -56,7 +57,7 @@ class SelectReactor:
 
 
 _reactor = SelectReactor()
-_thread = FirstUse(lambda: primitives.spawn(_reactor.run))
+_thread = FirstUse(lambda: spawn(_reactor.run))
 
 
 def start_reactor() -> None:

@@ -20,7 +20,7 @@ from threading import get_ident
 from typing import Any, Final
 
 from ..errors import AccessDenied, LimitExceeded, MalformedValue
-from ..link import primitives
+from ..lib import primitives
 from ..wire.meter import check_hashes
 from . import consts
 from .brine import dumpable, simple_types

@@ -6,7 +6,7 @@ import socket
 from threading import current_thread
 from typing import Any, ClassVar
 
-from ..link import primitives
+from ..lib import primitives
 from ..link.logins import Login, log_in
 from ..link.result import AsyncResult
 from ..link.streams.socket import SocketStream

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from threading import current_thread, main_thread
 from typing import Any
 
+from ..lib import primitives
 from ..lib.threads import Workers
-from ..link import primitives
 from ..link.relay import Relay
 from ..link.result import AsyncResult
 from ..link.streams import SocketStream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..link import primitives
+from ..lib import primitives
 
 __all__ = ["EPCClientManager"]
 

@@ -12,7 +12,8 @@ import warnings
 from typing import Any, ClassVar
 
 from ..errors import AuthenticationError
-from ..link import primitives
+from ..lib import primitives
+from ..lib.threads import spawn
 from ..link.admission import (
     AUTH_TIMEOUT,
     MAX_MEMORY,
@@ -220,7 +221,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         """Forgets a connection; see :class:`.EPCClientManager`."""
         super().remove_client(handler)
         if self._exits and not self.clients:
-            primitives.spawn(self.shutdown)
+            spawn(self.shutdown)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Logs what ended a connection, unless the client had to make room."""

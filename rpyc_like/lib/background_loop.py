@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from . import primitives
 from .interpreter import at_end
 from .threads import spawn
 
@@ -20,10 +19,10 @@ __all__ = ["run_in_background"]
 T = TypeVar("T")
 
 _loop: asyncio.AbstractEventLoop | None = None
-_starting = threading.Lock()  # guards _loop
+_starting = primitives.Lock()  # guards _loop
 
 
-def run_in_background(work: Coroutine[Any, Any, T]) -> Future[T]:
+def run_in_background(work: Coroutine[Any, Any, T]) -> primitives.Future[T]:
     """Runs a coroutine there, in a copy of the current context; cancel the future to end it."""
     return asyncio.run_coroutine_threadsafe(work, _running())
 
@@ -40,7 +39,7 @@ def _running() -> asyncio.AbstractEventLoop:
 def _begin_anew() -> None:
     """The thread has stayed with the parent of a forked child."""
     global _loop, _starting
-    _loop, _starting = None, threading.Lock()
+    _loop, _starting = None, primitives.Lock()
 
 
 def _stop() -> None:

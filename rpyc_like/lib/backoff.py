@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-import time
 from typing import Any
 
+from . import primitives
 from .timing import exp_backoff
 
 __all__ = ["socket_backoff_connect"]
@@ -34,5 +34,5 @@ def socket_backoff_connect(
             sock.close()
             if not isinstance(error, TimeoutError) or attempt >= attempts:
                 raise
-        time.sleep(exp_backoff(attempt))
+        primitives.sleep(exp_backoff(attempt))
     raise AssertionError("unreachable")

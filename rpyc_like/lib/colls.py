@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
+
+from . import primitives
 
 __all__ = ["RefCountingColl", "WeakValueDict"]
 
@@ -30,7 +31,7 @@ class RefCountingColl:
     """Objects by key, each with a count; one whose count is taken away is let go."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the dict
+        self._lock = primitives.Lock()  # guards the dict
         self._dict: dict[Any, list[Any]] = {}
 
     def __repr__(self) -> str:

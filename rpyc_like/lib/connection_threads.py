@@ -13,13 +13,13 @@ function that waits.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from ..errors import LimitExceeded
+from . import primitives
 from .contexts import SharedContext
 from .interpreter import at_end
 from .threads import spawn
@@ -77,7 +77,7 @@ class ConnectionThreads:
         self.strict = strict
         self.beside = WorkerPool(beside)
         """Threads for callbacks, and for adapters whose functions run in any thread."""
-        self.lock = threading.Lock()  # guards everything below and the state of the executors
+        self.lock = primitives.Lock()  # guards everything below and the state of the executors
         self.threads: set[ConnectionThread] = set()
         self._active = 0  # threads that do not wait for a peer
         self._idle: OrderedDict[ConnectionThread, None] = OrderedDict()  # longest idle first
@@ -337,7 +337,7 @@ class ConnectionThread:
     def __init__(self, threads: ConnectionThreads, executor: ThreadExecutor) -> None:
         self._all = threads
         self._lock = threads.lock
-        self._signal = threading.Lock()  # released to wake the thread
+        self._signal = primitives.Lock()  # released to wake the thread
         self._signal.acquire()
         self._inbox: deque[Job] = deque()  # what it may wait for
         self._ended = False

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from threading import Lock
 from typing import Any, TypeVar
+
+from . import primitives
 
 __all__ = ["SharedContext"]
 
@@ -26,7 +27,8 @@ class SharedContext:
 
     def __init__(self) -> None:
         self._own = copy_context()
-        self._used = Lock()  # held by the function that runs in the context, also while it awaits
+        # Held by the function that runs in the context, also while it awaits.
+        self._used = primitives.Lock()
         self._late: deque[Changes] = deque()  # set in copies; emptied by the holder of the lock
 
     def run(self, func: Callable[..., T], *args: Any) -> T:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 from typing import Final
+
+from . import primitives
 
 __all__ = ["WRITING", "Writing"]
 
@@ -29,7 +30,7 @@ class Writing:
 
     def start_anew(self) -> None:
         """Forget who is in: the threads stayed with the parent of a forked child."""
-        self._changed = threading.Condition()  # guards what follows
+        self._changed = primitives.Condition()  # guards what follows
         self._count = 0
         self._ended = False
 

@@ -7,9 +7,10 @@ at the same moment each fetch it, and gives all of them the value that was store
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, MutableMapping
 from typing import Generic, TypeVar
+
+from . import primitives
 
 __all__ = ["FirstUse", "kept_first"]
 
@@ -27,7 +28,7 @@ class FirstUse(Generic[T]):
     __slots__ = ("_lock", "_make", "made")
 
     def __init__(self, make: Callable[[], T]) -> None:
-        self._lock = threading.Lock()  # guards the making
+        self._lock = primitives.Lock()  # guards the making
         self._make = make
         self.made: T | None = None
         """The object, ``None`` if nobody has used it yet."""

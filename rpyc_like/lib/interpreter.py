@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
+from . import primitives
 from .timing import Timeout
 
 __all__ = ["MAIN", "at_end", "daemons_allowed", "remember"]
@@ -34,7 +35,7 @@ MAIN: Final = _is_main()
 """Whether this is the main interpreter."""
 
 _ends: list[Callable[[], Any]] = []
-_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_threads: weakref.WeakSet[primitives.Thread] = weakref.WeakSet()
 
 
 def daemons_allowed() -> bool:
@@ -52,7 +53,7 @@ def at_end(func: Callable[[], Any]) -> None:
         _ends.append(func)
 
 
-def remember(thread: threading.Thread) -> None:
+def remember(thread: primitives.Thread) -> None:
     """Has a thread waited for when the interpreter ends, if it is not the main one."""
     if not MAIN:
         _threads.add(thread)

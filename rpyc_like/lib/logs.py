@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
-from time import monotonic
+
+from . import primitives
 
 __all__ = ["CountedWarning", "setup_logger"]
 
@@ -42,7 +42,7 @@ class CountedWarning:
         self._logger = logger
         self._text = text
         self._interval = interval
-        self._lock = threading.Lock()  # guards what follows
+        self._lock = primitives.Lock()  # guards what follows
         self._count = 0  # warnings that have not been logged
         self._args: tuple[object, ...] = ()  # of the last one
         self._next = 0.0  # when the next line may come, on the monotonic clock
@@ -57,7 +57,7 @@ class CountedWarning:
         with self._lock:
             self._count += 1
             self._args = args
-            if monotonic() < self._next:
+            if primitives.monotonic() < self._next:
                 return
         self.flush()
 
@@ -66,7 +66,7 @@ class CountedWarning:
         with self._lock:
             count, self._count = self._count, 0
             if count:
-                self._next = monotonic() + self._interval
+                self._next = primitives.monotonic() + self._interval
         if count == 1:
             self._logger.warning(self._text, *self._args)
         elif count:

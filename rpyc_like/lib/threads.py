@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from . import primitives
 from .interpreter import MAIN, daemons_allowed, remember
 
 __all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready", "start_thread"]
@@ -15,7 +14,7 @@ __all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready", "start_
 SPAWN_THREAD_PREFIX = "RpycSpawnThread"
 
 
-def spawn(*args: Any, **kwargs: Any) -> threading.Thread:
+def spawn(*args: Any, **kwargs: Any) -> primitives.Thread:
     """Starts ``func(*args, **kwargs)`` in a daemon thread and returns the thread.
 
     The function is the first argument.
@@ -25,9 +24,9 @@ def spawn(*args: Any, **kwargs: Any) -> threading.Thread:
     return start_thread(partial(func, *args, **kwargs), name)
 
 
-def start_thread(func: Callable[[], Any], name: str) -> threading.Thread:
+def start_thread(func: Callable[[], Any], name: str) -> primitives.Thread:
     """Starts a thread that does not keep the interpreter from ending, and returns it."""
-    thread = threading.Thread(target=func, name=name, daemon=daemons_allowed())
+    thread = primitives.Thread(target=func, name=name, daemon=daemons_allowed())
     remember(thread)
     thread.start()
     return thread
@@ -35,7 +34,7 @@ def start_thread(func: Callable[[], Any], name: str) -> threading.Thread:
 
 def spawn_waitready(
     init: Callable[[], Any], main: Callable[[], Any]
-) -> tuple[threading.Thread, Any]:
+) -> tuple[primitives.Thread, Any]:
     """Starts a thread that runs ``init`` and then ``main``; returns when ``init`` has ended.
 
     Returns:
@@ -44,7 +43,7 @@ def spawn_waitready(
     Raises:
         BaseException: whatever ``init`` raised; ``main`` is not run then.
     """
-    ready = threading.Event()
+    ready = primitives.Event()
     outcome: list[Any] = []
     failure: list[BaseException] = []
 
@@ -74,8 +73,8 @@ class Workers:
 
     def __init__(self, idle: float = 10.0) -> None:
         self._idle = idle if MAIN else 0.0  # no thread may be left in the others
-        self._lock = threading.Lock()  # guards _free
-        self._free: list[queue.SimpleQueue[Callable[[], Any]]] = []
+        self._lock = primitives.Lock()  # guards _free
+        self._free: list[primitives.SimpleQueue[Callable[[], Any]]] = []
 
     def run(self, func: Callable[[], Any], mark: Any = None) -> None:
         """Runs ``func`` in a thread of its own; ``mark`` is for other ways of running."""
@@ -87,14 +86,14 @@ class Workers:
             inbox.put(func)
 
     def _work(self, func: Callable[[], Any]) -> None:
-        inbox: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
+        inbox: primitives.SimpleQueue[Callable[[], Any]] = primitives.SimpleQueue()
         while True:
             func()
             with self._lock:
                 self._free.append(inbox)
             try:
                 func = inbox.get(timeout=self._idle)
-            except queue.Empty:
+            except primitives.Empty:
                 with self._lock:
                     if inbox in self._free:
                         self._free.remove(inbox)

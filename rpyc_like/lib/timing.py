@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import Any
+
+from . import primitives
 
 __all__ = ["Timeout", "exp_backoff"]
 
@@ -25,21 +26,21 @@ class Timeout:
             self.seconds: float | None = timeout.seconds
         else:
             self.finite = timeout is not None and timeout >= 0
-            self.tmax = time.monotonic() + (timeout or 0.0) if self.finite else None
+            self.tmax = primitives.monotonic() + (timeout or 0.0) if self.finite else None
             self.seconds = timeout
 
     def expired(self) -> bool:
         """Returns whether the point in time has passed."""
-        return self.tmax is not None and time.monotonic() >= self.tmax
+        return self.tmax is not None and primitives.monotonic() >= self.tmax
 
     def timeleft(self) -> float | None:
         """Returns the seconds that are left, at least 0; None for never."""
-        return None if self.tmax is None else max(0.0, self.tmax - time.monotonic())
+        return None if self.tmax is None else max(0.0, self.tmax - primitives.monotonic())
 
     def sleep(self, interval: float) -> None:
         """Sleeps for ``interval`` seconds, but not beyond the point in time."""
         left = self.timeleft()
-        time.sleep(interval if left is None else min(interval, left))
+        primitives.sleep(interval if left is None else min(interval, left))
 
     def __eq__(self, other: Any) -> bool:
         return isinstance(other, Timeout) and self.tmax == other.tmax

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from threading import current_thread, local
 from typing import Any, Protocol
 
+from . import primitives
 from .interpreter import MAIN
 from .threads import spawn
 
@@ -29,7 +30,7 @@ class Replaces(Protocol):
     def _end_wait(self, lane: Any) -> None: ...
 
 
-class _Here(threading.local):
+class _Here(local):
     """The pool that the current thread works for."""
 
     pool: Replaces | None = None
@@ -105,13 +106,13 @@ class WorkerPool:
         self._size = size
         self._batch = max(1, batch)
         self._idle_limit = idle if MAIN else 0.0  # no thread may be left in the others
-        self._changed = threading.Condition()  # guards everything below
+        self._changed = primitives.Condition()  # guards everything below
         self._lanes: dict[Hashable, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._active = 0  # threads that do not wait for anything but work
         self._idle = 0  # of those, who wait for work
         self._closed = False
-        self.threads: set[threading.Thread] = set()
+        self.threads: set[primitives.Thread] = set()
 
     def run(self, func: Callable[[], object], lane: Hashable, width: int = 1) -> None:
         """Has a function run, after those that were given for the same lane before.
@@ -235,7 +236,7 @@ class WorkerPool:
 
     def _leave(self) -> None:
         self._active -= 1
-        self.threads.discard(threading.current_thread())
+        self.threads.discard(current_thread())
         if self._ready:
             self._call()
 

@@ -26,9 +26,11 @@ from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 from ..errors import AuthenticationError, LimitExceeded, ProtocolError
+from ..lib import primitives
 from ..lib.logs import CountedWarning
+from ..lib.threads import start_thread
 from ..wire.framing import Framer
-from . import forking, primitives
+from . import forking
 
 try:
     import fcntl
@@ -486,7 +488,7 @@ class Admission:
         elif not self._closed:
             self._watching = True
             try:
-                primitives.start_thread(self._run, "rpyc_like-admission")
+                start_thread(self._run, "rpyc_like-admission")
             except BaseException:
                 self._watching = False
                 raise

@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
+from ..lib import primitives
 from ..lib.in_worker import in_new_thread
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
-from . import forking, primitives
+from . import forking
 from .apart import takes_long
 from .backlog import Backlog, Stash
 from .calls import Calls, name_of

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import LimitExceeded
+from ..lib import primitives
 from ..wire.meter import Contents, measure, memory_of
 from ..wire.session import CALL, Outcome
-from . import forking, primitives
+from . import forking
 from .receiving import MAX_QUEUED
 from .result import Unfinished
 

@@ -15,9 +15,11 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConnectionClosed
+from ..lib import primitives
 from ..lib.first_use import FirstUse
 from ..lib.interpreter import at_end
-from . import forking, primitives
+from ..lib.threads import spawn, start_thread
+from . import forking
 from .sending import FrameSender
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class Batch:
             if self._number == self._seen:
                 self._done()
                 if not self._sender.try_send():
-                    primitives.spawn(self._flush_slowly)
+                    spawn(self._flush_slowly)
         else:
             self._quiet += 1
             if self._quiet > _PATIENCE:
@@ -149,7 +151,7 @@ class _Timer:
     def start_anew(self) -> None:
         """Forget everything; the thread starts again when it is needed."""
         self._coming: primitives.SimpleQueue[weakref.ref[Batch] | None] = primitives.SimpleQueue()
-        self._thread = FirstUse(lambda: primitives.start_thread(self._run, "rpyc_like-held-writes"))
+        self._thread = FirstUse(lambda: start_thread(self._run, "rpyc_like-held-writes"))
 
     def add(self, batch: Batch) -> None:
         """Look at ``batch`` until it has held nothing for a while."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import LimitExceeded
-from . import primitives
+from ..lib import primitives
 from .serving import CURRENT
 
 __all__ = ["Call", "Calls", "current_call", "name_of"]

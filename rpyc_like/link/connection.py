@@ -32,12 +32,14 @@ from threading import get_ident
 from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
+from ..lib import primitives
 from ..lib.interpreter import at_end
 from ..lib.stack import has_room
+from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..lib.workers import in_pool, waiting
 from ..wire.session import ANSWER, BROKEN, CALL, NOTHING, NOTICE, Outcome, Session, State
-from . import forking, primitives
+from . import forking
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash
 from .batching import Batch
@@ -755,7 +757,7 @@ class MessageConnection:
         if self._turn is None:
             return False
         self._turn = None  # until the thread has started
-        primitives.spawn(self._serve_instead)
+        spawn(self._serve_instead)
         return True
 
     def _serve_instead(self) -> None:
@@ -1170,7 +1172,7 @@ class MessageConnection:
         deadline = Timeout(limit)
         try:
             if not self._orphaned:
-                farewell_thread = primitives.spawn(_quietly, farewell) if self._is_full() else None
+                farewell_thread = spawn(_quietly, farewell) if self._is_full() else None
                 if farewell_thread is None:
                     _quietly(farewell)
                 else:
@@ -1202,7 +1204,7 @@ class MessageConnection:
         What waits for the end is told by the threads that serve, when they have done so.
         """
         busy = self.running and not self.pooled
-        primitives.spawn(self.application.went_down if busy else self.tell_lost)
+        spawn(self.application.went_down if busy else self.tell_lost)
 
     def _mark_lost(self, error: BaseException | None) -> None:
         """Closes the channel and settles what waits, once. Runs no callback."""

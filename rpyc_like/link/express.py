@@ -13,11 +13,11 @@ from threading import get_ident, local
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
+from ..lib import primitives
 from ..lib.workers import here
 from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
 from ..wire.session import State
-from . import primitives
 from .interrupted import holds_the_role, leaves_the_role
 from .receiving import FrameReceiver, Waiter
 from .result import AsyncResult

@@ -12,8 +12,8 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
-from ..lib.threads import Workers
-from . import primitives
+from ..lib import primitives
+from ..lib.threads import Workers, spawn
 from .result import AsyncResult, ResultOwner, raised
 
 __all__ = ["ReadingAlong", "future_of"]
@@ -73,7 +73,7 @@ class ReadingAlong:
             self._results.append((result, ended))
             start, self._runs = not self._runs, True
         if start:
-            primitives.spawn(self._run_reader)
+            spawn(self._run_reader)
 
     def _run_reader(self) -> None:
         while True:

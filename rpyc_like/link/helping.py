@@ -10,8 +10,9 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
+from ..lib import primitives
+from ..lib.threads import spawn
 from ..wire.session import CALL, Outcome
-from . import primitives
 from .receiving import Waiter
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Helpers:
             self._count += 1
             helper = self._looking = Waiter(0)
         try:
-            primitives.spawn(self._run, helper)
+            spawn(self._run, helper)
         except RuntimeError:  # the system has no more threads
             with self._lock:
                 self._count -= 1

@@ -21,10 +21,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed
+from ..lib import primitives
 from ..lib.first_use import FirstUse
 from ..lib.interpreter import at_end
+from ..lib.threads import spawn, start_thread
 from ..wire.session import BROKEN, CALL
-from . import forking, primitives
+from . import forking
 from .apart import APART
 from .calls import name_of
 from .receiving import FrameReceiver, Waiter
@@ -128,7 +130,7 @@ class Housekeeper:
         self._jobs: list[_Job] = [self._releases, self._calls, self._heartbeats, self._ends]
         self._me = Waiter(0)
         self._asleep = True  # whether the thread must be woken for what is added
-        self._thread = FirstUse(lambda: primitives.start_thread(self._run, "rpyc_like-housekeeper"))
+        self._thread = FirstUse(lambda: start_thread(self._run, "rpyc_like-housekeeper"))
 
     # -- what other threads call
 
@@ -342,7 +344,7 @@ class _HungUp:
         if now - self._since < PATIENCE:
             return True
         try:
-            primitives.spawn(link.serve_what_is_left)
+            spawn(link.serve_what_is_left)
         except RuntimeError:  # the system has no more threads
             return True
         return False
@@ -496,7 +498,7 @@ def _read(link: MessageConnection) -> None:
         return
     if link.channel.stream.hung_up():  # which may have a reason that a process must be asked for
         with contextlib.suppress(RuntimeError):  # the system has no more threads: later, then
-            primitives.spawn(_read_now, link)
+            spawn(_read_now, link)
     else:
         _read_now(link)
 
@@ -547,7 +549,7 @@ def _read_now(link: MessageConnection) -> None:
 def _decode_apart(link: MessageConnection, payload: bytes) -> None:
     """Have a message that takes long decoded in a thread of its own."""
     try:
-        primitives.spawn(_decode, link, payload)
+        spawn(_decode, link, payload)
     except RuntimeError:  # the system has no more threads
         _decode(link, payload)
 
@@ -578,13 +580,13 @@ def _check_heartbeat(link: MessageConnection) -> None:
     was_silent = heart.silent
     dead = heart.look(receiver.arrivals)
     if heart.silent != was_silent:
-        primitives.spawn(link.application.fell_silent, heart.silent)
+        spawn(link.application.fell_silent, heart.silent)
     if not dead:
         return
     stream = link.channel.stream
     if isinstance(stream, NativeStream) and stream.wait(READ, 0):
         return  # it is this side that does not read
-    primitives.spawn(link.fail, heart.error())
+    spawn(link.fail, heart.error())
 
 
 housekeeper = Housekeeper()

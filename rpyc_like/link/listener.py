@@ -17,8 +17,8 @@ from selectors import EVENT_READ
 from typing import Any
 
 from ..errors import ConnectionClosed
+from ..lib import primitives
 from ..wire.framing import Framer
-from . import primitives
 from .admission import PAUSE, Admission, Client, ListenerAccount, exhausted, frame_arrived
 from .streams.base import WakePipe
 

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from ..errors import ProtocolError
-from . import primitives
+from ..lib import primitives
 from .connection import MessageConnection
 from .listener import Listener
 from .receiving import FrameReceiver

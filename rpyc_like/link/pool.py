@@ -16,10 +16,10 @@ from selectors import EVENT_READ
 from threading import current_thread
 from typing import Any
 
-from ..lib.threads import Workers
+from ..lib import primitives
+from ..lib.threads import Workers, spawn
 from ..lib.workers import WorkerPool
 from ..wire.session import BROKEN, CALL, Outcome
-from . import primitives
 from .apart import APART
 from .calls import name_of
 from .connection import MessageConnection
@@ -77,7 +77,7 @@ class Poller:
         self._deadlines: dict[_Member, float] = {}  # by when a started frame must be complete
         self._joining = primitives.Lock()  # guards _closed and _coming
         self._closed = False
-        self.thread = primitives.spawn(self._run)
+        self.thread = spawn(self._run)
 
     def add(self, link: MessageConnection, gone: Callable[[], object]) -> None:
         """Reads from a connection from now on, until it ends.

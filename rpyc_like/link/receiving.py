@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
+from ..lib import primitives
 from ..lib.timing import Timeout
 from ..wire.framing import Deflated, Framer, RpycFramer
-from . import primitives
 from .streams.base import NativeStream, Stream
 
 __all__ = [

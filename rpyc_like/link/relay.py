@@ -14,8 +14,9 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
+from ..lib import primitives
+from ..lib.threads import spawn
 from ..wire.session import ANSWER, CALL, NOTHING, Outcome
-from . import primitives
 from .receiving import Waiter
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Relay:
             self._link.act(outcome)
             return False
         if self._helper is None:
-            self._helper = primitives.spawn(self._help)
+            self._helper = spawn(self._help)
         standby = self._standby
         if standby is None or primitives.monotonic() < self._rush_until:
             self._link.act(outcome)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed
+from ..lib import primitives
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
-from . import forking, primitives
+from . import forking
 from .streams.base import WRITE, NativeStream, Stream
 
 __all__ = ["SEND_TIMEOUT", "BlockingSender", "FrameSender", "Sender"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
+from threading import current_thread
 from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
@@ -12,6 +12,7 @@ from ..core.consts import HANDLE_BUFFITER, HANDLE_CALL, HANDLE_CALLATTR
 from ..core.deferred import DeferredMetaclass, resolved
 from ..core.netref import asyncreq, is_netref, syncreq
 from ..errors import AccessDenied
+from ..lib import primitives
 from ..lib.colls import WeakValueDict
 from ..lib.exact import exact
 from ..lib.threads import spawn
@@ -220,7 +221,7 @@ class BgServingThread:
         self._callback = callback
         self._serve_interval = serve_interval
         self._sleep_interval = sleep_interval
-        self._stopped = threading.Event()
+        self._stopped = primitives.Event()
         self._thread = spawn(self._bg_server)
 
     @property
@@ -242,7 +243,7 @@ class BgServingThread:
     def stop(self) -> None:
         """Stops serving; returns when the thread has ended. Stopping twice is allowed."""
         self._stopped.set()
-        if self._thread is not threading.current_thread():
+        if self._thread is not current_thread():
             self._thread.join()
 
 

@@ -20,8 +20,9 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.lib import primitives
 from rpyc_like.lib.workers import WorkerPool
-from rpyc_like.link import housekeeping, primitives
+from rpyc_like.link import housekeeping
 from rpyc_like.link.calls import name_of
 from rpyc_like.link.housekeeping import Housekeeper, housekeeper
 from rpyc_like.link.pool import Poller

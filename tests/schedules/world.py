@@ -8,7 +8,6 @@ import importlib.util
 import itertools
 import selectors
 import threading
-import time
 from collections import deque
 from pathlib import Path
 from queue import Empty
@@ -17,18 +16,9 @@ from typing import Any
 
 import rpyc_like
 from rpyc_like.errors import ConnectionClosed
-from rpyc_like.lib import (
-    background_loop,
-    connection_threads,
-    first_use,
-    logs,
-    threads,
-    timing,
-    workers,
-)
-from rpyc_like.link import forking, pool, primitives
+from rpyc_like.lib import background_loop, exiting, primitives
+from rpyc_like.link import forking, pool
 from rpyc_like.link.streams.base import READ, WRITE, NativeStream
-from rpyc_like.utils import helpers
 
 from .scheduler import Dissolved, Scheduler, Task, active
 
@@ -521,7 +511,10 @@ _WATCHED = {
     str(path)
     for path in (
         *(_PACKAGE / "link").glob("*.py"),
-        *(_PACKAGE / "lib" / name for name in ("threads.py", "workers.py", "first_use.py")),
+        *(
+            _PACKAGE / "lib" / f"{name}.py"
+            for name in ("connection_threads", "contexts", "first_use", "threads", "workers")
+        ),
         *(_PACKAGE / "core" / name for name in ("protocol.py", "objects.py", "endpoint.py")),
     )
 }
@@ -550,50 +543,25 @@ class _Threading(ModuleType):
         return getattr(threading, name)
 
 
-def _stand_ins() -> dict[str, ModuleType]:
+def install() -> None:
+    """Put the scheduled primitives in place, for the rest of the process."""
+    for kind in (Lock, RLock, Condition, Event, Thread, SimpleQueue):
+        setattr(primitives, kind.__name__, kind)
     fake = _Threading("threading")
     for kind in (Lock, RLock, Condition, Event, Thread):
         setattr(fake, kind.__name__, kind)
-    clock = _Threading("time")
-    clock.__dict__.update(vars(time), monotonic=monotonic, sleep=sleep)
     spec = importlib.util.find_spec("queue")
     assert spec is not None and spec.loader is not None
     queues = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(queues)
-    queues.__dict__.update(threading=fake, time=monotonic, SimpleQueue=SimpleQueue)
-    return {"threading": fake, "time": clock, "queue": queues}
-
-
-IN_LIB = {
-    threads: ("threading", "queue"),
-    workers: ("threading",),
-    connection_threads: ("threading",),
-    timing: ("time",),
-    first_use: ("threading",),
-    background_loop: ("threading",),
-    logs: ("threading",),
-    helpers: ("threading",),
-    concurrent.futures._base: ("threading",),
-}
-"""Modules beside ``link`` that wait, and what they wait with."""
-
-
-def install() -> None:
-    """Put the scheduled primitives in place, for the rest of the process."""
-    modules = _stand_ins()
-    for kind in (Lock, RLock, Condition, Event, Thread, SimpleQueue):
-        setattr(primitives, kind.__name__, kind)
-    primitives.Queue = modules["queue"].Queue  # type: ignore[misc]
+    queues.__dict__.update(threading=fake, time=monotonic, SimpleQueue=SimpleQueue, Empty=Empty)
+    primitives.Queue = queues.Queue  # type: ignore[misc]
+    concurrent.futures._base.threading = fake  # type: ignore[attr-defined]
     primitives.monotonic, primitives.sleep = monotonic, sleep
     primitives.DefaultSelector = Selector  # type: ignore[misc,assignment]
     primitives.poll = None
     pool.WakePipe = WakePipe  # type: ignore[misc,assignment]
-    logs.monotonic = monotonic
     asyncio.new_event_loop = Loop  # of lib.background_loop
-    for module, names in IN_LIB.items():
-        for name in names:
-            assert hasattr(module, name), (module, name)
-            setattr(module, name, modules[name])
 
 
 def start_anew() -> None:
@@ -602,6 +570,7 @@ def start_anew() -> None:
     for reset in forking._resets:
         reset()
     background_loop._begin_anew()
+    exiting.WRITING.start_anew()
 
 
 from . import scheduler as _scheduler_module  # noqa: E402

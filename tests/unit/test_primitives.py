@@ -1,4 +1,4 @@
-"""What waits or measures time in ``link`` comes from one module, which tests can replace."""
+"""What waits or measures time comes from one module, which tests can replace."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from rpyc_like.link import primitives
+from rpyc_like.lib import primitives
 
 ROOT = Path(__file__).resolve().parents[2] / "rpyc_like"
+PACKAGES = ("lib", "link", "core", "epc", "erlport", "aio")
+MODULE = "lib/primitives.py"
 
 WAITING = {"_thread", "concurrent.futures", "queue", "select", "selectors", "threading", "time"}
 """Modules with something that waits, or a clock."""
@@ -31,36 +33,27 @@ HARMLESS = {
 }
 """Names of these modules that never wait: constants, errors, and which thread this is."""
 
-ABOVE = {
+EXCEPTIONS = {
+    "aio/server.py": {"threading"},  # whether this is the main thread
     "core/coroutines.py": {"Future"},  # only named: lib.background_loop makes it
     "epc/errors.py": {"queue"},  # the base class of an error
     "epc/py3compat.py": {"queue"},  # a name of python-epc's, for its users
     "epc/utils.py": {"queue", "threading"},  # functions of python-epc's, for its users
+    "lib/compat.py": {"select"},  # a name of RPyC's, for its users
+    "lib/interpreter.py": {"threading"},  # the end of an interpreter: private functions
+    "lib/polling.py": {"select", "selectors"},  # a class of RPyC's, for its users
 }
-"""Modules of the protocols that import more than is harmless, and why."""
-
-IN_LIB = {
-    "background_loop": {"Future", "threading"},
-    "backoff": {"time"},
-    "colls": {"threading"},
-    "compat": {"select"},
-    "connection_threads": {"threading"},
-    "contexts": {"Lock"},
-    "exiting": {"threading"},
-    "first_use": {"threading"},
-    "interpreter": {"threading"},
-    "logs": {"monotonic", "threading"},
-    "polling": {"select", "selectors"},
-    "threads": {"queue", "threading"},
-    "timing": {"time"},
-    "workers": {"threading"},
-}
-"""Modules below ``link`` that wait: what tests/schedules replaces there is in its world.py."""
+"""Modules that import more than is harmless, and why."""
 
 
-def _waiting_names(path: Path) -> Iterator[str]:
+def _modules(*packages: str) -> Iterator[tuple[str, ast.Module]]:
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+
+
+def _waiting_names(tree: ast.Module) -> Iterator[str]:
     """Yield the names that a module imports and that may wait, unless it is for types only."""
-    tree = ast.parse(path.read_text())
     typing_only = {
         id(inner)
         for node in ast.walk(tree)
@@ -76,38 +69,32 @@ def _waiting_names(path: Path) -> Iterator[str]:
             yield from (one.name for one in node.names if one.name not in HARMLESS)
 
 
-def _found(package: str) -> dict[str, set[str]]:
-    found = {}
-    for path in sorted((ROOT / package).rglob("*.py")):
-        names = set(_waiting_names(path))
-        if names:
-            found[path.relative_to(ROOT).as_posix()] = names
-    return found
+def test_waits_come_from_one_module() -> None:
+    """No module but one imports anything that waits, or a clock, but for the named exceptions."""
+    found = {path: set(_waiting_names(tree)) for path, tree in _modules(*PACKAGES)}
+    del found[MODULE]
+    assert {path: names for path, names in found.items() if names} == EXCEPTIONS
 
 
-def test_link_waits_with_its_primitives_only() -> None:
-    """No module of link but one imports anything that waits, or a clock."""
-    assert list(_found("link")) == ["link/primitives.py"]
-
-
-def test_protocols_wait_with_the_primitives_of_link() -> None:
-    """The protocols import nothing that waits, but for the named exceptions."""
-    found = {**_found("core"), **_found("epc"), **_found("erlport")}
-    assert found == ABOVE
-
-
-def test_modules_of_lib_that_wait_are_known() -> None:
-    """What waits below link is on a list, from which the scheduler takes what it replaces."""
-    assert _found("lib") == {f"lib/{name}.py": names for name, names in IN_LIB.items()}
+def test_exceptions_call_nothing_that_waits() -> None:
+    """Those exceptions that are no names for users of other packages make no lock or thread."""
+    for path in ("aio/server.py", "epc/errors.py", "lib/interpreter.py"):
+        tree = ast.parse((ROOT / path).read_text())
+        used = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+            if node.value.id in WAITING
+        }
+        assert not used & set(primitives.__all__) - {"Empty"}, path
 
 
 def test_primitives_are_looked_up_at_the_time_of_use() -> None:
     """No module keeps a primitive under a name of its own, where a test could not replace it."""
     offenders = [
         f"{path}:{node.lineno}"
-        for package in ("link", "core", "epc", "erlport")
-        for path in (ROOT / package).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, tree in _modules(*PACKAGES, "utils")
+        for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("primitives")
         if not (node.module or "").startswith("cryptography")
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...link import primitives
+from ...lib import primitives
 from ...link.channel import Channel
 from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ...errors import AccessDenied, LimitExceeded
+from ...lib import primitives
 from ...lib.brief import brief
-from ...link import primitives
 from ...wire.meter import Meter, Work, memory_of
 from .access import check_name, public
 from .erlterms import CONTENTS, PICKLE_PROTOCOL, Atom, Objects, OpaqueObject

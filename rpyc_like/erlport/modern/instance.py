@@ -15,9 +15,9 @@ from threading import current_thread, main_thread
 from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
+from ...lib import primitives
 from ...lib.brief import brief
 from ...lib.workers import WorkerPool
-from ...link import primitives
 from ...link.backlog import weight_of
 from ...link.result import AsyncResult
 from ...link.serving import CURRENT

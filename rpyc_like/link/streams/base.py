@@ -14,10 +14,9 @@ from types import BuiltinFunctionType, TracebackType
 from typing import Any
 
 from ...errors import ConnectionClosed
-from ...lib import impl
+from ...lib import impl, primitives
 from ...lib.processors import processors
 from ...lib.timing import Timeout
-from .. import primitives
 
 __all__ = [
     "READ",

@@ -14,8 +14,8 @@ from itertools import zip_longest
 from selectors import EVENT_WRITE
 from typing import Any
 
+from ...lib import primitives
 from ...lib.timing import Timeout
-from .. import primitives
 
 __all__ = ["connect_socket"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from .. import primitives
+from ...lib import primitives
 from .base import DescriptorStream, WakePipe
 
 with suppress(ImportError):

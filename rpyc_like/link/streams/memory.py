@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from ...errors import ConnectionClosed
-from .. import primitives
+from ...lib import primitives
 from .base import READ, WRITE, NativeStream
 
 __all__ = ["MemoryStream"]

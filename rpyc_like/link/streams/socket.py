@@ -18,7 +18,7 @@ from threading import get_ident, main_thread
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
-from .. import primitives
+from ...lib import primitives
 from .base import READ, DescriptorStream, ExplainedEnd, polls_natively
 from .dialing import connect_socket
 

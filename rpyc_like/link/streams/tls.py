@@ -12,8 +12,8 @@ import ssl
 from typing import Any
 
 from ...errors import ConnectionClosed
+from ...lib import primitives
 from ...lib.timing import Timeout
-from .. import primitives
 from .base import READ, WRITE, NativeStream
 
 __all__ = ["TlsStream", "client_context", "server_context"]

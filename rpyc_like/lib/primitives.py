@@ -1,11 +1,10 @@
-"""Locks, waits, clock, threads and polling: all that a blocking connection waits with.
+"""Locks, waits, clock, threads and polling: all that a connection waits with.
 
-The other modules of ``link``, and the protocols above it, take these names from here and look them
-up when they use them (``primitives.Lock()``). So the scheduler of ``tests/schedules`` can put its
-own in their place, and decide which thread runs next.
+The other modules of ``lib``, ``link``, the protocols above it and ``aio`` take these names from
+here and look them up when they use them (``primitives.Lock()``). So the scheduler of
+``tests/schedules`` can put its own in their place, and decide which thread runs next.
 
 Left out: what never waits (``get_ident``, ``local``), and asyncio, whose loop decides that already.
-``lib`` is below this module: its few modules that wait use ``threading`` and ``time`` themselves.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from selectors import DefaultSelector
 from threading import Condition, Event, Lock, RLock, Thread
 from time import monotonic, sleep
 from typing import Any
-
-from ..lib.threads import spawn, start_thread
 
 __all__ = [
     "Condition",
@@ -38,8 +35,6 @@ __all__ = [
     "poll",
     "select",
     "sleep",
-    "spawn",
-    "start_thread",
 ]
 
 poll: Any = getattr(_select, "poll", None)
