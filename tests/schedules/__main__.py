@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import gc
 import logging
+import os
 import random
 import sys
 import time
@@ -39,7 +40,7 @@ def run_one(name: str, seed: int, number: int) -> Scheduler:
         run(mine)
         mine.end()
 
-    schedule.describe = describe
+    schedule.describe, schedule.trace_lines = describe, world.trace_lines
     schedule.run(program, world.Thread)
     return schedule
 
@@ -102,6 +103,13 @@ def run_many(name: str, seed: int, count: int, seconds: float) -> int:
     return failed
 
 
+def stay_on_one_processor() -> None:
+    """Run on one processor: one thread runs at a time, and to wake it on another takes long."""
+    if hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {mine[os.getpid() % len(mine)]})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.schedules", description=__doc__)
     parser.add_argument("--schedules", type=int, default=100, help="of each scenario")
@@ -115,6 +123,7 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     gc.disable()  # when it runs depends on more than the seed
+    stay_on_one_processor()
     if options.again:
         name, seed, number = options.again.split(":")
         warm_up(name)

@@ -1,10 +1,11 @@
 """A scheduler that decides which thread runs next, at each operation that threads wait with.
 
 Threads are real ones, so that all code runs unmodified, but only the one with the baton runs. Each
-operation of the scheduled primitives, and in some schedules each line of the watched modules, is a
-point at which another may get it. Who does is drawn from a seed: by priorities with a few changes
-(as in PCT, "A randomized scheduler with probabilistic guarantees of finding bugs", 2010), or by
-chance at each point.
+operation of the scheduled primitives is a point at which another may get it. Who does is drawn from
+a seed: by priorities with a few changes (as in PCT, "A randomized scheduler with probabilistic
+guarantees of finding bugs", 2010), or by chance at each point. In some schedules most changes come
+a few lines of the watched modules after their point, so that any line may be the last one before
+another thread runs; lines are traced for that long only, because that is slow.
 
 The clock stands still while anybody can run. When nobody can, it jumps to the next time-out. A
 schedule fails if there is none, or if it is so far away that only the time-out of a request can be
@@ -20,6 +21,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from math import inf, log
 from typing import Any
 
 __all__ = ["Dissolved", "Scheduler", "Task", "Vain", "active"]
@@ -27,6 +29,7 @@ __all__ = ["Dissolved", "Scheduler", "Task", "Vain", "active"]
 _HANG = 60.0  # seconds of real time in which a schedule must end
 _SPIN = 20_000  # points that one thread passes in a row before others get a turn
 _SOON = 0.1  # virtual seconds to a time-out that may come before others have run
+_LINES = 6.0  # a change comes at most two to the power of so many lines after its point
 _SETTLE = 15.0  # virtual seconds for threads to end in, when the program has: idle workers take 10
 
 
@@ -52,6 +55,8 @@ class Task:
         self.deadline: float | None = None
         self.timed_out = False
         self.done = False
+        self.lines = 0
+        """After how many more lines of the watched modules its priority changes, if it will."""
         self.vanished = False
         """Whether it has stayed behind in a fork."""
 
@@ -61,7 +66,7 @@ class Scheduler:
 
     Args:
         seed: draws all decisions.
-        lines: whether lines of the watched modules are points too.
+        lines: whether changes may come at lines of the watched modules.
         patience: virtual seconds that the program may wait at once without anybody running.
         limit: virtual seconds that the program may take.
     """
@@ -72,6 +77,8 @@ class Scheduler:
         self.seed = seed
         self.random = random.Random(repr(seed))
         self.describe: Callable[[], list[str]] = list
+        self.trace_lines: Callable[[], object] = list
+        """Has :meth:`line` called for the lines that the current thread comes to."""
         self.patience = patience
         self.limit = limit
         self.lines = lines
@@ -87,12 +94,14 @@ class Scheduler:
         self._ended = _thread.allocate_lock()
         self._ended.acquire()
         self._floor = 0.0
-        self._in_a_row = 0
-        span = 2 ** self.random.uniform(5, 15 if lines else 11)
+        self._began = 0  # when the current thread began to run, in steps
+        span = 2 ** self.random.uniform(5, 11)
         self._changes = sorted(
-            self.random.uniform(0, span) for _ in range(self.random.randint(1, 4))
+            (self.random.uniform(0, span) for _ in range(self.random.randint(1, 4))), reverse=True
         )
         self._walk = self.random.choice([0.0, 0.0, 0.02, 0.2])  # chance of a change at each point
+        self._next_walk = self._draw_walk()
+        self._quiet_until = 0.0  # the step before which no point has anything to do
 
     # -- the life of a schedule
 
@@ -136,7 +145,7 @@ class Scheduler:
         """Return the task for a new thread."""
         task = Task(f"{len(self.tasks)} {name}", self.random.random())
         self.tasks.append(task)
-        self.runnable.append(task)
+        self._add(task)
         return task
 
     def enter(self, task: Task) -> None:
@@ -145,10 +154,6 @@ class Scheduler:
         task.baton.acquire()
         if self.dissolving:
             raise Dissolved
-        if self.lines:
-            from .world import trace
-
-            sys.settrace(trace)
 
     def leave(self, task: Task, error: BaseException | None) -> None:
         """End the task's thread, in it."""
@@ -178,37 +183,72 @@ class Scheduler:
 
     def point(self) -> None:
         """Let another thread run, if the schedule says so."""
+        self.steps += 1
+        if self.steps >= self._quiet_until:
+            self._look()
+
+    def _look(self) -> None:
+        """Change priorities if it is time to, and let the thread run that has the highest."""
         if self.dissolving:
             return
-        self.steps += 1
         me = self.current
-        if (self._changes and self._changes[0] <= self.steps) or (
-            self._walk and self.random.random() < self._walk
-        ):
-            self._change(me)
-        self._in_a_row += 1
-        if self._in_a_row > _SPIN:
+        if self._changes and self._changes[-1] <= self.steps:
+            self._changes.pop()
+            if self.random.random() < 0.3:
+                self._jump(_SOON)
+            else:
+                self._soon(me)
+        elif self._next_walk <= self.steps:
+            self._next_walk = self._draw_walk()
+            self._soon(me)
+        if self.steps - self._began > _SPIN:
             self._demote(me)
+        self._yield(me)
+
+    def _yield(self, me: Task) -> None:
+        """Let the thread run that has the highest priority."""
         best = me
         for task in self.runnable:
             if task.priority > best.priority:
                 best = task
         if best is not me:
-            self._in_a_row = 0
             self._hand(me, best)
+        self._quiet_until = min(
+            self._changes[-1] if self._changes else inf, self._next_walk, self._began + _SPIN + 1
+        )
+
+    def _draw_walk(self) -> float:
+        """Return at which step the next change by chance comes."""
+        if not self._walk:
+            return inf
+        return self.steps + 1 + int(log(1.0 - self.random.random()) / log(1.0 - self._walk))
+
+    def _soon(self, me: Task) -> None:
+        """Change a thread's priority: now, or a few lines later."""
+        if self.lines and not me.lines and self.random.random() < 0.8:
+            me.lines = int(2 ** self.random.uniform(0, _LINES))
+            self.trace_lines()
+        else:
+            self._change(me)
+
+    def line(self) -> None:
+        """Note that the current thread has come to another line."""
+        me = self.current
+        if me.lines and not self.dissolving:
+            me.lines -= 1
+            if not me.lines:
+                sys.settrace(None)
+                self._change(me)
+                self._yield(me)
 
     def _change(self, me: Task) -> None:
-        if self._changes and self._changes[0] <= self.steps:
-            self._changes.pop(0)
-            if self.random.random() < 0.3:
-                self._jump(_SOON)
-            else:
-                self._demote(me)
-        else:
+        if self._walk and self.random.random() < 0.5:
             me.priority = self.random.random() - (self._floor < 0)
+        else:
+            self._demote(me)
 
     def _demote(self, me: Task) -> None:
-        self._in_a_row = 0
+        self._began = self.steps
         self._floor -= 1.0
         me.priority = self._floor
 
@@ -228,7 +268,6 @@ class Scheduler:
             me.baton.acquire()  # until it is dissolved
             raise Dissolved
         if chosen is not me:
-            self._in_a_row = 0
             self._hand(me, chosen)
         me.on = me.deadline = None
         return not me.timed_out
@@ -248,10 +287,15 @@ class Scheduler:
 
     def _rouse(self, task: Task, timed_out: bool) -> None:
         task.on, task.timed_out = None, timed_out
+        self._add(task)
+
+    def _add(self, task: Task) -> None:
         self.runnable.append(task)
+        self._quiet_until = 0.0
 
     def _give(self, task: Task) -> None:
         self.current = task
+        self._began = self.steps
         task.baton.release()
 
     def _hand(self, me: Task, task: Task) -> None:

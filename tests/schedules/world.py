@@ -7,6 +7,7 @@ import concurrent.futures._base
 import importlib.util
 import itertools
 import selectors
+import sys
 import threading
 from collections import deque
 from pathlib import Path
@@ -22,7 +23,7 @@ from rpyc_like.link.streams.base import READ, WRITE, NativeStream
 
 from .scheduler import Dissolved, Scheduler, Task, active
 
-__all__ = ["Loop", "Stream", "Thread", "install", "start_anew", "trace"]
+__all__ = ["Loop", "Stream", "Thread", "install", "start_anew", "trace_lines"]
 
 
 class Lock:
@@ -520,8 +521,16 @@ _WATCHED = {
 }
 
 
-def trace(frame: FrameType, event: str, arg: object) -> Any:
-    """Make each line of the watched modules a point; for :func:`sys.settrace`."""
+def trace_lines() -> None:
+    """Tell the schedule about each line of the watched modules that this thread comes to."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        frame.f_trace = _trace(frame, "call", None)
+        frame = frame.f_back
+    sys.settrace(_trace)
+
+
+def _trace(frame: FrameType, event: str, arg: object) -> Any:
     code = frame.f_code
     if code.co_filename in _WATCHED and code.co_name != "<module>":
         return _trace_line
@@ -532,7 +541,7 @@ def _trace_line(frame: FrameType, event: str, arg: object) -> Any:
     if event == "line":
         schedule = active()
         if schedule is not None:
-            schedule.point()
+            schedule.line()
     return _trace_line
 
 
