@@ -637,7 +637,6 @@ class Endpoint(HasState):
             self._last_traceback = None
             self._remote_root = None
             self._helpers.clear()
-            self._HANDLERS = {}
 
 
 Endpoint._own.update(vars(Endpoint))
