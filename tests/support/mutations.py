@@ -2005,6 +2005,24 @@ MUTATIONS += [
     ),
 ]
 
+ADAPTER_GUARDS = "tests/attacks/test_adapter_guards.py"
+MUTATIONS += [
+    Mutation(
+        "119",
+        "erlport/modern/access.py",
+        "    return c_guards.check_call(guard, func, args, named)",
+        "    return args, named",
+        f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
+    ),
+    Mutation(
+        "119",
+        "erlport/modern/handles.py",
+        '        check_method(guard, value, "__getitem__", key)',
+        "        pass",
+        f"{ADAPTER_GUARDS}::test_case_119_items_of_dicts_with_factories_are_keys",
+    ),
+]
+
 
 def check(mutation: Mutation, folder: Path) -> str | None:
     """Runs the tests of a mutation in a copy of the tree; returns what is wrong, or None."""
