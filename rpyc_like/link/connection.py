@@ -1102,7 +1102,7 @@ class MessageConnection:
         """Note that a request has its function and arguments: the end takes nothing from it now."""
         self.unbegun.discard(id_)
         if self.end._ready and self._untold and not self.unbegun:
-            primitives.spawn(self.tell_lost)
+            spawn(self.tell_lost)
 
     def _count_running(self, id_: Any, args: Any) -> None:
         """Count a request that goes on elsewhere until it has been answered."""
