@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from ..lib import proxies
 from ..lib.exact import exact
 from ..wire.meter import check_hashes
 from . import consts
@@ -146,3 +147,6 @@ def _container_class(proxy: BaseNetref) -> type | None:
     """Returns which container the remote class derives from."""
     cls = proxy.__class__
     return next((base for base in COPIED if isinstance(cls, type) and issubclass(cls, base)), None)
+
+
+proxies.register(is_netref, is_container, copy_of)

@@ -16,12 +16,13 @@ from types import FunctionType, MethodType
 from typing import Any, Final
 
 from ..errors import AccessDenied
+from ..lib import c_guards
 from ..lib.access_policy import LIBRARY, check_call, exact_name
 from ..lib.brief import brief
-from ..lib.code import BINARY, IMPLICIT, get_methods, hasattr_static
+from ..lib.code import BINARY, COMPARISONS, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from ..lib.received_errors import made_from_peer
-from . import c_guards, consts, cursors, netref
+from . import consts, cursors, netref
 from .accounts import FAIR, MAX_TAKEN, Account
 from .async_items import AsyncItems
 from .chain_steps import drive
@@ -30,7 +31,7 @@ from .class_proxies import is_subclass
 from .copying import COPIED, is_container
 from .descriptions import NO_FUNCTIONS, describe, functions_of, split_description
 from .exception_classes import find_exception
-from .netref import COMPARISONS, SLICERS, is_instance, is_netref
+from .netref import SLICERS, is_instance, is_netref
 
 __all__ = ["NAMES", "Turns", "dumping", "finish", "taking"]
 
@@ -90,7 +91,7 @@ def delattr_(conn: Any, obj: Any, name: Any) -> None:
 def setattr_(conn: Any, obj: Any, name: Any, value: Any) -> None:
     """Sets an attribute."""
     if type(obj) is defaultdict and not conn._config["allow_all_attrs"]:
-        c_guards.check_factory(conn, obj, value)
+        c_guards.check_factory(conn._guard, obj, value)
     return conn._access_attr(obj, name, (value,), "_rpyc_setattr", "allow_setattr", setattr)  # type: ignore[no-any-return]
 
 
@@ -110,7 +111,7 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
                 or type(obj.__func__) is not FunctionType
                 or obj.__func__.__module__ in LIBRARY
             ):
-                args, kwargs = c_guards.check_call(conn, obj, args, kwargs)
+                args, kwargs = c_guards.check_call(conn._guard, obj, args, kwargs)
     return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)
 
 
@@ -136,7 +137,10 @@ def callattr(conn: Any, obj: Any, name: Any, args: Any, kwargs: Any = ()) -> Any
         method = conn._handle_getattr(obj, name)
         if name in BINARY and type(obj) in COPIED:
             args = tuple(
-                [c_guards.copy_for_peer(conn, arg) if is_container(arg) else arg for arg in args]
+                [
+                    c_guards.copy_for_peer(conn._guard, arg) if is_container(arg) else arg
+                    for arg in args
+                ]
             )
     return conn._handle_call(method, args, kwargs)
 
@@ -184,7 +188,7 @@ def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
 def _check_weight(conn: Any, *objects: Any) -> None:
     if not conn._config["allow_all_attrs"]:
         for obj in objects:
-            c_guards.check_weight(conn, obj)
+            c_guards.check_weight(conn._guard, obj)
 
 
 def hash_(conn: Any, obj: Any) -> int:

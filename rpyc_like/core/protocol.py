@@ -572,6 +572,8 @@ class Connection(Endpoint):
                     raise self._bad_args(args)
                 args = self.finish(args)
             handler = self._HANDLERS.get(target[0]) or self._handler(target[0])
+            if link.unbegun:
+                link.begun(id_)
             value = handler(self, *args)
             if type(value) in ASYNC:
                 if type(value) is CoroutineType:

@@ -142,6 +142,8 @@ class MessageConnection:
         """Whether the peer's requests name the thread to serve them, as soon as it has asked."""
         self.in_order = True
         """Whether requests of the same mark are served one after the other by workers."""
+        self.unbegun: set[Any] = set()
+        """The peer's requests that were given to threads which have not begun them."""
         self.running: set[Any] = set()
         """The peer's requests that are being served; their answers have not been sent."""
         self.calls = Calls()
@@ -171,6 +173,7 @@ class MessageConnection:
         self._orphaned = False
         self._hung_up = False  # whether what is left is being served
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
+        self._drops = False  # whether requests that have not begun do not delay that
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self.queued = Backlog()
         """Memory of what has been read and waits to be served."""
@@ -386,6 +389,7 @@ class MessageConnection:
         if self.workers is not None or serves or not self.servers or route:
             return outcome
         self.queued.add(self.queued.weigh(outcome))
+        self.unbegun.add(outcome[1])
         self.unserved.append((primitives.monotonic(), outcome))
         self._rouse()
         return None
@@ -406,6 +410,7 @@ class MessageConnection:
             if waiter is None:
                 return False
             self.queued.add(self.queued.weigh(outcome))
+            self.unbegun.add(outcome[1])
             if not waiter.inbox:
                 waiter.since = primitives.monotonic()
             waiter.inbox.append(outcome)
@@ -653,8 +658,13 @@ class MessageConnection:
         finally:
             if known is None:
                 self.servers.pop(ident, None)
-                if self.unserved and not self.end._ready:
+                if self.unserved and self.has_work:
                     self._rouse()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether requests come, or some that came before the end have not begun."""
+        return not self.end._ready or (not self._drops and bool(self.unbegun))
 
     def serve_forever(
         self, act: Callable[[Outcome], bool | None] | None = None, turn: object = None
@@ -698,6 +708,10 @@ class MessageConnection:
                     return
             else:
                 self.wait_for_role(me)
+        while unserved and self.has_work:
+            outcome = self.take_unserved()
+            if outcome is not None:
+                self.act_here(outcome)
         self.tell_lost()
 
     def serve_what_is_left(self) -> None:
@@ -1035,6 +1049,7 @@ class MessageConnection:
         assert self.workers is not None
         size = self.queued.weigh(outcome)
         self.queued.add(size)
+        self.unbegun.add(id_)
         self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
 
     def _serve_queued(self, size: int, id_: Any, target: Any, args: Any, route: int) -> None:
@@ -1062,6 +1077,7 @@ class MessageConnection:
         if CURRENT.get() is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
             self.calls.forget(id_)
+            self.begun(id_)
             self.application.refuse(id_, RecursionError(text))
             return
         token = CURRENT.set((self, id_, route))
@@ -1072,6 +1088,8 @@ class MessageConnection:
         try:
             goes_on = self.application.serve_request(id_, target, args)
         finally:
+            if self.unbegun:
+                self.begun(id_)
             if not goes_on:  # served(id_), without another Python call
                 self.running.discard(id_)
                 if self.calls.known:
@@ -1079,6 +1097,12 @@ class MessageConnection:
             else:
                 self._count_running(id_, args)
             CURRENT.reset(token)
+
+    def begun(self, id_: Any) -> None:
+        """Note that a request has its function and arguments: the end takes nothing from it now."""
+        self.unbegun.discard(id_)
+        if self.end._ready and self._untold and not self.unbegun:
+            spawn(self.tell_lost)
 
     def _count_running(self, id_: Any, args: Any) -> None:
         """Count a request that goes on elsewhere until it has been answered."""
@@ -1191,6 +1215,8 @@ class MessageConnection:
     def lose(self, error: BaseException | None) -> None:
         """Ends the connection for everybody: waiters fail, the channel is closed. Idempotent."""
         self._mark_lost(error)
+        if error is None:
+            self._drops = True  # also if the peer has hung up before
         self.tell_lost()
 
     def fail(self, error: BaseException) -> None:
@@ -1214,6 +1240,7 @@ class MessageConnection:
             if self.end._ready:
                 return
             self.error = error
+            self._drops = not isinstance(error, (EOFError, OSError))
             self.end._ready = True
         if not self._orphaned:
             try:
@@ -1232,8 +1259,11 @@ class MessageConnection:
     def tell_lost(self) -> None:
         """Runs callbacks and tells the application, once, outside of the reading role.
 
-        Whoever finds out that the connection is lost, or reads next, calls it.
+        Whoever finds out that the connection is lost, or reads next, calls it. What a peer sent
+        before it hung up is served, so that waits until all of it has begun.
         """
+        if self.unbegun and not self._drops:
+            return  # who begins the last of these calls it again
         try:
             entries = self._untold.pop()
         except IndexError:
@@ -1265,6 +1295,7 @@ class MessageConnection:
             self.dispatch_with(self.dispatch)
         self.waiters.clear()
         self.servers.clear()
+        self.unbegun.clear()
 
 
 def _lose_all() -> None:

@@ -20,6 +20,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.core import consts
 from rpyc_like.lib import primitives
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import housekeeping
@@ -322,7 +323,7 @@ def test_case_109_who_holds_the_receive_lock_reads(
 
 
 def test_case_109_a_pool_reads_itself(joined: Callable[..., tuple[Any, Any]]) -> None:
-    """A connection that a pool serves is read by the pool to its end."""
+    """A connection that a pool serves is read by the pool to its end, and nothing is lost."""
     service = Listening()
     client, server = joined(tcp(), service)
     workers = WorkerPool(2)
@@ -335,7 +336,66 @@ def test_case_109_a_pool_reads_itself(joined: Callable[..., tuple[Any, Any]]) ->
     server._link.channel.stream.finish()
     assert ended.wait(15)
     assert service.gone.wait(15)
-    assert service.got == ["read by the pool", "gone"]
+    eventually(lambda: {*service.got} == {"read by the pool", "gone"})  # in whichever order
+    poller.close()
+    workers.close()
+
+
+@pytest.mark.parametrize("end", ["the peer hangs up", "it says goodbye"])
+def test_case_109_a_pool_serves_what_is_queued(
+    joined: Callable[..., tuple[Any, Any]], end: str
+) -> None:
+    """What was read and had to wait for a worker is served; the service is told when it begins."""
+    service = Listening()
+    client, server = joined(tcp(), service)
+    workers = WorkerPool(1)
+    poller = Poller(workers)
+    ended, going_on = threading.Event(), threading.Event()
+    workers.run(going_on.wait, "of another connection")
+    note = notes_of(client, server, service)
+    poller.add(client._link, ended.set)
+    for number in range(3):
+        note(number)
+    eventually(lambda: len(client._link.unbegun) == 3)
+    if end == "the peer hangs up":
+        server._link.channel.stream.finish()
+        eventually(lambda: client._link.lost)
+    else:
+        server.async_request(consts.HANDLE_CLOSE)
+        eventually(lambda: len(client._link.unbegun) == 4)
+    going_on.set()
+    assert service.gone.wait(15)
+    eventually(lambda: len(service.got) == 4)
+    assert [value for value in service.got if value != "gone"] == [0, 1, 2]
+    assert service.got.index("gone") >= 2  # beside the last one, which may have been quicker
+    poller.close()
+    workers.close()
+
+
+def test_case_109_a_call_that_runs_keeps_a_pool_from_nothing(
+    joined: Callable[..., tuple[Any, Any]],
+) -> None:
+    """A pool's service is told of the end although a call runs on, which loses nothing."""
+    entered, going_on = threading.Event(), threading.Event()
+
+    class Slow(Listening):
+        def exposed_note(self, value: Any) -> None:
+            entered.set()
+            assert going_on.wait(15)
+            super().exposed_note(value)
+
+    service = Slow()
+    client, server = joined(tcp(), service)
+    workers = WorkerPool(2)
+    poller = Poller(workers)
+    note = notes_of(client, server, service)
+    poller.add(client._link, lambda: None)
+    note("slow")
+    assert entered.wait(15)
+    server._link.channel.stream.finish()
+    assert service.gone.wait(15)
+    going_on.set()
+    eventually(lambda: service.got == ["gone", "slow"])
     poller.close()
     workers.close()
 

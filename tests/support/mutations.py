@@ -1664,14 +1664,14 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    if _is_buffer(cls):",
         "    if False:",
         f"{GUARDS}::test_buffers_ask_no_peer",
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "        if len(stack) > deepest:",
         "        if False:",
         f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
@@ -1811,14 +1811,14 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "            kind.__contains__(table, _Probe(key))\n",
         "            pass\n",
         f"{CALLABLES}::test_keys_of_one_hash_do_not_add_up",
     ),
     Mutation(
         "92",
-        "core/chained.py",
+        "lib/chained.py",
         "        if depth >= DEEPEST:",
         "        if False:",
         f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
@@ -1839,28 +1839,28 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    if _calls_arguments(func, given):",
         "    if False:",
         f"{CALLABLES}::test_functions_in_c_are_guarded_wherever_they_are_called",
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    return arg._func if type(arg) is _GuardedCall else arg",
         "    return arg",
         f"{CALLABLES}::test_what_keeps_a_function_keeps_the_very_one",
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    if _is_class(arg):\n        return any(map(_is_guarded_class, mro_of(arg)))",
         "    if _is_class(arg):\n        return False",
         f"{CALLABLES}::test_keys_do_not_add_up_through_other_functions",
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    _check_link(conn, None, given[before:])  # csv.reader makes an iterator\n",
         "",
         f"{CALLABLES}::test_readers_and_named_results_are_not_nested",
@@ -2002,6 +2002,24 @@ MUTATIONS += [
         "            pass\n",
         f"{SCHEDULES}[pool_of_one]",
         "native",
+    ),
+]
+
+ADAPTER_GUARDS = "tests/attacks/test_adapter_guards.py"
+MUTATIONS += [
+    Mutation(
+        "119",
+        "erlport/modern/access.py",
+        "    return c_guards.check_call(guard, func, args, named)",
+        "    return args, named",
+        f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
+    ),
+    Mutation(
+        "119",
+        "erlport/modern/handles.py",
+        '        check_method(guard, value, "__getitem__", key)',
+        "        pass",
+        f"{ADAPTER_GUARDS}::test_case_119_items_of_dicts_with_factories_are_keys",
     ),
 ]
 

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from types import FunctionType, MethodType
 from typing import Any
 
-from ...lib import access_policy
-from ...lib.access_policy import check_call
+from ...lib import access_policy, c_guards
 
 __all__ = ["check_call", "check_name", "public", "warn_of_tools"]
 
 logger = logging.getLogger("rpyc_like.erlport")
+
+
+def check_call(
+    guard: c_guards.Guard, func: Any, args: tuple[Any, ...], named: Any
+) -> tuple[tuple[Any, ...], Any]:
+    """Return the arguments to call a function with, if Erlang may call it so.
+
+    Args:
+        named: pairs of a name and a value.
+
+    Raises:
+        AccessDenied: the policy refuses the call.
+        TypeError, LimitExceeded, MalformedValue: see :func:`rpyc_like.lib.c_guards.check_call`.
+    """
+    access_policy.check_call(func, args, named)
+    plain = func.__func__ if type(func) is MethodType else func
+    if type(plain) is FunctionType and plain.__module__ not in access_policy.LIBRARY:
+        return args, named
+    return c_guards.check_call(guard, func, args, named)
 
 
 def check_name(value: Any, name: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib import primitives
 from ...lib.brief import brief
+from ...lib.c_guards import Guard
 from ...lib.workers import WorkerPool
 from ...link.backlog import weight_of
 from ...link.result import AsyncResult
@@ -31,9 +32,11 @@ from .erlterms import CONTENTS, Atom, List, Terms
 from .handles import (
     BUILTINS,
     CALLS,
+    GUARDED,
     MAX_HANDLES,
     MAX_HELD_MEMORY,
     MAX_ITEMS,
+    Account,
     Handle,
     Handles,
     check_exported,
@@ -47,6 +50,7 @@ logger = logging.getLogger("rpyc_like.erlport")
 BUILTIN_MODULE: Final = "$rpyc_like"
 _MOST_CANCELLED: Final = 1000  # some have been answered when nobody waits any more
 _ID_BITS: Final = 128  # of the number of a request, in what is remembered
+_DEEPEST: Final = 1000  # levels of containers in one another, as for other protocols
 _PYTHON: Final = Atom(b"python")
 _KWARGS: Final = Atom(b"$kwargs")
 
@@ -118,6 +122,8 @@ class Instance:
         """Why the conversation ended, if not because Erlang wanted it to."""
         self._resolve = resolve
         self._max_items = max_items
+        limits = {"max_steps": max_items, "max_depth": _DEEPEST, "allow_ladders": False}
+        self._guard = Guard(limits, self._open_account, "max_items", None)
         self._cancels = cancels
         self._cancelled: dict[Any, None] = {}  # the last requests that need no answer any more
         self._pool = WorkerPool(threads) if threads and threads > 1 else None
@@ -218,9 +224,14 @@ class Instance:
         if name in CALLS:
             func, args = CALLS[name](*args)
             return self._do(func, args, kwargs)
+        if name in GUARDED:
+            free = self._resolve is any_module
+            return GUARDED[name](None if free else self._guard, *args, **kwargs)
         func = BUILTINS.get(name)
         if func is None:
-            known = sorted({*BUILTINS, *CALLS, "held", "iterate", "keep", "next", "release"})
+            known = sorted(
+                {*BUILTINS, *CALLS, *GUARDED, "held", "iterate", "keep", "next", "release"}
+            )
             raise AttributeError(f"expected one of {', '.join(known)}, got {name!r}")
         return func(*args, **kwargs)
 
@@ -231,8 +242,15 @@ class Instance:
         if type(args) not in (list, tuple, List):
             raise TypeError(f"expected a list of arguments, got {brief(args)}")
         if self._resolve is not any_module:
-            check_call(func, args, kwargs.items())
+            args, named = check_call(self._guard, func, tuple(args), kwargs.items())
+            kwargs = dict(named)
         return func(*args, **kwargs)
+
+    def _open_account(self) -> Account:
+        """Return an account of the items that are taken for the request being served."""
+        served = CURRENT.get()
+        id_ = served[1] if served is not None and served[0] is self.peer.link else None
+        return self.handles.open_account(self._max_items, lambda: self._look(id_))
 
     def _failure(self, id_: Any) -> bytes:
         error = sys.exc_info()[1]
