@@ -20,9 +20,9 @@ from rpyc_like.link.connection import MessageConnection
 from rpyc_like.link.sending import FrameSender
 
 from . import world
+from .adapters import SCENARIOS
 from .scenarios import World
 from .scheduler import Scheduler, Vain
-from .serving import SCENARIOS
 
 _SHOWN = 3  # failures of a scenario that are shown whole
 _COLLECT = 20  # schedules after which garbage is collected
