@@ -190,11 +190,15 @@ class ExportTable:
                 return False
             entry.count -= min(count, held)
             if not entry.count and entry.obj is not self._pinned:
-                del self.by_raw[raw]
-                if self.dropped is not None:
-                    self.dropped.append(entry)
                 if self._by_identity.get(id(entry.obj)) is entry:
                     del self._by_identity[id(entry.obj)]
+                if self.dropped is None:
+                    del self.by_raw[raw]
+                else:
+                    # Another thread may empty the list at once. Finalizers would run here, in the
+                    # reading role, if the entry were still held here then.
+                    del entry
+                    self.dropped.append(self.by_raw.pop(raw))
         if len(self.by_raw) < self._counted - _STEP // 2:
             self._shrink()
         return count <= held
