@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from .interpreter import at_end
 from .threads import spawn
 
-__all__ = ["run_in_background"]
+__all__ = ["cancel_begun", "run_in_background"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,13 @@ _starting = threading.Lock()  # guards _loop
 def run_in_background(work: Coroutine[Any, Any, T]) -> Future[T]:
     """Runs a coroutine there, in a copy of the current context; cancel the future to end it."""
     return asyncio.run_coroutine_threadsafe(work, _running())
+
+
+def cancel_begun(running: Future[Any]) -> None:
+    """Cancel what :func:`run_in_background` has returned, when its first step has been done."""
+    loop = _running()
+    # The coroutine's task is made in the turn of the loop that this one waits for.
+    loop.call_soon_threadsafe(loop.call_soon, running.cancel)
 
 
 def _running() -> asyncio.AbstractEventLoop:
