@@ -1099,7 +1099,7 @@ class MessageConnection:
         if CURRENT.get() is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
             self.calls.forget(id_)
-            self.begun(id_)
+            self._has_begun(id_)
             self.application.refuse(id_, RecursionError(text))
             return
         token = CURRENT.set((self, id_, route))
@@ -1110,8 +1110,6 @@ class MessageConnection:
         try:
             goes_on = self.application.serve_request(id_, target, args)
         finally:
-            if self.unbegun:
-                self.begun(id_)
             if not goes_on:  # served(id_), without another Python call
                 self.running.discard(id_)
                 if self.calls.known:
@@ -1119,14 +1117,22 @@ class MessageConnection:
             else:
                 self._count_running(id_, args)
             CURRENT.reset(token)
-            if self._untold:
-                self.tell_lost()  # which may have waited for this request
+            if self.unbegun:
+                self._has_begun(id_)
 
     def begun(self, id_: Any) -> None:
         """Note that a request has its function and arguments: the end takes nothing from it now."""
+        if self.workers is None:
+            return  # the end is told in order, when this thread has served it
         self.unbegun.discard(id_)
-        if self.workers is not None and self._untold and not self.unbegun:
+        if self._untold and not self.unbegun:
             primitives.spawn(self.tell_lost)  # what has begun may take any time
+
+    def _has_begun(self, id_: Any) -> None:
+        """Note that a request has been served; what is told of the end may have waited for it."""
+        self.unbegun.discard(id_)
+        if self._untold:
+            self.tell_lost()
 
     def _count_running(self, id_: Any, args: Any) -> None:
         """Count a request that goes on elsewhere until it has been answered."""
