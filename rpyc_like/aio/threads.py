@@ -13,6 +13,7 @@ from threading import get_ident
 from typing import Any
 
 from ..core.endpoint import Endpoint
+from ..core.foreign_memory import ForeignMemory, call_with_copies
 from ..core.pipeline import Pipeline
 from ..core.recorded import recorded_request
 from ..errors import ConnectionClosed
@@ -71,7 +72,10 @@ class ThreadSide(Endpoint):
         if get_ident() == self._thread:
             return recorded_request(Deferred, self, handler, args)
         timeout = self._config["sync_request_timeout"]
-        return self.async_request(handler, *args, timeout=timeout).value
+        try:
+            return self.async_request(handler, *args, timeout=timeout).value
+        except ForeignMemory as refusal:
+            return call_with_copies(self.sync_request, (handler, *args), refusal)
 
     def async_request(self, handler: int, *args: Any, timeout: float | None = None) -> AsyncResult:
         """Sends a request and returns the AsyncResult of the answer, in any thread.

@@ -45,6 +45,7 @@ from .config import DEFAULT_CONFIG
 from .deferred import DeferredMetaclass, resolved
 from .dialects import DialectMismatch, Target
 from .endpoint import Endpoint
+from .foreign_memory import ForeignMemory, call_with_copies
 from .netref import is_netref
 from .objects import Export
 from .own_boxing import OwnBoxer
@@ -279,29 +280,32 @@ class Connection(Endpoint):
 
         The answer may take ``sync_request_timeout`` seconds of the configuration.
         """
-        timeout = self._config["sync_request_timeout"]
-        if self._reads:
-            self._reconsider(handler, args)
-        if AsyncResult is not _AsyncResult:
-            return self.async_request(handler, *args, timeout=timeout).value
-        link = self._link
-        if self._codec.heard:
-            if self._stands_ahead:
-                result = link.exchange(handler, args, timeout, self._ahead())
-            elif link.express is None:
-                result = link.exchange(handler, args, timeout)
+        try:
+            timeout = self._config["sync_request_timeout"]
+            if self._reads:
+                self._reconsider(handler, args)
+            if AsyncResult is not _AsyncResult:
+                return self.async_request(handler, *args, timeout=timeout).value
+            link = self._link
+            if self._codec.heard:
+                if self._stands_ahead:
+                    result = link.exchange(handler, args, timeout, self._ahead())
+                elif link.express is None:
+                    result = link.exchange(handler, args, timeout)
+                else:
+                    result = link.express.ask(handler, args, timeout)
+                    if type(result) is not _AsyncResult:
+                        return result
             else:
-                result = link.express.ask(handler, args, timeout)
-                if type(result) is not _AsyncResult:
-                    return result
-        else:
-            result = AsyncResult(self)
-            result.set_expiry(timeout)
-            self._request(result, handler, args)
-            link.wait(result, result._deadline)
-        if not result._ready:
-            raise self.expire(result)
-        return result.take()
+                result = AsyncResult(self)
+                result.set_expiry(timeout)
+                self._request(result, handler, args)
+                link.wait(result, result._deadline)
+            if not result._ready:
+                raise self.expire(result)
+            return result.take()
+        except ForeignMemory as refusal:
+            return call_with_copies(self.sync_request, (handler, *args), refusal)
 
     def async_request(self, handler: int, *args: Any, timeout: float | None = None) -> AsyncResult:
         """Sends a request and returns the AsyncResult of the answer.

@@ -1160,6 +1160,27 @@ MUTATIONS = [
     ),
     Mutation(
         "109",
+        "link/connection.py",
+        "        if self.unbegun and not self._drops:\n            return",
+        "        if False:\n            return",
+        f"{HOUSEKEEPING}::test_case_109_a_pool_serves_what_is_queued",
+    ),
+    Mutation(
+        "109",
+        "link/connection.py",
+        "            self._give_out_stash()\n",
+        "            pass\n",
+        f"{HOUSEKEEPING}::test_case_109_messages_behind_a_call_that_runs",
+    ),
+    Mutation(
+        "109",
+        "link/aio.py",
+        "if not self.drops and (self._waiting or self._served):",
+        "if False:",
+        f"{HOUSEKEEPING}::test_case_109_asyncio_serves_what_has_come",
+    ),
+    Mutation(
+        "109",
         "link/housekeeping.py",
         "        self._looked_at = [one for one in self._looked_at if self._is_there(one)]\n",
         "",
