@@ -27,8 +27,8 @@ from types import (
 from typing import Any, Final
 from weakref import ReferenceType, WeakValueDictionary
 
-from ..errors import LimitExceeded, MalformedValue
-from ..lib import access_policy
+from ..errors import MalformedValue
+from ..lib import access_policy, weights
 from ..lib.brief import brief
 from ..lib.c_callables import is_bound, is_c_callable, is_called_in_c, is_function
 from ..lib.referents import referents
@@ -74,6 +74,8 @@ _LOOKING: Final = frozenset(
         "__format__",
     )
 )
+_COPYING: Final = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__"))
+_FORMATTING: Final = frozenset(("format", "format_map", "__mod__"))
 _NEW: Final = "__init__"
 _TAKES_ITEMS: Final = frozenset(
     "extend extendleft update union intersection difference symmetric_difference "
@@ -142,6 +144,9 @@ def check_call(
             _check_method(conn, given[0], func.__name__, given, max(before, 1), named, 1)
     elif is_function(kind):
         _check_function(conn, func, given, before)
+    elif _is_of_library(func):
+        for value in given:
+            check_weight(conn, value, True)
     if _calls_arguments(func, given):
         return _guarded_calls(conn, given[before:], named)
     return tuple(given[before:]), named
@@ -259,6 +264,9 @@ def _check_method(
         return
     if issubclass(cls, _CONTAINERS):
         _check_container(conn, owner, name, given, before, skip)
+    elif name in _LOOKING or name in _COPYING or name in _FORMATTING:
+        for value in (owner, *given[max(skip, before) :]):
+            check_weight(conn, value, name in _COPYING)
     elif name in _CONSUMERS:
         _count_items(conn, given, before)
     if owner is not cls and name not in _LOOKING and chained.is_chained(cls):
@@ -599,35 +607,15 @@ def isinstance_of(obj: Any, kinds: Any) -> bool:
     return issubclass(type(obj), kinds)
 
 
-def check_weight(conn: Any, obj: Any) -> None:
-    """Raise LimitExceeded if a nested container is too deep or too large.
+def check_weight(conn: Any, obj: Any, copied: bool = False) -> None:
+    """Raise LimitExceeded if an object is too deep or too large with all that it shares.
 
-    What is shared counts as often as it is reached: so does the interpreter work.
+    Args:
+        copied: whether it is about to be copied, not only shown, compared or hashed.
     """
-    if not isinstance_of(obj, _NESTED):
-        return
     config = conn._config
-    limit, deepest = config["max_steps"], min(config["max_depth"], _DEEPEST)
-    weight = 0
-    stack = [iter((obj,))]
-    path: list[int] = []
-    while stack:
-        one = next(stack[-1], None)
-        if one is None:
-            stack.pop()
-            if path:
-                path.pop()
-            continue
-        items = _items(one)
-        weight += 1 + len(items) // _A_STEP
-        if weight > limit:
-            raise LimitExceeded("items of nested containers", weight, limit, "max_steps")
-        if id(one) in path or not any(issubclass(kind, _NESTED) for kind in set(map(type, items))):
-            continue
-        if len(stack) > deepest:
-            raise LimitExceeded("levels of nested containers", len(stack), deepest, "max_depth")
-        path.append(id(one))
-        stack.append(iter([item for item in items if issubclass(type(item), _NESTED)]))
+    deepest = min(config["max_depth"], _DEEPEST)
+    weights.check_weight(obj, config["max_steps"], deepest, is_netref, copied)
 
 
 def _items(obj: Any) -> list[Any]:
