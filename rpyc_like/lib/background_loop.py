@@ -27,7 +27,7 @@ def run_in_background(work: Coroutine[Any, Any, T]) -> primitives.Future[T]:
     return asyncio.run_coroutine_threadsafe(work, _running())
 
 
-def cancel_begun(running: Future[Any]) -> None:
+def cancel_begun(running: primitives.Future[Any]) -> None:
     """Cancel what :func:`run_in_background` has returned, when its first step has been done."""
     loop = _running()
     # The coroutine's task is made in the turn of the loop that this one waits for.
