@@ -25,6 +25,7 @@ from ..lib.exact import exact
 from ..lib.first_use import FirstUse, kept_first
 from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
+from ..lib.in_flight import to_mark, under_way
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
@@ -280,6 +281,9 @@ class Connection(Endpoint):
 
         The answer may take ``sync_request_timeout`` seconds of the configuration.
         """
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                return self.sync_request(handler, *args)
         try:
             timeout = self._config["sync_request_timeout"]
             if self._reads:
@@ -461,7 +465,11 @@ class Connection(Endpoint):
 
     def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` has come or the time is over."""
-        self._link.wait(result, deadline)
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                self._link.wait(result, deadline)
+        else:
+            self._link.wait(result, deadline)
 
     def give_up(self, result: AsyncResult) -> None:
         """Forgets a request that nobody waits for any more; tells a peer of ours."""

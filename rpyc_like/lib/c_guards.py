@@ -29,11 +29,12 @@ from typing import Any, Final, Protocol
 from weakref import ReferenceType, WeakValueDictionary
 
 from ..errors import MalformedValue
-from . import access_policy, chained, weights
+from . import access_policy, chained, in_flight, weights
 from .brief import brief
 from .c_callables import is_bound, is_c_callable, is_called_in_c, is_function
 from .code import COMPARISONS
 from .hashes import MAX_EQUAL_HASHES, check_hashes
+from .in_flight import Use
 from .proxies import copy_of, is_container, is_proxy
 from .referents import referents
 from .stand_ins import dict_of, module_of, mro_of
@@ -44,6 +45,9 @@ __all__ = [
     "check_factory",
     "check_method",
     "check_weight",
+    "call",
+    "taken",
+    "using",
     "copy_for_peer",
 ]
 
@@ -163,6 +167,38 @@ _METHODS: Final = {
     "iconcat": "__iadd__",
 }
 """Functions that call a method of their first argument, if their name does not tell which."""
+
+
+def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Call a function in C, or one of the library, as a restricted peer wants it.
+
+    Raises:
+        RuntimeError: another call works on the same objects, and waits for a peer.
+        TypeError, LimitExceeded, MalformedValue: as :func:`check_call`.
+    """
+    called, given, _ = _resolve(func, args)
+    kind = type(called)
+    values = [*given, *named.values()]
+    if is_bound(kind) and not _is_of_module(called):
+        values.append(called.__self__)
+    named_kind = is_bound(kind) or kind in _UNBOUND or kind is FunctionType
+    with using(guard, called.__name__ if named_kind else kind.__name__, *values):
+        args, pairs = check_call(guard, func, args, named)
+        return func(*args, **dict(pairs))
+
+
+def using(guard: Guard, name: str, *values: Any) -> Use:
+    """Return what goes around work in C on some values, in a ``with`` block.
+
+    Args:
+        name: of what is done.
+    """
+    return Use(name, values, guard.config["max_steps"], guard.steps_key)
+
+
+def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
+    """Yield the items of an iterator that a peer takes them of; see :func:`.in_flight.taken`."""
+    return in_flight.taken(iterator, guard.config["max_steps"], guard.steps_key)
 
 
 def check_call(
@@ -404,12 +440,12 @@ class _GuardedCall:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         args = tuple([_original(arg) for arg in args])
         kwargs = {name: _original(value) for name, value in kwargs.items()}
-        func, named = self._func, kwargs
-        if is_c_callable(func) or _is_of_library(func):
-            if not self._guard.config["allow_ladders"]:
-                access_policy.check_call(func, args, kwargs.items())
-            args, named = check_call(self._guard, func, args, kwargs)
-        return func(*args, **dict(named))
+        func = self._func
+        if not is_c_callable(func) and not _is_of_library(func):
+            return func(*args, **kwargs)
+        if not self._guard.config["allow_ladders"]:
+            access_policy.check_call(func, args, kwargs.items())
+        return call(self._guard, func, args, kwargs)
 
     def __repr__(self) -> str:
         return repr(self._func)

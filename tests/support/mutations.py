@@ -947,9 +947,9 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
-        "erlport/modern/instance.py",
-        "            check_call(func, args, kwargs.items())\n",
-        "            pass\n",
+        "erlport/modern/access.py",
+        "    access_policy.check_call(func, args, kwargs.items())\n",
+        "",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -1882,7 +1882,7 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    _check_link(conn, None, given[before:])  # csv.reader makes an iterator\n",
+        "    _check_link(guard, None, given[before:])  # csv.reader makes an iterator\n",
         "",
         f"{CALLABLES}::test_readers_and_named_results_are_not_nested",
     ),
@@ -2031,15 +2031,15 @@ MUTATIONS += [
     Mutation(
         "119",
         "erlport/modern/access.py",
-        "    return c_guards.check_call(guard, func, args, named)",
-        "    return args, named",
+        "    return c_guards.call(guard, func, args, kwargs)",
+        "    return func(*args, **kwargs)",
         f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
     ),
     Mutation(
         "119",
         "erlport/modern/handles.py",
-        '        check_method(guard, value, "__getitem__", key)',
-        "        pass",
+        '    check_method(guard, value, "__getitem__", key)\n',
+        "",
         f"{ADAPTER_GUARDS}::test_case_119_items_of_dicts_with_factories_are_keys",
     ),
 ]
