@@ -2021,6 +2021,63 @@ MUTATIONS += [
         "        pass",
         f"{ADAPTER_GUARDS}::test_case_119_items_of_dicts_with_factories_are_keys",
     ),
+    Mutation(
+        "130",
+        "core/objects.py",
+        "                    del entry\n",
+        "",
+        f"{SCHEDULES}[finalizers_ask_in_a_pool]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "core/protocol.py",
+        "        self._local_objects.dropped = self._dropped\n",
+        "",
+        f"{SCHEDULES}[finalizers_ask]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/connection.py",
+        "            self._dispatch_lock.keep()\n",
+        "",
+        f"{SCHEDULES}[own_dispatch]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/connection.py",
+        "                waiter.wake()\n                return\n        self.helpers.call()\n",
+        "                waiter.wake()\n                return\n",
+        f"{SCHEDULES}[busy_thread_is_helped]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "lib/first_use.py",
+        "            with self._lock:\n                if self.made is None:\n"
+        "                    self.made = self._make()",
+        "            self.made = self._make()",
+        f"{SCHEDULES}[one_object_for_all]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "lib/first_use.py",
+        "values.setdefault(name, make())",
+        "values.update({name: make()}) or values[name]",
+        f"{SCHEDULES}[one_object_for_all]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/forking.py",
+        "        impl.waiting.after_fork()\n",
+        "        pass\n",
+        "tests/unit/test_waiting_stress.py::test_children_poll_for_themselves",
+        "native",
+    ),
 ]
 
 
