@@ -16,10 +16,11 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib import primitives
-from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
+from ..lib.identity import IdPack, class_pack, fresh_id, known_class, name_pack
 from ..link import forking
 from . import brine
 from .accounts import ENTRY, Kept
+from .foreign_memory import check_memory
 
 __all__ = ["MAX_OBJECTS", "Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
 
@@ -221,12 +222,18 @@ class ExportTable:
 
 
 def identify(obj: Any) -> IdPack:
-    """Returns a new id pack for a local object."""
+    """Return a new id pack for a local object.
+
+    Raises:
+        ForeignMemory: it is a view of memory that no object keeps alive.
+    """
     cls = type(obj)
     if isinstance(obj, type):
         name, number = class_pack(obj)
         return (name, number, 0)
-    name, number = class_pack(cls)
+    if cls is memoryview:
+        check_memory(obj)
+    _, _, number, name = known_class(cls)
     if issubclass(cls, ModuleType) or obj.__class__ is not cls:
         name = name_pack(obj)
     return (name, number, fresh_id())

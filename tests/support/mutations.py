@@ -947,9 +947,9 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
-        "erlport/modern/instance.py",
-        "            check_call(func, args, kwargs.items())\n",
-        "            pass\n",
+        "erlport/modern/access.py",
+        "    access_policy.check_call(func, args, kwargs.items())\n",
+        "",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -1157,6 +1157,27 @@ MUTATIONS = [
         "                    self._read_to_the_end()\n",
         "                    self._mark_lost(ConnectionClosed('ended'))\n",
         f"{HOUSEKEEPING}::test_case_109_unread_messages_are_served_first",
+    ),
+    Mutation(
+        "109",
+        "link/connection.py",
+        "        if self.unbegun and not self._drops:\n            return",
+        "        if False:\n            return",
+        f"{HOUSEKEEPING}::test_case_109_a_pool_serves_what_is_queued",
+    ),
+    Mutation(
+        "109",
+        "link/connection.py",
+        "            self._give_out_stash()\n",
+        "            pass\n",
+        f"{HOUSEKEEPING}::test_case_109_messages_behind_a_call_that_runs",
+    ),
+    Mutation(
+        "109",
+        "link/aio.py",
+        "if not self.drops and (self._waiting or self._served):",
+        "if False:",
+        f"{HOUSEKEEPING}::test_case_109_asyncio_serves_what_has_come",
     ),
     Mutation(
         "109",
@@ -1861,7 +1882,7 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    _check_link(conn, None, given[before:])  # csv.reader makes an iterator\n",
+        "    _check_link(guard, None, given[before:])  # csv.reader makes an iterator\n",
         "",
         f"{CALLABLES}::test_readers_and_named_results_are_not_nested",
     ),
@@ -2010,15 +2031,15 @@ MUTATIONS += [
     Mutation(
         "119",
         "erlport/modern/access.py",
-        "    return c_guards.check_call(guard, func, args, named)",
-        "    return args, named",
+        "    return c_guards.call(guard, func, args, kwargs)",
+        "    return func(*args, **kwargs)",
         f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
     ),
     Mutation(
         "119",
         "erlport/modern/handles.py",
-        '        check_method(guard, value, "__getitem__", key)',
-        "        pass",
+        '    check_method(guard, value, "__getitem__", key)\n',
+        "",
         f"{ADAPTER_GUARDS}::test_case_119_items_of_dicts_with_factories_are_keys",
     ),
     Mutation(
