@@ -867,3 +867,4 @@ def asyncio_lost_peer(world: World) -> None:
         await conn.close()
 
     worlds.Loop().run(main())
+    server._local_root.event.set()  # what was asked before the end is served
