@@ -857,7 +857,7 @@ MUTATIONS = [
     Mutation(
         "79",
         "lib/timing.py",
-        "return self.tmax is not None and time.monotonic() >= self.tmax",
+        "return self.tmax is not None and primitives.monotonic() >= self.tmax",
         "return self.tmax is not None and time.time() >= self.tmax",
         f"{NETWORK}::test_case_79_monotonic_clocks_only",
     ),
