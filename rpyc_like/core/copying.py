@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from ..lib import proxies
 from ..lib.exact import exact
 from ..wire.meter import check_hashes
 from . import consts
@@ -146,3 +147,10 @@ def _container_class(proxy: BaseNetref) -> type | None:
     """Returns which container the remote class derives from."""
     cls = proxy.__class__
     return next((base for base in COPIED if isinstance(cls, type) and issubclass(cls, base)), None)
+
+
+_NAMES = "class_proxies copying deferred netref protocol read_ahead recorded".split()
+_ASK: Final = frozenset(f"{__package__}.{name}" for name in _NAMES)
+_ONLY_LOOK: Final = frozenset(func.__code__ for func in (is_netref, is_container, _kind_of))
+
+proxies.register(is_netref, is_container, copy_of, _ASK, _ONLY_LOOK)

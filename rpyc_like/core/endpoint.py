@@ -15,6 +15,7 @@ from inspect import getattr_static
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..lib.c_guards import Guard
 from ..lib.stand_ins import dict_of
 from ..link.housekeeping import housekeeper
 from ..link.receiving import FrameReceiver
@@ -161,7 +162,7 @@ class Endpoint(HasState):
         meter = Meter(self._config["max_kept_memory"], "max_kept_memory", total)
         self._schedule_flush = self._flush_scheduler()
         self._kept = Kept(meter, self._schedule_flush)
-        self.refused_links = 0  # to containers that would have been too deep
+        self._guard = Guard(self._config, self._account)
         self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
@@ -637,7 +638,6 @@ class Endpoint(HasState):
             self._last_traceback = None
             self._remote_root = None
             self._helpers.clear()
-            self._HANDLERS = {}
 
 
 Endpoint._own.update(vars(Endpoint))

@@ -27,7 +27,7 @@ from types import (
 from typing import Any, ClassVar, Final
 
 from ..errors import AccessDenied
-from ..lib.code import clean_name, get_methods, instance_methods
+from ..lib.code import COMPARISONS, clean_name, get_methods, instance_methods
 from ..lib.compat import maxint
 from ..lib.exact import exact, exact_items
 from ..lib.identity import IdPack, get_id_pack
@@ -63,8 +63,6 @@ __all__ = [
 
 DELETED_ATTRS: Final = frozenset({"__array_struct__", "__array_interface__"})
 """Names that no proxy has, because C code that finds them would read foreign memory."""
-
-COMPARISONS: Final = ("__eq__", "__ne__", "__lt__", "__gt__", "__le__", "__ge__", "__cmp__")
 
 LOCAL_ATTRS: Final = DELETED_ATTRS.union(
     COMPARISONS,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 __all__ = [
     "BINARY",
+    "COMPARISONS",
     "IMPLICIT",
     "clean_name",
     "get_methods",
@@ -30,6 +31,8 @@ def hasattr_static(obj: Any, attr: str) -> bool:
 
 
 _OPERATORS = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor".split()
+
+COMPARISONS: Final = ("__eq__", "__ne__", "__lt__", "__gt__", "__le__", "__ge__", "__cmp__")
 
 BINARY: Final = frozenset(f"__{kind}{name}__" for name in _OPERATORS for kind in ("", "r", "i"))
 """Special methods of the operators with two operands."""

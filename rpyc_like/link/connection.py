@@ -62,6 +62,8 @@ logger = logging.getLogger("rpyc_like.link")
 RAW: Final = "raw"
 """Read a payload, ``(RAW, payload)``, for a program's own way of dispatching it."""
 
+_ENDS: Final = (EOFError, OSError)
+"""Errors that mean that the peer, or the network, has ended a connection."""
 _SLICE = 0.05
 _UNREAD: Outcome = ()
 _SETTLED: Outcome = (NOTHING,)
@@ -142,6 +144,8 @@ class MessageConnection:
         """Whether the peer's requests name the thread to serve them, as soon as it has asked."""
         self.in_order = True
         """Whether requests of the same mark are served one after the other by workers."""
+        self.unbegun: set[Any] = set()
+        """The peer's requests that were given to threads which have not begun them."""
         self.running: set[Any] = set()
         """The peer's requests that are being served; their answers have not been sent."""
         self.calls = Calls()
@@ -170,7 +174,9 @@ class MessageConnection:
         self._passes_late = False  # whether a program passes payloads on from other threads
         self._orphaned = False
         self._hung_up = False  # whether what is left is being served
+        self._answered: list[Any] = []  # results whose callbacks are run with those of the end
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
+        self._drops = False  # whether requests that have not begun do not delay that
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self.queued = Backlog()
         """Memory of what has been read and waits to be served."""
@@ -385,10 +391,15 @@ class MessageConnection:
             return None
         if self.workers is not None or serves or not self.servers or route:
             return outcome
-        self.queued.add(self.queued.weigh(outcome))
-        self.unserved.append((primitives.monotonic(), outcome))
+        self._leave_unserved(outcome)
         self._rouse()
         return None
+
+    def _leave_unserved(self, outcome: Outcome) -> None:
+        """Leave a request to the threads that serve."""
+        self.queued.add(self.queued.weigh(outcome))
+        self.unbegun.add(outcome[1])
+        self.unserved.append((primitives.monotonic(), outcome))
 
     def _rouse(self) -> None:
         """Has a thread look for the requests that are left to those that serve."""
@@ -406,6 +417,7 @@ class MessageConnection:
             if waiter is None:
                 return False
             self.queued.add(self.queued.weigh(outcome))
+            self.unbegun.add(outcome[1])
             if not waiter.inbox:
                 waiter.since = primitives.monotonic()
             waiter.inbox.append(outcome)
@@ -653,8 +665,13 @@ class MessageConnection:
         finally:
             if known is None:
                 self.servers.pop(ident, None)
-                if self.unserved and not self.end._ready:
+                if self.unserved and self.has_work:
                     self._rouse()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether requests come, or some that came before the end have not begun."""
+        return not self.end._ready or (not self._drops and bool(self.unbegun))
 
     def serve_forever(
         self, act: Callable[[Outcome], bool | None] | None = None, turn: object = None
@@ -698,6 +715,10 @@ class MessageConnection:
                     return
             else:
                 self.wait_for_role(me)
+        while unserved and self.has_work:
+            outcome = self.take_unserved()
+            if outcome is not None:
+                self.act_here(outcome)
         self.tell_lost()
 
     def serve_what_is_left(self) -> None:
@@ -925,8 +946,25 @@ class MessageConnection:
 
     def broken(self, error: BaseException) -> Outcome:
         """Notes that nothing more can be read, in the reading role."""
+        if self.stash and not self._hung_up and isinstance(error, _ENDS):
+            self._give_out_stash()
         self._break(error)
         return (BROKEN, error)
+
+    def _give_out_stash(self) -> None:
+        """Leave what was read too early to others: nobody will read any more."""
+        while self.stash:
+            outcome = self.stash.popleft()
+            if outcome[0] is CALL:
+                thread, route = self.application.route(outcome[2])
+                if self.workers is not None:
+                    self._queue(outcome, route)
+                elif thread is None or not self._hand(outcome, thread):
+                    self._leave_unserved(outcome)
+            elif outcome[0] is ANSWER:
+                self._answered.append(outcome[1])
+        if self.unserved and not self.servers:
+            self._rouse()
 
     def understand(self, payload: Any) -> Outcome:
         """Returns what a payload means, or a message; answers are settled. In the reading role."""
@@ -1035,6 +1073,7 @@ class MessageConnection:
         assert self.workers is not None
         size = self.queued.weigh(outcome)
         self.queued.add(size)
+        self.unbegun.add(id_)
         self.workers(lambda: self._serve_queued(size, id_, target, args, route), route)
 
     def _serve_queued(self, size: int, id_: Any, target: Any, args: Any, route: int) -> None:
@@ -1062,6 +1101,7 @@ class MessageConnection:
         if CURRENT.get() is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
             self.calls.forget(id_)
+            self._has_begun(id_)
             self.application.refuse(id_, RecursionError(text))
             return
         token = CURRENT.set((self, id_, route))
@@ -1079,6 +1119,22 @@ class MessageConnection:
             else:
                 self._count_running(id_, args)
             CURRENT.reset(token)
+            if self.unbegun:
+                self._has_begun(id_)
+
+    def begun(self, id_: Any) -> None:
+        """Note that a request has its function and arguments: the end takes nothing from it now."""
+        if self.workers is None:
+            return  # the end is told in order, when this thread has served it
+        self.unbegun.discard(id_)
+        if self._untold and not self.unbegun:
+            spawn(self.tell_lost)  # what has begun may take any time
+
+    def _has_begun(self, id_: Any) -> None:
+        """Note that a request has been served; what is told of the end may have waited for it."""
+        self.unbegun.discard(id_)
+        if self._untold:
+            self.tell_lost()
 
     def _count_running(self, id_: Any, args: Any) -> None:
         """Count a request that goes on elsewhere until it has been answered."""
@@ -1191,6 +1247,8 @@ class MessageConnection:
     def lose(self, error: BaseException | None) -> None:
         """Ends the connection for everybody: waiters fail, the channel is closed. Idempotent."""
         self._mark_lost(error)
+        if error is None:
+            self._drops = True  # also if the peer has hung up before
         self.tell_lost()
 
     def fail(self, error: BaseException) -> None:
@@ -1214,6 +1272,7 @@ class MessageConnection:
             if self.end._ready:
                 return
             self.error = error
+            self._drops = not isinstance(error, _ENDS)
             self.end._ready = True
         if not self._orphaned:
             try:
@@ -1221,9 +1280,10 @@ class MessageConnection:
             except Exception:
                 logger.debug("! closing the channel", exc_info=True)
         self.queued.close()
-        entries = self.session.closed()
+        entries = [*self.session.closed()]
         for entry in entries:
             entry.settle(True, self.closed_error())
+        entries += self._answered
         for waiter in [*self.waiters.values(), *self.end.waiters()]:
             waiter.wake()
         self._untold.append(entries)
@@ -1232,8 +1292,11 @@ class MessageConnection:
     def tell_lost(self) -> None:
         """Runs callbacks and tells the application, once, outside of the reading role.
 
-        Whoever finds out that the connection is lost, or reads next, calls it.
+        Whoever finds out that the connection is lost, or reads next, calls it. What a peer sent
+        before it hung up is served, so that waits until all of it has begun.
         """
+        if self.unbegun and not self._drops:
+            return  # who begins the last of these calls it again
         try:
             entries = self._untold.pop()
         except IndexError:
@@ -1265,6 +1328,7 @@ class MessageConnection:
             self.dispatch_with(self.dispatch)
         self.waiters.clear()
         self.servers.clear()
+        self.unbegun.clear()
 
 
 def _lose_all() -> None:

@@ -54,7 +54,7 @@ class Helpers:
             if helper is not None:
                 helper.wake()
                 return
-            if self._count >= _MOST or self._link.end._ready:
+            if self._count >= _MOST or not self._link.has_work:
                 return
             self._count += 1
             helper = self._looking = Waiter(0)
@@ -97,7 +97,7 @@ class Helpers:
         After that another helper looks.
         """
         end = primitives.monotonic() + _LINGER
-        while not self._link.end._ready:
+        while self._link.has_work:
             me.arm()
             now = primitives.monotonic()
             with self._lock:

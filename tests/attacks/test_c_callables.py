@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import chained, consts
+from rpyc_like.core import consts
 from rpyc_like.errors import MalformedValue
+from rpyc_like.lib import chained
 from rpyc_like.lib.access_policy import ladder
 
 PRIME = (1 << 61) - 1

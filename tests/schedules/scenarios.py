@@ -78,6 +78,9 @@ class Server(Service):
     def exposed_drop(self) -> None:
         self.kept.clear()
 
+    def exposed_kept_value(self) -> Any:
+        return self.kept[-1]()
+
     def exposed_make(self) -> Any:
         return Item()
 

@@ -947,9 +947,9 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
-        "erlport/modern/instance.py",
-        "            check_call(func, args, kwargs.items())\n",
-        "            pass\n",
+        "erlport/modern/access.py",
+        "    access_policy.check_call(func, args, kwargs.items())\n",
+        "",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -1157,6 +1157,27 @@ MUTATIONS = [
         "                    self._read_to_the_end()\n",
         "                    self._mark_lost(ConnectionClosed('ended'))\n",
         f"{HOUSEKEEPING}::test_case_109_unread_messages_are_served_first",
+    ),
+    Mutation(
+        "109",
+        "link/connection.py",
+        "        if self.unbegun and not self._drops:\n            return",
+        "        if False:\n            return",
+        f"{HOUSEKEEPING}::test_case_109_a_pool_serves_what_is_queued",
+    ),
+    Mutation(
+        "109",
+        "link/connection.py",
+        "            self._give_out_stash()\n",
+        "            pass\n",
+        f"{HOUSEKEEPING}::test_case_109_messages_behind_a_call_that_runs",
+    ),
+    Mutation(
+        "109",
+        "link/aio.py",
+        "if not self.drops and (self._waiting or self._served):",
+        "if False:",
+        f"{HOUSEKEEPING}::test_case_109_asyncio_serves_what_has_come",
     ),
     Mutation(
         "109",
@@ -1664,14 +1685,14 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    if _is_buffer(cls):",
         "    if False:",
         f"{GUARDS}::test_buffers_ask_no_peer",
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "        if len(stack) > deepest:",
         "        if False:",
         f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
@@ -1811,14 +1832,14 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "            kind.__contains__(table, _Probe(key))\n",
         "            pass\n",
         f"{CALLABLES}::test_keys_of_one_hash_do_not_add_up",
     ),
     Mutation(
         "92",
-        "core/chained.py",
+        "lib/chained.py",
         "        if depth >= DEEPEST:",
         "        if False:",
         f"{CALLABLES}::test_a_chain_is_not_made_level_by_level",
@@ -1839,29 +1860,29 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    if _calls_arguments(func, given):",
         "    if False:",
         f"{CALLABLES}::test_functions_in_c_are_guarded_wherever_they_are_called",
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    return arg._func if type(arg) is _GuardedCall else arg",
         "    return arg",
         f"{CALLABLES}::test_what_keeps_a_function_keeps_the_very_one",
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
+        "lib/c_guards.py",
         "    if _is_class(arg):\n        return any(map(_is_guarded_class, mro_of(arg)))",
         "    if _is_class(arg):\n        return False",
         f"{CALLABLES}::test_keys_do_not_add_up_through_other_functions",
     ),
     Mutation(
         "92",
-        "core/c_guards.py",
-        "    _check_link(conn, None, given[before:])  # csv.reader makes an iterator\n",
+        "lib/c_guards.py",
+        "    _check_link(guard, None, given[before:])  # csv.reader makes an iterator\n",
         "",
         f"{CALLABLES}::test_readers_and_named_results_are_not_nested",
     ),
@@ -2002,6 +2023,24 @@ MUTATIONS += [
         "            pass\n",
         f"{SCHEDULES}[pool_of_one]",
         "native",
+    ),
+]
+
+ADAPTER_GUARDS = "tests/attacks/test_adapter_guards.py"
+MUTATIONS += [
+    Mutation(
+        "119",
+        "erlport/modern/access.py",
+        "    return c_guards.call(guard, func, args, kwargs)",
+        "    return func(*args, **kwargs)",
+        f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
+    ),
+    Mutation(
+        "119",
+        "erlport/modern/handles.py",
+        '    check_method(guard, value, "__getitem__", key)\n',
+        "",
+        f"{ADAPTER_GUARDS}::test_case_119_items_of_dicts_with_factories_are_keys",
     ),
 ]
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 from ...errors import AccessDenied, LimitExceeded
 from ...lib import primitives
 from ...lib.brief import brief
+from ...lib.c_guards import Guard, check_method, check_weight, taken, using
 from ...wire.meter import Meter, Work, memory_of
 from .access import check_name, public
 from .erlterms import CONTENTS, PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
@@ -28,9 +29,11 @@ from .erlterms import CONTENTS, PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
 __all__ = [
     "BUILTINS",
     "CALLS",
+    "GUARDED",
     "MAX_HANDLES",
     "MAX_HELD_MEMORY",
     "MAX_ITEMS",
+    "Account",
     "Handle",
     "Handles",
     "check_exported",
@@ -92,6 +95,47 @@ class _Entry:
         self.value = value
         self.price = price
         self.count = 0
+
+
+class Account:
+    """Items that are taken for one request, and their memory, which counts until it is closed.
+
+    Args:
+        meter: the account of the connection.
+        lock: guards ``meter``.
+        work: counts the items.
+    """
+
+    __slots__ = ("_held", "_lock", "_meter", "_work")
+
+    def __init__(self, meter: Meter, lock: Any, work: Work) -> None:
+        self._meter = meter
+        self._lock = lock
+        self._work = work
+        self._held = 0
+
+    def __enter__(self) -> Account:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._meter.release(self._held)
+            self._held = 0
+
+    def count(self) -> None:
+        """Count a step; raise LimitExceeded if there are too many."""
+        self._work.do()
+
+    def check(self) -> None:
+        """Raise an error if nobody waits for the items any more."""
+        self._work.do(0)
+
+    def hold(self, item: Any) -> None:
+        """Count the memory of an item; raise LimitExceeded if it is too much."""
+        size = memory_of(item, CONTENTS)
+        with self._lock:
+            self._meter.hold(size, "items that are taken for a request")
+            self._held += size
 
 
 class Handles(Objects):
@@ -164,6 +208,15 @@ class Handles(Objects):
             name = self._names.get(id(value))
             return name is not None and not self._entries[name].price
 
+    def open_account(self, limit: int, look: Callable[[], object]) -> Account:
+        """Return an account of the items that are taken for one request.
+
+        Args:
+            limit: how many there may be.
+            look: called now and then; raises if nobody waits for the items any more.
+        """
+        return Account(self._meter, self._lock, Work(limit, "max_items", look))
+
     def find(self, data: bytes) -> Any:
         if self._pickled and not data.startswith(_PREFIX):
             try:
@@ -228,17 +281,37 @@ def _set(value: Any, name: Any, new: Any) -> None:
     setattr(value, text, new)
 
 
+def _item(guard: Guard | None, value: Any, key: Any) -> Any:
+    if guard is None:
+        return value[key]
+    check_method(guard, value, "__getitem__", key)
+    with using(guard, "__getitem__", value, key):
+        return value[key]
+
+
+def _shown(guard: Guard | None, value: Any) -> str:
+    if guard is None:
+        return str(value)
+    check_weight(guard, value)
+    with using(guard, "str", value):
+        return str(value)
+
+
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
     "getattr": _get,
     "setattr": _set,
     "hold": lambda value: Kept(_living(value), value),
     "value": _living,
-    "item": lambda value, key: _living(value)[key],
     "length": lambda value: len(_living(value)),
-    "text": lambda value: str(_living(value)),
     "type": lambda value: f"{type(value).__module__}.{type(value).__qualname__}",
 }
 """What Erlang calls in the module ``'$rpyc_like'``; names with an underscore first are refused."""
+
+GUARDED: Final[dict[str, Callable[..., Any]]] = {
+    "item": lambda guard, value, key: _item(guard, _living(value), key),
+    "text": lambda guard, value: _shown(guard, _living(value)),
+}
+"""What Erlang calls in the same module where C code may do much work; first comes the guard."""
 
 CALLS: Final[dict[str, Callable[..., tuple[Any, Any]]]] = {
     "method": lambda value, name, args: (_get(value, name), args),
@@ -257,13 +330,20 @@ def check_exported(handles: Handles, name: str, args: Any) -> None:
         raise AccessDenied(f"expected a handle of an exported object, got {brief(args[0])}")
 
 
-def next_items(iterator: Any, count: Any, limit: int, look: Callable[[], object]) -> list[Any]:
+def next_items(
+    iterator: Any,
+    count: Any,
+    limit: int,
+    look: Callable[[], object],
+    guard: Guard | None = None,
+) -> list[Any]:
     """Return the next items of an iterator.
 
     Args:
         count: how many; the peer's number.
         limit: how many there may be.
         look: called now and then; raises if nobody waits for the items any more.
+        guard: of a peer that may not do everything.
     """
     if type(count) is not int or count < 0:
         raise ValueError(f"expected how many items, got {brief(count)}")
@@ -271,7 +351,8 @@ def next_items(iterator: Any, count: Any, limit: int, look: Callable[[], object]
         raise LimitExceeded("items of an iterator", count, limit, "max_items")
     work = Work(limit, "max_items", look)
     items = []
-    for item in itertools.islice(_living(iterator), count):
+    source = _living(iterator) if guard is None else taken(guard, _living(iterator))
+    for item in itertools.islice(source, count):
         work.do()
         items.append(item)
     return items

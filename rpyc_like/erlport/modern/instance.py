@@ -10,13 +10,15 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from threading import current_thread, main_thread
 from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib import primitives
 from ...lib.brief import brief
+from ...lib.c_guards import Guard
+from ...lib.in_flight import to_mark, under_way
 from ...lib.workers import WorkerPool
 from ...link.backlog import weight_of
 from ...link.result import AsyncResult
@@ -25,15 +27,18 @@ from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..errors import CallError, Error
 from ..peer import ErlangPeer
-from .access import check_call, public
+from . import access
+from .access import public
 from .codec import CANCEL, ErlportCodec, Target, error_term
 from .erlterms import CONTENTS, Atom, List, Terms
 from .handles import (
     BUILTINS,
     CALLS,
+    GUARDED,
     MAX_HANDLES,
     MAX_HELD_MEMORY,
     MAX_ITEMS,
+    Account,
     Handle,
     Handles,
     check_exported,
@@ -47,6 +52,7 @@ logger = logging.getLogger("rpyc_like.erlport")
 BUILTIN_MODULE: Final = "$rpyc_like"
 _MOST_CANCELLED: Final = 1000  # some have been answered when nobody waits any more
 _ID_BITS: Final = 128  # of the number of a request, in what is remembered
+_DEEPEST: Final = 1000  # levels of containers in one another, as for other protocols
 _PYTHON: Final = Atom(b"python")
 _KWARGS: Final = Atom(b"$kwargs")
 
@@ -83,6 +89,8 @@ class Instance:
         resolve: returns what is called, given the names of a module and a function.
         max_frame_size: longest message to accept, in bytes.
     """
+
+    _max_items = MAX_ITEMS
 
     def __init__(
         self,
@@ -204,8 +212,9 @@ class Instance:
         kwargs: dict[str, Any] = {}
         if args and _is_kwargs(args[-1]):
             args, kwargs = args[:-1], _kwargs(args[-1][1])
+        guard = None if self._resolve is any_module else self._guard
         if name == "next" and len(args) == 2 and not kwargs:
-            return next_items(args[0], args[1], self._max_items, lambda: self._look(id_))
+            return next_items(args[0], args[1], self._max_items, lambda: self._look(id_), guard)
         if name == "iterate" and len(args) == 1 and not kwargs:
             return self.handles.export_iterator(args[0])
         if name == "setattr" and self._resolve is not any_module:
@@ -218,9 +227,13 @@ class Instance:
         if name in CALLS:
             func, args = CALLS[name](*args)
             return self._do(func, args, kwargs)
+        if name in GUARDED:
+            return GUARDED[name](guard, *args, **kwargs)
         func = BUILTINS.get(name)
         if func is None:
-            known = sorted({*BUILTINS, *CALLS, "held", "iterate", "keep", "next", "release"})
+            known = sorted(
+                {*BUILTINS, *CALLS, *GUARDED, "held", "iterate", "keep", "next", "release"}
+            )
             raise AttributeError(f"expected one of {', '.join(known)}, got {name!r}")
         return func(*args, **kwargs)
 
@@ -231,8 +244,20 @@ class Instance:
         if type(args) not in (list, tuple, List):
             raise TypeError(f"expected a list of arguments, got {brief(args)}")
         if self._resolve is not any_module:
-            check_call(func, args, kwargs.items())
+            return access.call(self._guard, func, tuple(args), kwargs)
         return func(*args, **kwargs)
+
+    @cached_property
+    def _guard(self) -> Guard:
+        """The guard of functions in C for a peer that may not do everything."""
+        limits = {"max_steps": self._max_items, "max_depth": _DEEPEST, "allow_ladders": False}
+        return Guard(limits, self._open_account, "max_items", None)
+
+    def _open_account(self) -> Account:
+        """Return an account of the items that are taken for the request being served."""
+        served = CURRENT.get()
+        id_ = served[1] if served is not None and served[0] is self.peer.link else None
+        return self.handles.open_account(self._max_items, lambda: self._look(id_))
 
     def _failure(self, id_: Any) -> bytes:
         error = sys.exc_info()[1]
@@ -296,7 +321,11 @@ class Instance:
             EOFError: the connection has ended.
         """
         target, args = self._prepared(module, function, args, context)
-        result = self.peer.link.exchange(target, args, timeout)
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                result = self.peer.link.exchange(target, args, timeout)
+        else:
+            result = self.peer.link.exchange(target, args, timeout)
         if not result._ready:
             error = self.peer.expire(result)
             self._cancel(result)

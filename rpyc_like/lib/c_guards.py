@@ -11,7 +11,8 @@ from __future__ import annotations
 import array
 import sys
 from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from operator import methodcaller
 from types import (
@@ -24,21 +25,72 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from weakref import ReferenceType, WeakValueDictionary
 
-from ..errors import LimitExceeded, MalformedValue
-from ..lib import access_policy
-from ..lib.brief import brief
-from ..lib.c_callables import is_bound, is_c_callable, is_called_in_c, is_function
-from ..lib.referents import referents
-from ..lib.stand_ins import dict_of, module_of, mro_of
-from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
-from . import chained
-from .copying import copy_of, is_container
-from .netref import COMPARISONS, is_netref
+from ..errors import MalformedValue
+from . import access_policy, chained, in_flight, weights
+from .brief import brief
+from .c_callables import is_bound, is_c_callable, is_called_in_c, is_function
+from .code import COMPARISONS
+from .hashes import MAX_EQUAL_HASHES, check_hashes
+from .in_flight import Use
+from .proxies import copy_of, is_container, is_proxy
+from .referents import referents
+from .stand_ins import dict_of, module_of, mro_of
 
-__all__ = ["check_call", "check_factory", "check_weight", "copy_for_peer"]
+__all__ = [
+    "Guard",
+    "check_call",
+    "check_factory",
+    "check_method",
+    "check_weight",
+    "call",
+    "taken",
+    "using",
+    "copy_for_peer",
+]
+
+
+class Account(Protocol):
+    """Steps that are done for a request, and memory that is held for it, counted."""
+
+    def count(self) -> object:
+        """Count a step; raise if there are too many."""
+
+    def check(self) -> object:
+        """Raise if nobody waits for the answer any more."""
+
+    def hold(self, item: Any) -> object:
+        """Count the memory of an item; raise if it is too much."""
+
+
+class Guard:
+    """Limits and accounts of one connection, for calls of functions in C by its peer.
+
+    Args:
+        config: limits by the keys ``max_steps``, ``max_depth`` and ``allow_ladders``.
+        open_account: returns an account of the request that is being served.
+        steps_key: the key that changes ``max_steps``, as errors name it.
+        depth_key: the key that changes ``max_depth``; ``None`` if no key does.
+    """
+
+    __slots__ = ("config", "depth_key", "open_account", "refused_links", "steps_key")
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        open_account: Callable[[], AbstractContextManager[Account]],
+        steps_key: str = "max_steps",
+        depth_key: str | None = "max_depth",
+    ) -> None:
+        self.config = config
+        self.steps_key = steps_key
+        self.depth_key = depth_key
+        self.open_account = open_account
+        self.refused_links = 0
+        """How many links between containers would have been too deep."""
+
 
 _LRU_CACHE: Final = type(lru_cache(abs))
 _UNBOUND: Final = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
@@ -74,6 +126,8 @@ _LOOKING: Final = frozenset(
         "__format__",
     )
 )
+_COPYING: Final = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__"))
+_FORMATTING: Final = frozenset(("format", "format_map", "__mod__"))
 _NEW: Final = "__init__"
 _TAKES_ITEMS: Final = frozenset(
     "extend extendleft update union intersection difference symmetric_difference "
@@ -115,8 +169,40 @@ _METHODS: Final = {
 """Functions that call a method of their first argument, if their name does not tell which."""
 
 
+def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Call a function in C, or one of the library, as a restricted peer wants it.
+
+    Raises:
+        RuntimeError: another call works on the same objects, and waits for a peer.
+        TypeError, LimitExceeded, MalformedValue: as :func:`check_call`.
+    """
+    called, given, _ = _resolve(func, args)
+    kind = type(called)
+    values = [*given, *named.values()]
+    if is_bound(kind) and not _is_of_module(called):
+        values.append(called.__self__)
+    named_kind = is_bound(kind) or kind in _UNBOUND or kind is FunctionType
+    with using(guard, called.__name__ if named_kind else kind.__name__, *values):
+        args, pairs = check_call(guard, func, args, named)
+        return func(*args, **dict(pairs))
+
+
+def using(guard: Guard, name: str, *values: Any) -> Use:
+    """Return what goes around work in C on some values, in a ``with`` block.
+
+    Args:
+        name: of what is done.
+    """
+    return Use(name, values, guard.config["max_steps"], guard.steps_key)
+
+
+def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
+    """Yield the items of an iterator that a peer takes them of; see :func:`.in_flight.taken`."""
+    return in_flight.taken(iterator, guard.config["max_steps"], guard.steps_key)
+
+
 def check_call(
-    conn: Any, func: Any, args: tuple[Any, ...], named: Any
+    guard: Guard, func: Any, args: tuple[Any, ...], named: Any
 ) -> tuple[tuple[Any, ...], Any]:
     """Return the arguments to call a function with; a peer's iterables are lists then.
 
@@ -132,18 +218,21 @@ def check_call(
     func, given, before = _resolve(func, args)
     kind = type(func)
     if _is_class(func):
-        named = _check_class(conn, func, given, before, named)
+        named = _check_class(guard, func, given, before, named)
     elif kind is _LRU_CACHE or kind is methodcaller:
-        _check_weights(conn, given)  # the first hashes them
+        _check_weights(guard, given)  # the first hashes them
     elif is_bound(kind) and not _is_of_module(func):
-        _check_method(conn, func.__self__, func.__name__, given, before, named)
+        _check_method(guard, func.__self__, func.__name__, given, before, named)
     elif kind in _UNBOUND or (kind is FunctionType and func.__module__ in _LIKE_C):
         if given:
-            _check_method(conn, given[0], func.__name__, given, max(before, 1), named, 1)
+            _check_method(guard, given[0], func.__name__, given, max(before, 1), named, 1)
     elif is_function(kind):
-        _check_function(conn, func, given, before)
+        _check_function(guard, func, given, before)
+    elif _is_of_library(func):
+        for value in given:
+            check_weight(guard, value, True)
     if _calls_arguments(func, given):
-        return _guarded_calls(conn, given[before:], named)
+        return _guarded_calls(guard, given[before:], named)
     return tuple(given[before:]), named
 
 
@@ -177,40 +266,40 @@ _func_of: Final[Any] = partial.__dict__["func"].__get__
 _args_of: Final[Any] = partial.__dict__["args"].__get__
 
 
-def _check_class(conn: Any, cls: type, given: list[Any], before: int, named: Any) -> Any:
+def _check_class(guard: Guard, cls: type, given: list[Any], before: int, named: Any) -> Any:
     """Look at the arguments of a class; those of a container's constructor are made lists.
 
     Returns:
         The named arguments.
     """
     if cls is str:
-        _check_weights(conn, given)
+        _check_weights(guard, given)
     elif _is_buffer(cls):
-        _make_plain(conn, given, before, named)
+        _make_plain(guard, given, before, named)
     elif issubclass(cls, _NESTED):
         place = next((place for base, place in _FACTORIES if _is_made_as(cls, base)), None)
         if place is not None:
             pairs = _takes_pairs(cls, _NEW)
-            _make_list(conn, given, place, before, pairs)
+            _make_list(guard, given, place, before, pairs)
             if issubclass(cls, deque):
-                named = _with_list(conn, named)
+                named = _with_list(guard, named)
         if issubclass(cls, _HASHED):
-            _check_weights(conn, given[before:], dicts=False)
+            _check_weights(guard, given[before:], dicts=False)
             if place is not None and len(given) > place:
                 _check_keys((), given[place], pairs)
     if chained.is_chained(cls):
         values = [*given[before:], *_values_of(named)]
-        _check_link(conn, None, [*values, *(item for one in values for item in _own_items(one))])
+        _check_link(guard, None, [*values, *(item for one in values for item in _own_items(one))])
     return named
 
 
-def _with_list(conn: Any, named: Any) -> Any:
+def _with_list(guard: Guard, named: Any) -> Any:
     """Return the named arguments of a deque, with a list for a lazy iterable."""
     pairs = []
     for name, value in _pairs_of(named):
         if type(name) is str and name == "iterable":
             items = [value]
-            _make_list(conn, items, 0, 0, False)
+            _make_list(guard, items, 0, 0, False)
             (value,) = items
         pairs.append((name, value))
     return pairs
@@ -224,11 +313,13 @@ def _values_of(named: Any) -> list[Any]:
     return [value for _, value in _pairs_of(named)]
 
 
-def _check_link(conn: Any, owner: Any, values: list[Any]) -> None:
+def _check_link(guard: Guard, owner: Any, values: list[Any]) -> None:
     try:
-        chained.check_link(owner, values, conn._config["max_steps"], conn.refused_links)
+        chained.check_link(
+            owner, values, guard.config["max_steps"], guard.refused_links, guard.steps_key
+        )
     except MalformedValue:
-        conn.refused_links += 1
+        guard.refused_links += 1
         raise
 
 
@@ -237,8 +328,17 @@ def _is_made_as(cls: Any, base: Any) -> bool:
     return issubclass(cls, base) and cls.__new__ is base.__new__ and cls.__init__ is base.__init__
 
 
+def check_method(guard: Guard, owner: Any, name: str, *args: Any) -> None:
+    """Look at an operation that calls a method of an object, such as ``owner[key]``.
+
+    Raises:
+        TypeError, LimitExceeded, MalformedValue: as :func:`check_call`.
+    """
+    _check_method(guard, owner, name, list(args), 0, ())
+
+
 def _check_method(
-    conn: Any,
+    guard: Guard,
     owner: Any,
     name: str,
     given: list[Any],
@@ -255,35 +355,38 @@ def _check_method(
     cls: Any = owner if issubclass(type(owner), type) else type(owner)
     if _is_buffer(cls):
         if name not in COMPARISONS:
-            _make_plain(conn, given, before, named)
+            _make_plain(guard, given, before, named)
         return
     if issubclass(cls, _CONTAINERS):
-        _check_container(conn, owner, name, given, before, skip)
+        _check_container(guard, owner, name, given, before, skip)
+    elif name in _LOOKING or name in _COPYING or name in _FORMATTING:
+        for value in (owner, *given[max(skip, before) :]):
+            check_weight(guard, value, name in _COPYING)
     elif name in _CONSUMERS:
-        _count_items(conn, given, before)
+        _count_items(guard, given, before)
     if owner is not cls and name not in _LOOKING and chained.is_chained(cls):
         values = [*given[max(skip, before) :], *_values_of(named)]
         if name in _TAKES_ITEMS or name == "__setitem__":
             values += [item for one in values for item in _own_items(one)]
-        _check_link(conn, owner, values)
+        _check_link(guard, owner, values)
 
 
 def _check_container(
-    conn: Any, owner: Any, name: str, given: list[Any], before: int, skip: int
+    guard: Guard, owner: Any, name: str, given: list[Any], before: int, skip: int
 ) -> None:
     cls: Any = owner if issubclass(type(owner), type) else type(owner)
     keyed = issubclass(cls, _HASHED)
     if name in _LOOKING:
-        check_weight(conn, owner)
+        check_weight(guard, owner)
     if name in _TAKES_ITEMS and not (name in _TAKES_ITS_KIND and not issubclass(cls, dict)):
         pairs = _takes_pairs(cls, name)
         for place in range(skip, 1 + skip if name == "fromkeys" else len(given)):
-            _make_list(conn, given, place, before, pairs)
+            _make_list(guard, given, place, before, pairs)
     elif name == "__setitem__" and len(given) > 1 + skip and isinstance_of(given[skip], slice):
-        _make_list(conn, given, 1 + skip, before, False)
+        _make_list(guard, given, 1 + skip, before, False)
     rest = given[max(skip, before) : skip + 1 if name in _FIRST_IS_KEY else None]
     if name in _LOOKING or keyed:
-        _check_weights(conn, rest, dicts=False)
+        _check_weights(guard, rest, dicts=False)
     if keyed:
         _check_new_keys(owner, cls, name, given[skip:])
 
@@ -306,7 +409,7 @@ def _takes_pairs(cls: type, name: str) -> bool:
     return name != "fromkeys" and issubclass(cls, kinds) and not issubclass(cls, Counter)
 
 
-def _check_function(conn: Any, func: Any, given: list[Any], before: int) -> None:
+def _check_function(guard: Guard, func: Any, given: list[Any], before: int) -> None:
     """Look at the arguments of a function of a module."""
     name, module = func.__name__, func.__module__
     if name in _HARMLESS:
@@ -314,13 +417,13 @@ def _check_function(conn: Any, func: Any, given: list[Any], before: int) -> None
     if module == "_operator" or (module == "builtins" and name in _METHODS):
         method = _METHODS.get(name) or f"__{name.strip('_')}__"
         if given:
-            _check_method(conn, given[0], method, given, max(before, 1), (), 1)
+            _check_method(guard, given[0], method, given, max(before, 1), (), 1)
         if name not in _CONSUMERS:
             return
     if name in _CONSUMERS:
-        _count_items(conn, given, before)
-    _check_weights(conn, given)
-    _check_link(conn, None, given[before:])  # csv.reader makes an iterator
+        _count_items(guard, given, before)
+    _check_weights(guard, given)
+    _check_link(guard, None, given[before:])  # csv.reader makes an iterator
 
 
 # -- functions that call what they are given
@@ -329,20 +432,20 @@ def _check_function(conn: Any, func: Any, given: list[Any], before: int) -> None
 class _GuardedCall:
     """Stands for a callable among arguments that C code or the standard library may call."""
 
-    __slots__ = ("__weakref__", "_conn", "_func")
+    __slots__ = ("__weakref__", "_func", "_guard")
 
-    def __init__(self, conn: Any, func: Any) -> None:
-        self._conn, self._func = conn, func
+    def __init__(self, guard: Guard, func: Any) -> None:
+        self._guard, self._func = guard, func
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         args = tuple([_original(arg) for arg in args])
         kwargs = {name: _original(value) for name, value in kwargs.items()}
-        func, named = self._func, kwargs
-        if is_c_callable(func) or _is_of_library(func):
-            if not self._conn._config["allow_ladders"]:
-                access_policy.check_call(func, args, kwargs.items())
-            args, named = check_call(self._conn, func, args, kwargs)
-        return func(*args, **dict(named))
+        func = self._func
+        if not is_c_callable(func) and not _is_of_library(func):
+            return func(*args, **kwargs)
+        if not self._guard.config["allow_ladders"]:
+            access_policy.check_call(func, args, kwargs.items())
+        return call(self._guard, func, args, kwargs)
 
     def __repr__(self) -> str:
         return repr(self._func)
@@ -358,7 +461,7 @@ def _is_of_library(func: Any) -> bool:
     return type(func) is FunctionType and func.__module__ in access_policy.LIBRARY
 
 
-def _guarded_calls(conn: Any, args: list[Any], named: Any) -> tuple[tuple[Any, ...], Any]:
+def _guarded_calls(guard: Guard, args: list[Any], named: Any) -> tuple[tuple[Any, ...], Any]:
     """Return the arguments, with each call of a function in C guarded as if the peer made it.
 
     If there is one, the other callables get the originals: what they are called with may be it.
@@ -366,9 +469,9 @@ def _guarded_calls(conn: Any, args: list[Any], named: Any) -> tuple[tuple[Any, .
     pairs = [*_pairs_of(named)]
     if not any(map(_needs_guard, [*args, *(value for _, value in pairs)])):
         return tuple(args), named
-    kept = [_GuardedCall(conn, arg) if _is_wrapped(arg) else arg for arg in args]
+    kept = [_GuardedCall(guard, arg) if _is_wrapped(arg) else arg for arg in args]
     return tuple(kept), [
-        (name, _GuardedCall(conn, value) if _is_wrapped(value) else value) for name, value in pairs
+        (name, _GuardedCall(guard, value) if _is_wrapped(value) else value) for name, value in pairs
     ]
 
 
@@ -446,20 +549,20 @@ _KEEPING: Final = frozenset(
 
 def _is_lazy(value: Any) -> bool:
     """Return whether the items of an iterable are made while they are taken."""
-    return is_netref(value) or not isinstance_of(value, (*_CONTAINERS, *_VIEWS, str, bytes))
+    return is_proxy(value) or not isinstance_of(value, (*_CONTAINERS, *_VIEWS, str, bytes))
 
 
-def _make_list(conn: Any, given: list[Any], place: int, before: int, pairs: bool) -> None:
+def _make_list(guard: Guard, given: list[Any], place: int, before: int, pairs: bool) -> None:
     """Take the items of a lazy argument of the peer's, counting them."""
     if not before <= place < len(given) or not _is_lazy(given[place]):
         return
     source = given[place]
-    if is_netref(source) and is_container(source):
-        given[place] = copy_for_peer(conn, source)
+    if is_proxy(source) and is_container(source):
+        given[place] = copy_for_peer(guard, source)
         return
     if type(source) in _BUFFERS:
         return
-    with conn._account() as account:
+    with guard.open_account() as account:
 
         def taken(items: Any) -> Iterator[Any]:
             for item in items:
@@ -477,31 +580,31 @@ def _make_list(conn: Any, given: list[Any], place: int, before: int, pairs: bool
             given[place] = [tuple(taken(pair)) if _is_lazy(pair) else pair for pair in items]
 
 
-def copy_for_peer(conn: Any, proxy: Any) -> Any:
+def copy_for_peer(guard: Guard, proxy: Any) -> Any:
     """Return a copy of the container behind a proxy, counted: the peer says when it ends."""
-    with conn._account() as account:
+    with guard.open_account() as account:
         return copy_of(proxy, account.hold)
 
 
-def _count_items(conn: Any, given: list[Any], before: int) -> None:
+def _count_items(guard: Guard, given: list[Any], before: int) -> None:
     """Have the items of iterators counted while C code takes them, with others running between."""
     for place in range(before, len(given)):
         if hasattr(type(given[place]), "__next__"):
-            given[place] = _counted(conn, given[place])
+            given[place] = _counted(guard, given[place])
 
 
-def _counted(conn: Any, items: Any) -> Iterator[Any]:
-    with conn._account() as account:
+def _counted(guard: Guard, items: Any) -> Iterator[Any]:
+    with guard.open_account() as account:
         for item in items:
             account.count()
             account.check()
             yield item
 
 
-def _make_plain(conn: Any, given: list[Any], before: int, named: Any) -> None:
-    given[before:] = [_plain(conn, arg) for arg in given[before:]]
+def _make_plain(guard: Guard, given: list[Any], before: int, named: Any) -> None:
+    given[before:] = [_plain(guard, arg) for arg in given[before:]]
     for value in _values_of(named):
-        _plain(conn, value)
+        _plain(guard, value)
 
 
 def _own_items(value: Any) -> list[Any]:
@@ -575,16 +678,16 @@ def _is_spread(key: Any) -> bool:
     kind = type(key)
     if kind is int:
         return bool(-_OWN_HASH < key < _OWN_HASH)
-    return kind in _SPREAD or is_netref(key)
+    return kind in _SPREAD or is_proxy(key)
 
 
 # -- nesting
 
 
-def _check_weights(conn: Any, values: Iterable[Any], dicts: bool = True) -> None:
+def _check_weights(guard: Guard, values: Iterable[Any], dicts: bool = True) -> None:
     for value in values:
         if dicts or not isinstance_of(value, dict):
-            check_weight(conn, value)
+            check_weight(guard, value)
 
 
 def _is_buffer(cls: type) -> bool:
@@ -599,35 +702,15 @@ def isinstance_of(obj: Any, kinds: Any) -> bool:
     return issubclass(type(obj), kinds)
 
 
-def check_weight(conn: Any, obj: Any) -> None:
-    """Raise LimitExceeded if a nested container is too deep or too large.
+def check_weight(guard: Guard, obj: Any, copied: bool = False) -> None:
+    """Raise LimitExceeded if an object is too deep or too large with all that it shares.
 
-    What is shared counts as often as it is reached: so does the interpreter work.
+    Args:
+        copied: whether it is about to be copied, not only shown, compared or hashed.
     """
-    if not isinstance_of(obj, _NESTED):
-        return
-    config = conn._config
-    limit, deepest = config["max_steps"], min(config["max_depth"], _DEEPEST)
-    weight = 0
-    stack = [iter((obj,))]
-    path: list[int] = []
-    while stack:
-        one = next(stack[-1], None)
-        if one is None:
-            stack.pop()
-            if path:
-                path.pop()
-            continue
-        items = _items(one)
-        weight += 1 + len(items) // _A_STEP
-        if weight > limit:
-            raise LimitExceeded("items of nested containers", weight, limit, "max_steps")
-        if id(one) in path or not any(issubclass(kind, _NESTED) for kind in set(map(type, items))):
-            continue
-        if len(stack) > deepest:
-            raise LimitExceeded("levels of nested containers", len(stack), deepest, "max_depth")
-        path.append(id(one))
-        stack.append(iter([item for item in items if issubclass(type(item), _NESTED)]))
+    deepest = min(guard.config["max_depth"], _DEEPEST)
+    limit = guard.config["max_steps"]
+    weights.check_weight(obj, limit, deepest, is_proxy, copied, guard.steps_key, guard.depth_key)
 
 
 def _items(obj: Any) -> list[Any]:
@@ -641,16 +724,16 @@ def _items(obj: Any) -> list[Any]:
     return referents(obj)  # a mapping proxy
 
 
-def _plain(conn: Any, arg: Any) -> Any:
+def _plain(guard: Guard, arg: Any) -> Any:
     """Return an argument for a buffer, with a copy of what others could change meanwhile."""
-    if is_netref(arg) and is_container(arg):
-        arg = copy_for_peer(conn, arg)
-    if is_netref(arg):
+    if is_proxy(arg) and is_container(arg):
+        arg = copy_for_peer(guard, arg)
+    if is_proxy(arg):
         raise TypeError(
             f"expected plain values for a buffer of this side, got a proxy {brief(arg)}"
         )
     if hasattr(type(arg), "__next__"):
-        arg = _counted(conn, arg)
+        arg = _counted(guard, arg)
     elif isinstance_of(arg, (tuple, slice)):
         _check_plain(_items(arg))
         return arg
@@ -663,12 +746,12 @@ def _plain(conn: Any, arg: Any) -> Any:
 
 def _check_plain(items: Iterable[Any]) -> None:
     for item in items:
-        if is_netref(item):
+        if is_proxy(item):
             raise TypeError(
                 f"expected plain values for a buffer of this side, got a proxy {brief(item)}"
             )
 
 
-def check_factory(conn: Any, holder: Any, value: Any) -> None:
+def check_factory(guard: Guard, holder: Any, value: Any) -> None:
     """Raise MalformedValue if a defaultdict would be nested too deeply by its factory."""
-    _check_link(conn, holder, [value])
+    _check_link(guard, holder, [value])

@@ -23,8 +23,8 @@ from types import CellType, GeneratorType, MappingProxyType, MethodType
 from typing import Any, Final
 
 from ..errors import LimitExceeded, MalformedValue
-from ..lib.referents import referents
-from ..lib.stand_ins import dict_of
+from .referents import referents
+from .stand_ins import dict_of
 
 __all__ = ["DEEPEST", "check_link", "is_chained"]
 
@@ -74,7 +74,9 @@ class _Levels:
         self._links = 0  # since the last survey
         self._due = 0  # links, after which there may be another
 
-    def check(self, owner: Any, values: Iterable[Any], max_steps: int, refused: int) -> None:
+    def check(
+        self, owner: Any, values: Iterable[Any], max_steps: int, refused: int, key: str
+    ) -> None:
         """Note a link; see :func:`check_link`."""
         values = [value for value in values if is_chained(type(value))]
         if not values:
@@ -82,17 +84,17 @@ class _Levels:
         # Threads that are here at once may each miss the other's link: some levels more, no crash.
         self._links += 1
         try:
-            found = self._levels_of(owner, values, max_steps)
+            found = self._levels_of(owner, values, max_steps, key)
         except MalformedValue:
             if not self._survey(refused < _REFUSED):
                 raise
-            found = self._levels_of(owner, values, max_steps)
-        for key, level in found.items():
-            self._above[key] = max(level, self._above.get(key, 0))
+            found = self._levels_of(owner, values, max_steps, key)
+        for one, level in found.items():
+            self._above[one] = max(level, self._above.get(one, 0))
         if len(self._above) >= _MANY and self._links >= _MANY:
             self._survey()
 
-    def _levels_of(self, owner: Any, values: list[Any], max_steps: int) -> dict[int, int]:
+    def _levels_of(self, owner: Any, values: list[Any], max_steps: int, key: str) -> dict[int, int]:
         """Return the levels above each object that is linked, by id."""
         level = 1 if owner is None else 1 + self._above.get(id(owner), 0)
         found: dict[int, int] = {}
@@ -116,7 +118,7 @@ class _Levels:
             held = referents(one)
             steps += 1 + len(held) // 16
             if steps > max_steps:
-                raise LimitExceeded("objects in one another", steps, max_steps, "max_steps")
+                raise LimitExceeded("objects in one another", steps, max_steps, key)
             found[id(one)] = depth
             path.append(id(one))
             stack.append(iter([other for other in held if is_chained(type(other))]))
@@ -145,16 +147,23 @@ class _Levels:
 _levels: Final = _Levels()
 
 
-def check_link(owner: Any, values: Iterable[Any], max_steps: int, refused: int = 0) -> None:
+def check_link(
+    owner: Any,
+    values: Iterable[Any],
+    max_steps: int,
+    refused: int = 0,
+    key: str = "max_steps",
+) -> None:
     """Note that an object of such a class will hold some values.
 
     Args:
         owner: the object, ``None`` if it is about to be made.
         refused: how many links the connection was refused before. An object may have the place of
             one that is gone, and its level; who was hardly refused so far has that looked into.
+        key: the configuration key that changes ``max_steps``.
 
     Raises:
         MalformedValue: the values would be too deep then.
         LimitExceeded: too many objects hang on them.
     """
-    _levels.check(owner, values, max_steps, refused)
+    _levels.check(owner, values, max_steps, refused, key)
