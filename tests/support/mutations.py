@@ -941,7 +941,7 @@ MUTATIONS = [
     Mutation(
         "89",
         "utils/base_server.py",
-        "        warn_of_ladders(service, self.protocol_config)\n",
+        "            warn_of_ladders(service, self.protocol_config)\n",
         "",
         f"{LADDERS}::test_a_service_is_warned_once",
     ),
