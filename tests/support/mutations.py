@@ -2039,13 +2039,6 @@ MUTATIONS += [
         "            pass\n        except",
         f"{REENTERED}::test_case_120_who_is_asked_sees_who_has_begun_meanwhile",
     ),
-    Mutation(
-        "120",
-        "lib/in_flight.py",
-        "        if self._asks:\n            return True\n",
-        "        return False\n",
-        f"{REENTERED}::test_case_120_other_connections_are_refused_meanwhile",
-    ),
 ]
 
 
