@@ -2101,6 +2101,24 @@ MUTATIONS += [
     ),
 ]
 
+REENTERED = "tests/attacks/test_reentered.py"
+MUTATIONS += [
+    Mutation(
+        "120",
+        "lib/in_flight.py",
+        "                self._check(before, me)",
+        "                pass",
+        f"{REENTERED}::test_case_120_c_code_is_not_entered_again[csv]",
+    ),
+    Mutation(
+        "120",
+        "lib/in_flight.py",
+        "            self._compare(others)\n        except",
+        "            pass\n        except",
+        f"{REENTERED}::test_case_120_who_is_asked_sees_who_has_begun_meanwhile",
+    ),
+]
+
 
 def check(mutation: Mutation, folder: Path) -> str | None:
     """Runs the tests of a mutation in a copy of the tree; returns what is wrong, or None."""
