@@ -1192,7 +1192,7 @@ MUTATIONS = [
         "core/objects.py",
         "        check_memory(obj)",
         "        pass",
-        f"{FOREIGN_MEMORY}::test_case_121_a_raw_file_is_read",
+        f"{FOREIGN_MEMORY}::test_case_121_results",
     ),
     Mutation(
         "121",
