@@ -45,6 +45,7 @@ LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
 CALLABLES = "tests/attacks/test_c_callables.py"
+FOREIGN_MEMORY = "tests/attacks/test_foreign_memory.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
@@ -1185,6 +1186,27 @@ MUTATIONS = [
         "        self._looked_at = [one for one in self._looked_at if self._is_there(one)]\n",
         "",
         f"{HOUSEKEEPING}::test_case_109_where_the_system_does_not_tell",
+    ),
+    Mutation(
+        "121",
+        "core/objects.py",
+        "        check_memory(obj)",
+        "        pass",
+        f"{FOREIGN_MEMORY}::test_case_121_results",
+    ),
+    Mutation(
+        "121",
+        "core/foreign_memory.py",
+        "            _bytes_of(view)[:] = _bytes_of(copy)",
+        "            pass",
+        f"{FOREIGN_MEMORY}::test_case_121_a_raw_file_is_read",
+    ),
+    Mutation(
+        "121",
+        "core/foreign_memory.py",
+        "                copy.release()",
+        "                pass",
+        f"{FOREIGN_MEMORY}::test_case_121_a_kept_view_is_harmless",
     ),
     Mutation(
         "110",
