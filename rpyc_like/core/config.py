@@ -6,12 +6,16 @@ one that adds to its ``safe_attrs`` changes those already made as well.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any, Final
 
+from ..lib import settings
 from ..lib.code import IMPLICIT
+from ..lib.settings import FLAG, Kind
 from ..link.receiving import FRAME_TIMEOUT, MAX_QUEUED
 from ..link.sending import SEND_TIMEOUT
 from ..link.streams.base import BUSY_POLL
@@ -26,7 +30,9 @@ __all__ = [
     "CLIENT_ATTRS",
     "COMPAT_RPYC6",
     "DEFAULT_CONFIG",
+    "KINDS",
     "SAFE_ATTRS",
+    "check_config",
     "client_settings",
     "make_config",
 ]
@@ -133,7 +139,45 @@ DEFAULT_CONFIG: dict[str, Any] = {
 }
 """Every configuration key with its default; described in the reference of the configuration."""
 
+_SIZE: Final = settings.count(1)
+_TIME: Final = settings.number(optional=True)
 
+KINDS: dict[str, Kind] = {
+    **{key: FLAG for key, value in DEFAULT_CONFIG.items() if isinstance(value, bool)},
+    "safe_attrs": settings.NAMES,
+    "exposed_prefix": settings.TEXT,
+    "include_local_traceback": settings.TRACEBACKS,
+    "connid": settings.ANYTHING,
+    "credentials": settings.ANYTHING,
+    "endpoints": settings.ANYTHING,
+    "logger": settings.ANYTHING,
+    # A negative time is none at all for RPyC.
+    "sync_request_timeout": settings.number(-math.inf, optional=True),
+    "before_closed": settings.FUNCTION,
+    "dialect": settings.one_of(None, 5, 6),
+    "allow_obtain": FLAG,
+    "max_first_frame_size": _SIZE,
+    "max_frame_size": _SIZE,
+    "max_inflated_size": _SIZE,
+    "max_memory": settings.count(1, optional=True),
+    "max_kept_memory": settings.count(1, optional=True),
+    "max_depth": _SIZE,
+    "max_digits": _SIZE,
+    "max_objects": _SIZE,
+    "max_requests": _SIZE,
+    "max_steps": _SIZE,
+    "max_queued_bytes": _SIZE,
+    "busy_poll": settings.number(unit="microseconds"),
+    "max_unknown_answers": settings.count(0),
+    "frame_timeout": _TIME,
+    "send_timeout": _TIME,
+    "concurrent_calls": _SIZE,
+    "concurrent_tasks": _SIZE,
+    "heartbeat": _TIME,
+}
+"""What the value of each key must be."""
+
+_DEFAULTS: Final = dict(DEFAULT_CONFIG)  # as they stand above; known to be right
 _KEYS: Final = tuple(DEFAULT_CONFIG)  # those of this package; programs may add others
 _SIMILAR: Final = 0.85  # how alike two keys are, of 1, if one is taken for the other misspelt
 _MOST_LOOKED_AT: Final = 1000  # keys; a program may make up any number
@@ -148,7 +192,7 @@ def client_settings(config: dict[str, Any]) -> dict[str, Any]:
     return {
         "allow_public_attrs": True,
         "allow_ladders": False,
-        "safe_attrs": config["safe_attrs"] | CLIENT_ATTRS,
+        "safe_attrs": {*config["safe_attrs"], *CLIENT_ATTRS},
         "instantiate_custom_exceptions": True,
         "allow_obtain": True,
     }
@@ -159,10 +203,36 @@ def make_config(config: dict[str, Any] | None) -> dict[str, Any]:
 
     Programs may have keys of their own, as with RPyC. One that looks like a misspelt key is warned
     of, once in a process.
+
+    Raises:
+        TypeError, ValueError: the value of a key is not one of its :data:`KINDS`.
     """
-    made = {**DEFAULT_CONFIG, **(config or {})}
+    made = check_config(config, "config", DEFAULT_CONFIG)
     if len(made) > len(DEFAULT_CONFIG):
         _warn_of_misspelt(made.keys() - DEFAULT_CONFIG.keys())
+    return made
+
+
+def check_config(
+    config: Mapping[str, Any] | None, name: str, defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a configuration with its values as they are to be used, laid over the defaults.
+
+    Args:
+        config: what the program gives.
+        name: of the argument in which it does, for errors.
+        defaults: what else the program has set; nothing without it.
+
+    Raises:
+        TypeError, ValueError: the value of a key is not one of its :data:`KINDS`.
+    """
+    settings.checked(f"argument {name!r}", settings.MAPPING, config)
+    made = {**(defaults or {}), **(config or {})}
+    for key, kind in KINDS.items():
+        value = made.get(key)
+        if value is not _DEFAULTS[key] and key in made:
+            where = name if config and key in config else "DEFAULT_CONFIG"
+            made[key] = settings.checked(f"{where}[{key!r}]", kind, value)
     return made
 
 
