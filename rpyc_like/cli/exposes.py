@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.config import client_settings, make_config
+from ..core.config import OF_SERVERS, client_settings, make_config, meant_by
 from ..tools.exposes import MAX_DEPTH, MAX_NODES, Node, Tree, denied, exposes
 
 __all__ = ["add_to", "run"]
@@ -80,20 +80,20 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise argparse.ArgumentTypeError(f"expected a configuration key and =, got {text!r:.100}")
     if key not in known:
-        from difflib import get_close_matches  # only for an error
-
-        near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(key, known, 1))
+        meant = meant_by(key)
+        near = f"; did you mean {meant!r}?" if meant else ""
+        if key in OF_SERVERS:
+            near = "; it is an argument of the server"
         raise argparse.ArgumentTypeError(f"unknown configuration key {key!r:.100}{near}")
     try:
         setting = ast.literal_eval(value)
     except (ValueError, SyntaxError):
         message = f"expected a Python literal as the value of {key!r}, got {value!r}"
         raise argparse.ArgumentTypeError(message) from None
-    kind = type(known[key])
-    if kind in (bool, str, set, frozenset) and type(setting) is not kind:
-        if kind is not frozenset or type(setting) is not set:
-            message = f"expected a {kind.__name__} as the value of {key!r}, got {setting!r:.100}"
-            raise argparse.ArgumentTypeError(message)
+    try:
+        make_config({key: setting})
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return key, setting
 
 

@@ -31,10 +31,12 @@ __all__ = [
     "COMPAT_RPYC6",
     "DEFAULT_CONFIG",
     "KINDS",
+    "OF_SERVERS",
     "SAFE_ATTRS",
     "check_config",
     "client_settings",
     "make_config",
+    "meant_by",
 ]
 
 COMPAT_VARIABLE = "RPYC_LIKE_COMPAT"
@@ -177,9 +179,19 @@ KINDS: dict[str, Kind] = {
 }
 """What the value of each key must be."""
 
+OF_SERVERS: Final = frozenset(
+    {
+        *("auth_timeout", "max_silent_clients", "max_silent_per_address", "listener_timeout"),
+        *("auto_register", "socket_mode", "idle_timeout", "tell_systemd", "authenticator"),
+        *("max_threads", "affinity", "nbThreads", "requestBatchSize"),
+    }
+)
+"""Arguments of servers that are no keys; programs have no reason for keys of these names."""
+
 _DEFAULTS: Final = dict(DEFAULT_CONFIG)  # as they stand above; known to be right
 _KEYS: Final = tuple(DEFAULT_CONFIG)  # those of this package; programs may add others
 _SIMILAR: Final = 0.85  # how alike two keys are, of 1, if one is taken for the other misspelt
+_SHORTEST: Final = 3  # letters of a word that abbreviates another
 _MOST_LOOKED_AT: Final = 1000  # keys; a program may make up any number
 
 
@@ -207,10 +219,7 @@ def make_config(config: dict[str, Any] | None) -> dict[str, Any]:
     Raises:
         TypeError, ValueError: the value of a key is not one of its :data:`KINDS`.
     """
-    made = check_config(config, "config", DEFAULT_CONFIG)
-    if len(made) > len(DEFAULT_CONFIG):
-        _warn_of_misspelt(made.keys() - DEFAULT_CONFIG.keys())
-    return made
+    return check_config(config, "config", DEFAULT_CONFIG)
 
 
 def check_config(
@@ -228,6 +237,8 @@ def check_config(
     """
     settings.checked(f"argument {name!r}", settings.MAPPING, config)
     made = {**(defaults or {}), **(config or {})}
+    if config and not config.keys() <= DEFAULT_CONFIG.keys():
+        _warn_of_misspelt(config.keys() - DEFAULT_CONFIG.keys())
     for key, kind in KINDS.items():
         value = made.get(key)
         if value is not _DEFAULTS[key] and key in made:
@@ -244,16 +255,47 @@ def _warn_of_misspelt(keys: set[Any]) -> None:
     new = [key for key in keys - _looked_at if isinstance(key, str)]
     if not new or len(_looked_at) >= _MOST_LOOKED_AT:
         return
-    from difflib import get_close_matches  # few programs need it
-
     for key in sorted(new):
         _looked_at.add(key)
-        for known in get_close_matches(key, _KEYS, 1, _SIMILAR):
-            warnings.warn(
-                f"unknown configuration key {key!r}: expected {known!r}?",
-                RuntimeWarning,
-                stacklevel=_level_of_program(),
-            )
+        if key in OF_SERVERS:
+            hint = "it is an argument of the server"
+        elif meant := meant_by(key):
+            hint = f"expected {meant!r}?"
+        else:
+            continue
+        warnings.warn(
+            f"unknown configuration key {key!r}: {hint}",
+            RuntimeWarning,
+            stacklevel=_level_of_program(),
+        )
+
+
+def meant_by(key: str) -> str:
+    """Return the known key that another one seems to be a spelling of, "" if there is none.
+
+    It may be written in another case, abbreviated (``max_mem``, ``sync_timeout``) or misspelt.
+    """
+    from difflib import get_close_matches  # few programs need it
+
+    lower = key.lower().replace("-", "_")
+    plain = lower.replace("_", "")
+    for known in _KEYS:
+        if known.lower().replace("_", "") == plain:
+            return known
+    words = lower.split("_")
+    if len(words) > 1 and all(len(word) >= _SHORTEST for word in words):
+        fitting = [known for known in _KEYS if _abbreviates(words, known.lower().split("_"))]
+        if fitting:
+            return min(fitting, key=len)
+    return next(iter(get_close_matches(lower, _KEYS, 1, _SIMILAR)), "")
+
+
+def _abbreviates(words: list[str], known: list[str]) -> bool:
+    """Return whether words are the beginnings of some of the others, in order, the first of all."""
+    left = iter(known)
+    return known[0].startswith(words[0]) and all(
+        any(one.startswith(word) for one in left) for word in words
+    )
 
 
 def _level_of_program() -> int:

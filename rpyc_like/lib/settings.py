@@ -166,7 +166,7 @@ def _mapping(value: Any) -> Any:
 
 
 ANYTHING: Final = Kind("anything", lambda value: value)
-FLAG: Final = Kind("True or False", _flag)
+FLAG: Final = Kind("a bool (True or False)", _flag)
 FUNCTION: Final = Kind("a callable, or None", _function)
 MAPPING: Final = Kind("a mapping of configuration keys, or None", _mapping)
 NAMES: Final = Kind("a set of names", _names)

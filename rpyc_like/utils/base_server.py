@@ -21,7 +21,7 @@ from typing import Any
 
 from ..core.access import warn_of_ladders
 from ..core.channel import Channel
-from ..core.config import COMPAT_RPYC6, check_config
+from ..core.config import COMPAT_RPYC6, KINDS, check_config
 from ..core.protocol import Connection
 from ..core.service import Service, Slave
 from ..core.stream import SocketStream
@@ -144,7 +144,11 @@ class Server:
         grace: float = GRACE,
         idle_timeout: float | None = None,
         tell_systemd: bool = False,
+        **unknown: Any,
     ) -> None:
+        for name in unknown:
+            where = "; it is a key of protocol_config" if name in KINDS else ""
+            raise TypeError(f"unexpected argument {name!r} of the server{where}")
         check_arguments(ARGUMENTS, locals())
         check_config(protocol_config, "protocol_config")
         self.active = False
