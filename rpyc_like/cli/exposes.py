@@ -18,8 +18,8 @@ __all__ = ["add_to", "run"]
 
 _EPILOG = """\
 exit status: 0 if all is well; 1 if a name of --deny is reachable, or names are denied and the peer
-may do everything or the tree was cut; 2 if the arguments are wrong or the service cannot be
-loaded"""
+may do everything or the tree was cut, or with --strict if results are unknown; 2 if the arguments
+are wrong or the service cannot be loaded"""
 
 
 def add_to(commands: Any) -> None:
@@ -55,6 +55,11 @@ def add_to(commands: Any) -> None:
         default=[],
         help="exit with 1 if this name, dotted path, or function, class or module of this full "
         "name is reachable; * and ? match as in file names (repeatable)",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 1 also if a result or attribute is unknown (?)",
     )
     parser.add_argument(
         "--max-nodes",
@@ -135,7 +140,8 @@ def run(options: Any) -> int:
             f"{options.max_nodes}, or of --max-depth, got {options.max_depth})",
             file=sys.stderr,
         )
-    elif tree.unknown and options.deny:
+    elif tree.unknown and (options.deny or options.strict):
+        status = 1 if options.strict else status
         print(
             f"not looked at: what is behind unknown results (?), {len(tree.unknown)} in all, the "
             f"first at {tree.unknown[0].path}; expected return annotations that name one class",

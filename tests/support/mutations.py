@@ -55,8 +55,23 @@ MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
 SETTINGS = "tests/unit/test_settings.py"
+ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
+    Mutation(
+        "126",
+        "tools/exposes.py",
+        "_walkable(result, subject.parts)",
+        "_walkable(result)",
+        f"{ANNOTATIONS}::test_case_126_annotations_are_followed",
+    ),
+    Mutation(
+        "126",
+        "cli/exposes.py",
+        "status = 1 if options.strict else status",
+        "status = status",
+        f"{ANNOTATIONS}::test_case_126_unknown_results_fail_if_wanted",
+    ),
     Mutation(
         "125",
         "core/config.py",
