@@ -55,7 +55,38 @@ FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wake
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
+SETTINGS = "tests/unit/test_settings.py"
+ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
+
 MUTATIONS = [
+    Mutation(
+        "126",
+        "tools/exposes.py",
+        "_walkable(result, subject.parts)",
+        "_walkable(result)",
+        f"{ANNOTATIONS}::test_case_126_annotations_are_followed",
+    ),
+    Mutation(
+        "126",
+        "cli/exposes.py",
+        "status = 1 if options.strict else status",
+        "status = status",
+        f"{ANNOTATIONS}::test_case_126_unknown_results_fail_if_wanted",
+    ),
+    Mutation(
+        "125",
+        "core/config.py",
+        'made[key] = settings.checked(f"{where}[{key!r}]", kind, value)',
+        "made[key] = value",
+        f"{SETTINGS}::test_case_125_a_text_is_no_flag",
+    ),
+    Mutation(
+        "125",
+        "utils/base_server.py",
+        "        check_arguments(ARGUMENTS, locals())\n",
+        "",
+        f"{SETTINGS}::test_case_125_wrong_arguments_of_servers",
+    ),
     Mutation(
         "3",
         "wire/framing.py",
