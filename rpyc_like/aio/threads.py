@@ -15,7 +15,7 @@ from typing import Any
 from ..core.endpoint import Endpoint
 from ..core.pipeline import Pipeline
 from ..core.recorded import recorded_request
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, LocalProtocolError
 from ..lib.connection_threads import Executor, current_thread
 from ..lib.timing import Timeout
 from ..lib.workers import waiting
@@ -135,6 +135,11 @@ class ThreadSide(Endpoint):
         """Waits until ``result`` has come. It has an expiry of its own on the loop."""
         if get_ident() == self._thread:
             raise wrong_face("be waited for")
+        if self._local_objects.entered or self._proxies.entered:
+            raise LocalProtocolError(
+                "a finalizer asks the peer while its thread changes the connection's tables; "
+                "expected async_(...) without waiting"
+            )
         thread: Any = current_thread(self._executor)
         if thread is not None:
             result.add_waiter(thread)

@@ -150,6 +150,7 @@ class Connection(Endpoint):
         self._flushing = primitives.Lock()  # held while releases are sent in a thread of their own
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
+        self._link.guards += (self._local_objects, self._proxies)
         if self._overrides("_dispatch"):
             self._link.dispatch_with(self._dispatch)
         # What the peer gives back is noted while a message is decoded, where its finalizers could

@@ -20,7 +20,7 @@ __all__ = ["run_in_background"]
 T = TypeVar("T")
 
 _loop: asyncio.AbstractEventLoop | None = None
-_starting = threading.Lock()  # guards _loop
+_starting = threading.RLock()  # guards _loop
 
 
 def run_in_background(work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -40,7 +40,7 @@ def _running() -> asyncio.AbstractEventLoop:
 def _begin_anew() -> None:
     """The thread has stayed with the parent of a forked child."""
     global _loop, _starting
-    _loop, _starting = None, threading.Lock()
+    _loop, _starting = None, threading.RLock()
 
 
 def _stop() -> None:

@@ -30,7 +30,7 @@ class RefCountingColl:
     """Objects by key, each with a count; one whose count is taken away is let go."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the dict
+        self._lock = threading.RLock()  # guards the dict
         self._dict: dict[Any, list[Any]] = {}
 
     def __repr__(self) -> str:
@@ -45,7 +45,8 @@ class RefCountingColl:
     def clear(self) -> None:
         """Lets everything go."""
         with self._lock:
-            self._dict.clear()
+            objects, self._dict = self._dict, {}
+        objects.clear()  # may run finalizers
 
     def decref(self, key: Any, count: int = 1) -> None:
         """Takes ``count`` references away."""

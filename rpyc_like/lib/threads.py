@@ -74,7 +74,7 @@ class Workers:
 
     def __init__(self, idle: float = 10.0) -> None:
         self._idle = idle if MAIN else 0.0  # no thread may be left in the others
-        self._lock = threading.Lock()  # guards _free
+        self._lock = threading.RLock()  # guards _free
         self._free: list[queue.SimpleQueue[Callable[[], Any]]] = []
 
     def run(self, func: Callable[[], Any], mark: Any = None) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, LocalProtocolError
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
 from . import forking, primitives
@@ -242,7 +242,7 @@ class BlockingSender:
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""
-        self._lock = primitives.Lock()  # guards the order of whole items on the program's stream
+        self._lock = primitives.RLock()  # guards the order of whole items on the program's stream
 
     @classmethod
     def over_stream(cls, stream: Stream, framer: Framer) -> BlockingSender:
@@ -255,6 +255,11 @@ class BlockingSender:
         return cls(channel.send, lambda payload: payload)
 
     def send(self, *payloads: Any) -> None:
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            raise LocalProtocolError(
+                "a signal handler or finalizer sends over the connection that its thread writes "
+                "to at this moment; expected another connection, or another thread"
+            )
         with self._lock:
             for payload in payloads:
                 whole = b"".join(payload) if type(payload) is list else payload
