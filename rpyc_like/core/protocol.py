@@ -243,7 +243,7 @@ class Connection(Endpoint):
 
     def _unanswered(self) -> set[int]:
         """Returns the numbers of the peer's requests whose answers have not been sent."""
-        return {*tuple(self._codec.serving), *tuple(self._link.running)}
+        return {*list(self._codec.serving), *list(self._link.running)}
 
     def fileno(self) -> int:
         """Returns a descriptor to wait on for incoming messages."""

@@ -402,7 +402,7 @@ class MessageConnection:
 
     def _rouse(self) -> None:
         """Has a thread look for the requests that are left to those that serve."""
-        for waiter in tuple(self.servers.values()):
+        for waiter in list(self.servers.values()):
             if waiter.dormant:
                 waiter.dormant = False  # it will take one, and may be busy then
                 waiter.wake()

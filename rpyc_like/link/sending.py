@@ -138,7 +138,7 @@ class FrameSender:
         while self.queue:
             if not self._role.acquire(False):
                 # The holder looks at the queue again before and after it leaves the role.
-                if sum(map(len, tuple(self.queue))) < _HIGH_WATER:
+                if sum(map(len, self.queue.copy())) < _HIGH_WATER:
                     return
                 if not self._role.acquire(True, _SLICE):
                     continue
@@ -171,7 +171,7 @@ class FrameSender:
             try:
                 waiting = [queue[0]]
                 if len(queue) > 1 and self._stream.gathers:
-                    waiting = list(tuple(queue)[:_VECTOR])
+                    waiting = list(queue)[:_VECTOR]
                 sent = self._stream.send_vector(waiting)
                 full = sent < sum(map(len, waiting))
                 if sent:
@@ -193,7 +193,7 @@ class FrameSender:
                 if patience is None:
                     patience = Timeout(self.timeout)
                 elif patience.expired():
-                    size = sum(map(len, tuple(queue)))
+                    size = sum(map(len, queue.copy()))
                     queue.clear()
                     raise ConnectionClosed(
                         f"the peer has taken nothing in for {self.timeout:g} s, with {size} bytes "
@@ -209,7 +209,7 @@ class FrameSender:
             return
         parts: list[bytes | memoryview] = [queue[0]]
         size = len(queue[0])
-        for frame in tuple(queue)[1:]:
+        for frame in list(queue)[1:]:
             size += len(frame)
             if size > _JOIN:
                 break

@@ -221,19 +221,25 @@ class TlsStream(NativeStream):
         """
         if self._flushing:
             return True
-        self._flushing = True
-        try:
-            while True:
+        while True:
+            self._flushing = True
+            try:
+                done = self._write_out()
+            finally:
+                self._flushing = False
+            if not done or not self._outbox.pending:  # a finalizer may have added something
+                return done
+
+    def _write_out(self) -> bool:
+        while True:
+            if not self._cipher:
+                self._cipher = memoryview(self._outbox.read())
                 if not self._cipher:
-                    self._cipher = memoryview(self._outbox.read())
-                    if not self._cipher:
-                        return True
-                sent = self.inner.send_some(self._cipher)
-                if not sent:
-                    return False
-                self._cipher = self._cipher[sent:]
-        finally:
-            self._flushing = False
+                    return True
+            sent = self.inner.send_some(self._cipher)
+            if not sent:
+                return False
+            self._cipher = self._cipher[sent:]
 
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
         with self._lock:
