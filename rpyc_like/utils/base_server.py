@@ -170,7 +170,7 @@ class Server:
         self.clients: set[socket.socket] = set()
         self._connections: dict[Any, Connection] = {}  # of the clients that have been let in
         self._admitted: dict[Any, Client] = {}  # by their sockets
-        self._clients_lock = threading.Lock()  # guards clients, _connections and _admitted
+        self._clients_lock = threading.RLock()  # guards clients, _connections and _admitted
         if (socket_path is not None or sockets) and (hostname is not None or port or ipv6):
             raise ValueError("socket_path and sockets exclude hostname, port and ipv6")
         listeners = list(sockets)

@@ -51,6 +51,7 @@ CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
 EXIT, CHILDREN = "tests/faults/test_exit.py", "tests/faults/test_children.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
+GARBAGE = "tests/faults/test_garbage.py"
 FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wakeups.py"
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
@@ -399,8 +400,8 @@ MUTATIONS = [
     Mutation(
         "27",
         "core/objects.py",
-        " and entry.obj is not self._pinned",
-        "",
+        "if entry.obj is not self._pinned:",
+        "if True:",
         f"{STATE}::test_case_27_the_root_stays",
     ),
     Mutation(
@@ -1349,6 +1350,20 @@ MUTATIONS = [
         "                waiter.wake()\n                return\n        self.helpers.call()\n",
         "                waiter.wake()\n                return\n",
         f"{WAKEUPS}::test_a_busy_thread_gets_help",
+    ),
+    Mutation(
+        "127",
+        "link/backlog.py",
+        "self._changed = primitives.Condition()  #",
+        "self._changed = primitives.Condition(primitives.Lock())  #",
+        f"{GARBAGE}::test_the_backlog_is_interrupted",
+    ),
+    Mutation(
+        "127",
+        "lib/connection_threads.py",
+        "        if self._lock._is_owned():",
+        "        if False:",
+        f"{GARBAGE}::test_the_threads_of_asyncio_connections_are_interrupted",
     ),
 ]
 

@@ -398,7 +398,7 @@ class Instance:
     # -- which one
 
     _default: Instance | None = None
-    _lock = primitives.Lock()  # guards _default
+    _lock = primitives.RLock()  # guards _default
 
     def make_default(self) -> None:
         """Makes this the instance of the functions in :mod:`.erlang`."""
