@@ -1898,6 +1898,13 @@ MUTATIONS += [
         f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
     ),
     Mutation(
+        "129",
+        "link/sending.py",
+        "if self._torn and self.interrupted is not None",
+        "if False and self.interrupted is not None",
+        "tests/faults/test_interrupts.py::test_an_interrupted_write_ends_both_sides_at_once",
+    ),
+    Mutation(
         "128",
         "link/aio_peer.py",
         "later, width, kept=1)",
