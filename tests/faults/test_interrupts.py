@@ -115,7 +115,6 @@ def test_an_interrupted_call_leaves_the_connection_usable_or_ends_it() -> None:
 
 def test_an_interrupted_write_ends_both_sides_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The peer, which may have half a frame, does not wait for the rest."""
-
     server = rpyc.ThreadedServer(_Service, port=0)
     server._start_in_thread()
     try:
