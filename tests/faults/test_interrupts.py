@@ -48,6 +48,8 @@ class _Interrupt:
         self.where = ""
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if frame.f_code.co_name == "__del__":
+            return None  # Python reports what is raised there, and goes on
         if any(part in frame.f_code.co_filename for part in _PARTS):
             return self._line
         return None
