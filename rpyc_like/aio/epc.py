@@ -19,16 +19,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
+from ..core.async_items import is_async
 from ..epc import service
 from ..epc.answers import Answers
 from ..epc.codec import CALL, METHODS, EpcCodec, Target
-from ..epc.core import EPCCore
+from ..epc.core import EPCCore, EPCDispatcher
 from ..epc.errors import EPCClosed, EPCTimeout
+from ..epc.manager import EPCClientManager, runs_code
 from ..epc.peer import EpcSession, weight
-from ..lib.workers import WorkerPool
+from ..lib.code import hasattr_static
+from ..lib.connection_threads import ConnectionThreads
 from ..link.aio_peer import AioPeer
 from ..link.channel import Channel, client_of
 from ..link.logins import Login
@@ -38,6 +42,8 @@ from ..wire.framing import EpcFramer
 from .opening import in_thread
 
 __all__ = ["EPCConnection", "EPCService", "connect", "connect_stream", "unix_connect"]
+
+_AT_ONCE = 20  # plain methods of a peer that run at the same time, where they are not ordered
 
 
 class EPCConnection(Answers, AioPeer):
@@ -49,12 +55,13 @@ class EPCConnection(Answers, AioPeer):
         workers: threads for methods that are not ``async def``.
     """
 
-    def __init__(self, stream: Any, server: Any, workers: WorkerPool | None = None) -> None:
+    def __init__(self, stream: Any, server: Any, workers: ConnectionThreads | None = None) -> None:
         self.server = server
         self._codec = EpcCodec(server.reader)
         session = EpcSession(self._codec)
         session.pending.numbers = count(1)
-        AioPeer.__init__(self, Channel(stream, framer=EpcFramer()), session, workers)
+        width = 1 if server.ordered else _AT_ONCE
+        AioPeer.__init__(self, Channel(stream, framer=EpcFramer()), session, workers, width)
         self._link.closed_class = EPCClosed
         self._link.queued.weigh = weight
 
@@ -90,18 +97,51 @@ class EPCConnection(Answers, AioPeer):
 
     async def serve(self, id_: Any, target: Target, args: Any) -> None:
         """Does what is asked, and sees to it that exactly one answer is sent."""
-        lane = self if self.server.ordered else object()
         try:
             with self._link.queued.serving(args):
-                message = await self.run(lambda: self.message(id_, target, args), lane)
+                if self._is_for_loop(target):
+                    message = self.run_here(self.message, id_, target, args)
+                else:
+                    message, failures = await self.run(partial(self._attempt, id_, target, args))
+                    if message is None:
+                        if not self.closed:
+                            self._send_first(failures)
+                        return
                 if len(message) > 2 and inspect.isawaitable(message[2]):
-                    message[2] = await message[2]
+                    message[2] = await self.awaited(message[2])
             payload = self._codec.encode(*message)
             await self.when_drained(len(payload))
             self._link.send(payload)
         except Exception as error:
             if not self.closed:
-                self._fail(id_, error)
+                self.run_here(self._fail, id_, error)
+
+    def _attempt(self, id_: Any, target: Target, args: Any) -> tuple[Any, list[list[Any]]]:
+        """Do what is asked; return the answer, or None and what can be answered to a failure.
+
+        Where a method fails in a thread, the program is told there.
+        """
+        try:
+            return self.message(id_, target, args), []
+        except BaseException as error:
+            return None, self._failed(id_, error)
+
+    def _is_for_loop(self, target: Target) -> bool:
+        """Return whether a request needs no code of the program but for ``async def`` methods."""
+        kind, server = type(self), self.server
+        if target.kind == METHODS:
+            return kind._handle_methods is Answers._handle_methods
+        if target.kind != CALL or kind._handle_call is not Answers._handle_call:
+            return False
+        if getattr(server.get_method, "__func__", None) is not EPCDispatcher.get_method:
+            return False
+        name = target.name if type(target.name) is str else str(target.name)
+        if name in server.funcs or server.instance is None:
+            func = server.funcs.get(name)
+            return func is None or is_async(func)
+        if hasattr_static(server.instance, "_get_method"):
+            return False
+        return is_async(inspect.getattr_static(server.instance, name, None))
 
     def _send(self, kind: str, uid: Any, *parts: Any) -> None:
         self._link.send(self._codec.encode(kind, uid, *parts))
@@ -113,13 +153,23 @@ class EPCConnection(Answers, AioPeer):
     # -- who is connected
 
     async def open(self) -> None:
-        """Puts the connection on the server's list."""
-        self.server.add_client(self)
+        """Put the connection on the server's list. Nothing is served before."""
+        add = partial(self.server.add_client, self)
+        if not runs_code(self.server, "add_client", "handle_client_connect"):
+            add()
+            return
+        self._link.hold(True, 0)
+        try:
+            await self.run(add)
+        finally:
+            self._hold()
 
-    def disconnected(self, error: BaseException | None) -> None:
-        """Takes it off."""
-        super().disconnected(error)
-        self.server.remove_client(self)
+    def end_thread(self) -> None:
+        """Take the connection off the server's list, and end its thread."""
+        remove: Any = partial(self.server.remove_client, self)
+        if not runs_code(self.server, "remove_client", "handle_client_disconnect"):
+            remove = remove()
+        self.run_last(remove)
 
 
 class EPCService(service.EPCService):
@@ -130,7 +180,7 @@ class EPCService(service.EPCService):
     """
 
     def connect_in_loop(
-        self, channel: Any, config: dict[str, Any], workers: WorkerPool | None
+        self, channel: Any, config: dict[str, Any], workers: ConnectionThreads | None
     ) -> EPCConnection:
         """Begins a connection over the stream of a channel."""
         connection = EPCConnection(channel.stream, self, workers)
@@ -138,14 +188,12 @@ class EPCService(service.EPCService):
         return connection
 
 
-class _Client(EPCCore):
+class _Client(EPCClientManager, EPCCore):
     """What a client offers to its server."""
 
-    def add_client(self, connection: EPCConnection) -> None:
-        """Has nothing to do: a client has one connection."""
-
-    def remove_client(self, connection: EPCConnection) -> None:
-        """Has nothing to do."""
+    def __init__(self) -> None:
+        EPCClientManager.__init__(self)
+        EPCCore.__init__(self)
 
 
 @asynccontextmanager

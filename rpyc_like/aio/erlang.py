@@ -18,7 +18,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from types import AsyncGeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from ..core.async_items import is_async
@@ -28,7 +28,8 @@ from ..erlport.erlproto import BADARG, Broken, PortCodec, is_answer, report
 from ..erlport.erlproto import Protocol as PlainProtocol
 from ..erlport.streams import stream_of_port
 from ..errors import ConnectionClosed, LimitExceeded, ProtocolError
-from ..lib.workers import WorkerPool
+from ..lib.connection_threads import ConnectionThreads
+from ..lib.finalizers import may_run_code
 from ..link.aio_peer import AioPeer
 from ..link.backlog import weight_of
 from ..link.channel import Channel, client_of
@@ -40,6 +41,7 @@ __all__ = ["Port", "PortService", "Protocol"]
 
 logger = logging.getLogger("rpyc_like.erlport")
 
+_END = object()
 _MOST_UNREAD = 1000  # terms that are kept for a program that does not read them
 _MOST_QUEUED = 16 << 20  # bytes of these, and of frames that are kept beside them
 
@@ -81,7 +83,7 @@ class Port(AioPeer):
         max_frame_size: int = MAX_FRAME_SIZE,
         max_inflated_size: int = MAX_INFLATED_SIZE,
         max_memory: int | None = None,
-        workers: WorkerPool | None = None,
+        workers: ConnectionThreads | None = None,
     ) -> None:
         framer = ErlangFramer(packet, max_frame_size)
         self._codec = _Codec(compressed, max_inflated_size, max_memory)
@@ -160,6 +162,18 @@ class Port(AioPeer):
         await self.when_drained(len(payload))
         self._link.send(payload)
 
+    async def write_yielded(self, terms: GeneratorType[Any, Any, Any]) -> None:
+        """Write what a generator of the program yields, which runs where handlers do."""
+        try:
+            while True:
+                term = await self.run(partial(next, terms, _END))
+                if term is _END:
+                    return
+                await self.write_later(term)
+        except BaseException:
+            self.run_soon(terms.close)
+            raise
+
     async def drained(self) -> None:
         """Waits until Erlang takes more."""
         await self._link.drained()
@@ -206,7 +220,10 @@ class Port(AioPeer):
         """Have a protocol handle a term, which counts for the server meanwhile."""
         try:
             with self._link.queued.serving(term):
-                await protocol.handle_term(self, term)
+                handling: Any = protocol.handle_term(self, term)
+                if type(protocol).handle_term is not Protocol.handle_term:
+                    handling = self.awaited(handling)  # else what it calls is, each by itself
+                await handling
         except LimitExceeded as error:
             report(self, error)
 
@@ -247,28 +264,36 @@ class Protocol(PlainProtocol):
 
     async def handle_term(self, port: Port, message: Any) -> None:
         """Handles one message; override it to do something else with all of them."""
-        found = self.handler_of(port, message)
+        found = port.run_here(self.handler_of, port, message)
         if found is None:
             return
         handler, args = found
         try:
             if is_async(handler):
-                reply = handler(*args)
+                reply = port.run_here(handler, *args)
             else:
-                reply = await port.run(lambda: handler(*args), port)
+                reply = await port.run(partial(handler, *args))
             if type(reply) is AsyncGeneratorType:
-                async for one in reply:
-                    port.write(one)
-                    await port.drained()
+                await port.awaited(_write_all(port, reply))
                 return
             if inspect.isawaitable(reply):
-                reply = await reply
-            for one in self.replies(reply):
-                await port.write_later(one)
+                reply = await port.awaited(reply)
+            replies = port.run_here(self.replies, reply)
+            if type(replies) is GeneratorType:
+                await port.write_yielded(replies)
+            else:
+                for one in replies:
+                    await port.write_later(one)
         except ConnectionClosed:
             raise
         except Exception as error:
-            self.failed(port, handler, error)
+            port.run_here(self.failed, port, handler, error)
+
+
+async def _write_all(port: Port, replies: AsyncGeneratorType[Any, Any]) -> None:
+    async for one in replies:
+        port.write(one)
+        await port.drained()
 
 
 class PortService(service.PortService):
@@ -283,20 +308,37 @@ class PortService(service.PortService):
     _protocol: Callable[[], Protocol]
 
     def connect_in_loop(
-        self, channel: Any, config: dict[str, Any], workers: WorkerPool | None
+        self, channel: Any, config: dict[str, Any], workers: ConnectionThreads | None
     ) -> Port:
         """Begins a connection over the stream of a channel."""
         port = _ServedPort(self._packet, stream=channel.stream, workers=workers, **self._options)
         port.introduce(config, client_of(channel))
-        port.protocol = self._protocol()
+        port.make_protocol = self._protocol
         return port
 
 
 class _ServedPort(Port):
     """A port whose terms a protocol handles from the beginning."""
 
-    protocol: Protocol
+    make_protocol: Callable[[], Protocol]
 
     async def open(self) -> None:
-        """Serves until the connection ends."""
-        await self.serve_with(self.protocol)
+        """Serve until the connection ends. The protocol is made and dropped where handlers run."""
+        make = self.make_protocol
+        made: list[Protocol] = []
+        try:
+            plain = isinstance(make, type) and inspect.getattr_static(make, "__init__")
+            if plain is object.__init__:  # which runs no code of the program
+                made.append(self.run_here(make))
+            else:
+                made.append(await self.run(make))
+            await self.serve_with(made[0])
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(set(self._tasks))
+            self.run_last(made.clear if may_run_code(made) else None)
+
+    def end_thread(self) -> None:
+        """Leave the thread to :meth:`open`, whose handlers may have something to do yet."""

@@ -34,7 +34,7 @@ MAX_THREADS = 1000
 """Default number of connections that may have a thread, for methods that are not ``async def``."""
 
 _BESIDE = 20
-"""Default number of threads for callbacks, and for functions of EPC and Erlang connections."""
+"""Default number of threads for callbacks."""
 
 _LAST = 2.0
 
@@ -81,7 +81,7 @@ class _Door(BaseServer):
     def _connect(self, channel: Channel, config: dict[str, Any]) -> Any:
         make = getattr(self.service, "connect_in_loop", None)
         if make is not None:
-            return make(channel, config, self._workers and self._workers.beside)
+            return make(channel, config, self._workers)
         root = self.service() if isinstance(self.service, type) else self.service
         return Connection(root, channel, config, workers=self._workers)
 
@@ -98,8 +98,8 @@ class Server:
         service: a service class (one instance for each client) or an instance (shared).
         max_threads: most threads for what is not ``async def`` (1,000 by default), those not
             counted that wait for a client; 0 to do that on the loop, which then stands still
-            meanwhile. A connection gets one with its first plain call. Callbacks, and functions of
-            EPC and Erlang connections, have as many beside (20 by default).
+            meanwhile. A connection gets one with its first plain call. Callbacks have as many
+            beside (20 by default).
         affinity: what happens when there are no more: with "preferred" the connection that has been
             idle for longest gives its thread up; with "strict" connections keep theirs to the end,
             and plain calls of others are refused.

@@ -33,7 +33,7 @@ from ..lib.stack import has_room
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.backlog import weight_of
 from ..link.result import Unfinished, thrown
-from ..link.serving import CURRENT
+from ..link.serving import CURRENT, call_serving
 from ..wire.messages import REQUEST
 from .threads import ThreadSide
 
@@ -149,12 +149,11 @@ class Serving(ThreadSide):
         """Call a function that serves a request, in the connection's thread and context."""
         if CURRENT.get() is not None and not has_room():
             raise RecursionError(_TOO_DEEP)
-        return _call(served, func, *args)
+        return call_serving(served, func, *args)
 
     def _in_context(self, value: Any) -> Coroutine[Any, Any, Any]:
         """Return a coroutine that awaits something of the program in the connection's context."""
-        work = value if type(value) is CoroutineType else _awaited(value)
-        return self._context.within(work, CURRENT, CURRENT.get())
+        return self._context.within(value, CURRENT, CURRENT.get())
 
     def _waiting_for(self, target: Target) -> ConnectionThread | None:
         """Return the thread that waits for what has caused a request of the peer's."""
@@ -237,7 +236,9 @@ class Serving(ThreadSide):
             if handler in _IN_TURNS:
                 self._finish(id_, _in_turns(_IN_TURNS[handler](self, *args)))
             else:
-                self._finish(id_, self._context.run(_call, CURRENT.get(), handler, self, *args))
+                self._finish(
+                    id_, self._context.run(call_serving, CURRENT.get(), handler, self, *args)
+                )
         elif self._is_for_loop(number, args):
             self._finish(id_, handler(self, *args))
         else:
@@ -531,7 +532,9 @@ class Serving(ThreadSide):
                     value = do_step(self, account, kind, *values)
                 else:
                     served = CURRENT.get()
-                    value = self._context.run(_call, served, do_step, self, account, kind, *values)
+                    value = self._context.run(
+                        call_serving, served, do_step, self, account, kind, *values
+                    )
             except StopIteration as error:
                 raise thrown(error) from None
         else:
@@ -562,15 +565,6 @@ async def _in_turns(work: handlers.Turns) -> Any:
         work.close()  # now, whoever still holds the traceback
 
 
-def _call(served: Any, func: Callable[..., Any], *args: Any) -> Any:
-    """Call a function that serves a request."""
-    token = CURRENT.set(served)
-    try:
-        return func(*args)
-    finally:
-        CURRENT.reset(token)
-
-
 def _end(last: Callable[[], Any] | None, dropped: list[Any]) -> None:
     """Tell the service that the connection is gone, then drop what the peer had references to."""
     try:
@@ -578,7 +572,3 @@ def _end(last: Callable[[], Any] | None, dropped: list[Any]) -> None:
             last()
     finally:
         dropped.clear()
-
-
-async def _awaited(value: Any) -> Any:
-    return await value

@@ -19,7 +19,7 @@ import logging
 import struct
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..errors import LimitExceeded, MalformedValue, ProtocolError
 from ..lib.brief import brief
@@ -113,6 +113,11 @@ class _Unheard(NamedTuple):
     content: bytes
     sender: int
     addressee: int
+
+
+_ANSWERS: Final = tuple(
+    brine.dump((kind, 0, 0))[:2] for kind in (consts.MSG_REPLY, consts.MSG_EXCEPTION)
+)
 
 
 class RpycCodec:
@@ -302,6 +307,10 @@ class RpycCodec:
         return payloads
 
     # -- decoding
+
+    def is_answer(self, payload: bytes) -> bool:
+        """Return whether a payload, which is not decoded, begins as an answer does."""
+        return payload[:2] in _ANSWERS
 
     def decode(self, payload: bytes) -> Message:
         if self.native:

@@ -71,8 +71,26 @@ class Answers:
 
     def _fail(self, uid: Any, error: BaseException) -> None:
         """Answers a request that has failed."""
+        self._send_first(self._failed(uid, error))
+
+    def _send_first(self, messages: list[list[Any]]) -> None:
+        """Send the first one of several messages that can be encoded."""
+        for number, message in enumerate(messages, 1):
+            try:
+                self._send(*message)
+                return
+            except (ProtocolError, UnicodeError, TypeError):
+                if number == len(messages):
+                    raise
+
+    def _failed(self, uid: Any, error: BaseException) -> list[list[Any]]:
+        """Tell the program that a request has failed.
+
+        Returns:
+            Answers, of which the first that can be encoded is sent; none if there is to be none.
+        """
         if self._is_handled(error):
-            return
+            return []
         if self.server.debugger is not None:
             try:
                 self.server.debugger.post_mortem(error.__traceback__)
@@ -82,10 +100,8 @@ class Answers:
             info = _structured(error) if self.server.structured_errors else repr(error)
         except Exception:  # of the error's own methods
             info = f"{type(error).__name__}, which cannot be told"
-        try:
-            self._send("return-error", uid, info)
-        except (ProtocolError, UnicodeError, TypeError):
-            self._send("return-error", uid, f"{type(error).__name__}, which cannot be sent")
+        unsent = f"{type(error).__name__}, which cannot be sent"
+        return [["return-error", uid, info], ["return-error", uid, unsent]]
 
     def handle_error(self, err: BaseException) -> Any:
         """Is told of each failure: of a method, a message, an answer that nobody waits for.

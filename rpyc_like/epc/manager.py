@@ -7,7 +7,7 @@ from typing import Any
 
 from ..lib import primitives
 
-__all__ = ["EPCClientManager"]
+__all__ = ["EPCClientManager", "runs_code"]
 
 
 class EPCClientManager:
@@ -40,3 +40,10 @@ class EPCClientManager:
 
     def handle_client_disconnect(self, handler: Any) -> None:  # type: ignore[no-redef]
         """Is told that a connection has ended; override or assign it."""
+
+
+def runs_code(server: Any, *methods: str) -> bool:
+    """Return whether one of these methods of a server is a program's, and not the manager's."""
+    own = (getattr(EPCClientManager, name) for name in methods)
+    found = (getattr(getattr(server, name), "__func__", None) for name in methods)
+    return any(one is not other for one, other in zip(found, own))

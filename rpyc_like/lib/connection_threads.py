@@ -76,7 +76,7 @@ class ConnectionThreads:
         self.most = most
         self.strict = strict
         self.beside = WorkerPool(beside)
-        """Threads for callbacks, and for adapters whose functions run in any thread."""
+        """Threads for callbacks, which belong to no connection's thread."""
         self.lock = primitives.RLock()  # guards everything below and the state of the executors
         self.threads: set[ConnectionThread] = set()
         self._active = 0  # threads that do not wait for a peer
@@ -87,7 +87,11 @@ class ConnectionThreads:
         at_end(self.close)
 
     def executor(
-        self, context: SharedContext, call_later: CallLater, width: int = 1
+        self,
+        context: SharedContext,
+        call_later: CallLater,
+        width: int = 1,
+        kept: int | None = None,
     ) -> ThreadExecutor:
         """Return what runs the functions of a new connection.
 
@@ -95,8 +99,9 @@ class ConnectionThreads:
             context: that they run in.
             call_later: has something called after so many seconds, in the thread that submits.
             width: how many may run at once; they begin in order.
+            kept: how many of their threads are kept while there is nothing to do; all by default.
         """
-        return ThreadExecutor(self, context, call_later, width)
+        return ThreadExecutor(self, context, call_later, width, width if kept is None else kept)
 
     def close(self) -> None:
         """Take nothing more; the threads end when they have done what there is."""
@@ -203,6 +208,7 @@ class ThreadExecutor:
         context: SharedContext,
         call_later: CallLater,
         width: int,
+        kept: int,
     ) -> None:
         self._all = threads
         self._call_later = call_later
@@ -210,6 +216,7 @@ class ThreadExecutor:
         self._lock = threads.lock
         self._context = context
         self._width = width
+        self._kept = kept
         self.nests = True  # until the peer is known to tell what has caused its requests
         self.threads: list[ConnectionThread] = []  # as many as may run at once are kept
         self.jobs: deque[Job] = deque()
@@ -243,9 +250,14 @@ class ThreadExecutor:
     def _offered(self) -> bool:
         """Return whether a thread will look for something to do."""
         for thread in self.threads:
-            if thread.idle or (self.nests and thread.waits):
+            # One that has just done something looks again before it sleeps. Where calls may run at
+            # once, one that comes after another is served in the same thread so.
+            if thread.idle or (not thread.busy and len(self.jobs) == 1):
                 thread.rouse()
                 return True
+            if self.nests and thread.serves:
+                thread.rouse()
+                return False  # it may stop waiting at this moment, and be busy for long
         if len(self.threads) < self._width:
             self._all.give(self)
             return not self.needy  # else looked at again: the system may be out of threads
@@ -311,11 +323,13 @@ class ThreadExecutor:
 
     def keeps(self, thread: ConnectionThread) -> bool:
         """Return whether a thread without work stays with the connection."""
-        return not self.closed and thread in self.threads[: self._width]
+        return not self.closed and thread in self.threads[: self._kept]
 
-    def run(self, job: Job) -> None:
+    def run(self, job: Job, thread: ConnectionThread) -> None:
         """Run a function in the connection's context, in a thread that is not in it yet."""
-        _run(self._context.run(_run, job))
+        after = self._context.run(_run, job)
+        thread.busy = False
+        _run(after)
 
 
 def _run(func: Callable[[], T] | None) -> T | None:
@@ -343,8 +357,12 @@ class ConnectionThread:
         self._ended = False
         self.executor = executor
         self.idle = False
+        self.busy = False
+        """Whether it runs a function of the program."""
         self.waits = False
         """Whether it waits for a peer, and does nothing meanwhile."""
+        self.serves = False
+        """Whether it does what that peer asks while it waits: it waits on its own connection."""
 
     # -- from other threads
 
@@ -382,10 +400,11 @@ class ConnectionThread:
                 job = None if self._ended else self._next()
                 if self._ended:
                     return
+                self.busy = job is not None
             if job is None:
                 self._signal.acquire()
             else:
-                self.executor.run(job)
+                self.executor.run(job, self)
 
     def _next(self) -> Job | None:
         """Return what to do next; None if the thread is to sleep, or has ended."""
@@ -424,17 +443,21 @@ class ConnectionThread:
                 "connections could not go on; expected async_(...) without waiting"
             )
         before = self.set_waiting(True)
+        served, self.serves = self.serves, True
         try:
             while not ready():
                 with self._lock:
                     job = self._next_nested()
                 if job is not None:
+                    self.serves = False
                     self.set_waiting(False)
                     _run(_run(job))  # in the context of what waits
                     self.set_waiting(True)
+                    self.serves = True
                 elif not self._signal.acquire(True, seconds):
                     look()
         finally:
+            self.serves = served
             self.set_waiting(before)
 
     def _next_nested(self) -> Job | None:

@@ -8,8 +8,9 @@ the connection's when both have ended.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
+from types import CoroutineType
 from typing import Any, TypeVar
 
 from . import primitives
@@ -40,13 +41,15 @@ class SharedContext:
             self.give_back(context, before)
 
     def within(
-        self, work: Coroutine[Any, Any, T], variable: ContextVar[Any], value: Any
+        self, work: Awaitable[T], variable: ContextVar[Any], value: Any
     ) -> Coroutine[Any, Any, T]:
-        """Return a coroutine that runs ``work`` in the context, whichever task awaits it.
+        """Return a coroutine that awaits ``work`` in the context, whichever task awaits it.
 
         Args:
             variable: has ``value`` meanwhile.
         """
+        if type(work) is not CoroutineType:
+            work = _awaited(work)
         return _Within(self, work, variable, value)
 
     def take(self) -> tuple[Context, Context | None]:
@@ -82,6 +85,10 @@ class SharedContext:
 def _set(changes: Changes) -> None:
     for variable, value in changes:
         variable.set(value)
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 class _Within(Coroutine[Any, Any, Any]):

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
 from types import CoroutineType
 from typing import Any, TypeVar
 
 from .threads import spawn
-from .workers import WorkerPool
 
-__all__ = ["elsewhere", "in_new_thread", "in_worker"]
+__all__ = ["elsewhere", "in_new_thread"]
 
 Outcome = tuple[bool, Any]
 T = TypeVar("T")
-
-
-async def in_worker(pool: WorkerPool, func: Callable[[], Any], lane: Hashable) -> Outcome:
-    """Has a worker call a function, in a copy of the current context; see :func:`elsewhere`."""
-    context = copy_context()
-    return await elsewhere(lambda work: pool.run(lambda: context.run(work)(), lane), func)
 
 
 async def elsewhere(

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConnectionClosed
-from ..lib.in_worker import in_worker
-from ..lib.workers import WorkerPool
+from ..lib.connection_threads import ConnectionThreads, Executor
+from ..lib.contexts import SharedContext
+from ..lib.in_worker import elsewhere
 from ..wire.session import Session
 from .aio import AioMessageConnection, AioResult
 from .result import raised
-from .serving import CURRENT
+from .serving import CURRENT, call_serving
 
 if TYPE_CHECKING:
     from .admission import Client
 
 __all__ = ["AioPeer"]
+
+T = TypeVar("T")
 
 _LARGE = 1 << 16  # bytes of an answer that is not held together with others
 
@@ -29,7 +34,9 @@ class AioPeer:
         channel: an open channel, which belongs to the connection from then on.
         session: knows the protocol.
         workers: threads for functions that are not ``async def``; without them they run on the
-            loop.
+            loop. The connection has one of these from its first such function on. All functions
+            run in one context, which is the connection's.
+        width: how many plain functions may run at once. One thread is kept between them.
     """
 
     credentials: Any = None
@@ -37,9 +44,20 @@ class AioPeer:
     endpoints: Any = None
     """The addresses of this side and of the peer, where a server has let it in."""
 
-    def __init__(self, channel: Any, session: Session, workers: WorkerPool | None = None) -> None:
+    def __init__(
+        self,
+        channel: Any,
+        session: Session,
+        workers: ConnectionThreads | None = None,
+        width: int = 1,
+    ) -> None:
         self.session = session
-        self._workers = workers
+        self._context = SharedContext()
+        self._executor: Executor | None = None
+        if workers is not None:
+            later = asyncio.get_running_loop().call_later
+            self._executor = workers.executor(self._context, later, width, kept=1)
+            self._executor.nests = False  # a thread that waits does so for something else
         self._tasks: dict[asyncio.Task[None], Any] = {}  # and the requests that they serve
         self._link = AioMessageConnection(channel, session, self)
 
@@ -97,14 +115,50 @@ class AioPeer:
         """Does what the peer asks and sends the answer."""
         raise NotImplementedError
 
-    async def run(self, func: Any, lane: Any) -> Any:
-        """Returns what a function returns, in a worker's thread if there are any."""
-        if self._workers is None:
-            return func()
-        failed, value = await in_worker(self._workers, func, lane)
+    async def run(self, func: Callable[[], T]) -> T:
+        """Return what a function of the program returns, in the connection's thread and context.
+
+        Without threads it runs on the loop.
+
+        Raises:
+            LimitExceeded: connections keep their threads, and there is none for this one.
+            ConnectionClosed: the connection has ended before the function could begin.
+        """
+        if self._executor is None:
+            return self.run_here(func)
+        work = partial(self._in_thread, CURRENT.get(), func)
+        failed, value = await elsewhere(self._executor.submit, work)
         if failed:
             raise raised(value)
+        return value  # type: ignore[no-any-return]
+
+    def _in_thread(self, served: Any, func: Callable[[], T]) -> T:
+        if self._link.lost:
+            raise self._link.closed_error()
+        return call_serving(served, func)
+
+    def run_here(self, func: Callable[..., T], *args: Any) -> T:
+        """Call a function of the program on the loop, in the connection's context."""
+        value: T = self._context.run(call_serving, CURRENT.get(), func, *args)
         return value
+
+    def awaited(self, value: Awaitable[T]) -> Awaitable[T]:
+        """Return a coroutine that awaits something of the program in the connection's context."""
+        return self._context.within(value, CURRENT, CURRENT.get())
+
+    def run_last(self, func: Callable[[], object] | None) -> None:
+        """Call a function of the program when all others have ended; then the thread ends."""
+        if self._executor is not None:
+            self._executor.close(None if func is None else partial(_without_value, func))
+        elif func is not None:
+            self.run_here(func)
+
+    def run_soon(self, func: Callable[[], object]) -> None:
+        """Call a function of the program before others, also when the connection has ended."""
+        if self._executor is not None:
+            self._executor.submit(partial(_without_value, func), first=True)
+        else:
+            self.run_here(func)
 
     async def when_drained(self, size: int) -> None:
         """Wait until the peer takes more; count an answer of ``size`` bytes meanwhile.
@@ -168,8 +222,13 @@ class AioPeer:
         """Cancels what still runs for the peer."""
         for task in list(self._tasks):
             task.cancel()
+        self.end_thread()
 
     # -- the end
+
+    def end_thread(self) -> None:
+        """Have the connection's thread do what is left to do, and end."""
+        self.run_last(None)
 
     async def open(self) -> None:
         """Has nothing to do."""
@@ -179,3 +238,7 @@ class AioPeer:
         with suppress(ConnectionClosed):
             self._link.flush()
         self._link.lose(None)
+
+
+def _without_value(func: Callable[[], object]) -> None:
+    func()

@@ -215,6 +215,7 @@ class MessageConnection:
         self.queued.limit = getattr(self.receiver, "max_queued", MAX_QUEUED)
         if isinstance(self.receiver, FrameReceiver) and isinstance(self.sender, FrameSender):
             self.sender.blocked = self._read_while_full
+            self.sender.interrupted = self._interrupted
         self.express: Express | None = None
         """The quick way, once the application has opened it with :meth:`use_shortcut`."""
         self.send_frame: Callable[[bytes], None] | None = None
@@ -925,16 +926,47 @@ class MessageConnection:
         """Reads one message that has not been read yet; see :meth:`_read`."""
         if self.queued.full and not self.queued.wait(timeout, lambda: self.end._ready):
             return None
+        payload = None
         try:
             payload = self.receiver.receive(timeout, self._open)
+            if payload is None:
+                return None
+            if self.dispatch is not None:
+                self._dispatch_lock.keep()
+                return (RAW, payload)
+            return self.understand(payload)
         except (EOFError, OSError, ProtocolError) as error:
-            return self.broken(error)
+            if payload is None:
+                return self.broken(error)
+            self.check_taken(payload)
+            raise
+        except BaseException:
+            self.check_taken(payload)
+            raise
+
+    def check_taken(self, payload: Any) -> None:
+        """End the connection if the peer would wait in vain after an exception in the reading role.
+
+        A signal handler may raise one anywhere. An answer may be lost: who waits for it does so no
+        more, or finds that its time is over.
+
+        Args:
+            payload: what was received and not filed, None for nothing.
+        """
+        ended = getattr(self.receiver, "ended", None)
         if payload is None:
-            return None
-        if self.dispatch is not None:
-            self._dispatch_lock.keep()
-            return (RAW, payload)
-        return self.understand(payload)
+            lost = isinstance(ended, ConnectionClosed)
+        elif type(payload) is tuple:
+            lost = payload[0] is CALL
+        else:
+            is_answer = getattr(self.session.codec, "is_answer", None)
+            lost = is_answer is None or not is_answer(payload)
+        if lost:
+            self._interrupted("a thread was interrupted while it read a message")
+
+    def _interrupted(self, text: str) -> None:
+        if not self.end._ready:
+            self.fail(self.closed_class(text))
 
     def read_quickly(self) -> Outcome | None:
         """Read one message that has arrived, as :meth:`read_new` does.

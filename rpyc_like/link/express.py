@@ -84,6 +84,7 @@ class Express:
         if reading.offered is not None or not reading.lock.acquire(False):
             return self._ask_beside(id_, target, args, timeout, started)
         sent = False
+        got = None
         try:
             frame = None
             if not (
@@ -97,7 +98,6 @@ class Express:
                 frame = self._frame_request(id_, target, args)
             if frame is not None:
                 sent = True
-                got = None
                 if self._sender.try_frame(frame):
                     link.exchanges += 1
                     got = receiver.receive(timeout, self.open)
@@ -116,7 +116,8 @@ class Express:
             result = link.file(id_, target)
             outcome = link.broken(error)
         except BaseException:
-            if sent:
+            link.check_taken(got)
+            if sent and not link.end._ready:
                 session.pending.file(id_, ABANDONED)
                 link.application.gave_up(id_)
             raise

@@ -183,7 +183,8 @@ class AsyncResult:
     def add_callback(self, func: Callable[[AsyncResult], Any]) -> None:
         """Has ``func(result)`` called when the answer is there, at once if it is.
 
-        A later call happens in the thread that received the answer.
+        A later call happens in the thread that has read the answer; on the loop for a connection of
+        an asyncio client, and in a thread of its own for one of :class:`rpyc_like.aio.Server`.
         """
         self._list("_callbacks").append(func)
         if self._ready:

@@ -63,6 +63,8 @@ class FrameSender:
         self.timeout: float | None = SEND_TIMEOUT
         """Seconds without any progress after which the peer is given up; None for never."""
         self.queue: deque[bytes | memoryview] = deque()
+        self.interrupted: Callable[[str], None] | None = None
+        """Ends the connection: an exception came while a frame was written, perhaps in half."""
         self._torn = False
         self.orphan()
         forking.remember(self)
@@ -103,7 +105,12 @@ class FrameSender:
                     sent = self._stream.send_some(frame)
                     self._torn = False
                     if sent < len(frame):
+                        self._torn = True
                         queue.appendleft(memoryview(frame)[sent:] if sent else frame)
+                        self._torn = False
+            except BaseException as error:
+                self._check_whole(error)
+                raise
             finally:
                 self._role.release()
         else:
@@ -160,7 +167,22 @@ class FrameSender:
                 self._role.release()
         return not self.queue
 
+    def _check_whole(self, error: BaseException) -> None:
+        """End the connection if an exception may have come in the middle of a frame.
+
+        A signal handler may raise one anywhere. The peer must not wait for the rest.
+        """
+        if self._torn and self.interrupted is not None and not isinstance(error, ConnectionClosed):
+            self.interrupted("a write was interrupted in the middle of a frame")
+
     def _drain(self, wait: bool) -> bool:
+        try:
+            return self._drain_whole(wait)
+        except BaseException as error:
+            self._check_whole(error)
+            raise
+
+    def _drain_whole(self, wait: bool) -> bool:
         queue = self.queue
         if self._torn:
             raise ConnectionClosed("an earlier write was interrupted in the middle of a frame")
@@ -216,9 +238,11 @@ class FrameSender:
                 break
             parts.append(frame)
         chunk = b"".join(parts)
+        self._torn = True  # until the chunk is in the place of its frames
         for _ in range(len(parts) - 1):
             queue.popleft()
         queue[0] = chunk
+        self._torn = False
 
     def _wait_for_room(self) -> None:
         if self.blocked is None:

@@ -40,6 +40,7 @@ WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 HOUSEKEEPING = "tests/faults/test_housekeeping.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 AFFINITY = "tests/faults/test_affinity.py"
+ADAPTERS_AFFINITY = "tests/faults/test_affinity_adapters.py"
 
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
@@ -1984,6 +1985,48 @@ MUTATIONS += [
         "        self._check_room(_owner(host), len(new))\n",
         "",
         f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
+    ),
+    Mutation(
+        "129",
+        "link/sending.py",
+        "if self._torn and self.interrupted is not None",
+        "if False and self.interrupted is not None",
+        "tests/faults/test_interrupts.py::test_an_interrupted_write_ends_both_sides_at_once",
+    ),
+    Mutation(
+        "128",
+        "link/aio_peer.py",
+        "later, width, kept=1)",
+        "later, width, kept=0)",
+        f"{ADAPTERS_AFFINITY}::test_plain_functions_run_in_one_thread",
+    ),
+    Mutation(
+        "128",
+        "link/aio_peer.py",
+        "self._context.run(call_serving, CURRENT.get(), func, *args)",
+        "call_serving(CURRENT.get(), func, *args)",
+        f"{ADAPTERS_AFFINITY}::test_the_context_stays",
+    ),
+    Mutation(
+        "128",
+        "aio/epc.py",
+        "            await self.run(add)\n",
+        "            add()\n",
+        f"{ADAPTERS_AFFINITY}::test_hooks_of_an_epc_server_run_in_the_thread",
+    ),
+    Mutation(
+        "128",
+        "aio/erlang.py",
+        "await self.run(partial(next, terms, _END))",
+        "next(terms, _END)",
+        f"{ADAPTERS_AFFINITY}::test_a_protocol_lives_in_the_thread",
+    ),
+    Mutation(
+        "128",
+        "lib/connection_threads.py",
+        "thread.idle or (not thread.busy and len(self.jobs) == 1)",
+        "thread.idle",
+        f"{ADAPTERS_AFFINITY}::test_plain_functions_run_in_one_thread",
     ),
     Mutation(
         "114",

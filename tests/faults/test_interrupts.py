@@ -1,0 +1,155 @@
+"""Case 129: an exception of a signal handler, Ctrl-C for example, at any line of a call.
+
+``python -m tests.faults.test_interrupts`` tries each line and prints how many leave the connection
+usable; an argument N has it try each N-th.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from collections import Counter
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+
+from .test_affinity import until
+
+_PARTS = tuple(os.path.join("rpyc_like", part) + os.sep for part in ("link", "core", "wire"))
+_BIG = bytes(range(256)) * 800
+
+
+class _Service(rpyc.Service):
+    def exposed_add(self, first: int, second: int) -> int:
+        return first + second
+
+    def exposed_back(self, func: Any, value: int) -> Any:
+        return func(value)
+
+    def exposed_big(self, value: bytes) -> bytes:
+        return value + b"!"
+
+
+def _program(conn: Any) -> None:
+    assert conn.root.add(1, 2) == 3
+    assert conn.root.back(lambda value: value + 1, 4) == 5
+    assert conn.root.big(_BIG) == _BIG + b"!"
+
+
+class _Interrupt:
+    """Raises KeyboardInterrupt at a line, counted from the beginning."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self.where = ""
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if frame.f_code.co_name == "__del__":
+            return None  # Python reports what is raised there, and goes on
+        if any(part in frame.f_code.co_filename for part in _PARTS):
+            return self._line
+        return None
+
+    def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "line":
+            name, line = frame.f_code.co_filename, frame.f_lineno
+            # Python runs no handler between the end of a block and the first call of its finally.
+            # A role that has just been taken, before its try, is not tried: it would be kept.
+            text = linecache.getline(name, line).strip()
+            if text == "try:" or ".release()" in text:
+                return self._line
+            self.left -= 1
+            if self.left <= 0:
+                sys.settrace(None)
+                self.where = f"{os.path.basename(name)}:{line} {frame.f_code.co_name}"
+                raise KeyboardInterrupt
+        return self._line
+
+
+def _outcomes(step: int) -> dict[str, str]:
+    """Interrupt a program at each ``step``-th line; return what became of the connections."""
+    server = rpyc.ThreadedServer(_Service, port=0)
+    server._start_in_thread()
+    found: dict[str, str] = {}
+    at = 1
+    try:
+        while True:
+            conn = rpyc.connect("127.0.0.1", server.port, config={"sync_request_timeout": 20})
+            conn.root.add(0, 0)
+            interrupt = _Interrupt(at)
+            before = sys.gettrace()
+            try:
+                sys.settrace(interrupt)
+                _program(conn)
+            except (KeyboardInterrupt, EOFError):
+                pass
+            finally:
+                sys.settrace(before)
+            if not interrupt.where:
+                conn.close()
+                return found
+            try:
+                _program(conn)
+                outcome = "kept"
+            except EOFError as error:
+                outcome = "closed" if "interrupted" in str(error) else f"closed: {error}"
+            except BaseException as error:
+                outcome = repr(error)
+            conn.close()
+            found[f"{at} {interrupt.where}"] = outcome
+            at += step
+    finally:
+        server.close()
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="the lines are being traced already")
+def test_an_interrupted_call_leaves_the_connection_usable_or_ends_it() -> None:
+    """Calls go on after an interrupt, or the error says that a thread was interrupted."""
+    found = _outcomes(53)
+    assert found
+    assert {place: one for place, one in found.items() if one not in ("kept", "closed")} == {}
+    assert list(found.values()).count("kept") > len(found) // 2
+
+
+def test_an_interrupted_write_ends_both_sides_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer, which may have half a frame, does not wait for the rest."""
+    server = rpyc.ThreadedServer(_Service, port=0)
+    server._start_in_thread()
+    try:
+        conn = rpyc.connect("127.0.0.1", server.port)
+        assert conn.root.add(1, 2) == 3
+        stream = conn._link.sender._stream
+        send = type(stream).send_some
+
+        def interrupted(self: Any, data: bytes) -> int:
+            if self is stream:
+                raise KeyboardInterrupt
+            return int(send(self, data))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(stream), "send_some", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                conn.root.add(1, 2)
+        assert conn.closed
+        until(lambda: not server._connections)
+        with pytest.raises(EOFError, match="interrupted in the middle of a frame"):
+            conn.root.add(1, 2)
+    finally:
+        server.close()
+
+
+def main() -> None:
+    """Print what becomes of connections, by the number of lines."""
+    found = _outcomes(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    for place, outcome in found.items():
+        if outcome not in ("kept", "closed"):
+            print(place, outcome)
+    print(len(found), "lines:", dict(Counter(found.values())))
+
+
+if __name__ == "__main__":
+    main()
