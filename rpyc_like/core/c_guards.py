@@ -27,13 +27,14 @@ from types import (
 from typing import Any, Final
 from weakref import ReferenceType, WeakValueDictionary
 
-from ..errors import MalformedValue
+from ..errors import LimitExceeded, MalformedValue
 from ..lib import access_policy, weights
 from ..lib.brief import brief
 from ..lib.c_callables import is_bound, is_c_callable, is_called_in_c, is_function
 from ..lib.referents import referents
+from ..lib.result_sizes import check_result
 from ..lib.stand_ins import dict_of, module_of, mro_of
-from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
+from ..wire.meter import MAX_EQUAL_HASHES, check_hashes, message_memory
 from . import chained
 from .copying import copy_of, is_container
 from .netref import COMPARISONS, is_netref
@@ -76,6 +77,7 @@ _LOOKING: Final = frozenset(
 )
 _COPYING: Final = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__"))
 _FORMATTING: Final = frozenset(("format", "format_map", "__mod__"))
+_SEARCHING: Final = frozenset(("__contains__", "index", "count"))
 _NEW: Final = "__init__"
 _TAKES_ITEMS: Final = frozenset(
     "extend extendleft update union intersection difference symmetric_difference "
@@ -132,6 +134,7 @@ def check_call(
         MalformedValue: a container would get too many keys of one hash.
     """
     func, given, before = _resolve(func, args)
+    check_result(func, given, _pairs_of(named), message_memory(0, conn._config["max_memory"]))
     kind = type(func)
     if _is_class(func):
         named = _check_class(conn, func, given, before, named)
@@ -262,7 +265,11 @@ def _check_method(
         if name not in COMPARISONS:
             _make_plain(conn, given, before, named)
         return
-    if issubclass(cls, _CONTAINERS):
+    if issubclass(cls, range) and name in _SEARCHING:
+        _check_search(conn, owner, given[skip:])
+    elif name == "join" and issubclass(cls, (str, bytes, bytearray)):
+        _make_list(conn, given, skip, before, False)
+    elif issubclass(cls, _CONTAINERS):
         _check_container(conn, owner, name, given, before, skip)
     elif name in _LOOKING or name in _COPYING or name in _FORMATTING:
         for value in (owner, *given[max(skip, before) :]):
@@ -274,6 +281,13 @@ def _check_method(
         if name in _TAKES_ITEMS or name == "__setitem__":
             values += [item for one in values for item in _own_items(one)]
         _check_link(conn, owner, values)
+
+
+def _check_search(conn: Any, numbers: Any, given: list[Any]) -> None:
+    """Raise LimitExceeded if a long range would be gone through for what is no whole number."""
+    limit = conn._config["max_steps"]
+    if given and type(given[0]) not in (int, bool) and numbers[limit:]:
+        raise LimitExceeded("numbers that are searched", limit + 1, limit, "max_steps")
 
 
 def _check_container(
@@ -494,7 +508,7 @@ def copy_for_peer(conn: Any, proxy: Any) -> Any:
 def _count_items(conn: Any, given: list[Any], before: int) -> None:
     """Have the items of iterators counted while C code takes them, with others running between."""
     for place in range(before, len(given)):
-        if hasattr(type(given[place]), "__next__"):
+        if hasattr(type(given[place]), "__next__") or type(given[place]) is range:
             given[place] = _counted(conn, given[place])
 
 

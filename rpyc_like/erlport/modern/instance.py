@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib.brief import brief
+from ...lib.result_sizes import check_result
 from ...lib.workers import WorkerPool
 from ...link import primitives
 from ...link.backlog import weight_of
@@ -23,6 +24,7 @@ from ...link.result import AsyncResult
 from ...link.serving import CURRENT
 from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
+from ...wire.meter import message_memory
 from ..errors import CallError, Error
 from ..peer import ErlangPeer
 from .access import check_call, public
@@ -118,6 +120,7 @@ class Instance:
         """Why the conversation ended, if not because Erlang wanted it to."""
         self._resolve = resolve
         self._max_items = max_items
+        self._max_result = message_memory(0, options.get("max_memory"))
         self._cancels = cancels
         self._cancelled: dict[Any, None] = {}  # the last requests that need no answer any more
         self._pool = WorkerPool(threads) if threads and threads > 1 else None
@@ -232,6 +235,8 @@ class Instance:
             raise TypeError(f"expected a list of arguments, got {brief(args)}")
         if self._resolve is not any_module:
             check_call(func, args, kwargs.items())
+            args = list(args)
+            check_result(func, args, kwargs.items(), self._max_result)
         return func(*args, **kwargs)
 
     def _failure(self, id_: Any) -> bytes:
