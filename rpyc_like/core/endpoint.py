@@ -24,7 +24,7 @@ from ..link.sending import FrameSender
 from ..link.streams.base import NativeStream
 from ..version import __version__
 from ..wire.framing import RpycFramer
-from ..wire.meter import LOOK_EVERY, Meter, measure
+from ..wire.meter import LOOK_EVERY, Meter, measure, message_memory
 from ..wire.session import Session
 from . import access, brine, consts, handlers, vinegar
 from .accounts import Account, Kept
@@ -162,7 +162,9 @@ class Endpoint(HasState):
         meter = Meter(self._config["max_kept_memory"], "max_kept_memory", total)
         self._schedule_flush = self._flush_scheduler()
         self._kept = Kept(meter, self._schedule_flush)
-        self._guard = Guard(self._config, self._account)
+        self._guard = Guard(
+            self._config, self._account, message_memory(0, self._config["max_memory"])
+        )
         self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)

@@ -404,7 +404,11 @@ def _array_by_attributes(numpy: Any, proxy: Any, name: str) -> Any:
         raise ValueError(f"expected an array of numbers, times or text, got dtype {kind!r:.80}")
     shape = exact_items(array.shape, int, "a size")
     data = exact(array.tobytes(), bytes, "the content of an array")
-    return numpy.frombuffer(data, numpy.dtype(kind)).reshape(shape).copy()
+    from .snapshot_checks import check_items
+
+    flat = numpy.frombuffer(data, numpy.dtype(kind))
+    check_items(flat)
+    return flat.reshape(shape).copy()
 
 
 def _array_by_snapshot(numpy: Any, proxy: Any, refusal: AttributeError) -> Any:

@@ -7,6 +7,7 @@ within bounds of its own.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from ..errors import MalformedValue
 from ..lib.brief import brief
 from .snapshot_dump import PLAIN
 
-__all__ = ["check_array", "check_count", "check_plain", "check_simple"]
+__all__ = ["check_array", "check_count", "check_items", "check_plain", "check_simple"]
 
 _NUMBER_BITS: Final = 100_000  # of a Fraction's: its normal form takes the square of that
 _DECIMAL_LENGTH: Final = 100_000
@@ -129,3 +130,18 @@ _CHECKS: Final[dict[str, Callable[[tuple[Any, ...]], bool]]] = {
     "array": _is_array,
     **dict.fromkeys(("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"), _is_path),
 }
+
+
+def check_items(flat: Any) -> None:
+    """Raise MalformedValue for items that numpy itself would not make: it trusts what it holds."""
+    kind, size = flat.dtype.kind, flat.dtype.itemsize
+    if kind == "b":
+        highest, unit = 1, "u1"
+    elif kind == "U" and size:
+        highest, unit = sys.maxunicode, f"{flat.dtype.byteorder}u4"
+    else:
+        return
+    most = flat.view(unit).max(initial=0)
+    if most > highest:
+        what = "booleans" if kind == "b" else "code points"
+        raise MalformedValue(f"expected {what} of at most {highest}, got {int(most)}")

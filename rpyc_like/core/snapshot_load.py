@@ -46,7 +46,7 @@ from ..wire.meter import (
     set_memory,
 )
 from . import snapshot_dump as form
-from .snapshot_checks import check_array, check_count, check_plain, check_simple
+from .snapshot_checks import check_array, check_count, check_items, check_plain, check_simple
 
 __all__ = ["load"]
 
@@ -651,6 +651,7 @@ def _array(dtype: Any, shape: Any, order: Any, raw: Any) -> Any:
         raise MalformedValue(f"expected an array of numbers, times or text, got {brief(dtype)}")
     numpy: Any = imported("numpy")
     flat = numpy.frombuffer(raw, numpy.dtype(dtype))
+    check_items(flat)
     if not order:
         return flat[0]
     return flat.reshape(shape, order=order).copy(order="K")

@@ -7,6 +7,8 @@ from typing import Any
 
 from ..errors import ProtocolError
 from ..lib.brief import brief
+from ..lib.result_sizes import check_result
+from ..wire.meter import message_memory
 from .codec import CALL, METHODS, Problem, Target
 from .errors import CallerUnknown, EPCError
 from .values import Symbol
@@ -51,6 +53,9 @@ class Answers:
             func = self.server.get_method(name)
         except AttributeError:
             return ["epc-error", uid, f"EPC-ERROR: No such method : {name[:1000]}"]
+        args = list(args)
+        reader = getattr(self.server, "reader", None)  # a program may have its own server
+        check_result(func, args, (), message_memory(0, getattr(reader, "max_memory", None)))
         return ["return", uid, func(*args)]
 
     def _handle_methods(self, uid: Any) -> list[Any]:

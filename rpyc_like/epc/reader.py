@@ -149,7 +149,7 @@ class Reader:
         self._max_depth = max_depth
         self._max_digits = max_digits
         self._short = min(_SHORT, max_digits + 1)
-        self._max_memory = max_memory
+        self.max_memory = max_memory
         self._words: dict[str, Any] = {"t": True}
 
     def read(self, text: str, plain: int = 0) -> Any:
@@ -171,7 +171,7 @@ class Reader:
     def read_all(self, text: str, plain: int = 0) -> list[Any]:
         """Returns all values in ``text``; see :meth:`read`."""
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-        budget = _Budget(message_memory(size, self._max_memory))
+        budget = _Budget(message_memory(size, self.max_memory))
         usual = self._max_depth >= _USUAL_DEPTH and self._max_digits >= _USUAL_DIGITS
         if sexp is not None and not self._dicts and usual:
             found: Any = sexp.read_all(

@@ -28,7 +28,7 @@ from types import (
 from typing import Any, Final, Protocol
 from weakref import ReferenceType, WeakValueDictionary
 
-from ..errors import MalformedValue
+from ..errors import LimitExceeded, MalformedValue
 from . import access_policy, chained, in_flight, weights
 from .brief import brief
 from .c_callables import is_bound, is_c_callable, is_called_in_c, is_function
@@ -37,6 +37,7 @@ from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import Use
 from .proxies import copy_of, is_container, is_proxy
 from .referents import referents
+from .result_sizes import check_result
 from .stand_ins import dict_of, module_of, mro_of
 
 __all__ = [
@@ -71,16 +72,18 @@ class Guard:
     Args:
         config: limits by the keys ``max_steps``, ``max_depth`` and ``allow_ladders``.
         open_account: returns an account of the request that is being served.
+        max_result: bytes of memory that a result may take; the key is ``max_memory``.
         steps_key: the key that changes ``max_steps``, as errors name it.
         depth_key: the key that changes ``max_depth``; ``None`` if no key does.
     """
 
-    __slots__ = ("config", "depth_key", "open_account", "refused_links", "steps_key")
+    __slots__ = ("config", "depth_key", "max_result", "open_account", "refused_links", "steps_key")
 
     def __init__(
         self,
         config: Mapping[str, Any],
         open_account: Callable[[], AbstractContextManager[Account]],
+        max_result: int,
         steps_key: str = "max_steps",
         depth_key: str | None = "max_depth",
     ) -> None:
@@ -88,6 +91,7 @@ class Guard:
         self.steps_key = steps_key
         self.depth_key = depth_key
         self.open_account = open_account
+        self.max_result = max_result
         self.refused_links = 0
         """How many links between containers would have been too deep."""
 
@@ -128,6 +132,7 @@ _LOOKING: Final = frozenset(
 )
 _COPYING: Final = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__"))
 _FORMATTING: Final = frozenset(("format", "format_map", "__mod__"))
+_SEARCHING: Final = frozenset(("__contains__", "index", "count"))
 _NEW: Final = "__init__"
 _TAKES_ITEMS: Final = frozenset(
     "extend extendleft update union intersection difference symmetric_difference "
@@ -216,6 +221,7 @@ def check_call(
         MalformedValue: a container would get too many keys of one hash.
     """
     func, given, before = _resolve(func, args)
+    check_result(func, given, _pairs_of(named), guard.max_result)
     kind = type(func)
     if _is_class(func):
         named = _check_class(guard, func, given, before, named)
@@ -357,7 +363,11 @@ def _check_method(
         if name not in COMPARISONS:
             _make_plain(guard, given, before, named)
         return
-    if issubclass(cls, _CONTAINERS):
+    if issubclass(cls, range) and name in _SEARCHING:
+        _check_search(guard, owner, given[skip:])
+    elif name == "join" and issubclass(cls, (str, bytes, bytearray)):
+        _make_list(guard, given, skip, before, False)
+    elif issubclass(cls, _CONTAINERS):
         _check_container(guard, owner, name, given, before, skip)
     elif name in _LOOKING or name in _COPYING or name in _FORMATTING:
         for value in (owner, *given[max(skip, before) :]):
@@ -369,6 +379,13 @@ def _check_method(
         if name in _TAKES_ITEMS or name == "__setitem__":
             values += [item for one in values for item in _own_items(one)]
         _check_link(guard, owner, values)
+
+
+def _check_search(guard: Guard, numbers: Any, given: list[Any]) -> None:
+    """Raise LimitExceeded if a long range would be gone through for what is no whole number."""
+    limit = guard.config["max_steps"]
+    if given and type(given[0]) not in (int, bool) and numbers[limit:]:
+        raise LimitExceeded("numbers that are searched", limit + 1, limit, guard.steps_key)
 
 
 def _check_container(
@@ -589,7 +606,7 @@ def copy_for_peer(guard: Guard, proxy: Any) -> Any:
 def _count_items(guard: Guard, given: list[Any], before: int) -> None:
     """Have the items of iterators counted while C code takes them, with others running between."""
     for place in range(before, len(given)):
-        if hasattr(type(given[place]), "__next__"):
+        if hasattr(type(given[place]), "__next__") or type(given[place]) is range:
             given[place] = _counted(guard, given[place])
 
 

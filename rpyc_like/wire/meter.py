@@ -14,7 +14,7 @@ connections is kept by :mod:`rpyc_like.link.admission`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from sys import getsizeof
+from sys import getrefcount, getsizeof
 from typing import Any, Final
 
 from ..errors import LimitExceeded
@@ -244,14 +244,24 @@ def memory_of(value: Any, contents: Contents) -> int:
         for item in stack.pop():
             inside = contents.get(type(item))
             if inside is not None:
-                if id(item) in seen:
-                    continue
-                seen.add(id(item))
+                if (
+                    getrefcount(item) > _REFERENCES
+                ):  # else it is met once: most are, and may be many
+                    if id(item) in seen:
+                        continue
+                    seen.add(id(item))
                 stack.append(inside(item))
             total += getsizeof(item)
     return total
 
 
+def _references() -> int:
+    """Return how many references to an item are counted that is in one container only."""
+    alone: list[list[Any]] = [[]]
+    return next(getrefcount(item) for item in alone)
+
+
+_REFERENCES: Final = _references()
 _REFERENCE: Final = 512  # an object that is no plain value: a proxy, or one of this side's
 _ITEMS_PER_STEP: Final = 64
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -282,3 +283,25 @@ def test_a_channel_has_frames_inflated() -> None:
     here, there = MemoryStream.create_pair()
     Channel(there).send(b"x" * 100_000)
     assert Channel(here).recv() == b"x" * 100_000
+
+
+@pytest.mark.parametrize("make", [list, dict, lambda: [[]]])
+def test_pricing_takes_no_memory_for_what_is_met_once(make: Callable[[], Any]) -> None:
+    """A message of many empty lists is not made twice as large by counting it."""
+    value = [make() for _ in range(100_000)]
+    inside: Any = dict.fromkeys((list, tuple, dict), lambda one: one)
+    tracemalloc.start()
+    try:
+        meter.memory_of(value, inside)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_what_is_shared_is_priced_once() -> None:
+    """However many ways lead to it."""
+    value: Any = []
+    for _ in range(200):
+        value = [value, value]
+    assert meter.memory_of(value, {list: list.copy}) < 200 * 100

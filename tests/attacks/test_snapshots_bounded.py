@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.core import snapshot_load
+from rpyc_like.core import snapshot_checks, snapshot_load
 from rpyc_like.errors import LimitExceeded, MalformedValue
 from rpyc_like.lib import impl
 from rpyc_like.lib.brief import brief
@@ -184,3 +184,23 @@ def test_freeing_what_is_nested_by_references_does_not_crash() -> None:
         [sys.executable, "-c", CRASH], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout == "alive\n", done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        ("<U1", b"\xff" * 4),
+        ("<U1", b"\0\0\x11\0"),
+        (">U1", b"\0\x11\0\0"),
+        ("|b1", b"\2"),
+        ("|b1", b"\xff"),
+    ],
+)
+def test_an_array_holds_what_numpy_would_make(kind: str, raw: bytes) -> None:
+    """It trusts its items: a code point that is none makes it fail when it is shown."""
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(MalformedValue, match=r"expected (code points|booleans) of at most"):
+        snapshot_checks.check_items(numpy.frombuffer(raw, numpy.dtype(kind)))
+    for fine in (numpy.array(["a\U0010ffff"]), numpy.array([True, False]), numpy.array([1.5])):
+        snapshot_checks.check_items(fine)
+        snapshot_checks.check_items(fine[:0])

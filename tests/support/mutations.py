@@ -1761,10 +1761,31 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "lib/c_guards.py",
-        "        if len(stack) > deepest:",
+        "lib/weights.py",
+        "        if depth > deepest:",
         "        if False:",
         f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
+    ),
+    Mutation(
+        "122",
+        "lib/weights.py",
+        "    if weight > limit:",
+        "    if False:",
+        "tests/attacks/test_weights.py::test_cycles_are_walked_as_they_are_shown",
+    ),
+    Mutation(
+        "123",
+        "lib/result_sizes.py",
+        "    if size > limit:",
+        "    if False:",
+        "tests/attacks/test_result_sizes.py::test_a_result_is_not_made_too_large",
+    ),
+    Mutation(
+        "124",
+        "wire/meter.py",
+        "                if getrefcount(item) > _REFERENCES:",
+        "                if True:",
+        "tests/attacks/test_memory.py::test_pricing_takes_no_memory_for_what_is_met_once",
     ),
     Mutation(
         "3",

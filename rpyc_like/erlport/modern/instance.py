@@ -26,6 +26,7 @@ from ...link.result import AsyncResult
 from ...link.serving import CURRENT
 from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
+from ...wire.meter import message_memory
 from ..errors import CallError, Error
 from ..peer import ErlangPeer
 from . import access
@@ -144,6 +145,7 @@ class Instance:
         """Why the conversation ended, if not because Erlang wanted it to."""
         self._resolve = resolve
         self._max_items = max_items
+        self._max_result = message_memory(0, options.get("max_memory"))
         self._cancels = cancels
         self._cancelled: dict[Any, None] = {}  # the last requests that need no answer any more
         self._pool = WorkerPool(threads) if threads and threads > 1 else None
@@ -269,7 +271,7 @@ class Instance:
     def _guard(self) -> Guard:
         """The guard of functions in C for a peer that may not do everything."""
         limits = {"max_steps": self._max_items, "max_depth": _DEEPEST, "allow_ladders": False}
-        return Guard(limits, self._open_account, "max_items", None)
+        return Guard(limits, self._open_account, self._max_result, "max_items", None)
 
     def _open_account(self) -> Account:
         """Return an account of the items that are taken for the request being served."""

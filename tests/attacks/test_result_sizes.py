@@ -1,0 +1,270 @@
+"""How large a result gets is a number of the peer's: it is bounded before anything is made."""
+
+from __future__ import annotations
+
+import array
+import collections
+import decimal
+import fractions
+import io
+import itertools
+import json
+import math
+import operator
+import os
+import random
+import secrets
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like import fetch
+from rpyc_like.erlport.modern.instance import Instance, only
+from rpyc_like.errors import LimitExceeded
+from rpyc_like.lib.result_sizes import check_result
+from tests.faults.adapters import EpcVictim
+
+N = 10**9
+LIMIT = 64 << 20
+SOUGHT = io.BytesIO()
+SOUGHT.seek(N)
+TOO_LARGE: dict[str, tuple[Any, ...]] = {
+    "list": ([0].__mul__, N),
+    "list the other way": ([0].__rmul__, N),
+    "list in place": ([0].__imul__, N),
+    "a list's class": (list.__mul__, [0], N),
+    "tuple": ((0,).__mul__, N),
+    "deque": (collections.deque([0]).__mul__, N),
+    "array": (array.array("i", [0]).__mul__, N),
+    "bytearray repeated": (bytearray(b"a").__imul__, N),
+    "UserList": (collections.UserList([0]).__mul__, N),
+    "UserString": (collections.UserString("a").__mul__, N),
+    "str": ("a".__mul__, N),
+    "partial": (partial(operator.mul, "a"), N),
+    "mul": (operator.mul, [0], N),
+    "mul the other way": (operator.mul, N, [0]),
+    "imul": (operator.imul, [0], N),
+    "bytes": (bytes, N),
+    "bytearray": (bytearray, N),
+    "ljust": ("a".ljust, N),
+    "rjust": (b"a".rjust, N),
+    "center": (str.center, "a", N),
+    "zfill": ("1".zfill, N),
+    "expandtabs": ("\t".expandtabs, N),
+    "expandtabs of bytes": (b"\t".expandtabs, N),
+    "replace": (("a" * 10000).replace, "a", "b" * 10000),
+    "replace nothing": (("a" * 10000).replace, "", "b" * 10000),
+    "join": (("a" * 10000).join, ["b"] * 10000),
+    "translate": (("a" * 10000).translate, {97: "b" * 10000}),
+    "percent": ("%1000000000d".__mod__, 1),
+    "precision": ("%.1000000000f".__mod__, 1),
+    "percent of bytes": (b"%1000000000d".__mod__, 1),
+    "width of a tuple": ("%*d".__mod__, (N, 1)),
+    "a value many times": (("%(a)s" * 10000).__mod__, {"a": "b" * 10000}),
+    "mod": (operator.mod, "%1000000000d", 1),
+    "format": (format, 1, "1000000000"),
+    "other digits": (format, 1, "\u0661" * 10),
+    "int format": ((1).__format__, "1000000000"),
+    "float format": ((1.5).__format__, ".1000000000f"),
+    "text format": ("a".__format__, "1000000000"),
+    "Decimal format": (decimal.Decimal(1).__format__, ".300000000f"),
+    "exponent format": (decimal.Decimal("1e300000000").__format__, "f"),
+    "format text": ("{:1000000000}".format, 1),
+    "width of an argument": ("{:>{w}}".format, 1),
+    "argument many times": (("{0}" * 10000).format, "b" * 10000),
+    "format_map": ("{a:1000000000}".format_map, {"a": 1}),
+    "to_bytes": ((1).to_bytes, N, "big"),
+    "lshift": ((1).__lshift__, N),
+    "rlshift": (N.__rlshift__, 1),
+    "operator lshift": (operator.lshift, 1, N),
+    "pow": (pow, 10, N),
+    "pow of int": ((10).__pow__, N),
+    "rpow": (N.__rpow__, 10),
+    "operator pow": (operator.pow, 10, N),
+    "negative power of a fraction": (fractions.Fraction(3, 2).__pow__, -N),
+    "round": (round, 5, -N),
+    "factorial": (math.factorial, N),
+    "comb": (math.comb, 2 * N, N),
+    "perm": (math.perm, N, N),
+    "int of a decimal": (int, decimal.Decimal("1e300000000")),
+    "floor": (math.floor, decimal.Decimal("1e300000000")),
+    "ratio": (decimal.Decimal("1e300000000").as_integer_ratio,),
+    "fraction of a text": (fractions.Fraction, "1e300000000"),
+    "combinations": (itertools.combinations, "ab", N),
+    "permutations": (itertools.permutations, "ab", N),
+    "tee": (itertools.tee, [], N),
+    "struct": (struct.pack, "1000000000s", b""),
+    "Struct": (struct.Struct("1000000000s").pack, b""),
+    "getrandbits": (random.getrandbits, 8 * N),
+    "randbytes": (random.randbytes, N),
+    "sample": (random.sample, [1], N),
+    "urandom": (os.urandom, N),
+    "token_bytes": (secrets.token_bytes, N),
+    "write far behind": (SOUGHT.write, b"a"),
+    "digits of a context": (decimal.Context(prec=N).divide, 1, 3),
+}
+NAMED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "product": (partial(itertools.product, "ab"), {"repeat": N}),
+    "format": ("{:>{w}}".format, {"w": N}),
+    "tabsize": ("\t".expandtabs, {"tabsize": N}),
+    "choices": (random.choices, {"k": N}),
+    "indent": (json.dumps, {"indent": N}),
+    "precision": (decimal.Context, {"prec": N}),
+}
+SMALL: dict[str, tuple[Any, ...]] = {
+    "list": ([0].__mul__, 1000),
+    "negative": ([0].__mul__, -N),
+    "percent": ("%5d and %.3f %s %%".__mod__, (1, 1.5, "a")),
+    "format": ("{:>{}} {!r:10}".format, "1", 20, "b"),
+    "pow": (pow, 10, 1000),
+    "modular power": (pow, 10, N, 7),
+    "power of one": ((1).__pow__, N),
+    "round": (round, 5.5, 2),
+    "comb": (math.comb, N, 2),
+    "join": (", ".join, ["a", "b"]),
+    "replace": ("abc".replace, "x", "y" * 10000),
+    "bytes of a list": (bytes, [1, 2, 3]),
+    "decimal": (int, decimal.Decimal("12.5")),
+    "range": (range, N),
+}
+
+
+def check(func: Any, *args: Any, **named: Any) -> None:
+    """Estimate with the default limit."""
+    check_result(func, list(args), named.items(), LIMIT)
+
+
+class Numbers(rpyc.Service):
+    """Exports values and functions of the standard library."""
+
+    exposed_multiply = staticmethod(operator.mul)
+    exposed_power = staticmethod(pow)
+    exposed_bytes = bytearray
+    exposed_sum = staticmethod(sum)
+
+    def __init__(self) -> None:
+        self.exposed_list = [0]
+        self.exposed_deque = collections.deque([0])
+        self.exposed_range = range(N)
+
+    def exposed_own(self, count: int) -> int:
+        """Return the length of a list that the program makes of a number."""
+        return len([0] * count)
+
+
+class Growing:
+    """A number that gets larger each time it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def exposed___index__(self) -> int:
+        """Return 2 first, much more then."""
+        self.asked += 1
+        return 2 if self.asked == 1 else N
+
+    __index__ = exposed___index__
+
+
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_a_result_is_not_made_too_large(case: str) -> None:
+    """The size is estimated from the operands."""
+    func, *args = TOO_LARGE[case]
+    if case == "width of an argument":
+        args = [f"{N}"]
+    with pytest.raises(LimitExceeded, match="max_memory"):
+        check(func, *args)
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_named_arguments_are_looked_at(case: str) -> None:
+    """The size may come with a name."""
+    func, named = NAMED[case]
+    with pytest.raises(LimitExceeded, match="max_memory"):
+        check(func, "a", **named)
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_usual_results_are_allowed(case: str) -> None:
+    """Nothing that fits is refused, and the function works with the arguments."""
+    func, *args = SMALL[case]
+    check(func, *args)
+    func(*args)
+
+
+OPERATIONS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda root: root.list * N,
+    "deque": lambda root: root.deque * N,
+    "function": lambda root: root.multiply("a", N),
+    "power": lambda root: root.power(10, N),
+    "class": lambda root: root.bytes(N),
+    "sum of a range": lambda root: root.sum(root.range),
+    "search in a range": lambda root: 1.5 in root.range,
+}
+
+
+@pytest.mark.parametrize("case", OPERATIONS)
+def test_a_peer_gives_no_size_that_is_too_large(pair: Callable[..., Any], case: str) -> None:
+    """A restricted peer is refused with the key that changes the limit."""
+    client, _ = pair(Numbers())
+    with pytest.raises(Exception, match=r"max_memory|max_steps"):
+        OPERATIONS[case](client.root)
+    assert client.root.list == [0]
+
+
+def test_a_chain_is_bounded_too(pair: Callable[..., Any]) -> None:
+    """The steps of a chain are calls like others."""
+    client, _ = pair(Numbers())
+    with client.pipeline() as batch:
+        result = batch.root.multiply("a", N)
+    with pytest.raises(Exception, match="max_memory"):
+        fetch(result)
+
+
+def test_the_limit_is_configured(pair: Callable[..., Any]) -> None:
+    """``max_memory`` is the limit."""
+    client, _ = pair(Numbers(), there_config={"max_memory": 1 << 20})
+    with pytest.raises(Exception, match="limit is 1048576"):
+        client.root.multiply("a", 2 << 20)
+    assert len(client.root.multiply("a", 1000)) == 1000
+
+
+def test_a_number_of_the_peer_is_asked_for_once(pair: Callable[..., Any]) -> None:
+    """What has been looked at is what is used."""
+    client, _ = pair(Numbers())
+    number = Growing()
+    assert client.root.multiply(client.root.list, number) == [0, 0]
+    assert number.asked == 1
+
+
+def test_functions_of_the_program_decide_themselves(pair: Callable[..., Any]) -> None:
+    """What they do with a number is theirs."""
+    client, _ = pair(Numbers(), there_config={"max_memory": 1 << 20})
+    assert client.root.own(1 << 20) == 1 << 20
+
+
+def test_emacs_gives_no_size_either() -> None:
+    """A registered function of the library is looked at as well."""
+    victim = EpcVictim()
+    victim.connection.server.register_function(operator.mul, "multiply")
+    victim.send(b'(call 1 multiply ("a" 1000000000))\n')
+    answer = victim.receive()
+    assert answer.startswith(b"(return-error 1 ")
+    assert b"max_memory" in answer
+    victim.send(b'(call 2 multiply ("a" 3))\n')
+    assert victim.receive() == b'(return 2 "aaa")\n'
+    victim.close()
+
+
+def test_erlang_gives_no_size_either() -> None:
+    """A function of an offered module is looked at as well."""
+    instance = Instance.__new__(Instance)
+    instance._resolve = only({"operator": operator})
+    instance._max_result = LIMIT
+    with pytest.raises(LimitExceeded, match="max_memory"):
+        instance._do(operator.mul, ["a", N], {})
+    assert instance._do(operator.mul, ["a", 3], {}) == "aaa"
