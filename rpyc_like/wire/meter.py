@@ -244,9 +244,7 @@ def memory_of(value: Any, contents: Contents) -> int:
         for item in stack.pop():
             inside = contents.get(type(item))
             if inside is not None:
-                if (
-                    getrefcount(item) > _REFERENCES
-                ):  # else it is met once: most are, and may be many
+                if getrefcount(item) > _REFERENCES:  # others are met once: most are
                     if id(item) in seen:
                         continue
                     seen.add(id(item))
