@@ -293,7 +293,7 @@ class Serving(ThreadSide):
         """
         link = self._link
         outcome: list[Any] = [False, None]
-        if not link.lost and not link.calls.is_cancelled(id_):
+        if not link.drops and not link.calls.is_cancelled(id_):
             try:
                 outcome[1] = self._serving(served, handler, self, *args)
             except BaseException as error:
@@ -315,7 +315,7 @@ class Serving(ThreadSide):
         if failed:
             self._fail(id_, value)
             return
-        if self._link.lost and type(value) is CoroutineType:
+        if self._link.drops and type(value) is CoroutineType:
             value.close()
             return
         try:
@@ -392,6 +392,8 @@ class Serving(ThreadSide):
         self._tasks[task] = id_
         task.add_done_callback(partial(self._ended, answers))
         self._hold()
+        if self._link.lost:
+            self._loop.call_soon(task.cancel)  # when it has begun
 
     def _ended(self, answers: bool, task: asyncio.Task[Any]) -> None:
         id_ = self._tasks.pop(task, -1)

@@ -13,10 +13,12 @@ from threading import get_ident
 from typing import Any
 
 from ..core.endpoint import Endpoint
+from ..core.foreign_memory import ForeignMemory, call_with_copies
 from ..core.pipeline import Pipeline
 from ..core.recorded import recorded_request
 from ..errors import ConnectionClosed
 from ..lib.connection_threads import Executor, current_thread
+from ..lib.in_flight import to_mark, under_way
 from ..lib.timing import Timeout
 from ..lib.workers import waiting
 from ..link.aio import AioMessageConnection
@@ -71,7 +73,10 @@ class ThreadSide(Endpoint):
         if get_ident() == self._thread:
             return recorded_request(Deferred, self, handler, args)
         timeout = self._config["sync_request_timeout"]
-        return self.async_request(handler, *args, timeout=timeout).value
+        try:
+            return self.async_request(handler, *args, timeout=timeout).value
+        except ForeignMemory as refusal:
+            return call_with_copies(self.sync_request, (handler, *args), refusal)
 
     def async_request(self, handler: int, *args: Any, timeout: float | None = None) -> AsyncResult:
         """Sends a request and returns the AsyncResult of the answer, in any thread.
@@ -135,6 +140,9 @@ class ThreadSide(Endpoint):
         """Waits until ``result`` has come. It has an expiry of its own on the loop."""
         if get_ident() == self._thread:
             raise wrong_face("be waited for")
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                return self.wait_for(result, deadline)
         thread: Any = current_thread(self._executor)
         if thread is not None:
             result.add_waiter(thread)
@@ -142,7 +150,7 @@ class ThreadSide(Endpoint):
                 thread.wait(lambda: result._ready, self._check_loop, _LOOK)
             finally:
                 result.remove_waiter(thread)
-            return
+            return None
         waiter = Waiter(get_ident())
         waiter.arm()
         self._sleepers.add(waiter)

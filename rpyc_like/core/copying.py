@@ -149,4 +149,8 @@ def _container_class(proxy: BaseNetref) -> type | None:
     return next((base for base in COPIED if isinstance(cls, type) and issubclass(cls, base)), None)
 
 
-proxies.register(is_netref, is_container, copy_of)
+_NAMES = "class_proxies copying deferred netref protocol read_ahead recorded".split()
+_ASK: Final = frozenset(f"{__package__}.{name}" for name in _NAMES)
+_ONLY_LOOK: Final = frozenset(func.__code__ for func in (is_netref, is_container, _kind_of))
+
+proxies.register(is_netref, is_container, copy_of, _ASK, _ONLY_LOOK)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib import primitives
-from ..lib.background_loop import run_in_background
+from ..lib.background_loop import cancel_begun, run_in_background
 from ..lib.threads import Workers
 from ..lib.workers import waiting
 from .accounts import CALL
@@ -50,7 +50,7 @@ class Coroutines:
         running.add_done_callback(partial(self._ended, id_, copy_context()))
         link = self._conn._link
         if link.lost or link.calls.is_cancelled(id_):
-            running.cancel()  # that was told in the meantime
+            cancel_begun(running)  # that was told in the meantime
 
     def _ended(self, id_: int, context: Context, running: Future[Any]) -> None:
         context.run(self._finish, id_, running)
@@ -110,7 +110,7 @@ class Coroutines:
     def cancel_all(self) -> None:
         """Ends all."""
         for running in list(self._running.values()):
-            running.cancel()
+            cancel_begun(running)
 
     @staticmethod
     def value_of(work: Any) -> Any:

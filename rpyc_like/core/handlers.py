@@ -10,6 +10,7 @@ import logging
 import pickle
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from inspect import getattr_static
 from itertools import islice
 from types import FunctionType, MethodType
@@ -19,6 +20,7 @@ from ..errors import AccessDenied
 from ..lib import c_guards
 from ..lib.access_policy import LIBRARY, check_call, exact_name
 from ..lib.brief import brief
+from ..lib.c_callables import is_c_callable
 from ..lib.code import BINARY, COMPARISONS, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from ..lib.received_errors import made_from_peer
@@ -111,7 +113,7 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
                 or type(obj.__func__) is not FunctionType
                 or obj.__func__.__module__ in LIBRARY
             ):
-                args, kwargs = c_guards.check_call(conn._guard, obj, args, kwargs)
+                return c_guards.call(conn._guard, obj, args, _keywords(kwargs))
     return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)
 
 
@@ -165,15 +167,15 @@ def _of_type(conn: Any, obj: Any, name: str) -> Any:
 def repr_(conn: Any, obj: Any) -> str:
     """Returns ``repr(obj)``."""
     _of_type(conn, obj, "__repr__")
-    _check_weight(conn, obj)
-    return repr(obj)
+    with _using(conn, "repr", obj):
+        return repr(obj)
 
 
 def str_(conn: Any, obj: Any) -> str:
     """Returns ``str(obj)``."""
     _of_type(conn, obj, "__str__")
-    _check_weight(conn, obj)
-    return str(obj)
+    with _using(conn, "str", obj):
+        return str(obj)
 
 
 def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
@@ -181,21 +183,30 @@ def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
     if exact_name(op) not in COMPARISONS:
         raise AccessDenied(f"expected the name of a comparison, got {brief(op)}")
     method = _of_type(conn, obj, op)
-    _check_weight(conn, obj, other)
-    return method(obj, other)
+    with _using(conn, op, obj, other):
+        return method(obj, other)
 
 
-def _check_weight(conn: Any, *objects: Any) -> None:
-    if not conn._config["allow_all_attrs"]:
-        for obj in objects:
-            c_guards.check_weight(conn._guard, obj)
+def _using(conn: Any, name: str, *objects: Any) -> AbstractContextManager[object]:
+    """Return what goes around an operation of C code on objects, for a ``with`` block.
+
+    A peer that may do everything is not looked at.
+    """
+    if conn._config["allow_all_attrs"]:
+        return _FREE
+    for obj in objects:
+        c_guards.check_weight(conn._guard, obj)
+    return c_guards.using(conn._guard, name, *objects)
+
+
+_FREE: Final = nullcontext()
 
 
 def hash_(conn: Any, obj: Any) -> int:
     """Returns ``hash(obj)``."""
     _of_type(conn, obj, "__hash__")
-    _check_weight(conn, obj)
-    return hash(obj)
+    with _using(conn, "hash", obj):
+        return hash(obj)
 
 
 def dir_(conn: Any, obj: Any) -> tuple[str, ...]:
@@ -341,7 +352,8 @@ def taking(conn: Any, obj: Any, count: Any) -> Turns:
         return obj.take(count, conn._account(FAIR))
     items: list[Any] = []
     with conn._account() as account:
-        for item in islice(obj, count):
+        free = conn._config["allow_all_attrs"]
+        for item in islice(obj if free else c_guards.taken(conn._guard, obj), count):
             account.count()
             account.check()
             account.hold(item)
@@ -427,7 +439,7 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
     """Leaves a ``with`` block: calls ``__exit__`` with an exception, or with none."""
     kind = type(obj)
     aside = hasattr_static(kind, "__aexit__") and not hasattr_static(kind, "__exit__")
-    leave = conn._handle_getattr(obj, "__aexit__" if aside else "__exit__")
+    leave = _guarded(conn, conn._handle_getattr(obj, "__aexit__" if aside else "__exit__"))
     if type(exc) is tuple:
         exc = conn._restore_exc(exc)
     if not exc and not issubclass(type(exc), BaseException):
@@ -438,6 +450,13 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
         raise exc
     except BaseException as error:
         return leave(type(error), error, error.__traceback__)
+
+
+def _guarded(conn: Any, func: Any) -> Any:
+    """Return a function, or what calls it for a restricted peer if it is written in C."""
+    if conn._config["allow_all_attrs"] or not is_c_callable(func):
+        return func
+    return lambda *args: c_guards.call(conn._guard, func, args, {})
 
 
 def _stand_in(conn: Any, exc: Any) -> BaseException:

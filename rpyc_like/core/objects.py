@@ -16,10 +16,11 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib import primitives
-from ..lib.identity import IdPack, class_pack, fresh_id, name_pack
+from ..lib.identity import IdPack, class_pack, fresh_id, known_class, name_pack
 from ..link import forking
 from . import brine
 from .accounts import ENTRY, Kept
+from .foreign_memory import check_memory
 
 __all__ = ["MAX_OBJECTS", "Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
 
@@ -190,11 +191,15 @@ class ExportTable:
                 return False
             entry.count -= min(count, held)
             if not entry.count and entry.obj is not self._pinned:
-                del self.by_raw[raw]
-                if self.dropped is not None:
-                    self.dropped.append(entry)
                 if self._by_identity.get(id(entry.obj)) is entry:
                     del self._by_identity[id(entry.obj)]
+                if self.dropped is None:
+                    del self.by_raw[raw]
+                else:
+                    # Another thread may empty the list at once. Finalizers would run here, in the
+                    # reading role, if the entry were still held here then.
+                    del entry
+                    self.dropped.append(self.by_raw.pop(raw))
         if len(self.by_raw) < self._counted - _STEP // 2:
             self._shrink()
         return count <= held
@@ -217,12 +222,18 @@ class ExportTable:
 
 
 def identify(obj: Any) -> IdPack:
-    """Returns a new id pack for a local object."""
+    """Return a new id pack for a local object.
+
+    Raises:
+        ForeignMemory: it is a view of memory that no object keeps alive.
+    """
     cls = type(obj)
     if isinstance(obj, type):
         name, number = class_pack(obj)
         return (name, number, 0)
-    name, number = class_pack(cls)
+    if cls is memoryview:
+        check_memory(obj)
+    _, _, number, name = known_class(cls)
     if issubclass(cls, ModuleType) or obj.__class__ is not cls:
         name = name_pack(obj)
     return (name, number, fresh_id())

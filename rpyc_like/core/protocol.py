@@ -25,6 +25,7 @@ from ..lib.exact import exact
 from ..lib.first_use import FirstUse, kept_first
 from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
+from ..lib.in_flight import to_mark, under_way
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
@@ -45,6 +46,7 @@ from .config import DEFAULT_CONFIG
 from .deferred import DeferredMetaclass, resolved
 from .dialects import DialectMismatch, Target
 from .endpoint import Endpoint
+from .foreign_memory import ForeignMemory, call_with_copies
 from .netref import is_netref
 from .objects import Export
 from .own_boxing import OwnBoxer
@@ -279,29 +281,35 @@ class Connection(Endpoint):
 
         The answer may take ``sync_request_timeout`` seconds of the configuration.
         """
-        timeout = self._config["sync_request_timeout"]
-        if self._reads:
-            self._reconsider(handler, args)
-        if AsyncResult is not _AsyncResult:
-            return self.async_request(handler, *args, timeout=timeout).value
-        link = self._link
-        if self._codec.heard:
-            if self._stands_ahead:
-                result = link.exchange(handler, args, timeout, self._ahead())
-            elif link.express is None:
-                result = link.exchange(handler, args, timeout)
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                return self.sync_request(handler, *args)
+        try:
+            timeout = self._config["sync_request_timeout"]
+            if self._reads:
+                self._reconsider(handler, args)
+            if AsyncResult is not _AsyncResult:
+                return self.async_request(handler, *args, timeout=timeout).value
+            link = self._link
+            if self._codec.heard:
+                if self._stands_ahead:
+                    result = link.exchange(handler, args, timeout, self._ahead())
+                elif link.express is None:
+                    result = link.exchange(handler, args, timeout)
+                else:
+                    result = link.express.ask(handler, args, timeout)
+                    if type(result) is not _AsyncResult:
+                        return result
             else:
-                result = link.express.ask(handler, args, timeout)
-                if type(result) is not _AsyncResult:
-                    return result
-        else:
-            result = AsyncResult(self)
-            result.set_expiry(timeout)
-            self._request(result, handler, args)
-            link.wait(result, result._deadline)
-        if not result._ready:
-            raise self.expire(result)
-        return result.take()
+                result = AsyncResult(self)
+                result.set_expiry(timeout)
+                self._request(result, handler, args)
+                link.wait(result, result._deadline)
+            if not result._ready:
+                raise self.expire(result)
+            return result.take()
+        except ForeignMemory as refusal:
+            return call_with_copies(self.sync_request, (handler, *args), refusal)
 
     def async_request(self, handler: int, *args: Any, timeout: float | None = None) -> AsyncResult:
         """Sends a request and returns the AsyncResult of the answer.
@@ -457,7 +465,11 @@ class Connection(Endpoint):
 
     def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` has come or the time is over."""
-        self._link.wait(result, deadline)
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                self._link.wait(result, deadline)
+        else:
+            self._link.wait(result, deadline)
 
     def give_up(self, result: AsyncResult) -> None:
         """Forgets a request that nobody waits for any more; tells a peer of ours."""

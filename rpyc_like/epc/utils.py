@@ -6,11 +6,11 @@ import contextlib
 import functools
 import itertools
 import logging
-import queue
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from ..lib import primitives
 
 __all__ = [
     "LockingDict",
@@ -64,9 +64,9 @@ def newname(template: str) -> str:
     return template.format(next(_numbers))
 
 
-def newthread(template: str = "EPCThread-{0}", **kwds: Any) -> threading.Thread:
+def newthread(template: str = "EPCThread-{0}", **kwds: Any) -> primitives.Thread:
     """Returns a thread with a new name, which has not been started."""
-    return threading.Thread(name=newname(template), **kwds)
+    return primitives.Thread(name=newname(template), **kwds)
 
 
 def callwith(context_manager: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -88,7 +88,7 @@ class LockingDict(dict[Any, Any]):
 
     def __init__(self, *args: Any, **kwds: Any) -> None:
         super().__init__(*args, **kwds)
-        self._lock = threading.Lock()
+        self._lock = primitives.Lock()
 
     def __setitem__(self, key: Any, value: Any) -> None:
         with self._lock:
@@ -115,7 +115,7 @@ class ThreadedIterator:
 
     def __init__(self, iterable: Iterable[Any]) -> None:
         self._source = iterable
-        self._queue: queue.Queue[Any] = queue.Queue()
+        self._queue: primitives.Queue[Any] = primitives.Queue()
         self._thread = newthread("ThreadedIterator-{0}", target=self._target)
         self._thread.daemon = True
         self._thread.start()

@@ -14,7 +14,7 @@ from . import primitives
 from .interpreter import at_end
 from .threads import spawn
 
-__all__ = ["run_in_background"]
+__all__ = ["cancel_begun", "run_in_background"]
 
 T = TypeVar("T")
 
@@ -25,6 +25,13 @@ _starting = primitives.Lock()  # guards _loop
 def run_in_background(work: Coroutine[Any, Any, T]) -> primitives.Future[T]:
     """Runs a coroutine there, in a copy of the current context; cancel the future to end it."""
     return asyncio.run_coroutine_threadsafe(work, _running())
+
+
+def cancel_begun(running: primitives.Future[Any]) -> None:
+    """Cancel what :func:`run_in_background` has returned, when its first step has been done."""
+    loop = _running()
+    # The coroutine's task is made in the turn of the loop that this one waits for.
+    loop.call_soon_threadsafe(loop.call_soon, running.cancel)
 
 
 def _running() -> asyncio.AbstractEventLoop:

@@ -28,12 +28,13 @@ from types import (
 from typing import Any, Final, Protocol
 from weakref import ReferenceType, WeakValueDictionary
 
-from ..errors import LimitExceeded, MalformedValue
-from . import access_policy, chained
+from ..errors import MalformedValue
+from . import access_policy, chained, in_flight, weights
 from .brief import brief
 from .c_callables import is_bound, is_c_callable, is_called_in_c, is_function
 from .code import COMPARISONS
 from .hashes import MAX_EQUAL_HASHES, check_hashes
+from .in_flight import Use
 from .proxies import copy_of, is_container, is_proxy
 from .referents import referents
 from .stand_ins import dict_of, module_of, mro_of
@@ -44,6 +45,9 @@ __all__ = [
     "check_factory",
     "check_method",
     "check_weight",
+    "call",
+    "taken",
+    "using",
     "copy_for_peer",
 ]
 
@@ -122,6 +126,8 @@ _LOOKING: Final = frozenset(
         "__format__",
     )
 )
+_COPYING: Final = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__"))
+_FORMATTING: Final = frozenset(("format", "format_map", "__mod__"))
 _NEW: Final = "__init__"
 _TAKES_ITEMS: Final = frozenset(
     "extend extendleft update union intersection difference symmetric_difference "
@@ -163,6 +169,38 @@ _METHODS: Final = {
 """Functions that call a method of their first argument, if their name does not tell which."""
 
 
+def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Call a function in C, or one of the library, as a restricted peer wants it.
+
+    Raises:
+        RuntimeError: another call works on the same objects, and waits for a peer.
+        TypeError, LimitExceeded, MalformedValue: as :func:`check_call`.
+    """
+    called, given, _ = _resolve(func, args)
+    kind = type(called)
+    values = [*given, *named.values()]
+    if is_bound(kind) and not _is_of_module(called):
+        values.append(called.__self__)
+    named_kind = is_bound(kind) or kind in _UNBOUND or kind is FunctionType
+    with using(guard, called.__name__ if named_kind else kind.__name__, *values):
+        args, pairs = check_call(guard, func, args, named)
+        return func(*args, **dict(pairs))
+
+
+def using(guard: Guard, name: str, *values: Any) -> Use:
+    """Return what goes around work in C on some values, in a ``with`` block.
+
+    Args:
+        name: of what is done.
+    """
+    return Use(name, values, guard.config["max_steps"], guard.steps_key)
+
+
+def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
+    """Yield the items of an iterator that a peer takes them of; see :func:`.in_flight.taken`."""
+    return in_flight.taken(iterator, guard.config["max_steps"], guard.steps_key)
+
+
 def check_call(
     guard: Guard, func: Any, args: tuple[Any, ...], named: Any
 ) -> tuple[tuple[Any, ...], Any]:
@@ -190,6 +228,9 @@ def check_call(
             _check_method(guard, given[0], func.__name__, given, max(before, 1), named, 1)
     elif is_function(kind):
         _check_function(guard, func, given, before)
+    elif _is_of_library(func):
+        for value in given:
+            check_weight(guard, value, True)
     if _calls_arguments(func, given):
         return _guarded_calls(guard, given[before:], named)
     return tuple(given[before:]), named
@@ -318,6 +359,9 @@ def _check_method(
         return
     if issubclass(cls, _CONTAINERS):
         _check_container(guard, owner, name, given, before, skip)
+    elif name in _LOOKING or name in _COPYING or name in _FORMATTING:
+        for value in (owner, *given[max(skip, before) :]):
+            check_weight(guard, value, name in _COPYING)
     elif name in _CONSUMERS:
         _count_items(guard, given, before)
     if owner is not cls and name not in _LOOKING and chained.is_chained(cls):
@@ -396,12 +440,12 @@ class _GuardedCall:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         args = tuple([_original(arg) for arg in args])
         kwargs = {name: _original(value) for name, value in kwargs.items()}
-        func, named = self._func, kwargs
-        if is_c_callable(func) or _is_of_library(func):
-            if not self._guard.config["allow_ladders"]:
-                access_policy.check_call(func, args, kwargs.items())
-            args, named = check_call(self._guard, func, args, kwargs)
-        return func(*args, **dict(named))
+        func = self._func
+        if not is_c_callable(func) and not _is_of_library(func):
+            return func(*args, **kwargs)
+        if not self._guard.config["allow_ladders"]:
+            access_policy.check_call(func, args, kwargs.items())
+        return call(self._guard, func, args, kwargs)
 
     def __repr__(self) -> str:
         return repr(self._func)
@@ -658,37 +702,15 @@ def isinstance_of(obj: Any, kinds: Any) -> bool:
     return issubclass(type(obj), kinds)
 
 
-def check_weight(guard: Guard, obj: Any) -> None:
-    """Raise LimitExceeded if a nested container is too deep or too large.
+def check_weight(guard: Guard, obj: Any, copied: bool = False) -> None:
+    """Raise LimitExceeded if an object is too deep or too large with all that it shares.
 
-    What is shared counts as often as it is reached: so does the interpreter work.
+    Args:
+        copied: whether it is about to be copied, not only shown, compared or hashed.
     """
-    if not isinstance_of(obj, _NESTED):
-        return
-    config = guard.config
-    limit, deepest = config["max_steps"], min(config["max_depth"], _DEEPEST)
-    weight = 0
-    stack = [iter((obj,))]
-    path: list[int] = []
-    while stack:
-        one = next(stack[-1], None)
-        if one is None:
-            stack.pop()
-            if path:
-                path.pop()
-            continue
-        items = _items(one)
-        weight += 1 + len(items) // _A_STEP
-        if weight > limit:
-            raise LimitExceeded("items of nested containers", weight, limit, guard.steps_key)
-        if id(one) in path or not any(issubclass(kind, _NESTED) for kind in set(map(type, items))):
-            continue
-        if len(stack) > deepest:
-            if guard.depth_key is None:
-                raise MalformedValue(f"expected at most {deepest} levels of containers, got more")
-            raise LimitExceeded("levels of nested containers", len(stack), deepest, guard.depth_key)
-        path.append(id(one))
-        stack.append(iter([item for item in items if issubclass(type(item), _NESTED)]))
+    deepest = min(guard.config["max_depth"], _DEEPEST)
+    limit = guard.config["max_steps"]
+    weights.check_weight(obj, limit, deepest, is_proxy, copied, guard.steps_key, guard.depth_key)
 
 
 def _items(obj: Any) -> list[Any]:

@@ -17,7 +17,15 @@ from typing import Any
 
 from .stand_ins import dict_of
 
-__all__ = ["IdPack", "class_id", "class_pack", "fresh_id", "get_id_pack", "name_pack"]
+__all__ = [
+    "IdPack",
+    "class_id",
+    "class_pack",
+    "fresh_id",
+    "get_id_pack",
+    "known_class",
+    "name_pack",
+]
 
 IdPack = tuple[str, int, int]
 
@@ -56,16 +64,17 @@ def class_id(cls: type) -> int:
     It stays the same as long as the class keeps its shape (which attributes the classes of its
     MRO define): a peer may cache a class's description under it.
     """
-    return _known_class(cls)[2]
+    return known_class(cls)[2]
 
 
 def class_pack(cls: type) -> tuple[str, int]:
     """Returns the name and the number of a class."""
-    known = _known_class(cls)
+    known = known_class(cls)
     return known[3], known[2]
 
 
-def _known_class(cls: type) -> tuple[Any, Any, int, str]:
+def known_class(cls: type) -> tuple[Any, Any, int, str]:
+    """Return what is known of a class; its number and its name come last."""
     known = _numbers.classes.get(id(cls))
     if known is not None and known[0]() is cls:
         if known[1] is None or known[1] == [*map(len, map(dict_of, cls.__mro__))]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-__all__ = ["copy_of", "is_container", "is_proxy", "register"]
+__all__ = ["asks_here", "copy_of", "is_container", "is_proxy", "register"]
 
 
 class _Protocol(NamedTuple):
@@ -14,6 +15,8 @@ class _Protocol(NamedTuple):
     is_proxy: Callable[[Any], bool]
     is_container: Callable[[Any], bool]
     copy_of: Callable[[Any, Callable[[Any], object]], Any]
+    modules: frozenset[str]
+    only_look: frozenset[CodeType]
 
 
 _protocols: list[_Protocol] = []
@@ -23,6 +26,8 @@ def register(
     is_proxy: Callable[[Any], bool],
     is_container: Callable[[Any], bool],
     copy_of: Callable[[Any, Callable[[Any], object]], Any],
+    modules: frozenset[str] = frozenset(),
+    only_look: frozenset[CodeType] = frozenset(),
 ) -> None:
     """Register the proxies of a protocol.
 
@@ -30,8 +35,10 @@ def register(
         is_proxy: returns whether an object is a proxy; runs none of its code.
         is_container: returns whether an object is a proxy of a container that may be copied.
         copy_of: returns the copy, given the proxy and a function to call with each item.
+        modules: full names of those whose functions ask the peer.
+        only_look: code of functions in them that never ask.
     """
-    _protocols.append(_Protocol(is_proxy, is_container, copy_of))
+    _protocols.append(_Protocol(is_proxy, is_container, copy_of, modules, only_look))
 
 
 def is_proxy(obj: Any) -> bool:
@@ -52,3 +59,12 @@ def copy_of(proxy: Any, count: Callable[[Any], object]) -> Any:
     """
     found = next(protocol for protocol in _protocols if protocol.is_container(proxy))
     return found.copy_of(proxy, count)
+
+
+def asks_here(frame: FrameType) -> bool:
+    """Return whether a frame belongs to a function that asks a peer."""
+    module = frame.f_globals.get("__name__")
+    return any(
+        module in protocol.modules and frame.f_code not in protocol.only_look
+        for protocol in _protocols
+    )

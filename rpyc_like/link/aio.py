@@ -120,6 +120,8 @@ class AioMessageConnection:
         self.closed_class: type[ConnectionClosed] = ConnectionClosed
         """What is raised when the connection is gone."""
         self.ended = asyncio.Event()
+        self.drops = False
+        """Whether the connection has ended so that what has not begun need not be served."""
         self.calls = Calls()
         """What the peer has said about its requests."""
         self.heart: HeartbeatMonitor | None = None
@@ -523,6 +525,7 @@ class AioMessageConnection:
             return
         self.ended.set()
         self.error = error
+        self.drops = not isinstance(error, (EOFError, OSError))
         self.queued.close()
         room, self._room = self._room, None
         if room is not None:
@@ -537,7 +540,19 @@ class AioMessageConnection:
             self.channel.close()
         for entry in self.session.closed():
             entry.settle(True, self.closed_error())
-        self.application.disconnected(error)
+        if not self.drops and (self._waiting or self._served):
+            self.loop.call_soon(self._serve_rest)
+        else:
+            self.application.disconnected(error)
+
+    def _serve_rest(self) -> None:
+        """Serve what the peer asked before it hung up; end when all of it has begun."""
+        if self._waiting:
+            _, id_, target, args = self._waiting.popleft()
+            self.application.serve_request(id_, target, args)
+            self.loop.call_soon(self._serve_rest)  # after the first step of its task
+        else:
+            self.application.disconnected(self.error)
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""

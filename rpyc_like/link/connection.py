@@ -62,6 +62,8 @@ logger = logging.getLogger("rpyc_like.link")
 RAW: Final = "raw"
 """Read a payload, ``(RAW, payload)``, for a program's own way of dispatching it."""
 
+_ENDS: Final = (EOFError, OSError)
+"""Errors that mean that the peer, or the network, has ended a connection."""
 _SLICE = 0.05
 _UNREAD: Outcome = ()
 _SETTLED: Outcome = (NOTHING,)
@@ -172,6 +174,7 @@ class MessageConnection:
         self._passes_late = False  # whether a program passes payloads on from other threads
         self._orphaned = False
         self._hung_up = False  # whether what is left is being served
+        self._answered: list[Any] = []  # results whose callbacks are run with those of the end
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._drops = False  # whether requests that have not begun do not delay that
         self._turn: object = None  # of the thread that serves alone; see serve_alone
@@ -388,11 +391,15 @@ class MessageConnection:
             return None
         if self.workers is not None or serves or not self.servers or route:
             return outcome
+        self._leave_unserved(outcome)
+        self._rouse()
+        return None
+
+    def _leave_unserved(self, outcome: Outcome) -> None:
+        """Leave a request to the threads that serve."""
         self.queued.add(self.queued.weigh(outcome))
         self.unbegun.add(outcome[1])
         self.unserved.append((primitives.monotonic(), outcome))
-        self._rouse()
-        return None
 
     def _rouse(self) -> None:
         """Has a thread look for the requests that are left to those that serve."""
@@ -939,8 +946,25 @@ class MessageConnection:
 
     def broken(self, error: BaseException) -> Outcome:
         """Notes that nothing more can be read, in the reading role."""
+        if self.stash and not self._hung_up and isinstance(error, _ENDS):
+            self._give_out_stash()
         self._break(error)
         return (BROKEN, error)
+
+    def _give_out_stash(self) -> None:
+        """Leave what was read too early to others: nobody will read any more."""
+        while self.stash:
+            outcome = self.stash.popleft()
+            if outcome[0] is CALL:
+                thread, route = self.application.route(outcome[2])
+                if self.workers is not None:
+                    self._queue(outcome, route)
+                elif thread is None or not self._hand(outcome, thread):
+                    self._leave_unserved(outcome)
+            elif outcome[0] is ANSWER:
+                self._answered.append(outcome[1])
+        if self.unserved and not self.servers:
+            self._rouse()
 
     def understand(self, payload: Any) -> Outcome:
         """Returns what a payload means, or a message; answers are settled. In the reading role."""
@@ -1077,7 +1101,7 @@ class MessageConnection:
         if CURRENT.get() is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
             self.calls.forget(id_)
-            self.begun(id_)
+            self._has_begun(id_)
             self.application.refuse(id_, RecursionError(text))
             return
         token = CURRENT.set((self, id_, route))
@@ -1088,8 +1112,6 @@ class MessageConnection:
         try:
             goes_on = self.application.serve_request(id_, target, args)
         finally:
-            if self.unbegun:
-                self.begun(id_)
             if not goes_on:  # served(id_), without another Python call
                 self.running.discard(id_)
                 if self.calls.known:
@@ -1097,12 +1119,22 @@ class MessageConnection:
             else:
                 self._count_running(id_, args)
             CURRENT.reset(token)
+            if self.unbegun:
+                self._has_begun(id_)
 
     def begun(self, id_: Any) -> None:
         """Note that a request has its function and arguments: the end takes nothing from it now."""
+        if self.workers is None:
+            return  # the end is told in order, when this thread has served it
         self.unbegun.discard(id_)
-        if self.end._ready and self._untold and not self.unbegun:
-            spawn(self.tell_lost)
+        if self._untold and not self.unbegun:
+            spawn(self.tell_lost)  # what has begun may take any time
+
+    def _has_begun(self, id_: Any) -> None:
+        """Note that a request has been served; what is told of the end may have waited for it."""
+        self.unbegun.discard(id_)
+        if self._untold:
+            self.tell_lost()
 
     def _count_running(self, id_: Any, args: Any) -> None:
         """Count a request that goes on elsewhere until it has been answered."""
@@ -1240,7 +1272,7 @@ class MessageConnection:
             if self.end._ready:
                 return
             self.error = error
-            self._drops = not isinstance(error, (EOFError, OSError))
+            self._drops = not isinstance(error, _ENDS)
             self.end._ready = True
         if not self._orphaned:
             try:
@@ -1248,9 +1280,10 @@ class MessageConnection:
             except Exception:
                 logger.debug("! closing the channel", exc_info=True)
         self.queued.close()
-        entries = self.session.closed()
+        entries = [*self.session.closed()]
         for entry in entries:
             entry.settle(True, self.closed_error())
+        entries += self._answered
         for waiter in [*self.waiters.values(), *self.end.waiters()]:
             waiter.wake()
         self._untold.append(entries)

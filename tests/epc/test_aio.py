@@ -79,9 +79,9 @@ def test_methods_of_both_kinds() -> None:
             assert await client.call("later", [5]) == 5
             assert await client.call("where") == []  # nil
             started = time.monotonic()
-            calls = [client.call("slow", [0.5]), *[client.call("later", [n, 0.5]) for n in (1, 2)]]
-            assert await asyncio.gather(*calls) == [0.5, 1, 2]
-            assert time.monotonic() - started < 1.3
+            calls = [client.call("slow", [2.5]), *[client.call("later", [n, 2.5]) for n in (1, 2)]]
+            assert await asyncio.gather(*calls) == [2.5, 1, 2]
+            assert time.monotonic() - started < 7
             with pytest.raises(ReturnError, match="text"):
                 await client.call("fail", ["text"])
             with pytest.raises(EPCError, match="No such method"):
@@ -122,7 +122,7 @@ def test_the_end() -> None:
             await waiting
         with pytest.raises(EPCClosed):
             await client.call("later", [1])
-        end = time.monotonic() + 3
+        end = time.monotonic() + 20
         while not (served.cancelled and not served.clients) and time.monotonic() < end:
             await asyncio.sleep(0.01)
         assert served.cancelled and not served.clients

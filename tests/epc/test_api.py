@@ -119,9 +119,9 @@ def test_async_call(start: Start) -> None:
     server.register_function(lambda seconds: time.sleep(seconds) or "slept", "sleep")
     with connect(server) as client:
         begun = time.monotonic()
-        results = [client.async_call("sleep", 0.3) for _ in range(5)]
+        results = [client.async_call("sleep", 2) for _ in range(5)]
         assert [result.value for result in results] == ["slept"] * 5
-        assert time.monotonic() - begun < 1.2
+        assert time.monotonic() - begun < 8
         seen: list[Any] = []
         result = client.async_call("echo", 1)
         result.add_callback(seen.append)
@@ -173,7 +173,7 @@ def test_the_end_is_noticed(start: Start) -> None:
     threading.Timer(0.2, lambda: server.clients[0].close()).start()
     with pytest.raises(EPCClosed):
         client.call_sync("sleep", [])
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 4.5
     assert isinstance(failures.get(timeout=5), EPCClosed)
     with pytest.raises(EPCClosed):
         client.call_sync("echo", [1])
@@ -209,7 +209,7 @@ def test_shutdown_with_clients(start: Start, kind: type[EPCServer]) -> None:
     server.server_close()
     thread.join(5)
     assert not thread.is_alive()
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 10
     with pytest.raises(EPCClosed):
         client.call_sync("echo", [1])
     client.close()

@@ -93,9 +93,9 @@ def test_slow_calls_run_at_the_same_time() -> None:
     with connected() as (_, client):
         client.call_sync("quick", [], 10)
         begun = time.monotonic()
-        results = [client.async_call("slow", 0.4) for _ in range(20)]
-        assert [result.value for result in results] == [0.4] * 20
-        assert time.monotonic() - begun < 4
+        results = [client.async_call("slow", 1) for _ in range(20)]
+        assert [result.value for result in results] == [1] * 20
+        assert time.monotonic() - begun < 15
 
 
 def test_a_slow_callback_holds_up_none() -> None:
@@ -150,7 +150,7 @@ def test_threads_end_with_the_connection() -> None:
     with connected() as (_, client):
         client.call_sync("slow", [0.01], 10)
         time.sleep(0.05)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while [one for one in threading.enumerate() if one not in before and "_work" not in one.name]:
         assert time.monotonic() < end, threading.enumerate()
         time.sleep(0.01)

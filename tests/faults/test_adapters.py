@@ -129,7 +129,7 @@ def test_case_34_closing(victim: Victim) -> None:
         closer.join(5)
     with pytest.raises(ConnectionClosed):
         waiting.value
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     victim.functions.go_on.set()
     victim.ended()
     with pytest.raises(ConnectionClosed):
@@ -193,7 +193,7 @@ def test_case_74_a_peer_that_is_killed(victim: Victim) -> None:
     began = time.monotonic()
     with pytest.raises(ConnectionClosed):
         waiting.value
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_case_76_a_peer_that_does_not_read(victim: Victim) -> None:

@@ -80,4 +80,4 @@ def test_cut_after_any_number_of_bytes(direction: str, broken: bool) -> None:
         with pytest.raises(EOFError):
             one.client.ping()
         one.end()
-        assert time.monotonic() - started < 4, place
+        assert time.monotonic() - started < 20, place

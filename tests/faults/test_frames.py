@@ -230,14 +230,14 @@ def test_case_15_drops(attack: Any) -> None:
     """A byte from time to time does not help."""
     one = attack(frame_timeout=0.3)
     started = time.monotonic()
-    for byte in frame(b"x" * 1000)[:100]:
+    for byte in frame(b"x" * 1000):
         try:
             one.stream.write(bytes((byte,)))
         except EOFError:
             break
         time.sleep(0.02)
-    assert isinstance(one.ended(3), LimitExceeded)
-    assert time.monotonic() - started < 2
+    assert isinstance(one.ended(10), LimitExceeded)
+    assert time.monotonic() - started < 10
 
 
 def test_case_15_silence_between_frames(attack: Any) -> None:

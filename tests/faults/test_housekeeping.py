@@ -258,7 +258,7 @@ def test_case_109_a_child_that_is_killed() -> None:
     code = "from rpyc_like.utils.factory import connect_stdpipes as c; c().serve_all()"
     conn = rpyc.connect_subproc([sys.executable, "-c", code])
     noted = Noted(conn)
-    conn.ping()
+    conn.ping(timeout=30)
     conn.proc.kill()
     eventually(lambda: noted.states == ["closed"])
 
@@ -348,10 +348,10 @@ def test_case_109_a_pool_serves_what_is_queued(
     """What was read and had to wait for a worker is served; the service is told when it begins."""
     service = Listening()
     client, server = joined(tcp(), service)
-    workers = WorkerPool(1)
+    workers = WorkerPool(2)
     poller = Poller(workers)
     ended, going_on = threading.Event(), threading.Event()
-    workers.run(going_on.wait, "of another connection")
+    workers.run(going_on.wait, (client._link, 0))
     note = notes_of(client, server, service)
     poller.add(client._link, ended.set)
     for number in range(3):
@@ -411,6 +411,79 @@ def test_case_109_messages_that_the_watchdog_has_kept(
     server._link.channel.stream.close()
     assert service.gone.wait(15)
     assert service.got == ["kept", "gone"]
+
+
+def test_case_109_messages_behind_a_call_that_runs(
+    joined: Callable[..., tuple[Any, Any]],
+) -> None:
+    """What the watchdog has read during a call is served after it, before the end is told."""
+    entered, going_on = threading.Event(), threading.Event()
+
+    class Slow(Listening):
+        def exposed_note(self, value: Any) -> None:
+            if value == "slow":
+                entered.set()
+                assert going_on.wait(15)
+            super().exposed_note(value)
+
+    service = Slow()
+    client, server = joined(tcp(), service)
+    note = notes_of(client, server, service)
+    threading.Thread(target=client.serve_all, daemon=True).start()
+    for value in ("slow", 1, 2):
+        note(value)
+    assert entered.wait(15)
+    eventually(lambda: server._link.sender.idle)
+    server._link.channel.stream.finish()
+    eventually(lambda: client._link.lost)
+    going_on.set()
+    assert service.gone.wait(15)
+    assert service.got == ["slow", 1, 2, "gone"]
+
+
+class Noting(rpyc.Service):
+    """Notes what it is asked, in plain and in ``async def`` functions."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+        self.gone = threading.Event()
+
+    def exposed_note(self, value: Any) -> None:
+        self.got.append(value)
+
+    async def exposed_note_later(self, value: Any) -> None:
+        self.got.append(value)
+        await asyncio.sleep(0)
+
+    def on_disconnect(self, conn: Any) -> None:
+        self.got.append("gone")
+        self.gone.set()
+
+
+@pytest.mark.parametrize("name", ["note", "note_later"])
+def test_case_109_asyncio_serves_what_has_come(name: str) -> None:
+    """What was read before the end begins before the service is told, however much may run."""
+    service = Noting()
+
+    async def program() -> None:
+        server = aio.Server(service, port=0, protocol_config={"concurrent_tasks": 2})
+        await server.start()
+        conn = await asyncio.to_thread(rpyc.connect, "127.0.0.1", server.port)
+        func = await asyncio.to_thread(lambda: rpyc.async_(getattr(conn.root, name)))
+        (served,) = server.connections
+        served._link.hold(True, 1)  # until the end has come
+        for number in range(20):
+            func(number)
+        while not conn._link.sender.idle:
+            await asyncio.sleep(0.01)
+        conn._link.channel.stream.finish()
+        while not service.gone.is_set():
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(conn.close)
+        await server.close()
+
+    asyncio.run(asyncio.wait_for(program(), 60))
+    assert service.got == [*range(20), "gone"]
 
 
 def _kept(conn: Any) -> bool:

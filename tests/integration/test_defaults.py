@@ -107,7 +107,7 @@ def test_slow_authentication(serve: Any, caplog: pytest.LogCaptureFixture) -> No
                 time.sleep(0.05)
         except OSError:
             pass
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
 
 
 def test_silent_clients_are_bounded(serve: Any) -> None:
@@ -122,7 +122,7 @@ def test_silent_clients_are_bounded(serve: Any) -> None:
     assert [conn.root.hello() for conn in talking] == ["hello"] * 3
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(6)]
     refused: set[socket.socket] = set()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while len(refused) + server.admission.silent < len(silent) and time.monotonic() < end:
         refused.update(select.select(silent, [], [], 0.05)[0])
     assert (len(refused), server.admission.silent) == (3, 3)
@@ -131,7 +131,7 @@ def test_silent_clients_are_bounded(serve: Any) -> None:
     assert [conn.root.hello() for conn in talking] == ["hello"] * 3
     for sock in silent:
         sock.close()
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 20
     while True:
         conn = rpyc.connect("127.0.0.1", server.port)
         try:

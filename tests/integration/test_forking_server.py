@@ -55,7 +55,7 @@ def start() -> Iterator[Callable[..., rpyc.ForkingServer]]:
 
 
 def eventually(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.01)

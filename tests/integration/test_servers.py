@@ -123,7 +123,7 @@ def test_close_from_a_call(kind: type[Server], start: Start) -> None:
         begun = time.monotonic()
         with pytest.raises(EOFError):
             conn.root.stop()
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 8
     eventually(server._finished.is_set)
 
 

@@ -58,13 +58,13 @@ def test_sigterm_drains(program: Callable[[str], Program], kind: str) -> None:
     proc, port = program(kind)
     with rpyc.connect("127.0.0.1", port) as conn:
         conn.root.echo(1)
-        result = rpyc.async_(conn.root.sleep)(1)
-        time.sleep(0.3)
+        result = rpyc.async_(conn.root.sleep)(3)
+        time.sleep(1)
         begun = time.monotonic()
         proc.send_signal(signal.SIGTERM)
         assert result.value == "slept"
         out, err = ends(proc)
-        assert 0.3 < time.monotonic() - begun < 6
+        assert 0.3 < time.monotonic() - begun < 9
     assert (proc.returncode, out, err) == (0, "ended\n", "")
 
 
@@ -73,16 +73,16 @@ def test_second_sigterm_cuts(program: Callable[[str], Program], kind: str) -> No
     """A second SIGTERM does not wait for running calls."""
     proc, port = program(kind)
     with rpyc.connect("127.0.0.1", port) as conn:
-        result = rpyc.async_(conn.root.sleep)(4)
-        time.sleep(0.3)
+        result = rpyc.async_(conn.root.sleep)(8)
+        time.sleep(0.5)
         proc.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        time.sleep(0.5)
         assert proc.poll() is None
         begun = time.monotonic()
         proc.send_signal(signal.SIGTERM)
         with pytest.raises(EOFError):
             result.value
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5
     ends(proc)
 
 
@@ -104,9 +104,9 @@ def test_gevent_serves_many(program: Callable[[str], Program]) -> None:
     _, port = program("GeventServer")
     conns = [rpyc.connect("127.0.0.1", port) for _ in range(10)]
     begun = time.monotonic()
-    results = [rpyc.async_(conn.root.sleep)(0.5) for conn in conns]
+    results = [rpyc.async_(conn.root.sleep)(1.5) for conn in conns]
     assert [result.value for result in results] == ["slept"] * 10
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 10
     assert len({conn.root.where()[0] for conn in conns}) == 1
     assert len({conn.root.where()[1] for conn in conns}) == 10
     for conn in conns:

@@ -275,7 +275,7 @@ def main():
     conn.close()
     assert conn.closed
     expect(EOFError, conn.ping)
-    assert time.perf_counter() - closing < 2.5
+    assert time.perf_counter() - closing < 15
     print(f"done in {time.perf_counter() - started:.2f} s")
 
 

@@ -230,7 +230,7 @@ async def main():
         started = time.monotonic()
     assert conn.closed
     await expect(EOFError, conn.root.add(1))
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 15
 
 
 if __name__ == "__main__":

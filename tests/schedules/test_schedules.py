@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .scenarios import SCENARIOS
+from .adapters import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = os.environ.get("RPYC_LIKE_SCHEDULES", "100")

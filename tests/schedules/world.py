@@ -361,6 +361,9 @@ class Stream(NativeStream):
         self._outgoing.ended = True
         _changed()
 
+    def hung_up(self) -> bool:
+        return self._incoming.ended
+
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
         schedule = active()
         if schedule is not None:

@@ -1,6 +1,9 @@
 """Loads a server for a while, disturbs it, and tells what was lost and what has grown.
 
-``python -m tests.soak [--minutes 30] [--clients 200] [--server ThreadedServer]``
+``python -m tests.soak [--minutes 30] [--clients 200] [--server ThreadedServer] [--explain]``
+
+The server's memory is printed each minute under load, and measured three times without clients:
+after a tenth of the time, in the middle and at the end.
 """
 
 from __future__ import annotations
@@ -22,6 +25,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = 8
+SHOWN = (
+    "connections",
+    "lent objects",
+    "threads",
+    "KiB of memory",
+    "KiB malloc'd",
+    "Python's blocks",
+)
 
 
 class Proxy:
@@ -134,12 +145,56 @@ def disturb(clients: list[Clients], proxy: Proxy) -> str:
     return what
 
 
-def ask(server: Any) -> dict[str, int]:
-    """Returns the state of the server."""
-    server.stdin.write("\n")
-    server.stdin.flush()
-    found: dict[str, int] = ast.literal_eval(server.stdout.readline())
+class Server:
+    """The process under load."""
+
+    def __init__(self, kind: str, explain: bool) -> None:
+        tracing = ["-X", "tracemalloc=1"] if explain else []
+        command = [sys.executable, *tracing, "-m", "tests.soak.server", kind]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        self.port = int(self._read())
+
+    def _read(self) -> Any:
+        assert self.process.stdout is not None
+        return ast.literal_eval(self.process.stdout.readline())
+
+    def ask(self, what: str = "state") -> Any:
+        """Returns its state, or what has grown since it was asked for growth first."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        return self._read()
+
+
+def quiet(server: Server, clients: list[Clients]) -> dict[str, int]:
+    """Returns the state of the server without clients, which start again afterwards."""
+    for one in clients:
+        one.kill()
+    time.sleep(5)
+    found: dict[str, int] = server.ask()
     return found
+
+
+def load(
+    server: Server, clients: list[Clients], proxy: Proxy, seconds: float, explain: bool
+) -> Counter[str]:
+    """Disturbs what runs for a while, and prints the server's memory each minute."""
+    done: Counter[str] = Counter()
+    began = time.monotonic()
+    minute = 1
+    while time.monotonic() - began < seconds:
+        done[disturb(clients, proxy)] += 1
+        time.sleep(random.uniform(0.5, 3))
+        if time.monotonic() - began >= 60 * minute:
+            minute += 1
+            state = server.ask()
+            shown = ", ".join(f"{state[what]} {what}" for what in SHOWN)
+            print(f"{time.strftime('%H:%M:%S')} {shown}", flush=True)
+            if explain:
+                print(*server.ask("stacks")[:12], sep="\n", flush=True)
+    return done
 
 
 def main() -> None:
@@ -147,49 +202,45 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--server", default="ThreadedServer")
+    parser.add_argument("--explain", action="store_true", help="print which types and lines grew")
     options = parser.parse_args()
-    command = [sys.executable, "-m", "tests.soak.server", options.server]
-    server = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert server.stdout is not None
-    port = int(server.stdout.readline())
-    proxy = Proxy(port)
-    before = ask(server)
-    ports = [port, proxy.port]
+    server = Server(options.server, options.explain)
+    proxy = Proxy(server.port)
+    looks = [server.ask()]
+    ports = [server.port, proxy.port]
     clients = [Clients(one, options.clients // PROCESSES, ports) for one in range(PROCESSES)]
-    began, done = time.monotonic(), Counter()
-    warm: dict[str, int] = {}
-    end = began + 60 * options.minutes
-    while time.monotonic() < end:
-        done[disturb(clients, proxy)] += 1
-        time.sleep(random.uniform(0.5, 3))
-        if not warm and time.monotonic() - began > 6 * options.minutes:
-            for one in clients:
-                one.kill()
-            time.sleep(5)
-            warm = ask(server)
-            for one in clients:
-                one.start()
+    done = load(server, clients, proxy, 6 * options.minutes, options.explain)
+    for part in (24, 30):
+        looks.append(quiet(server, clients))
+        if options.explain:
+            server.ask("growth")
+        for one in clients:
+            one.start()
+        done += load(server, clients, proxy, part * options.minutes, options.explain)
     time.sleep(8)  # what is under way ends, or is found to hang
     alive = sum((one.counts for one in clients), Counter())
-    for one in clients:
-        one.kill()
-    time.sleep(5)
-    after = ask(server)
-    total = Clients.totals
+    looks.append(quiet(server, clients))
+    after, total = looks[-1], Clients.totals
     print(f"{options.minutes:g} minutes, {options.clients} clients, {dict(done)}")
     print(
         f"calls that clients have begun {total['begun']}, done {total['done']}, reported as failed "
         f"{total['failed']}, wrong answers {total['wrong']}, hung {alive['hung']}"
     )
     print(f"calls that the server has done {after['done']}, doubled {after['doubled']}")
-    print(f"{'server':<16}{'before':>12}{'after 10 %':>12}{'at the end':>12}")
-    for what in before:
-        if what not in ("done", "doubled"):
-            print(f"{what:<16}{before[what]:>12}{warm.get(what, 0):>12}{after[what]:>12}")
-    server.kill()
-    wrong = total["wrong"] + alive["hung"] + after["doubled"]
+    print(
+        f"finalizers of clients: answered {total['finalizers answered']}, failed "
+        f"{total['finalizers failed']}; of the server: answered {after['finalizers answered']}, "
+        f"failed {after['finalizers failed']}, wrong {after['finalizers wrong']}"
+    )
+    print(f"{'server':<16}{'before':>12}{'after 10 %':>12}{'after 50 %':>12}{'at the end':>12}")
+    for what in after:
+        if what not in ("done", "doubled") and "finalizers" not in what:
+            figures = "".join(f"{look[what]:>12}" for look in looks)
+            print(f"{what:<16}{figures}  {after[what] / max(1, looks[2][what]) - 1:+.2%}")
+    if options.explain:
+        print(*server.ask("growth"), sep="\n")
+    server.process.kill()
+    wrong = total["wrong"] + alive["hung"] + after["doubled"] + after["finalizers wrong"]
     sys.stdout.flush()
     os._exit(bool(wrong))
 

@@ -11,9 +11,30 @@ from collections import Counter
 from typing import Any
 
 import rpyc_like as rpyc
+from rpyc_like.errors import LocalProtocolError
 
 counts: Counter[str] = Counter()
 LIMIT = 20.0  # seconds after which a call that neither came back nor failed counts as hung
+
+
+def double(number: int) -> int:
+    """Answers the finalizers of the server."""
+    return 2 * number
+
+
+class Asking:
+    """Asks the server when it ends: where the server's release is served."""
+
+    def __init__(self, ask: Any, number: int) -> None:
+        self._ask, self._number = ask, number
+
+    def __del__(self) -> None:
+        try:
+            right = self._ask(self._number) == 2 * self._number
+        except (EOFError, OSError, LocalProtocolError):  # closed, late, or in the codec
+            counts["finalizers failed"] += 1
+        else:
+            counts["finalizers answered" if right else "wrong"] += 1
 
 
 class Client:
@@ -84,6 +105,18 @@ class Client:
     def items(self, conn: Any, root: Any, number: int) -> bool:
         return list(root.items(self.name, number)) == list(range(200))
 
+    def asking(self, conn: Any, root: Any, number: int) -> bool:
+        asking = root.asking(self.name, number, double)
+        del asking
+        return True
+
+    def garbage(self, conn: Any, root: Any, number: int) -> bool:
+        return bool(root.garbage(self.name, number, double) == (self.name, number))
+
+    def keep(self, conn: Any, root: Any, number: int) -> bool:
+        found = root.keep(self.name, number, Asking(root.double, number))
+        return bool(found == (self.name, number))
+
     def fail(self, conn: Any, root: Any, number: int) -> bool:
         try:
             root.fail(self.name, number)
@@ -106,6 +139,9 @@ KINDS = {
     "thing": 10,
     "large": 3,
     "items": 5,
+    "asking": 3,
+    "garbage": 2,
+    "keep": 3,
     "fail": 5,
     "slow": 1,
 }

@@ -45,6 +45,7 @@ LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
 CALLABLES = "tests/attacks/test_c_callables.py"
+FOREIGN_MEMORY = "tests/attacks/test_foreign_memory.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
@@ -888,7 +889,7 @@ MUTATIONS = [
     Mutation(
         "79",
         "lib/timing.py",
-        "return self.tmax is not None and time.monotonic() >= self.tmax",
+        "return self.tmax is not None and primitives.monotonic() >= self.tmax",
         "return self.tmax is not None and time.time() >= self.tmax",
         f"{NETWORK}::test_case_79_monotonic_clocks_only",
     ),
@@ -972,15 +973,15 @@ MUTATIONS = [
     Mutation(
         "89",
         "utils/base_server.py",
-        "        warn_of_ladders(service, self.protocol_config)\n",
+        "            warn_of_ladders(service, self.protocol_config)\n",
         "",
         f"{LADDERS}::test_a_service_is_warned_once",
     ),
     Mutation(
         "89",
-        "erlport/modern/instance.py",
-        "            check_call(func, args, kwargs.items())\n",
-        "            pass\n",
+        "erlport/modern/access.py",
+        "    access_policy.check_call(func, args, kwargs.items())\n",
+        "",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -1191,10 +1192,52 @@ MUTATIONS = [
     ),
     Mutation(
         "109",
+        "link/connection.py",
+        "        if self.unbegun and not self._drops:\n            return",
+        "        if False:\n            return",
+        f"{HOUSEKEEPING}::test_case_109_a_pool_serves_what_is_queued",
+    ),
+    Mutation(
+        "109",
+        "link/connection.py",
+        "            self._give_out_stash()\n",
+        "            pass\n",
+        f"{HOUSEKEEPING}::test_case_109_messages_behind_a_call_that_runs",
+    ),
+    Mutation(
+        "109",
+        "link/aio.py",
+        "if not self.drops and (self._waiting or self._served):",
+        "if False:",
+        f"{HOUSEKEEPING}::test_case_109_asyncio_serves_what_has_come",
+    ),
+    Mutation(
+        "109",
         "link/housekeeping.py",
         "        self._looked_at = [one for one in self._looked_at if self._is_there(one)]\n",
         "",
         f"{HOUSEKEEPING}::test_case_109_where_the_system_does_not_tell",
+    ),
+    Mutation(
+        "121",
+        "core/objects.py",
+        "        check_memory(obj)",
+        "        pass",
+        f"{FOREIGN_MEMORY}::test_case_121_results",
+    ),
+    Mutation(
+        "121",
+        "core/foreign_memory.py",
+        "            _bytes_of(view)[:] = _bytes_of(copy)",
+        "            pass",
+        f"{FOREIGN_MEMORY}::test_case_121_a_raw_file_is_read",
+    ),
+    Mutation(
+        "121",
+        "core/foreign_memory.py",
+        "                copy.release()",
+        "                pass",
+        f"{FOREIGN_MEMORY}::test_case_121_a_kept_view_is_harmless",
     ),
     Mutation(
         "110",
@@ -1892,7 +1935,7 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    _check_link(conn, None, given[before:])  # csv.reader makes an iterator\n",
+        "    _check_link(guard, None, given[before:])  # csv.reader makes an iterator\n",
         "",
         f"{CALLABLES}::test_readers_and_named_results_are_not_nested",
     ),
@@ -2041,16 +2084,91 @@ MUTATIONS += [
     Mutation(
         "119",
         "erlport/modern/access.py",
-        "    return c_guards.check_call(guard, func, args, named)",
-        "    return args, named",
+        "    return c_guards.call(guard, func, args, kwargs)",
+        "    return func(*args, **kwargs)",
         f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
     ),
     Mutation(
         "119",
         "erlport/modern/handles.py",
-        '        check_method(guard, value, "__getitem__", key)',
-        "        pass",
+        '    check_method(guard, value, "__getitem__", key)\n',
+        "",
         f"{ADAPTER_GUARDS}::test_case_119_items_of_dicts_with_factories_are_keys",
+    ),
+    Mutation(
+        "130",
+        "core/objects.py",
+        "                    del entry\n",
+        "",
+        f"{SCHEDULES}[finalizers_ask_in_a_pool]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "core/protocol.py",
+        "        self._local_objects.dropped = self._dropped\n",
+        "",
+        f"{SCHEDULES}[finalizers_ask]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/connection.py",
+        "            self._dispatch_lock.keep()\n",
+        "",
+        f"{SCHEDULES}[own_dispatch]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/connection.py",
+        "                waiter.wake()\n                return\n        self.helpers.call()\n",
+        "                waiter.wake()\n                return\n",
+        f"{SCHEDULES}[busy_thread_is_helped]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "lib/first_use.py",
+        "            with self._lock:\n                if self.made is None:\n"
+        "                    self.made = self._make()",
+        "            self.made = self._make()",
+        f"{SCHEDULES}[one_object_for_all]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "lib/first_use.py",
+        "values.setdefault(name, make())",
+        "values.update({name: make()}) or values[name]",
+        f"{SCHEDULES}[one_object_for_all]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/forking.py",
+        "        impl.waiting.after_fork()\n",
+        "        pass\n",
+        "tests/unit/test_waiting_stress.py::test_children_poll_for_themselves",
+        "native",
+    ),
+]
+
+REENTERED = "tests/attacks/test_reentered.py"
+MUTATIONS += [
+    Mutation(
+        "120",
+        "lib/in_flight.py",
+        "                self._check(before, me)",
+        "                pass",
+        f"{REENTERED}::test_case_120_c_code_is_not_entered_again[csv]",
+    ),
+    Mutation(
+        "120",
+        "lib/in_flight.py",
+        "            self._compare(others)\n        except",
+        "            pass\n        except",
+        f"{REENTERED}::test_case_120_who_is_asked_sees_who_has_begun_meanwhile",
     ),
 ]
 

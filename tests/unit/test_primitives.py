@@ -38,7 +38,6 @@ EXCEPTIONS = {
     "core/coroutines.py": {"Future"},  # only named: lib.background_loop makes it
     "epc/errors.py": {"queue"},  # the base class of an error
     "epc/py3compat.py": {"queue"},  # a name of python-epc's, for its users
-    "epc/utils.py": {"queue", "threading"},  # functions of python-epc's, for its users
     "lib/compat.py": {"select"},  # a name of RPyC's, for its users
     "lib/interpreter.py": {"threading"},  # the end of an interpreter: private functions
     "lib/polling.py": {"select", "selectors"},  # a class of RPyC's, for its users

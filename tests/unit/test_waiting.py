@@ -200,7 +200,7 @@ def test_the_end_of_the_time(ends: tuple[socket.socket, socket.socket]) -> None:
     for seconds in (0, 0.0002, 0.02):
         begun = time.monotonic()
         assert not pace.wait((here.fileno(),), seconds)
-        assert seconds <= time.monotonic() - begun < seconds + 1
+        assert seconds <= time.monotonic() - begun < seconds + 10
 
 
 def test_errors(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -9,28 +9,23 @@ from typing import Any
 
 from ...lib import access_policy, c_guards
 
-__all__ = ["check_call", "check_name", "public", "warn_of_tools"]
+__all__ = ["call", "check_name", "public", "warn_of_tools"]
 
 logger = logging.getLogger("rpyc_like.erlport")
 
 
-def check_call(
-    guard: c_guards.Guard, func: Any, args: tuple[Any, ...], named: Any
-) -> tuple[tuple[Any, ...], Any]:
-    """Return the arguments to call a function with, if Erlang may call it so.
-
-    Args:
-        named: pairs of a name and a value.
+def call(guard: c_guards.Guard, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function, if Erlang may call it so, and return its value.
 
     Raises:
         AccessDenied: the policy refuses the call.
-        TypeError, LimitExceeded, MalformedValue: see :func:`rpyc_like.lib.c_guards.check_call`.
+        TypeError, LimitExceeded, MalformedValue: see :func:`rpyc_like.lib.c_guards.call`.
     """
-    access_policy.check_call(func, args, named)
+    access_policy.check_call(func, args, kwargs.items())
     plain = func.__func__ if type(func) is MethodType else func
     if type(plain) is FunctionType and plain.__module__ not in access_policy.LIBRARY:
-        return args, named
-    return c_guards.check_call(guard, func, args, named)
+        return func(*args, **kwargs)
+    return c_guards.call(guard, func, args, kwargs)
 
 
 def check_name(value: Any, name: str) -> None:

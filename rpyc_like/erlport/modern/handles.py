@@ -21,7 +21,7 @@ from typing import Any, Final
 from ...errors import AccessDenied, LimitExceeded
 from ...lib import primitives
 from ...lib.brief import brief
-from ...lib.c_guards import Guard, check_method, check_weight
+from ...lib.c_guards import Guard, check_method, check_weight, taken, using
 from ...wire.meter import Meter, Work, memory_of
 from .access import check_name, public
 from .erlterms import CONTENTS, PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
@@ -282,15 +282,19 @@ def _set(value: Any, name: Any, new: Any) -> None:
 
 
 def _item(guard: Guard | None, value: Any, key: Any) -> Any:
-    if guard is not None:
-        check_method(guard, value, "__getitem__", key)
-    return value[key]
+    if guard is None:
+        return value[key]
+    check_method(guard, value, "__getitem__", key)
+    with using(guard, "__getitem__", value, key):
+        return value[key]
 
 
 def _shown(guard: Guard | None, value: Any) -> str:
-    if guard is not None:
-        check_weight(guard, value)
-    return str(value)
+    if guard is None:
+        return str(value)
+    check_weight(guard, value)
+    with using(guard, "str", value):
+        return str(value)
 
 
 BUILTINS: Final[dict[str, Callable[..., Any]]] = {
@@ -326,13 +330,20 @@ def check_exported(handles: Handles, name: str, args: Any) -> None:
         raise AccessDenied(f"expected a handle of an exported object, got {brief(args[0])}")
 
 
-def next_items(iterator: Any, count: Any, limit: int, look: Callable[[], object]) -> list[Any]:
+def next_items(
+    iterator: Any,
+    count: Any,
+    limit: int,
+    look: Callable[[], object],
+    guard: Guard | None = None,
+) -> list[Any]:
     """Return the next items of an iterator.
 
     Args:
         count: how many; the peer's number.
         limit: how many there may be.
         look: called now and then; raises if nobody waits for the items any more.
+        guard: of a peer that may not do everything.
     """
     if type(count) is not int or count < 0:
         raise ValueError(f"expected how many items, got {brief(count)}")
@@ -340,7 +351,8 @@ def next_items(iterator: Any, count: Any, limit: int, look: Callable[[], object]
         raise LimitExceeded("items of an iterator", count, limit, "max_items")
     work = Work(limit, "max_items", look)
     items = []
-    for item in itertools.islice(_living(iterator), count):
+    source = _living(iterator) if guard is None else taken(guard, _living(iterator))
+    for item in itertools.islice(source, count):
         work.do()
         items.append(item)
     return items

@@ -10,7 +10,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from threading import current_thread, main_thread
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, Protoc
 from ...lib import primitives
 from ...lib.brief import brief
 from ...lib.c_guards import Guard
+from ...lib.in_flight import to_mark, under_way
 from ...lib.settings import FLAG, FUNCTION, Kind, check_arguments, count, one_of
 from ...lib.workers import WorkerPool
 from ...link.backlog import weight_of
@@ -27,7 +28,8 @@ from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..errors import CallError, Error
 from ..peer import ErlangPeer
-from .access import check_call, public
+from . import access
+from .access import public
 from .codec import CANCEL, ErlportCodec, Target, error_term
 from .erlterms import CONTENTS, Atom, List, Terms
 from .handles import (
@@ -105,6 +107,8 @@ class Instance:
         max_frame_size: longest message to accept, in bytes.
     """
 
+    _max_items = MAX_ITEMS
+
     def __init__(
         self,
         stream: Any = None,
@@ -140,8 +144,6 @@ class Instance:
         """Why the conversation ended, if not because Erlang wanted it to."""
         self._resolve = resolve
         self._max_items = max_items
-        limits = {"max_steps": max_items, "max_depth": _DEEPEST, "allow_ladders": False}
-        self._guard = Guard(limits, self._open_account, "max_items", None)
         self._cancels = cancels
         self._cancelled: dict[Any, None] = {}  # the last requests that need no answer any more
         self._pool = WorkerPool(threads) if threads and threads > 1 else None
@@ -228,8 +230,9 @@ class Instance:
         kwargs: dict[str, Any] = {}
         if args and _is_kwargs(args[-1]):
             args, kwargs = args[:-1], _kwargs(args[-1][1])
+        guard = None if self._resolve is any_module else self._guard
         if name == "next" and len(args) == 2 and not kwargs:
-            return next_items(args[0], args[1], self._max_items, lambda: self._look(id_))
+            return next_items(args[0], args[1], self._max_items, lambda: self._look(id_), guard)
         if name == "iterate" and len(args) == 1 and not kwargs:
             return self.handles.export_iterator(args[0])
         if name == "setattr" and self._resolve is not any_module:
@@ -243,8 +246,7 @@ class Instance:
             func, args = CALLS[name](*args)
             return self._do(func, args, kwargs)
         if name in GUARDED:
-            free = self._resolve is any_module
-            return GUARDED[name](None if free else self._guard, *args, **kwargs)
+            return GUARDED[name](guard, *args, **kwargs)
         func = BUILTINS.get(name)
         if func is None:
             known = sorted(
@@ -260,9 +262,14 @@ class Instance:
         if type(args) not in (list, tuple, List):
             raise TypeError(f"expected a list of arguments, got {brief(args)}")
         if self._resolve is not any_module:
-            args, named = check_call(self._guard, func, tuple(args), kwargs.items())
-            kwargs = dict(named)
+            return access.call(self._guard, func, tuple(args), kwargs)
         return func(*args, **kwargs)
+
+    @cached_property
+    def _guard(self) -> Guard:
+        """The guard of functions in C for a peer that may not do everything."""
+        limits = {"max_steps": self._max_items, "max_depth": _DEEPEST, "allow_ladders": False}
+        return Guard(limits, self._open_account, "max_items", None)
 
     def _open_account(self) -> Account:
         """Return an account of the items that are taken for the request being served."""
@@ -332,7 +339,11 @@ class Instance:
             EOFError: the connection has ended.
         """
         target, args = self._prepared(module, function, args, context)
-        result = self.peer.link.exchange(target, args, timeout)
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                result = self.peer.link.exchange(target, args, timeout)
+        else:
+            result = self.peer.link.exchange(target, args, timeout)
         if not result._ready:
             error = self.peer.expire(result)
             self._cancel(result)
