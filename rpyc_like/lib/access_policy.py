@@ -981,11 +981,17 @@ def _refusal(
 ) -> AccessDenied:
     """Return the error for a name that no rule allows, with the row of the table if there is one.
 
-    Only a peer that reads public names is given a reason.
+    Where public names are not read, the reason says what would let one through; it is the same for
+    every object, so that it tells nothing about this one.
     """
-    if not settings["allow_public_attrs"] or name[:1] == "_" or is_proxy(obj):
+    if name[:1] == "_" or name in INTERNALS or is_proxy(obj):
         return _denied(name)
-    row = None if name in INTERNALS else _not_public(obj, name)
+    if not settings["allow_public_attrs"]:
+        keys = "configuration key 'allow_public_attrs'"
+        if settings["allow_exposed_attrs"] and settings["exposed_prefix"]:
+            keys = f"name it {settings['exposed_prefix'] + name[:MAX_NAME]!r}, or {keys}"
+        return _denied(name, f"public names are not read here ({keys})")
+    row = _not_public(obj, name)
     if row is None:
         return _denied(name)
     return _denied(
