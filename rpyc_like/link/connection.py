@@ -446,7 +446,7 @@ class MessageConnection:
             _, outcome = self.unserved.popleft()
         except IndexError:
             return None
-        if self.unserved:
+        if self.unserved and not self.end._ready:  # else what is left is served in order
             self._rouse()
         self.queued.remove(self.queued.weigh(outcome))
         return outcome
