@@ -1745,8 +1745,8 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "lib/c_guards.py",
-        "        if len(stack) > deepest:",
+        "lib/weights.py",
+        "        if depth > deepest:",
         "        if False:",
         f"{GUARDS}::test_deep_tuples_are_not_walked_in_c",
     ),
