@@ -22,6 +22,7 @@ from typing import Any
 from ..core.channel import Channel
 from ..core.service import Service
 from ..lib.connection_threads import ConnectionThreads
+from ..lib.settings import Kind, check_arguments, count, one_of
 from ..lib.threads import spawn
 from ..link.admission import Admission
 from ..utils.base_server import Server as BaseServer
@@ -36,7 +37,13 @@ _BESIDE = 20
 """Default number of threads for callbacks, and for functions of EPC and Erlang connections."""
 
 _LAST = 2.0
-_AFFINITIES = "preferred", "strict"
+
+ARGUMENTS: dict[str, Kind] = {
+    "max_threads": count(0, optional=True),
+    "threads": count(0, optional=True),
+    "affinity": one_of("preferred", "strict"),
+}
+"""What the arguments must be that only this server has."""
 
 
 class _Door(BaseServer):
@@ -114,8 +121,7 @@ class Server:
         threads: int | None = None,
         **options: Any,
     ) -> None:
-        if affinity not in _AFFINITIES:
-            raise ValueError(f"argument 'affinity': expected {_AFFINITIES}, got {affinity!r}")
+        check_arguments(ARGUMENTS, locals())
         if max_threads is not None and threads is not None:
             raise TypeError("expected 'max_threads' or its older name 'threads', got both")
         most = threads if max_threads is None else max_threads

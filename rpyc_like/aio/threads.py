@@ -16,7 +16,7 @@ from ..core.endpoint import Endpoint
 from ..core.foreign_memory import ForeignMemory, call_with_copies
 from ..core.pipeline import Pipeline
 from ..core.recorded import recorded_request
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, LocalProtocolError
 from ..lib.connection_threads import Executor, current_thread
 from ..lib.in_flight import to_mark, under_way
 from ..lib.timing import Timeout
@@ -140,6 +140,11 @@ class ThreadSide(Endpoint):
         """Waits until ``result`` has come. It has an expiry of its own on the loop."""
         if get_ident() == self._thread:
             raise wrong_face("be waited for")
+        if self._local_objects.entered or self._proxies.entered:
+            raise LocalProtocolError(
+                "a finalizer asks the peer while its thread changes the connection's tables; "
+                "expected async_(...) without waiting"
+            )
         if under_way and (use := to_mark()) is not None:
             with use.asking():
                 return self.wait_for(result, deadline)

@@ -11,15 +11,15 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.config import client_settings, make_config
+from ..core.config import OF_SERVERS, client_settings, make_config, meant_by
 from ..tools.exposes import MAX_DEPTH, MAX_NODES, Node, Tree, denied, exposes
 
 __all__ = ["add_to", "run"]
 
 _EPILOG = """\
 exit status: 0 if all is well; 1 if a name of --deny is reachable, or names are denied and the peer
-may do everything or the tree was cut; 2 if the arguments are wrong or the service cannot be
-loaded"""
+may do everything or the tree was cut, or with --strict if results are unknown; 2 if the arguments
+are wrong or the service cannot be loaded"""
 
 
 def add_to(commands: Any) -> None:
@@ -57,6 +57,11 @@ def add_to(commands: Any) -> None:
         "name is reachable; * and ? match as in file names (repeatable)",
     )
     parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 1 also if a result or attribute is unknown (?)",
+    )
+    parser.add_argument(
         "--max-nodes",
         metavar="N",
         type=_bound,
@@ -80,20 +85,20 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise argparse.ArgumentTypeError(f"expected a configuration key and =, got {text!r:.100}")
     if key not in known:
-        from difflib import get_close_matches  # only for an error
-
-        near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(key, known, 1))
+        meant = meant_by(key)
+        near = f"; did you mean {meant!r}?" if meant else ""
+        if key in OF_SERVERS:
+            near = "; it is an argument of the server"
         raise argparse.ArgumentTypeError(f"unknown configuration key {key!r:.100}{near}")
     try:
         setting = ast.literal_eval(value)
     except (ValueError, SyntaxError):
         message = f"expected a Python literal as the value of {key!r}, got {value!r}"
         raise argparse.ArgumentTypeError(message) from None
-    kind = type(known[key])
-    if kind in (bool, str, set, frozenset) and type(setting) is not kind:
-        if kind is not frozenset or type(setting) is not set:
-            message = f"expected a {kind.__name__} as the value of {key!r}, got {setting!r:.100}"
-            raise argparse.ArgumentTypeError(message)
+    try:
+        make_config({key: setting})
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return key, setting
 
 
@@ -135,7 +140,8 @@ def run(options: Any) -> int:
             f"{options.max_nodes}, or of --max-depth, got {options.max_depth})",
             file=sys.stderr,
         )
-    elif tree.unknown and options.deny:
+    elif tree.unknown and (options.deny or options.strict):
+        status = 1 if options.strict else status
         print(
             f"not looked at: what is behind unknown results (?), {len(tree.unknown)} in all, the "
             f"first at {tree.unknown[0].path}; expected return annotations that name one class",

@@ -6,12 +6,16 @@ one that adds to its ``safe_attrs`` changes those already made as well.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any, Final
 
+from ..lib import settings
 from ..lib.code import IMPLICIT
+from ..lib.settings import FLAG, Kind
 from ..link.receiving import FRAME_TIMEOUT, MAX_QUEUED
 from ..link.sending import SEND_TIMEOUT
 from ..link.streams.base import BUSY_POLL
@@ -26,9 +30,13 @@ __all__ = [
     "CLIENT_ATTRS",
     "COMPAT_RPYC6",
     "DEFAULT_CONFIG",
+    "KINDS",
+    "OF_SERVERS",
     "SAFE_ATTRS",
+    "check_config",
     "client_settings",
     "make_config",
+    "meant_by",
 ]
 
 COMPAT_VARIABLE = "RPYC_LIKE_COMPAT"
@@ -133,9 +141,57 @@ DEFAULT_CONFIG: dict[str, Any] = {
 }
 """Every configuration key with its default; described in the reference of the configuration."""
 
+_SIZE: Final = settings.count(1)
+_TIME: Final = settings.number(optional=True)
 
+KINDS: dict[str, Kind] = {
+    **{key: FLAG for key, value in DEFAULT_CONFIG.items() if isinstance(value, bool)},
+    "safe_attrs": settings.NAMES,
+    "exposed_prefix": settings.TEXT,
+    "include_local_traceback": settings.TRACEBACKS,
+    "connid": settings.ANYTHING,
+    "credentials": settings.ANYTHING,
+    "endpoints": settings.ANYTHING,
+    "logger": settings.ANYTHING,
+    # A negative time is none at all for RPyC.
+    "sync_request_timeout": settings.number(-math.inf, optional=True),
+    "before_closed": settings.FUNCTION,
+    "dialect": settings.one_of(None, 5, 6),
+    "allow_obtain": FLAG,
+    "max_first_frame_size": _SIZE,
+    "max_frame_size": _SIZE,
+    "max_inflated_size": _SIZE,
+    "max_memory": settings.count(1, optional=True),
+    "max_kept_memory": settings.count(1, optional=True),
+    "max_depth": _SIZE,
+    "max_digits": _SIZE,
+    "max_objects": _SIZE,
+    "max_requests": _SIZE,
+    "max_steps": _SIZE,
+    "max_queued_bytes": _SIZE,
+    "busy_poll": settings.number(unit="microseconds"),
+    "max_unknown_answers": settings.count(0),
+    "frame_timeout": _TIME,
+    "send_timeout": _TIME,
+    "concurrent_calls": _SIZE,
+    "concurrent_tasks": _SIZE,
+    "heartbeat": _TIME,
+}
+"""What the value of each key must be."""
+
+OF_SERVERS: Final = frozenset(
+    {
+        *("auth_timeout", "max_silent_clients", "max_silent_per_address", "listener_timeout"),
+        *("auto_register", "socket_mode", "idle_timeout", "tell_systemd", "authenticator"),
+        *("max_threads", "affinity", "nbThreads", "requestBatchSize"),
+    }
+)
+"""Arguments of servers that are no keys; programs have no reason for keys of these names."""
+
+_DEFAULTS: Final = dict(DEFAULT_CONFIG)  # as they stand above; known to be right
 _KEYS: Final = tuple(DEFAULT_CONFIG)  # those of this package; programs may add others
 _SIMILAR: Final = 0.85  # how alike two keys are, of 1, if one is taken for the other misspelt
+_SHORTEST: Final = 3  # letters of a word that abbreviates another
 _MOST_LOOKED_AT: Final = 1000  # keys; a program may make up any number
 
 
@@ -148,7 +204,7 @@ def client_settings(config: dict[str, Any]) -> dict[str, Any]:
     return {
         "allow_public_attrs": True,
         "allow_ladders": False,
-        "safe_attrs": config["safe_attrs"] | CLIENT_ATTRS,
+        "safe_attrs": {*config["safe_attrs"], *CLIENT_ATTRS},
         "instantiate_custom_exceptions": True,
         "allow_obtain": True,
     }
@@ -159,10 +215,35 @@ def make_config(config: dict[str, Any] | None) -> dict[str, Any]:
 
     Programs may have keys of their own, as with RPyC. One that looks like a misspelt key is warned
     of, once in a process.
+
+    Raises:
+        TypeError, ValueError: the value of a key is not one of its :data:`KINDS`.
     """
-    made = {**DEFAULT_CONFIG, **(config or {})}
-    if len(made) > len(DEFAULT_CONFIG):
-        _warn_of_misspelt(made.keys() - DEFAULT_CONFIG.keys())
+    return check_config(config, "config", DEFAULT_CONFIG)
+
+
+def check_config(
+    config: Mapping[str, Any] | None, name: str, defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a configuration with its values as they are to be used, laid over the defaults.
+
+    Args:
+        config: what the program gives.
+        name: of the argument in which it does, for errors.
+        defaults: what else the program has set; nothing without it.
+
+    Raises:
+        TypeError, ValueError: the value of a key is not one of its :data:`KINDS`.
+    """
+    settings.checked(f"argument {name!r}", settings.MAPPING, config)
+    made = {**(defaults or {}), **(config or {})}
+    if config and not config.keys() <= DEFAULT_CONFIG.keys():
+        _warn_of_misspelt(config.keys() - DEFAULT_CONFIG.keys())
+    for key, kind in KINDS.items():
+        value = made.get(key)
+        if value is not _DEFAULTS[key] and key in made:
+            where = name if config and key in config else "DEFAULT_CONFIG"
+            made[key] = settings.checked(f"{where}[{key!r}]", kind, value)
     return made
 
 
@@ -174,16 +255,47 @@ def _warn_of_misspelt(keys: set[Any]) -> None:
     new = [key for key in keys - _looked_at if isinstance(key, str)]
     if not new or len(_looked_at) >= _MOST_LOOKED_AT:
         return
-    from difflib import get_close_matches  # few programs need it
-
     for key in sorted(new):
         _looked_at.add(key)
-        for known in get_close_matches(key, _KEYS, 1, _SIMILAR):
-            warnings.warn(
-                f"unknown configuration key {key!r}: expected {known!r}?",
-                RuntimeWarning,
-                stacklevel=_level_of_program(),
-            )
+        if key in OF_SERVERS:
+            hint = "it is an argument of the server"
+        elif meant := meant_by(key):
+            hint = f"expected {meant!r}?"
+        else:
+            continue
+        warnings.warn(
+            f"unknown configuration key {key!r}: {hint}",
+            RuntimeWarning,
+            stacklevel=_level_of_program(),
+        )
+
+
+def meant_by(key: str) -> str:
+    """Return the known key that another one seems to be a spelling of, "" if there is none.
+
+    It may be written in another case, abbreviated (``max_mem``, ``sync_timeout``) or misspelt.
+    """
+    from difflib import get_close_matches  # few programs need it
+
+    lower = key.lower().replace("-", "_")
+    plain = lower.replace("_", "")
+    for known in _KEYS:
+        if known.lower().replace("_", "") == plain:
+            return known
+    words = lower.split("_")
+    if len(words) > 1 and all(len(word) >= _SHORTEST for word in words):
+        fitting = [known for known in _KEYS if _abbreviates(words, known.lower().split("_"))]
+        if fitting:
+            return min(fitting, key=len)
+    return next(iter(get_close_matches(lower, _KEYS, 1, _SIMILAR)), "")
+
+
+def _abbreviates(words: list[str], known: list[str]) -> bool:
+    """Return whether words are the beginnings of some of the others, in order, the first of all."""
+    left = iter(known)
+    return known[0].startswith(words[0]) and all(
+        any(one.startswith(word) for one in left) for word in words
+    )
 
 
 def _level_of_program() -> int:

@@ -34,7 +34,7 @@ class Coroutines:
     def __init__(self, conn: Any) -> None:
         self._conn = conn
         self._workers = Workers()
-        self._lock = primitives.Lock()  # guards the next two
+        self._lock = primitives.RLock()  # guards the next two
         self._answers: deque[tuple[int, Any, int]] = deque()  # that wait, and their sizes
         self._sending = False  # whether a thread sends them
         self._running: dict[int, Future[Any]] = {}  # by the numbers of the requests they serve

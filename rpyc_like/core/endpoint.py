@@ -225,8 +225,6 @@ class Endpoint(HasState):
 
     def _first_dialect(self) -> Dialect:
         wanted = self._config["dialect"]
-        if wanted not in (None, 5, 6):
-            raise ValueError(f"configuration key 'dialect': expected None, 5 or 6, got {wanted!r}")
         return Dialect(wanted or 6, bool(self._config["bind_threads"]))
 
     def _failure(self, raw: Any) -> Failure:

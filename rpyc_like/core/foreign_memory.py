@@ -1,9 +1,9 @@
 """Memory of C code, which no Python object keeps alive, among the arguments of a call.
 
-``io.BufferedReader(raw)`` passes ``raw.readinto`` a view of its own buffer and frees the buffer
-some time later, whoever still has the view. A peer could read and write freed memory through it. So
-such a view is never exported: a call is made with a copy, and what the peer has written into it is
-copied back when the call has ended.
+``io.BufferedReader(raw)`` passes ``raw.readinto`` a view of its own buffer, which it frees later,
+whoever still has the view. A peer could read and write freed memory through it. So such a view is
+never exported: a call is made with a copy, and what the peer has written into the copy is copied
+back when the call has ended.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class ForeignMemory(TypeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "expected memory that a Python object keeps alive, got a memoryview of C code's memory "
-            "(pass bytes(view), or a bytearray of it)"
+            "expected memory that a Python object keeps alive, got a memoryview of memory of C "
+            "code (pass bytes(view), or a bytearray of it)"
         )
 
 

@@ -87,7 +87,13 @@ class ExportTable:
     def orphan(self) -> None:
         """Makes the locks anew in a forked child, which lacks the thread that may hold one."""
         self._growing = primitives.Lock()  # guards _counted and _next; nobody waits for it
-        self._lock = primitives.Lock()  # guards both dicts and all counts
+        # Guards both dicts and all counts. A finalizer may take it again at any bytecode.
+        self._lock = primitives.RLock()
+
+    @property
+    def entered(self) -> bool:
+        """Whether the current thread changes the tables at this moment."""
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def __len__(self) -> int:
         return len(self.by_raw)
@@ -186,20 +192,29 @@ class ExportTable:
         """
         with self._lock:
             entry = self.by_raw.get(raw)
-            held = 0 if entry is None else entry.count
             if entry is None or count < 1:
                 return False
-            entry.count -= min(count, held)
-            if not entry.count and entry.obj is not self._pinned:
-                if self._by_identity.get(id(entry.obj)) is entry:
-                    del self._by_identity[id(entry.obj)]
-                if self.dropped is None:
-                    del self.by_raw[raw]
-                else:
-                    # Another thread may empty the list at once. Finalizers would run here, in the
-                    # reading role, if the entry were still held here then.
-                    del entry
-                    self.dropped.append(self.by_raw.pop(raw))
+            key = id(entry.obj)
+            identified = self._by_identity.get(key) is entry
+            # No calls until all is changed, so that no finalizer finds or leaves half of it.
+            held = entry.count
+            if count < held:
+                entry.count = held - count
+            else:
+                entry.count = 0
+                if entry.obj is not self._pinned:
+                    try:
+                        del self.by_raw[raw]
+                        if identified:
+                            del self._by_identity[key]
+                    except KeyError:
+                        pass  # a finalizer has cleared the table meanwhile
+                    if self.dropped is not None:
+                        # Another thread may empty the list at once. Finalizers would run here, in
+                        # the reading role, if the entry were still held here then.
+                        gone = [entry]
+                        del entry
+                        self.dropped.append(gone.pop())
         if len(self.by_raw) < self._counted - _STEP // 2:
             self._shrink()
         return count <= held
@@ -272,7 +287,13 @@ class ProxyTable:
 
     def orphan(self) -> None:
         """Makes the locks anew in a forked child, which lacks the thread that may hold one."""
-        self.lock = primitives.Lock()  # guards the dict and the proxies' reference counts
+        # Guards the dict and the proxies' reference counts; a finalizer may take it again.
+        self.lock = primitives.RLock()
+
+    @property
+    def entered(self) -> bool:
+        """Whether the current thread changes the table at this moment."""
+        return self.lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def __len__(self) -> int:
         return sum(1 for ref in list(self.by_raw.values()) if ref() is not None)
@@ -329,8 +350,9 @@ class ProxyTable:
         with self.lock:
             for raw, _ in released:
                 ref = self.by_raw.get(raw)
-                if ref is not None and ref() is None:
-                    del self.by_raw[raw]
+                if ref is not None and ref() is None and raw in self.by_raw:
+                    if self.by_raw[raw] is ref:  # and no finalizer has put another one there
+                        del self.by_raw[raw]
         if len(released) < 2:
             return released
         counts: dict[bytes, int] = {}

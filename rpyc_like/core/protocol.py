@@ -151,6 +151,7 @@ class Connection(Endpoint):
         self._flushing = primitives.Lock()  # held while releases are sent in a thread of their own
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
+        self._link.guards += (self._local_objects, self._proxies)
         if self._overrides("_dispatch"):
             self._link.dispatch_with(self._dispatch)
         # What the peer gives back is noted while a message is decoded, where its finalizers could
@@ -243,7 +244,7 @@ class Connection(Endpoint):
 
     def _unanswered(self) -> set[int]:
         """Returns the numbers of the peer's requests whose answers have not been sent."""
-        return {*tuple(self._codec.serving), *tuple(self._link.running)}
+        return {*list(self._codec.serving), *list(self._link.running)}
 
     def fileno(self) -> int:
         """Returns a descriptor to wait on for incoming messages."""

@@ -27,7 +27,7 @@ class SelectReactor:
 
     def __init__(self) -> None:
         self._files: set[Any] = set()
-        self._lock = primitives.Lock()  # guards _files
+        self._lock = primitives.RLock()  # guards _files
 
     def register_read(self, fileobj: Any) -> None:
         """Watches a file from now on."""

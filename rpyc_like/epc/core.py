@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..lib.access_policy import check_call, public
+from ..lib.settings import FLAG, Kind, check_arguments, count
 from ..lib.workers import WorkerPool
 from .reader import Reader
 
@@ -15,6 +16,14 @@ __all__ = ["EPCCore", "EPCDispatcher"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MANY = 10_000
+
+ARGUMENTS: dict[str, Kind] = {
+    "log_traceback": FLAG,
+    "max_threads": count(0, optional=True),
+    "ordered": FLAG,
+    "structured_errors": FLAG,
+}
+"""What the arguments of :class:`EPCCore` must be, those that have a kind."""
 
 
 class EPCDispatcher:
@@ -84,6 +93,7 @@ class EPCCore(EPCDispatcher):
         ordered: bool = False,
         structured_errors: bool = False,
     ) -> None:
+        check_arguments(ARGUMENTS, locals())
         super().__init__()
         self.debugger: Any = None
         self.log_traceback = log_traceback

@@ -19,7 +19,7 @@ class EPCClientManager:
     def __init__(self) -> None:
         self.clients: list[Any] = []
         """The handlers of the connections that are open, oldest first."""
-        self._clients_lock = primitives.Lock()  # guards clients
+        self._clients_lock = primitives.RLock()  # guards clients
 
     def add_client(self, handler: Any) -> None:
         """Notes a connection and calls :meth:`handle_client_connect`."""

@@ -12,8 +12,10 @@ import warnings
 from typing import Any, ClassVar
 
 from ..errors import AuthenticationError
-from ..lib import primitives
+from ..lib import primitives, settings
+from ..lib.settings import FLAG, Kind, check_arguments
 from ..lib.threads import spawn
+from ..link import admission
 from ..link.admission import (
     AUTH_TIMEOUT,
     MAX_MEMORY,
@@ -40,6 +42,15 @@ __all__ = [
     "main",
     "setuplogfile",
 ]
+
+ARGUMENTS: dict[str, Kind] = {
+    **admission.ARGUMENTS,
+    "bind_and_activate": FLAG,
+    "exit_with_last_client": FLAG,
+    "exit_with_stdin": FLAG,
+    "authenticator": settings.FUNCTION,
+}
+"""What the arguments of :class:`EPCServer` must be, beside those of :class:`.EPCCore`."""
 
 SocketServer = socketserver
 _ForkingMixIn: type = getattr(socketserver, "ForkingMixIn", type(None))  # not on Windows
@@ -85,6 +96,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         max_memory: int | None = MAX_MEMORY,
         **options: Any,
     ) -> None:
+        check_arguments(ARGUMENTS, locals())
         if ":" in server_address[0]:
             self.address_family = socket.AF_INET6
         self.admission = Admission(

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 from typing import Protocol as TypingProtocol
 
 from ..errors import ConnectionClosed, LimitExceeded, LocalProtocolError, ProtocolError
+from ..lib.settings import FLAG, Kind, check_arguments, count, one_of
 from ..link.backlog import weight_of
 from ..link.receiving import MAX_QUEUED
 from ..link.result import AsyncResult
@@ -60,6 +61,17 @@ class Broken:
 
     def __init__(self, error: ValueError) -> None:
         self.error = error
+
+
+ARGUMENTS: dict[str, Kind] = {
+    "packet": one_of(1, 2, 4),
+    "use_stdio": FLAG,
+    "max_frame_size": count(1),
+    "max_inflated_size": count(1),
+    "max_memory": count(1, optional=True),
+    "max_queued_bytes": count(1),
+}
+"""What the arguments of :class:`Port` must be, those that have a kind."""
 
 
 class PortCodec:
@@ -140,6 +152,7 @@ class Port:
         max_memory: int | None = None,
         max_queued_bytes: int = MAX_QUEUED,
     ) -> None:
+        check_arguments(ARGUMENTS, locals())
         framer = ErlangFramer(packet, max_frame_size)
         self.packet = packet
         self._codec = PortCodec(compressed, max_inflated_size, max_memory)

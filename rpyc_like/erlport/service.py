@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..lib.settings import check_arguments
 from ..link.channel import client_of
 from ..link.peer import ServedByServers
 from ..wire.framing import ErlangFramer
+from . import erlproto
 from .erlproto import Port, Protocol
+from .modern import instance
 from .modern.access import warn_of_tools
 from .modern.instance import Instance, any_module, only
 
@@ -82,6 +85,7 @@ class ErlangService(_Service):
     def __init__(
         self, modules: Mapping[str, Any] | None = None, *, all_modules: bool = False, **options: Any
     ) -> None:
+        check_arguments(instance.ARGUMENTS, options)
         # A pickle may run any code. Servers ask for an authenticator then.
         self.full_control = all_modules or bool(options.get("pickled"))
         modules = dict(modules or {})
@@ -107,6 +111,7 @@ class PortService(_Service):
     """
 
     def __init__(self, protocol: Callable[[], Protocol], packet: int = 4, **options: Any) -> None:
+        check_arguments(erlproto.ARGUMENTS, {"packet": packet, **options})
         self._protocol = protocol
         self._packet = packet
         self._options = options

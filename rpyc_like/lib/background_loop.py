@@ -19,7 +19,7 @@ __all__ = ["cancel_begun", "run_in_background"]
 T = TypeVar("T")
 
 _loop: asyncio.AbstractEventLoop | None = None
-_starting = primitives.Lock()  # guards _loop
+_starting = primitives.RLock()  # guards _loop
 
 
 def run_in_background(work: Coroutine[Any, Any, T]) -> primitives.Future[T]:
@@ -46,7 +46,7 @@ def _running() -> asyncio.AbstractEventLoop:
 def _begin_anew() -> None:
     """The thread has stayed with the parent of a forked child."""
     global _loop, _starting
-    _loop, _starting = None, primitives.Lock()
+    _loop, _starting = None, primitives.RLock()
 
 
 def _stop() -> None:

@@ -31,7 +31,7 @@ class RefCountingColl:
     """Objects by key, each with a count; one whose count is taken away is let go."""
 
     def __init__(self) -> None:
-        self._lock = primitives.Lock()  # guards the dict
+        self._lock = primitives.RLock()  # guards the dict
         self._dict: dict[Any, list[Any]] = {}
 
     def __repr__(self) -> str:
@@ -46,7 +46,8 @@ class RefCountingColl:
     def clear(self) -> None:
         """Lets everything go."""
         with self._lock:
-            self._dict.clear()
+            objects, self._dict = self._dict, {}
+        objects.clear()  # may run finalizers
 
     def decref(self, key: Any, count: int = 1) -> None:
         """Takes ``count`` references away."""

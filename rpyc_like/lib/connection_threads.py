@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from ..errors import LimitExceeded
+from ..errors import LimitExceeded, LocalProtocolError
 from . import primitives
 from .contexts import SharedContext
 from .interpreter import at_end
@@ -77,7 +77,7 @@ class ConnectionThreads:
         self.strict = strict
         self.beside = WorkerPool(beside)
         """Threads for callbacks, and for adapters whose functions run in any thread."""
-        self.lock = primitives.Lock()  # guards everything below and the state of the executors
+        self.lock = primitives.RLock()  # guards everything below and the state of the executors
         self.threads: set[ConnectionThread] = set()
         self._active = 0  # threads that do not wait for a peer
         self._idle: OrderedDict[ConnectionThread, None] = OrderedDict()  # longest idle first
@@ -331,7 +331,7 @@ class ConnectionThread:
 
     :meth:`give`, :meth:`rouse` and :meth:`end` are called with the lock of
     :class:`ConnectionThreads` held. :meth:`work`, :meth:`wait` and :meth:`set_waiting` take that
-    lock, which is not reentrant. :meth:`wake` needs none.
+    lock themselves. :meth:`wake` needs none.
     """
 
     def __init__(self, threads: ConnectionThreads, executor: ThreadExecutor) -> None:
@@ -418,6 +418,11 @@ class ConnectionThread:
             ready: whether the wait is over; :meth:`wake` is called then.
             look: called every so many seconds; may raise something.
         """
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            raise LocalProtocolError(
+                "a finalizer asks the peer while its thread is being given work, and other "
+                "connections could not go on; expected async_(...) without waiting"
+            )
         before = self.set_waiting(True)
         try:
             while not ready():

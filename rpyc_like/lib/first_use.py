@@ -28,7 +28,7 @@ class FirstUse(Generic[T]):
     __slots__ = ("_lock", "_make", "made")
 
     def __init__(self, make: Callable[[], T]) -> None:
-        self._lock = primitives.Lock()  # guards the making
+        self._lock = primitives.RLock()  # guards the making
         self._make = make
         self.made: T | None = None
         """The object, ``None`` if nobody has used it yet."""
@@ -38,7 +38,9 @@ class FirstUse(Generic[T]):
         if self.made is None:
             with self._lock:
                 if self.made is None:
-                    self.made = self._make()
+                    made = self._make()
+                    if self.made is None:  # else a finalizer has asked for it in this very thread
+                        self.made = made
         return self.made
 
 

@@ -42,7 +42,7 @@ class CountedWarning:
         self._logger = logger
         self._text = text
         self._interval = interval
-        self._lock = primitives.Lock()  # guards what follows
+        self._lock = primitives.RLock()  # guards what follows
         self._count = 0  # warnings that have not been logged
         self._args: tuple[object, ...] = ()  # of the last one
         self._next = 0.0  # when the next line may come, on the monotonic clock

@@ -73,7 +73,7 @@ class Workers:
 
     def __init__(self, idle: float = 10.0) -> None:
         self._idle = idle if MAIN else 0.0  # no thread may be left in the others
-        self._lock = primitives.Lock()  # guards _free
+        self._lock = primitives.RLock()  # guards _free
         self._free: list[primitives.SimpleQueue[Callable[[], Any]]] = []
 
     def run(self, func: Callable[[], Any], mark: Any = None) -> None:

@@ -114,6 +114,11 @@ class WorkerPool:
         self._closed = False
         self.threads: set[primitives.Thread] = set()
 
+    @property
+    def entered(self) -> bool:
+        """Whether the current thread changes the tables at this moment."""
+        return self._changed._is_owned()  # type: ignore[attr-defined,no-any-return]
+
     def run(self, func: Callable[[], object], lane: Hashable, width: int = 1) -> None:
         """Has a function run, after those that were given for the same lane before.
 

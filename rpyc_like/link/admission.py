@@ -23,11 +23,12 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import chain, islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..errors import AuthenticationError, LimitExceeded, ProtocolError
 from ..lib import primitives
 from ..lib.logs import CountedWarning
+from ..lib.settings import Kind, checked, count, number
 from ..lib.threads import start_thread
 from ..wire.framing import Framer
 from . import forking
@@ -39,6 +40,7 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
+    "ARGUMENTS",
     "AUTH_TIMEOUT",
     "MAX_MEMORY",
     "MAX_SILENT_CLIENTS",
@@ -60,6 +62,16 @@ MAX_SILENT_CLIENTS: Final = 1000
 
 MAX_MEMORY: Final = 1 << 30
 """Default for the bytes that are kept for all clients of a listener together."""
+
+T = TypeVar("T")
+
+ARGUMENTS: Final[dict[str, Kind]] = {
+    "auth_timeout": number(optional=True),
+    "max_silent_clients": count(1),
+    "max_silent_per_address": count(1, optional=True),
+    "max_memory": count(1, optional=True),
+}
+"""The arguments of a server that :class:`Admission` takes, with what they must be."""
 
 _SHARES: Final = 4  # addresses that fill the room, unless there is another limit
 _FEWEST_CUT: Final = 16  # at once, where the system has no descriptors, threads or processes left
@@ -265,6 +277,21 @@ class _Line:
         return first[0] if first and not patient else None
 
 
+class _Argument(Generic[T]):
+    """An attribute that is an argument of the server, checked whenever it is set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, obj: Any, owner: type | None = None) -> T:
+        value: T = vars(obj)[self._name]
+        return value
+
+    def __set__(self, obj: Any, value: T) -> None:
+        name = self._name
+        vars(obj)[name] = checked(f"argument {name!r}", ARGUMENTS[name], value)
+
+
 class Admission:
     """The silent clients of one listener.
 
@@ -279,6 +306,10 @@ class Admission:
         bounded_by: what sets ``max_silent_clients``, for the log.
     """
 
+    max_silent_clients = _Argument[int]()
+    max_silent_per_address = _Argument["int | None"]()
+    auth_timeout = _Argument["float | None"]()
+
     def __init__(
         self,
         max_silent_clients: int = MAX_SILENT_CLIENTS,
@@ -292,6 +323,7 @@ class Admission:
         self.max_silent_per_address = max_silent_per_address
         self.auth_timeout = auth_timeout
         self._bounded_by = bounded_by
+        max_memory = checked("argument 'max_memory'", ARGUMENTS["max_memory"], max_memory)
         self.account = ListenerAccount(max_memory)
         # Guards all that follows, and the descriptors of clients.
         self._lock = primitives.RLock()

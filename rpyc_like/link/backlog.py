@@ -68,7 +68,12 @@ class Backlog:
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""
-        self._changed = primitives.Condition(primitives.Lock())  # guards both numbers
+        self._changed = primitives.Condition()  # guards both numbers
+
+    @property
+    def entered(self) -> bool:
+        """Whether the current thread changes the numbers at this moment."""
+        return self._changed._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def add(self, size: int) -> None:
         """Count a message that waits."""

@@ -28,6 +28,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from threading import get_ident
 from typing import Any, Final, Protocol
 
@@ -65,6 +66,7 @@ RAW: Final = "raw"
 _ENDS: Final = (EOFError, OSError)
 """Errors that mean that the peer, or the network, has ended a connection."""
 _SLICE = 0.05
+_links_with_calls = housekeeper.links_with_calls
 _UNREAD: Outcome = ()
 _SETTLED: Outcome = (NOTHING,)
 """Read an answer, and nothing more is to be done for it."""
@@ -114,6 +116,14 @@ class Application(Protocol):
 
         Otherwise returns the error to end the connection with.
         """
+
+
+class Guarded(Protocol):
+    """A part of a connection that several threads change, under a lock."""
+
+    @property
+    def entered(self) -> bool:
+        """Whether the current thread has the lock."""
 
 
 class MessageConnection:
@@ -183,6 +193,8 @@ class MessageConnection:
         self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
         self.stash = Stash(self.queued)
         """What was read too early to be acted on. Belongs to the reading role."""
+        self.guards: list[Guarded] = [self.queued]
+        """What takes part in delivering answers and has locks, beside the stream."""
         self.kept_from = 0
         """How many bytes had arrived when nothing was kept in the stash."""
         self.attach(channel)
@@ -193,7 +205,7 @@ class MessageConnection:
         self.inbox_lock = primitives.RLock()
         """Guards handing work to a waiter that may be leaving, and to helpers."""
         self.helpers = Helpers(self)
-        self._taking = primitives.Lock()  # guards decoding outside of the reading role
+        self._taking = primitives.RLock()  # guards decoding outside of the reading role
         self._gone_lock = primitives.RLock()  # guards the first call of lose()
 
     def attach(self, channel: Any) -> None:
@@ -403,7 +415,7 @@ class MessageConnection:
 
     def _rouse(self) -> None:
         """Has a thread look for the requests that are left to those that serve."""
-        for waiter in tuple(self.servers.values()):
+        for waiter in list(self.servers.values()):
             if waiter.dormant:
                 waiter.dormant = False  # it will take one, and may be busy then
                 waiter.wake()
@@ -1104,10 +1116,13 @@ class MessageConnection:
             self._has_begun(id_)
             self.application.refuse(id_, RecursionError(text))
             return
+        # Before Python 3.12 a finalizer may run in the middle of set() and reset(), and replace
+        # what these work on by calls of its own: a copy of the context keeps that alive.
+        kept = copy_context()
         token = CURRENT.set((self, id_, route))
         self.running.add(id_)
         goes_on = None
-        if self.looked_after and self not in housekeeper.links_with_calls:
+        if self not in _links_with_calls and self.looked_after:
             housekeeper.watch_calls(self)
         try:
             goes_on = self.application.serve_request(id_, target, args)
@@ -1118,6 +1133,7 @@ class MessageConnection:
                     self.calls.forget(id_)
             else:
                 self._count_running(id_, args)
+            kept = copy_context()  # noqa: F841
             CURRENT.reset(token)
             if self.unbegun:
                 self._has_begun(id_)
@@ -1150,6 +1166,13 @@ class MessageConnection:
         self.queued.remove(self._going_on.pop(id_, 0))
         if self.calls.known:
             self.calls.forget(id_)
+
+    def guarded(self) -> Iterator[Guarded]:
+        """Iterate over all whose locks a thread may need to deliver an answer."""
+        yield from self.guards
+        stream = getattr(self.channel, "stream", None)
+        if isinstance(stream, NativeStream):
+            yield stream
 
     def check_not_reading(self) -> None:
         """Refuses to wait in code that has interrupted this thread's reading or writing."""

@@ -56,7 +56,7 @@ class ReadingAlong:
 
     def __init__(self) -> None:
         self._workers = Workers()
-        self._lock = primitives.Lock()  # guards the rest
+        self._lock = primitives.RLock()  # guards the rest
         self._results: deque[tuple[AsyncResult, Ended]] = deque()
         self._runs = False
 

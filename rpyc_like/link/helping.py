@@ -128,7 +128,7 @@ class Helpers:
                     due.append(end)
             except IndexError:
                 pass  # a serving thread was faster
-        for waiter in tuple(link.waiters.values()):
+        for waiter in list(link.waiters.values()):
             if not waiter.inbox or not self._may_take(waiter.inbox[0]):
                 continue
             end = waiter.since + _AFFINITY

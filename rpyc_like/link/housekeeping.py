@@ -286,7 +286,7 @@ class _Calls(_Job):
             if all(map(link.calls.is_cancelled, running)) and len(running) <= _MOST_REPLACED:
                 if link.overtake is not None:
                     link.overtake()
-                elif any(outcome[0] is CALL for outcome in tuple(link.stash)):
+                elif any(outcome[0] is CALL for outcome in list(link.stash)):
                     link.serve_instead()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable
+from threading import get_ident
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,6 +70,8 @@ def check_not_reading(link: MessageConnection) -> None:
     Raises:
         LocalProtocolError: it was.
     """
+    if link.reading.kept_by == get_ident() or any(one.entered for one in link.guarded()):
+        raise _error("uses")
     frame = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]  # of the wait that is about to begin

@@ -75,7 +75,7 @@ class Poller:
         self._decoded: deque[tuple[_Member, Outcome]] = deque()
         self._more: set[_Member] = set()  # whose turn ended before what had arrived
         self._deadlines: dict[_Member, float] = {}  # by when a started frame must be complete
-        self._joining = primitives.Lock()  # guards _closed and _coming
+        self._joining = primitives.RLock()  # guards _closed and _coming
         self._closed = False
         self.thread = spawn(self._run)
 
@@ -86,6 +86,8 @@ class Poller:
             gone: called in a worker when it has ended.
         """
         link.reading.acquire()
+        link.reading.kept_by = self.thread.ident
+        link.guards.append(self._workers)
         link.channel.stream.hold()
         link.pooled = True
         link.workers = lambda func, mark: self._workers.run(
@@ -253,6 +255,7 @@ class Poller:
             self._selector.unregister(member.fd)
         member.stream.let_go()
         member.link.pooled = False
+        member.link.reading.kept_by = None
         with contextlib.suppress(RuntimeError):
             member.link.reading.release()
         self._workers.run(member.gone, member)

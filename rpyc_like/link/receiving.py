@@ -579,11 +579,13 @@ class ReadingRole:
     code runs. Leaving wakes exactly one sleeping thread, and no other takes the role meanwhile.
     """
 
-    __slots__ = ("lock", "offered", "sleepers")
+    __slots__ = ("kept_by", "lock", "offered", "sleepers")
 
     def __init__(self) -> None:
         self.offered: Waiter | None = None
         """Who has been woken to take the role and is on its way: a hint, not a promise."""
+        self.kept_by: int | None = None
+        """The thread that has the role for good, and never waits for a single peer."""
         # The driver's usual paths use these two directly, as enter() and leave() do.
         self.lock: primitives.Lock | DispatchLock = primitives.Lock()
         self.sleepers: deque[Waiter] = deque()

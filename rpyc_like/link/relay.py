@@ -43,7 +43,7 @@ class Relay:
 
     def __init__(self, link: MessageConnection) -> None:
         self._link = link
-        self._lock = primitives.Lock()  # guards _leader and _steps
+        self._lock = primitives.RLock()  # guards _leader and _steps
         self._leader: int | None = None
         self._steps = 0  # odd while the leader runs something
         self._rush_until = 0.0

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, LocalProtocolError
 from ..lib import primitives
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
@@ -139,7 +139,7 @@ class FrameSender:
         while self.queue:
             if not self._role.acquire(False):
                 # The holder looks at the queue again before and after it leaves the role.
-                if sum(map(len, tuple(self.queue))) < _HIGH_WATER:
+                if sum(map(len, self.queue.copy())) < _HIGH_WATER:
                     return
                 if not self._role.acquire(True, _SLICE):
                     continue
@@ -172,7 +172,7 @@ class FrameSender:
             try:
                 waiting = [queue[0]]
                 if len(queue) > 1 and self._stream.gathers:
-                    waiting = list(tuple(queue)[:_VECTOR])
+                    waiting = list(queue)[:_VECTOR]
                 sent = self._stream.send_vector(waiting)
                 full = sent < sum(map(len, waiting))
                 if sent:
@@ -194,7 +194,7 @@ class FrameSender:
                 if patience is None:
                     patience = Timeout(self.timeout)
                 elif patience.expired():
-                    size = sum(map(len, tuple(queue)))
+                    size = sum(map(len, queue.copy()))
                     queue.clear()
                     raise ConnectionClosed(
                         f"the peer has taken nothing in for {self.timeout:g} s, with {size} bytes "
@@ -210,7 +210,7 @@ class FrameSender:
             return
         parts: list[bytes | memoryview] = [queue[0]]
         size = len(queue[0])
-        for frame in tuple(queue)[1:]:
+        for frame in list(queue)[1:]:
             size += len(frame)
             if size > _JOIN:
                 break
@@ -243,7 +243,7 @@ class BlockingSender:
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""
-        self._lock = primitives.Lock()  # guards the order of whole items on the program's stream
+        self._lock = primitives.RLock()  # guards the order of whole items on the program's stream
 
     @classmethod
     def over_stream(cls, stream: Stream, framer: Framer) -> BlockingSender:
@@ -256,6 +256,11 @@ class BlockingSender:
         return cls(channel.send, lambda payload: payload)
 
     def send(self, *payloads: Any) -> None:
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            raise LocalProtocolError(
+                "a signal handler or finalizer sends over the connection that its thread writes "
+                "to at this moment; expected another connection, or another thread"
+            )
         with self._lock:
             for payload in payloads:
                 whole = b"".join(payload) if type(payload) is list else payload

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import dis
 import importlib
 import sys
@@ -50,6 +51,7 @@ MAX_DEPTH: Final = 12
 _MAX_ITEMS: Final = 100  # objects that are shown of a container in the service
 _MAX_LOOKED_AT: Final = 100_000  # items of it, most of them values
 _MAX_ARGUMENTS: Final = 20
+_MAX_NESTED: Final = 20  # levels of brackets in an annotation
 _flags_of: Final = type.__dict__["__flags__"].__get__
 _IS_ABSTRACT: Final = 1 << 20  # Py_TPFLAGS_IS_ABSTRACT
 
@@ -121,10 +123,12 @@ class _Subject:
     """The class, if ``obj`` is ``ABSENT``."""
     result: Any = MISSING
     """What a call of a function returns: a class, or ``UNKNOWN``."""
+    parts: tuple[type, ...] = ()
+    """Classes that the annotation of it, or of its result, names as items or alternatives."""
 
     @property
     def key(self) -> tuple[int, ...]:
-        return (id(self.obj), id(self.kind), id(self.result))
+        return (id(self.obj), id(self.kind), id(self.result), *map(id, self.parts))
 
 
 def exposes(
@@ -198,7 +202,7 @@ def _closed(nodes: list[Node]) -> list[Node]:
         node = left.pop()
         if not any(node is known for known in found):
             found.append(node)
-            left += [child for child in node.children if child.name == "()"]
+            left += [child for child in node.children if child.name in ("()", "[...]")]
             left += [node.same] if node.same is not None else []
     return found
 
@@ -254,8 +258,8 @@ class _Walker:
     def _attributes(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
         obj, kind = subject.obj, subject.kind
         actual = type(obj) if kind is None else kind
-        if actual is tuple:
-            return  # travels by value
+        if actual is tuple or kind is object:
+            return  # travels by value, or is not known
         mro = mro_of(actual)
         if any("_rpyc_getattr" in dict_of(base) for base in mro):
             yield None, self._unknown(node, "*", access_policy.OWN, "_rpyc_getattr decides")
@@ -279,7 +283,7 @@ class _Walker:
             below, child = self._node(node, name, attribute, rule, value, subject)
             if attribute in stored and (value is MISSING or is_among(type(value), _SLOTS)):
                 child.what = f"{UNKNOWN} (of an instance){_arrow(stored[attribute], ': ')}"
-                below = _walkable(stored[attribute])
+                below = _walkable(stored[attribute], _parts_stored(actual, attribute))
             yield below, child
         dynamic = any("__getattr__" in dict_of(base) for base in mro)
         if issubclass(actual, ModuleType):
@@ -320,7 +324,7 @@ class _Walker:
             getter = value.fget if kind is property else value.func
             result = _annotated(getter, owner)
             child.what = f"property{_arrow(result)}"
-            return _walkable(result)
+            return _walkable(result, _parts_annotated(getter, owner))
         if is_among(kind, _METHODS):
             child.object = f"{full_name(value.__objclass__)}.{value.__name__}"
             child.what = f"{child.object}(...){_arrow(UNKNOWN)}"
@@ -336,7 +340,8 @@ class _Walker:
             result = _annotated(access_policy.unwrapped(value), owner)
             name = child.object if kind is BuiltinFunctionType else "function"
             child.what = f"{name}{_parameters(value, raw, owner)}{_arrow(result)}"
-            return _Subject(value, None, result)
+            parts = _parts_annotated(access_policy.unwrapped(value), owner)
+            return _Subject(value, None, result, parts)
         if issubclass(kind, type):
             child.object = full_name(value)
             child.what = f"class {child.object}"
@@ -362,12 +367,20 @@ class _Walker:
     def _items(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
         """Yield nodes of the items that are objects, and of items that are not known."""
         obj, kind = subject.obj, subject.kind
-        by_value = type(obj) is tuple
+        is_known = kind is not None and is_among(kind, _KNOWN_CONTAINERS)
+        if obj is ABSENT and not is_known:  # its methods may give them, whatever they are called
+            yield from self._parts(subject, node, "annotation")
+        if kind is object:  # nothing else is known
+            return
+        by_value = type(obj) is tuple or kind is tuple
         rule = "by value" if by_value else SAFE
         asked = (access.reachable(self._config, obj, name, kind) for name in _GIVES_ITEMS)
         if not by_value and not any(got is not None and got[1] is not MISSING for got in asked):
             return
         if obj is not ABSENT and issubclass(type(obj), type):
+            return
+        if obj is ABSENT and is_known and subject.parts:
+            yield from self._parts(subject, node, rule)
             return
         shown = 0
         for number, (name, value) in enumerate(access_policy.contents(obj, _MAX_LOOKED_AT)):
@@ -385,6 +398,16 @@ class _Walker:
         if not is_among(type(obj), _KNOWN_CONTAINERS) and self._take():
             yield None, self._unknown(node, "[...]", rule, "its methods decide")
 
+    def _parts(
+        self, subject: _Subject, node: Node, rule: str
+    ) -> Iterator[tuple[_Subject | None, Node]]:
+        """Yield nodes of the classes that an annotation names beside that of the object itself."""
+        for part in subject.parts:
+            if self._take():
+                what = f"instance of {full_name(part)}"
+                child = Node(f"{node.path}[...]", "[...]", "[...]", rule, what)
+                yield _Subject(ABSENT, part), child
+
     def _result(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
         """Yield the node of what a call returns."""
         result, obj = subject.result, subject.obj
@@ -397,9 +420,10 @@ class _Walker:
                 result = _annotated(called, subject)
                 if _walkable(result) is None and self._take():
                     yield None, self._unknown(node, "()", "call", "__call__ decides")
-        if _walkable(result) is not None and not node.ladder and self._take():
-            what = f"instance of {full_name(result)}"
-            yield _walkable(result), Node(f"{node.path}()", "()", "()", "call", what)
+        below = None if result is MISSING else _walkable(result, subject.parts)
+        if below is not None and not node.ladder and self._take():
+            what = "some object" if result is UNKNOWN else f"instance of {full_name(result)}"
+            yield below, Node(f"{node.path}()", "()", "()", "call", what)
 
 
 _VALUES: Final = frozenset({*brine.simple_types, tuple, frozenset, type(None)})
@@ -456,11 +480,17 @@ def _is_own(obj: Any, name: str) -> bool:
     return name in access_policy.instance_dict(obj) or issubclass(type(obj), ModuleType)
 
 
-def _walkable(result: Any) -> _Subject | None:
+def _walkable(result: Any, parts: tuple[type, ...] = ()) -> _Subject | None:
     """Return a subject for instances of a class, None for values and what is unknown."""
-    if result is MISSING or result is UNKNOWN or is_among(result, _VALUES):
+    if parts:
+        parts = tuple(part for part in parts if part is not result)
+        if result is MISSING or result is UNKNOWN:
+            return _Subject(ABSENT, object, parts=parts)
+    if result is MISSING or result is UNKNOWN:
         return None
-    return _Subject(ABSENT, result)
+    if is_among(result, _VALUES) and not (parts and is_among(result, (tuple, frozenset))):
+        return None
+    return _Subject(ABSENT, result, parts=parts)
 
 
 def _arrow(result: Any, arrow: str = " -> ") -> str:
@@ -532,6 +562,103 @@ def _annotated(func: Any, owner: _Subject) -> Any:
     if type(func) is not FunctionType:
         return UNKNOWN
     return _resolved(_annotations(func).get("return", MISSING), func.__globals__, owner)
+
+
+def _parts_annotated(func: Any, owner: _Subject) -> tuple[type, ...]:
+    """Return the classes that the return annotation of a function names in brackets or ``|``."""
+    if type(func) is not FunctionType:
+        return ()
+    annotation = _annotations(func).get("return", MISSING)
+    return tuple(_unique(_mentioned(annotation, func.__globals__, owner, _MAX_NESTED)))
+
+
+def _parts_stored(cls: type, name: str) -> tuple[type, ...]:
+    """Return such classes of the annotation of an attribute in a class body."""
+    for base in mro_of(cls):
+        annotation = _annotations(base).get(name, MISSING)
+        if annotation is not MISSING:
+            owner = _Subject(ABSENT, cls)
+            found = _mentioned(annotation, _module_dict(base), owner, _MAX_NESTED)
+            return tuple(_unique(found))
+    return ()
+
+
+def _unique(classes: Iterator[type]) -> Iterator[type]:
+    seen: set[int] = set()
+    for cls in classes:
+        if id(cls) not in seen:
+            seen.add(id(cls))
+            yield cls
+
+
+def _mentioned(
+    annotation: Any, names: Mapping[str, Any], owner: _Subject, left: int, inside: bool = False
+) -> Iterator[type]:
+    """Yield the classes that an annotation names as items, arguments or alternatives.
+
+    Args:
+        annotation: a text, or what it has been evaluated to; nothing is evaluated here.
+        names: the module in which it stands.
+        owner: the object of which ``Self`` is the class.
+        left: levels to go down.
+        inside: whether it is an item or alternative of another one.
+    """
+    kind = type(annotation)
+    if not left or annotation is MISSING:
+        return
+    if kind is str:
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = ast.parse(annotation, mode="eval").body
+            yield from _mentioned_in(tree, names, owner, left - 1, inside)
+    elif issubclass(kind, type) and kind.__module__ != "types":
+        found = _plain_class(annotation)
+        if inside and found is not UNKNOWN and not is_among(found, _VALUES):
+            if not is_among(found, _KNOWN_CONTAINERS):
+                yield found
+    elif kind.__module__ in ("typing", "types"):  # list[X], X | Y, Annotated[X, ...]
+        if kind.__name__ == "ForwardRef":
+            yield from _mentioned(annotation.__forward_arg__, names, owner, left - 1, inside)
+            return
+        origin = getattr(annotation, "__origin__", None)
+        if inside and issubclass(type(origin), type):
+            yield from _mentioned(origin, names, owner, left - 1, True)
+        args = getattr(annotation, "__args__", ())
+        if kind.__name__ == "_LiteralGenericAlias" or type(args) is not tuple:
+            return
+        for one in args[-1:] if "Callable" in kind.__name__ else args:
+            yield from _mentioned(one, names, owner, left - 1, True)
+
+
+def _mentioned_in(
+    tree: ast.expr, names: Mapping[str, Any], owner: _Subject, left: int, inside: bool
+) -> Iterator[type]:
+    """Do the same for the syntax tree of a text."""
+    if not left:
+        return
+    if isinstance(tree, ast.Constant):
+        if type(tree.value) is str:
+            yield from _mentioned(tree.value, names, owner, left - 1, inside)
+    elif isinstance(tree, ast.BinOp):
+        for one in (tree.left, tree.right):
+            yield from _mentioned_in(one, names, owner, left - 1, True)
+    elif isinstance(tree, ast.Subscript):
+        base = tree.value
+        name = base.id if isinstance(base, ast.Name) else getattr(base, "attr", "")
+        items = tree.slice.elts if isinstance(tree.slice, ast.Tuple) else [tree.slice]
+        if inside:
+            yield from _mentioned_in(base, names, owner, left - 1, True)
+        if name == "Literal":
+            return
+        items = items[:1] if name == "Annotated" else items[-1:] if name == "Callable" else items
+        inside = inside or name == "Annotated" or name not in _INNER
+        for one in items:
+            yield from _mentioned_in(one, names, owner, left - 1, inside)
+    elif isinstance(tree, (ast.Name, ast.Attribute)):
+        if (tree.id if isinstance(tree, ast.Name) else tree.attr) == "Self":
+            if inside and owner.kind is not None:
+                yield owner.kind
+        else:
+            yield from _mentioned(_named(tree, names), names, owner, left - 1, inside)
 
 
 def _annotations(obj: Any) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ class SSLAuthenticator:
         self.cert_reqs = cert_reqs
         self.ssl_version = ssl_version
         self.ciphers = ciphers
-        self._loading = threading.Lock()  # guards _loaded
+        self._loading = threading.RLock()  # guards _loaded
         self._loaded: tuple[Any, ssl.SSLContext, bytes] | None = None
 
     @property

@@ -21,12 +21,15 @@ from typing import Any
 
 from ..core.access import warn_of_ladders
 from ..core.channel import Channel
-from ..core.config import COMPAT_RPYC6
+from ..core.config import COMPAT_RPYC6, KINDS, check_config
 from ..core.protocol import Connection
 from ..core.service import Service, Slave
 from ..core.stream import SocketStream
 from ..errors import AuthenticationError
+from ..lib import settings
+from ..lib.settings import FLAG, Kind, check_arguments
 from ..lib.threads import spawn
+from ..link import admission
 from ..link.admission import (
     AUTH_TIMEOUT,
     MAX_MEMORY,
@@ -39,11 +42,26 @@ from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
 from . import systemd
 from .draining import drain, is_serving_us, terminating
 
-__all__ = ["GRACE", "Server", "gives_full_control"]
+__all__ = ["ARGUMENTS", "GRACE", "Server", "gives_full_control"]
 
 GRACE = 0.0 if COMPAT_RPYC6 else 5.0
 """Default time that running calls are given when a server is closed, in seconds."""
 
+ARGUMENTS: dict[str, Kind] = {
+    **admission.ARGUMENTS,
+    "ipv6": FLAG,
+    "backlog": settings.count(-1),
+    "reuse_addr": FLAG,
+    "authenticator": settings.FUNCTION,
+    "auto_register": FLAG,
+    "listener_timeout": settings.number(optional=True),
+    "insecure": FLAG,
+    "socket_mode": settings.count(0, 0o7777),
+    "grace": settings.number(),
+    "idle_timeout": settings.number(optional=True),
+    "tell_systemd": FLAG,
+}
+"""What the arguments of :class:`Server` must be, those that have a kind."""
 
 _OPEN_DOOR = """\
 this service gives full control of this process to whoever connects, and {host} can be reached \
@@ -126,7 +144,13 @@ class Server:
         grace: float = GRACE,
         idle_timeout: float | None = None,
         tell_systemd: bool = False,
+        **unknown: Any,
     ) -> None:
+        for name in unknown:
+            where = "; it is a key of protocol_config" if name in KINDS else ""
+            raise TypeError(f"unexpected argument {name!r} of the server{where}")
+        check_arguments(ARGUMENTS, locals())
+        check_config(protocol_config, "protocol_config")
         self.active = False
         self._closed = False
         self._stopped = threading.Event()
@@ -146,7 +170,7 @@ class Server:
         self.clients: set[socket.socket] = set()
         self._connections: dict[Any, Connection] = {}  # of the clients that have been let in
         self._admitted: dict[Any, Client] = {}  # by their sockets
-        self._clients_lock = threading.Lock()  # guards clients, _connections and _admitted
+        self._clients_lock = threading.RLock()  # guards clients, _connections and _admitted
         if (socket_path is not None or sockets) and (hostname is not None or port or ipv6):
             raise ValueError("socket_path and sockets exclude hostname, port and ipv6")
         listeners = list(sockets)

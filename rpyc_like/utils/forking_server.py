@@ -221,7 +221,7 @@ class ForkingServer(Server):
             self._children.clear()
             for other in set(self._admitted) - {sock}:
                 other.close()  # that of a client which has no process yet
-            self._clients_lock = threading.Lock()  # held: forked under it
+            self._clients_lock = threading.RLock()  # held: forked under it
             self._manager = None  # the parent talks with it
             self._accepting.let_go()
             descriptor, self._reports = self._reports[1], ()

@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from ..lib.settings import Kind, check_arguments, count
 from ..lib.threads import Workers
 from ..lib.workers import WorkerPool
 from ..link.pool import Poller, can_poll
 from .base_server import Server
 
 __all__ = ["ThreadPoolServer"]
+
+ARGUMENTS: dict[str, Kind] = {"nbThreads": count(1), "requestBatchSize": count(1)}
+"""What the arguments must be that only this server has."""
 
 
 class ThreadPoolServer(Server):
@@ -29,6 +33,7 @@ class ThreadPoolServer(Server):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        check_arguments(ARGUMENTS, kwargs)
         self.nbthreads: int = kwargs.pop("nbThreads", 20)
         self.request_batch_size: int = kwargs.pop("requestBatchSize", 10)
         self._pool = WorkerPool(self.nbthreads, self.request_batch_size)

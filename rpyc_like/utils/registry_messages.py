@@ -140,7 +140,7 @@ class Seal:
         if len(secret) < 16:
             raise ValueError(f"expected a secret of at least 16 bytes, got {len(secret)}")
         self._secret = secret
-        self._lock = threading.Lock()  # guards _seen
+        self._lock = threading.RLock()  # guards _seen
         self._seen: OrderedDict[bytes, float] = OrderedDict()
 
     def close(self, content: bytes, nonce: bytes | None = None) -> tuple[bytes, bytes]:

@@ -136,7 +136,7 @@ class RegistryServer:
         )
         self.logger = self._get_logger() if logger is None else logger
         self.allow_listing = allow_listing
-        self._lock = threading.Lock()  # guards services, _held and _total
+        self._lock = threading.RLock()  # guards services, _held and _total
         self._held: dict[str, dict[tuple[str, Address], None]] = {}
         """Entries of each owner, those heard of longest ago first."""
         self._total = 0

@@ -258,7 +258,7 @@ def test_case_109_a_child_that_is_killed() -> None:
     code = "from rpyc_like.utils.factory import connect_stdpipes as c; c().serve_all()"
     conn = rpyc.connect_subproc([sys.executable, "-c", code])
     noted = Noted(conn)
-    conn.ping()
+    conn.ping(timeout=30)
     conn.proc.kill()
     eventually(lambda: noted.states == ["closed"])
 

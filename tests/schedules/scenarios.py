@@ -15,6 +15,7 @@ from rpyc_like.core import protocol
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicService, Service, SlaveService
 from rpyc_like.lib.connection_threads import ConnectionThreads
+from rpyc_like.lib.first_use import FirstUse, kept_first
 from rpyc_like.lib.threads import Workers
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import forking
@@ -239,6 +240,28 @@ def classic_names_together(world: World) -> None:
         lambda: check(client.builtins.len("abc"), 3),
         lambda: check(client.eval("1 + 1"), 2),
     )
+
+
+@scenario
+def one_object_for_all(world: World) -> None:
+    """What is made at its first use, or fetched from the peer, is the same for all threads."""
+    client, _ = world.pair(ClassicService, SlaveService)
+    found: list[tuple[object, ...]] = []
+    values: dict[str, object] = {}
+
+    def make() -> object:
+        worlds.sleep(0.001)
+        return object()
+
+    once = FirstUse(make)
+
+    def work() -> None:
+        kept = once.get(), kept_first(values, "name", make)
+        found.append((*kept, client.root, client.modules, client.builtins))
+
+    world.each(work, work, work)
+    for others in found[1:]:
+        check([one is other for one, other in zip(found[0], others, strict=True)], [True] * 5)
 
 
 @scenario
@@ -844,3 +867,4 @@ def asyncio_lost_peer(world: World) -> None:
         await conn.close()
 
     worlds.Loop().run(main())
+    server._local_root.event.set()  # what was asked before the end is served

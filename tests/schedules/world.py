@@ -101,6 +101,9 @@ class RLock:
             self._owner = None
             self._lock.release()
 
+    def _is_owned(self) -> bool:
+        return self._owner == threading.get_ident()
+
     def give_all_back(self) -> int:
         count, self._count, self._owner = self._count, 0, None
         self._lock.release()
@@ -124,6 +127,9 @@ class Condition:
         self._lock = RLock() if lock is None else lock
         self._waiting: deque[Lock] = deque()
         self.acquire, self.release = self._lock.acquire, self._lock.release
+
+    def _is_owned(self) -> bool:
+        return type(self._lock) is RLock and self._lock._is_owned()
 
     def __enter__(self) -> bool:
         return bool(self._lock.acquire())

@@ -45,16 +45,49 @@ LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
 CALLABLES = "tests/attacks/test_c_callables.py"
+FOREIGN_MEMORY = "tests/attacks/test_foreign_memory.py"
 HANDLES, GUARDS = "tests/attacks/test_adapter_handles.py", "tests/attacks/test_c_guards.py"
 CLASSES = "tests/attacks/test_classes.py"
 MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
 EXIT, CHILDREN = "tests/faults/test_exit.py", "tests/faults/test_children.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
+GARBAGE = "tests/faults/test_garbage.py"
 FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wakeups.py"
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
+SETTINGS = "tests/unit/test_settings.py"
+ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
+
 MUTATIONS = [
+    Mutation(
+        "126",
+        "tools/exposes.py",
+        "_walkable(result, subject.parts)",
+        "_walkable(result)",
+        f"{ANNOTATIONS}::test_case_126_annotations_are_followed",
+    ),
+    Mutation(
+        "126",
+        "cli/exposes.py",
+        "status = 1 if options.strict else status",
+        "status = status",
+        f"{ANNOTATIONS}::test_case_126_unknown_results_fail_if_wanted",
+    ),
+    Mutation(
+        "125",
+        "core/config.py",
+        'made[key] = settings.checked(f"{where}[{key!r}]", kind, value)',
+        "made[key] = value",
+        f"{SETTINGS}::test_case_125_a_text_is_no_flag",
+    ),
+    Mutation(
+        "125",
+        "utils/base_server.py",
+        "        check_arguments(ARGUMENTS, locals())\n",
+        "",
+        f"{SETTINGS}::test_case_125_wrong_arguments_of_servers",
+    ),
     Mutation(
         "3",
         "wire/framing.py",
@@ -367,8 +400,8 @@ MUTATIONS = [
     Mutation(
         "27",
         "core/objects.py",
-        " and entry.obj is not self._pinned",
-        "",
+        "if entry.obj is not self._pinned:",
+        "if True:",
         f"{STATE}::test_case_27_the_root_stays",
     ),
     Mutation(
@@ -1187,6 +1220,27 @@ MUTATIONS = [
         f"{HOUSEKEEPING}::test_case_109_where_the_system_does_not_tell",
     ),
     Mutation(
+        "121",
+        "core/objects.py",
+        "        check_memory(obj)",
+        "        pass",
+        f"{FOREIGN_MEMORY}::test_case_121_results",
+    ),
+    Mutation(
+        "121",
+        "core/foreign_memory.py",
+        "            _bytes_of(view)[:] = _bytes_of(copy)",
+        "            pass",
+        f"{FOREIGN_MEMORY}::test_case_121_a_raw_file_is_read",
+    ),
+    Mutation(
+        "121",
+        "core/foreign_memory.py",
+        "                copy.release()",
+        "                pass",
+        f"{FOREIGN_MEMORY}::test_case_121_a_kept_view_is_harmless",
+    ),
+    Mutation(
         "110",
         "core/protocol.py",
         "            return self._flush_in_thread()\n",
@@ -1296,6 +1350,20 @@ MUTATIONS = [
         "                waiter.wake()\n                return\n        self.helpers.call()\n",
         "                waiter.wake()\n                return\n",
         f"{WAKEUPS}::test_a_busy_thread_gets_help",
+    ),
+    Mutation(
+        "127",
+        "link/backlog.py",
+        "self._changed = primitives.Condition()  #",
+        "self._changed = primitives.Condition(primitives.Lock())  #",
+        f"{GARBAGE}::test_the_backlog_is_interrupted",
+    ),
+    Mutation(
+        "127",
+        "lib/connection_threads.py",
+        "        if self._lock._is_owned():",
+        "        if False:",
+        f"{GARBAGE}::test_the_threads_of_asyncio_connections_are_interrupted",
     ),
 ]
 
@@ -2041,6 +2109,81 @@ MUTATIONS += [
         '    check_method(guard, value, "__getitem__", key)\n',
         "",
         f"{ADAPTER_GUARDS}::test_case_119_items_of_dicts_with_factories_are_keys",
+    ),
+    Mutation(
+        "130",
+        "core/objects.py",
+        "                    del entry\n",
+        "",
+        f"{SCHEDULES}[finalizers_ask_in_a_pool]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "core/protocol.py",
+        "        self._local_objects.dropped = self._dropped\n",
+        "",
+        f"{SCHEDULES}[finalizers_ask]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/connection.py",
+        "            self._dispatch_lock.keep()\n",
+        "",
+        f"{SCHEDULES}[own_dispatch]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/connection.py",
+        "                waiter.wake()\n                return\n        self.helpers.call()\n",
+        "                waiter.wake()\n                return\n",
+        f"{SCHEDULES}[busy_thread_is_helped]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "lib/first_use.py",
+        "            with self._lock:\n                if self.made is None:\n"
+        "                    self.made = self._make()",
+        "            self.made = self._make()",
+        f"{SCHEDULES}[one_object_for_all]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "lib/first_use.py",
+        "values.setdefault(name, make())",
+        "values.update({name: make()}) or values[name]",
+        f"{SCHEDULES}[one_object_for_all]",
+        "native",
+    ),
+    Mutation(
+        "130",
+        "link/forking.py",
+        "        impl.waiting.after_fork()\n",
+        "        pass\n",
+        "tests/unit/test_waiting_stress.py::test_children_poll_for_themselves",
+        "native",
+    ),
+]
+
+REENTERED = "tests/attacks/test_reentered.py"
+MUTATIONS += [
+    Mutation(
+        "120",
+        "lib/in_flight.py",
+        "                self._check(before, me)",
+        "                pass",
+        f"{REENTERED}::test_case_120_c_code_is_not_entered_again[csv]",
+    ),
+    Mutation(
+        "120",
+        "lib/in_flight.py",
+        "            self._compare(others)\n        except",
+        "            pass\n        except",
+        f"{REENTERED}::test_case_120_who_is_asked_sees_who_has_begun_meanwhile",
     ),
 ]
 

@@ -24,6 +24,14 @@ def nothing_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         ("allow_public_attr", "allow_public_attrs"),
         ("max_frames_size", "max_frame_size"),
         ("heart_beat", "heartbeat"),
+        ("Max_Steps", "max_steps"),
+        ("MAX-STEPS", "max_steps"),
+        ("maxsteps", "max_steps"),
+        ("Allow_Public_Attrs", "allow_public_attrs"),
+        ("propagate_systemexit_locally", "propagate_SystemExit_locally"),
+        ("max_mem", "max_memory"),
+        ("allow_public", "allow_public_attrs"),
+        ("sync_timeout", "sync_request_timeout"),
     ],
 )
 def test_a_misspelt_key_is_warned_of_once(wrong: str, right: str) -> None:
@@ -35,7 +43,9 @@ def test_a_misspelt_key_is_warned_of_once(wrong: str, right: str) -> None:
         config.make_config({wrong: 5})
 
 
-@pytest.mark.parametrize("own", ["my_database", "user", "timeout", "color", 7, ("a", 1)])
+@pytest.mark.parametrize(
+    "own", ["my_database", "user", "timeout", "color", "max_age", "user_name", "port", 7, ("a", 1)]
+)
 def test_keys_of_the_program_are_its_own(own: Any) -> None:
     """What resembles no key is kept, and nothing is said about it."""
     with warnings.catch_warnings():
@@ -64,3 +74,27 @@ def test_the_warning_names_the_line_of_the_program() -> None:
     with pytest.warns(RuntimeWarning, match="max_frames_size") as warned:
         rpyc.connect_thread(config={"max_frames_size": 5}).close()
     assert [one.filename for one in warned] == [__file__]
+
+
+@pytest.mark.parametrize("argument", sorted(config.OF_SERVERS))
+def test_arguments_of_servers_are_no_keys(argument: str) -> None:
+    """The warning says where the setting belongs, at the line of the program."""
+    with pytest.warns(RuntimeWarning, match=f"{argument}.*argument of the server") as warned:
+        rpyc.ThreadedServer(rpyc.Service, port=0, protocol_config={argument: 5}).close()
+    assert [one.filename for one in warned] == [__file__]
+
+
+def test_the_arguments_are_those_of_the_servers() -> None:
+    """What is called an argument is one of a server."""
+    from rpyc_like.aio import server as aio_server
+    from rpyc_like.utils import base_server, pool_server
+
+    known = {*base_server.ARGUMENTS, *pool_server.ARGUMENTS, *aio_server.ARGUMENTS}
+    assert known >= config.OF_SERVERS
+
+
+@pytest.mark.parametrize("key", ["max_steps", "allow_public_attrs"])
+def test_keys_are_no_arguments_of_servers(key: str) -> None:
+    """The error says where the setting belongs."""
+    with pytest.raises(TypeError, match=f"{key}.*key of protocol_config"):
+        rpyc.ThreadedServer(rpyc.Service, port=0, **{key: 5})

@@ -159,7 +159,7 @@ class Handles(Objects):
         self._pickled = pickled
         self._prefix = _PREFIX + secrets.token_hex(8).encode() + b":"
         self._numbers = itertools.count(1)
-        self._lock = primitives.Lock()  # guards the tables
+        self._lock = primitives.RLock()  # guards the tables
         self._entries: dict[bytes, _Entry] = {}  # by what stands for the object
         self._names: dict[int, bytes] = {}  # by the id of the object
 

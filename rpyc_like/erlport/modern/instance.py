@@ -19,6 +19,7 @@ from ...lib import primitives
 from ...lib.brief import brief
 from ...lib.c_guards import Guard
 from ...lib.in_flight import to_mark, under_way
+from ...lib.settings import FLAG, FUNCTION, Kind, check_arguments, count, one_of
 from ...lib.workers import WorkerPool
 from ...link.backlog import weight_of
 from ...link.result import AsyncResult
@@ -71,6 +72,22 @@ def _same(value: Any) -> Any:
     return value
 
 
+ARGUMENTS: dict[str, Kind] = {
+    "packet": one_of(1, 2, 4),
+    "pickled": FLAG,
+    "threads": count(0, optional=True),
+    "cancels": FLAG,
+    "resolve": FUNCTION,
+    "max_handles": count(1),
+    "max_held_memory": count(1, optional=True),
+    "max_items": count(1),
+    "max_frame_size": count(1),
+    "max_inflated_size": count(1),
+    "max_memory": count(1, optional=True),
+}
+"""What the arguments of :class:`Instance` must be, those that have a kind."""
+
+
 class Instance:
     """Calls from Erlang, and calls of Erlang.
 
@@ -111,6 +128,7 @@ class Instance:
         max_frame_size: int = MAX_FRAME_SIZE,
         **options: Any,
     ) -> None:
+        check_arguments(ARGUMENTS, {**locals(), **options})
         framer = ErlangFramer(packet, max_frame_size)
         self.handles = Handles(max_handles, pickled, max_held_memory)
         self.codec = ErlportCodec(Terms(none, text, binaries, self.handles, **options), compressed)
@@ -380,7 +398,7 @@ class Instance:
     # -- which one
 
     _default: Instance | None = None
-    _lock = primitives.Lock()  # guards _default
+    _lock = primitives.RLock()  # guards _default
 
     def make_default(self) -> None:
         """Makes this the instance of the functions in :mod:`.erlang`."""

@@ -130,6 +130,11 @@ class NativeStream(Stream):
         """Whether there may be bytes to read of which the system knows nothing any more."""
         return False
 
+    @property
+    def entered(self) -> bool:
+        """Whether the current thread has a lock of the stream, and other threads may need it."""
+        return False
+
     def fileno_out(self) -> int:
         """Returns a descriptor to wait on until more can be written."""
         return self.fileno()
@@ -356,7 +361,7 @@ class DescriptorStream(NativeStream):
 
     def __init__(self) -> None:
         self._closed = False
-        self._lock = primitives.Lock()  # guards _users, _reader and the decision to release
+        self._lock = primitives.RLock()  # guards _users, _reader and the decision to release
         self._users = 0
         self._reader: _Poller | None = None
         self._read_fds: tuple[int, ...] = ()
@@ -384,6 +389,10 @@ class DescriptorStream(NativeStream):
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def entered(self) -> bool:
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def before_close(self, func: Callable[[int], object]) -> None:
         """Call ``func`` with the descriptor when the stream is closed and its descriptor is not.

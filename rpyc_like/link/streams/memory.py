@@ -51,6 +51,10 @@ class MemoryStream(NativeStream):
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def entered(self) -> bool:
+        return self._changed._is_owned()  # type: ignore[attr-defined,no-any-return]
+
     def close(self) -> None:
         with self._changed:
             self._closed = True

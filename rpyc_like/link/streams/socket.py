@@ -70,7 +70,7 @@ class SocketStream(DescriptorStream):
             self._pace = None
         self._limit = 0  # what SO_RCVTIMEO is set to
         if isinstance(sock, ssl.SSLSocket):
-            self._guard = primitives.Lock()
+            self._guard = primitives.RLock()
             sock.setblocking(False)
         elif not _DONTWAIT or not native:
             sock.setblocking(False)

@@ -104,6 +104,7 @@ class TlsStream(NativeStream):
         "_accepted",
         "_cipher",
         "_ended",
+        "_flushing",
         "_inbox",
         "_lock",
         "_outbox",
@@ -123,7 +124,9 @@ class TlsStream(NativeStream):
         self._inbox = ssl.MemoryBIO()
         self._outbox = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._inbox, self._outbox, server_side, server_hostname)
-        self._lock = primitives.Lock()
+        # A finalizer may take it again at any bytecode, to send something.
+        self._lock = primitives.RLock()
+        self._flushing = False
         self._cipher: memoryview = memoryview(b"")
         self._accepted = 0
         self._ended = False
@@ -183,6 +186,10 @@ class TlsStream(NativeStream):
     def hung_up(self) -> bool:
         return self._ended or self.inner.hung_up()
 
+    @property
+    def entered(self) -> bool:
+        return self._lock._is_owned() or self.inner.entered  # type: ignore[attr-defined,no-any-return]
+
     def close(self) -> None:
         if not self.inner.closed:
             self._say_goodbye()
@@ -208,7 +215,22 @@ class TlsStream(NativeStream):
                 self._flush()
 
     def _flush(self) -> bool:
-        """Writes encrypted bytes as far as they go; returns whether all have gone."""
+        """Write encrypted bytes as far as they go; return whether all have gone.
+
+        In a finalizer that has interrupted this very function, the bytes are left to the latter.
+        """
+        if self._flushing:
+            return True
+        while True:
+            self._flushing = True
+            try:
+                done = self._write_out()
+            finally:
+                self._flushing = False
+            if not done or not self._outbox.pending:  # a finalizer may have added something
+                return done
+
+    def _write_out(self) -> bool:
         while True:
             if not self._cipher:
                 self._cipher = memoryview(self._outbox.read())

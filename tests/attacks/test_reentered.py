@@ -1,0 +1,253 @@
+"""C code of the library that a peer enters again while it is asked, and those who do no harm."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+import subprocess
+import sys
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+import rpyc_like as rpyc
+from rpyc_like.erlport.modern import erlang
+from rpyc_like.erlport.modern.erlterms import Atom
+from rpyc_like.erlport.modern.handles import Handle
+from rpyc_like.erlport.modern.instance import only
+from rpyc_like.lib.in_flight import Use, to_mark, under_way
+from tests.attacks.front_ends import FRONT_ENDS, port_of
+from tests.attacks.reentered import REFUSED, SAFE, UNSAFE
+from tests.erlport.test_wire import wired
+from tests.support.peers import OURS, environment
+
+LIMIT = 60
+
+
+KINDS = ("od", "element", "deque", "csv", "")
+CASES = {
+    kind or "others": [
+        name
+        for name in (*UNSAFE, *SAFE)
+        if name.partition("_")[0] == kind or not (kind or name.partition("_")[0] in KINDS)
+    ]
+    for kind in KINDS
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_case_120_c_code_is_not_entered_again(kind: str) -> None:
+    """A process that is attacked so survives, and refuses what would have ended it."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-m", "tests.attacks.reentered", *CASES[kind]],
+        env=environment(OURS),
+        capture_output=True,
+        text=True,
+        timeout=5 * LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Shared(rpyc.Service):
+    """Exports the same objects to everybody."""
+
+    def __init__(self) -> None:
+        self.exposed_ordered = OrderedDict(a=1)
+        self.exposed_deque = deque([3, 1, 2])
+        self.exposed_list = [3, 1, 2]
+        self.exposed_rows = [OrderedDict(x=number) for number in (3, 1, 2)]
+        self.exposed_deques = [deque([number]) for number in (3, 1, 2)]
+        self.exposed_queue: SimpleQueue[int] = SimpleQueue()
+        self.exposed_pattern = re.compile("[a-z]")
+        self.exposed_nested = functools.lru_cache(self.nested)
+        self.exposed_map = map
+
+    def exposed_share(self, items: Any) -> None:
+        self.reader = csv.reader(items)
+
+    def exposed_get_reader(self) -> Any:
+        return self.reader
+
+    def nested(self, number: int, func: Any) -> Any:
+        return func(number)
+
+
+@pytest.fixture(params=FRONT_ENDS)
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[], Any]]:
+    """Return what connects to a server."""
+    conns = []
+    with port_of(request.param, Shared(), allow_public_attrs=True) as port:
+
+        def make() -> Any:
+            conns.append(rpyc.connect("127.0.0.1", port, config={"sync_request_timeout": LIMIT}))
+            return conns[-1].root
+
+        try:
+            yield make
+        finally:
+            for conn in conns:
+                conn.close()
+
+
+class Slow:
+    """An iterator whose first item comes when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.go_on = threading.Event()
+
+    def __iter__(self) -> Slow:
+        return self
+
+    def __next__(self) -> str:
+        self.asked.set()
+        assert self.go_on.wait(LIMIT)
+        return "a,b"
+
+
+def test_case_120_other_connections_are_refused_meanwhile(connect: Callable[[], Any]) -> None:
+    """They do not enter what waits for a peer, and work on other objects at any time."""
+    items = Slow()
+    first, second = connect(), connect()
+    first.share(items)
+    reader = first.get_reader()
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.append(list(reader.__next__())))
+    thread.start()
+    try:
+        assert items.asked.wait(LIMIT)
+        with pytest.raises(RuntimeError, match=REFUSED):
+            second.get_reader().__next__()
+        second.deque.append(4)
+        assert len(second.deque) == 4
+    finally:
+        items.go_on.set()
+        thread.join(LIMIT)
+    assert got == [["a", "b"]]
+    assert list(reader.__next__()) == ["a", "b"]
+
+
+def test_case_120_who_is_asked_sees_who_has_begun_meanwhile() -> None:
+    """A call that has looked before the other one waited is seen by that one."""
+    shared: OrderedDict[Any, Any] = OrderedDict()
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with Use("clear", (shared,), 1000, "max_steps"):
+            begun.set()
+            assert end.wait(LIMIT)
+
+    with Use("__setitem__", (shared, 1), 1000, "max_steps"):
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert begun.wait(LIMIT)
+        use = to_mark()
+        assert use is not None
+        with pytest.raises(RuntimeError, match=REFUSED):
+            use.mark()
+        end.set()
+        thread.join(LIMIT)
+        use.mark()
+        use.unmark()
+    assert not under_way
+
+
+def test_who_waits_for_no_peer_refuses_nobody(connect: Callable[[], Any]) -> None:
+    """One thread waits at a queue, and others put something into it."""
+    first, second = connect(), connect()
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.append(first.queue.get()))
+    thread.start()
+    second.queue.put(5)
+    thread.join(LIMIT)
+    assert got == [5]
+
+
+def test_threads_use_the_same_object_at_once(connect: Callable[[], Any]) -> None:
+    """Nobody is refused who asks no peer."""
+    roots = [connect() for _ in range(4)]
+    errors: list[BaseException] = []
+
+    def work(root: Any) -> None:
+        try:
+            ordered, items = root.ordered, root.deque
+            for number in range(50):
+                ordered[number] = number
+                items.append(number)
+                items.count(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(root,)) for root in roots]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert errors == []
+    assert len(roots[0].deque) == 3 + 4 * 50
+
+
+def test_keys_of_the_peer_read_other_objects(connect: Callable[[], Any]) -> None:
+    """The function of a sort reads the items, the list itself, and other objects."""
+    root = connect()
+    items, ordered = root.list, root.ordered
+    items.sort(key=lambda item: item + ordered["a"] + len(root.deque) + items.count(7))
+    assert list(items) == [1, 2, 3]
+    rows, deques = root.rows, root.deques
+    rows.sort(key=lambda row: row["x"])
+    assert [row["x"] for row in rows] == [1, 2, 3]
+    deques.sort(key=lambda one: one[0])
+    assert [one[0] for one in deques] == [1, 2, 3]
+    assert list(root.map(lambda one: one[0], deques)) == [1, 2, 3]
+
+
+def test_what_never_changes_is_used_again(connect: Callable[[], Any]) -> None:
+    """A pattern is used by the function that it calls, a cached function calls itself."""
+    root = connect()
+    pattern = root.pattern
+    assert pattern.sub(lambda found: "x" if pattern.match("a") else "y", "abc") == "xxx"
+    nested = root.nested
+    assert nested(1, lambda number: nested(2, lambda number: number + 1)) == 3
+
+
+class Asking:
+    """A key that asks Erlang when it is compared."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        return bool(erlang.call(Atom(b"m"), Atom(b"equals"), []))
+
+
+class Offered:
+    """Gives an OrderedDict, and keys."""
+
+    ordered = staticmethod(lambda: Handle(OrderedDict({Asking(): 1})))
+    key = staticmethod(lambda: Handle(Asking()))
+
+
+@pytest.mark.parametrize("threads", [None, 4])
+def test_case_120_erlang_is_refused_as_well(threads: int | None) -> None:
+    """While Erlang is asked by C code, it does not change what that works on."""
+    builtin, method = Atom(b"$rpyc_like"), Atom(b"method")
+    with wired(resolve=only({"m": Offered}), threads=threads) as wire:
+        ordered, key = (wire.call(b"m", name)[2] for name in (b"ordered", b"key"))
+        wire.sock.settimeout(LIMIT)
+        wire.send((Atom(b"C"), 1, builtin, method, [ordered, Atom(b"pop"), [key, 5]]))
+        question = wire.receive()
+        assert question[0] == b"C"
+        wire.send((Atom(b"C"), 2, builtin, method, [ordered, Atom(b"clear"), []]))
+        kind, number, problem = wire.receive()
+        assert (kind, number) == (b"e", 2)
+        assert REFUSED in problem[2].to_string()
+        while question[0] == b"C":
+            wire.send((Atom(b"r"), question[1], Atom(b"true")))
+            question = wire.receive()
+        assert question == (b"r", 1, 1)

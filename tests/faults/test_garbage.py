@@ -1,0 +1,203 @@
+"""Finalizers run anywhere, also where tables change under a lock: nobody waits in vain for that."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from rpyc_like.core.objects import ExportTable, ProxyTable, identify
+from rpyc_like.lib.connection_threads import ConnectionThread
+from rpyc_like.lib.first_use import FirstUse
+from rpyc_like.link.backlog import Backlog
+from rpyc_like.link.streams import SocketStream
+from tests.soak.garbage import TRANSPORTS, run
+
+LIMIT = 30.0
+CALLS = 100
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_garbage_that_asks_on_both_sides(transport: str) -> None:
+    """Garbage that is collected all the time, and asks, makes no call of either side fail."""
+    before = gc.get_threshold()
+    try:
+        report = run(transport, CALLS, 1)
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+    assert not report.failed, report.show()
+    assert report.here["answered"]
+    assert report.references[0] <= 1
+
+
+def within(modules: set[str], inside: Callable[[], bool], work: Callable[[], Any]) -> Callable:
+    """Return a trace function that does ``work`` at each line of modules while ``inside()``."""
+    busy: list[bool] = []
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        if frame.f_globals.get("__name__") not in modules:
+            return None
+        if event == "line" and not busy and inside():
+            busy.append(True)
+            try:
+                work()
+            finally:
+                busy.clear()
+        return trace
+
+    return trace
+
+
+def in_time(func: Callable[[], Any]) -> None:
+    """Call a function in a thread, which must end."""
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            func()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+def test_the_export_table_is_interrupted() -> None:
+    """What a finalizer exports and gives back in the middle of the same is counted right."""
+    table = ExportTable()
+    objects = [[number] for number in range(3)]
+    raws = [table.lend(obj, identify) for obj in objects]
+
+    def interrupt() -> None:
+        for obj in objects[:2]:
+            table.lend(obj, identify)
+        for raw in raws[:2]:
+            table.give_back(raw, 1)
+
+    def work() -> None:
+        sys.settrace(within({ExportTable.__module__}, lambda: table.entered, interrupt))
+        try:
+            for _ in range(5):
+                assert table.lend(objects[0], identify) == raws[0]
+                assert table.give_back(raws[0], 1)
+                assert table.give_back(raws[2], 1)
+                raws[2] = table.lend(objects[2], identify)
+        finally:
+            sys.settrace(None)
+
+    in_time(work)
+    assert [table.count(pack) for pack in table] == [1, 1, 1]
+    for raw in raws:
+        assert table.give_back(raw, 1)
+    assert not len(table)
+
+
+def test_the_proxy_table_is_interrupted() -> None:
+    """Releases that a finalizer sends in the middle of taking releases are all sent, once."""
+
+    class Proxy:
+        pass
+
+    table = ProxyTable(lambda: None)
+    taken: list[tuple[bytes, int]] = []
+
+    def work() -> None:
+        interrupt = lambda: taken.extend(table.take_released())  # noqa: E731
+        sys.settrace(within({ProxyTable.__module__}, lambda: table.entered, interrupt))
+        try:
+            for number in range(20):
+                for name in (b"a", b"b"):
+                    with table.lock:
+                        table.put(name + bytes([number]), Proxy())
+                taken.extend(table.take_released())
+        finally:
+            sys.settrace(None)
+
+    in_time(work)
+    taken.extend(table.take_released())
+    assert sorted(taken) == sorted(
+        (name + bytes([n]), 1) for n in range(20) for name in (b"a", b"b")
+    )
+    assert not table.by_raw
+
+
+def test_the_backlog_is_interrupted() -> None:
+    """Messages that a finalizer counts while others are counted are all counted."""
+    backlog = Backlog()
+
+    def interrupt() -> None:
+        backlog.add(5)
+        backlog.remove(5)
+
+    def work() -> None:
+        sys.settrace(within({Backlog.__module__}, lambda: backlog.entered, interrupt))
+        try:
+            backlog.add(3)
+            backlog.remove(2)
+        finally:
+            sys.settrace(None)
+
+    in_time(work)
+    assert backlog.size == 1
+
+
+def test_a_stream_is_interrupted() -> None:
+    """A finalizer may use and close a stream that its thread is in the middle of closing."""
+    import socket
+
+    here, there = map(SocketStream, socket.socketpair())
+
+    def work() -> None:
+        module = SocketStream.close.__module__
+        sys.settrace(within({module}, lambda: here.entered, here.close))
+        try:
+            here.close()
+        finally:
+            sys.settrace(None)
+
+    in_time(work)
+    assert here.closed
+    there.close()
+
+
+def test_a_first_use_in_a_first_use() -> None:
+    """A finalizer may need what its thread makes at this moment."""
+    made: list[Any] = []
+
+    def make() -> object:
+        if not made:
+            made.append(None)
+            made.append(first.get())
+        return object()
+
+    first = FirstUse(make)
+    in_time(first.get)
+    assert first.get() is made[1]
+
+
+def test_the_threads_of_asyncio_connections_are_interrupted() -> None:
+    """A finalizer that would wait with the lock of all connections' threads is refused."""
+    from rpyc_like.errors import LocalProtocolError
+    from rpyc_like.lib.connection_threads import ConnectionThreads
+    from rpyc_like.lib.contexts import SharedContext
+
+    threads = ConnectionThreads(2)
+    executor = threads.executor(SharedContext(), lambda *_: None)
+    thread = ConnectionThread(threads, executor)
+
+    def work() -> None:
+        with threads.lock, pytest.raises(LocalProtocolError):
+            thread.wait(lambda: False, lambda: None, 1.0)
+
+    in_time(work)
+    threads.close()
