@@ -22,7 +22,7 @@ QUIET = logging.getLogger("tests.finalizers")
 QUIET.setLevel(logging.CRITICAL)
 LIMIT = 20.0
 ROOT = Path(__file__).resolve().parents[2]
-CALLS = 1500
+CALLS = 600
 
 
 class Ends:
@@ -56,7 +56,7 @@ def in_time() -> Iterator[None]:
     """Fails tests in which somebody sat out a time-out."""
     started = time.monotonic()
     yield
-    assert time.monotonic() - started < 3 * LIMIT
+    assert time.monotonic() - started < 5 * LIMIT
 
 
 PROGRAM = """

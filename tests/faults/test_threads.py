@@ -288,16 +288,16 @@ def test_case_71_cancelled_tasks_and_several_loops(server: ThreadedServer) -> No
     async def session() -> None:
         async with await aio.connect("127.0.0.1", server.port) as conn:
             root = await conn.root
-            task = asyncio.create_task(_await(root.watch(10)))
-            await asyncio.sleep(0.2)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            for _ in range(100):
-                if await root.seen() == ("cancelled",):
+            for _ in range(50):  # until one has begun before it was cancelled
+                task = asyncio.create_task(_await(root.watch(60)))
+                await asyncio.sleep(0.2)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                await asyncio.sleep(0.2)
+                if await root.seen():
                     break
-                await asyncio.sleep(0.02)
-            assert await root.seen() == ("cancelled",)
+            assert {*await root.seen()} == {"cancelled"}
             assert await root.add(1, 2) == 3
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(_await(root.watch(10)), 0.1)
@@ -347,14 +347,14 @@ def test_case_72_tables_under_many_threads() -> None:
 
 def test_an_asyncio_client_of_a_server_with_heartbeats() -> None:
     """It gives signs of life too, and is not taken for dead."""
-    server = ThreadedServer(Patient, logger=QUIET, grace=0, protocol_config={"heartbeat": 0.1})
+    server = ThreadedServer(Patient, logger=QUIET, grace=0, protocol_config={"heartbeat": 0.5})
     server._start_in_thread()
 
     async def session() -> None:
         async with await aio.connect("127.0.0.1", server.port) as conn:
             root = await conn.root
             assert await root.add(1, 2) == 3
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(2)
             assert await root.add(1, 2) == 3
 
     with server:
@@ -381,7 +381,7 @@ def test_case_71_served_tasks_are_cancelled(server: ThreadedServer) -> None:
             root = await conn.root
             with pytest.raises(TimeoutError):
                 await root.timed_call(slow, 0.1)
-            for _ in range(100):
+            for _ in range(1000):
                 if seen:
                     break
                 await asyncio.sleep(0.02)

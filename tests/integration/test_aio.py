@@ -700,7 +700,7 @@ def test_the_state_is_told() -> None:
             conn.add_state_callback(lambda conn, state: told.append(state))
             await conn.root.echo(1)
             await asyncio.to_thread(stop)
-            await asyncio.wait_for(conn._link.ended.wait(), 3)
+            await asyncio.wait_for(conn._link.ended.wait(), 20)
             assert isinstance(conn.reason, EOFError)
         assert told == ["closed"]
 
