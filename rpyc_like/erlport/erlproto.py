@@ -152,8 +152,8 @@ class Port:
         max_memory: int | None = None,
         max_queued_bytes: int = MAX_QUEUED,
     ) -> None:
+        framer = ErlangFramer(packet, max_frame_size)  # first: a wrong packet is erlport's error
         check_arguments(ARGUMENTS, locals())
-        framer = ErlangFramer(packet, max_frame_size)
         self.packet = packet
         self._codec = PortCodec(compressed, max_inflated_size, max_memory)
         self.in_d = self.out_d = -1

@@ -275,7 +275,8 @@ def taken(iterator: Any, limit: int, key: str) -> Iterator[Any]:
     """
     safe, holds = _looked_at(type(iterator))
     if safe and not holds:
-        yield from iterator
+        for item in iterator:  # "yield from" would close a generator that is not used up
+            yield item
         return
     iterator = iter(iterator)
     while True:

@@ -135,7 +135,7 @@ def _flag(value: Any) -> Any:
 
 
 def _tracebacks(value: Any) -> Any:
-    return value if isinstance(value, str) and value == "short" else _flag(value)
+    return value if isinstance(value, str) and value in ("short", "off") else _flag(value)
 
 
 def _function(value: Any) -> Any:
@@ -171,4 +171,4 @@ FUNCTION: Final = Kind("a callable, or None", _function)
 MAPPING: Final = Kind("a mapping of configuration keys, or None", _mapping)
 NAMES: Final = Kind("a set of names", _names)
 TEXT: Final = Kind("a str, or None", _text)
-TRACEBACKS: Final = Kind("True, False or 'short'", _tracebacks)
+TRACEBACKS: Final = Kind("True, False, 'short' or 'off'", _tracebacks)

@@ -905,6 +905,7 @@ def test_erlang_calls_no_ladder(how: str) -> None:
     space = types.SimpleNamespace(get=getattr, make=functools.partial, run=function)
     instance = Instance.__new__(Instance)
     instance._resolve = only({"space": space})
+    instance._max_result = 1 << 26
     requests: dict[str, Callable[[str], Any]] = {
         "call": lambda name: instance._builtin("call", (getattr(space, name), ())),
         "method": lambda name: instance._builtin("method", (space, Atom(name.encode()), ())),

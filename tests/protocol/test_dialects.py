@@ -175,7 +175,7 @@ def test_configured_dialect_is_spoken(raw_server: Callable[..., Channel]) -> Non
     conn = rpyc.connect_channel(channel, config={"dialect": 5})
     assert conn.root.add(1, 1) == 2
     assert conn._codec.dialect == Dialect(5, False)
-    with pytest.raises(ValueError, match="expected None, 5 or 6, got 7"):
+    with pytest.raises(ValueError, match="expected None, 5 or 6; got 7"):
         rpyc.connect_channel(raw_server(), config={"dialect": 7})
     conn.close()
 
