@@ -23,13 +23,23 @@ server_module = importlib.import_module(package + ".utils.server")
 PROGRAMS = {}
 PATIENCE = 8.0
 SERVER = """
-import importlib, os, sys, threading
+import importlib, os, socket, sys, threading, time
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(0)), daemon=True).start()
 package = importlib.import_module(sys.argv[1])
 from importlib import import_module
 kind = import_module(sys.argv[1] + ".utils.server").ThreadedServer
 server = kind(package.SlaveService, hostname="127.0.0.1", port=0, backlog=100)
-print(server.port, flush=True)
+
+def tell():
+    while True:  # RPyC listens when it has started
+        try:
+            socket.create_connection(("127.0.0.1", server.port)).close()
+            break
+        except OSError:
+            time.sleep(0.01)
+    print(server.port, flush=True)
+
+threading.Thread(target=tell, daemon=True).start()
 server.start()
 """
 
