@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import decimal
+import gc
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,15 @@ from rpyc_like.erlport import Atom, Port
 from .test_affinity import LIMIT, Running, until
 
 VARIABLE: contextvars.ContextVar[Any] = contextvars.ContextVar("VARIABLE", default=0)
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def databases_are_dropped() -> Iterator[None]:
+    """Databases end with their connections, not in a later test, where that is a warning."""
+    yield
+    gc.collect()
 
 
 class Kept:

@@ -108,10 +108,10 @@ def _outcomes(step: int) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="the lines are being traced already")
 def test_an_interrupted_call_leaves_the_connection_usable_or_ends_it() -> None:
-    """Calls go on after an interrupt, or the error says that a thread was interrupted."""
+    """Calls go on after an interrupt, or the connection ends, and nobody waits in vain."""
     found = _outcomes(53)
     assert found
-    assert {place: one for place, one in found.items() if one not in ("kept", "closed")} == {}
+    assert [one for one in found.items() if not one[1].startswith(("kept", "closed"))] == []
     assert list(found.values()).count("kept") > len(found) // 2
 
 
