@@ -14,7 +14,7 @@ from rpyc_like.erlport.erlproto import Port
 from rpyc_like.erlport.errors import CallError
 from rpyc_like.erlport.modern.codec import ErlportCodec
 from rpyc_like.erlport.modern.instance import Instance
-from rpyc_like.lib.workers import WorkerPool
+from rpyc_like.lib.connection_threads import ConnectionThreads
 
 from . import world as worlds
 from .scenarios import World, check, scenario, until_end
@@ -176,7 +176,7 @@ def epc_on_a_loop(world: World) -> tuple[Any, EPCConnection]:
 def epc_asyncio(world: World) -> None:
     """Tasks and threads call each other; plain functions of the loop's side run in a worker."""
     a, there = epc_on_a_loop(world)
-    pool = WorkerPool(1)
+    pool = ConnectionThreads(1)
 
     async def main() -> None:
         service = aio_epc.EPCService()
