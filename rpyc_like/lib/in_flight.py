@@ -98,7 +98,7 @@ class Use:
         LimitExceeded: so many objects hang on the values that this cannot be found out.
     """
 
-    __slots__ = ("_asks", "_frame", "_key", "_limit", "_name", "_values")
+    __slots__ = ("_asks", "_found", "_frame", "_key", "_limit", "_name", "_values")
 
     def __init__(self, name: str, values: Iterable[Any], limit: int, key: str) -> None:
         self._name = name
@@ -106,6 +106,7 @@ class Use:
         self._limit = limit
         self._key = key
         self._asks = False  # whether it has said so
+        self._found: dict[int, Any] | None = None  # what it works on, when that has been asked
         self._frame: FrameType | None = None  # the frame of the ``with`` block
 
     def __enter__(self) -> Use:
@@ -151,7 +152,12 @@ class Use:
         mine = self._objects()
         if mine:
             for other in others:
-                found = next((one for key, one in other._objects().items() if key in mine), None)
+                try:
+                    theirs = other._objects()
+                except LimitExceeded:
+                    continue  # it is refused itself before it asks
+                few, many = sorted((mine, theirs), key=len)
+                found = next((one for key, one in few.items() if key in many), None)
                 if found is not None:
                     kind = type(found).__name__
                     raise RuntimeError(
@@ -182,7 +188,11 @@ class Use:
         return _Asking(self)
 
     def mark(self) -> None:
-        """Note that a peer is asked; raise if another call of a peer has begun on the same."""
+        """Note that a peer is asked; raise if another call of a peer has begun on the same.
+
+        Raise LimitExceeded as well if the call works on too much to be compared with others.
+        """
+        self._objects()
         self._asks = True
         me = get_ident()
         others = [
@@ -207,9 +217,12 @@ class Use:
     def _objects(self) -> dict[int, Any]:
         """Return the objects by id that C code works on, except for those that are safe.
 
+        They are looked for once, so what comes into a container later is not among them.
         A function that is given something to call may pass it any item, and that is to be of use;
         so containers are not looked into then. Others compare, hash or show what is in them.
         """
+        if self._found is not None:
+            return self._found
         values = [value for value in self._values if not _is_callable(value)]
         deep = len(values) == len(self._values)
         found: dict[int, Any] = {}
@@ -242,6 +255,7 @@ class Use:
                 continue
             for item in held:  # an iterator has those that it takes from in a tuple
                 stack += [(each, False) for each in (item if type(item) is tuple else (item,))]
+        self._found = found
         return found
 
 
