@@ -1151,12 +1151,12 @@ class MessageConnection:
         # Before Python 3.12 a finalizer may run in the middle of set() and reset(), and replace
         # what these work on by calls of its own: a copy of the context keeps that alive.
         kept = copy_context()
-        token = CURRENT.set((self, id_, route))
-        self.running.add(id_)
         goes_on = None
-        if self not in _links_with_calls and self.looked_after:
-            housekeeper.watch_calls(self)
+        token = CURRENT.set((self, id_, route))
         try:
+            self.running.add(id_)
+            if self not in _links_with_calls and self.looked_after:
+                housekeeper.watch_calls(self)
             goes_on = self.application.serve_request(id_, target, args)
         finally:
             if not goes_on:  # served(id_), without another Python call

@@ -10,6 +10,7 @@ import linecache
 import os
 import sys
 from collections import Counter
+from contextvars import copy_context
 from types import FrameType
 from typing import Any
 
@@ -84,7 +85,7 @@ def _outcomes(step: int) -> dict[str, str]:
             before = sys.gettrace()
             try:
                 sys.settrace(interrupt)
-                _program(conn)
+                copy_context().run(_program, conn)  # what is left set there is no other test's
             except (KeyboardInterrupt, EOFError):
                 pass
             finally:
