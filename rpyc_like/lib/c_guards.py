@@ -103,7 +103,6 @@ _LIKE_C: Final = frozenset(("collections", "collections.abc", "_collections_abc"
 """Modules whose functions in Python do no more than those in C."""
 
 _DEEPEST: Final = 1000  # levels; the stack of a thread takes about ten times as many
-_A_STEP: Final = 16  # items that are looked at in C
 _MAX_WRAPPED: Final = 20
 _BUFFERS: Final = (bytearray, array.array, memoryview)
 _LIBRARY_BUFFERS: Final = (("mmap", "mmap"), ("_ctypes", "Array"))  # not imported for this
