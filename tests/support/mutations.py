@@ -2232,6 +2232,52 @@ MUTATIONS += [
     ),
 ]
 
+CONFIGURED = "tests/faults/test_configured.py"
+MUTATIONS += [
+    Mutation(
+        "132",
+        "core/cursors.py",
+        "most = min(account.left, _COUNTED) or 1",
+        "most = _COUNTED",
+        f"{CONFIGURED}::test_iterating_with_few_steps",
+    ),
+    Mutation(
+        "132",
+        "core/accounts.py",
+        "            if first or self.left:\n",
+        "            if True:\n",
+        f"{CONFIGURED}::test_reading_in_pieces_with_few_steps",
+    ),
+    Mutation(
+        "132",
+        "core/accounts.py",
+        "        return self.left > 0\n",
+        "        return True\n",
+        f"{CONFIGURED}::test_reading_in_pieces_with_few_steps",
+    ),
+    Mutation(
+        "132",
+        "core/service.py",
+        "            except Exception:\n                logger",
+        "            except ZeroDivisionError:\n                logger",
+        f"{CONFIGURED}::test_hooks_of_a_client",
+    ),
+    Mutation(
+        "132",
+        "core/service.py",
+        "        except AttributeError as error:\n",
+        "        except ZeroDivisionError as error:\n",
+        f"{CONFIGURED}::test_classic_names_of_another_service",
+    ),
+    Mutation(
+        "132",
+        "aio/serving.py",
+        "                    refused(error)\n",
+        "                    pass\n",
+        f"{AFFINITY}::test_strict_affinity_and_on_connect",
+    ),
+]
+
 REENTERED = "tests/attacks/test_reentered.py"
 MUTATIONS += [
     Mutation(
