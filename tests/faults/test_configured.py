@@ -1,4 +1,4 @@
-"""Case 132: what a configured limit, or a service's own hook, refuses is said to whom it concerns."""
+"""Case 132: whoever a configured limit or a failed hook concerns gets to know."""
 
 from __future__ import annotations
 
@@ -218,4 +218,4 @@ def test_classic_names_of_another_connection() -> None:
     """A connection that is not classic says which function makes one that is."""
     with blocking_server(Giving) as port, rpyc.connect("127.0.0.1", port) as conn:
         with pytest.raises(AttributeError, match=r"rpyc_like\.classic\.connect"):
-            conn.modules  # noqa: B018
+            conn.modules
