@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import LimitExceeded, aio
-from rpyc_like.utils.server import ThreadedServer
 
-QUIET = logging.getLogger("tests.configured")
-QUIET.setLevel(logging.CRITICAL)
-LIMIT = 30.0
+from ..support.both_servers import LIMIT, asyncio_server, blocking_server
+
 FEW = 10
 KINDS = ("list", "dict", "set", "items", "generator", "pairs")
 
@@ -45,47 +40,6 @@ class Giving(rpyc.Service):
 def numbers_of(items: Any) -> list[int]:
     """Return the first part of items that are pairs, and other items as they are."""
     return [item[0] if isinstance(item, tuple) else item for item in items]
-
-
-@contextmanager
-def blocking_server(service: Any, **config: Any) -> Iterator[int]:
-    """Run a threaded server; give its port."""
-    server = ThreadedServer(
-        service, hostname="127.0.0.1", port=0, protocol_config=config, logger=QUIET
-    )
-    thread = threading.Thread(target=server.start)
-    thread.start()
-    try:
-        yield server.port
-    finally:
-        server.close()
-        thread.join(LIMIT)
-
-
-@contextmanager
-def asyncio_server(service: Any, **config: Any) -> Iterator[int]:
-    """Run an asyncio server in a thread; give its port."""
-    listens = threading.Event()
-    made: list[Any] = []
-
-    async def main() -> None:
-        end = asyncio.Event()
-        made.append((asyncio.get_running_loop(), end))
-        async with aio.Server(
-            service, port=0, grace=0, protocol_config=config, logger=QUIET
-        ) as server:
-            made.append(server.port)
-            listens.set()
-            await end.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
-    thread.start()
-    try:
-        assert listens.wait(LIMIT)
-        yield made[1]
-    finally:
-        made[0][0].call_soon_threadsafe(made[0][1].set)
-        thread.join(LIMIT)
 
 
 SERVERS = pytest.mark.parametrize("serving", [blocking_server, asyncio_server])

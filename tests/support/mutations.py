@@ -2276,6 +2276,13 @@ MUTATIONS += [
         "                    pass\n",
         f"{AFFINITY}::test_strict_affinity_and_on_connect",
     ),
+    Mutation(
+        "132",
+        "link/connection.py",
+        "if self._mark_lost(error) and isinstance(error, PeerStuck):",
+        "if self._mark_lost(error) and False:",
+        "tests/faults/test_limits_table.py::test_who_takes_nothing_in_is_cut_off",
+    ),
 ]
 
 REENTERED = "tests/attacks/test_reentered.py"
