@@ -2278,6 +2278,13 @@ MUTATIONS += [
     ),
     Mutation(
         "132",
+        "utils/forking_server.py",
+        "            finish(conn, self.grace)\n",
+        "            pass\n",
+        "tests/faults/test_left_over.py",
+    ),
+    Mutation(
+        "132",
         "link/connection.py",
         "if self._mark_lost(error) and isinstance(error, PeerStuck):",
         "if self._mark_lost(error) and False:",
