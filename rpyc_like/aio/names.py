@@ -50,7 +50,10 @@ class ClassicNames:
     @property
     def _slave(self) -> Any:
         if not self._is_classic:
-            raise AttributeError("not a classic connection: use aio.classic.connect")
+            raise AttributeError(
+                "not a classic connection: use aio.classic.connect for a classic server, "
+                "conn.root for any other"
+            )
         return self.root
 
     @property

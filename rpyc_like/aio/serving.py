@@ -53,6 +53,11 @@ _QUICK: Final = frozenset(
 )
 """Requests that run no code of the program, or see to it themselves where that runs."""
 
+_UNASKED: Final = frozenset(
+    (consts.HANDLE_PING, consts.HANDLE_CLOSE, consts.HANDLE_DEL, consts.HANDLE_HELLO)
+)
+"""Requests that have nothing to do with the service."""
+
 _REQUESTS: Final = {
     **HANDLERS,
     chain_steps.ROOT: consts.HANDLE_GETROOT,
@@ -91,6 +96,7 @@ class Serving(ThreadSide):
         self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
         self._asking: dict[int, int] = {}  # requests whose tasks wait for the peer, how often
         self._opening = False  # whether the service is being told of the connection
+        self._refused: LimitExceeded | None = None  # why it was not, and nothing is served
         self._in_threads = 0  # requests that workers have not done yet
         self._weights: dict[int, int] = {}  # memory of the requests that take time
         self._asking_size = 0  # of those that wait for the peer: reading must go on for them
@@ -121,24 +127,49 @@ class Serving(ThreadSide):
             elif self._executor is None:
                 value = self._context.run(told, self)
             else:
-                value = await self._in_thread(partial(told, self))
+                value = await self._in_thread(partial(told, self), self._refuse)
             if inspect.isawaitable(value):
                 await self._in_context(value)
-        except BaseException:
-            self._link.lose(None)
+        except BaseException as error:
+            if self._refused is not None and error is self._refused:
+                return  # the client is answered with it
+            try:
+                self._link.lose(None)
+            except Exception:
+                logger.exception("! %s: on_disconnect failed, after on_connect", self)
             raise
         finally:
             self._opening = False
             self._hold()
 
-    async def _in_thread(self, func: Callable[[], Any]) -> Any:
-        """Return what a function of the program returns in the connection's thread."""
+    def _refuse(self, error: LimitExceeded) -> None:
+        """Note that there is no thread to call ``on_connect`` in: nothing is served then."""
+        self._refused = error
+        logger.warning("! %s: on_connect was not called, and requests are refused: %s", self, error)
+
+    async def _in_thread(
+        self, func: Callable[[], Any], refused: Callable[[LimitExceeded], object] | None = None
+    ) -> Any:
+        """Return what a function of the program returns in the connection's thread.
+
+        Args:
+            refused: called with the error if there is no thread for it.
+        """
         executor, served = self._executor, CURRENT.get()
         assert executor is not None
         id_ = _OPENING if served is None else served[1]
         thread = self._threads_of.get(id_)
         work = partial(self._serving, served, func)
-        failed, value = await elsewhere(lambda job: executor.submit(job, thread), work)
+
+        def submit(job: Any) -> None:
+            try:
+                executor.submit(job, thread)
+            except LimitExceeded as error:
+                if refused is not None:
+                    refused(error)
+                raise
+
+        failed, value = await elsewhere(submit, work)
         if failed:
             raise thrown(value)
         return value
@@ -224,6 +255,8 @@ class Serving(ThreadSide):
             self._link.queued.remove(-size)
 
     def _serve(self, id_: int, number: int, args: tuple[Any, ...]) -> None:
+        if self._refused is not None and number not in _UNASKED:
+            raise self._refused.with_traceback(None)
         handler = self._handler(number)
         executor = self._executor
         if number in _QUICK:
@@ -459,7 +492,7 @@ class Serving(ThreadSide):
 
     def _tell_service(self, func: Callable[[Any], Any]) -> None:
         """Tells the service that the connection is gone."""
-        if getattr(func, "__func__", None) is Service.on_disconnect:
+        if getattr(func, "__func__", None) is Service.on_disconnect or self._refused is not None:
             return
         if self._executor is not None and not is_async(func):
             self._last = partial(func, self)

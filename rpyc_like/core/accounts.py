@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
-from ..errors import RpycLikeError
+from ..errors import LimitExceeded, RpycLikeError
 from ..lib import primitives
 from ..link import forking
 from ..link.calls import current_call
@@ -206,6 +206,11 @@ class Account:
             return True
         return False
 
+    @property
+    def left(self) -> int:
+        """How many steps may still be done."""
+        return max(self._work.limit - self._work.steps, 0)
+
     def check(self) -> None:
         """Raise an error if the request is not to be worked on any more.
 
@@ -233,6 +238,27 @@ class Account:
             LimitExceeded: more than the connection may keep would be held.
         """
         self.take(_OUTCOME + price(value, self._work.do))
+
+    def hold_item(self, value: Any, first: bool) -> bool:
+        """Count the memory of an item of an answer, which its iterator will not give again.
+
+        So the last one may need as many steps as an answer of its own.
+
+        Returns:
+            Whether the answer may have another item.
+
+        Raises:
+            LimitExceeded: the item needs too much by itself.
+        """
+        try:
+            self.hold(value)
+        except LimitExceeded:
+            if first or self.left:
+                raise
+            self._work.renew()
+            self.hold(value)
+            return False
+        return self.left > 0
 
     def take(self, size: int) -> None:
         """Count so many bytes.

@@ -54,8 +54,9 @@ class AsyncItems:
             account: of the request, closed at the end.
         """
         items: list[Any] = []
+        more = True
         with account:
-            while len(items) < count and account.held <= MAX_TAKEN:
+            while more and len(items) < count and account.held <= MAX_TAKEN:
                 if account.count():
                     await asyncio.sleep(0)
                 account.check()
@@ -63,7 +64,7 @@ class AsyncItems:
                     item = await self._source.__anext__()
                 except StopAsyncIteration:
                     break
-                account.hold(item)
+                more = account.hold_item(item, not items)
                 items.append(item)
         return tuple(items)
 

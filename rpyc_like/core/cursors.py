@@ -170,7 +170,8 @@ def _weighed(items: Any, count: int, account: Account) -> list[Any]:
     while full:
         before = len(taken)
         full = False
-        for item in islice(rest, _COUNTED):
+        most = min(account.left, _COUNTED) or 1  # one too many is refused
+        for item in islice(rest, most):
             taken.append(item)
             kind = type(item)
             if kind is tuple and _SIMPLE.issuperset(map(type, item)):
@@ -188,8 +189,9 @@ def _weighed(items: Any, count: int, account: Account) -> list[Any]:
             if weight > MAX_WEIGHT:
                 break
         else:
-            full = len(taken) - before == _COUNTED
+            full = len(taken) - before == most
         account.count(len(taken) - before)
+        full = full and account.left > 0  # the peer asks for the others
     return taken
 
 

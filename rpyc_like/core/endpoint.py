@@ -212,6 +212,7 @@ class Endpoint(HasState):
         self._weak: weakref.ref[Any] = weakref.ref(self)
         self._remote_root: Any = None
         self._is_classic = False
+        self._told_service = False  # whether on_disconnect has returned
         self._helpers: dict[str, Any] = {}  # functions that a classic peer of RPyC's was lent
 
     def _boxer_class(self) -> type[Boxer]:
@@ -633,6 +634,7 @@ class Endpoint(HasState):
             if on_disconnect is not None:
                 self._tell_service(on_disconnect)
         finally:
+            self._told_service = True
             self._local_objects.clear()
             self._kept.close()
             self._last_traceback = None

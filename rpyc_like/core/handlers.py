@@ -356,9 +356,9 @@ def taking(conn: Any, obj: Any, count: Any) -> Turns:
         for item in islice(obj if free else c_guards.taken(conn._guard, obj), count):
             account.count()
             account.check()
-            account.hold(item)
+            more = account.hold_item(item, not items)
             items.append(item)
-            if account.held > MAX_TAKEN:
+            if not more or account.held > MAX_TAKEN:
                 break  # the peer asks for the others
             yield
     return tuple(items)

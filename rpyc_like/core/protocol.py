@@ -104,7 +104,8 @@ class _Classic:
         except KeyError:
             raise AttributeError(
                 f"{owner.__name__!r} object has no attribute {self._name!r}: "
-                "not a classic connection"
+                "not a classic connection (use rpyc_like.classic.connect for a classic server, "
+                "conn.root for any other)"
             ) from None
 
 

@@ -6,14 +6,17 @@ interpreter; the master side wraps that into ``conn.modules``, ``conn.eval`` and
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from ..errors import AccessDenied
+from ..lib.brief import brief
 from ..lib.code import hasattr_static, hybridmethod
 from ..wire.framing import RpycFramer
 from .config import client_settings
+from .netref import is_netref
 from .protocol import Connection
 
 __all__ = [
@@ -29,6 +32,8 @@ __all__ = [
     "exposed",
     "service",
 ]
+
+logger = logging.getLogger("rpyc_like.core")
 
 T = TypeVar("T")
 
@@ -48,7 +53,10 @@ class Service:
         """Called when the connection has been made."""
 
     def on_disconnect(self, conn: Connection) -> None:
-        """Called when the connection is gone; it cannot be used any more."""
+        """Called when the connection is gone; it cannot be used any more.
+
+        Also after an ``on_connect`` that raised, as with RPyC: it may find half of what that makes.
+        """
 
     def _rpyc_delattr(self, name: str) -> None:
         raise AccessDenied("access denied")
@@ -80,7 +88,10 @@ class Service:
         try:
             conn.settled(root.on_connect(conn))
         except BaseException:
-            conn.close()
+            try:
+                conn.close()
+            except Exception:
+                logger.exception("! %s: on_disconnect failed, after on_connect", conn)
             raise
         return conn
 
@@ -224,7 +235,15 @@ class MasterService(Service):
         """
         from . import teleporting
 
-        modules = ModuleNamespace(slave.getmodule)
+        try:
+            getmodule = slave.getmodule
+        except AttributeError as error:
+            kind = slave.____id_pack__[0] if is_netref(slave) else type(slave).__name__
+            raise AttributeError(
+                f"expected a classic server, got one of {brief(kind)} "
+                "(use rpyc_like.connect, and conn.root for what it exposes)"
+            ) from error
+        modules = ModuleNamespace(getmodule)
         conn._fetch_later("modules", lambda: modules)
         conn._fetch_later("eval", lambda: slave.eval)
         conn._fetch_later("execute", lambda: slave.execute)

@@ -336,7 +336,9 @@ class Admission:
         self._closed = False
         self.logger = logger = logger or logging.getLogger("rpyc_like.server")
         self._cut = CountedWarning(logger, "! cut off %s: %s")
-        self._late = CountedWarning(logger, "! cut off %s: it has not logged in in time")
+        self._late = CountedWarning(
+            logger, "! cut off %s: it has not logged in in time (argument 'auth_timeout')"
+        )
         self._refused = CountedWarning(logger, "! refused %s: %s")
         self._short = CountedWarning(logger, "! cannot take in a client: %s")
         self._counted = (self._cut, self._late, self._refused, self._short)

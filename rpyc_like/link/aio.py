@@ -442,12 +442,12 @@ class AioMessageConnection:
         if left > 0:
             self._after(left, self._give_up)
         else:
-            self._break(
-                ConnectionClosed(
-                    f"the peer has taken nothing in for {timeout:g} s "
-                    "(configuration key 'send_timeout')"
-                )
+            error = ConnectionClosed(
+                f"the peer has taken nothing in for {timeout:g} s "
+                "(configuration key 'send_timeout')"
             )
+            logger.warning("! %s: %s", name_of(self.application), error)
+            self._break(error)
 
     def try_send(self) -> None:
         """Has what is held written. From any thread."""

@@ -52,7 +52,7 @@ from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import check_not_reading, holds_the_role, leaves_the_role
 from .receiving import MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
-from .sending import FrameSender
+from .sending import FrameSender, PeerStuck
 from .serving import CURRENT
 from .streams.base import READ, WRITE, NativeStream
 
@@ -1301,7 +1301,8 @@ class MessageConnection:
 
     def lose(self, error: BaseException | None) -> None:
         """Ends the connection for everybody: waiters fail, the channel is closed. Idempotent."""
-        self._mark_lost(error)
+        if self._mark_lost(error) and isinstance(error, PeerStuck):
+            logger.warning("! %s: %s", name_of(self.application), error)
         if error is None:
             self._drops = True  # also if the peer has hung up before
         self.tell_lost()
@@ -1319,13 +1320,16 @@ class MessageConnection:
         busy = self.running and not self.pooled
         spawn(self.application.went_down if busy else self.tell_lost)
 
-    def _mark_lost(self, error: BaseException | None) -> None:
-        """Closes the channel and settles what waits, once. Runs no callback."""
+    def _mark_lost(self, error: BaseException | None) -> bool:
+        """Close the channel and settle what waits; return whether this is the first call.
+
+        Runs no callback.
+        """
         if self._hung_up and self.stash and error is not None:
-            return  # an answer could not be sent: what has been read is served all the same
+            return False  # an answer could not be sent: what has been read is served all the same
         with self._gone_lock:
             if self.end._ready:
-                return
+                return False
             self.error = error
             self._drops = not isinstance(error, _ENDS)
             self.end._ready = True
@@ -1342,6 +1346,7 @@ class MessageConnection:
         for waiter in [*self.waiters.values(), *self.end.waiters()]:
             waiter.wake()
         self._untold.append(entries)
+        return True
 
     @leaves_the_role
     def tell_lost(self) -> None:

@@ -109,6 +109,9 @@ class PlainPeer:
 class ServedByServers:
     """What servers ask of a connection."""
 
+    _told_service = True
+    """Nobody waits for the hooks of the end: the thread that closes calls them."""
+
     def introduce(self, config: dict[str, Any] | None, client: Client | None) -> None:
         """Note what the server knows about the peer.
 

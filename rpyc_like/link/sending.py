@@ -18,7 +18,7 @@ from ..wire.framing import Framer
 from . import forking
 from .streams.base import WRITE, NativeStream, Stream
 
-__all__ = ["SEND_TIMEOUT", "BlockingSender", "FrameSender", "Sender"]
+__all__ = ["SEND_TIMEOUT", "BlockingSender", "FrameSender", "PeerStuck", "Sender"]
 
 _JOIN = 1 << 16
 _HIGH_WATER = 1 << 20
@@ -27,6 +27,10 @@ _SLICE = 0.05
 
 SEND_TIMEOUT = 300.0
 """Default time for which a peer may take nothing in while something is sent to it, in seconds."""
+
+
+class PeerStuck(ConnectionClosed):
+    """The peer has taken nothing in for too long. Whoever ends the connection logs that."""
 
 
 class Sender(Protocol):
@@ -218,7 +222,7 @@ class FrameSender:
                 elif patience.expired():
                     size = sum(map(len, queue.copy()))
                     queue.clear()
-                    raise ConnectionClosed(
+                    raise PeerStuck(
                         f"the peer has taken nothing in for {self.timeout:g} s, with {size} bytes "
                         "to be sent (configuration key 'send_timeout')"
                     )

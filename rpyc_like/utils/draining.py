@@ -16,9 +16,10 @@ from ..errors import ConnectionClosed
 from ..lib.timing import Timeout
 from ..link.serving import CURRENT
 
-__all__ = ["drain", "is_serving_us", "leave_when_given_up", "terminating"]
+__all__ = ["drain", "finish", "is_serving_us", "leave_when_given_up", "terminating"]
 
 _STEP = 0.01
+_TOLD = 10.0  # seconds that on_disconnect gets in another thread
 
 
 def is_serving_us(connections: Collection[Connection]) -> bool:
@@ -57,6 +58,24 @@ def drain(connections: Collection[Connection], limit: float, hurry: threading.Ev
         with contextlib.suppress(ConnectionClosed):
             conn._link.try_send()  # answers that are held
     return left
+
+
+def finish(conn: Connection, grace: float) -> None:
+    """Wait until what a peer that has hung up had asked before has been done.
+
+    The service is told of the end by whichever thread begins the last request: that comes after.
+
+    Args:
+        grace: seconds that calls get which the peer had cancelled.
+    """
+    link, deadline = conn._link, Timeout(grace)
+    while left := {*link.unbegun.copy(), *conn._unanswered()}:
+        if deadline.expired() and all(map(link.calls.is_cancelled, left)):
+            break
+        time.sleep(_STEP)
+    deadline = Timeout(_TOLD)
+    while not conn._told_service and not deadline.expired():
+        time.sleep(_STEP)
 
 
 def leave_when_given_up(conn: Connection, grace: float) -> None:

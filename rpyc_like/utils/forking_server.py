@@ -15,12 +15,13 @@ from collections import deque
 from functools import partial
 from typing import Any, NoReturn
 
+from ..core.protocol import Connection
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..link.admission import Admission, Client
 from .base_server import Server
 from .children import Pids, leave_terminal
-from .draining import terminating
+from .draining import finish, terminating
 
 __all__ = ["ForkingServer"]
 
@@ -238,6 +239,13 @@ class ForkingServer(Server):
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(status)
+
+    def _handle_connection(self, conn: Connection) -> None:
+        """Serve a connection; its process ends with it, so the threads of its calls go first."""
+        try:
+            super()._handle_connection(conn)
+        finally:
+            finish(conn, self.grace)
 
     def _terminate_child(self) -> None:
         """Ends this child, also if its service or authenticator does not notice."""

@@ -223,6 +223,10 @@ class Work:
             self._look()
             self._next = self.steps + self._every
 
+    def renew(self) -> None:
+        """Begin to count anew."""
+        self.steps, self._next = 0, self._every
+
 
 Contents = Mapping[type, Callable[[Any], Iterable[Any]]]
 """For each type whose values hold others, what returns these."""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like import aio
+from rpyc_like import LimitExceeded, aio
 from rpyc_like.lib import connection_threads
 from rpyc_like.lib.contexts import SharedContext
 
@@ -546,14 +546,16 @@ def test_strict_affinity() -> None:
 
 
 def test_strict_affinity_and_on_connect() -> None:
-    """A plain ``on_connect`` that cannot have a thread ends the connection."""
+    """A client whose plain ``on_connect`` cannot have a thread is answered with the argument."""
     with (
         Running(Keeping, max_threads=1, affinity="strict") as running,
         running.connect() as conn,
     ):
         assert conn.root.count() == 1
-        with pytest.raises(EOFError), running.connect() as refused:
-            refused.root.count()
+        with running.connect() as refused:
+            for _ in range(2):
+                with pytest.raises(LimitExceeded, match="'max_threads' of the server"):
+                    refused.root.count()
         assert conn.root.count() == 2
 
 

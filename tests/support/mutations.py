@@ -2232,6 +2232,66 @@ MUTATIONS += [
     ),
 ]
 
+CONFIGURED = "tests/faults/test_configured.py"
+MUTATIONS += [
+    Mutation(
+        "132",
+        "core/cursors.py",
+        "most = min(account.left, _COUNTED) or 1",
+        "most = _COUNTED",
+        f"{CONFIGURED}::test_iterating_with_few_steps",
+    ),
+    Mutation(
+        "132",
+        "core/accounts.py",
+        "            if first or self.left:\n",
+        "            if True:\n",
+        f"{CONFIGURED}::test_reading_in_pieces_with_few_steps",
+    ),
+    Mutation(
+        "132",
+        "core/accounts.py",
+        "        return self.left > 0\n",
+        "        return True\n",
+        f"{CONFIGURED}::test_reading_in_pieces_with_few_steps",
+    ),
+    Mutation(
+        "132",
+        "core/service.py",
+        "            except Exception:\n                logger",
+        "            except ZeroDivisionError:\n                logger",
+        f"{CONFIGURED}::test_hooks_of_a_client",
+    ),
+    Mutation(
+        "132",
+        "core/service.py",
+        "        except AttributeError as error:\n",
+        "        except ZeroDivisionError as error:\n",
+        f"{CONFIGURED}::test_classic_names_of_another_service",
+    ),
+    Mutation(
+        "132",
+        "aio/serving.py",
+        "                    refused(error)\n",
+        "                    pass\n",
+        f"{AFFINITY}::test_strict_affinity_and_on_connect",
+    ),
+    Mutation(
+        "132",
+        "utils/forking_server.py",
+        "            finish(conn, self.grace)\n",
+        "            pass\n",
+        "tests/faults/test_left_over.py",
+    ),
+    Mutation(
+        "132",
+        "link/connection.py",
+        "if self._mark_lost(error) and isinstance(error, PeerStuck):",
+        "if self._mark_lost(error) and False:",
+        "tests/faults/test_limits_table.py::test_who_takes_nothing_in_is_cut_off",
+    ),
+]
+
 REENTERED = "tests/attacks/test_reentered.py"
 MUTATIONS += [
     Mutation(
