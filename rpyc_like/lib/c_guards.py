@@ -250,10 +250,10 @@ def check_call(
         MalformedValue: a container would get too many keys of one hash.
     """
     func, given, before = _resolve(func, args)
-    check_result(func, given, _pairs_of(named), guard.max_result)
     kind = type(func)
     if _takes_iterators(func, given):
         given, named = _with_counted(guard, func, given, before, named)
+    check_result(func, given, _pairs_of(named), guard.max_result)
     if _is_class(func):
         named = _check_class(guard, func, given, before, named)
     elif kind is _LRU_CACHE or kind is methodcaller:
@@ -680,7 +680,7 @@ def _takes_iterators(func: Any, given: list[Any]) -> bool:
         return False  # made lists
     if name[:2] == "__":
         return name not in COMPARISONS and name not in _DUNDERS_LOOK
-    return name not in _KEEPING
+    return name not in _KEEPING or name in _TAKES_ITEMS
 
 
 _NO_ITEMS: Final = frozenset(
@@ -740,6 +740,8 @@ def _with_counted(
         return CountedItems(row, count_item, True)
 
     given = [*given[:before], *map(counted, given[before:])]
+    if name == "prod" and len(given) > before and type(given[before]) is CountedItems:
+        given[before] = list(given[before])  # how long the product takes depends on all of them
     if named:
         named = [(name, counted(value)) for name, value in _pairs_of(named)]
     return given, named
