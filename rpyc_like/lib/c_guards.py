@@ -113,6 +113,9 @@ class Guard:
     def _weigh(self, item: Any) -> None:
         if id(type(item)) not in _PLAIN:
             check_weight(self, item)
+            if type(item) is tuple:
+                for one in (item, *item[:_PARTS]):  # a part of the peer's container, maybe
+                    _check_own_keys(one)
 
 
 _LRU_CACHE: Final = type(lru_cache(abs))
@@ -133,6 +136,7 @@ _CONTAINERS: Final = (*_NESTED, UserList, ChainMap, *_MAPPINGS)
 _EMPTY: Final[dict[Any, Any]] = {}
 _EACH_VIEW: Final[tuple[Any, ...]] = (_EMPTY.keys(), _EMPTY.values(), _EMPTY.items())
 _VIEWS: Final[tuple[type, ...]] = tuple(map(type, _EACH_VIEW))
+_PARTS: Final = 8  # of an answer with items of a container, and more about it
 _PLAIN: Final = frozenset(map(id, (int, float, complex, bool, str, bytes, type(None))))
 _HOLDERS: Final = (list, deque, set, frozenset, dict)
 _ITERABLES: Final = (*_HOLDERS, *_VIEWS)
@@ -212,7 +216,7 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
     make_work = guard.make_light_work if keeps else guard.make_work
     with Use(name, values, guard.config["max_steps"], guard.steps_key, make_work):
         args, pairs = check_call(guard, func, args, named)
-        return func(*args, **dict(pairs))
+        return source_of(func(*args, **dict(pairs)))
 
 
 def using(guard: Guard, name: str, *values: Any) -> Use:
@@ -226,6 +230,7 @@ def using(guard: Guard, name: str, *values: Any) -> Use:
 
 def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
     """Yield the items of an iterator that a peer takes them of; see :func:`.in_flight.taken`."""
+    iterator = source_of(iterator)
     work = guard.make_work(kept=True)
     try:
         yield from in_flight.taken(
@@ -600,7 +605,7 @@ _KEEPING: Final = frozenset(
     "remove discard index count set_result heappush heappushpop heapreplace suppress".split()
 )
 """Methods and functions that store their arguments, or look for them."""
-_STORING: Final = _KEEPING | _TAKES_ITEMS | {"__setitem__", "__init__"}
+_STORING: Final = _KEEPING | (_TAKES_ITEMS - _TAKES_ITS_KIND) | {"__setitem__", "__init__"}
 
 
 # -- what a peer passes
