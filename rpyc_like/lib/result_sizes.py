@@ -69,18 +69,7 @@ def check_result(
 
 def _find(func: Any, args: Args) -> tuple[Estimate, Any, Args, int | None] | None:
     """Return what estimates, the owner of the method, its arguments, and where they are."""
-    given = args
-    place: int | None = 0
-    for _ in range(_MAX_WRAPPED):
-        kind = type(func)
-        if issubclass(kind, partial):
-            given, place = [*_args_of(func), *given], None
-            func = _func_of(func)
-        elif kind is MethodType:
-            given, place = [func.__self__, *given], None
-            func = func.__func__
-        else:
-            break
+    func, given, place = _unwrapped(func, args)
     kind = type(func)
     if is_bound(kind) and func.__self__ is not None:
         owner, name = func.__self__, func.__name__
@@ -101,6 +90,23 @@ def _find(func: Any, args: Args) -> tuple[Estimate, Any, Args, int | None] | Non
     if kind is FunctionType and func.__module__ in LIBRARY:
         return partial(_of_library, func), None, given, place
     return None
+
+
+def _unwrapped(func: Any, args: Args) -> tuple[Any, Args, int | None]:
+    """Return what is called in the end, its arguments, and where they are among the given ones."""
+    given = args
+    place: int | None = 0
+    for _ in range(_MAX_WRAPPED):
+        kind = type(func)
+        if issubclass(kind, partial):
+            given, place = [*_args_of(func), *given], None
+            func = _func_of(func)
+        elif kind is MethodType:
+            given, place = [func.__self__, *given], None
+            func = func.__func__
+        else:
+            break
+    return func, given, place
 
 
 _args_of: Final[Any] = partial.__dict__["args"].__get__
@@ -298,6 +304,7 @@ def _exponent(value: Any) -> int:
 
 def _number_work(func: Any, args: Args, named: Named) -> float:
     """Return what computing with large whole numbers costs; most of it takes their square."""
+    func, args, _ = _unwrapped(func, args)
     kind = type(func)
     named_kind = is_function(kind) or is_bound(kind) or kind in _UNBOUND or kind is FunctionType
     name = func.__name__ if named_kind else ""

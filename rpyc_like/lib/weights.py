@@ -79,6 +79,8 @@ def has_members(kind: type, copied: bool = False) -> bool:
         return True
     if issubclass(kind, (*_NAMED, *_TEXTS)):
         return False
+    if any(map(_is_shown, mro_of(kind))):
+        return True
     for base in mro_of(kind):
         names = dict_of(base)
         if base is object:
@@ -89,8 +91,6 @@ def has_members(kind: type, copied: bool = False) -> bool:
         package = module.partition(".")[0] if type(module) is str else ""
         if package not in LIBRARY or names.get("__abstractmethods__"):
             continue
-        if _is_shown(base):
-            return True
         if package in _BY_IDENTITY:
             return False
         if _is_among_names(names, _COPIES if package in _COPIED_ONLY else _OPERATIONS):
