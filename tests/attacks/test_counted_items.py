@@ -232,6 +232,7 @@ COMPARED: dict[str, Callable[[Any, Any, Any], Any]] = {
     ],
     "row": lambda root, one, other: root.writer.writerow([one]),
     "named": lambda root, one, other: root.dumps(obj=one),
+    "named, for a function in C": lambda root, one, other: root.sum([], start=one),
     "default of json": lambda root, one, other: root.dumps(root.element, default=lambda obj: one),
 }
 

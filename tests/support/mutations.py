@@ -1816,6 +1816,13 @@ MUTATIONS += [
         "tests/attacks/test_counted_items.py::test_a_peer_passes_no_iterator_without_end",
     ),
     Mutation(
+        "91",
+        "lib/safe_paths.py",
+        "    if _WINDOWS:",
+        "    if False:",
+        "tests/attacks/test_paths.py::test_names_of_devices_are_refused_on_windows",
+    ),
+    Mutation(
         "123",
         "lib/result_sizes.py",
         "    if size > limit:",
@@ -2000,7 +2007,7 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    return arg._func if type(arg) is _GuardedCall else arg",
+        "    return arg._func if type(arg) is _GuardedCall else source_of(arg)",
         "    return arg",
         f"{CALLABLES}::test_what_keeps_a_function_keeps_the_very_one",
     ),
