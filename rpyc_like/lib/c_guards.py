@@ -718,7 +718,9 @@ def _with_counted(
     held = not streams and name not in _KEEPS_NONE
     rows = func is itertools.starmap or name in _TAKE_ROWS
     compares = func is itertools.groupby
-    by_place = type(func) is FunctionType and func.__module__ in _BY_PLACE
+    module = module_of(func) if _is_class(func) else getattr(func, "__module__", None)
+    # Others, such as numpy.array, make something of the range itself.
+    by_place = type(module) is str and (module in _BY_PLACE or module not in access_policy.LIBRARY)
     limit = guard.config["max_steps"]
 
     def counted(value: Any) -> Any:

@@ -188,6 +188,18 @@ def test_counted_items_that_a_peer_gets_are_counted(root: Any) -> None:
         list(kept)
 
 
+def test_numpy_takes_a_long_range(pair: Callable[..., Any]) -> None:
+    """Functions outside the library get the range itself."""
+    numpy = pytest.importorskip("numpy")
+
+    class Arrays(rpyc.Service):
+        exposed_array = staticmethod(numpy.array)
+        exposed_range = range(STEPS * 2)
+
+    client, _ = pair(Arrays(), there_config=LIMIT)
+    assert len(client.root.array(client.root.range)) == STEPS * 2
+
+
 def test_files_and_readers_are_no_mere_iterators() -> None:
     """Functions that take a file read it."""
     assert is_only_iterator(itertools.count)
