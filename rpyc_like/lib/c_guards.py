@@ -720,7 +720,9 @@ def _with_counted(
     compares = func is itertools.groupby
     module = module_of(func) if _is_class(func) else getattr(func, "__module__", None)
     # Others, such as numpy.array, make something of the range itself.
-    by_place = type(module) is str and (module in _BY_PLACE or module not in access_policy.LIBRARY)
+    by_place = type(module) is str and (
+        module in _BY_PLACE or module.partition(".")[0] not in access_policy.STDLIB
+    )
     limit = guard.config["max_steps"]
 
     def counted(value: Any) -> Any:
