@@ -317,9 +317,7 @@ def _check_class(guard: Guard, cls: type, given: list[Any], before: int, named: 
     """
     if not _is_kept_by(cls):
         _check_weights(guard, [*given[before:], *_values_of(named)])
-    if cls is str:
-        pass
-    elif _is_buffer(cls):
+    if _is_buffer(cls):
         _make_plain(guard, given, before, named)
     elif issubclass(cls, _NESTED):
         place = next((place for base, place in _FACTORIES if _is_made_as(cls, base)), None)
