@@ -147,7 +147,10 @@ class ThreadSide(Endpoint):
             )
         if under_way and (use := to_mark()) is not None:
             with use.asking():
-                return self.wait_for(result, deadline)
+                self.wait_for(result, deadline)
+                if result._ready and not result.error:
+                    use.answered(result.value)
+                return
         thread: Any = current_thread(self._executor)
         if thread is not None:
             result.add_waiter(thread)
@@ -155,7 +158,7 @@ class ThreadSide(Endpoint):
                 thread.wait(lambda: result._ready, self._check_loop, _LOOK)
             finally:
                 result.remove_waiter(thread)
-            return None
+            return
         waiter = Waiter(get_ident())
         waiter.arm()
         self._sleepers.add(waiter)

@@ -58,6 +58,7 @@ __all__ = [
     "PUBLIC",
     "PUBLIC_ONLY",
     "SAFE",
+    "STDLIB",
     "TOOLS",
     "UNREACHABLE",
     "Ladder",
@@ -517,7 +518,7 @@ def _stdlib_names() -> frozenset[str]:
     return frozenset((*sys.builtin_module_names, *(name for _, name, _ in found)))
 
 
-_STDLIB: Final = _stdlib_names()
+STDLIB: Final = _stdlib_names()
 _ERROR_NAMES: Final = _names(_ERROR)
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
@@ -536,7 +537,7 @@ TOOLS: Final = _CALLERS.union(
     name if name in _MODULES else name.rpartition(".")[0] for name in (*_CALLS, *_NAMES, *_MODULES)
 )
 """Modules in which functions written in Python are looked at before they are called."""
-LIBRARY: Final = TOOLS.union(_STDLIB, _MODULES_OF_LISTED)
+LIBRARY: Final = TOOLS.union(STDLIB, _MODULES_OF_LISTED)
 """Modules of the standard library, whose functions may call what they are given."""
 
 
@@ -802,7 +803,7 @@ def _is_programs(obj: Any, name: str, kind: type | None) -> bool:
 
 def _is_of_library(cls: type) -> bool:
     module = module_of(cls)
-    return type(module) is str and module.partition(".")[0] in _STDLIB
+    return type(module) is str and module.partition(".")[0] in STDLIB
 
 
 @cache

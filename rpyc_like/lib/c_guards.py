@@ -9,6 +9,7 @@ of the program are its own business, and so is what it fills its containers with
 from __future__ import annotations
 
 import array
+import itertools
 import sys
 from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from types import (
     MethodType,
     MethodWrapperType,
     ModuleType,
+    SimpleNamespace,
     WrapperDescriptorType,
 )
 from typing import Any, Final, Protocol
@@ -33,8 +35,9 @@ from . import access_policy, chained, in_flight, weights
 from .brief import brief
 from .c_callables import is_bound, is_c_callable, is_called_in_c, is_function
 from .code import COMPARISONS
+from .counted_items import CountedItems, is_only_iterator, source_of
 from .hashes import MAX_EQUAL_HASHES, check_hashes
-from .in_flight import Use
+from .in_flight import ItemWork, Use, count_item
 from .proxies import copy_of, is_container, is_proxy
 from .referents import referents
 from .result_sizes import check_result
@@ -95,6 +98,25 @@ class Guard:
         self.refused_links = 0
         """How many links between containers would have been too deep."""
 
+    def make_work(self, kept: bool = False) -> ItemWork:
+        """Return what counts and weighs the items that a call takes.
+
+        Args:
+            kept: whether several calls use it.
+        """
+        return ItemWork(self.open_account, self._weigh, kept)
+
+    def make_light_work(self) -> ItemWork:
+        """Return what counts the items that a call only stores."""
+        return ItemWork(self.open_account, id)
+
+    def _weigh(self, item: Any) -> None:
+        if id(type(item)) not in _PLAIN:
+            check_weight(self, item)
+            if type(item) is tuple:
+                for one in (item, *item[:_PARTS]):  # a part of the peer's container, maybe
+                    _check_own_keys(one)
+
 
 _LRU_CACHE: Final = type(lru_cache(abs))
 _UNBOUND: Final = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
@@ -113,6 +135,8 @@ _CONTAINERS: Final = (*_NESTED, UserList, ChainMap, *_MAPPINGS)
 _EMPTY: Final[dict[Any, Any]] = {}
 _EACH_VIEW: Final[tuple[Any, ...]] = (_EMPTY.keys(), _EMPTY.values(), _EMPTY.items())
 _VIEWS: Final[tuple[type, ...]] = tuple(map(type, _EACH_VIEW))
+_PARTS: Final = 8  # of an answer with items of a container, and more about it
+_PLAIN: Final = frozenset(map(id, (int, float, complex, bool, str, bytes, type(None))))
 _HOLDERS: Final = (list, deque, set, frozenset, dict)
 _ITERABLES: Final = (*_HOLDERS, *_VIEWS)
 _LOOKING: Final = frozenset(
@@ -186,9 +210,12 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
     if is_bound(kind) and not _is_of_module(called):
         values.append(called.__self__)
     named_kind = is_bound(kind) or kind in _UNBOUND or kind is FunctionType
-    with using(guard, called.__name__ if named_kind else kind.__name__, *values):
+    name = called.__name__ if named_kind else kind.__name__
+    keeps = name in _STORING or (_is_class(called) and _is_kept_by(called))
+    make_work = guard.make_light_work if keeps else guard.make_work
+    with Use(name, values, guard.config["max_steps"], guard.steps_key, make_work):
         args, pairs = check_call(guard, func, args, named)
-        return func(*args, **dict(pairs))
+        return source_of(func(*args, **dict(pairs)))
 
 
 def using(guard: Guard, name: str, *values: Any) -> Use:
@@ -197,12 +224,19 @@ def using(guard: Guard, name: str, *values: Any) -> Use:
     Args:
         name: of what is done.
     """
-    return Use(name, values, guard.config["max_steps"], guard.steps_key)
+    return Use(name, values, guard.config["max_steps"], guard.steps_key, guard.make_work)
 
 
 def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
     """Yield the items of an iterator that a peer takes them of; see :func:`.in_flight.taken`."""
-    return in_flight.taken(iterator, guard.config["max_steps"], guard.steps_key)
+    iterator = source_of(iterator)
+    work = guard.make_work(kept=True)
+    try:
+        yield from in_flight.taken(
+            iterator, guard.config["max_steps"], guard.steps_key, lambda: work
+        )
+    finally:
+        work.end(at_last=True)
 
 
 def check_call(
@@ -220,8 +254,10 @@ def check_call(
         MalformedValue: a container would get too many keys of one hash.
     """
     func, given, before = _resolve(func, args)
-    check_result(func, given, _pairs_of(named), guard.max_result)
     kind = type(func)
+    if _takes_iterators(func, given):
+        given, named = _with_counted(guard, func, given, before, named)
+    check_result(func, given, _pairs_of(named), guard.max_result)
     if _is_class(func):
         named = _check_class(guard, func, given, before, named)
     elif kind is _LRU_CACHE or kind is methodcaller:
@@ -232,12 +268,13 @@ def check_call(
         if given:
             _check_method(guard, given[0], func.__name__, given, max(before, 1), named, 1)
     elif is_function(kind):
-        _check_function(guard, func, given, before)
+        _check_function(guard, func, given, before, named)
     elif _is_of_library(func):
-        for value in given:
+        for value in [*given, *_values_of(named)]:
             check_weight(guard, value, True)
+            _check_own_keys(value)
     if _calls_arguments(func, given):
-        return _guarded_calls(guard, given[before:], named)
+        return _guarded_calls(guard, given[before:], named, _is_of_library(func))
     return tuple(given[before:]), named
 
 
@@ -277,9 +314,9 @@ def _check_class(guard: Guard, cls: type, given: list[Any], before: int, named: 
     Returns:
         The named arguments.
     """
-    if cls is str:
-        _check_weights(guard, given)
-    elif _is_buffer(cls):
+    if not _is_kept_by(cls):
+        _check_weights(guard, [*given[before:], *_values_of(named)])
+    if _is_buffer(cls):
         _make_plain(guard, given, before, named)
     elif issubclass(cls, _NESTED):
         place = next((place for base, place in _FACTORIES if _is_made_as(cls, base)), None)
@@ -369,10 +406,13 @@ def _check_method(
     elif issubclass(cls, _CONTAINERS):
         _check_container(guard, owner, name, given, before, skip)
     elif name in _LOOKING or name in _COPYING or name in _FORMATTING:
-        for value in (owner, *given[max(skip, before) :]):
+        for value in (owner, *given[max(skip, before) :], *_values_of(named)):
             check_weight(guard, value, name in _COPYING)
-    elif name in _CONSUMERS:
-        _count_items(guard, given, before)
+    elif name not in _KEEPING:
+        _check_weights(guard, [*given[max(skip, before) :], *_values_of(named)])
+    if issubclass(cls, _VIEWS):
+        for place in range(max(skip, before), len(given)):
+            _check_keys((), given[place])
     if owner is not cls and name not in _LOOKING and chained.is_chained(cls):
         values = [*given[max(skip, before) :], *_values_of(named)]
         if name in _TAKES_ITEMS or name == "__setitem__":
@@ -425,7 +465,7 @@ def _takes_pairs(cls: type, name: str) -> bool:
     return name != "fromkeys" and issubclass(cls, kinds) and not issubclass(cls, Counter)
 
 
-def _check_function(guard: Guard, func: Any, given: list[Any], before: int) -> None:
+def _check_function(guard: Guard, func: Any, given: list[Any], before: int, named: Any) -> None:
     """Look at the arguments of a function of a module."""
     name, module = func.__name__, func.__module__
     if name in _HARMLESS:
@@ -434,11 +474,8 @@ def _check_function(guard: Guard, func: Any, given: list[Any], before: int) -> N
         method = _METHODS.get(name) or f"__{name.strip('_')}__"
         if given:
             _check_method(guard, given[0], method, given, max(before, 1), (), 1)
-        if name not in _CONSUMERS:
-            return
-    if name in _CONSUMERS:
-        _count_items(guard, given, before)
-    _check_weights(guard, given)
+        return
+    _check_weights(guard, [*given, *_values_of(named)])
     _check_link(guard, None, given[before:])  # csv.reader makes an iterator
 
 
@@ -468,7 +505,7 @@ class _GuardedCall:
 
 
 def _original(arg: Any) -> Any:
-    return arg._func if type(arg) is _GuardedCall else arg
+    return arg._func if type(arg) is _GuardedCall else source_of(arg)
 
 
 def _is_of_library(func: Any) -> bool:
@@ -477,13 +514,20 @@ def _is_of_library(func: Any) -> bool:
     return type(func) is FunctionType and func.__module__ in access_policy.LIBRARY
 
 
-def _guarded_calls(guard: Guard, args: list[Any], named: Any) -> tuple[tuple[Any, ...], Any]:
+def _guarded_calls(
+    guard: Guard, args: list[Any], named: Any, passes: bool
+) -> tuple[tuple[Any, ...], Any]:
     """Return the arguments, with each call of a function in C guarded as if the peer made it.
 
     If there is one, the other callables get the originals: what they are called with may be it.
+
+    Args:
+        passes: whether the function may pass its arguments on, such as an executor's ``submit``.
     """
     pairs = [*_pairs_of(named)]
-    if not any(map(_needs_guard, [*args, *(value for _, value in pairs)])):
+    values = [*args, *(value for _, value in pairs)]
+    counted = passes and any(type(value) is CountedItems for value in values)
+    if not counted and not any(map(_needs_guard, values)):
         return tuple(args), named
     kept = [_GuardedCall(guard, arg) if _is_wrapped(arg) else arg for arg in args]
     return tuple(kept), [
@@ -558,6 +602,7 @@ _KEEPING: Final = frozenset(
     "remove discard index count set_result heappush heappushpop heapreplace suppress".split()
 )
 """Methods and functions that store their arguments, or look for them."""
+_STORING: Final = _KEEPING | (_TAKES_ITEMS - _TAKES_ITS_KIND) | {"__setitem__", "__init__"}
 
 
 # -- what a peer passes
@@ -570,9 +615,14 @@ def _is_lazy(value: Any) -> bool:
 
 def _make_list(guard: Guard, given: list[Any], place: int, before: int, pairs: bool) -> None:
     """Take the items of a lazy argument of the peer's, counting them."""
-    if not before <= place < len(given) or not _is_lazy(given[place]):
+    if not before <= place < len(given):
         return
     source = given[place]
+    lazy = _is_lazy(source)
+    if not lazy and not (
+        pairs and isinstance_of(source, (list, tuple, deque)) and any(map(_is_lazy, source))
+    ):
+        return
     if is_proxy(source) and is_container(source):
         given[place] = copy_for_peer(guard, source)
         return
@@ -602,11 +652,118 @@ def copy_for_peer(guard: Guard, proxy: Any) -> Any:
         return copy_of(proxy, account.hold)
 
 
-def _count_items(guard: Guard, given: list[Any], before: int) -> None:
-    """Have the items of iterators counted while C code takes them, with others running between."""
-    for place in range(before, len(given)):
-        if hasattr(type(given[place]), "__next__") or type(given[place]) is range:
-            given[place] = _counted(guard, given[place])
+def _takes_iterators(func: Any, given: list[Any]) -> bool:
+    """Return whether a function of C or of the library may take the items of its arguments.
+
+    The others keep an argument as it is, or look at what it is.
+    """
+    kind = type(func)
+    if _is_class(func):
+        return not _is_kept_by(func) and func not in (str, bool)
+    owner: Any = None
+    name = ""
+    if is_bound(kind):
+        name = func.__name__
+        if not _is_of_module(func):
+            owner = func.__self__
+        elif func.__module__ == "_operator":
+            kept = bool(given) and isinstance_of(given[0], (*_CONTAINERS, *_BUFFERS))
+            return name not in _OPERATOR_LOOKS and not kept
+        elif name in _NO_ITEMS:
+            return False
+    elif kind in _UNBOUND or kind is FunctionType:
+        name = func.__name__
+        if kind in _UNBOUND or func.__module__ in _LIKE_C:
+            owner = given[0] if given else None
+    elif kind is _LRU_CACHE or not is_called_in_c(kind):
+        return False
+    cls: Any = owner if issubclass(type(owner), type) else type(owner)
+    if issubclass(cls, (*_CONTAINERS, *_BUFFERS)) and cls is not MappingProxyType:
+        return False  # made lists
+    if name[:2] == "__":
+        return name not in COMPARISONS and name not in _DUNDERS_LOOK
+    return name not in _KEEPING or name in _TAKES_ITEMS
+
+
+_NO_ITEMS: Final = frozenset(
+    "len iter next isinstance issubclass callable id hash repr ascii format setattr getattr "
+    "hasattr type vars print bisect bisect_left bisect_right insort".split()
+)
+_OPERATOR_LOOKS: Final = frozenset(
+    "is_ is_not eq ne lt le gt ge not_ truth index getitem delitem length_hint".split()
+)
+_DUNDERS_LOOK: Final = frozenset(
+    "__new__ __init__ __call__ __hash__ __repr__ __str__ __format__ __getitem__ __setattr__ "
+    "__getattribute__ __next__ __iter__ __reduce__ __reduce_ex__ __set__ __get__".split()
+)
+
+
+def _is_kept_by(cls: type) -> bool:
+    """Return whether objects of a class keep what they are made of as it is."""
+    kept = (*_CONTAINERS, *_BUFFERS, BaseException, ReferenceType, partial, SimpleNamespace)
+    return issubclass(cls, (*kept, MethodType, type, staticmethod, classmethod, property))
+
+
+def _with_counted(
+    guard: Guard, func: Any, given: list[Any], before: int, named: Any
+) -> tuple[list[Any], Any]:
+    """Return the arguments with counted items for iterators and long ranges of the peer's."""
+    streams = _is_class(func) and issubclass(func, _STREAMS)
+    kind = type(func)
+    named_kind = is_bound(kind) or kind in _UNBOUND or kind is FunctionType
+    name = func.__name__ if named_kind else ""
+    held = not streams and name not in _KEEPS_NONE
+    rows = func is itertools.starmap or name in _TAKE_ROWS
+    compares = func is itertools.groupby
+    module = module_of(func) if _is_class(func) else getattr(func, "__module__", None)
+    # Others, such as numpy.array, make something of the range itself.
+    by_place = type(module) is str and (
+        module in _BY_PLACE or module.partition(".")[0] not in access_policy.STDLIB
+    )
+    limit = guard.config["max_steps"]
+
+    def counted(value: Any) -> Any:
+        kind = type(value)
+        if id(kind) in _PLAIN or kind is CountedItems:
+            return value
+        if kind is range:
+            return (
+                CountedItems(iter(value), count_item, held)
+                if value[limit:] and not by_place
+                else value
+            )
+        if rows and kind in (list, tuple, deque):
+            return [counted_row(one) for one in value]
+        if compares and isinstance_of(value, _ITERABLES):
+            return CountedItems(iter(value), count_item, held)
+        if not is_only_iterator(kind):
+            return value
+        return CountedItems(map(counted_row, value) if rows else value, count_item, held)
+
+    def counted_row(row: Any) -> Any:
+        if id(type(row)) in _PLAIN or not is_only_iterator(type(row)):
+            return row
+        return CountedItems(row, count_item, True)
+
+    given = [*given[:before], *map(counted, given[before:])]
+    if name == "prod" and len(given) > before and type(given[before]) is CountedItems:
+        given[before] = list(given[before])  # how long the product takes depends on all of them
+    if named:
+        named = [(name, counted(value)) for name, value in _pairs_of(named)]
+    return given, named
+
+
+_STREAMS: Final = (
+    *(map, filter, zip, enumerate, itertools.islice, itertools.filterfalse, itertools.takewhile),
+    *(itertools.dropwhile, itertools.starmap, itertools.compress, itertools.chain),
+    *(itertools.accumulate, itertools.groupby, itertools.zip_longest, itertools.repeat),
+)
+"""Iterators that keep none of the items that they take."""
+_KEEPS_NONE: Final = frozenset("sum min max any all fsum prod countOf indexOf contains".split())
+_BY_PLACE: Final = frozenset(("random", "bisect", "secrets"))
+"""Modules whose functions look at some items of a long range."""
+_TAKE_ROWS: Final = frozenset(("writerows", "executemany"))
+"""Methods that take the items of each item."""
 
 
 def _counted(guard: Guard, items: Any) -> Iterator[Any]:
@@ -615,6 +772,15 @@ def _counted(guard: Guard, items: Any) -> Iterator[Any]:
             account.count()
             account.check()
             yield item
+
+
+def _check_own_keys(value: Any) -> None:
+    """Raise MalformedValue if a function would hash too many items of one hash."""
+    if isinstance_of(value, (list, tuple, deque)) and len(value) > MAX_EQUAL_HASHES:
+        try:
+            _check_keys((), value)
+        except TypeError:
+            return  # not hashable, so no keys
 
 
 def _make_plain(guard: Guard, given: list[Any], before: int, named: Any) -> None:

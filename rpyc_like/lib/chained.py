@@ -23,6 +23,7 @@ from types import CellType, GeneratorType, MappingProxyType, MethodType
 from typing import Any, Final
 
 from ..errors import LimitExceeded, MalformedValue
+from .counted_items import source_of
 from .referents import referents
 from .stand_ins import dict_of
 
@@ -66,6 +67,11 @@ def is_chained(cls: type) -> bool:
     return any(cls is one for one in known if one is not None)
 
 
+def _chained(values: Iterable[Any]) -> list[Any]:
+    """Return the objects that are freed by recursion; counted items stand for their iterator."""
+    return [one for one in map(source_of, values) if is_chained(type(one))]
+
+
 class _Levels:
     """The levels of all objects of this process that are freed by recursion."""
 
@@ -78,7 +84,7 @@ class _Levels:
         self, owner: Any, values: Iterable[Any], max_steps: int, refused: int, key: str
     ) -> None:
         """Note a link; see :func:`check_link`."""
-        values = [value for value in values if is_chained(type(value))]
+        values = _chained(values)
         if not values:
             return
         # Threads that are here at once may each miss the other's link: some levels more, no crash.
@@ -121,7 +127,7 @@ class _Levels:
                 raise LimitExceeded("objects in one another", steps, max_steps, key)
             found[id(one)] = depth
             path.append(id(one))
-            stack.append(iter([other for other in held if is_chained(type(other))]))
+            stack.append(iter(_chained(held)))
         return found
 
     def _survey(self, at_once: bool = False) -> bool:
@@ -136,8 +142,8 @@ class _Levels:
             one, level = queue.popleft()
             if level < above.get(id(one), 0):
                 continue
-            for other in referents(one):
-                if is_chained(type(other)) and above.get(id(other), 0) <= level < DEEPEST:
+            for other in _chained(referents(one)):
+                if above.get(id(other), 0) <= level < DEEPEST:
                     above[id(other)] = level + 1
                     queue.append((other, level + 1))
         self._above = above

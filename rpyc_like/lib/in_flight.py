@@ -25,7 +25,8 @@ import re
 import struct
 import sys
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from threading import get_ident
 from types import (
     CodeType,
@@ -41,11 +42,12 @@ from typing import Any, Final
 
 from ..errors import LimitExceeded
 from .c_callables import is_bound
+from .counted_items import source_of
 from .proxies import asks_here
 from .referents import referents
 from .stand_ins import dict_of, mro_of
 
-__all__ = ["Use", "taken", "to_mark", "under_way"]
+__all__ = ["ItemWork", "Use", "count_item", "taken", "to_mark", "under_way"]
 
 under_way: Final[dict[int, list[Use]]] = {}
 """The calls under way by thread, the innermost last. A thread without one has no entry."""
@@ -92,15 +94,28 @@ class Use:
         values: what it works on: its object, and its arguments.
         limit: most objects that are looked at.
         key: the configuration key that changes ``limit``.
+        make_work: returns what counts the items that the call takes, and weighs what its peer
+            answers; called if there is any.
 
     Raises:
         RuntimeError: another call works on the same, and waits for a peer.
         LimitExceeded: so many objects hang on the values that this cannot be found out.
     """
 
-    __slots__ = ("_asks", "_found", "_frame", "_key", "_limit", "_name", "_values")
+    __slots__ = (
+        *("_asks", "_found", "_frame", "_key", "_limit", "_make_work", "_name", "_values", "_work"),
+    )
 
-    def __init__(self, name: str, values: Iterable[Any], limit: int, key: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        values: Iterable[Any],
+        limit: int,
+        key: str,
+        make_work: Callable[[], ItemWork] | None = None,
+    ) -> None:
+        self._make_work = make_work
+        self._work: ItemWork | None = None
         self._name = name
         self._values = tuple(values)
         self._limit = limit
@@ -128,6 +143,8 @@ class Use:
 
     def _leave(self) -> None:
         self._frame = None
+        if self._work is not None:
+            self._work.end()
         me = get_ident()
         own = under_way[me]
         own.remove(self)
@@ -212,6 +229,29 @@ class Use:
         """Note that the answer has come."""
         self._asks = False
 
+    def answered(self, value: Any) -> Any:
+        """Return what a peer has answered to the call; raise LimitExceeded if it is too much.
+
+        C code compares, hashes and shows such an answer, which may be any object of this side.
+        """
+        work = self._item_work()
+        if work is not None:
+            work.weigh(value)
+        return value
+
+    # -- what it takes
+
+    def count(self, item: Any, held: bool) -> None:
+        """Count an item that the call takes of an iterator; raise LimitExceeded at too many."""
+        work = self._item_work()
+        if work is not None:
+            work.count(item, held)
+
+    def _item_work(self) -> ItemWork | None:
+        if self._work is None and self._make_work is not None:
+            self._work = self._make_work()
+        return self._work
+
     # -- what it works on
 
     def _objects(self) -> dict[int, Any]:
@@ -232,6 +272,7 @@ class Use:
         stack = [(value, deep) for value in values]
         while stack:
             one, deep = stack.pop()
+            one = source_of(one)
             kind = type(one)
             if id(one) in seen or issubclass(kind, (type, ModuleType, BaseException)):
                 continue
@@ -259,6 +300,47 @@ class Use:
         return found
 
 
+class ItemWork:
+    """Items that calls of one request take of iterators, on an account that is opened when needed.
+
+    Args:
+        open_account: returns an account of the request, to count on.
+        weigh: raises LimitExceeded for what is too large to be compared, hashed or shown.
+        kept: whether the account outlasts a call; whoever made this ends it then.
+    """
+
+    __slots__ = ("_account", "_kept", "_open", "weigh")
+
+    def __init__(
+        self,
+        open_account: Callable[[], AbstractContextManager[Any]],
+        weigh: Callable[[Any], object],
+        kept: bool = False,
+    ) -> None:
+        self.weigh = weigh
+        self._open = open_account
+        self._kept = kept
+        self._account: Any = None
+
+    def count(self, item: Any, held: bool) -> None:
+        """Count an item, its memory as well if it is held."""
+        self.weigh(item)
+        account = self._account
+        if account is None:
+            account = self._account = self._open().__enter__()
+        account.count()
+        account.check()
+        if held:
+            account.hold(item)
+
+    def end(self, at_last: bool = False) -> None:
+        """Close the account; what is held is not counted any more."""
+        account = self._account
+        if account is not None and (at_last or not self._kept):
+            self._account = None
+            account.__exit__(None, None, None)
+
+
 class _Asking:
     """A ``with`` block in which a call waits for a peer."""
 
@@ -280,12 +362,26 @@ def to_mark() -> Use | None:
     return own[-1] if own and not own[-1]._asks else None
 
 
-def taken(iterator: Any, limit: int, key: str) -> Iterator[Any]:
+def count_item(item: Any, held: bool) -> Any:
+    """Count an item for the call of a peer that takes it; return the item.
+
+    What the program takes is not counted.
+    """
+    own = under_way.get(get_ident())
+    if own:
+        own[-1].count(item, held)
+    return item
+
+
+def taken(
+    iterator: Any, limit: int, key: str, make_work: Callable[[], ItemWork] | None = None
+) -> Iterator[Any]:
     """Yield the items of a peer's iterator; each is taken in a call of its own.
 
     Args:
         limit: most objects that are looked at.
         key: the configuration key that changes ``limit``.
+        make_work: returns what counts the items that a call takes.
     """
     safe, holds = _looked_at(type(iterator))
     if safe and not holds:
@@ -295,7 +391,7 @@ def taken(iterator: Any, limit: int, key: str) -> Iterator[Any]:
     iterator = iter(iterator)
     while True:
         try:
-            with Use("__next__", (iterator,), limit, key):
+            with Use("__next__", (iterator,), limit, key, make_work):
                 item = next(iterator)
         except StopIteration:
             return

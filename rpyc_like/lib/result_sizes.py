@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
+import zlib
 from array import array
 from collections import UserList, UserString, deque
 from collections.abc import Callable, Iterable
@@ -15,6 +17,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from functools import partial
 from io import BytesIO, StringIO
+from itertools import islice
 from operator import index
 from string import Formatter
 from types import FunctionType, MethodDescriptorType, MethodType, ModuleType, WrapperDescriptorType
@@ -23,6 +26,7 @@ from typing import Any, Final
 from ..errors import LimitExceeded
 from .access_policy import LIBRARY, full_name
 from .c_callables import is_bound, is_function
+from .stand_ins import module_of, mro_of
 
 __all__ = ["check_result"]
 
@@ -31,6 +35,7 @@ _SEQUENCES: Final = (*_TEXTS, list, tuple, deque, array, UserList, UserString)
 _UNBOUND: Final = (MethodDescriptorType, WrapperDescriptorType)
 _MAX_WRAPPED: Final = 20
 _PLACE: Final = 8
+_NUMBER: Final = 40  # a whole number, with its place
 _WORK: Final = 64  # a big number takes that much longer to compute than a text of its size
 _HUGE: Final = 1 << 60
 
@@ -49,14 +54,14 @@ def check_result(
         limit: bytes.
         key: the configuration key that changes ``limit``.
     """
-    found = _find(func, args)
-    if found is None:
-        return
-    estimate, owner, given, before = found
     pairs = {name: value for name, value in named if type(name) is str}
-    size = estimate(owner, given, pairs)
-    if before is not None:
-        args[before:] = given
+    size = _number_work(func, args, pairs)
+    found = _find(func, args)
+    if found is not None:
+        estimate, owner, given, before = found
+        size = max(size, estimate(owner, given, pairs))
+        if before is not None:
+            args[before:] = given
     if size > limit:
         got = int(min(size, _HUGE))
         raise LimitExceeded("size of the result in bytes", got, limit, key)
@@ -64,18 +69,7 @@ def check_result(
 
 def _find(func: Any, args: Args) -> tuple[Estimate, Any, Args, int | None] | None:
     """Return what estimates, the owner of the method, its arguments, and where they are."""
-    given = args
-    place: int | None = 0
-    for _ in range(_MAX_WRAPPED):
-        kind = type(func)
-        if issubclass(kind, partial):
-            given, place = [*_args_of(func), *given], None
-            func = _func_of(func)
-        elif kind is MethodType:
-            given, place = [func.__self__, *given], None
-            func = func.__func__
-        else:
-            break
+    func, given, place = _unwrapped(func, args)
     kind = type(func)
     if is_bound(kind) and func.__self__ is not None:
         owner, name = func.__self__, func.__name__
@@ -98,6 +92,23 @@ def _find(func: Any, args: Args) -> tuple[Estimate, Any, Args, int | None] | Non
     return None
 
 
+def _unwrapped(func: Any, args: Args) -> tuple[Any, Args, int | None]:
+    """Return what is called in the end, its arguments, and where they are among the given ones."""
+    given = args
+    place: int | None = 0
+    for _ in range(_MAX_WRAPPED):
+        kind = type(func)
+        if issubclass(kind, partial):
+            given, place = [*_args_of(func), *given], None
+            func = _func_of(func)
+        elif kind is MethodType:
+            given, place = [func.__self__, *given], None
+            func = func.__func__
+        else:
+            break
+    return func, given, place
+
+
 _args_of: Final[Any] = partial.__dict__["args"].__get__
 _func_of: Final[Any] = partial.__dict__["func"].__get__
 
@@ -108,6 +119,11 @@ def _of_method(
     for kinds, estimates in _METHODS:
         if issubclass(type(owner), kinds) and name in estimates:
             return estimates[name], owner, given, place
+    if name in _READING:
+        for base in mro_of(type(owner)):
+            module, cls = module_of(base), base.__name__
+            if type(module) is str and module in _INFLATE and cls in _INFLATING:
+                return _INFLATING[cls], owner, given, place
     return None
 
 
@@ -132,6 +148,8 @@ def _named(named: Named, name: str) -> int:
 def _size(value: Any) -> int:
     """Return how many bytes a sequence or text takes; 0 for anything else."""
     kind = type(value)
+    if kind is range:
+        return _NUMBER * len(value[:_HUGE])
     if issubclass(kind, (UserList, UserString)):
         value = vars(value).get("data")
         kind = type(value)
@@ -243,7 +261,13 @@ def _largest(values: Args) -> int:
 
 
 def _size_of_text(value: Any) -> int:
-    return _size(value) if issubclass(type(value), _TEXTS) else 0
+    """Return how long an object is when it is written out, roughly."""
+    kind = type(value)
+    if issubclass(kind, dict):
+        value = [*dict.keys(value), *dict.values(value)]
+    elif not issubclass(kind, (list, tuple, set, frozenset, deque)):
+        return _size(value) if issubclass(kind, _TEXTS) else 0
+    return sum([_size(one) + 2 if issubclass(type(one), _TEXTS) else 2 for one in value])
 
 
 def _width(spec: Any) -> int:
@@ -276,6 +300,72 @@ def _exponent(value: Any) -> int:
     if issubclass(type(value), Decimal) and value.is_finite():
         return int(abs(value.adjusted()))
     return 0
+
+
+def _number_work(func: Any, args: Args, named: Named) -> float:
+    """Return what computing with large whole numbers costs; most of it takes their square."""
+    func, args, _ = _unwrapped(func, args)
+    kind = type(func)
+    named_kind = is_function(kind) or is_bound(kind) or kind in _UNBOUND or kind is FunctionType
+    name = func.__name__ if named_kind else ""
+    if name in _LINEAR:
+        return 0
+    module = func.__module__ if is_function(kind) or kind is FunctionType else None
+    values = [*args, *named.values()]
+    if is_bound(kind):
+        values.append(func.__self__)
+    several = type(module) is str and module in _OF_ITEMS
+    words = [_words_in(value) if several else _words(value) for value in values]
+    total = sum(words)
+    if name in ("pow", "__pow__", "__rpow__"):
+        return _modular_power([*values[-1:], *args] if is_bound(kind) else args, named)
+    if total < _LARGE:
+        return 0
+    if name.strip("_") in ("mul", "rmul", "imul"):
+        few = max(1, min(one for one in words if one) if all(words[:2]) else 1)
+        return float(max(words) * few**_KARATSUBA) / _AT_ONCE
+    return total * total / _AT_ONCE
+
+
+def _modular_power(given: Args, named: Named) -> float:
+    """Of a power with a modulus; another one is as large as its result."""
+    if issubclass(type(given[0]) if given else type(None), ModuleType):
+        given = given[1:]
+    parts = {**dict(zip(("base", "exp", "mod"), given)), **named}
+    base, exponent, modulus = (_words(parts.get(name)) for name in ("base", "exp", "mod"))
+    if not modulus:
+        return 0
+    return float(exponent * _WORD * modulus**2 + base * modulus) / _AT_ONCE
+
+
+_WORD: Final = 30  # bits of a digit of CPython's
+_AT_ONCE: Final = 2  # products of two such digits in the time that a byte of a text may take
+_LARGE: Final = 1000  # digits; below, no operation takes long
+_KARATSUBA: Final = 0.585
+_OF_ITEMS: Final = frozenset(("math", "statistics"))
+_LINEAR: Final = frozenset(
+    "__add__ __radd__ __sub__ __rsub__ __neg__ __pos__ __abs__ __invert__ __and__ __or__ __xor__ "
+    "__rand__ __ror__ __rxor__ __lshift__ __rshift__ __rlshift__ __rrshift__ __eq__ __ne__ __lt__ "
+    "__le__ __gt__ __ge__ __hash__ __bool__ __index__ __int__ bit_length bit_count to_bytes "
+    "add sub neg pos and_ or_ xor lshift rshift eq ne lt le gt ge is_ is_not not_ truth index "
+    "__contains__ __getitem__ __setitem__ contains getitem setitem index count remove "
+    "hash abs len bool sum min max append extend insert add put get set setdefault pop".split()
+)
+"""Operations that take no longer than reading the numbers."""
+
+
+def _words(value: Any) -> int:
+    kind = type(value)
+    return _bits(value) // _WORD + 1 if kind is int or issubclass(kind, Fraction) else 0
+
+
+def _words_in(value: Any) -> int:
+    """Return the same for all numbers in a sequence together."""
+    if issubclass(type(value), (list, tuple, deque)):
+        return sum(map(_words, value))
+    if type(value) is range:
+        return len(value[:_HUGE]) * max(map(_words, (value.start, value.stop)))
+    return _words(value)
 
 
 def _power(base: Any, exponent: Any) -> float:
@@ -353,12 +443,13 @@ _EXPONENT: Final = re.compile(r"[eE][-+]?(\d+)")
 def _groups(owner: Any, args: Args, named: Named) -> float:
     """Of iterators of groups, which keep a group."""
     names = ("r", "n", "repeat")
-    return _PLACE * max(_number(args, 1), *(_named(named, name) for name in names))
+    most = max(_number(args, 1), *(_named(named, name) for name in names))
+    return (_size(args[0]) if args else 0) + _PLACE * most
 
 
 def _product(owner: Any, args: Args, named: Named) -> float:
     each = [_size(one) + _PLACE for one in args]
-    return _named(named, "repeat") * sum(each)
+    return _named({"repeat": 1, **named}, "repeat") * sum(each)
 
 
 def _packed(owner: Any, args: Args, named: Named) -> float:
@@ -373,6 +464,200 @@ def _precision(owner: Any, args: Args, named: Named) -> float:
     context = next((one for one in (owner, *args[:1]) if issubclass(type(one), Context)), None)
     own = 0 if context is None else context.prec
     return max(own, _number(args, 0), _named(named, "prec")) // 2 * _WORK
+
+
+# -- replacements in texts
+
+
+def _substituted(owner: Any, args: Args, named: Named) -> float:
+    """Of ``Pattern.sub`` and ``Pattern.subn``."""
+    given = {**dict(zip(("repl", "string", "count"), args)), **named}
+    return _of_matches(owner, given)
+
+
+def _of_matches(pattern: re.Pattern[Any], given: Named) -> float:
+    template: Any = given.get("repl")
+    text: Any = given.get("string")
+    if not all(issubclass(type(one), _TEXTS) for one in (template, text)):
+        return 0  # what a function returns is its business
+    size = _size(template)
+    references = _references(template)
+    most = _size(text) + (len(text) + 1) * (size + references * _size(text))
+    if most < _SMALL:
+        return most
+    count = given.get("count")
+    found: Iterable[re.Match[Any]] = pattern.finditer(text)
+    if type(count) is int and count > 0:
+        found = islice(found, count)
+    wide = _size(text) // max(1, len(text))
+    total = _size(text)
+    for match in found:
+        total += size + (references * wide * _longest_group(match) if references else 0)
+        if total > _HUGE:
+            break
+    return total
+
+
+def _references(template: Any) -> int:
+    return int(template.count("\\" if issubclass(type(template), str) else b"\\"))
+
+
+def _longest_group(match: re.Match[Any]) -> int:
+    spans = [match.span(group) for group in range(match.re.groups + 1)]
+    return max(end - start for start, end in spans)
+
+
+_SMALL: Final = 1 << 20  # bytes; nothing is counted for less
+
+
+def _with_groups(owner: Any, args: Args, named: Named) -> float:
+    """Of ``Match.expand``."""
+    template: Any = args[0] if args else named.get("template")
+    if not issubclass(type(template), _TEXTS):
+        return 0
+    return _size(template) + _references(template) * 4 * _longest_group(owner)
+
+
+def _of_re(given: Named) -> float:
+    pattern, flags = given.get("pattern"), given.get("flags", 0)
+    try:
+        return _of_matches(re.compile(pattern, flags), given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RecursionError, re.error):
+        return 0
+
+
+def _of_template(given: Named) -> float:
+    template = given["self"]
+    text: Any = vars(template).get("template")
+    if not issubclass(type(text), str):
+        return 0
+    values = [value for name, value in given.items() if name != "self"]
+    values += [one for value in values if issubclass(type(value), dict) for one in value.values()]
+    longest = max(map(_size_of_text, values), default=0)
+    return _size(text) + int(text.count(type(template).delimiter)) * longest
+
+
+def _of_lines(given: Named) -> float:
+    """Of functions that put a text before each line of another."""
+    text: Any = given.get("text")
+    names = ("prefix", "subsequent_indent", "initial_indent")
+    prefix = max(_size_of_text(given.get(name)) for name in names)
+    if not issubclass(type(text), str):
+        return 0
+    lines = text.count("\n") + 1 if "prefix" in given else len(text)
+    return _size(text) + lines * prefix
+
+
+def _of_json(given: Named) -> float:
+    separators: Any = given.get("separators")
+    texts: Any = separators if issubclass(type(separators), (tuple, list)) else ()
+    longest = max(map(_size_of_text, (*texts, given.get("indent"))))
+    return _leaves(given.get("obj")) * longest if longest > _PLACE else 0
+
+
+def _leaves(value: Any) -> int:
+    """Return how many items a structure has in all; of what is shared, each time."""
+    total = 0
+    stack = [(value, 1)]
+    while stack and total < _SMALL:
+        one, depth = stack.pop()
+        kind = type(one)
+        if issubclass(kind, dict):
+            inside = list(dict.values(one))
+        elif issubclass(kind, (list, tuple)):
+            inside = list(one)
+        else:
+            continue
+        total += (len(inside) + 1) * depth  # an indent for each level
+        stack += [(item, depth + 1) for item in inside]
+    return total
+
+
+# -- inflation
+
+
+def _inflated(name: str) -> Estimate:
+    """Return what measures the result of a function that inflates, without keeping it."""
+
+    def estimate(owner: Any, args: Args, named: Named) -> float:
+        data: Any = args[0] if args else named.get("data")
+        if not issubclass(type(data), (bytes, bytearray)):
+            return _HUGE  # refused: nobody knows its size
+        module = sys.modules.get(name)
+        if module is None:
+            return 0
+        window = args[1] if len(args) > 1 else named.get("wbits", zlib.MAX_WBITS)
+        return _measured(module, bytes(data), window)
+
+    return estimate
+
+
+def _measured(module: ModuleType, data: bytes, window: Any) -> int:
+    total = 0
+    try:
+        while data and total <= _MOST_MEASURED:
+            if module is zlib or module.__name__ == "gzip":
+                inflator: Any = zlib.decompressobj(31 if module is not zlib else window)
+            else:
+                inflator = getattr(module, _INFLATORS[module.__name__])()
+            size, data = _measure(inflator, data, total)
+            total += size
+            if module is zlib:
+                break
+    except Exception:  # what is wrong with the data, the function itself says
+        return total
+    return total if total <= _MOST_MEASURED else _HUGE
+
+
+_INFLATORS: Final = {"bz2": "BZ2Decompressor", "lzma": "LZMADecompressor"}
+_PIECE: Final = 1 << 20
+_MOST_MEASURED: Final = 1 << 30
+
+
+def _measure(inflator: Any, data: bytes, total: int) -> tuple[int, bytes]:
+    """Return how long the data of one stream is inflated, and what follows the stream."""
+    size = 0
+    while True:
+        piece = inflator.decompress(data, _PIECE)
+        size += len(piece)
+        data = getattr(inflator, "unconsumed_tail", b"")
+        if inflator.eof or not piece or total + size > _MOST_MEASURED:
+            return size, inflator.unused_data if inflator.eof else b""
+
+
+def _inflated_in_parts(owner: Any, args: Args, named: Named) -> float:
+    """Of an object that inflates: it must be given a bound."""
+    most = _number(args, 1) if len(args) > 1 else _named(named, "max_length")
+    return most if most > 0 else _HUGE
+
+
+def _read(owner: Any, args: Args, named: Named) -> float:
+    most = _number(args, 0, -1) if args else named.get("size", -1)
+    return most if type(most) is int and most >= 0 else _HUGE
+
+
+_INFLATING: Final[dict[str, Estimate]] = {
+    **dict.fromkeys(("Decompress", "_ZlibDecompressor"), _inflated_in_parts),
+    **dict.fromkeys(("BZ2Decompressor", "LZMADecompressor"), _inflated_in_parts),
+    **dict.fromkeys(("GzipFile", "BZ2File", "LZMAFile"), _read),
+}
+"""Classes whose objects inflate, by name; they are not imported for this."""
+_INFLATE: Final = frozenset("zlib bz2 _bz2 lzma _lzma gzip".split())
+_READING: Final = frozenset("decompress read read1 readline readlines readall flush".split())
+
+
+# -- passwords
+
+
+def _scrypt(owner: Any, args: Args, named: Named) -> float:
+    cost, size, times = (max(1, _named(named, name)) for name in "nrp")
+    return 128 * size * (cost + times) + 16 * cost * size * times
+
+
+def _rounds(owner: Any, args: Args, named: Named) -> float:
+    given = {**dict(zip(("hash_name", "password", "salt", "iterations", "dklen"), args)), **named}
+    blocks = _named(given, "dklen") // 20 + 1
+    return 16 * _named(given, "iterations") * blocks
 
 
 # -- functions
@@ -412,6 +697,9 @@ def _of_library(func: Any, owner: Any, args: Args, named: Named) -> float:
     given.update(named)
     sized = {**_SIZED, "n": 1} if func.__module__ == "random" else _SIZED
     sizes = [given[name] * each for name, each in sized.items() if type(given.get(name, "")) is int]
+    special = _LIBRARY_FUNCTIONS.get(f"{func.__module__}.{func.__qualname__}")
+    if special is not None:
+        sizes.append(int(special(given)))
     if args:
         found = _of_method(args[0], func.__name__, args[1:], None)
         if found is not None:
@@ -419,6 +707,17 @@ def _of_library(func: Any, owner: Any, args: Args, named: Named) -> float:
     return max(sizes, default=0)
 
 
+_LIBRARY_FUNCTIONS: Final[dict[str, Callable[[Named], float]]] = {
+    **dict.fromkeys(("re.sub", "re.subn"), _of_re),
+    **dict.fromkeys(
+        ("string.Template.substitute", "string.Template.safe_substitute"), _of_template
+    ),
+    **dict.fromkeys(("textwrap.indent", "textwrap.wrap", "textwrap.fill"), _of_lines),
+    "json.dumps": _of_json,
+    "gzip.decompress": lambda given: _inflated("gzip")(None, [given.get("data")], {}),
+    "bz2.decompress": lambda given: _inflated("bz2")(None, [given.get("data")], {}),
+    "lzma.decompress": lambda given: _inflated("lzma")(None, [given.get("data")], {}),
+}
 _COMMON: Final[dict[str, Estimate]] = {
     "__mul__": _repeated,
     "__rmul__": _repeated,
@@ -461,6 +760,8 @@ _METHODS: Final[tuple[tuple[Any, dict[str, Estimate]], ...]] = (
         ),
     ),
     ((BytesIO, StringIO), {"write": _written}),
+    (re.Pattern, {"sub": _substituted, "subn": _substituted}),
+    (re.Match, {"expand": _with_groups}),
     (struct.Struct, {"pack": lambda owner, args, named: owner.size}),
     (object, {"getrandbits": _random_bits}),
     (Context, {name: _precision for name in dir(Context) if name[:1] != "_"}),
@@ -485,6 +786,9 @@ _FUNCTIONS: Final[dict[str, Estimate]] = {
     "struct.pack": _packed,
     "itertools.tee": _groups,
     "decimal.setcontext": _precision,
+    "zlib.decompress": _inflated("zlib"),
+    "hashlib.scrypt": _scrypt,
+    "hashlib.pbkdf2_hmac": _rounds,
 }
 _CLASSES: Final[dict[str, Estimate]] = {
     "builtins.bytes": _bytes,

@@ -22,6 +22,12 @@ __all__ = ["Folder", "create_new", "join_name"]
 
 _LONGEST: Final = 255  # bytes of a name, on the usual file systems
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
+_WINDOWS: Final = sys.platform == "win32"
+_NUMBERS: Final = "0123456789\u00b9\u00b2\u00b3"
+_DEVICES: Final = frozenset(
+    "CON PRN AUX NUL CONIN$ CONOUT$ CLOCK$".split()
+    + [name + number for name in ("COM", "LPT") for number in _NUMBERS]
+)
 _JOINERS: Final = "\u200c\u200d"  # found in Persian words and in emoji; they reorder nothing
 
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
@@ -40,7 +46,9 @@ def join_name(folder: str | Path, name: Any, purpose: str = "from the peer") -> 
 
     Raises:
         TypeError: ``name`` is not exactly a ``str``.
-        ValueError: it is not a plain file name on every system, or the entry is a link.
+        ValueError: it is not a plain file name here, or the entry is a link. On Windows, names of
+            devices and names that end with a dot or a space are refused as well: there they mean
+            something else than they say. Elsewhere they are names like others.
     """
     plain = exact(name, str, "a file name")
     fault = _fault(plain)
@@ -58,8 +66,13 @@ def _fault(name: str) -> str | None:
         return "which names no entry of a folder"
     if "/" in name or "\\" in name:
         return "which has a separator"
-    if _DRIVE.match(name) or (sys.platform == "win32" and ":" in name):
+    if _DRIVE.match(name) or (_WINDOWS and ":" in name):
         return "which names a drive"
+    if _WINDOWS:
+        if name[-1] in ". ":
+            return "which ends with a dot or a space"
+        if name.partition(".")[0].rstrip(" ").upper() in _DEVICES:
+            return "which names a device"
     if not all(one.isprintable() or one in _JOINERS or _is_space(one) for one in name):
         return "which is not printable"
     if len(os.fsencode(name)) > _LONGEST:

@@ -53,6 +53,14 @@ _BY_IDENTITY: Final = frozenset(
     "socket socketserver ssl subprocess threading".split()
 )
 """Packages whose objects are shown by their state, and lead to all of the program."""
+_SHOWN: Final = {
+    ("asyncio.queues", "Queue"): ("_queue",),
+    ("logging", "LogRecord"): ("name", "levelno", "pathname", "lineno", "msg", "args"),
+    ("multiprocessing.managers", "Namespace"): None,
+    ("subprocess", "CompletedProcess"): ("args", "returncode", "stdout", "stderr"),
+    ("subprocess", "Popen"): ("args", "returncode"),
+}
+"""Attributes that objects of such packages show nevertheless; ``None`` for all of an object's."""
 _OPERATIONS: Final = ("__repr__", "__str__", "__format__", "__eq__", "__lt__", "__hash__")
 _COPIES: Final = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__")
 _ERROR: Final = dict_of(BaseException)
@@ -71,6 +79,8 @@ def has_members(kind: type, copied: bool = False) -> bool:
         return True
     if issubclass(kind, (*_NAMED, *_TEXTS)):
         return False
+    if any(map(_is_shown, mro_of(kind))):
+        return True
     for base in mro_of(kind):
         names = dict_of(base)
         if base is object:
@@ -86,6 +96,11 @@ def has_members(kind: type, copied: bool = False) -> bool:
         if _is_among_names(names, _COPIES if package in _COPIED_ONLY else _OPERATIONS):
             return copied or package not in _COPIED_ONLY
     return False
+
+
+def _is_shown(base: type) -> bool:
+    module, name = module_of(base), base.__name__
+    return type(module) is str and type(name) is str and (module, name) in _SHOWN
 
 
 _WEAK: Final = (ReferenceType, ProxyType, CallableProxyType)
@@ -117,6 +132,10 @@ def members(obj: Any) -> Sequence[Any]:
         args = _ERROR["args"].__get__(obj)
         return [*args, *(one for one in referents(obj) if id(one) not in left)]
     for base in mro_of(kind):
+        if _is_shown(base):
+            names = _SHOWN[module_of(base), base.__name__]
+            own = instance_dict(obj)
+            return [*own.values()] if names is None else [own.get(name) for name in names]
         if _FIELDS in dict_of(base):
             fields = dict_of(base)[_FIELDS].values()
             return [_field(obj, one.name) for one in fields if one.repr or one.compare]

@@ -39,6 +39,7 @@ Progress = Callable[[str, int, "int | None"], Any]
 
 _DEEPEST = 200  # directories in directories; a peer can say that there is always one more
 _LOOKED_AT = 500  # names that are asked about in one trip; a chain has a limit of steps
+_LISTED = 50_000  # names that are taken in one trip; a map has a limit of 100,000 items
 _FIRST = 1 << 20
 _LARGEST = 1 << 22
 
@@ -268,10 +269,7 @@ def _copy_dir(
     """
     if not depth:
         raise ValueError(f"expected at most {_DEEPEST} nested directories, {localpath!r} is deeper")
-    with conn.pipeline() as there:
-        listed = there.map(lambda name: name, there.root.getmodule("os").listdir(remotepath))
-    names = exact_items(there.fetch(listed), str, "a file name")
-    bounds.add_entries(len(names))
+    names = _names_in(conn, remotepath, bounds)
     for name in names:
         join_name(localpath, name)  # all of them, before anything is written
     wanted = [name for name in names if filter is None or filter(name)]
@@ -286,6 +284,28 @@ def _copy_dir(
             elif is_file:
                 create = partial(folder.create, name)
                 _copy_file(conn, remote, local, create, chunk_size, progress, bounds)
+
+
+def _names_in(conn: Connection, remotepath: str, bounds: _Bounds) -> list[str]:
+    """Return the names in a remote directory, counted as they come."""
+    with conn.pipeline() as there:
+        found = there.root.getmodule("os").listdir(remotepath)
+        listed = there.map(lambda name: name, found[:_LISTED])
+    found = there.fetch(found)
+    if not is_netref(found):
+        raise TypeError(f"expected a list of file names of the other side, got {brief(found)}")
+    names = exact_items(there.fetch(listed), str, "a file name")
+    bounds.add_entries(len(names))
+    while len(names) % _LISTED == 0 and names:
+        with conn.pipeline() as there:
+            part = found[len(names) : len(names) + _LISTED]
+            listed = there.map(lambda name: name, part)
+        more = exact_items(there.fetch(listed), str, "a file name")
+        bounds.add_entries(len(more))
+        if not more:
+            break
+        names += more
+    return names
 
 
 def _looked_at(

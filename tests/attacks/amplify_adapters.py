@@ -108,6 +108,12 @@ def _atom_list(size: int, length: int) -> bytes:
 
 def _plain_terms(size: int) -> Iterator[tuple[str, bytes]]:
     yield "nils", list_of(size, b"j")
+    yield "empty tuples", list_of(size, b"h\0")
+    yield "large empty tuples", list_of(size, b"i\0\0\0\0")
+    yield "empty lists with a tail", list_of(size, b"l\0\0\0\0j")
+    yield "empty binaries", list_of(size, b"m\0\0\0\0")
+    yield "empty bitstrings", list_of(size, b"M\0\0\0\0\0")
+    yield "tuples of empty maps", list_of(size, b"h\x14" + b"t\0\0\0\0" * 20)
     yield "nils in tuples", _counted(105, size) + b"j" * size
     yield "tuples of a nil", list_of(size, b"h\1j")
     yield "lists of a nil", list_of(size, b"l\0\0\0\1jj")

@@ -51,6 +51,9 @@ def _item(chance: Random, depth: int) -> bytes:
 def values(size: int, chance: Random) -> Iterator[tuple[str, bytes]]:
     """Give brine of one value each."""
     yield "empty frozensets", _repeated(size, b"\x1a\x02")
+    yield "empty tuples", _repeated(size, b"\x02")
+    yield "empty bytes", _repeated(size, b"\x01")
+    yield "tuples of empty frozensets", _repeated(size, tuple_head(19) + b"\x1a\x02" * 19)
     yield "tuples of one", _repeated(size, b"\x10\x20")
     yield "constants", _repeated(size, b"\x00")
     yield "chains", _repeated(size, b"\x10" * 59 + b"\x02")

@@ -20,6 +20,7 @@ import rpyc_like as rpyc
 from rpyc_like.cli.session import Completer
 from rpyc_like.core import descriptions, netref, read_ahead
 from rpyc_like.errors import MalformedValue
+from rpyc_like.lib import safe_paths
 from rpyc_like.lib.brief import brief
 from rpyc_like.lib.exact import exact, exact_count, exact_items
 from rpyc_like.lib.safe_paths import Folder, create_new, join_name
@@ -630,3 +631,28 @@ def test_rpyc_copy_says_what_was_refused(world: tuple[World, Any], tmp_path: Pat
     assert len(done.stderr.splitlines()) == 1
     assert "\x1b" not in done.stderr
     assert threading.active_count()
+
+
+DEVICES = ["con", "NUL", "aux.txt", "Com1", "lpt9.tar.gz", "com\u00b9", "prn .x", "CONIN$"]
+ENDINGS = ["...", "a.", "a ", "a. ."]
+
+
+@pytest.mark.parametrize("name", [*DEVICES, *ENDINGS])
+def test_names_of_devices_are_refused_on_windows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They open a device there, or an entry of another name; elsewhere they are plain names."""
+    monkeypatch.setattr(safe_paths, "_WINDOWS", False)
+    assert join_name(tmp_path, name) == os.path.join(tmp_path, name)
+    monkeypatch.setattr(safe_paths, "_WINDOWS", True)
+    with pytest.raises(ValueError, match=r"device|ends with a dot or a space"):
+        join_name(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["console", "com", "a.con", "com10", ".x", "auxiliary.txt"])
+def test_names_like_those_of_devices_are_plain(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the part before the first dot names a device."""
+    monkeypatch.setattr(safe_paths, "_WINDOWS", True)
+    assert join_name(tmp_path, name) == os.path.join(tmp_path, name)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import array
+import bz2
 import collections
 import decimal
 import fractions
+import gzip
+import hashlib
 import io
 import itertools
 import json
+import lzma
 import math
 import operator
 import os
 import random
+import re
 import secrets
+import string
 import struct
+import textwrap
+import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,6 +38,9 @@ from tests.faults.adapters import EpcVictim
 
 N = 10**9
 LIMIT = 64 << 20
+WHOLE: Any = re.match("x+", "x" * 10**6)
+ZEROS = zlib.compress(bytes(LIMIT + 1))
+BIG = 10**4000
 SOUGHT = io.BytesIO()
 SOUGHT.seek(N)
 TOO_LARGE: dict[str, tuple[Any, ...]] = {
@@ -46,6 +57,7 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "str": ("a".__mul__, N),
     "partial": (partial(operator.mul, "a"), N),
     "mul": (operator.mul, [0], N),
+    "partial of a modular power": (partial(pow, 3), BIG, BIG + 1),
     "mul the other way": (operator.mul, N, [0]),
     "imul": (operator.imul, [0], N),
     "bytes": (bytes, N),
@@ -105,6 +117,32 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "urandom": (os.urandom, N),
     "token_bytes": (secrets.token_bytes, N),
     "write far behind": (SOUGHT.write, b"a"),
+    "Pattern.sub": (re.compile("x").sub, "A" * 10**6, "x" * 2000),
+    "Pattern.subn with groups": (re.compile("(x+)").subn, r"\1" * 1000, "x" * 10**6),
+    "re.sub": (re.sub, "x", "A" * 10**6, "x" * 2000),
+    "Match.expand": (WHOLE.expand, r"\g<0>" * 1000),
+    "Template": (string.Template("$x" * 1000).substitute, {"x": "y" * 10**6}),
+    "a long list many times": (("%(a)s" * 10**4).__mod__, {"a": ["b" * 10**4]}),
+    "textwrap.indent": (textwrap.indent, "a\n" * 1000, "y" * 10**6),
+    "zlib": (zlib.decompress, ZEROS),
+    "gzip": (gzip.decompress, gzip.compress(bytes(LIMIT + 1))),
+    "bz2": (bz2.decompress, bz2.compress(bytes(LIMIT + 1))),
+    "lzma": (lzma.decompress, lzma.compress(bytes(LIMIT + 1))),
+    "zlib in parts": (zlib.decompressobj().decompress, ZEROS),
+    "bz2 in parts": (bz2.BZ2Decompressor().decompress, b""),
+    "GzipFile": (gzip.GzipFile(fileobj=io.BytesIO(b"")).read,),
+    "pbkdf2": (hashlib.pbkdf2_hmac, "sha256", b"a", b"b", N),
+    "modular power": (pow, 3, BIG, BIG + 1),
+    "method of a modular power": ((3).__pow__, BIG, BIG + 1),
+    "lcm": (math.lcm, *[(1 << 13000) - 2 * one - 1 for one in range(200)]),
+    "gcd": (math.gcd, 1 << 3000000, (1 << 3000000) - 1),
+    "prod": (math.prod, [1 << 20000] * 500),
+    "prod of a range": (math.prod, range(1, 10**6)),
+    "multiplication": (operator.mul, 1 << 30000000, 1 << 30000000),
+    "division": (operator.floordiv, 1 << 3000000, (1 << 1500000) - 1),
+    "isqrt": (math.isqrt, 1 << 3000000),
+    "product": (itertools.product, range(N)),
+    "combinations of a range": (itertools.combinations, range(N), 2),
     "digits of a context": (decimal.Context(prec=N).divide, 1, 3),
 }
 NAMED: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -114,6 +152,11 @@ NAMED: dict[str, tuple[Any, dict[str, Any]]] = {
     "choices": (random.choices, {"k": N}),
     "indent": (json.dumps, {"indent": N}),
     "precision": (decimal.Context, {"prec": N}),
+    "re.sub": (partial(re.sub, "x"), {"repl": "A" * 10**6, "string": "x" * 2000}),
+    "Template": (string.Template("$x" * 1000).safe_substitute, {"x": "y" * 10**6}),
+    "separators": (partial(json.dumps, [1] * 1000), {"separators": ("y" * 10**6, ":")}),
+    "scrypt": (hashlib.scrypt, {"salt": b"b", "n": 2**20, "r": 8, "p": 1}),
+    "modulus": (pow, {"exp": BIG, "mod": BIG + 1}),
 }
 SMALL: dict[str, tuple[Any, ...]] = {
     "list": ([0].__mul__, 1000),
@@ -130,6 +173,21 @@ SMALL: dict[str, tuple[Any, ...]] = {
     "bytes of a list": (bytes, [1, 2, 3]),
     "decimal": (int, decimal.Decimal("12.5")),
     "range": (range, N),
+    "spaces": (re.compile(r"\s+").sub, " ", "abc " * 10**5),
+    "groups": (re.sub, r"(\w+)", r"<\1>", "word " * 10**5),
+    "Template": (string.Template("$x and $y").substitute, {"x": 1, "y": "abc"}),
+    "indent": (textwrap.indent, "a\n" * 1000, "    "),
+    "json": (json.dumps, {"a": [1] * 1000}),
+    "zlib": (zlib.decompress, zlib.compress(bytes(10**6))),
+    "gzip": (gzip.decompress, gzip.compress(b"a") + gzip.compress(b"b")),
+    "zlib in parts": (zlib.decompressobj().decompress, zlib.compress(b"a"), 100),
+    "pbkdf2": (hashlib.pbkdf2_hmac, "sha256", b"a", b"b", 1000),
+    "signature": (pow, 3, 1 << 4095, (1 << 4096) - 1),
+    "small modulus": (pow, 3, 10**100000, 7),
+    "lcm": (math.lcm, *range(1, 100)),
+    "multiplication": (operator.mul, 1 << 100000, 1 << 100000),
+    "addition": (operator.add, 1 << 3000000, 1),
+    "product": (itertools.product, range(1000), range(1000)),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import collections
 import copy
 import dataclasses
@@ -11,6 +12,7 @@ import functools
 import inspect
 import logging
 import operator
+import subprocess
 import types
 import weakref
 from collections.abc import Callable
@@ -44,6 +46,9 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "error": lambda one: KeyError(one, one),
     "Parameter": lambda one: inspect.Parameter("a", 1, default=one, annotation=one),
     "message": lambda one: _message(one),
+    "LogRecord": lambda one: logging.LogRecord("a", 1, one, 1, one, None, None),
+    "asyncio queue": lambda one: _queue(one),
+    "CompletedProcess": lambda one: subprocess.CompletedProcess(one, 0, one),
     "data class": lambda one: Pair(one, one),
     "data class with slots": lambda one: SlottedPair(one, one),
 }
@@ -53,6 +58,13 @@ def _message(part: Any) -> email.message.Message:
     message = email.message.Message()
     message.set_payload([part, part])
     return message
+
+
+def _queue(one: Any) -> asyncio.LifoQueue[Any]:
+    queue: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
+    queue.put_nowait(one)
+    queue.put_nowait(one)
+    return queue
 
 
 @dataclasses.dataclass
