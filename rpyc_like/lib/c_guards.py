@@ -75,9 +75,13 @@ class Guard:
         max_result: bytes of memory that a result may take; the key is ``max_memory``.
         steps_key: the key that changes ``max_steps``, as errors name it.
         depth_key: the key that changes ``max_depth``; ``None`` if no key does.
+        tells_causes: returns whether the peer says what it asks in order to answer something.
     """
 
-    __slots__ = ("config", "depth_key", "max_result", "open_account", "refused_links", "steps_key")
+    __slots__ = (
+        *("config", "depth_key", "max_result", "open_account", "refused_links", "steps_key"),
+        "tells_causes",
+    )
 
     def __init__(
         self,
@@ -86,12 +90,14 @@ class Guard:
         max_result: int,
         steps_key: str = "max_steps",
         depth_key: str | None = "max_depth",
+        tells_causes: Callable[[], object] = bool,
     ) -> None:
         self.config = config
         self.steps_key = steps_key
         self.depth_key = depth_key
         self.open_account = open_account
         self.max_result = max_result
+        self.tells_causes = tells_causes
         self.refused_links = 0
         """How many links between containers would have been too deep."""
 
@@ -198,12 +204,12 @@ def using(guard: Guard, name: str, *values: Any) -> Use:
     Args:
         name: of what is done.
     """
-    return Use(name, values, guard.config["max_steps"], guard.steps_key)
+    return Use(name, values, guard.config["max_steps"], guard.steps_key, guard)
 
 
 def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
     """Yield the items of an iterator that a peer takes them of; see :func:`.in_flight.taken`."""
-    return in_flight.taken(iterator, guard.config["max_steps"], guard.steps_key)
+    return in_flight.taken(iterator, guard.config["max_steps"], guard.steps_key, guard)
 
 
 def check_call(
