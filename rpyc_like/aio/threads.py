@@ -72,6 +72,9 @@ class ThreadSide(Endpoint):
         """
         if get_ident() == self._thread:
             return recorded_request(Deferred, self, handler, args)
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                return use.take(self.sync_request(handler, *args))
         timeout = self._config["sync_request_timeout"]
         try:
             return self.async_request(handler, *args, timeout=timeout).value

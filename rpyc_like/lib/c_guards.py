@@ -468,7 +468,7 @@ class _GuardedCall:
             return func(*args, **kwargs)
         if not self._guard.config["allow_ladders"]:
             access_policy.check_call(func, args, kwargs.items())
-        return call(self._guard, func, args, kwargs)
+        return in_flight.take(call(self._guard, func, args, kwargs))
 
     def __repr__(self) -> str:
         return repr(self._func)

@@ -43,7 +43,7 @@ from types import (
     TracebackType,
     WrapperDescriptorType,
 )
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..errors import LimitExceeded
 from . import primitives
@@ -55,7 +55,9 @@ from .stand_ins import dict_of, module_of, mro_of
 from .timing import Timeout
 from .workers import waiting
 
-__all__ = ["Use", "taken", "to_mark", "under_way"]
+T = TypeVar("T")
+
+__all__ = ["Use", "take", "taken", "to_mark", "under_way"]
 
 under_way: Final[dict[int, list[Use]]] = {}
 """The calls under way by thread, the innermost last. A thread without one has no entry."""
@@ -137,8 +139,8 @@ class Use:
     """
 
     __slots__ = (
-        *("_asks", "_begun", "_found", "_frame", "_guard", "_key", "_limit", "_may_ask", "_name"),
-        *("_thread", "_values", "_waiters"),
+        *("_asks", "_begun", "_found", "_frame", "_guard", "_key", "_limit"),
+        *("_looked_at", "_may_ask", "_name", "_thread", "_values", "_waiters"),
     )
 
     def __init__(
@@ -151,7 +153,8 @@ class Use:
         self._guard = guard
         self._asks = False  # whether it has said so
         self._begun = False  # and has neither ended nor stepped back
-        self._found: dict[int, Any] | None = None  # what it works on, when that has been asked
+        self._found: dict[int, Any] = {}  # what it works on
+        self._looked_at = 0  # at how many values, for this
         self._may_ask: bool | None = None  # likewise, whether it is plain that it may ask
         self._frame: FrameType | None = None  # the frame of the ``with`` block
         self._thread = 0
@@ -165,8 +168,11 @@ class Use:
         own.append(self)
         _in_order[self] = None
         self._begun = True
-        if before or len(under_way) > 1:
+        sorts = self._name == "sort"  # while it does, the list is empty
+        if before or sorts or len(under_way) > 1:
             try:
+                if sorts:
+                    self._objects()
                 self._begin(before)
             except BaseException:
                 self._leave()
@@ -240,7 +246,7 @@ class Use:
             except LimitExceeded:
                 continue  # it is refused itself before it asks
             few, many = sorted((mine, theirs), key=len)
-            for key, one in few.items():
+            for key, one in list(few.items()):
                 if key in many and not (reads and _bears_reading(type(one))):
                     return other, one
         return None
@@ -264,8 +270,8 @@ class Use:
         try:
             with waiting(), contextlib.ExitStack() as stack:
                 account = self._guard and stack.enter_context(self._guard.open_account())
-                while other._begun if asks else other in _in_order:
-                    if patience.expired() or self._is_in_circle():
+                while _is_awaited(other, asks):
+                    if patience.expired() or (other._is_older(self) and self._is_in_circle()):
                         raise self._refusal(other, found)
                     if account is not None:
                         account.check()
@@ -282,10 +288,13 @@ class Use:
         while thread in _awaited and thread not in met:
             met.add(thread)
             edge = _awaited.get(thread)
-            if edge is None or (edge[1] and not edge[0]._begun):
+            if edge is None or not _is_awaited(*edge):
                 return False
             thread = edge[0]._thread
         return thread == self._thread
+
+    def _is_older(self, other: Use) -> bool:
+        return next((use for use in list(_in_order) if use in (self, other)), other) is self
 
     def _refusal(self, other: Use, found: Any) -> RuntimeError:
         kind = type(found).__name__
@@ -350,24 +359,31 @@ class Use:
         """Note that the answer has come."""
         self._asks = False
 
+    def take(self, answer: T) -> T:
+        """Note what a peer has answered: C code works on it from now on, as on a sort's key."""
+        if _looked_at(type(answer)) != (True, False):
+            self._values += (answer,)
+        return answer
+
     # -- what it works on
 
     def _objects(self) -> dict[int, Any]:
         """Return the objects by id that C code works on, except for those that are safe.
 
-        They are looked for once, so what comes into a container later is not among them. What is
+        Each value is looked at once, so what comes into a container later is not seen. What is
         in a container counts: it may be compared, hashed or shown, results of a sort's key too.
         An iterator that is asked for its next item only passes on what a container holds; all but
         ``groupby``, which compares it.
         """
-        if self._found is not None:
-            return self._found
+        values, known = self._values, self._found
+        if len(values) == self._looked_at:
+            return known
         found: dict[int, Any] = {}
         seen: set[tuple[int, bool]] = set()
         kinds: dict[int, tuple[bool, bool]] = {}
         steps = 0
         passes_on = self._name in ("next", "__next__")
-        stack = [(value, True) for value in self._values]
+        stack = [(value, True) for value in values[self._looked_at :]]
         while stack:
             one, deep = stack.pop()
             kind = type(one)
@@ -395,8 +411,9 @@ class Use:
                 stack.append((item, deep))
                 if type(item) is tuple and not deep:
                     stack += [(each, False) for each in item]
-        self._found = found
-        return found
+        known.update(found)
+        self._looked_at = len(values)
+        return known
 
 
 class _Asking:
@@ -407,8 +424,9 @@ class _Asking:
     def __init__(self, use: Use) -> None:
         self._use = use
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Use:
         self._use.mark()
+        return self._use
 
     def __exit__(self, *exc: object) -> None:
         self._use.unmark()
@@ -418,6 +436,12 @@ def to_mark() -> Use | None:
     """Return the call that this thread has under way, unless it has said that it asks a peer."""
     own = under_way.get(get_ident())
     return own[-1] if own and not own[-1]._asks else None
+
+
+def take(answer: T) -> T:
+    """Note what C code is given by a function that it has called, for the call that it runs in."""
+    own = under_way.get(get_ident())
+    return own[-1].take(answer) if own else answer
 
 
 def taken(iterator: Any, limit: int, key: str, guard: Any = None) -> Iterator[Any]:
@@ -483,6 +507,11 @@ def _is_of_c(cls: Any) -> bool:
 def _is_among(cls: type, names: tuple[tuple[str, str], ...]) -> bool:
     known = (getattr(sys.modules.get(module), name, None) for module, name in names)
     return any(cls is one for one in known)
+
+
+def _is_awaited(use: Use, asks: bool) -> bool:
+    """Return whether a call is still to be waited for; if ``asks``, until it steps back."""
+    return use._begun if asks else use in _in_order
 
 
 def _is_loop() -> bool:

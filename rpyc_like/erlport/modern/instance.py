@@ -340,12 +340,11 @@ class Instance:
             TimeoutError: it took longer than ``timeout`` seconds.
             EOFError: the connection has ended.
         """
-        target, args = self._prepared(module, function, args, context)
         if under_way and (use := to_mark()) is not None:
             with use.asking():
-                result = self.peer.link.exchange(target, args, timeout)
-        else:
-            result = self.peer.link.exchange(target, args, timeout)
+                return use.take(self.call(module, function, args, timeout, context))
+        target, args = self._prepared(module, function, args, context)
+        result = self.peer.link.exchange(target, args, timeout)
         if not result._ready:
             error = self.peer.expire(result)
             self._cancel(result)
