@@ -140,7 +140,7 @@ class Use:
 
     __slots__ = (
         *("_asks", "_begun", "_found", "_frame", "_guard", "_key", "_limit"),
-        *("_looked_at", "_may_ask", "_name", "_thread", "_values", "_waiters"),
+        *("_looked_at", "_marked", "_may_ask", "_name", "_thread", "_values", "_waiters"),
     )
 
     def __init__(
@@ -155,6 +155,7 @@ class Use:
         self._begun = False  # and has neither ended nor stepped back
         self._found: dict[int, Any] = {}  # what it works on
         self._looked_at = 0  # at how many values, for this
+        self._marked: list[Use] = []  # those of its thread that ask because it does
         self._may_ask: bool | None = None  # likewise, whether it is plain that it may ask
         self._frame: FrameType | None = None  # the frame of the ``with`` block
         self._thread = 0
@@ -227,6 +228,7 @@ class Use:
             elif use._thread != self._thread:
                 if frames is None:
                     frames = sys._current_frames()
+                    del frames[self._thread]  # which holds this dict
                 both_ask = older and self._asks_plainly() and use._asks_plainly()
                 if both_ask or use._waits(frames.get(use._thread)):
                     yield use
@@ -341,15 +343,19 @@ class Use:
 
         Raise LimitExceeded if the call works on too much to be compared with others.
         """
-        self._objects()
-        self._asks = True
+        # one that calls another function in C asks when that does
+        self._marked = mine = [use for use in under_way[self._thread] if not use._asks]
+        patience: Timeout | None = None
         try:
-            patience: Timeout | None = None
-            while (clash := self._clash(self._begun_meanwhile())) is not None:
-                patience = patience or Timeout(_PATIENCE)
-                self._wait(*clash, patience, True)
+            for use in mine:
+                use._objects()
+                use._asks = True
+            for use in mine:
+                while (clash := use._clash(self._begun_meanwhile())) is not None:
+                    patience = patience or Timeout(_PATIENCE)
+                    use._wait(*clash, patience, True)
         except BaseException:
-            self._asks = False
+            self.unmark()
             raise
 
     def _begun_meanwhile(self) -> list[Use]:
@@ -357,7 +363,8 @@ class Use:
 
     def unmark(self) -> None:
         """Note that the answer has come."""
-        self._asks = False
+        for use in self._marked:
+            use._asks = False
 
     def take(self, answer: T) -> T:
         """Note what a peer has answered: C code works on it from now on, as on a sort's key."""

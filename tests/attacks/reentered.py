@@ -225,8 +225,13 @@ def od_within_namespaces(peer: Peer) -> None:
     make(x=left) == make(x=right)  # noqa: B015
 
 
+def od_sort(peer: Peer) -> None:
+    """The list is empty while it is sorted."""
+    peer.make("list", two(peer)).sort()
+
+
 def od_sort_key(peer: Peer) -> None:
-    """What a key function returns is compared; the list is empty while it is sorted."""
+    """What a key function returns is compared."""
     items = peer.make("list", two(peer))
     items.sort(key=lambda item: item)
 
@@ -480,7 +485,7 @@ UNSAFE: dict[str, Callable[[Peer], None]] = {
     for one in (
         *(od_setitem, od_setitem_default, od_move_to_end, od_pop, od_equals, od_within_lists),
         *(od_within_user_lists, od_within_user_dicts, od_within_namespaces),
-        *(od_sort_key, od_sort_answers, od_sort_by_method, od_max_key, od_max_values),
+        *(od_sort, od_sort_key, od_sort_answers, od_sort_by_method, od_max_key, od_max_values),
         *(od_max_mapped, od_grouped, element_tree_find, csv_dict_reader),
         *(element_find, element_findtext, element_findall),
         *(deque_index, deque_remove, deque_equals, deque_max, deque_index_of),

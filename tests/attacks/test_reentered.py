@@ -182,6 +182,25 @@ def test_case_120_who_is_asked_sees_who_has_begun_meanwhile() -> None:
     assert not under_way
 
 
+def test_case_120_who_has_a_proxy_waits_before_it_begins(connect: Callable[[], Any]) -> None:
+    """Of two calls with keys of clients the later one waits though the first has not asked yet."""
+    shared: OrderedDict[Any, Any] = OrderedDict()
+    key = connect()
+    ended: list[bool] = []
+
+    def work() -> None:
+        with Use("__setitem__", (shared, key), 1000, "max_steps"):
+            assert ended
+
+    thread = threading.Thread(target=work)
+    with Use("__setitem__", (shared, key), 1000, "max_steps"):
+        thread.start()
+        waiting_for(1)
+        ended.append(True)
+    thread.join(LIMIT)
+    assert not under_way
+
+
 def test_case_120_a_circle_of_waits_ends() -> None:
     """Of two calls that have begun and are to ask, one is refused, and the other goes on."""
     shared: OrderedDict[Any, Any] = OrderedDict()

@@ -2244,8 +2244,8 @@ MUTATIONS += [
     Mutation(
         "120",
         "lib/in_flight.py",
-        "            while (clash := self._clash(self._begun_meanwhile())) is not None:",
-        "            while (clash := None) is not None:",
+        "                while (clash := use._clash(self._begun_meanwhile())) is not None:",
+        "                while (clash := None) is not None:",
         f"{REENTERED}::test_case_120_who_is_asked_sees_who_has_begun_meanwhile",
     ),
     Mutation(
@@ -2260,7 +2260,7 @@ MUTATIONS += [
         "lib/in_flight.py",
         "                both_ask = older and",
         "                both_ask = False and",
-        f"{REENTERED}::test_case_120_clients_with_keys_of_their_own_have_their_turns",
+        f"{REENTERED}::test_case_120_who_has_a_proxy_waits_before_it_begins",
     ),
     Mutation(
         "120",
