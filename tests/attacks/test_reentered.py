@@ -416,3 +416,35 @@ def test_case_120_erlang_is_refused_as_well(threads: int | None) -> None:
             wire.send((Atom(b"r"), question[1], Atom(b"true")))
             question = wire.receive()
         assert question == (b"r", 1, 1)
+
+
+SHARED: OrderedDict[Any, Any] = OrderedDict()
+
+
+class Common:
+    """Gives everybody the same OrderedDict."""
+
+    ordered = staticmethod(lambda: Handle(SHARED))
+
+
+def test_case_120_another_connection_of_erlang_waits() -> None:
+    """Its call is served when the one that asks the first connection has ended."""
+    builtin, method = Atom(b"$rpyc_like"), Atom(b"method")
+    SHARED.clear()
+    SHARED[Asking()] = 1
+    resolve = only({"m": Common, "o": Offered})
+    with wired(resolve=resolve, threads=4) as first, wired(resolve=resolve, threads=4) as second:
+        ordered, others = (wire.call(b"m", b"ordered")[2] for wire in (first, second))
+        key = first.call(b"o", b"key")[2]
+        for wire in (first, second):
+            wire.sock.settimeout(LIMIT)
+        first.send((Atom(b"C"), 1, builtin, method, [ordered, Atom(b"pop"), [key, 5]]))
+        question = first.receive()
+        assert question[0] == b"C"
+        second.send((Atom(b"C"), 2, builtin, method, [others, Atom(b"clear"), []]))
+        waiting_for(1)
+        while question[0] == b"C":
+            first.send((Atom(b"r"), question[1], Atom(b"true")))
+            question = first.receive()
+        assert question == (b"r", 1, 1)
+        assert second.receive()[:2] == (b"r", 2)
