@@ -396,8 +396,10 @@ class Use:
             kind = type(one)
             if issubclass(kind, (type, ModuleType, BaseException)) or (id(one), deep) in seen:
                 continue
-            if is_bound(kind):  # a map has it, for example
-                stack.append((one.__self__, not passes_on))
+            if is_bound(kind):
+                # a map has it, for example; what is given to be called looks itself
+                if not any(one is value for value in values):
+                    stack.append((one.__self__, not passes_on))
                 continue
             safe, holds = kinds.get(id(kind)) or kinds.setdefault(id(kind), _looked_at(kind))
             if safe and not holds and not (deep and kind in _PASSING):
