@@ -72,6 +72,9 @@ class ThreadSide(Endpoint):
         """
         if get_ident() == self._thread:
             return recorded_request(Deferred, self, handler, args)
+        if under_way and (use := to_mark()) is not None:
+            with use.asking():
+                return use.take(self.sync_request(handler, *args))
         timeout = self._config["sync_request_timeout"]
         try:
             return self.async_request(handler, *args, timeout=timeout).value
@@ -149,7 +152,7 @@ class ThreadSide(Endpoint):
             with use.asking():
                 self.wait_for(result, deadline)
                 if result._ready and not result.error:
-                    use.answered(result.value)
+                    use.take(result.value)
                 return
         thread: Any = current_thread(self._executor)
         if thread is not None:

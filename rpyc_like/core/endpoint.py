@@ -163,7 +163,10 @@ class Endpoint(HasState):
         self._schedule_flush = self._flush_scheduler()
         self._kept = Kept(meter, self._schedule_flush)
         self._guard = Guard(
-            self._config, self._account, message_memory(0, self._config["max_memory"])
+            self._config,
+            self._account,
+            message_memory(0, self._config["max_memory"]),
+            tells_causes=lambda: self._codec.features & consts.FEATURE_CAUSE,
         )
         self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)

@@ -285,7 +285,7 @@ class Connection(Endpoint):
         """
         if under_way and (use := to_mark()) is not None:
             with use.asking():
-                return use.answered(self.sync_request(handler, *args))
+                return use.take(self.sync_request(handler, *args))
         try:
             timeout = self._config["sync_request_timeout"]
             if self._reads:

@@ -78,9 +78,13 @@ class Guard:
         max_result: bytes of memory that a result may take; the key is ``max_memory``.
         steps_key: the key that changes ``max_steps``, as errors name it.
         depth_key: the key that changes ``max_depth``; ``None`` if no key does.
+        tells_causes: returns whether the peer says what it asks in order to answer something.
     """
 
-    __slots__ = ("config", "depth_key", "max_result", "open_account", "refused_links", "steps_key")
+    __slots__ = (
+        *("config", "depth_key", "max_result", "open_account", "refused_links", "steps_key"),
+        "tells_causes",
+    )
 
     def __init__(
         self,
@@ -89,12 +93,14 @@ class Guard:
         max_result: int,
         steps_key: str = "max_steps",
         depth_key: str | None = "max_depth",
+        tells_causes: Callable[[], object] = bool,
     ) -> None:
         self.config = config
         self.steps_key = steps_key
         self.depth_key = depth_key
         self.open_account = open_account
         self.max_result = max_result
+        self.tells_causes = tells_causes
         self.refused_links = 0
         """How many links between containers would have been too deep."""
 
@@ -213,7 +219,8 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
     name = called.__name__ if named_kind else kind.__name__
     keeps = name in _STORING or (_is_class(called) and _is_kept_by(called))
     make_work = guard.make_light_work if keeps else guard.make_work
-    with Use(name, values, guard.config["max_steps"], guard.steps_key, make_work):
+    limit = guard.config["max_steps"]
+    with Use(name, values, limit, guard.steps_key, guard, make_work):
         args, pairs = check_call(guard, func, args, named)
         return source_of(func(*args, **dict(pairs)))
 
@@ -224,7 +231,7 @@ def using(guard: Guard, name: str, *values: Any) -> Use:
     Args:
         name: of what is done.
     """
-    return Use(name, values, guard.config["max_steps"], guard.steps_key, guard.make_work)
+    return Use(name, values, guard.config["max_steps"], guard.steps_key, guard, guard.make_work)
 
 
 def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
@@ -233,7 +240,7 @@ def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
     work = guard.make_work(kept=True)
     try:
         yield from in_flight.taken(
-            iterator, guard.config["max_steps"], guard.steps_key, lambda: work
+            iterator, guard.config["max_steps"], guard.steps_key, guard, lambda: work
         )
     finally:
         work.end(at_last=True)
@@ -498,7 +505,7 @@ class _GuardedCall:
             return func(*args, **kwargs)
         if not self._guard.config["allow_ladders"]:
             access_policy.check_call(func, args, kwargs.items())
-        return call(self._guard, func, args, kwargs)
+        return in_flight.take(call(self._guard, func, args, kwargs))
 
     def __repr__(self) -> str:
         return repr(self._func)

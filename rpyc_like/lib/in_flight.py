@@ -3,13 +3,17 @@
 C code that asks a peer in the middle (for a key's ``__eq__``, an iterator's next item) often trusts
 that its objects do not change meanwhile: an ``OrderedDict``, a ``csv.reader``, an XML element, many
 iterators. The peer could change them from that very question, or over another connection, which
-ends the process or shows it freed memory. So while a call waits for a peer, other calls of peers
-that would work on the same objects are refused.
+ends the process or shows it freed memory. So while a call waits for a peer, calls of peers that
+would work on the same objects wait until it has ended. They are refused where that would be a
+deadlock: in the same thread, which serves what the peer does to answer (only reading is free
+there, see ``_READS``), where the peer may do so without saying so, and in a circle of waits.
 
 Who waits is found out in two ways, and both are needed. A thread that is on its way to ask has code
 of a proxy on its stack; that is looked at by those who come later. A thread that is about to ask
-looks for calls that have begun meanwhile (:meth:`Use.asking`). No lock is taken: each one notes
-what it does before it looks for the others, so of two at least one sees the other.
+looks for calls that have begun meanwhile (:meth:`Use.asking`), and lets them end. No lock is taken:
+each one notes what it does before it looks for the others, so of two at least one sees the other.
+Of two that both have proxies in their hands the later one waits at once: else both would stop in
+the middle, and one would have to be refused.
 
 Left alone are objects that C code works on safely while they change, see ``_SAFE``. Functions of
 the program are not looked at, nor what they call.
@@ -17,6 +21,7 @@ the program are not looked at, nor what they call.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import operator
@@ -24,9 +29,10 @@ import os
 import re
 import struct
 import sys
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from itertools import groupby
 from threading import get_ident
 from types import (
     CodeType,
@@ -38,19 +44,44 @@ from types import (
     TracebackType,
     WrapperDescriptorType,
 )
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..errors import LimitExceeded
+from . import primitives
+from .access_policy import LIBRARY
 from .c_callables import is_bound
 from .counted_items import source_of
-from .proxies import asks_here
+from .proxies import asks_here, is_proxy
 from .referents import referents
-from .stand_ins import dict_of, mro_of
+from .stand_ins import dict_of, module_of, mro_of
+from .timing import Timeout
+from .workers import waiting
 
-__all__ = ["ItemWork", "Use", "count_item", "taken", "to_mark", "under_way"]
+T = TypeVar("T")
+
+__all__ = ["ItemWork", "Use", "count_item", "take", "taken", "to_mark", "under_way"]
 
 under_way: Final[dict[int, list[Use]]] = {}
 """The calls under way by thread, the innermost last. A thread without one has no entry."""
+
+_in_order: Final[dict[Use, None]] = {}
+"""The same in the order in which they came."""
+_awaited: Final[dict[int, tuple[Use, bool]]] = {}
+"""The call that each thread waits for, and whether only until that one steps back."""
+
+
+def _passing_types() -> Iterable[type]:
+    empty: dict[Any, Any] = {}
+    for view in (empty.keys(), empty.values(), empty.items()):
+        yield from (type(view), type(iter(view)), type(reversed(view)))
+    several: tuple[Any, ...] = ([], (), set(), "", b"", bytearray(), range(0), range(1 << 70))
+    for items in (*several, deque()):
+        yield type(iter(items))
+    yield from (type(reversed([])), type(reversed(deque())))
+
+
+_PASSING: Final = frozenset(_passing_types())
+"""Iterators and views of safe containers, and of deques."""
 
 
 def _safe_types() -> Iterable[type]:
@@ -59,13 +90,7 @@ def _safe_types() -> Iterable[type]:
     # iterators. A deque has a counter of its changes, but is not among them: its C code had faults
     # of this kind up to 3.13.
     yield from (list, tuple, dict, defaultdict, set, frozenset, range, slice)
-    empty: dict[Any, Any] = {}
-    for view in (empty.keys(), empty.values(), empty.items()):
-        yield from (type(view), type(iter(view)), type(reversed(view)))
-    several: tuple[Any, ...] = ([], (), set(), "", b"", bytearray(), range(0), range(1 << 70))
-    for items in (*several, deque()):
-        yield type(iter(items))
-    yield from (type(reversed([])), type(reversed(deque())))
+    yield from _PASSING
     # They have their own answer to who enters them twice.
     yield from (type(_ for _ in ()), type(functools.lru_cache(abs)), contextvars.Context)
     # They never change.
@@ -78,12 +103,26 @@ def _safe_types() -> Iterable[type]:
 
 # Their ids: a metaclass of the program may have its own __hash__ and __eq__.
 _SAFE: Final = frozenset(map(id, _safe_types()))
-_NEVER_CHANGE: Final = (
+_SAFE_ELSEWHERE: Final = (
     *(("datetime", name) for name in ("date", "time", "timedelta", "tzinfo")),
     ("decimal", "Decimal"),
+    *(("_thread", name) for name in ("LockType", "RLock")),
+    ("_queue", "SimpleQueue"),
 )
-"""Others that never change; they are not imported for this."""
+"""Others that never change, or that are waited at; they are not imported for this."""
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
+_HOLDING: Final = LIBRARY - {"abc", "builtins", "collections.abc", "contextlib", "enum", "typing"}
+"""Modules of the library whose classes hold objects, and do not only name a kind."""
+
+_READS: Final = frozenset(
+    "__getitem__ __contains__ __len__ get keys values items count index find findtext "
+    "findall".split()
+)
+_READ_ELSEWHERE: Final = (("xml.etree.ElementTree", "Element"),)
+"""Methods and, beside OrderedDict and deque, classes: C code that asks bears that others read."""
+
+_PATIENCE: Final = 30.0  # seconds that a call waits for its turn
+_LOOK: Final = 0.1  # seconds after which it looks whether it is still wanted
 
 
 class Use:
@@ -94,16 +133,18 @@ class Use:
         values: what it works on: its object, and its arguments.
         limit: most objects that are looked at.
         key: the configuration key that changes ``limit``.
+        guard: the :class:`.c_guards.Guard` of the connection that the call came over.
         make_work: returns what counts the items that the call takes, and weighs what its peer
             answers; called if there is any.
 
     Raises:
-        RuntimeError: another call works on the same, and waits for a peer.
+        RuntimeError: another call works on the same, and its end cannot be waited for.
         LimitExceeded: so many objects hang on the values that this cannot be found out.
     """
 
     __slots__ = (
-        *("_asks", "_found", "_frame", "_key", "_limit", "_make_work", "_name", "_values", "_work"),
+        *("_asks", "_begun", "_found", "_frame", "_guard", "_key", "_limit", "_looked_at"),
+        *("_make_work", "_marked", "_may_ask", "_name", "_thread", "_values", "_waiters", "_work"),
     )
 
     def __init__(
@@ -112,6 +153,7 @@ class Use:
         values: Iterable[Any],
         limit: int,
         key: str,
+        guard: Any = None,
         make_work: Callable[[], ItemWork] | None = None,
     ) -> None:
         self._make_work = make_work
@@ -120,19 +162,31 @@ class Use:
         self._values = tuple(values)
         self._limit = limit
         self._key = key
+        self._guard = guard
         self._asks = False  # whether it has said so
-        self._found: dict[int, Any] | None = None  # what it works on, when that has been asked
+        self._begun = False  # and has neither ended nor stepped back
+        self._found: dict[int, Any] = {}  # what it works on
+        self._looked_at = 0  # at how many values, for this
+        self._marked: list[Use] = []  # those of its thread that ask because it does
+        self._may_ask: bool | None = None  # likewise, whether it is plain that it may ask
         self._frame: FrameType | None = None  # the frame of the ``with`` block
+        self._thread = 0
+        self._waiters: list[Any] = []  # events of threads that wait until it ends
 
     def __enter__(self) -> Use:
-        me = get_ident()
+        me = self._thread = get_ident()
         self._frame = sys._getframe(1)
         own = under_way.setdefault(me, [])
         before = tuple(own)
         own.append(self)
-        if before or len(under_way) > 1:
+        _in_order[self] = None
+        self._begun = True
+        sorts = self._name == "sort"  # while it does, the list is empty
+        if before or sorts or len(under_way) > 1:
             try:
-                self._check(before, me)
+                if sorts:
+                    self._objects()
+                self._begin(before)
             except BaseException:
                 self._leave()
                 raise
@@ -145,43 +199,126 @@ class Use:
         self._frame = None
         if self._work is not None:
             self._work.end()
-        me = get_ident()
-        own = under_way[me]
+        own = under_way[self._thread]
         own.remove(self)
         if not own:
-            del under_way[me]
+            del under_way[self._thread]
+        del _in_order[self]
+        self._step_back()
 
-    def _check(self, before: tuple[Use, ...], me: int) -> None:
-        """Raise if a call that waits works on the same objects; those of this thread all wait."""
-        others = [*before]
+    def _step_back(self) -> None:
+        self._begun = False
+        for event in tuple(self._waiters):
+            event.set()
+
+    # -- turns
+
+    def _begin(self, before: tuple[Use, ...]) -> None:
+        """Wait until no other call works on the same objects and waits for a peer.
+
+        Calls of this thread go on when this one has ended, so there is no waiting for them.
+        """
+        clash = self._clash(before, self._name in _READS)
+        if clash is not None:
+            raise self._refusal(*clash)
+        patience: Timeout | None = None
+        while (clash := self._clash(self._older())) is not None:
+            other = clash[0]
+            guard = self._guard
+            if guard is not None and guard is other._guard and not guard.tells_causes():
+                raise self._refusal(*clash)  # it may be what the peer does to answer
+            patience = patience or Timeout(_PATIENCE)
+            self._step_back()
+            self._wait(*clash, patience, False)
+            self._begun = True
+
+    def _older(self) -> Iterator[Use]:
+        """Yield the calls of other threads that this one must not go before."""
         frames: Any = None
-        for ident, uses in under_way.copy().items():
-            if ident != me:
+        older = True
+        for use in list(_in_order):
+            if use is self:
+                older = False
+            elif use._thread != self._thread:
                 if frames is None:
                     frames = sys._current_frames()
-                others += [use for use in tuple(uses) if use._waits(frames.get(ident))]
-        frames = None
-        self._compare(others)
+                    del frames[self._thread]  # which holds this dict
+                both_ask = older and self._asks_plainly() and use._asks_plainly()
+                if both_ask or use._waits(frames.get(use._thread)):
+                    yield use
 
-    def _compare(self, others: list[Use]) -> None:
-        if not others:
-            return
-        mine = self._objects()
-        if mine:
-            for other in others:
-                try:
-                    theirs = other._objects()
-                except LimitExceeded:
-                    continue  # it is refused itself before it asks
-                few, many = sorted((mine, theirs), key=len)
-                found = next((one for key, one in few.items() if key in many), None)
-                if found is not None:
-                    kind = type(found).__name__
-                    raise RuntimeError(
-                        f"expected an object that no other call uses, got {kind} for "
-                        f"{self._name!r}, while {other._name!r} uses it and waits for a peer: "
-                        "let that call end first, or work on a copy"
-                    )
+    def _clash(self, others: Iterable[Use], reads: bool = False) -> tuple[Use, Any] | None:
+        """Return another call that works on the same object, and that one.
+
+        Args:
+            reads: whether this call only reads objects that bear it.
+        """
+        for other in others:
+            mine = self._objects()
+            if not mine:
+                return None
+            try:
+                theirs = other._objects()
+            except LimitExceeded:
+                continue  # it is refused itself before it asks
+            few, many = sorted((mine, theirs), key=len)
+            for key, one in list(few.items()):
+                if key in many and not (reads and _bears_reading(type(one))):
+                    return other, one
+        return None
+
+    def _wait(self, other: Use, found: Any, patience: Timeout, asks: bool) -> None:
+        """Wait until another call has ended.
+
+        Args:
+            found: what both work on.
+            asks: whether this one has begun and is about to ask; then the other may step back.
+
+        Raises:
+            RuntimeError: there is no waiting here, or it has taken too long.
+            RpycLikeError: nobody waits for the answer any more.
+        """
+        if _is_loop():
+            raise self._refusal(other, found)
+        event = primitives.Event()
+        other._waiters.append(event)
+        _awaited[self._thread] = (other, asks)
+        try:
+            with waiting(), contextlib.ExitStack() as stack:
+                account = self._guard and stack.enter_context(self._guard.open_account())
+                while _is_awaited(other, asks):
+                    if patience.expired() or (other._is_older(self) and self._is_in_circle()):
+                        raise self._refusal(other, found)
+                    if account is not None:
+                        account.check()
+                    event.wait(_LOOK)
+                    event.clear()
+        finally:
+            del _awaited[self._thread]
+            other._waiters.remove(event)
+
+    def _is_in_circle(self) -> bool:
+        """Return whether the call that is waited for waits for this thread in turn."""
+        thread = self._thread
+        met: set[int] = set()
+        while thread in _awaited and thread not in met:
+            met.add(thread)
+            edge = _awaited.get(thread)
+            if edge is None or not _is_awaited(*edge):
+                return False
+            thread = edge[0]._thread
+        return thread == self._thread
+
+    def _is_older(self, other: Use) -> bool:
+        return next((use for use in list(_in_order) if use in (self, other)), other) is self
+
+    def _refusal(self, other: Use, found: Any) -> RuntimeError:
+        kind = type(found).__name__
+        return RuntimeError(
+            f"expected an object that no other call uses, got {kind} for {self._name!r}, while "
+            f"{other._name!r} uses it and waits for a peer: let that call end first, or work on "
+            "a copy"
+        )
 
     def _waits(self, frame: FrameType | None) -> bool:
         """Return whether the call waits for a peer, or is about to.
@@ -198,6 +335,17 @@ class Use:
             frame = frame.f_back
         return False
 
+    def _asks_plainly(self) -> bool:
+        """Return whether a proxy is among what it is given, or in an iterator there."""
+        if self._may_ask is None:
+            given: list[Any] = []
+            for value in self._values:
+                given.append(value)
+                if not any(_looked_at(type(value))):
+                    given += referents(value)
+            self._may_ask = any(map(is_proxy, given))
+        return self._may_ask
+
     # -- asking
 
     def asking(self) -> _Asking:
@@ -205,39 +353,44 @@ class Use:
         return _Asking(self)
 
     def mark(self) -> None:
-        """Note that a peer is asked; raise if another call of a peer has begun on the same.
+        """Note that a peer is asked; wait for calls of peers that have begun on the same.
 
-        Raise LimitExceeded as well if the call works on too much to be compared with others.
+        Raise LimitExceeded if the call works on too much to be compared with others.
         """
-        self._objects()
-        self._asks = True
-        me = get_ident()
-        others = [
-            use
-            for ident, uses in under_way.copy().items()
-            if ident != me
-            for use in tuple(uses)
-            if not use._asks
-        ]
+        # one that calls another function in C asks when that does
+        self._marked = mine = [use for use in under_way[self._thread] if not use._asks]
+        patience: Timeout | None = None
         try:
-            self._compare(others)
+            for use in mine:
+                use._objects()
+                use._asks = True
+            for use in mine:
+                while (clash := use._clash(self._begun_meanwhile())) is not None:
+                    patience = patience or Timeout(_PATIENCE)
+                    use._wait(*clash, patience, True)
         except BaseException:
-            self._asks = False
+            self.unmark()
             raise
+
+    def _begun_meanwhile(self) -> list[Use]:
+        return [use for use in list(_in_order) if use._begun and use._thread != self._thread]
 
     def unmark(self) -> None:
         """Note that the answer has come."""
-        self._asks = False
+        for use in self._marked:
+            use._asks = False
 
-    def answered(self, value: Any) -> Any:
-        """Return what a peer has answered to the call; raise LimitExceeded if it is too much.
+    def take(self, answer: T) -> T:
+        """Note what a peer has answered: C code works on it from now on, as on a sort's key.
 
-        C code compares, hashes and shows such an answer, which may be any object of this side.
+        Raise LimitExceeded if it is too much to be compared, hashed or shown.
         """
         work = self._item_work()
         if work is not None:
-            work.weigh(value)
-        return value
+            work.weigh(answer)
+        if _looked_at(type(answer)) != (True, False):
+            self._values += (answer,)
+        return answer
 
     # -- what it takes
 
@@ -257,32 +410,37 @@ class Use:
     def _objects(self) -> dict[int, Any]:
         """Return the objects by id that C code works on, except for those that are safe.
 
-        They are looked for once, so what comes into a container later is not among them.
-        A function that is given something to call may pass it any item, and that is to be of use;
-        so containers are not looked into then. Others compare, hash or show what is in them.
+        Each value is looked at once, so what comes into a container later is not seen. What is
+        in a container counts: it may be compared, hashed or shown, results of a sort's key too.
+        An iterator that is asked for its next item only passes on what a container holds; all but
+        ``groupby``, which compares it.
         """
-        if self._found is not None:
-            return self._found
-        values = [value for value in self._values if not _is_callable(value)]
-        deep = len(values) == len(self._values)
+        values, known = self._values, self._found
+        if len(values) == self._looked_at:
+            return known
         found: dict[int, Any] = {}
-        seen: set[int] = set()
+        seen: set[tuple[int, bool]] = set()
         kinds: dict[int, tuple[bool, bool]] = {}
         steps = 0
-        stack = [(value, deep) for value in values]
+        passes_on = self._name in ("next", "__next__")
+        stack = [(value, True) for value in values[self._looked_at :]]
         while stack:
             one, deep = stack.pop()
             one = source_of(one)
             kind = type(one)
-            if id(one) in seen or issubclass(kind, (type, ModuleType, BaseException)):
+            if issubclass(kind, (type, ModuleType, BaseException)) or (id(one), deep) in seen:
                 continue
-            if is_bound(kind):  # a map has it, for example
-                stack.append((one.__self__, False))
+            if is_bound(kind):
+                # a map has it, for example; what is given to be called looks itself
+                if not any(one is value for value in values):
+                    stack.append((one.__self__, not passes_on))
                 continue
             safe, holds = kinds.get(id(kind)) or kinds.setdefault(id(kind), _looked_at(kind))
-            if safe and not holds:
+            if safe and not holds and not (deep and kind in _PASSING):
                 continue
-            seen.add(id(one))
+            if is_proxy(one):
+                continue
+            seen.add((id(one), deep))
             if not safe:
                 found[id(one)] = one
             if holds and not deep:
@@ -291,13 +449,14 @@ class Use:
             steps += 1 + len(held)
             if steps > self._limit:
                 raise LimitExceeded("objects in one another", steps, self._limit, self._key)
-            if holds:
-                stack += [(item, True) for item in held]
-                continue
+            deep = holds or kind in _PASSING or kind is groupby or not passes_on
             for item in held:  # an iterator has those that it takes from in a tuple
-                stack += [(each, False) for each in (item if type(item) is tuple else (item,))]
-        self._found = found
-        return found
+                stack.append((item, deep))
+                if type(item) is tuple and not deep:
+                    stack += [(each, False) for each in item]
+        known.update(found)
+        self._looked_at = len(values)
+        return known
 
 
 class ItemWork:
@@ -349,8 +508,9 @@ class _Asking:
     def __init__(self, use: Use) -> None:
         self._use = use
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Use:
         self._use.mark()
+        return self._use
 
     def __exit__(self, *exc: object) -> None:
         self._use.unmark()
@@ -373,14 +533,25 @@ def count_item(item: Any, held: bool) -> Any:
     return item
 
 
+def take(answer: T) -> T:
+    """Note what C code is given by a function that it has called, for the call that it runs in."""
+    own = under_way.get(get_ident())
+    return own[-1].take(answer) if own else answer
+
+
 def taken(
-    iterator: Any, limit: int, key: str, make_work: Callable[[], ItemWork] | None = None
+    iterator: Any,
+    limit: int,
+    key: str,
+    guard: Any = None,
+    make_work: Callable[[], ItemWork] | None = None,
 ) -> Iterator[Any]:
     """Yield the items of a peer's iterator; each is taken in a call of its own.
 
     Args:
         limit: most objects that are looked at.
         key: the configuration key that changes ``limit``.
+        guard: of the peer's connection.
         make_work: returns what counts the items that a call takes.
     """
     safe, holds = _looked_at(type(iterator))
@@ -391,23 +562,36 @@ def taken(
     iterator = iter(iterator)
     while True:
         try:
-            with Use("__next__", (iterator,), limit, key, make_work):
+            with Use("__next__", (iterator,), limit, key, guard, make_work):
                 item = next(iterator)
         except StopIteration:
             return
         yield item
 
 
-def _is_callable(value: Any) -> bool:
-    return any("__call__" in dict_of(base) for base in mro_of(type(value)))
-
-
 def _looked_at(cls: type) -> tuple[bool, bool]:
-    """Return whether instances of a class are safe, and whether they are containers."""
+    """Return whether instances of a class are safe, and whether they hold others."""
     made_in_c = next((base for base in mro_of(cls) if _is_of_c(base)), object)
-    if made_in_c is object or id(made_in_c) in _SAFE or _never_changes(made_in_c):
+    if made_in_c is object:
+        return True, _is_of_library(cls)
+    if id(made_in_c) in _SAFE or _is_among(made_in_c, _SAFE_ELSEWHERE):
         return True, issubclass(made_in_c, _CONTAINERS)
     return False, issubclass(made_in_c, _CONTAINERS) or "__len__" in dict_of(made_in_c)
+
+
+def _is_of_library(cls: type) -> bool:
+    """Return whether a class written in Python is one of the library, whose objects hold others.
+
+    Those of threads and queues are left alone: they have locks, and are waited at.
+    """
+    modules = [module for module in map(module_of, mro_of(cls)) if type(module) is str]
+    if "threading" in modules or ("queue" in modules and cls.__name__ != "PriorityQueue"):
+        return False
+    return any(module in _HOLDING for module in modules)
+
+
+def _bears_reading(cls: type) -> bool:
+    return issubclass(cls, (OrderedDict, deque)) or _is_among(cls, _READ_ELSEWHERE)
 
 
 def _is_of_c(cls: Any) -> bool:
@@ -422,17 +606,31 @@ def _is_of_c(cls: Any) -> bool:
     )
 
 
-def _never_changes(cls: type) -> bool:
-    known = (getattr(sys.modules.get(module), name, None) for module, name in _NEVER_CHANGE)
+def _is_among(cls: type, names: tuple[tuple[str, str], ...]) -> bool:
+    known = (getattr(sys.modules.get(module), name, None) for module, name in names)
     return any(cls is one for one in known)
+
+
+def _is_awaited(use: Use, asks: bool) -> bool:
+    """Return whether a call is still to be waited for; if ``asks``, until it steps back."""
+    return use._begun if asks else use in _in_order
+
+
+def _is_loop() -> bool:
+    """Return whether this thread runs an asyncio loop, which never waits."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def _forget_others() -> None:
     """Forget the calls of threads that a forked child does not have."""
     own = under_way.get(get_ident())
     under_way.clear()
+    _in_order.clear()
+    _awaited.clear()
     if own:
         under_way[get_ident()] = own
+        _in_order.update(dict.fromkeys(own))
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import rpyc_like as rpyc
 from rpyc_like import aio
-from rpyc_like.utils.server import ThreadedServer
+from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
 
 __all__ = ["FRONT_ENDS", "client_of", "port_of"]
 
@@ -37,13 +37,20 @@ def client_of(front_end: str, service: Any, **config: Any) -> Iterator[Any]:
 
 
 def port_of(front_end: str, service: Any, **config: Any) -> contextlib.AbstractContextManager[int]:
-    """Serve on a port of the loopback address, for a ``with`` block that is given its number."""
-    return (_blocking if front_end == "blocking" else _asyncio)(service, config)
+    """Serve on a port of the loopback address, for a ``with`` block that is given its number.
+
+    Args:
+        front_end: one of ``FRONT_ENDS``, or ``pool``.
+        config: the server's.
+    """
+    if front_end == "asyncio":
+        return _asyncio(service, config)
+    return _blocking(service, config, ThreadPoolServer if front_end == "pool" else ThreadedServer)
 
 
 @contextlib.contextmanager
-def _blocking(service: Any, config: dict[str, Any]) -> Iterator[int]:
-    server = ThreadedServer(service, port=0, protocol_config=config, logger=QUIET, grace=0)
+def _blocking(service: Any, config: dict[str, Any], kind: type[Server]) -> Iterator[int]:
+    server = kind(service, port=0, protocol_config=config, logger=QUIET, grace=0)
     server._start_in_thread()
     try:
         yield server.port

@@ -13,10 +13,11 @@ import heapq
 import itertools
 import operator
 import sys
-from collections import OrderedDict, deque
+from collections import OrderedDict, UserDict, UserList, deque
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, ElementTree
 
 import rpyc_like as rpyc
 from tests.attacks.front_ends import FRONT_ENDS, client_of
@@ -26,7 +27,12 @@ CLASSES: dict[str, Any] = {
     "OrderedDict": OrderedDict,
     "deque": deque,
     "Element": Element,
+    "ElementTree": ElementTree,
     "reader": csv.reader,
+    "DictReader": csv.DictReader,
+    "UserList": UserList,
+    "UserDict": UserDict,
+    "SimpleNamespace": SimpleNamespace,
     "list": list,
     "dict": dict,
     "set": set,
@@ -37,6 +43,7 @@ CLASSES: dict[str, Any] = {
     "filter": filter,
     "enumerate": enumerate,
     "max": max,
+    "sorted": sorted,
     "indexOf": operator.indexOf,
     **{
         name: getattr(itertools, name)
@@ -188,6 +195,93 @@ def od_within_lists(peer: Peer) -> None:
     lists = peer.make("list", (left,)), peer.make("list", (right,))
     peer.again = lambda: (left.clear(), right.clear())
     lists[0] == lists[1]  # noqa: B015
+
+
+def two(peer: Peer) -> tuple[Any, Any]:
+    """Return two lists, each with an OrderedDict that is cleared while they are compared."""
+    left, right = peer.make("OrderedDict"), peer.make("OrderedDict")
+    for number in range(10):
+        left[number], right[number] = peer.key(number), peer.key(number)
+    peer.again = lambda: (left.clear(), right.clear())
+    return peer.make("list", (left,)), peer.make("list", (right,))
+
+
+def od_within_user_lists(peer: Peer) -> None:
+    """What objects of the library's classes in Python hold is in use as well."""
+    left, right = two(peer)
+    peer.make("UserList", left) == peer.make("UserList", right)  # noqa: B015
+
+
+def od_within_user_dicts(peer: Peer) -> None:
+    dicts = peer.make("UserDict"), peer.make("UserDict")
+    for made, items in zip(dicts, two(peer)):
+        made[1] = items
+    dicts[0] == dicts[1]  # noqa: B015
+
+
+def od_within_namespaces(peer: Peer) -> None:
+    left, right = two(peer)
+    make = peer.get("SimpleNamespace")
+    make(x=left) == make(x=right)  # noqa: B015
+
+
+def od_sort(peer: Peer) -> None:
+    """The list is empty while it is sorted."""
+    peer.make("list", two(peer)).sort()
+
+
+def od_sort_key(peer: Peer) -> None:
+    """What a key function returns is compared."""
+    items = peer.make("list", two(peer))
+    items.sort(key=lambda item: item)
+
+
+def od_sort_answers(peer: Peer) -> None:
+    """What it returns need not come from the list."""
+    items = two(peer)
+    peer.make("list", (0, 1)).sort(key=lambda number: items[number])
+
+
+def od_sort_by_method(peer: Peer) -> None:
+    """Neither need what a method returns that is the key function."""
+    items = peer.make("list", two(peer))
+    peer.make("list", (0, 1)).sort(key=items.__getitem__)
+
+
+def od_max_key(peer: Peer) -> None:
+    peer.get("max")(*two(peer), key=lambda item: item)
+
+
+def od_max_values(peer: Peer) -> None:
+    """Iterators and views are looked through by what takes all their items."""
+    left, right = two(peer)
+    made = peer.make("dict")
+    made[0], made[1] = left, right
+    peer.get("max")(made.values())
+
+
+def od_max_mapped(peer: Peer) -> None:
+    items = peer.make("list", two(peer))
+    peer.get("max")(peer.make("map", lambda item: item, items))
+
+
+def od_grouped(peer: Peer) -> None:
+    made = peer.make("groupby", peer.make("list", two(peer)))
+    made.__next__()
+    made.__next__()
+
+
+def element_tree_find(peer: Peer) -> None:
+    made = element(peer)
+    peer.again = made.clear
+    peer.make("ElementTree", made).find("x")
+
+
+def csv_dict_reader(peer: Peer) -> None:
+    made = peer.make("DictReader", peer.items(), ("a", "b"))
+    peer.again = made.__next__
+    for _ in range(3):
+        made.__next__()
 
 
 def element_find(peer: Peer) -> None:
@@ -390,6 +484,9 @@ UNSAFE: dict[str, Callable[[Peer], None]] = {
     one.__name__: one
     for one in (
         *(od_setitem, od_setitem_default, od_move_to_end, od_pop, od_equals, od_within_lists),
+        *(od_within_user_lists, od_within_user_dicts, od_within_namespaces),
+        *(od_sort, od_sort_key, od_sort_answers, od_sort_by_method, od_max_key, od_max_values),
+        *(od_max_mapped, od_grouped, element_tree_find, csv_dict_reader),
         *(element_find, element_findtext, element_findall),
         *(deque_index, deque_remove, deque_equals, deque_max, deque_index_of),
         *(csv_reader, csv_reader_chunk, csv_reader_extend, csv_reader_within),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import functools
 import re
@@ -20,7 +21,9 @@ from rpyc_like.erlport.modern import erlang
 from rpyc_like.erlport.modern.erlterms import Atom
 from rpyc_like.erlport.modern.handles import Handle
 from rpyc_like.erlport.modern.instance import only
+from rpyc_like.lib import in_flight
 from rpyc_like.lib.in_flight import Use, to_mark, under_way
+from rpyc_like.lib.timing import Timeout
 from tests.attacks.front_ends import FRONT_ENDS, port_of
 from tests.attacks.reentered import REFUSED, SAFE, UNSAFE
 from tests.erlport.test_wire import wired
@@ -67,6 +70,8 @@ class Shared(rpyc.Service):
         self.exposed_pattern = re.compile("[a-z]")
         self.exposed_nested = functools.lru_cache(self.nested)
         self.exposed_map = map
+        self.exposed_sorted = sorted
+        self.exposed_big = OrderedDict(a=3, b=1, c=2)
 
     def exposed_share(self, items: Any) -> None:
         self.reader = csv.reader(items)
@@ -78,7 +83,7 @@ class Shared(rpyc.Service):
         return func(number)
 
 
-@pytest.fixture(params=FRONT_ENDS)
+@pytest.fixture(params=(*FRONT_ENDS, "pool"))
 def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[], Any]]:
     """Return what connects to a server."""
     conns = []
@@ -111,51 +116,209 @@ class Slow:
         return "a,b"
 
 
-def test_case_120_other_connections_are_refused_meanwhile(connect: Callable[[], Any]) -> None:
-    """They do not enter what waits for a peer, and work on other objects at any time."""
+def waiting_for(count: int) -> None:
+    """Wait until so many calls wait for their turn."""
+    deadline = Timeout(LIMIT)
+    while len(in_flight._awaited) < count:
+        assert not deadline.expired()
+        deadline.sleep(0.01)
+
+
+def test_case_120_other_connections_wait_meanwhile(connect: Callable[[], Any]) -> None:
+    """They wait before what waits for a peer, and work on other objects at any time."""
     items = Slow()
     first, second = connect(), connect()
     first.share(items)
     reader = first.get_reader()
+    other, third = second.get_reader(), connect()
     got: list[Any] = []
-    thread = threading.Thread(target=lambda: got.append(list(reader.__next__())))
-    thread.start()
+    threads = [
+        threading.Thread(target=lambda one=one: got.append(list(one.__next__())))
+        for one in (reader, other)
+    ]
+    threads[0].start()
     try:
         assert items.asked.wait(LIMIT)
-        with pytest.raises(RuntimeError, match=REFUSED):
-            second.get_reader().__next__()
-        second.deque.append(4)
-        assert len(second.deque) == 4
+        threads[1].start()
+        waiting_for(1)
+        third.deque.append(4)
+        assert len(third.deque) == 4
+        assert got == []
     finally:
         items.go_on.set()
-        thread.join(LIMIT)
-    assert got == [["a", "b"]]
-    assert list(reader.__next__()) == ["a", "b"]
+        for thread in threads:
+            thread.join(LIMIT)
+    assert got == [["a", "b"], ["a", "b"]]
 
 
 def test_case_120_who_is_asked_sees_who_has_begun_meanwhile() -> None:
-    """A call that has looked before the other one waited is seen by that one."""
+    """A call that has looked before the other one waited is let end by that one."""
     shared: OrderedDict[Any, Any] = OrderedDict()
     begun, end = threading.Event(), threading.Event()
+    ended: list[bool] = []
 
     def work() -> None:
         with Use("clear", (shared,), 1000, "max_steps"):
             begun.set()
             assert end.wait(LIMIT)
+            ended.append(True)
+
+    def let_end() -> None:
+        waiting_for(1)
+        end.set()
 
     with Use("__setitem__", (shared, 1), 1000, "max_steps"):
-        thread = threading.Thread(target=work)
-        thread.start()
+        threads = [threading.Thread(target=work), threading.Thread(target=let_end)]
+        threads[0].start()
         assert begun.wait(LIMIT)
         use = to_mark()
         assert use is not None
-        with pytest.raises(RuntimeError, match=REFUSED):
+        threads[1].start()
+        use.mark()
+        assert ended
+        use.unmark()
+        for thread in threads:
+            thread.join(LIMIT)
+    assert not under_way
+
+
+def test_case_120_who_has_a_proxy_waits_before_it_begins(connect: Callable[[], Any]) -> None:
+    """Of two calls with keys of clients the later one waits though the first has not asked yet."""
+    shared: OrderedDict[Any, Any] = OrderedDict()
+    key = connect()
+    ended: list[bool] = []
+
+    def work() -> None:
+        with Use("__setitem__", (shared, key), 1000, "max_steps"):
+            assert ended
+
+    thread = threading.Thread(target=work)
+    with Use("__setitem__", (shared, key), 1000, "max_steps"):
+        thread.start()
+        waiting_for(1)
+        ended.append(True)
+    thread.join(LIMIT)
+    assert not under_way
+
+
+def test_case_120_a_circle_of_waits_ends() -> None:
+    """Of two calls that have begun and are to ask, one is refused, and the other goes on."""
+    shared: OrderedDict[Any, Any] = OrderedDict()
+    both = threading.Barrier(2)
+    outcomes: list[str] = []
+
+    def work() -> None:
+        with Use("__setitem__", (shared, 1), 1000, "max_steps"):
+            both.wait(LIMIT)
+            use = to_mark()
+            assert use is not None
+            try:
+                use.mark()
+                use.unmark()
+                outcomes.append("asked")
+            except RuntimeError as error:
+                assert re.search(REFUSED, str(error))
+                outcomes.append("refused")
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert sorted(outcomes) == ["asked", "refused"]
+    assert not under_way
+
+
+class Point:
+    """A key of a client, many of which have one hash."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return self.number % 3
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Point and self.number == other.number
+
+
+def test_case_120_clients_with_keys_of_their_own_have_their_turns(
+    connect: Callable[[], Any],
+) -> None:
+    """Nobody is refused where several change one OrderedDict and search one deque."""
+    roots = [connect() for _ in range(3)]
+    served = [rpyc.BgServingThread(object.__getattribute__(r, "____conn__")) for r in roots]
+    errors: list[BaseException] = []
+
+    def work(root: Any) -> None:
+        try:
+            ordered, items = root.ordered, root.deque
+            for number in range(10):
+                ordered[Point(number)] = number
+                assert Point(number) not in items
+                items.append(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(root,)) for root in roots]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    for each in served:
+        each.stop()
+    assert errors == []
+    assert len(roots[0].ordered) >= 10
+
+
+def test_case_120_who_is_gone_waits_no_longer(connect: Callable[[], Any]) -> None:
+    """A call that waits for its turn ends when its peer has gone."""
+    items = Slow()
+    first, second = connect(), connect()
+    first.share(items)
+    reader, other = first.get_reader(), rpyc.async_(second.get_reader().__next__)
+    thread = threading.Thread(target=reader.__next__)
+    thread.start()
+    try:
+        assert items.asked.wait(LIMIT)
+        other()
+        waiting_for(1)
+        object.__getattribute__(second, "____conn__").close()
+        deadline = Timeout(LIMIT)
+        while in_flight._awaited:
+            assert not deadline.expired()
+            deadline.sleep(0.01)
+        assert thread.is_alive()
+    finally:
+        items.go_on.set()
+        thread.join(LIMIT)
+
+
+def test_case_120_a_loop_never_waits() -> None:
+    """There a call is refused instead."""
+    shared: OrderedDict[Any, Any] = OrderedDict()
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with Use("__setitem__", (shared, 1), 1000, "max_steps") as use:
             use.mark()
+            begun.set()
+            assert end.wait(LIMIT)
+            use.unmark()
+
+    async def clear() -> None:
+        with Use("clear", (shared,), 1000, "max_steps"):
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert begun.wait(LIMIT)
+        with pytest.raises(RuntimeError, match=REFUSED):
+            asyncio.run(clear())
+    finally:
         end.set()
         thread.join(LIMIT)
-        use.mark()
-        use.unmark()
-    assert not under_way
 
 
 def test_who_waits_for_no_peer_refuses_nobody(connect: Callable[[], Any]) -> None:
@@ -203,6 +366,8 @@ def test_keys_of_the_peer_read_other_objects(connect: Callable[[], Any]) -> None
     rows.sort(key=lambda row: row["x"])
     assert [row["x"] for row in rows] == [1, 2, 3]
     deques.sort(key=lambda one: one[0])
+    made = root.big
+    assert list(root.sorted(made, key=lambda key: made[key])) == ["b", "c", "a"]
     assert [one[0] for one in deques] == [1, 2, 3]
     assert list(root.map(lambda one: one[0], deques)) == [1, 2, 3]
 
@@ -251,3 +416,35 @@ def test_case_120_erlang_is_refused_as_well(threads: int | None) -> None:
             wire.send((Atom(b"r"), question[1], Atom(b"true")))
             question = wire.receive()
         assert question == (b"r", 1, 1)
+
+
+SHARED: OrderedDict[Any, Any] = OrderedDict()
+
+
+class Common:
+    """Gives everybody the same OrderedDict."""
+
+    ordered = staticmethod(lambda: Handle(SHARED))
+
+
+def test_case_120_another_connection_of_erlang_waits() -> None:
+    """Its call is served when the one that asks the first connection has ended."""
+    builtin, method = Atom(b"$rpyc_like"), Atom(b"method")
+    SHARED.clear()
+    SHARED[Asking()] = 1
+    resolve = only({"m": Common, "o": Offered})
+    with wired(resolve=resolve, threads=4) as first, wired(resolve=resolve, threads=4) as second:
+        ordered, others = (wire.call(b"m", b"ordered")[2] for wire in (first, second))
+        key = first.call(b"o", b"key")[2]
+        for wire in (first, second):
+            wire.sock.settimeout(LIMIT)
+        first.send((Atom(b"C"), 1, builtin, method, [ordered, Atom(b"pop"), [key, 5]]))
+        question = first.receive()
+        assert question[0] == b"C"
+        second.send((Atom(b"C"), 2, builtin, method, [others, Atom(b"clear"), []]))
+        waiting_for(1)
+        while question[0] == b"C":
+            first.send((Atom(b"r"), question[1], Atom(b"true")))
+            question = first.receive()
+        assert question == (b"r", 1, 1)
+        assert second.receive()[:2] == (b"r", 2)

@@ -342,7 +342,7 @@ class Instance:
         """
         if under_way and (use := to_mark()) is not None:
             with use.asking():
-                return use.answered(self.call(module, function, args, timeout, context))
+                return use.take(self.call(module, function, args, timeout, context))
         target, args = self._prepared(module, function, args, context)
         result = self.peer.link.exchange(target, args, timeout)
         if not result._ready:
