@@ -87,6 +87,8 @@ class FrameReceiver:
     def __init__(self, stream: NativeStream, framer: Framer) -> None:
         self._stream = stream
         self._framer = framer
+        # Whether something has been taken that is to be found nowhere else.
+        self._landed: list[Any] = [] if stream.landed is None else stream.landed
         self.payloads: deque[Any] = deque()
         self.max_queued = MAX_QUEUED
         self.frame_timeout: float | None = FRAME_TIMEOUT
@@ -117,9 +119,11 @@ class FrameReceiver:
         return self._stream.hides
 
     def receive(self, timeout: float | None, open: Opener = None) -> Any:
-        data = None
+        landed = self._landed
+        landed.clear()
         try:
             if self.payloads and not self._queued_bytes:
+                landed.append(True)
                 return self._ready(self.payloads.popleft())
             if not self.payloads and self.clock is None and self.ended is None:
                 data = self._stream.recv_wait(timeout, self._chunk)
@@ -144,10 +148,14 @@ class FrameReceiver:
         except (EOFError, OSError, ProtocolError):
             raise
         except BaseException:
-            # A thread that is ended, a stack that is full: what was read must not just be missing.
-            if (data is not None or self._stream.closed) and self.ended is None:
-                self.ended = ConnectionClosed("a thread was interrupted while it read")
+            # A signal, a thread that is ended, a stack that is full.
+            self._note_interrupt()
             raise
+
+    def _note_interrupt(self) -> None:
+        """End the conversation if what was read would just be missing."""
+        if (self._landed or self._stream.closed) and self.ended is None:
+            self.ended = ConnectionClosed("a thread was interrupted while it read")
 
     def _receive(self, deadline: Timeout, open: Opener) -> Any:
         while not self.payloads:
@@ -156,6 +164,7 @@ class FrameReceiver:
             left = deadline.timeleft()
             if self.clock is not None:
                 left = self.clock.shorten(left)
+            self._landed.clear()
             if self._large is not None:
                 count = self._stream.recv_into_wait(left, self._large.view)
                 if count is not None:
@@ -171,6 +180,7 @@ class FrameReceiver:
                 self.ended = self.clock.error()
             else:
                 return None
+        self._landed.append(True)
         payload = self.payloads.popleft()
         if self._queued_bytes:
             left = self._queued_bytes - _held_by(payload)
@@ -273,8 +283,18 @@ class FrameReceiver:
         return None if self.clock is None else self.clock.left()
 
     def pull(self) -> bool:
+        try:
+            return self._pull()
+        except (EOFError, OSError, ProtocolError):
+            raise
+        except BaseException:
+            self._note_interrupt()
+            raise
+
+    def _pull(self) -> bool:
         before = len(self.payloads)
         while self._queued_bytes < self.max_queued and self.ended is None:
+            self._landed.clear()
             if self._large is not None:
                 count = self._stream.recv_into(self._large.view)
                 if count is None:

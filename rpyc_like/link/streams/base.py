@@ -120,6 +120,13 @@ class NativeStream(Stream):
 
     MAX_IO_CHUNK = 64000
 
+    landed: list[Any] | None = None
+    """Holds something as soon as a read has taken bytes from the system; the reader clears it.
+
+    It is filled by the C call that reads (``landed[:] = map(read, ...)``), so that no exception of
+    a signal handler comes in between. None where that is not known.
+    """
+
     @property
     def gathers(self) -> bool:
         """Whether :meth:`send_vector` writes more than the first buffer."""
@@ -357,10 +364,12 @@ class DescriptorStream(NativeStream):
         "_read_fds",
         "_reader",
         "_users",
+        "landed",
     )
 
     def __init__(self) -> None:
         self._closed = False
+        self.landed: list[Any] = []
         self._lock = primitives.RLock()  # guards _users, _reader and the decision to release
         self._users = 0
         self._reader: _Poller | None = None

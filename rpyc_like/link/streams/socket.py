@@ -13,8 +13,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Sequence
-from threading import get_ident, main_thread
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
@@ -182,21 +181,35 @@ class SocketStream(DescriptorStream):
     # -- bytes
 
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
+        landed = self.landed
         try:
             if self._guard is None:
-                data = self.sock.recv(limit, _DONTWAIT)
+                landed[:] = map(self.sock.recv, (limit,), (_DONTWAIT,))
             else:
-                with self._guard:
-                    data = self.sock.recv(limit)
+                with self._guard, self._whole():
+                    landed[:] = (self.sock.recv(limit),)
         except _WOULD_BLOCK:
             return None
         except ssl.SSLEOFError:
             return b""
         except (OSError, ValueError) as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
+        data: bytes
+        data, landed[0] = landed[0], True
         if self._quickack:
             self._ack()
         return data
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Close the stream where an operation of TLS, in Python, is interrupted in the middle."""
+        try:
+            yield
+        except (OSError, ValueError):
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def _ack(self) -> None:
         with contextlib.suppress(OSError):
@@ -205,6 +218,7 @@ class SocketStream(DescriptorStream):
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
         if not self._blocks or (timeout is not None and timeout < 1):
             return super().recv_wait(timeout, limit)
+        landed = self.landed
         self._receiving = True  # before looking at _closed: _release does it the other way round
         try:
             if self._closed:
@@ -212,26 +226,22 @@ class SocketStream(DescriptorStream):
             wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
             if wanted != self._limit:
                 self._limit_receiving(wanted)
-            data: bytes | None
             if self._pace is not None:
-                data = self._pace.recv(self._fd, limit)
+                landed[:] = map(self._pace.recv, (self._fd,), (limit,))
             else:
-                data = self.sock.recv(limit)
+                landed[:] = map(self.sock.recv, (limit,))
+            data: bytes | None
+            data, landed[0] = landed[0], True
         except BlockingIOError:
             data = None
         except OSError as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
-        except BaseException:
-            if get_ident() != main_thread().ident:
-                # Not a signal, which comes before anything is read: the thread is ended from
-                # outside, when the system has returned, and what was read is lost.
-                self.close()
-            raise
         finally:
             self._receiving = False
             if self._closed:
                 self._release()
         if data is None:  # the system waited as long as it was told
+            landed.clear()
             return self.recv_wait(None if timeout is None else timeout - self._limit, limit)
         if self._quickack:
             self._ack()
@@ -251,7 +261,7 @@ class SocketStream(DescriptorStream):
                 if self._pace is not None and type(data) is bytes and len(data) < _LITTLE:
                     return self._pace.send(self.sock, data)  # type: ignore[no-any-return]
                 return self.sock.send(data, _DONTWAIT)
-            with self._guard:
+            with self._guard, self._whole():
                 return self.sock.send(data)
         except _WOULD_BLOCK:
             return 0
@@ -261,12 +271,14 @@ class SocketStream(DescriptorStream):
     def recv_into(self, view: memoryview) -> int | None:
         if self._guard is not None:
             return super().recv_into(view)
+        landed = self.landed
         try:
-            count = self.sock.recv_into(view, 0, _DONTWAIT)
+            landed[:] = map(self.sock.recv_into, (view,), (0,), (_DONTWAIT,))
         except _WOULD_BLOCK:
             return None
         except (OSError, ValueError) as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
+        count: int = landed[0]
         if self._quickack:
             self._ack()
         return count

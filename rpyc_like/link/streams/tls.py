@@ -110,6 +110,7 @@ class TlsStream(NativeStream):
         "_outbox",
         "_tls",
         "inner",
+        "landed",
     )
 
     def __init__(
@@ -121,6 +122,7 @@ class TlsStream(NativeStream):
         timeout: float | None = 10,
     ) -> None:
         self.inner = inner
+        self.landed: list[Any] = [] if inner.landed is None else inner.landed
         self._inbox = ssl.MemoryBIO()
         self._outbox = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._inbox, self._outbox, server_side, server_hostname)
@@ -225,6 +227,11 @@ class TlsStream(NativeStream):
             self._flushing = True
             try:
                 done = self._write_out()
+            except (EOFError, OSError):
+                raise
+            except BaseException:
+                self.inner.close()  # interrupted, perhaps in the middle of a record
+                raise
             finally:
                 self._flushing = False
             if not done or not self._outbox.pending:  # a finalizer may have added something
@@ -245,7 +252,9 @@ class TlsStream(NativeStream):
         with self._lock:
             while True:
                 try:
-                    data = self._tls.read(limit)
+                    self.landed[:] = map(self._tls.read, (limit,))
+                    data: bytes
+                    data, self.landed[0] = self.landed[0], True
                     self._flush()
                     return data
                 except ssl.SSLWantReadError:
@@ -263,6 +272,7 @@ class TlsStream(NativeStream):
                     self._inbox.write_eof()
                     return b""
                 self._inbox.write(raw)
+                self.landed.clear()
 
     def send_some(self, data: bytes | memoryview) -> int:
         # What has been encrypted is reported only when it has gone, so that the caller's idea of
