@@ -58,9 +58,8 @@ class _Interrupt:
         if event == "line":
             name, line = frame.f_code.co_filename, frame.f_lineno
             # Python runs no handler between the end of a block and the first call of its finally.
-            # A role that has just been taken, before its try, is not tried: it would be kept.
             text = linecache.getline(name, line).strip()
-            if text == "try:" or ".release()" in text:
+            if text.endswith(".release()") or text in ("finally:", "if taken:"):
                 return self._line
             self.left -= 1
             if self.left <= 0:

@@ -120,11 +120,11 @@ class NativeStream(Stream):
 
     MAX_IO_CHUNK = 64000
 
-    landed: list[Any] | None = None
-    """Holds something as soon as a read has taken bytes from the system; the reader clears it.
+    landed: Any = None
+    """What the last read has got, until the reader clears it, or sets something else.
 
-    It is filled by the C call that reads (``landed[:] = map(read, ...)``), so that no exception of
-    a signal handler comes in between. None where that is not known.
+    It is set in the step that reads: ``(self.landed,) = map(read, ...)``. Python calls ``read``
+    while it unpacks, and runs no signal handler, which may raise, before it has stored the result.
     """
 
     @property
@@ -369,7 +369,7 @@ class DescriptorStream(NativeStream):
 
     def __init__(self) -> None:
         self._closed = False
-        self.landed: list[Any] = []
+        self.landed = None
         self._lock = primitives.RLock()  # guards _users, _reader and the decision to release
         self._users = 0
         self._reader: _Poller | None = None

@@ -36,7 +36,7 @@ class MemoryStream(NativeStream):
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
-        self.landed: list[Any] = []
+        self.landed: Any = None
 
     @classmethod
     def create_pair(cls, capacity: int = 1 << 16) -> tuple[MemoryStream, MemoryStream]:
@@ -78,7 +78,7 @@ class MemoryStream(NativeStream):
             side = self._incoming
             if not side.chunks:
                 return b"" if side.ended else None
-            self.landed[:] = (True,)
+            self.landed = True
             chunk = side.chunks.popleft()
             if len(chunk) > limit:
                 side.chunks.appendleft(chunk[limit:])

@@ -42,8 +42,10 @@ class SocketStream(DescriptorStream):
     __slots__ = (
         "_blocks",
         "_fd",
+        "_fd_alone",
         "_guard",
         "_limit",
+        "_limited_for",
         "_quickack",
         "_receiving",
         "sock",
@@ -58,6 +60,7 @@ class SocketStream(DescriptorStream):
             )
         self.sock = sock
         self._fd = sock.fileno()
+        self._fd_alone = (self._fd,)
         self._quickack = False
         self._guard: Any = None
         self._receiving = False
@@ -68,6 +71,7 @@ class SocketStream(DescriptorStream):
         if not native:
             self._pace = None
         self._limit = 0  # what SO_RCVTIMEO is set to
+        self._limited_for: float | None = None  # the timeout that asked for it
         if isinstance(sock, ssl.SSLSocket):
             self._guard = primitives.RLock()
             sock.setblocking(False)
@@ -181,24 +185,21 @@ class SocketStream(DescriptorStream):
     # -- bytes
 
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
-        landed = self.landed
         try:
             if self._guard is None:
-                landed[:] = map(self.sock.recv, (limit,), (_DONTWAIT,))
+                (self.landed,) = map(self.sock.recv, (limit,), (_DONTWAIT,))
             else:
                 with self._guard, self._whole():
-                    landed[:] = (self.sock.recv(limit),)
+                    self.landed = self.sock.recv(limit)
         except _WOULD_BLOCK:
             return None
         except ssl.SSLEOFError:
             return b""
         except (OSError, ValueError) as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
-        data: bytes
-        data, landed[0] = landed[0], True
         if self._quickack:
             self._ack()
-        return data
+        return self.landed  # type: ignore[no-any-return]
 
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:
@@ -218,30 +219,29 @@ class SocketStream(DescriptorStream):
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
         if not self._blocks or (timeout is not None and timeout < 1):
             return super().recv_wait(timeout, limit)
-        landed = self.landed
         self._receiving = True  # before looking at _closed: _release does it the other way round
         try:
             if self._closed:
                 raise ConnectionClosed("stream is closed")
-            wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
-            if wanted != self._limit:
-                self._limit_receiving(wanted)
+            if timeout != self._limited_for:
+                wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
+                if wanted != self._limit:
+                    self._limit_receiving(wanted)
+                self._limited_for = timeout
             if self._pace is not None:
-                landed[:] = map(self._pace.recv, (self._fd,), (limit,))
+                (self.landed,) = map(self._pace.recv, self._fd_alone, (limit,))
             else:
-                landed[:] = map(self.sock.recv, (limit,))
-            data: bytes | None
-            data, landed[0] = landed[0], True
+                (self.landed,) = map(self.sock.recv, (limit,))
         except BlockingIOError:
-            data = None
+            self.landed = None
         except OSError as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
         finally:
             self._receiving = False
             if self._closed:
                 self._release()
+        data: bytes | None = self.landed
         if data is None:  # the system waited as long as it was told
-            landed.clear()
             return self.recv_wait(None if timeout is None else timeout - self._limit, limit)
         if self._quickack:
             self._ack()
@@ -271,14 +271,13 @@ class SocketStream(DescriptorStream):
     def recv_into(self, view: memoryview) -> int | None:
         if self._guard is not None:
             return super().recv_into(view)
-        landed = self.landed
         try:
-            landed[:] = map(self.sock.recv_into, (view,), (0,), (_DONTWAIT,))
+            (self.landed,) = map(self.sock.recv_into, (view,), (0,), (_DONTWAIT,))
         except _WOULD_BLOCK:
             return None
         except (OSError, ValueError) as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
-        count: int = landed[0]
+        count: int = self.landed
         if self._quickack:
             self._ack()
         return count

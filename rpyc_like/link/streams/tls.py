@@ -106,11 +106,11 @@ class TlsStream(NativeStream):
         "_ended",
         "_flushing",
         "_inbox",
+        "_landed",
         "_lock",
         "_outbox",
         "_tls",
         "inner",
-        "landed",
     )
 
     def __init__(
@@ -122,7 +122,7 @@ class TlsStream(NativeStream):
         timeout: float | None = 10,
     ) -> None:
         self.inner = inner
-        self.landed: list[Any] = [] if inner.landed is None else inner.landed
+        self._landed: Any = None
         self._inbox = ssl.MemoryBIO()
         self._outbox = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._inbox, self._outbox, server_side, server_hostname)
@@ -146,6 +146,15 @@ class TlsStream(NativeStream):
     def getpeercert(self, binary_form: bool = False) -> Any:
         """Returns the peer's certificate, as :meth:`ssl.SSLSocket.getpeercert`."""
         return self._tls.getpeercert(binary_form)
+
+    @property
+    def landed(self) -> Any:
+        """What has been read, encrypted or not, and was not passed on."""
+        return self.inner.landed if self._landed is None else self._landed
+
+    @landed.setter
+    def landed(self, value: Any) -> None:
+        self._landed = self.inner.landed = value
 
     def _handshake(self, deadline: Timeout) -> None:
         while True:
@@ -252,11 +261,9 @@ class TlsStream(NativeStream):
         with self._lock:
             while True:
                 try:
-                    self.landed[:] = map(self._tls.read, (limit,))
-                    data: bytes
-                    data, self.landed[0] = self.landed[0], True
+                    (self._landed,) = map(self._tls.read, (limit,))
                     self._flush()
-                    return data
+                    return self._landed  # type: ignore[no-any-return]
                 except ssl.SSLWantReadError:
                     self._flush()
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -272,7 +279,7 @@ class TlsStream(NativeStream):
                     self._inbox.write_eof()
                     return b""
                 self._inbox.write(raw)
-                self.landed.clear()
+                self.inner.landed = None
 
     def send_some(self, data: bytes | memoryview) -> int:
         # What has been encrypted is reported only when it has gone, so that the caller's idea of
