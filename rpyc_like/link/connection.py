@@ -508,15 +508,14 @@ class MessageConnection:
                             outcome = self._read(left)
                             if outcome is _SETTLED or servers or len(threads) > 1:
                                 outcome = self.read_on(result, outcome)
-                                if outcome is _SETTLED:
-                                    continue
                 finally:
                     if taken:
                         lock.release()
                         if reading.sleepers:
                             reading.offer()
                 if outcome:
-                    self.act(outcome)
+                    if outcome is not _SETTLED:
+                        self.act(outcome)
                     continue
                 if outcome is None:
                     if deadline is not None and deadline.expired():
@@ -915,25 +914,27 @@ class MessageConnection:
             if outcome is not None:
                 self.act_here(outcome)
                 return True
-            taken = False
+            taken = again = False
             try:
                 (taken,) = map(reading.lock.acquire, AT_ONCE)
                 if taken:
-                    if self.unserved:
-                        continue
-                    outcome = self._read(None if deadline is None else deadline.timeleft())
-                    if self.waiters and outcome is not None and outcome[0] is CALL:
-                        outcome = self.file_request(outcome, True) or _SETTLED
-                    break
+                    again = bool(self.unserved)
+                    if not again:
+                        outcome = self._read(None if deadline is None else deadline.timeleft())
+                        if self.waiters and outcome is not None and outcome[0] is CALL:
+                            outcome = self.file_request(outcome, True) or _SETTLED
             finally:
                 if taken:
                     reading.lock.release()
                     if reading.sleepers:
                         reading.offer()
-            left = None if deadline is None else deadline.timeleft()
-            if not wait_for_role or left == 0:
-                return False
-            self._await_role(left)
+            if taken and not again:
+                break
+            if not taken:
+                left = None if deadline is None else deadline.timeleft()
+                if not wait_for_role or left == 0:
+                    return False
+                self._await_role(left)
         if outcome is None:
             return False
         if outcome is not _SETTLED:

@@ -149,16 +149,16 @@ class FrameSender:
             taken = False  # see ReadingRole
             try:
                 (taken,) = map(role.acquire, AT_ONCE)
-                if not taken:
-                    # The holder looks at the queue again before and after it leaves the role.
-                    if sum(map(len, self.queue.copy())) < _HIGH_WATER:
-                        return
+                if not taken and sum(map(len, self.queue.copy())) >= _HIGH_WATER:
                     (taken,) = map(role.acquire, (True,), (_SLICE,))
                 if taken:
                     self._drain(wait=True)
             finally:
                 if taken:
                     role.release()
+            # The holder looks at the queue again before and after it leaves the role.
+            if not taken and sum(map(len, self.queue.copy())) < _HIGH_WATER:
+                return
 
     def try_send(self, *payloads: Any) -> bool:
         if payloads:
@@ -169,11 +169,12 @@ class FrameSender:
             taken = False  # see ReadingRole
             try:
                 (taken,) = map(role.acquire, AT_ONCE)
-                if not taken or not self._drain(wait=False):
-                    break
+                done = taken and self._drain(wait=False)
             finally:
                 if taken:
                     role.release()
+            if not done:
+                break
         return not self.queue
 
     def _check_whole(self, error: BaseException) -> None:

@@ -58,8 +58,8 @@ class _Interrupt:
         if event == "line":
             name, line = frame.f_code.co_filename, frame.f_lineno
             # Python runs no handler between the end of a block and the first call of its finally.
-            text = linecache.getline(name, line).strip()
-            if text.endswith(".release()") or text in ("finally:", "if taken:"):
+            before, text = (linecache.getline(name, at).strip() for at in (line - 1, line))
+            if "finally:" in (before, text) or text.endswith(".release()"):
                 return self._line
             self.left -= 1
             if self.left <= 0:

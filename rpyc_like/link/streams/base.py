@@ -459,14 +459,15 @@ class DescriptorStream(NativeStream):
 
     def wait(self, events: int, timeout: float | None) -> int:
         poller: _Poller | None = None
-        with self._lock:
-            self._check_open()
-            self._users += 1
-            if self._pace is not None and events == READ:
-                self._read_fds = self._read_fds or tuple(fd for fd, _ in self._fds(READ))
-            elif events == READ:
-                poller, self._reader = self._reader, None
+        counted = False
         try:
+            with self._lock:
+                self._check_open()
+                counted, self._users = True, self._users + 1
+                if self._pace is not None and events == READ:
+                    self._read_fds = self._read_fds or tuple(fd for fd, _ in self._fds(READ))
+                elif events == READ:
+                    poller, self._reader = self._reader, None
             if self._pace is not None and events == READ:
                 seen = READ if self._pace.wait(self._read_fds, timeout) else 0
             else:
@@ -474,15 +475,19 @@ class DescriptorStream(NativeStream):
                     poller = _Poller(self._fds(events))
                 seen = poller.wait(timeout)
         finally:
-            with self._lock:
-                self._users -= 1
-                if events == READ:
-                    self._reader = poller
-                last = self._closed and not self._users
-            if last:
-                self._release()
+            if counted:
+                self._end_wait(events, poller)
         self._check_open()
         return seen
+
+    def _end_wait(self, events: int, poller: _Poller | None) -> None:
+        with self._lock:
+            self._users -= 1
+            if events == READ:
+                self._reader = poller
+            last = self._closed and not self._users
+        if last:
+            self._release()
 
 
 class WakePipe:

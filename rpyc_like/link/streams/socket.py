@@ -219,8 +219,8 @@ class SocketStream(DescriptorStream):
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
         if not self._blocks or (timeout is not None and timeout < 1):
             return super().recv_wait(timeout, limit)
-        self._receiving = True  # before looking at _closed: _release does it the other way round
         try:
+            self._receiving = True  # before _closed is looked at: _release has the other order
             if self._closed:
                 raise ConnectionClosed("stream is closed")
             if timeout != self._limited_for:
