@@ -372,8 +372,10 @@ class LargeFrame:
 
     def __del__(self) -> None:
         # A BytesIO cannot be closed while its memory is in use: in a frame that has been cut off.
-        for view in (self.view, *self._views):
-            view.release()
+        # An interrupt may have come before there was any.
+        for view in (*self.__dict__.get("_views", ()), self.__dict__.get("view")):
+            if view is not None:
+                view.release()
 
     def took(self, count: int) -> bool:
         """Notes that so many bytes have been put into ``view``; returns whether that was all."""
