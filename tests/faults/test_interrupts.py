@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections import Counter
+from contextvars import copy_context
 from types import FrameType
 from typing import Any
 
@@ -63,7 +64,8 @@ class _Interrupt:
             name, line = frame.f_code.co_filename, frame.f_lineno
             # Python runs no handler between the end of a block and the first call of its finally.
             before, text = (linecache.getline(name, at).strip() for at in (line - 1, line))
-            if "finally:" in (before, text) or text.endswith(".release()"):
+            calls = (".release()", "with self._lock:", "self._users -= 1")
+            if "finally:" in (before, text) or text.endswith(calls):
                 return self._line
             self.left -= 1
             if self.left <= 0:
@@ -148,7 +150,7 @@ def _outcomes(step: int, way: str = "line", stream: Any = None) -> dict[str, str
             conn.root.add(0, 0)
             interrupt = kind(at)
             with contextlib.suppress(KeyboardInterrupt, EOFError):
-                run(interrupt, conn)
+                copy_context().run(run, interrupt, conn)
             if not interrupt.where:
                 conn.close()
                 return found

@@ -802,7 +802,8 @@ MUTATIONS = [
         "link/receiving.py",
         "if (self._stream.landed is not None or self._stream.closed) and",
         "if self._stream.closed and",
-        f"{THREADS}::test_case_68_a_thread_that_dies_while_it_reads",
+        "tests/faults/test_interrupts.py::"
+        "test_an_interrupt_after_a_call_leaves_no_role_taken_and_no_byte_lost",
     ),
     Mutation(
         "69",

@@ -476,18 +476,15 @@ class DescriptorStream(NativeStream):
                 seen = poller.wait(timeout)
         finally:
             if counted:
-                self._end_wait(events, poller)
+                with self._lock:
+                    self._users -= 1
+                    if events == READ:
+                        self._reader = poller
+                    last = self._closed and not self._users
+                if last:
+                    self._release()
         self._check_open()
         return seen
-
-    def _end_wait(self, events: int, poller: _Poller | None) -> None:
-        with self._lock:
-            self._users -= 1
-            if events == READ:
-                self._reader = poller
-            last = self._closed and not self._users
-        if last:
-            self._release()
 
 
 class WakePipe:
