@@ -50,7 +50,7 @@ from .express import Express, Shortcut
 from .helping import Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import check_not_reading, holds_the_role, leaves_the_role
-from .receiving import MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
+from .receiving import AT_ONCE, MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender, PeerStuck
 from .serving import CURRENT
@@ -339,20 +339,22 @@ class MessageConnection:
         reading = self.reading
         if self.unsent:
             self.check_not_reading()
-        if reading.offered is not None or not reading.lock.acquire(False):
-            return None
         outcome = None
+        taken = False
         try:
-            if not (
+            if reading.offered is None:
+                (taken,) = map(reading.lock.acquire, AT_ONCE)
+            if taken and not (
                 result._ready
                 or result.delivered_by is not None
                 or (self.waiters and self.has_inbox())
             ):
                 outcome = self.read_on(result, self._read(timeout))
         finally:
-            reading.lock.release()
-            if reading.sleepers:
-                reading.offer()
+            if taken:
+                reading.lock.release()
+                if reading.sleepers:
+                    reading.offer()
         return None if outcome is _SETTLED else outcome
 
     def has_inbox(self) -> bool:
@@ -492,9 +494,12 @@ class MessageConnection:
             while not result._ready:
                 left = None if end is None else max(0.0, end - now())
                 # In a method that dispatches, this thread may have the role already.
-                if (reading.offered is None or not usual) and lock.acquire(False):
-                    outcome: Outcome | None = _UNREAD
-                    try:
+                outcome: Outcome | None = _UNREAD
+                taken = False
+                try:
+                    if reading.offered is None or not usual:
+                        (taken,) = map(lock.acquire, AT_ONCE)
+                    if taken:
                         if not (result._ready or me.inbox or gone._ready) and (
                             usual or not (found() or self._is_delivered(result, ident))
                         ):
@@ -503,19 +508,19 @@ class MessageConnection:
                             outcome = self._read(left)
                             if outcome is _SETTLED or servers or len(threads) > 1:
                                 outcome = self.read_on(result, outcome)
-                                if outcome is _SETTLED:
-                                    continue
-                    finally:
+                finally:
+                    if taken:
                         lock.release()
                         if reading.sleepers:
                             reading.offer()
-                    if outcome:
+                if outcome:
+                    if outcome is not _SETTLED:
                         self.act(outcome)
-                        continue
-                    if outcome is None:
-                        if deadline is not None and deadline.expired():
-                            return
-                        continue
+                    continue
+                if outcome is None:
+                    if deadline is not None and deadline.expired():
+                        return
+                    continue
                 if me.inbox:
                     self._act_on_handed(me)
                 elif server and self.unserved:
@@ -702,26 +707,30 @@ class MessageConnection:
     def _serve_forever(
         self, me: Waiter, act: Callable[[Outcome], bool | None], turn: object
     ) -> None:
-        reading, end = self.reading, self.end
+        reading, lock, end = self.reading, self.reading.lock, self.end
         waiters, unserved = self.waiters, self.unserved
         while not end._ready:
-            if reading.lock.acquire(False):
-                outcome = None
-                try:
-                    if unserved:
-                        outcome = self.take_unserved()
-                    elif not end._ready:
-                        outcome = self._read(None)
-                        if waiters and outcome is not None and outcome[0] is CALL:
-                            outcome = self.file_request(outcome, True)
-                finally:
-                    reading.lock.release()
+            taken = False
+            try:
+                (taken,) = map(lock.acquire, AT_ONCE)
+                if not taken:
+                    outcome = None
+                elif unserved:
+                    outcome = self.take_unserved()
+                else:
+                    outcome = self._read(None)
+                    if waiters and outcome is not None and outcome[0] is CALL:
+                        outcome = self.file_request(outcome, True)
+            finally:
+                if taken:
+                    lock.release()
                     if reading.sleepers:
                         reading.offer()
-                if outcome is not None and (
-                    act(outcome) or (turn is not None and self._turn is not turn)
-                ):
+            if outcome is not None:
+                if act(outcome) or (turn is not None and self._turn is not turn):
                     return
+            elif taken:
+                continue
             elif unserved:
                 outcome = self.take_unserved()
                 if outcome is not None and act(outcome):
@@ -734,23 +743,30 @@ class MessageConnection:
                 self.act_here(outcome)
         self.tell_lost()
 
+    @holds_the_role
     def serve_what_is_left(self) -> None:
         """Serve what a peer that has hung up sent before, and end. In a thread of its own."""
         channel, reading = self.channel, self.reading
         self._hung_up = True
         try:
             while not self.end._ready and self.channel is channel:
-                if not reading.enter():
-                    self.wait_for_role(Waiter(get_ident()), _SLICE)
-                    continue
+                outcome = None
+                taken = False
                 try:
-                    self._read_to_the_end()
-                    outcome = None if self.end._ready else self._read(None)
-                    if outcome is not None and outcome[0] is CALL:
-                        outcome = self.file_request(outcome, True)
+                    (taken,) = map(reading.lock.acquire, AT_ONCE)
+                    if taken:
+                        self._read_to_the_end()
+                        outcome = None if self.end._ready else self._read(None)
+                        if outcome is not None and outcome[0] is CALL:
+                            outcome = self.file_request(outcome, True)
                 finally:
-                    reading.leave()
-                if outcome is not None:
+                    if taken:
+                        reading.lock.release()
+                        if reading.sleepers:
+                            reading.offer()
+                if not taken:
+                    self.wait_for_role(Waiter(get_ident()), _SLICE)
+                elif outcome is not None:
                     self.act(outcome)
         except BaseException as error:  # meant for a thread that is not there
             self._hung_up = False
@@ -816,20 +832,23 @@ class MessageConnection:
             while not end._ready:
                 if me.inbox:
                     self._act_on_handed(me)
-                elif reading.lock.acquire(False):
-                    outcome = None
-                    try:
-                        if not me.inbox and not end._ready:
-                            outcome = self._read(None)
-                            if outcome is not None and outcome[0] is CALL:
-                                outcome = self.file_request(outcome, True)
-                    finally:
+                    continue
+                outcome = None
+                taken = False
+                try:
+                    (taken,) = map(reading.lock.acquire, AT_ONCE)
+                    if taken and not me.inbox and not end._ready:
+                        outcome = self._read(None)
+                        if outcome is not None and outcome[0] is CALL:
+                            outcome = self.file_request(outcome, True)
+                finally:
+                    if taken:
                         reading.lock.release()
                         if reading.sleepers:
                             reading.offer()
-                    if outcome is not None:
-                        self.act(outcome)
-                else:
+                if outcome is not None:
+                    self.act(outcome)
+                elif not taken:
                     reading.sleep(me, lambda: me.inbox or end._ready, None)
             self.tell_lost()
         finally:
@@ -895,21 +914,27 @@ class MessageConnection:
             if outcome is not None:
                 self.act_here(outcome)
                 return True
-            if not reading.enter():
+            taken = again = False
+            try:
+                (taken,) = map(reading.lock.acquire, AT_ONCE)
+                if taken:
+                    again = bool(self.unserved)
+                    if not again:
+                        outcome = self._read(None if deadline is None else deadline.timeleft())
+                        if self.waiters and outcome is not None and outcome[0] is CALL:
+                            outcome = self.file_request(outcome, True) or _SETTLED
+            finally:
+                if taken:
+                    reading.lock.release()
+                    if reading.sleepers:
+                        reading.offer()
+            if taken and not again:
+                break
+            if not taken:
                 left = None if deadline is None else deadline.timeleft()
                 if not wait_for_role or left == 0:
                     return False
                 self._await_role(left)
-                continue
-            try:
-                if self.unserved:
-                    continue
-                outcome = self._read(None if deadline is None else deadline.timeleft())
-                if self.waiters and outcome is not None and outcome[0] is CALL:
-                    outcome = self.file_request(outcome, True) or _SETTLED
-            finally:
-                reading.leave()
-            break
         if outcome is None:
             return False
         if outcome is not _SETTLED:
@@ -1242,16 +1267,24 @@ class MessageConnection:
         """The stream is full: takes in what the peer sends, so that it can go on reading."""
         stream = self.channel.stream
         assert isinstance(stream, NativeStream)
-        if not self.reading.enter():
-            with waiting(for_room=True):
-                stream.wait(WRITE, _SLICE)
-            return
+        reading = self.reading
+        taken = False
         try:
+            (taken,) = map(reading.lock.acquire, AT_ONCE)
             with waiting(for_room=True):
-                if stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():
+                if not taken:
+                    stream.wait(WRITE, _SLICE)
+                elif stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():
                     stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
+        except BaseException:
+            if taken:
+                self.check_taken(None)
+            raise
         finally:
-            self.reading.leave()
+            if taken:
+                reading.lock.release()
+                if reading.sleepers:
+                    reading.offer()
 
     # -- the end
 

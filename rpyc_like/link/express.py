@@ -19,7 +19,7 @@ from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
 from ..wire.session import State
 from .interrupted import holds_the_role, leaves_the_role
-from .receiving import FrameReceiver, Waiter
+from .receiving import AT_ONCE, FrameReceiver, Waiter
 from .result import AsyncResult
 from .sending import FrameSender
 
@@ -81,12 +81,13 @@ class Express:
         if here.pool is not None:
             return link.exchange(target, args, timeout, (), id_)
         started = primitives.monotonic()
-        if reading.offered is not None or not reading.lock.acquire(False):
-            return self._ask_beside(id_, target, args, timeout, started)
-        sent = False
-        got = None
+        got = frame = None
+        taken = False
         try:
-            frame = None
+            if reading.offered is None:
+                (taken,) = map(reading.lock.acquire, AT_ONCE)
+            if not taken:
+                return self._ask_beside(id_, target, args, timeout, started)
             if not (
                 receiver.payloads
                 or receiver.clock is not None
@@ -97,7 +98,6 @@ class Express:
             ):
                 frame = self._frame_request(id_, target, args)
             if frame is not None:
-                sent = True
                 if self._sender.try_frame(frame):
                     link.exchanges += 1
                     got = receiver.receive(timeout, self.open)
@@ -111,21 +111,23 @@ class Express:
                 result = link.file(id_, target)
                 outcome = None if got is None else link.read_on(result, link.understand(got))
         except (EOFError, OSError, ProtocolError) as error:
-            if not sent:
+            if frame is None:
                 raise
             result = link.file(id_, target)
             outcome = link.broken(error)
         except BaseException:
-            link.check_taken(got)
-            if sent and not link.end._ready:
+            if taken:
+                link.check_taken(got)
+            if frame is not None and not link.end._ready:
                 session.pending.file(id_, ABANDONED)
                 link.application.gave_up(id_)
             raise
         finally:
-            reading.lock.release()
-            if reading.sleepers:
-                reading.offer()
-        if not sent:
+            if taken:
+                reading.lock.release()
+                if reading.sleepers:
+                    reading.offer()
+        if frame is None:
             return link.exchange(target, args, timeout, (), id_)
         return self._go_on(result, outcome, timeout, started)
 

@@ -9,7 +9,7 @@ from ..errors import ProtocolError
 from ..lib import primitives
 from .connection import MessageConnection
 from .listener import Listener
-from .receiving import FrameReceiver
+from .receiving import AT_ONCE, FrameReceiver
 
 __all__ = ["Lobby"]
 
@@ -86,9 +86,14 @@ class Lobby(Generic[T]):
 
 def _has_frame(link: MessageConnection) -> bool:
     """Read what has come; return whether a frame is there, or nothing more will come."""
-    if link.backlog or link.stash or not link.reading.enter():
-        return True  # of another thread, which takes it in
+    if link.backlog or link.stash:
+        return True
+    reading = link.reading
+    taken = False
     try:
+        (taken,) = map(reading.lock.acquire, AT_ONCE)
+        if not taken:
+            return True  # of another thread, which takes it in
         payload = link.receiver.receive(0)
         if payload is None:
             return False
@@ -96,5 +101,8 @@ def _has_frame(link: MessageConnection) -> bool:
     except (EOFError, OSError, ProtocolError):
         pass  # who serves the connection finds out again
     finally:
-        link.reading.leave()
+        if taken:
+            reading.lock.release()
+            if reading.sleepers:
+                reading.offer()
     return True

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Optional, Protocol
+from typing import Any, Final, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib import primitives
@@ -16,6 +16,7 @@ from ..wire.framing import Deflated, Framer, RpycFramer
 from .streams.base import NativeStream, Stream
 
 __all__ = [
+    "AT_ONCE",
     "FRAME_TIMEOUT",
     "MAX_QUEUED",
     "ChannelReceiver",
@@ -34,6 +35,9 @@ MAX_QUEUED = 256 << 20
 
 FRAME_TIMEOUT = 30.0
 """Default time for a frame that has been started, in seconds; see :class:`FrameClock`."""
+
+AT_ONCE: Final = (False,)
+"""Arguments of a lock's ``acquire``, to take a role without waiting; see :class:`ReadingRole`."""
 
 _ON_ITS_WAY = 0.05  # seconds that a woken thread may take before another takes its role
 _OVERHEAD = 64  # what a queued payload costs beside its bytes
@@ -117,11 +121,13 @@ class FrameReceiver:
         return self._stream.hides
 
     def receive(self, timeout: float | None, open: Opener = None) -> Any:
-        data = None
+        self._stream.landed = None
         try:
-            if self.payloads and not self._queued_bytes:
-                return self._ready(self.payloads.popleft())
-            if not self.payloads and self.clock is None and self.ended is None:
+            if self.payloads:
+                if not self._queued_bytes:
+                    self._stream.landed = True
+                    return self._ready(self.payloads.popleft())
+            elif self.clock is None and self.ended is None:
                 data = self._stream.recv_wait(timeout, self._chunk)
                 if data is None:
                     return None
@@ -144,10 +150,14 @@ class FrameReceiver:
         except (EOFError, OSError, ProtocolError):
             raise
         except BaseException:
-            # A thread that is ended, a stack that is full: what was read must not just be missing.
-            if (data is not None or self._stream.closed) and self.ended is None:
-                self.ended = ConnectionClosed("a thread was interrupted while it read")
+            # A signal, a thread that is ended, a stack that is full.
+            self._note_interrupt()
             raise
+
+    def _note_interrupt(self) -> None:
+        """End the conversation if what was read would just be missing."""
+        if (self._stream.landed is not None or self._stream.closed) and self.ended is None:
+            self.ended = ConnectionClosed("a thread was interrupted while it read")
 
     def _receive(self, deadline: Timeout, open: Opener) -> Any:
         while not self.payloads:
@@ -156,6 +166,7 @@ class FrameReceiver:
             left = deadline.timeleft()
             if self.clock is not None:
                 left = self.clock.shorten(left)
+            self._stream.landed = None
             if self._large is not None:
                 count = self._stream.recv_into_wait(left, self._large.view)
                 if count is not None:
@@ -171,6 +182,7 @@ class FrameReceiver:
                 self.ended = self.clock.error()
             else:
                 return None
+        self._stream.landed = True
         payload = self.payloads.popleft()
         if self._queued_bytes:
             left = self._queued_bytes - _held_by(payload)
@@ -273,8 +285,18 @@ class FrameReceiver:
         return None if self.clock is None else self.clock.left()
 
     def pull(self) -> bool:
+        try:
+            return self._pull()
+        except (EOFError, OSError, ProtocolError):
+            raise
+        except BaseException:
+            self._note_interrupt()
+            raise
+
+    def _pull(self) -> bool:
         before = len(self.payloads)
         while self._queued_bytes < self.max_queued and self.ended is None:
+            self._stream.landed = None
             if self._large is not None:
                 count = self._stream.recv_into(self._large.view)
                 if count is None:
@@ -350,8 +372,10 @@ class LargeFrame:
 
     def __del__(self) -> None:
         # A BytesIO cannot be closed while its memory is in use: in a frame that has been cut off.
-        for view in (self.view, *self._views):
-            view.release()
+        # An interrupt may have come before there was any.
+        for view in (*self.__dict__.get("_views", ()), self.__dict__.get("view")):
+            if view is not None:
+                view.release()
 
     def took(self, count: int) -> bool:
         """Notes that so many bytes have been put into ``view``; returns whether that was all."""
@@ -577,6 +601,11 @@ class ReadingRole:
 
     The lock inside guards the receiver. It is held while waiting for bytes and never while user
     code runs. Leaving wakes exactly one sleeping thread, and no other takes the role meanwhile.
+
+    A signal handler may raise an exception anywhere. So the role is taken inside of ``try``, and
+    one step takes the lock and notes that: ``(taken,) = map(lock.acquire, AT_ONCE)``. Python calls
+    ``acquire`` while it unpacks, and runs no handler before it has stored the result. The first
+    thing that ``finally`` calls gives the lock back, ``if taken``: before that, none is run either.
     """
 
     __slots__ = ("kept_by", "lock", "offered", "sleepers")

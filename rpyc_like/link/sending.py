@@ -16,6 +16,7 @@ from ..lib import primitives
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
 from . import forking
+from .receiving import AT_ONCE
 from .streams.base import WRITE, NativeStream, Stream
 
 __all__ = ["SEND_TIMEOUT", "BlockingSender", "FrameSender", "PeerStuck", "Sender"]
@@ -99,26 +100,26 @@ class FrameSender:
     def try_frame(self, frame: bytes) -> bool:
         """Writes what goes of a frame at once and queues the rest; returns whether all went."""
         queue = self.queue
-        if not queue and self._role.acquire(False):
-            try:
-                if queue or self._torn:
-                    queue.append(frame)  # another thread has left something since we looked
-                else:
-                    # Nobody sends: the frame leaves at once, in one write.
-                    self._torn = True
-                    sent = self._stream.send_some(frame)
-                    self._torn = False
-                    if sent < len(frame):
-                        self._torn = True
-                        queue.appendleft(memoryview(frame)[sent:] if sent else frame)
-                        self._torn = False
-            except BaseException as error:
+        taken = False  # see ReadingRole
+        sent = None
+        try:
+            (taken,) = map(self._role.acquire, AT_ONCE)
+            if not taken or queue:
+                queue.append(frame)
+            else:
+                # Nobody sends: the frame leaves at once, in one write.
+                sent = self._stream.send_some(frame)
+                if sent < len(frame):
+                    queue.appendleft(memoryview(frame)[sent:] if sent else frame)
+                    sent = len(frame)
+        except BaseException as error:
+            if taken and sent != len(frame):
+                self._torn = True
                 self._check_whole(error)
-                raise
-            finally:
+            raise
+        finally:
+            if taken:
                 self._role.release()
-        else:
-            queue.append(frame)
         return not queue
 
     def encode(self, payload: bytes) -> bytes:
@@ -148,27 +149,36 @@ class FrameSender:
     def flush(self) -> None:
         """Writes out what is queued."""
         while self.queue:
-            if not self._role.acquire(False):
-                # The holder looks at the queue again before and after it leaves the role.
-                if sum(map(len, self.queue.copy())) < _HIGH_WATER:
-                    return
-                if not self._role.acquire(True, _SLICE):
-                    continue
+            role = self._role
+            taken = False  # see ReadingRole
             try:
-                self._drain(wait=True)
+                (taken,) = map(role.acquire, AT_ONCE)
+                if not taken and sum(map(len, self.queue.copy())) >= _HIGH_WATER:
+                    (taken,) = map(role.acquire, (True,), (_SLICE,))
+                if taken:
+                    self._drain(wait=True)
             finally:
-                self._role.release()
+                if taken:
+                    role.release()
+            # The holder looks at the queue again before and after it leaves the role.
+            if not taken and sum(map(len, self.queue.copy())) < _HIGH_WATER:
+                return
 
     def try_send(self, *payloads: Any) -> bool:
         if payloads:
             frames = self._frames(payloads)
             self.queue.extend(frames if type(frames) is list else [frames])
-        while self.queue and self._role.acquire(False):
+        while self.queue:
+            role = self._role
+            taken = False  # see ReadingRole
             try:
-                if not self._drain(wait=False):
-                    break
+                (taken,) = map(role.acquire, AT_ONCE)
+                done = taken and self._drain(wait=False)
             finally:
-                self._role.release()
+                if taken:
+                    role.release()
+            if not done:
+                break
         return not self.queue
 
     def _check_whole(self, error: BaseException) -> None:
@@ -176,7 +186,10 @@ class FrameSender:
 
         A signal handler may raise one anywhere. The peer must not wait for the rest.
         """
-        if self._torn and self.interrupted is not None and not isinstance(error, ConnectionClosed):
+        if not self._torn or isinstance(error, ConnectionClosed):
+            return
+        self.queue.append(b"")  # no frame is written at once any more
+        if self.interrupted is not None:
             self.interrupted("a write was interrupted in the middle of a frame")
 
     def _drain(self, wait: bool) -> bool:

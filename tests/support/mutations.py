@@ -799,10 +799,11 @@ MUTATIONS = [
     ),
     Mutation(
         "68",
-        "link/streams/socket.py",
-        "                self.close()\n            raise\n        finally:",
-        "                pass\n            raise\n        finally:",
-        f"{THREADS}::test_case_68_a_thread_that_dies_while_it_reads",
+        "link/receiving.py",
+        "if (self._stream.landed is not None or self._stream.closed) and",
+        "if self._stream.closed and",
+        "tests/faults/test_interrupts.py::"
+        "test_an_interrupt_after_a_call_leaves_no_role_taken_and_no_byte_lost",
     ),
     Mutation(
         "69",
@@ -2059,9 +2060,25 @@ MUTATIONS += [
     Mutation(
         "129",
         "link/sending.py",
-        "if self._torn and self.interrupted is not None",
-        "if False and self.interrupted is not None",
+        "if not self._torn or isinstance(error, ConnectionClosed):",
+        "if True:",
         "tests/faults/test_interrupts.py::test_an_interrupted_write_ends_both_sides_at_once",
+    ),
+    Mutation(
+        "129",
+        "link/sending.py",
+        "(taken,) = map(self._role.acquire, AT_ONCE)",
+        "taken = self._role.acquire(False)",
+        "tests/faults/test_interrupts.py::"
+        "test_an_interrupt_after_a_call_leaves_no_role_taken_and_no_byte_lost",
+    ),
+    Mutation(
+        "129",
+        "link/receiving.py",
+        "if (self._stream.landed is not None or self._stream.closed) and",
+        "if self._stream.closed and",
+        "tests/faults/test_interrupts.py::"
+        "test_an_interrupt_after_a_call_leaves_no_role_taken_and_no_byte_lost",
     ),
     Mutation(
         "128",

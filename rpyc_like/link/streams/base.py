@@ -120,6 +120,13 @@ class NativeStream(Stream):
 
     MAX_IO_CHUNK = 64000
 
+    landed: Any = None
+    """What the last read has got, until the reader clears it, or sets something else.
+
+    It is set in the step that reads: ``(self.landed,) = map(read, ...)``. Python calls ``read``
+    while it unpacks, and runs no signal handler, which may raise, before it has stored the result.
+    """
+
     @property
     def gathers(self) -> bool:
         """Whether :meth:`send_vector` writes more than the first buffer."""
@@ -357,10 +364,12 @@ class DescriptorStream(NativeStream):
         "_read_fds",
         "_reader",
         "_users",
+        "landed",
     )
 
     def __init__(self) -> None:
         self._closed = False
+        self.landed = None
         self._lock = primitives.RLock()  # guards _users, _reader and the decision to release
         self._users = 0
         self._reader: _Poller | None = None
@@ -450,14 +459,15 @@ class DescriptorStream(NativeStream):
 
     def wait(self, events: int, timeout: float | None) -> int:
         poller: _Poller | None = None
-        with self._lock:
-            self._check_open()
-            self._users += 1
-            if self._pace is not None and events == READ:
-                self._read_fds = self._read_fds or tuple(fd for fd, _ in self._fds(READ))
-            elif events == READ:
-                poller, self._reader = self._reader, None
+        counted = False
         try:
+            with self._lock:
+                self._check_open()
+                counted, self._users = True, self._users + 1
+                if self._pace is not None and events == READ:
+                    self._read_fds = self._read_fds or tuple(fd for fd, _ in self._fds(READ))
+                elif events == READ:
+                    poller, self._reader = self._reader, None
             if self._pace is not None and events == READ:
                 seen = READ if self._pace.wait(self._read_fds, timeout) else 0
             else:
@@ -465,13 +475,14 @@ class DescriptorStream(NativeStream):
                     poller = _Poller(self._fds(events))
                 seen = poller.wait(timeout)
         finally:
-            with self._lock:
-                self._users -= 1
-                if events == READ:
-                    self._reader = poller
-                last = self._closed and not self._users
-            if last:
-                self._release()
+            if counted:
+                with self._lock:
+                    self._users -= 1
+                    if events == READ:
+                        self._reader = poller
+                    last = self._closed and not self._users
+                if last:
+                    self._release()
         self._check_open()
         return seen
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from ...errors import ConnectionClosed
 from ...lib import primitives
@@ -26,7 +27,7 @@ class _Direction:
 class MemoryStream(NativeStream):
     """One end of a pair; make pairs with :meth:`create_pair`."""
 
-    __slots__ = ("_changed", "_closed", "_incoming", "_outgoing")
+    __slots__ = ("_changed", "_closed", "_incoming", "_outgoing", "landed")
 
     def __init__(
         self, changed: primitives.Condition, incoming: _Direction, outgoing: _Direction
@@ -35,6 +36,7 @@ class MemoryStream(NativeStream):
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
+        self.landed: Any = None
 
     @classmethod
     def create_pair(cls, capacity: int = 1 << 16) -> tuple[MemoryStream, MemoryStream]:
@@ -76,6 +78,7 @@ class MemoryStream(NativeStream):
             side = self._incoming
             if not side.chunks:
                 return b"" if side.ended else None
+            self.landed = True
             chunk = side.chunks.popleft()
             if len(chunk) > limit:
                 side.chunks.appendleft(chunk[limit:])

@@ -139,11 +139,12 @@ class PipeStream(DescriptorStream):
         try:
             if self._in_blocks and not self.wait(READ, 0):
                 return None
-            return os.read(self._in, limit)
+            (self.landed,) = map(os.read, (self._in,), (limit,))
         except BlockingIOError:
             return None
         except OSError as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
+        return self.landed  # type: ignore[no-any-return]
 
     def send_some(self, data: bytes | memoryview) -> int:
         self._check_open()

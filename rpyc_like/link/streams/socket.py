@@ -13,8 +13,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Sequence
-from threading import get_ident, main_thread
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
@@ -43,8 +42,10 @@ class SocketStream(DescriptorStream):
     __slots__ = (
         "_blocks",
         "_fd",
+        "_fd_alone",
         "_guard",
         "_limit",
+        "_limited_for",
         "_quickack",
         "_receiving",
         "sock",
@@ -59,6 +60,7 @@ class SocketStream(DescriptorStream):
             )
         self.sock = sock
         self._fd = sock.fileno()
+        self._fd_alone = (self._fd,)
         self._quickack = False
         self._guard: Any = None
         self._receiving = False
@@ -69,6 +71,7 @@ class SocketStream(DescriptorStream):
         if not native:
             self._pace = None
         self._limit = 0  # what SO_RCVTIMEO is set to
+        self._limited_for: float | None = None  # the timeout that asked for it
         if isinstance(sock, ssl.SSLSocket):
             self._guard = primitives.RLock()
             sock.setblocking(False)
@@ -184,10 +187,10 @@ class SocketStream(DescriptorStream):
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
         try:
             if self._guard is None:
-                data = self.sock.recv(limit, _DONTWAIT)
+                (self.landed,) = map(self.sock.recv, (limit,), (_DONTWAIT,))
             else:
-                with self._guard:
-                    data = self.sock.recv(limit)
+                with self._guard, self._whole():
+                    self.landed = self.sock.recv(limit)
         except _WOULD_BLOCK:
             return None
         except ssl.SSLEOFError:
@@ -196,7 +199,18 @@ class SocketStream(DescriptorStream):
             raise ConnectionClosed(f"cannot read: {error}") from error
         if self._quickack:
             self._ack()
-        return data
+        return self.landed  # type: ignore[no-any-return]
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Close the stream where an operation of TLS, in Python, is interrupted in the middle."""
+        try:
+            yield
+        except (OSError, ValueError):
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def _ack(self) -> None:
         with contextlib.suppress(OSError):
@@ -205,32 +219,28 @@ class SocketStream(DescriptorStream):
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
         if not self._blocks or (timeout is not None and timeout < 1):
             return super().recv_wait(timeout, limit)
-        self._receiving = True  # before looking at _closed: _release does it the other way round
         try:
+            self._receiving = True  # before _closed is looked at: _release has the other order
             if self._closed:
                 raise ConnectionClosed("stream is closed")
-            wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
-            if wanted != self._limit:
-                self._limit_receiving(wanted)
-            data: bytes | None
+            if timeout != self._limited_for:
+                wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
+                if wanted != self._limit:
+                    self._limit_receiving(wanted)
+                self._limited_for = timeout
             if self._pace is not None:
-                data = self._pace.recv(self._fd, limit)
+                (self.landed,) = map(self._pace.recv, self._fd_alone, (limit,))
             else:
-                data = self.sock.recv(limit)
+                (self.landed,) = map(self.sock.recv, (limit,))
         except BlockingIOError:
-            data = None
+            self.landed = None
         except OSError as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
-        except BaseException:
-            if get_ident() != main_thread().ident:
-                # Not a signal, which comes before anything is read: the thread is ended from
-                # outside, when the system has returned, and what was read is lost.
-                self.close()
-            raise
         finally:
             self._receiving = False
             if self._closed:
                 self._release()
+        data: bytes | None = self.landed
         if data is None:  # the system waited as long as it was told
             return self.recv_wait(None if timeout is None else timeout - self._limit, limit)
         if self._quickack:
@@ -251,7 +261,7 @@ class SocketStream(DescriptorStream):
                 if self._pace is not None and type(data) is bytes and len(data) < _LITTLE:
                     return self._pace.send(self.sock, data)  # type: ignore[no-any-return]
                 return self.sock.send(data, _DONTWAIT)
-            with self._guard:
+            with self._guard, self._whole():
                 return self.sock.send(data)
         except _WOULD_BLOCK:
             return 0
@@ -262,11 +272,12 @@ class SocketStream(DescriptorStream):
         if self._guard is not None:
             return super().recv_into(view)
         try:
-            count = self.sock.recv_into(view, 0, _DONTWAIT)
+            (self.landed,) = map(self.sock.recv_into, (view,), (0,), (_DONTWAIT,))
         except _WOULD_BLOCK:
             return None
         except (OSError, ValueError) as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
+        count: int = self.landed
         if self._quickack:
             self._ack()
         return count

@@ -106,6 +106,7 @@ class TlsStream(NativeStream):
         "_ended",
         "_flushing",
         "_inbox",
+        "_landed",
         "_lock",
         "_outbox",
         "_tls",
@@ -121,6 +122,7 @@ class TlsStream(NativeStream):
         timeout: float | None = 10,
     ) -> None:
         self.inner = inner
+        self._landed: Any = None
         self._inbox = ssl.MemoryBIO()
         self._outbox = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._inbox, self._outbox, server_side, server_hostname)
@@ -144,6 +146,15 @@ class TlsStream(NativeStream):
     def getpeercert(self, binary_form: bool = False) -> Any:
         """Returns the peer's certificate, as :meth:`ssl.SSLSocket.getpeercert`."""
         return self._tls.getpeercert(binary_form)
+
+    @property
+    def landed(self) -> Any:
+        """What has been read, encrypted or not, and was not passed on."""
+        return self.inner.landed if self._landed is None else self._landed
+
+    @landed.setter
+    def landed(self, value: Any) -> None:
+        self._landed = self.inner.landed = value
 
     def _handshake(self, deadline: Timeout) -> None:
         while True:
@@ -225,6 +236,11 @@ class TlsStream(NativeStream):
             self._flushing = True
             try:
                 done = self._write_out()
+            except (EOFError, OSError):
+                raise
+            except BaseException:
+                self.inner.close()  # interrupted, perhaps in the middle of a record
+                raise
             finally:
                 self._flushing = False
             if not done or not self._outbox.pending:  # a finalizer may have added something
@@ -245,9 +261,9 @@ class TlsStream(NativeStream):
         with self._lock:
             while True:
                 try:
-                    data = self._tls.read(limit)
+                    (self._landed,) = map(self._tls.read, (limit,))
                     self._flush()
-                    return data
+                    return self._landed  # type: ignore[no-any-return]
                 except ssl.SSLWantReadError:
                     self._flush()
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -263,6 +279,7 @@ class TlsStream(NativeStream):
                     self._inbox.write_eof()
                     return b""
                 self._inbox.write(raw)
+                self.inner.landed = None
 
     def send_some(self, data: bytes | memoryview) -> int:
         # What has been encrypted is reported only when it has gone, so that the caller's idea of
