@@ -1784,7 +1784,7 @@ MUTATIONS += [
     Mutation(
         "122",
         "lib/in_flight.py",
-        "            work.weigh(value)",
+        "            work.weigh(answer)",
         "            pass",
         "tests/attacks/test_counted_items.py::test_what_is_compared_or_shown_is_weighed",
     ),
