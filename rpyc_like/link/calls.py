@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib import primitives
-from .serving import CURRENT
+from .serving import current
 
 __all__ = ["Call", "Calls", "current_call", "name_of"]
 
@@ -131,5 +131,5 @@ def current_call() -> Call | None:
                 return
             work_on(block)
     """
-    served = CURRENT.get()
+    served = current()
     return None if served is None else Call(served[0], served[1])

@@ -712,7 +712,7 @@ MUTATIONS = [
     Mutation(
         "58",
         "link/connection.py",
-        "if CURRENT.get() is not None and not has_room():",
+        "if (before or in_task) is not None and not has_room():",
         "if False:",
         f"{THREADS}::test_case_58_recursion_between_the_sides",
         "native",
@@ -2090,8 +2090,8 @@ MUTATIONS += [
     Mutation(
         "128",
         "link/aio_peer.py",
-        "self._context.run(call_serving, CURRENT.get(), func, *args)",
-        "call_serving(CURRENT.get(), func, *args)",
+        "self._context.run(call_on_loop, current(), func, *args)",
+        "call_on_loop(current(), func, *args)",
         f"{ADAPTERS_AFFINITY}::test_the_context_stays",
     ),
     Mutation(
