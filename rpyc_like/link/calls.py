@@ -124,6 +124,8 @@ class Call:
 def current_call() -> Call | None:
     """Returns the request that this thread or task serves, None if it serves none.
 
+    Tasks that a served function starts serve the request as well; threads do not.
+
     A function that takes long asks it from time to time whether to go on::
 
         for block in blocks:

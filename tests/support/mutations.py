@@ -1367,6 +1367,14 @@ MUTATIONS = [
         "        if False:",
         f"{GARBAGE}::test_the_threads_of_asyncio_connections_are_interrupted",
     ),
+    Mutation(
+        "127",
+        "link/connection.py",
+        "            THREAD.now = (self, id_, route), in_task  # as call_serving() does\n",
+        "            THREAD.now = (self, id_, route), in_task\n"
+        "            IN_TASK.set((self, id_, route))\n",
+        "tests/faults/test_current_call.py::test_a_served_call_sets_no_variable",
+    ),
 ]
 
 PATHS = "tests/attacks/test_paths.py"
