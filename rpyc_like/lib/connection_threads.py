@@ -323,7 +323,9 @@ class ThreadExecutor:
 
     def keeps(self, thread: ConnectionThread) -> bool:
         """Return whether a thread without work stays with the connection."""
-        return not self.closed and thread in self.threads[: self._kept]
+        return (
+            not self.closed and thread in self.threads and self.threads.index(thread) < self._kept
+        )
 
     def run(self, job: Job, thread: ConnectionThread) -> None:
         """Run a function in the connection's context, in a thread that is not in it yet."""

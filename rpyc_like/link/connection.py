@@ -1236,7 +1236,7 @@ class MessageConnection:
         entry = self.session.pending.get(id_)
         waiters: Sequence[Waiter]
         if type(entry) is AsyncResult:  # nearly always
-            waiters = entry.__dict__.get("_waiters", ())
+            waiters = entry._waiters
         elif isinstance(entry, (AsyncResult, Delivery)):
             waiters = entry.waiters()
         else:

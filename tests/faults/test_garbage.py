@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -168,6 +170,46 @@ def test_a_stream_is_interrupted() -> None:
     in_time(work)
     assert here.closed
     there.close()
+
+
+LOOKED_AT = """
+import gc
+from rpyc_like.link.result import AsyncResult
+
+class Ending:
+    def __init__(self, result):
+        self.me, self.result = self, result
+    def __del__(self):
+        assert self.result.waiters() == []
+
+for _ in range(20):
+    gc.disable()
+    result, waiter = AsyncResult(None), object()
+    Ending(result)
+    taken = [{} for _ in range(100)]  # the interpreter has no dict left that it could use again
+    gc.set_threshold(1, 1, 1)
+    gc.enable()
+    result.add_waiter(waiter)
+    gc.collect()
+    assert result.waiters() == [waiter]
+    result.remove_waiter(waiter)
+    del taken, result
+"""
+
+
+def test_a_result_is_looked_at_when_a_wait_begins() -> None:
+    """A finalizer may ask who waits for an answer while its thread begins to wait for it.
+
+    Python 3.11 frees the attributes of an object twice if its ``__dict__`` is made by both.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKED_AT],
+        env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_first_use_in_a_first_use() -> None:

@@ -1375,6 +1375,27 @@ MUTATIONS = [
         "            IN_TASK.set((self, id_, route))\n",
         "tests/faults/test_current_call.py::test_a_served_call_sets_no_variable",
     ),
+    Mutation(
+        "127",
+        "link/result.py",
+        "        self._waiters.append(waiter)\n"
+        "        return self._waiters\n"
+        "\n"
+        "    def remove_waiter(self, waiter: Waiter) -> None:\n"
+        '        """Ends what :meth:`add_waiter` began."""\n'
+        "        self._waiters.remove(waiter)\n"
+        "\n"
+        "    def waiters(self) -> list[Waiter]:\n",
+        "        self.__dict__['_waiters'].append(waiter)\n"
+        "        return self._waiters\n"
+        "\n"
+        "    def remove_waiter(self, waiter: Waiter) -> None:\n"
+        "        self._waiters.remove(waiter)\n"
+        "\n"
+        "    def waiters(self) -> list[Waiter]:\n"
+        "        self.__dict__\n",
+        f"{GARBAGE}::test_a_result_is_looked_at_when_a_wait_begins",
+    ),
 ]
 
 PATHS = "tests/attacks/test_paths.py"
