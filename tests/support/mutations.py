@@ -1377,6 +1377,13 @@ MUTATIONS = [
     ),
     Mutation(
         "127",
+        "lib/connection_threads.py",
+        "(executor.nests or not self.busy)",
+        "executor.nests",
+        f"{GARBAGE}::test_a_finalizer_waits_between_two_functions",
+    ),
+    Mutation(
+        "127",
         "link/result.py",
         "        self._waiters.append(waiter)\n"
         "        return self._waiters\n"
