@@ -25,7 +25,7 @@ from ..errors import LimitExceeded, MalformedValue, ProtocolError
 from ..lib.brief import brief
 from ..lib.impl import codec
 from ..link.result import Unfinished
-from ..link.serving import CURRENT
+from ..link.serving import IN_TASK, THREAD, current
 from ..wire.codec import MalformedAnswer
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from ..wire.meter import budget_for, unmetered_size
@@ -193,20 +193,23 @@ class RpycCodec:
 
     def frame_request(self, id_: int, target: int, args: Any, framed: bool = True) -> bytes | None:
         """Returns the whole frame of a request, or just its payload; None for what is unusual."""
-        features, cause = self.features, None
-        served = CURRENT.get()
+        cause = None
+        now, served = THREAD.now, IN_TASK.get()
+        if now is not None and served is now[1]:
+            served = now[0]  # as current() does, without another Python call
         if served is not None and served[0] is self.link:
-            if not features & consts.FEATURE_CAUSE:
+            if not self.features & consts.FEATURE_CAUSE:
                 return None
             cause = served[1]
         if not self.boxer.proxies.released:
             batch = None
-        elif features & consts.FEATURE_RELEASE:
+        elif self.features & consts.FEATURE_RELEASE:
             batch = self._take_batch
         else:
             return None
-        made: bytes | None = self.native.request(framed, id_, target, args, cause, batch)
-        return made
+        return self.native.request(  # type: ignore[no-any-return]
+            framed, id_, target, args, cause, batch
+        )
 
     def _take_batch(self) -> bytes:
         """Returns the brine of what finalizers have queued, to ride along."""
@@ -219,7 +222,7 @@ class RpycCodec:
             outer = self.encode_boxed_request(id_, target, _PLACEHOLDER)
             before, _, after = outer.partition(_PLACEHOLDER)
             return self._in_parts(before, boxed, after)
-        served = CURRENT.get()
+        served = IN_TASK.get() if THREAD.now is None else current()  # mostly without another call
         if served is None or served[0] is not self.link:
             cause, addressee = None, 0
         else:
@@ -272,7 +275,7 @@ class RpycCodec:
         return self._payload(consts.MSG_EXCEPTION, content, self._requester())
 
     def _requester(self) -> int:
-        served = CURRENT.get()
+        served = current()
         return 0 if served is None else served[2]
 
     def _payload(self, kind: int, content: bytes, addressee: int) -> bytes:

@@ -177,7 +177,7 @@ class Use:
         me = self._thread = get_ident()
         self._frame = sys._getframe(1)
         own = under_way.setdefault(me, [])
-        before = tuple(own)
+        before = list(own)
         own.append(self)
         _in_order[self] = None
         self._begun = True
@@ -208,12 +208,12 @@ class Use:
 
     def _step_back(self) -> None:
         self._begun = False
-        for event in tuple(self._waiters):
+        for event in list(self._waiters):
             event.set()
 
     # -- turns
 
-    def _begin(self, before: tuple[Use, ...]) -> None:
+    def _begin(self, before: list[Use]) -> None:
         """Wait until no other call works on the same objects and waits for a peer.
 
         Calls of this thread go on when this one has ended, so there is no waiting for them.

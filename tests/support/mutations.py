@@ -712,7 +712,7 @@ MUTATIONS = [
     Mutation(
         "58",
         "link/connection.py",
-        "if CURRENT.get() is not None and not has_room():",
+        "if (before or in_task) is not None and not has_room():",
         "if False:",
         f"{THREADS}::test_case_58_recursion_between_the_sides",
         "native",
@@ -1366,6 +1366,42 @@ MUTATIONS = [
         "        if self._lock._is_owned():",
         "        if False:",
         f"{GARBAGE}::test_the_threads_of_asyncio_connections_are_interrupted",
+    ),
+    Mutation(
+        "127",
+        "link/connection.py",
+        "            THREAD.now = (self, id_, route), in_task  # as call_serving() does\n",
+        "            THREAD.now = (self, id_, route), in_task\n"
+        "            IN_TASK.set((self, id_, route))\n",
+        "tests/faults/test_current_call.py::test_a_served_call_sets_no_variable",
+    ),
+    Mutation(
+        "127",
+        "lib/connection_threads.py",
+        "(executor.nests or not self.busy)",
+        "executor.nests",
+        f"{GARBAGE}::test_a_finalizer_waits_between_two_functions",
+    ),
+    Mutation(
+        "127",
+        "link/result.py",
+        "        self._waiters.append(waiter)\n"
+        "        return self._waiters\n"
+        "\n"
+        "    def remove_waiter(self, waiter: Waiter) -> None:\n"
+        '        """Ends what :meth:`add_waiter` began."""\n'
+        "        self._waiters.remove(waiter)\n"
+        "\n"
+        "    def waiters(self) -> list[Waiter]:\n",
+        "        self.__dict__['_waiters'].append(waiter)\n"
+        "        return self._waiters\n"
+        "\n"
+        "    def remove_waiter(self, waiter: Waiter) -> None:\n"
+        "        self._waiters.remove(waiter)\n"
+        "\n"
+        "    def waiters(self) -> list[Waiter]:\n"
+        "        self.__dict__\n",
+        f"{GARBAGE}::test_a_result_is_looked_at_when_a_wait_begins",
     ),
 ]
 
@@ -2090,8 +2126,8 @@ MUTATIONS += [
     Mutation(
         "128",
         "link/aio_peer.py",
-        "self._context.run(call_serving, CURRENT.get(), func, *args)",
-        "call_serving(CURRENT.get(), func, *args)",
+        "self._context.run(call_on_loop, current(), func, *args)",
+        "call_on_loop(current(), func, *args)",
         f"{ADAPTERS_AFFINITY}::test_the_context_stays",
     ),
     Mutation(
