@@ -64,6 +64,7 @@ _AsyncResult = AsyncResult  # programs may replace the other name, by a subclass
 _CLOSE_LIMIT = 2.0
 _OPENING_LIMIT = 5.0
 _CROWD = 1000
+_FRAMED = (True,)
 _SMALL, _LITTLE = frozenset((str, bytes, type(None))), 1000
 _CALLS = (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_CHAIN)
 _QUICK = frozenset(
@@ -580,6 +581,7 @@ class Connection(Endpoint):
         if link.calls.known and link.calls.is_cancelled(id_):
             self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
             return False
+        frame = None
         try:
             if type(args) is not tuple:
                 if not issubclass(type(args), Unfinished):
@@ -595,10 +597,9 @@ class Connection(Endpoint):
                     return True
                 value = AsyncItems(value)
             if link.send_frame and not self._proxies.released and not self._rewinds:
-                frame = self._codec.native.reply(True, id_, value)
+                (frame,) = map(self._codec.native.reply, _FRAMED, (id_,), (value,))
                 if frame is not None:
                     del args, value
-                    self._codec.serving.discard(id_)
                     try:
                         link.send_frame(frame)
                     except EOFError as error:
@@ -606,6 +607,9 @@ class Connection(Endpoint):
                     return False
             payload = self._codec.encode_reply(id_, value)
         except BaseException as error:
+            if frame is not None:  # this is the answer, whoever interrupts it
+                link.resume(error, frame)
+                raise
             self._answer(self._encode_failure(id_, error))
             if self._propagates(error):
                 raise
