@@ -256,9 +256,8 @@ class Connection(Endpoint):
     def root(self) -> Any:
         """The peer's service."""
         if self._remote_root is None:
-            root = self.sync_request(consts.HANDLE_GETROOT)
-            if self._remote_root is None:  # else another thread has asked too
-                self._remote_root = root
+            # Two threads that ask at once get the same proxy.
+            self._remote_root = self.sync_request(consts.HANDLE_GETROOT)
         return self._remote_root
 
     def fetch_root(self, timeout: float | None) -> Any:
@@ -268,9 +267,8 @@ class Connection(Endpoint):
             timeout: seconds that the answer may take, instead of ``sync_request_timeout``.
         """
         if self._remote_root is None:
-            root = self.async_request(consts.HANDLE_GETROOT, timeout=timeout).value
-            if self._remote_root is None:  # else another thread has asked too
-                self._remote_root = root
+            result = self.async_request(consts.HANDLE_GETROOT, timeout=timeout)
+            self._remote_root = result.value
         return self._remote_root
 
     def add_state_callback(self, func: Callable[[Any, str], Any]) -> None:

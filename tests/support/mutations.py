@@ -1314,8 +1314,7 @@ MUTATIONS = [
         "            if thread is not None and self._hand(outcome, thread):\n"
         "                pass\n"
         "            elif self.workers is None or thread == get_ident():\n",
-        f"{SCHEDULES}[callbacks_of_two_threads]",
-        "native",
+        f"{WAKEUPS}::test_a_reader_is_not_handed_a_request",
     ),
     Mutation(
         "116",
@@ -1330,6 +1329,38 @@ MUTATIONS = [
         "            self._result.delivered_by = get_ident()\n",
         "            self._result.delivered_by = None\n",
         f"{SCHEDULES}[own_result_class]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/result.py",
+        "            self._result.delivered_by = get_ident()\n",
+        "",
+        f"{SCHEDULES}[own_result_class_and_the_end]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/result.py",
+        "        self._result.delivered_by = 0\n",
+        "",
+        f"{SCHEDULES}[own_result_class_in_the_background]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "                or result.delivered_by is not None\n",
+        "",
+        f"{SCHEDULES}[own_result_class_in_the_background]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "(by != 0 or not self.end._ready)",
+        "True",
+        f"{SCHEDULES}[pool_is_busy_at_the_end]",
         "native",
     ),
     Mutation(
