@@ -15,52 +15,13 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 from ..errors import LimitExceeded, MalformedValue
-from . import access_policy, chained, in_flight, weights
+from . import access_policy, chained, in_flight, library, weights
 from .brief import brief
 from .code import COMPARISONS
 from .counted_items import CountedItems, source_of
 from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import ItemWork, Use, count_item
-from .library import (
-    ADDS_A_KEY,
-    ADDS_KEYS,
-    BUFFER,
-    BY_PLACE,
-    CLASS,
-    CONTAINERS,
-    COPYING,
-    FIRST_IS_KEY,
-    FORMATTING,
-    FUNCTION,
-    HARMLESS,
-    HASHED,
-    HOLDER,
-    KEEPING,
-    KEEPS_NONE,
-    LOOKING,
-    MAPPING,
-    METHOD,
-    METHODS,
-    PYTHON,
-    SEARCHING,
-    SEQUENCE,
-    SIMPLE_IDS,
-    STDLIB,
-    STREAMS,
-    TAKES_AT_ONCE,
-    TAKES_ITEMS,
-    TAKES_ROWS,
-    TEXT,
-    VIEW,
-    Call,
-    facts_of,
-    is_c_callable,
-    is_library_function,
-    kind_of,
-    members,
-    table_of,
-    takes_items,
-)
+from .library import Call, facts_of, is_c_callable, is_library_function, kind_of, members
 from .proxies import copy_of, is_container, is_proxy
 from .result_sizes import check_call_result
 
@@ -137,7 +98,7 @@ class Guard:
         return ItemWork(self.open_account, id)
 
     def _weigh(self, item: Any) -> None:
-        if id(type(item)) not in SIMPLE_IDS:
+        if id(type(item)) not in library.SIMPLE_IDS:
             check_weight(self, item)
             if type(item) is tuple:
                 for one in (item, *item[:_PARTS]):  # a part of the peer's container, maybe
@@ -160,7 +121,7 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
     """
     called = Call(func, args)
     values = [*called.given, *named.values()]
-    if called.sort is METHOD and not called.skip:
+    if called.sort is library.METHOD and not called.skip:
         values.append(called.owner)
     name = called.name or type(called.func).__name__
     make_work = guard.make_light_work if called.stores else guard.make_work
@@ -199,15 +160,15 @@ def _checked(guard: Guard, call: Call, named: Any) -> tuple[tuple[Any, ...], Any
     if call.takes_iterators:
         named = _with_counted(guard, call, named)
     check_call_result(call, _pairs_of(named), guard.max_result)
-    if call.sort is CLASS:
+    if call.sort is library.CLASS:
         named = _check_class(guard, call, named)
     elif call.hashes:
         _check_weights(guard, call.given)
-    elif call.sort is METHOD:
+    elif call.sort is library.METHOD:
         _check_method(guard, call.owner, call.name, call.given, call.first, named, call.skip)
-    elif call.sort is FUNCTION:
+    elif call.sort is library.FUNCTION:
         _check_function(guard, call, named)
-    elif call.sort is PYTHON:
+    elif call.sort is library.PYTHON:
         for value in [*call.given, *_values_of(named)]:
             check_weight(guard, value, True)
             _check_own_keys(value)
@@ -226,17 +187,17 @@ def _check_class(guard: Guard, call: Call, named: Any) -> Any:
     facts, given, before = facts_of(call.func), call.given, call.before
     if not facts.keeps:
         _check_weights(guard, [*given[before:], *_values_of(named)])
-    if facts.kind is BUFFER:
+    if facts.kind is library.BUFFER:
         _make_plain(guard, given, before, named)
     elif facts.items_at is not None:
         place, pairs = facts.items_at, facts.takes_pairs
         _make_list(guard, given, place, before, pairs)
-        if facts.kind is not MAPPING:
+        if facts.kind is not library.MAPPING:
             named = _with_list(guard, named)
-        if facts.kind in HASHED and len(given) > place:
+        if facts.kind in library.HASHED and len(given) > place:
             _check_weights(guard, given[before:], dicts=False)
             _check_keys((), given[place], pairs)
-    elif facts.kind in HASHED:
+    elif facts.kind in library.HASHED:
         _check_weights(guard, given[before:], dicts=False)
     if facts.is_chained:
         values = [*given[before:], *_values_of(named)]
@@ -294,27 +255,27 @@ def _check_method(
     """
     cls: Any = owner if issubclass(type(owner), type) else type(owner)
     facts = facts_of(cls)
-    if facts.kind is BUFFER:
+    if facts.kind is library.BUFFER:
         if name not in COMPARISONS:
             _make_plain(guard, given, first, named)
         return
-    if name in SEARCHING and issubclass(cls, range):
+    if name in library.SEARCHING and issubclass(cls, range):
         _check_search(guard, owner, given[skip:])
-    elif name == "join" and facts.kind is TEXT:
+    elif name == "join" and facts.kind is library.TEXT:
         _make_list(guard, given, skip, first, False)
-    elif facts.kind in CONTAINERS:
+    elif facts.kind in library.CONTAINERS:
         _check_container(guard, owner, cls, name, given, first, skip)
-    elif name in LOOKING or name in COPYING or name in FORMATTING:
+    elif name in library.LOOKING or name in library.COPYING or name in library.FORMATTING:
         for value in (owner, *given[first:], *_values_of(named)):
-            check_weight(guard, value, name in COPYING)
-    elif name not in KEEPING:
+            check_weight(guard, value, name in library.COPYING)
+    elif name not in library.KEEPING:
         _check_weights(guard, [*given[first:], *_values_of(named)])
-    if facts.kind is VIEW:
+    if facts.kind is library.VIEW:
         for place in range(first, len(given)):
             _check_keys((), given[place])
-    if owner is not cls and name not in LOOKING and facts.is_chained:
+    if owner is not cls and name not in library.LOOKING and facts.is_chained:
         values = [*given[first:], *_values_of(named)]
-        if name in TAKES_ITEMS or name == "__setitem__":
+        if name in library.TAKES_ITEMS or name == "__setitem__":
             values += [item for one in values for item in _own_items(one)]
         _check_link(guard, owner, values)
 
@@ -331,21 +292,21 @@ def _check_container(
 ) -> None:
     facts = facts_of(cls)
     pairs = facts.takes_pairs and name not in ("fromkeys", "_make")
-    if name in LOOKING:
+    if name in library.LOOKING:
         check_weight(guard, owner)
-    if takes_items(cls, name):
+    if library.takes_items(cls, name):
         for place in range(skip, 1 + skip if name == "fromkeys" else len(given)):
             _make_list(guard, given, place, first, pairs)
     elif name == "__setitem__" and len(given) > 1 + skip and type(given[skip]) is slice:
         _make_list(guard, given, 1 + skip, first, False)
-    if name in LOOKING or facts.kind in HASHED:
-        rest = given[first : skip + 1 if name in FIRST_IS_KEY else None]
+    if name in library.LOOKING or facts.kind in library.HASHED:
+        rest = given[first : skip + 1 if name in library.FIRST_IS_KEY else None]
         _check_weights(guard, rest, dicts=False)
-    if facts.kind in HASHED and len(given) > skip:
+    if facts.kind in library.HASHED and len(given) > skip:
         table = () if owner is cls else owner
-        if name in ADDS_A_KEY or (name == "__getitem__" and issubclass(cls, defaultdict)):
+        if name in library.ADDS_A_KEY or (name == "__getitem__" and issubclass(cls, defaultdict)):
             _check_keys(table, given[skip : skip + 1])
-        elif name in ADDS_KEYS:
+        elif name in library.ADDS_KEYS:
             for one in given[skip : skip + 1 if name == "fromkeys" else None]:
                 _check_keys(table, one, pairs)
 
@@ -353,10 +314,10 @@ def _check_container(
 def _check_function(guard: Guard, call: Call, named: Any) -> None:
     """Look at the arguments of a function of a module."""
     name, given = call.name, call.given
-    if name in HARMLESS:
+    if name in library.HARMLESS:
         return
-    if call.module == "_operator" or (call.module == "builtins" and name in METHODS):
-        method = METHODS.get(name) or f"__{name.strip('_')}__"
+    if call.module == "_operator" or (call.module == "builtins" and name in library.METHODS):
+        method = library.METHODS.get(name) or f"__{name.strip('_')}__"
         if given:
             _check_method(guard, given[0], method, given, max(call.before, 1), (), 1)
         return
@@ -427,7 +388,7 @@ def _needs_guard(arg: Any) -> bool:
 
 # -- what a peer passes
 
-_AT_HAND: Final = CONTAINERS | {VIEW, TEXT, BUFFER, HOLDER}
+_AT_HAND: Final = library.CONTAINERS | {library.VIEW, library.TEXT, library.BUFFER, library.HOLDER}
 
 
 def _is_lazy(value: Any) -> bool:
@@ -447,21 +408,23 @@ def _make_list(guard: Guard, given: list[Any], place: int, before: int, pairs: b
         given[place] = copy_for_peer(guard, source)
         return
     with guard.open_account() as account:
-
-        def taken(items: Any) -> Iterator[Any]:
-            for item in items:
-                account.count()
-                account.check()
-                account.hold(item)
-                yield item
-
         if not pairs:
-            given[place] = list(taken(source))
+            given[place] = [*_counted(account, source)]
         elif hasattr(source, "keys"):
-            given[place] = [(key, source[key]) for key in taken(source.keys())]
+            given[place] = [(key, source[key]) for key in _counted(account, source.keys())]
         else:
-            items = taken(source)
-            given[place] = [tuple(taken(pair)) if _is_lazy(pair) else pair for pair in items]
+            given[place] = [
+                (*_counted(account, pair),) if _is_lazy(pair) else pair
+                for pair in _counted(account, source)
+            ]
+
+
+def _counted(account: Account, items: Any) -> Iterator[Any]:
+    for item in items:
+        account.count()
+        account.check()
+        account.hold(item)
+        yield item
 
 
 def copy_for_peer(guard: Guard, proxy: Any) -> Any:
@@ -477,12 +440,12 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
         The named arguments.
     """
     func, given, name, module = call.func, call.given, call.name, call.module
-    held = id(func) not in STREAMS and name not in KEEPS_NONE
-    rows = func is itertools.starmap or name in TAKES_ROWS
+    held = id(func) not in library.STREAMS and name not in library.KEEPS_NONE
+    rows = func is itertools.starmap or name in library.TAKES_ROWS
     compares = func is itertools.groupby
     # Others, such as numpy.array, make something of the range itself.
     by_place = type(module) is str and (
-        module in BY_PLACE or module.partition(".")[0] not in STDLIB
+        module in library.BY_PLACE or module.partition(".")[0] not in library.STDLIB
     )
     limit = guard.config["max_steps"]
 
@@ -510,17 +473,9 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
 
     first = call.first
     given[first:] = map(counted, given[first:])
-    if name in TAKES_AT_ONCE and len(given) > first and type(given[first]) is CountedItems:
+    if name in library.TAKES_AT_ONCE and len(given) > first and type(given[first]) is CountedItems:
         given[first] = list(given[first])
     return [(name, counted(value)) for name, value in _pairs_of(named)] if named else named
-
-
-def _counted(guard: Guard, items: Any) -> Iterator[Any]:
-    with guard.open_account() as account:
-        for item in items:
-            account.count()
-            account.check()
-            yield item
 
 
 def _check_own_keys(value: Any) -> None:
@@ -541,12 +496,12 @@ def _make_plain(guard: Guard, given: list[Any], before: int, named: Any) -> None
 def _own_items(value: Any) -> list[Any]:
     """Return the items of a container of this side."""
     facts = facts_of(type(value))
-    return [*members(value)] if facts.is_native and facts.kind is not VIEW else []
+    return [*members(value)] if facts.is_native and facts.kind is not library.VIEW else []
 
 
 def _is_sequence(value: Any) -> bool:
     facts = facts_of(type(value))
-    return facts.is_native and facts.kind is SEQUENCE
+    return facts.is_native and facts.kind is library.SEQUENCE
 
 
 # -- keys
@@ -583,10 +538,10 @@ def _check_keys(table: Any, added: Any, pairs: bool = False) -> None:
         added: the keys, in a container.
         pairs: whether they come with their values, if that is no dict.
     """
-    table, added = table_of(table), table_of(added)
+    table, added = library.table_of(table), library.table_of(added)
     if not facts_of(type(added)).is_native:
         return
-    if pairs and kind_of(added) is not MAPPING:
+    if pairs and kind_of(added) is not library.MAPPING:
         added = [one[0] for one in added if _is_sequence(one) and one]
     keys = [key for key in added if not _is_spread(key)]
     if not keys:
@@ -632,28 +587,22 @@ def _plain(guard: Guard, arg: Any) -> Any:
     """Return an argument for a buffer, with a copy of what others could change meanwhile."""
     if is_proxy(arg) and is_container(arg):
         arg = copy_for_peer(guard, arg)
-    if is_proxy(arg):
-        raise TypeError(
-            f"expected plain values for a buffer of this side, got a proxy {brief(arg)}"
-        )
-    if hasattr(type(arg), "__next__"):
-        arg = _counted(guard, arg)
+    plain: Any
+    if hasattr(type(arg), "__next__") and not is_proxy(arg):
+        with guard.open_account() as account:
+            arg = plain = [*_counted(account, arg)]
     elif issubclass(type(arg), (tuple, slice)):
-        _check_plain(members(arg))
-        return arg
-    elif not facts_of(type(arg)).is_native:
-        return arg
-    arg = list(arg)
-    _check_plain(arg)
-    return arg
-
-
-def _check_plain(items: Iterable[Any]) -> None:
-    for item in items:
+        plain = members(arg)
+    elif facts_of(type(arg)).is_native:
+        arg = plain = list(arg)
+    else:
+        plain = (arg,)
+    for item in plain:
         if is_proxy(item):
             raise TypeError(
                 f"expected plain values for a buffer of this side, got a proxy {brief(item)}"
             )
+    return arg
 
 
 def check_factory(guard: Guard, holder: Any, value: Any) -> None:

@@ -263,9 +263,8 @@ _OF_GENERATORS: Final = frozenset(
     name for name in dict_of(types.GeneratorType) if not name.startswith("__")
 )
 _TABLES: Final = {
-    **dict.fromkeys(map(id, (UserDict, weakref.WeakValueDictionary)), "data"),
-    **dict.fromkeys(map(id, (weakref.WeakKeyDictionary, weakref.WeakSet)), "data"),
-    **dict.fromkeys(map(id, (UserList,)), "data"),
+    **dict.fromkeys(_ids(UserDict, UserList, weakref.WeakSet), "data"),
+    **dict.fromkeys(_ids(weakref.WeakValueDictionary, weakref.WeakKeyDictionary), "data"),
     id(ChainMap): "maps",
 }
 """Containers written in Python: the attribute that has their items."""

@@ -1756,7 +1756,7 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    if facts.kind is BUFFER:\n        if name",
+        "    if facts.kind is library.BUFFER:\n        if name",
         "    if False:\n        if name",
         f"{GUARDS}::test_buffers_ask_no_peer",
     ),
