@@ -34,6 +34,7 @@ from typing import Any, Final, Protocol
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib import primitives
 from ..lib.interpreter import at_end
+from ..lib.interrupts import raised_by_handler
 from ..lib.stack import has_room
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
@@ -300,13 +301,13 @@ class MessageConnection:
         result.id_, payload = self.session.request(result, target, args, id_)
         try:
             self.send(*before, payload)
-        except ConnectionClosed as error:
+        except BaseException as error:
+            if not isinstance(error, ConnectionClosed) or raised_by_handler(error):
+                self.give_up(result)
+                raise
             if not self.application.will_repeat():
                 self.lose(error)
                 raise self.closed_error() from error
-        except BaseException:
-            self.give_up(result)
-            raise
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
@@ -324,6 +325,8 @@ class MessageConnection:
             try:
                 self.batch.flush()
             except ConnectionClosed as error:
+                if raised_by_handler(error):
+                    raise
                 self.lose(error)
 
     @holds_the_role
@@ -959,12 +962,10 @@ class MessageConnection:
                 self._dispatch_lock.keep()
                 return (RAW, payload)
             return self.understand(payload)
-        except (EOFError, OSError, ProtocolError) as error:
-            if payload is None:
+        except BaseException as error:
+            own = isinstance(error, (EOFError, OSError, ProtocolError))
+            if own and payload is None and not raised_by_handler(error):
                 return self.broken(error)
-            self.check_taken(payload)
-            raise
-        except BaseException:
             self.check_taken(payload)
             raise
 
@@ -1021,6 +1022,8 @@ class MessageConnection:
         try:
             payload = self.receiver.receive(0, self._open)
         except (EOFError, OSError, ProtocolError) as error:
+            if raised_by_handler(error):
+                raise
             if self.stash and not self.running:
                 return None  # who serves what was read before finds out
             return self.broken(error)
@@ -1276,7 +1279,9 @@ class MessageConnection:
             return False
         try:
             return sender.idle and bool(stream.wait(WRITE, 0))
-        except ConnectionClosed:
+        except ConnectionClosed as error:
+            if raised_by_handler(error):
+                raise
             return True  # it fails at once
 
     def _read_while_full(self) -> None:
@@ -1345,7 +1350,9 @@ class MessageConnection:
         stream = getattr(self.channel, "stream", None)
         try:
             return isinstance(stream, NativeStream) and not stream.wait(WRITE, 0)
-        except ConnectionClosed:
+        except ConnectionClosed as error:
+            if raised_by_handler(error):
+                raise
             return False
 
     def lose(self, error: BaseException | None) -> None:
@@ -1452,8 +1459,9 @@ at_end(_lose_all)
 def _quietly(farewell: Callable[[], None]) -> None:
     try:
         farewell()
-    except (EOFError, OSError):
-        pass
+    except (EOFError, OSError) as error:
+        if raised_by_handler(error):
+            raise
 
 
 class _Dead:

@@ -11,6 +11,7 @@ from typing import Any, Final, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib import primitives
+from ..lib.interrupts import raised_by_handler
 from ..lib.timing import Timeout
 from ..wire.framing import Deflated, Framer, RpycFramer
 from .streams.base import NativeStream, Stream
@@ -147,15 +148,17 @@ class FrameReceiver:
                 else:
                     self._take(data)
             return self._receive(Timeout(timeout), open)
-        except (EOFError, OSError, ProtocolError):
-            raise
-        except BaseException:
-            # A signal, a thread that is ended, a stack that is full.
-            self._note_interrupt()
+        except BaseException as error:
+            self._note_interrupt(error)
             raise
 
-    def _note_interrupt(self) -> None:
-        """End the conversation if what was read would just be missing."""
+    def _note_interrupt(self, error: BaseException) -> None:
+        """End the conversation if what was read would just be missing.
+
+        After a signal, in a thread that is ended, or where the stack is full.
+        """
+        if isinstance(error, (EOFError, OSError, ProtocolError)) and not raised_by_handler(error):
+            return
         if (self._stream.landed is not None or self._stream.closed) and self.ended is None:
             self.ended = ConnectionClosed("a thread was interrupted while it read")
 
@@ -196,6 +199,8 @@ class FrameReceiver:
         try:
             return self._framer.inflate(payload)  # type: ignore[attr-defined]
         except ProtocolError as error:
+            if raised_by_handler(error):
+                raise
             self.ended = error
             self.payloads.clear()
             raise
@@ -287,10 +292,8 @@ class FrameReceiver:
     def pull(self) -> bool:
         try:
             return self._pull()
-        except (EOFError, OSError, ProtocolError):
-            raise
-        except BaseException:
-            self._note_interrupt()
+        except BaseException as error:
+            self._note_interrupt(error)
             raise
 
     def _pull(self) -> bool:

@@ -18,6 +18,7 @@ import zlib
 from typing import Any, ClassVar, Final, Protocol
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedFrame, ProtocolError
+from ..lib.interrupts import raised_by_handler
 
 __all__ = [
     "MAX_FIRST_FRAME_SIZE",
@@ -97,6 +98,8 @@ class _LengthFramer:
         try:
             position = self._split(source, payloads)
         except ProtocolError as error:
+            if raised_by_handler(error):
+                raise
             self.error = self._described(error, source)
             position = max(0, len(source) - 1)  # not idle: this is no place to end
         if source is self._buffer:
