@@ -438,8 +438,8 @@ MUTATIONS = [
     Mutation(
         "32",
         "core/protocol.py",
-        "        except BaseException as error:\n            self._answer(self._encode_failure",
-        "        except LookupError as error:\n            self._answer(self._encode_failure",
+        "        except BaseException as error:\n            if frame is not None:",
+        "        except LookupError as error:\n            if frame is not None:",
         f"{STATE}::test_case_32_results_that_cannot_be_sent",
     ),
     Mutation(
