@@ -970,10 +970,11 @@ class MessageConnection:
             raise
 
     def check_taken(self, payload: Any) -> None:
-        """End the connection if the peer would wait in vain after an exception in the reading role.
+        """Go on after an exception in the reading role, which a signal handler may raise anywhere.
 
-        A signal handler may raise one anywhere. An answer may be lost: who waits for it does so no
-        more, or finds that its time is over.
+        A message is left to the next reader. The connection ends if that cannot be and the peer
+        would wait in vain. An answer may be lost: who waits for it does so no more, or finds that
+        its time is over.
 
         Args:
             payload: what was received and not filed, None for nothing.
@@ -982,7 +983,10 @@ class MessageConnection:
         if payload is None:
             lost = isinstance(ended, ConnectionClosed)
         elif type(payload) is tuple:
-            lost = payload[0] is CALL
+            # Only frames are made messages in one step, and not where the program dispatches.
+            lost = False
+            if payload[0] is CALL or payload[1] in self.session.pending:
+                self.receiver.payloads.appendleft(payload)  # type: ignore[attr-defined]
         else:
             is_answer = getattr(self.session.codec, "is_answer", None)
             lost = is_answer is None or not is_answer(payload)

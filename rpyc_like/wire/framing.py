@@ -52,6 +52,9 @@ class Framer(Protocol):
     def feed(self, data: bytes) -> list[bytes]:
         """Takes bytes as they arrived and returns the payloads they complete."""
 
+    def forget(self) -> None:
+        """Forgets what has been fed since the last whole frame."""
+
     def missing(self) -> int:
         """Returns how many bytes at least are needed to complete something (never 0)."""
 
@@ -74,6 +77,10 @@ class _LengthFramer:
     @property
     def idle(self) -> bool:
         return not self._buffer
+
+    def forget(self) -> None:
+        self._buffer.clear()
+        self.error = None
 
     def missing(self) -> int:
         have = len(self._buffer)
@@ -243,6 +250,10 @@ class RpycFramer(_LengthFramer):
         buffer.clear()
         self._in_use = True
         return size, start
+
+    def forget(self) -> None:
+        super().forget()
+        self.inflates = True
 
     def feed(self, data: bytes) -> list[bytes]:
         if not self._buffer and len(data) > 6 and self.error is None:

@@ -154,7 +154,9 @@ class TlsStream(NativeStream):
     @property
     def landed(self) -> Any:
         """What has been read, encrypted or not, and was not passed on."""
-        return self.inner.landed if self._landed is None else self._landed
+        if self._landed is None and self.inner.landed is not None:
+            return True
+        return self._landed
 
     @landed.setter
     def landed(self, value: Any) -> None:
