@@ -49,8 +49,6 @@ _LARGE = 1 << 16  # bytes still to come, from which they are received into memor
 _TRUSTED = 16 << 20  # bytes of memory for a frame of which little has come
 
 
-_UNOPENED: Final = object()
-
 Opener = Optional[Callable[[bytes], Any]]  # noqa: UP045 -- evaluated on Python 3.9
 
 
@@ -126,7 +124,7 @@ class FrameReceiver:
 
     def receive(self, timeout: float | None, open: Opener = None) -> Any:
         self._stream.landed = data = None
-        message: Any = None if open is None else _UNOPENED
+        message: Any = open  # nothing has been made yet
         try:
             if self.payloads:
                 if not self._queued_bytes:
@@ -157,11 +155,15 @@ class FrameReceiver:
                 data = self._stream.landed = None
             return self._receive(Timeout(timeout), open)
         except BaseException as error:
-            self._note_interrupt(error, data, message)
+            self._note_interrupt(error, data, open is not None and message is open, message)
             raise
 
     def _note_interrupt(
-        self, error: BaseException, data: bytes | None = None, message: Any = None
+        self,
+        error: BaseException,
+        data: bytes | None = None,
+        opening: bool = False,
+        message: Any = None,
     ) -> None:
         """Keep what was read for the next reader; the conversation ends where that cannot be.
 
@@ -169,7 +171,8 @@ class FrameReceiver:
 
         Args:
             data: what :meth:`receive` has got when nothing was queued or begun.
-            message: what was made of it, or ``_UNOPENED``.
+            opening: whether messages were to be made of it.
+            message: what was made of it.
         """
         if isinstance(error, (EOFError, OSError, ProtocolError)) and not raised_by_handler(error):
             return
@@ -178,7 +181,7 @@ class FrameReceiver:
             return
         whole = type(landed) in (bytes, int)  # nobody has begun to look at it
         if not self._stream.closed:
-            if data is not None and (whole or message is not _UNOPENED):
+            if data is not None and (whole or not opening):
                 self._start_over(data, message)
                 return
             if data is None and whole:
