@@ -14,7 +14,9 @@ import rpyc_like as rpyc
 from rpyc_like.core.channel import Channel
 from rpyc_like.errors import ConnectionClosed, LocalProtocolError
 from rpyc_like.lib.interrupts import ignoring, raised_by_handler
+from rpyc_like.link.receiving import FrameReceiver
 from rpyc_like.link.streams import MemoryStream, PipeStream
+from rpyc_like.wire.framing import RpycFramer
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no such signals")
 
@@ -174,6 +176,24 @@ def test_interrupts_of_quick_calls_leave_the_connection_usable(kind: type[BaseEx
             one.close()
         server.close()
     assert kept > 0.9 * rounds  # a third was lost when what had landed was
+
+
+def test_what_has_landed_before_an_interrupt_is_left_to_the_next_reader() -> None:
+    """Bytes that the system has given are not lost if a handler raises before they are used."""
+
+    class Interrupted(PipeStream):
+        def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
+            assert super().recv_wait(timeout, limit)
+            raise KeyboardInterrupt
+
+    here, there = Interrupted.create_pair()
+    receiver, framer = FrameReceiver(here, RpycFramer()), RpycFramer()
+    there.write(framer.encode(b"first") + framer.encode(b"second"))
+    with pytest.raises(KeyboardInterrupt):
+        receiver.receive(10)
+    assert [receiver.receive(10), receiver.receive(10)] == [b"first", b"second"]
+    here.close()
+    there.close()
 
 
 def test_a_handlers_exception_is_recognised_in_the_traceback() -> None:
