@@ -802,7 +802,8 @@ MUTATIONS = [
         "link/receiving.py",
         "        landed = self._stream.landed\n",
         "        landed = None\n",
-        "tests/faults/test_handlers.py::test_interrupts_of_quick_calls_leave_the_connection_usable",
+        "tests/faults/test_handlers.py::"
+        "test_what_has_landed_before_an_interrupt_is_left_to_the_next_reader",
     ),
     Mutation(
         "69",
@@ -2162,7 +2163,8 @@ MUTATIONS += [
         "link/receiving.py",
         "        landed = self._stream.landed\n",
         "        landed = None\n",
-        "tests/faults/test_handlers.py::test_interrupts_of_quick_calls_leave_the_connection_usable",
+        "tests/faults/test_handlers.py::"
+        "test_what_has_landed_before_an_interrupt_is_left_to_the_next_reader",
     ),
     Mutation(
         "129",
