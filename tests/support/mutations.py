@@ -1104,6 +1104,20 @@ MUTATIONS = [
     ),
     Mutation(
         "93",
+        "lib/hashes.py",
+        "    if any(_is_larger(key, most) for key in group):",
+        "    if False:",
+        f"{HASHES}::test_large_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "94",
+        "lib/joining.py",
+        "if len(parts) <= _AT_ONCE",
+        "if True",
+        "tests/attacks/test_memory.py::test_one_odd_item_makes_an_answer_no_more_expensive",
+    ),
+    Mutation(
+        "93",
         "core/_brine_py.py",
         "        check_hashes(inner)\n",
         "",
