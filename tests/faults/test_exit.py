@@ -36,7 +36,7 @@ def run(program: str, *arguments: str) -> tuple[int, str, str]:
         [sys.executable, "-c", "import os, subprocess, sys, time\n" + program, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env=ENVIRONMENT,
         cwd=ROOT,
         check=False,
@@ -180,7 +180,7 @@ def terminal(*arguments: str) -> Iterator[Any]:
     child = pexpect.spawn(
         sys.executable,
         list(arguments),
-        timeout=30,
+        timeout=120,
         encoding="utf-8",
         env=ENVIRONMENT,
         cwd=str(ROOT),

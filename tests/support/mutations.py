@@ -438,8 +438,8 @@ MUTATIONS = [
     Mutation(
         "32",
         "core/protocol.py",
-        "        except BaseException as error:\n            self._answer(self._encode_failure",
-        "        except LookupError as error:\n            self._answer(self._encode_failure",
+        "        except BaseException as error:\n            if frame is not None:",
+        "        except LookupError as error:\n            if frame is not None:",
         f"{STATE}::test_case_32_results_that_cannot_be_sent",
     ),
     Mutation(
@@ -2141,9 +2141,28 @@ MUTATIONS += [
     Mutation(
         "129",
         "link/sending.py",
-        "if not self._torn or isinstance(error, ConnectionClosed):",
-        "if True:",
-        "tests/faults/test_interrupts.py::test_an_interrupted_write_ends_both_sides_at_once",
+        """            self._torn = True
+
+""",
+        """            pass
+
+""",
+        "tests/faults/test_interrupts.py::"
+        "test_an_interrupted_write_of_a_stream_that_takes_no_notes_ends_both_sides",
+    ),
+    Mutation(
+        "129",
+        "link/sending.py",
+        "                stream.went = 0\n            else:  # no call in between",
+        "            else:  # no call in between",
+        "tests/unit/test_sending.py::test_partial_writes",
+    ),
+    Mutation(
+        "129",
+        "link/streams/pipe.py",
+        "(self.went,) = map(os.write, (self._out,), (data,))",
+        "self.went = os.write(self._out, data)",
+        "tests/faults/test_interrupts.py::test_an_interrupted_write_leaves_the_connection_usable",
     ),
     Mutation(
         "129",

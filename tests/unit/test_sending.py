@@ -9,7 +9,7 @@ import pytest
 
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.sending import FrameSender
-from rpyc_like.link.streams.base import NativeStream
+from rpyc_like.link.streams.base import NativeStream, noting
 from rpyc_like.wire.framing import ErlangFramer
 
 
@@ -87,6 +87,39 @@ def test_try_send_leaves_the_rest_for_later() -> None:
     sender.send(b"after")
     assert ErlangFramer(1).feed(stream.data) == [b"hello", b"after"]
     assert sender.try_send(b"fits")
+
+
+class Noting(Recorder):
+    """Says how much has gone, and is interrupted right after."""
+
+    interrupted = 0
+
+    @noting
+    def send_some(self, data: bytes | memoryview) -> int:
+        self.went = super().send_some(data)
+        if self.interrupted:
+            self.interrupted -= 1
+            raise KeyboardInterrupt
+        return self.went
+
+    @noting
+    def send_vector(self, buffers: Any) -> int:
+        return self.send_some(buffers[0])
+
+
+@pytest.mark.parametrize("room", [3, 1000])
+def test_a_frame_that_was_interrupted_is_completed(room: int) -> None:
+    """What has gone of a frame is not sent again, and the rest goes ahead of the next one."""
+    stream = Noting(room)
+    sender = FrameSender(stream, ErlangFramer(1))
+    seen: list[str] = []
+    sender.interrupted = seen.append
+    stream.interrupted = 1
+    with pytest.raises(KeyboardInterrupt):
+        sender.send(b"hello")
+    sender.send(b"after")
+    assert ErlangFramer(1).feed(stream.data) == [b"hello", b"after"]
+    assert seen == [""]
 
 
 def test_an_interrupted_write_poisons() -> None:
