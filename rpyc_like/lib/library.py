@@ -289,6 +289,7 @@ class Facts:
         kind: one of the kinds above, by the nearest base that has one.
         in_c: the nearest base that is written in C; ``object`` if there is none.
         is_called_in_c: whether C code runs when an instance is called.
+        calls: the function of the library in Python that runs when an instance is called, if any.
         is_function: whether instances are functions or bound methods written in C.
         is_bound: whether instances have a ``__self__`` that C code works on.
         is_guarded: whether instances are made by code of the library.
@@ -300,6 +301,7 @@ class Facts:
         is_chained: whether instances are freed by recursion.
         is_iterator: whether all that instances are for is giving their items.
         is_native: whether it is a container or view of C, whose items are taken as they are.
+        refers: whether a container only refers to another, whose items it takes when it is used.
         keeps: whether instances keep what they are made of as it is.
         takes_pairs: whether the items of a container are keys with their values.
         items_at: which argument of the class has the items of a container; ``None`` if none has.
@@ -308,9 +310,19 @@ class Facts:
     """
 
     __slots__ = (
-        *("bears_changes", "bears_readers", "holds", "in_c", "is_bound", "is_called_in_c"),
+        *("bears_changes", "bears_readers", "calls", "holds", "in_c", "is_bound", "is_called_in_c"),
         *("is_chained", "is_function", "is_guarded", "is_iterator", "is_native"),
-        *("items_at", "keeps", "kind", "members", "passes", "recurses", "table", "takes_pairs"),
+        *(
+            "items_at",
+            "keeps",
+            "kind",
+            "members",
+            "passes",
+            "recurses",
+            "refers",
+            "table",
+            "takes_pairs",
+        ),
     )
 
     def __init__(self, cls: type) -> None:
@@ -321,11 +333,18 @@ class Facts:
         kind_base = next((base for base in mro if id(base) in _KINDS), object)
         self.kind = kind = _KINDS_BY_NAME.get(c_name) or _KINDS.get(id(kind_base), OTHER)
         # calls
-        self.is_called_in_c = _is_called_in_c(mro)
+        called = next(
+            (dict_of(base)["__call__"] for base in mro if "__call__" in dict_of(base)), None
+        )
+        self.is_called_in_c = type(called) in (WrapperDescriptorType, MethodDescriptorType)
+        in_python = type(called) is FunctionType and id(type) not in ids
+        self.calls = called if in_python and LIBRARY[called.__module__] else None
         self.is_function = id(BuiltinFunctionType) in ids
         self.is_bound = self.is_function or cls is MethodWrapperType
         self.is_guarded = kind is not ERROR and any(map(_makes_instances, mro))
-        self.keeps = kind in _KEEPS or id(type) in ids
+        self.refers = kind_base is ChainMap or kind_base is MappingProxyType
+        unpacks = self.refers or id(SyntaxError) in ids
+        self.keeps = not unpacks and (kind in _KEEPS or id(type) in ids)
         # what instances hold
         own = _KINDS.get(id(self.in_c), _KINDS_BY_NAME.get(c_name, OTHER))
         safe = own in _STEADY or id(self.in_c) in _BEAR_CHANGES or c_name in _BEAR_BY_NAME
@@ -395,14 +414,6 @@ def _is_written_in_c(cls: Any) -> bool:
         and one.__objclass__ is cls
         for one in own
     )
-
-
-def _is_called_in_c(mro: tuple[type, ...]) -> bool:
-    for base in mro:
-        if "__call__" in dict_of(base):
-            call = dict_of(base)["__call__"]
-            return type(call) is WrapperDescriptorType or type(call) is MethodDescriptorType
-    return False
 
 
 def _makes_instances(base: type) -> bool:
@@ -663,6 +674,10 @@ class Call:
                 func = func.__func__
             elif kind is MethodWrapperType and func.__name__ == "__call__":
                 func = func.__self__
+            elif kind is GenericAlias or module_of(kind) == "typing":
+                func = find(func, "__origin__")
+            elif facts_of(kind).calls is not None:
+                func, more = facts_of(kind).calls, (func,)
             else:
                 break
             given[:0] = more
@@ -739,24 +754,25 @@ class Call:
             return False
         if sort is FUNCTION:
             if self.module == "_operator":
-                return name not in _OPERATOR_LOOKS and not self._fills(self.given[:1])
+                cls = type(self.given[0]) if self.given else object
+                return name not in _OPERATOR_LOOKS and not _is_filled(cls)
             if name in _NO_ITEMS:
                 return False
-        elif sort is METHOD and self._fills([self.owner]) and self.cls is not MappingProxyType:
+        elif sort is METHOD and _is_filled(self.cls):
             return False  # made lists
         if name[:2] == "__":
             return name not in COMPARISONS and name not in _DUNDERS_LOOK
         return name not in KEEPING or name in TAKES_ITEMS
 
-    def _fills(self, owners: list[Any]) -> bool:
-        cls: Any = self.cls if self.sort is METHOD else type(owners[0]) if owners else object
-        kind = facts_of(cls).kind
-        return kind in CONTAINERS or kind is BUFFER
-
     @property
     def hashes(self) -> bool:
         """Whether the call hashes its arguments before it looks who is called."""
         return type(self.func) is _LRU_CACHE or type(self.func) is operator.methodcaller
+
+
+def _is_filled(cls: type) -> bool:
+    facts = facts_of(cls)
+    return facts.kind is BUFFER or (facts.kind in CONTAINERS and not facts.refers)
 
 
 # -- what functions and methods do with their arguments, by their names
@@ -801,7 +817,7 @@ def takes_items(cls: type, name: str) -> bool:
         return name in TAKES_ITEMS
     facts = facts_of(cls)
     if facts.table:
-        return facts.kind is not MAPPING
+        return facts.kind is not MAPPING or name == "__ior__"
     return name in _MERGING and issubclass(cls, dict)
 
 

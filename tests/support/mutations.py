@@ -2458,6 +2458,24 @@ MUTATIONS += [
     ),
 ]
 
+LIBRARY = "tests/attacks/test_library_oracle.py"
+MUTATIONS += [
+    Mutation(
+        "131",
+        "lib/library.py",
+        'return facts.kind is not MAPPING or name == "__ior__"',
+        "return False",
+        f"{LIBRARY}::test_containers_in_python_take_no_iterator_without_end",
+    ),
+    Mutation(
+        "131",
+        "lib/library.py",
+        "return 1 if defaultdict in makers else 0",
+        "return None",
+        f"{LIBRARY}::test_containers_in_python_take_no_iterator_without_end",
+    ),
+]
+
 REENTERED = "tests/attacks/test_reentered.py"
 MUTATIONS += [
     Mutation(
