@@ -1243,6 +1243,7 @@ class MessageConnection:
     def guarded(self) -> Iterator[Guarded]:
         """Iterate over all whose locks a thread may need to deliver an answer."""
         yield from self.guards
+        yield self.helpers
         stream = getattr(self.channel, "stream", None)
         if isinstance(stream, NativeStream):
             yield stream

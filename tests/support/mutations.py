@@ -1422,6 +1422,20 @@ MUTATIONS = [
     ),
     Mutation(
         "127",
+        "link/helping.py",
+        "            outcome, due = self._overdue(now)  #",
+        "            with self._lock:\n                outcome, due = self._overdue(now)  #",
+        f"{GARBAGE}::test_a_helper_is_interrupted",
+    ),
+    Mutation(
+        "127",
+        "link/connection.py",
+        "        yield self.helpers\n",
+        "",
+        f"{GARBAGE}::test_who_hands_requests_on_is_interrupted",
+    ),
+    Mutation(
+        "127",
         "lib/connection_threads.py",
         "(executor.nests or not self.busy)",
         "executor.nests",
