@@ -639,6 +639,29 @@ def one_waits_for_the_other(world: World) -> None:
 
 
 @scenario
+def idle_thread_serves_beside_a_waiting_one(world: World) -> None:
+    """A serving thread that waits for a callback leaves other calls to one that has none."""
+    client, server = world.connect()
+    world.go(server.serve_threaded, 2, name="server")
+    root = client.root
+
+    def slow(number: int) -> int:
+        worlds.sleep(0.05)
+        return number
+
+    def first() -> None:
+        check(root.call(slow, 1), 1)
+        root.set()
+
+    def other() -> None:
+        check(root.sleep(0.01), "slept")
+        worlds.sleep(0.01)
+        check(root.wait(), True)
+
+    world.each(first, other)
+
+
+@scenario
 def small_backlog(world: World) -> None:
     """More arrives than may wait to be served, while the pool's thread is busy."""
     pool = WorkerPool(1)

@@ -1366,6 +1366,22 @@ MUTATIONS = [
     Mutation(
         "116",
         "link/connection.py",
+        "not self.servers or self._must_serve(ident)",
+        "not self.servers or ident in self.servers",
+        f"{SCHEDULES}[idle_thread_serves_beside_a_waiting_one]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "(me.roused or len(servers) == 1)",
+        "True",
+        f"{SCHEDULES}[idle_thread_serves_beside_a_waiting_one]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
         "        if busy and self.servers:\n            self.helpers.call()\n",
         "",
         f"{WAKEUPS}::test_a_callback_may_wait_for_the_next",
@@ -1380,8 +1396,8 @@ MUTATIONS = [
     Mutation(
         "117",
         "link/connection.py",
-        "                waiter.wake()\n                return\n        self.helpers.call()\n",
-        "                waiter.wake()\n                return\n",
+        "it has ceased to wait\n                    return\n        self.helpers.call()\n",
+        "it has ceased to wait\n                    return\n",
         f"{WAKEUPS}::test_a_busy_thread_gets_help",
     ),
     Mutation(
@@ -2298,8 +2314,8 @@ MUTATIONS += [
     Mutation(
         "130",
         "link/connection.py",
-        "                waiter.wake()\n                return\n        self.helpers.call()\n",
-        "                waiter.wake()\n                return\n",
+        "it has ceased to wait\n                    return\n        self.helpers.call()\n",
+        "it has ceased to wait\n                    return\n",
         f"{SCHEDULES}[busy_thread_is_helped]",
         "native",
     ),
