@@ -398,6 +398,41 @@ def callbacks_and_calls(world: World) -> None:
 
 
 @scenario
+def callback_waits_for_the_next(world: World) -> None:
+    """Of two callbacks of one call the first waits for the second; another thread serves too."""
+    client, server = world.pair()
+
+    def both(first: Any, second: Any) -> tuple[Any, Any]:
+        results = async_(first)(), async_(second)()
+        return results[0].value, results[1].value
+
+    server._local_root.exposed_both = both
+    root, event = client.root, worlds.Event()
+    background = BgServingThread(client)
+    check(root.both(lambda: event.wait(5), lambda: event.set()), (True, None))
+    background.stop()
+
+
+@scenario
+def remote_executor(world: World) -> None:
+    """Who waits for a callback leaves the call that waits for it to the thread that serves."""
+    client, server = world.pair()
+    done = worlds.Event()
+
+    def submit(func: Any) -> None:
+        world.go(lambda: (func(), done.set()), name="worker")
+        worlds.sleep(0.01)  # the worker reads meanwhile
+
+    server._local_root.exposed_submit = submit
+    server._local_root.exposed_result = lambda: done.wait(5)
+    root = client.root
+    background = BgServingThread(client)
+    root.submit(lambda: worlds.sleep(0.05))
+    check(root.result(), True)
+    background.stop()
+
+
+@scenario
 def deep_recursion(world: World) -> None:
     """Calls go back and forth between the two sides, in two threads."""
     client, _ = world.pair()

@@ -1384,14 +1384,16 @@ MUTATIONS = [
         "link/connection.py",
         "        if busy and self.servers:\n            self.helpers.call()\n",
         "",
-        f"{WAKEUPS}::test_a_callback_may_wait_for_the_next",
+        f"{SCHEDULES}[callback_waits_for_the_next]",
+        "native",
     ),
     Mutation(
         "116",
         "link/connection.py",
         "if self.workers is not None or serves or not self.servers or route:",
         "if True:",
-        f"{WAKEUPS}::test_a_remote_executor",
+        f"{SCHEDULES}[remote_executor]",
+        "native",
     ),
     Mutation(
         "117",
@@ -2160,7 +2162,7 @@ MUTATIONS += [
         "lib/connection_threads.py",
         "thread.idle or (not thread.busy and len(self.jobs) == 1)",
         "thread.idle",
-        f"{ADAPTERS_AFFINITY}::test_plain_functions_run_in_one_thread",
+        f"{AFFINITY}::test_the_next_function_needs_no_other_thread",
     ),
     Mutation(
         "114",
