@@ -496,13 +496,13 @@ class MessageConnection:
         if server is not None:
             servers[ident] = me
 
-        def may_serve() -> bool:
-            """Return whether requests are left that no other serving thread comes for."""
-            return bool(server and self.unserved and (me.roused or len(servers) == 1))
-
         def found() -> Any:
             """Returns whether there is something to do, other than to read."""
-            return result._ready or me.inbox or may_serve()
+            return (
+                result._ready
+                or me.inbox
+                or (server and self.unserved and (me.roused or len(servers) == 1))
+            )
 
         usual = server is None and self.dispatch is None and type(result) is AsyncResult
         end = None if deadline is None else deadline.tmax
@@ -541,7 +541,7 @@ class MessageConnection:
                     continue
                 if me.inbox:
                     self._act_on_handed(me)
-                elif may_serve():
+                elif server and self.unserved and (me.roused or len(servers) == 1):
                     me.roused = False
                     outcome = self.take_unserved()
                     if outcome is not None:
