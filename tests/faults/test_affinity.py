@@ -819,6 +819,26 @@ def test_what_has_no_finalizer_takes_no_thread() -> None:
         assert running.threads == 0
 
 
+# -- connections whose calls run at once
+
+
+def test_the_next_function_needs_no_other_thread() -> None:
+    """A thread that has just done something is given what comes next, before it sleeps."""
+    threads = connection_threads.ConnectionThreads(2)
+    executor = threads.executor(SharedContext(), lambda *_: None, 2)
+    counts: list[int] = []
+    ran = threading.Event()
+
+    def go_on() -> None:
+        executor.submit(ran.set)
+        counts.append(len(threads.threads))
+
+    executor.submit(lambda: go_on)  # which is called when the thread is free again
+    assert ran.wait(LIMIT)
+    threads.close()
+    assert counts == [1]
+
+
 # -- a system without threads
 
 

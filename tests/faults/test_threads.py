@@ -175,9 +175,9 @@ def test_case_64_at_exit_with_a_hung_peer() -> None:
     with program() as (port, process):
         command = [sys.executable, "-c", AT_EXIT, str(port), str(process.pid)]
         started = time.monotonic()
-        done = subprocess.run(command, capture_output=True, timeout=30, cwd=ROOT)
+        done = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert time.monotonic() - started < 10  # the interpreter takes its time, too
+        assert time.monotonic() - started < 28  # a request's time is 30
 
 
 class Killed(BaseException):
