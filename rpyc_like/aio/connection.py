@@ -24,6 +24,7 @@ from ..link.aio import AioMessageConnection, AioResult
 from ..link.channel import client_of
 from ..link.housekeeping import DELAY, HeartbeatMonitor
 from ..link.result import Stopped, Unfinished, raised, thrown
+from ..link.serving import task_context
 from .names import ClassicNames
 from .proxies import AsyncNetref, Deferred, unsupported
 from .serving import Serving
@@ -307,7 +308,8 @@ class Connection(ClassicNames, Serving):
         if not self.waits:
             return self._close()
         with waiting():
-            return asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+            run = asyncio.run_coroutine_threadsafe
+            return task_context().run(run, self._close(), self._loop).result()
 
     async def _close(self) -> None:
         if not self._session.closing():

@@ -33,7 +33,7 @@ from ..lib.stack import has_room
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.backlog import weight_of
 from ..link.result import Unfinished, thrown
-from ..link.serving import CURRENT, call_serving
+from ..link.serving import IN_TASK, call_on_loop, call_serving, current
 from ..wire.messages import REQUEST
 from .threads import ThreadSide
 
@@ -155,7 +155,7 @@ class Serving(ThreadSide):
         Args:
             refused: called with the error if there is no thread for it.
         """
-        executor, served = self._executor, CURRENT.get()
+        executor, served = self._executor, current()
         assert executor is not None
         id_ = _OPENING if served is None else served[1]
         thread = self._threads_of.get(id_)
@@ -178,13 +178,13 @@ class Serving(ThreadSide):
         self, served: tuple[Any, Any, int] | None, func: Callable[..., Any], *args: Any
     ) -> Any:
         """Call a function that serves a request, in the connection's thread and context."""
-        if CURRENT.get() is not None and not has_room():
+        if current() is not None and not has_room():
             raise RecursionError(_TOO_DEEP)
         return call_serving(served, func, *args)
 
     def _in_context(self, value: Any) -> Coroutine[Any, Any, Any]:
         """Return a coroutine that awaits something of the program in the connection's context."""
-        return self._context.within(value, CURRENT, CURRENT.get())
+        return self._context.within(value, IN_TASK, current())
 
     def _waiting_for(self, target: Target) -> ConnectionThread | None:
         """Return the thread that waits for what has caused a request of the peer's."""
@@ -213,7 +213,7 @@ class Serving(ThreadSide):
             what, key = "memory of requests that wait for the peer, in bytes", "max_queued_bytes"
             self._fail(id_, LimitExceeded(what, self._asking_size, most, key))
             return
-        token = CURRENT.set((self._link, id_, target[2]))
+        token = IN_TASK.set((self._link, id_, target[2]))
         before = len(self._tasks) + self._in_threads
         thread = self._waiting_for(target)
         if thread is not None:
@@ -228,7 +228,7 @@ class Serving(ThreadSide):
         except Exception as error:
             self._fail(id_, error)
         finally:
-            CURRENT.reset(token)
+            IN_TASK.reset(token)
         if len(self._tasks) + self._in_threads > before and id_ not in self._weights:
             self._weights[id_] = size = weight_of((REQUEST, id_, target, args))
             self._count(size)
@@ -269,13 +269,11 @@ class Serving(ThreadSide):
             if handler in _IN_TURNS:
                 self._finish(id_, _in_turns(_IN_TURNS[handler](self, *args)))
             else:
-                self._finish(
-                    id_, self._context.run(call_serving, CURRENT.get(), handler, self, *args)
-                )
+                self._finish(id_, self._context.run(call_on_loop, current(), handler, self, *args))
         elif self._is_for_loop(number, args):
             self._finish(id_, handler(self, *args))
         else:
-            work = partial(self._work, id_, CURRENT.get(), handler, args)
+            work = partial(self._work, id_, current(), handler, args)
             executor.submit(work, self._threads_of.get(id_))
             self._in_threads += 1
             self._hold()
@@ -342,7 +340,7 @@ class Serving(ThreadSide):
             outcome: whether the function failed, and the value or exception. It is taken out: the
                 thread still has the list, and must not be the last to have what the peer drops.
         """
-        CURRENT.set(served)
+        IN_TASK.set(served)
         value, failed = outcome.pop(), outcome.pop()
         self._in_threads -= 1
         self._hold()
@@ -452,7 +450,7 @@ class Serving(ThreadSide):
 
     def _begin_wait(self) -> int | None:
         """Notes that the current task waits for the peer; returns which request it serves."""
-        served = CURRENT.get()
+        served = current()
         if self._opening:
             id_ = _OPENING
         elif served is not None and served[0] is self._link:
@@ -564,9 +562,9 @@ class Serving(ThreadSide):
                 if quick:
                     value = do_step(self, account, kind, *values)
                 else:
-                    served = CURRENT.get()
+                    served = current()
                     value = self._context.run(
-                        call_serving, served, do_step, self, account, kind, *values
+                        call_on_loop, served, do_step, self, account, kind, *values
                     )
             except StopIteration as error:
                 raise thrown(error) from None

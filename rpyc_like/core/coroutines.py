@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any
@@ -20,6 +20,7 @@ from ..lib import primitives
 from ..lib.background_loop import cancel_begun, run_in_background
 from ..lib.threads import Workers
 from ..lib.workers import waiting
+from ..link.serving import task_context
 from .accounts import CALL
 from .async_items import AsyncItems
 
@@ -46,8 +47,9 @@ class Coroutines:
         except BaseException:
             work.close()
             raise
-        self._running[id_] = running = run_in_background(work)
-        running.add_done_callback(partial(self._ended, id_, copy_context()))
+        context = task_context()
+        self._running[id_] = running = context.run(run_in_background, work)
+        running.add_done_callback(partial(self._ended, id_, context))
         link = self._conn._link
         if link.lost or link.calls.is_cancelled(id_):
             cancel_begun(running)  # that was told in the meantime
@@ -117,7 +119,7 @@ class Coroutines:
         """Returns what an ``async def`` function gives; waits for it."""
         if type(work) is CoroutineType:
             with waiting():
-                work = run_in_background(work).result()
+                work = task_context().run(run_in_background, work).result()
         return _sendable(work)
 
 

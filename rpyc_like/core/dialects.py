@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable
+from itertools import starmap
 from threading import get_ident
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +26,7 @@ from ..errors import LimitExceeded, MalformedValue, ProtocolError
 from ..lib.brief import brief
 from ..lib.impl import codec
 from ..link.result import Unfinished
-from ..link.serving import CURRENT
+from ..link.serving import IN_TASK, THREAD, current
 from ..wire.codec import MalformedAnswer
 from ..wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from ..wire.meter import budget_for, unmetered_size
@@ -193,19 +194,22 @@ class RpycCodec:
 
     def frame_request(self, id_: int, target: int, args: Any, framed: bool = True) -> bytes | None:
         """Returns the whole frame of a request, or just its payload; None for what is unusual."""
-        features, cause = self.features, None
-        served = CURRENT.get()
+        cause = None
+        now, served = THREAD.now, IN_TASK.get()
+        if now is not None and served is now[1]:
+            served = now[0]  # as current() does, without another Python call
         if served is not None and served[0] is self.link:
-            if not features & consts.FEATURE_CAUSE:
+            if not self.features & consts.FEATURE_CAUSE:
                 return None
             cause = served[1]
         if not self.boxer.proxies.released:
-            batch = None
-        elif features & consts.FEATURE_RELEASE:
-            batch = self._take_batch
-        else:
-            return None
-        made: bytes | None = self.native.request(framed, id_, target, args, cause, batch)
+            return self.native.request(framed, id_, target, args, cause, None)  # type: ignore[no-any-return]
+        made: bytes | None = None
+        if self.features & consts.FEATURE_RELEASE:
+            # What is given back is not lost where a signal handler raises an exception.
+            (made,) = starmap(
+                self.native.request, ((framed, id_, target, args, cause, self._take_batch),)
+            )
         return made
 
     def _take_batch(self) -> bytes:
@@ -219,7 +223,7 @@ class RpycCodec:
             outer = self.encode_boxed_request(id_, target, _PLACEHOLDER)
             before, _, after = outer.partition(_PLACEHOLDER)
             return self._in_parts(before, boxed, after)
-        served = CURRENT.get()
+        served = IN_TASK.get() if THREAD.now is None else current()  # mostly without another call
         if served is None or served[0] is not self.link:
             cause, addressee = None, 0
         else:
@@ -272,7 +276,7 @@ class RpycCodec:
         return self._payload(consts.MSG_EXCEPTION, content, self._requester())
 
     def _requester(self) -> int:
-        served = CURRENT.get()
+        served = current()
         return 0 if served is None else served[2]
 
     def _payload(self, kind: int, content: bytes, addressee: int) -> bytes:

@@ -42,7 +42,7 @@ class HasState:
         self._state_callbacks.append(func)
 
     def _state_changed(self, state: str) -> None:
-        for func in tuple(self._state_callbacks):
+        for func in list(self._state_callbacks):
             try:
                 func(self, state)
             except Exception:

@@ -252,7 +252,8 @@ class ThreadExecutor:
         for thread in self.threads:
             # One that has just done something looks again before it sleeps. Where calls may run at
             # once, one that comes after another is served in the same thread so.
-            if thread.idle or (not thread.busy and len(self.jobs) == 1):
+            looks = not thread.busy and (thread.serves or not thread.waits)
+            if thread.idle or (looks and len(self.jobs) == 1):
                 thread.rouse()
                 return True
             if self.nests and thread.serves:
@@ -323,7 +324,9 @@ class ThreadExecutor:
 
     def keeps(self, thread: ConnectionThread) -> bool:
         """Return whether a thread without work stays with the connection."""
-        return not self.closed and thread in self.threads[: self._kept]
+        return (
+            not self.closed and thread in self.threads and self.threads.index(thread) < self._kept
+        )
 
     def run(self, job: Job, thread: ConnectionThread) -> None:
         """Run a function in the connection's context, in a thread that is not in it yet."""
@@ -447,11 +450,16 @@ class ConnectionThread:
         try:
             while not ready():
                 with self._lock:
+                    within = self.busy
                     job = self._next_nested()
+                    self.busy = within or job is not None
                 if job is not None:
                     self.serves = False
                     self.set_waiting(False)
-                    _run(_run(job))  # in the context of what waits
+                    if within:
+                        _run(_run(job))  # in the context of what waits
+                    else:
+                        self.executor.run(job, self)
                     self.set_waiting(True)
                     self.serves = True
                 elif not self._signal.acquire(True, seconds):
@@ -463,8 +471,11 @@ class ConnectionThread:
     def _next_nested(self) -> Job | None:
         if self._inbox:
             return self._inbox.popleft()
-        jobs = self.executor.jobs
-        return jobs.popleft() if jobs and self.executor.nests else None
+        executor = self.executor
+        if executor.jobs and (executor.nests or not self.busy):
+            # A finalizer that waits between two functions must not hold up the next one.
+            return executor.jobs.popleft()
+        return None
 
     def set_waiting(self, waits: bool) -> bool:
         """Note whether it waits for a peer; return whether it did before."""

@@ -26,6 +26,7 @@ from .express import Shortcut
 from .housekeeping import HeartbeatMonitor
 from .receiving import FrameReceiver
 from .sending import FrameSender
+from .serving import task_context
 
 __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
@@ -479,7 +480,7 @@ class AioMessageConnection:
     def call_soon(self, func: Callable[[], Any]) -> bool:
         """Has ``func`` called on the loop, from any thread; returns whether the loop still runs."""
         try:
-            self.loop.call_soon_threadsafe(func)
+            self.loop.call_soon_threadsafe(func, context=task_context())
         except RuntimeError:
             return False
         return True

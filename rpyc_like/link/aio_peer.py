@@ -15,7 +15,7 @@ from ..lib.in_worker import elsewhere
 from ..wire.session import Session
 from .aio import AioMessageConnection, AioResult
 from .result import raised
-from .serving import CURRENT, call_serving
+from .serving import IN_TASK, call_on_loop, call_serving, current
 
 if TYPE_CHECKING:
     from .admission import Client
@@ -126,7 +126,7 @@ class AioPeer:
         """
         if self._executor is None:
             return self.run_here(func)
-        work = partial(self._in_thread, CURRENT.get(), func)
+        work = partial(self._in_thread, current(), func)
         failed, value = await elsewhere(self._executor.submit, work)
         if failed:
             raise raised(value)
@@ -139,12 +139,12 @@ class AioPeer:
 
     def run_here(self, func: Callable[..., T], *args: Any) -> T:
         """Call a function of the program on the loop, in the connection's context."""
-        value: T = self._context.run(call_serving, CURRENT.get(), func, *args)
+        value: T = self._context.run(call_on_loop, current(), func, *args)
         return value
 
     def awaited(self, value: Awaitable[T]) -> Awaitable[T]:
         """Return a coroutine that awaits something of the program in the connection's context."""
-        return self._context.within(value, CURRENT, CURRENT.get())
+        return self._context.within(value, IN_TASK, current())
 
     def run_last(self, func: Callable[[], object] | None) -> None:
         """Call a function of the program when all others have ended; then the thread ends."""
@@ -174,11 +174,11 @@ class AioPeer:
 
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         """Starts a task for it."""
-        token = CURRENT.set((self._link, id_, 0))
+        token = IN_TASK.set((self._link, id_, 0))
         try:
             task = asyncio.get_running_loop().create_task(self.serve(id_, target, args))
         finally:
-            CURRENT.reset(token)
+            IN_TASK.reset(token)
         self._tasks[task] = id_
         task.add_done_callback(self._ended)
         self._hold()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib import primitives
-from .serving import CURRENT
+from .serving import current
 
 __all__ = ["Call", "Calls", "current_call", "name_of"]
 
@@ -124,6 +124,8 @@ class Call:
 def current_call() -> Call | None:
     """Returns the request that this thread or task serves, None if it serves none.
 
+    Tasks that a served function starts serve the request as well; threads do not.
+
     A function that takes long asks it from time to time whether to go on::
 
         for block in blocks:
@@ -131,5 +133,5 @@ def current_call() -> Call | None:
                 return
             work_on(block)
     """
-    served = CURRENT.get()
+    served = current()
     return None if served is None else Call(served[0], served[1])

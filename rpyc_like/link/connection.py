@@ -28,7 +28,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import copy_context
 from threading import get_ident
 from typing import Any, Final, Protocol
 
@@ -53,7 +52,7 @@ from .interrupted import check_not_reading, holds_the_role, leaves_the_role
 from .receiving import AT_ONCE, MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender, PeerStuck
-from .serving import CURRENT
+from .serving import IN_TASK, THREAD
 from .streams.base import READ, WRITE, NativeStream
 
 __all__ = ["Application", "MessageConnection"]
@@ -215,7 +214,7 @@ class MessageConnection:
         self.queued.limit = getattr(self.receiver, "max_queued", MAX_QUEUED)
         if isinstance(self.receiver, FrameReceiver) and isinstance(self.sender, FrameSender):
             self.sender.blocked = self._read_while_full
-            self.sender.interrupted = self._interrupted
+            self.sender.interrupted = self._write_interrupted
         self.express: Express | None = None
         """The quick way, once the application has opened it with :meth:`use_shortcut`."""
         self.send_frame: Callable[[bytes], None] | None = None
@@ -989,6 +988,26 @@ class MessageConnection:
         if lost:
             self._interrupted("a thread was interrupted while it read a message")
 
+    def resume(self, error: BaseException, frame: bytes) -> None:
+        """Has a frame leave that a shortcut has made, after an exception of a signal handler.
+
+        Args:
+            error: may have come anywhere while :attr:`send_frame` was called.
+        """
+        if isinstance(self.sender, FrameSender) and not self.end._ready:
+            self.sender.resume(error, frame)
+
+    def _write_interrupted(self, text: str) -> None:
+        """Go on after an exception of a signal handler while something was sent.
+
+        Args:
+            text: why the connection must end; empty if it need not.
+        """
+        if text:
+            self._interrupted(text)
+        elif not self.end._ready:
+            self.batch.resume()
+
     def _interrupted(self, text: str) -> None:
         if not self.end._ready:
             self.fail(self.closed_class(text))
@@ -1167,18 +1186,16 @@ class MessageConnection:
 
     @leaves_the_role
     def _serve(self, id_: Any, target: Any, args: Any, route: int) -> None:
-        if CURRENT.get() is not None and not has_room():
+        before, in_task = THREAD.now, IN_TASK.get()
+        if (before or in_task) is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
             self.calls.forget(id_)
             self._has_begun(id_)
             self.application.refuse(id_, RecursionError(text))
             return
-        # Before Python 3.12 a finalizer may run in the middle of set() and reset(), and replace
-        # what these work on by calls of its own: a copy of the context keeps that alive.
-        kept = copy_context()
         goes_on = None
-        token = CURRENT.set((self, id_, route))
         try:
+            THREAD.now = (self, id_, route), in_task  # as call_serving() does
             self.running.add(id_)
             if self not in _links_with_calls and self.looked_after:
                 housekeeper.watch_calls(self)
@@ -1190,8 +1207,7 @@ class MessageConnection:
                     self.calls.forget(id_)
             else:
                 self._count_running(id_, args)
-            kept = copy_context()  # noqa: F841
-            CURRENT.reset(token)
+            THREAD.now = before
             if self.unbegun:
                 self._has_begun(id_)
 
@@ -1240,7 +1256,7 @@ class MessageConnection:
         entry = self.session.pending.get(id_)
         waiters: Sequence[Waiter]
         if type(entry) is AsyncResult:  # nearly always
-            waiters = entry.__dict__.get("_waiters", ())
+            waiters = entry._waiters
         elif isinstance(entry, (AsyncResult, Delivery)):
             waiters = entry.waiters()
         else:

@@ -101,15 +101,16 @@ class AsyncResult:
     delivered_by: int | None = None
     """The thread that calls a program's own ``__call__`` with the answer; 0 before it does."""
 
+    _future: Future[Any] | None = None
+
+    # No __getattr__ here: it would make each attribute of the class slow. And no self.__dict__:
+    # Python 3.11 makes it at the first look, and a second one if a finalizer looks while the first
+    # one is being allocated. Then it frees what is in them twice.
+
     def __init__(self, conn: Any) -> None:
         self._conn: ResultOwner = conn
-
-    # No __getattr__ here: it would make each attribute of the class slow.
-
-    def _list(self, name: str) -> list[Any]:
-        """Returns the list called ``name``, which is made when it is first needed."""
-        found: list[Any] = self.__dict__.setdefault(name, [])
-        return found
+        self._waiters: list[Waiter] = []
+        self._callbacks: list[Callable[[AsyncResult], Any]] = []
 
     def __repr__(self) -> str:
         if self._ready:
@@ -133,30 +134,30 @@ class AsyncResult:
         self._failed = failed
         self._value = value
         self._ready = True
-        if "_waiters" in self.__dict__:
+        if self._waiters:
             for waiter in self.waiters():
                 waiter.wake()
-        return "_callbacks" in self.__dict__
+        return bool(self._callbacks)
 
     def add_waiter(self, waiter: Waiter) -> list[Waiter]:
         """Notes a thread to wake; returns the list to remove it from."""
-        waiters = self._list("_waiters")
-        waiters.append(waiter)
-        return waiters
+        self._waiters.append(waiter)
+        return self._waiters
 
     def remove_waiter(self, waiter: Waiter) -> None:
         """Ends what :meth:`add_waiter` began."""
-        self._list("_waiters").remove(waiter)
+        self._waiters.remove(waiter)
 
-    def waiters(self) -> tuple[Waiter, ...]:
-        """Returns the threads that wait for the answer."""
-        return tuple(self.__dict__.get("_waiters", ()))
+    def waiters(self) -> list[Waiter]:
+        """Return the threads that wait for the answer."""
+        # Not tuple(): before Python 3.12 that copies freed memory if a finalizer adds to the list.
+        return list(self._waiters)
 
     def run_callbacks(self) -> None:
         """Calls the callbacks that were added before the answer came, once."""
-        while self._ready and self.__dict__.get("_callbacks"):
+        while self._ready and self._callbacks:
             try:
-                callback = self._list("_callbacks").pop(0)
+                callback = self._callbacks.pop(0)
             except IndexError:
                 return
             callback(self)
@@ -186,7 +187,7 @@ class AsyncResult:
         A later call happens in the thread that has read the answer; on the loop for a connection of
         an asyncio client, and in a thread of its own for one of :class:`rpyc_like.aio.Server`.
         """
-        self._list("_callbacks").append(func)
+        self._callbacks.append(func)
         if self._ready:
             self.run_callbacks()
 
@@ -236,11 +237,11 @@ class AsyncResult:
         The connection is read in the background meanwhile. Cancelling the future gives the request
         up. StopIteration, which no future can hold, becomes StopAsyncIteration.
         """
-        found: Future[Any] | None = self.__dict__.get("_future")
+        found = self._future
         if found is None:
             from .futures import future_of
 
-            found = self.__dict__["_future"] = future_of(self, self._conn)
+            found = self._future = future_of(self, self._conn)
         return found
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -306,6 +307,6 @@ class Delivery:
                 for waiter in self.waiters():
                     waiter.wake()
 
-    def waiters(self) -> tuple[Waiter, ...]:
-        """Returns the threads that wait for the answer."""
+    def waiters(self) -> list[Waiter]:
+        """Return the threads that wait for the answer."""
         return self._result.waiters()

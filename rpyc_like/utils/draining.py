@@ -14,7 +14,7 @@ from typing import Any
 from ..core.protocol import Connection
 from ..errors import ConnectionClosed
 from ..lib.timing import Timeout
-from ..link.serving import CURRENT
+from ..link.serving import current
 
 __all__ = ["drain", "finish", "is_serving_us", "leave_when_given_up", "terminating"]
 
@@ -24,7 +24,7 @@ _TOLD = 10.0  # seconds that on_disconnect gets in another thread
 
 def is_serving_us(connections: Collection[Connection]) -> bool:
     """Returns whether the current thread serves a request of one of the connections."""
-    served = CURRENT.get()
+    served = current()
     return served is not None and any(conn._link is served[0] for conn in connections)
 
 
@@ -40,7 +40,7 @@ def drain(connections: Collection[Connection], limit: float, hurry: threading.Ev
     Returns:
         How many requests have not been answered.
     """
-    served = CURRENT.get()
+    served = current()
     asked = {
         conn: {
             id_ for id_ in conn._unanswered() if served is None or served[:2] != (conn._link, id_)

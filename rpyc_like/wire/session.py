@@ -124,10 +124,18 @@ class Session:
         self.receive = receive  # type: ignore[method-assign]
 
     def _note_first(self, outcome: Outcome) -> None:
-        if outcome[0] is not BROKEN and self.__dict__.pop("receive", None) is not None:
+        if outcome[0] is not BROKEN and self._restore_receive():
             func, self._on_first = self._on_first, None
             if func is not None:
                 func()
+
+    def _restore_receive(self) -> bool:
+        """Undo :meth:`on_first_message`; return whether this call did it."""
+        try:
+            del self.receive  # not by self.__dict__: see link.result.AsyncResult
+        except AttributeError:
+            return False
+        return True
 
     def understand(self, message: Any) -> Outcome:
         """Returns what a message means for this side."""
@@ -171,5 +179,5 @@ class Session:
     def closed(self) -> list[Any]:
         """Moves to CLOSED and returns the entries that will never be answered."""
         self.state = State.CLOSED
-        self.__dict__.pop("receive", None)
+        self._restore_receive()
         return self.pending.fail_all()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -12,7 +14,8 @@ from typing import Any
 import pytest
 
 from rpyc_like.core.objects import ExportTable, ProxyTable, identify
-from rpyc_like.lib.connection_threads import ConnectionThread
+from rpyc_like.lib.connection_threads import ConnectionThread, ConnectionThreads, current_thread
+from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.first_use import FirstUse
 from rpyc_like.link.backlog import Backlog
 from rpyc_like.link.streams import SocketStream
@@ -170,6 +173,46 @@ def test_a_stream_is_interrupted() -> None:
     there.close()
 
 
+LOOKED_AT = """
+import gc
+from rpyc_like.link.result import AsyncResult
+
+class Ending:
+    def __init__(self, result):
+        self.me, self.result = self, result
+    def __del__(self):
+        assert self.result.waiters() == []
+
+for _ in range(20):
+    gc.disable()
+    result, waiter = AsyncResult(None), object()
+    Ending(result)
+    taken = [{} for _ in range(100)]  # the interpreter has no dict left that it could use again
+    gc.set_threshold(1, 1, 1)
+    gc.enable()
+    result.add_waiter(waiter)
+    gc.collect()
+    assert result.waiters() == [waiter]
+    result.remove_waiter(waiter)
+    del taken, result
+"""
+
+
+def test_a_result_is_looked_at_when_a_wait_begins() -> None:
+    """A finalizer may ask who waits for an answer while its thread begins to wait for it.
+
+    Python 3.11 frees the attributes of an object twice if its ``__dict__`` is made by both.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKED_AT],
+        env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_first_use_in_a_first_use() -> None:
     """A finalizer may need what its thread makes at this moment."""
     made: list[Any] = []
@@ -185,11 +228,46 @@ def test_a_first_use_in_a_first_use() -> None:
     assert first.get() is made[1]
 
 
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_finalizer_waits_between_two_functions(width: int) -> None:
+    """A connection's thread that a finalizer has wait goes on with the connection's functions."""
+    threads = ConnectionThreads(8)
+    executor = threads.executor(SharedContext(), lambda *_: None, width)
+    executor.nests = False
+    idents: list[int] = []
+    looks: list[None] = []
+    done = threading.Event()
+
+    def look() -> None:
+        looks.append(None)
+        assert len(looks) < 50
+
+    def first() -> Callable[[], None]:
+        idents.append(threading.get_ident())
+        return finalize
+
+    def finalize() -> None:
+        thread = current_thread(executor)
+        assert thread is not None
+        executor.submit(second)
+        try:
+            thread.wait(lambda: len(idents) == 2, look, 0.1)
+        finally:
+            done.set()
+
+    def second() -> None:
+        idents.append(threading.get_ident())
+
+    executor.submit(first)
+    assert done.wait(LIMIT)
+    assert idents == [idents[0]] * 2
+    executor.close()
+    threads.close()
+
+
 def test_the_threads_of_asyncio_connections_are_interrupted() -> None:
     """A finalizer that would wait with the lock of all connections' threads is refused."""
     from rpyc_like.errors import LocalProtocolError
-    from rpyc_like.lib.connection_threads import ConnectionThreads
-    from rpyc_like.lib.contexts import SharedContext
 
     threads = ConnectionThreads(2)
     executor = threads.executor(SharedContext(), lambda *_: None)

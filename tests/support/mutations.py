@@ -712,7 +712,7 @@ MUTATIONS = [
     Mutation(
         "58",
         "link/connection.py",
-        "if CURRENT.get() is not None and not has_room():",
+        "if (before or in_task) is not None and not has_room():",
         "if False:",
         f"{THREADS}::test_case_58_recursion_between_the_sides",
         "native",
@@ -1314,8 +1314,7 @@ MUTATIONS = [
         "            if thread is not None and self._hand(outcome, thread):\n"
         "                pass\n"
         "            elif self.workers is None or thread == get_ident():\n",
-        f"{SCHEDULES}[callbacks_of_two_threads]",
-        "native",
+        f"{WAKEUPS}::test_a_reader_is_not_handed_a_request",
     ),
     Mutation(
         "116",
@@ -1330,6 +1329,38 @@ MUTATIONS = [
         "            self._result.delivered_by = get_ident()\n",
         "            self._result.delivered_by = None\n",
         f"{SCHEDULES}[own_result_class]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/result.py",
+        "            self._result.delivered_by = get_ident()\n",
+        "",
+        f"{SCHEDULES}[own_result_class_and_the_end]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/result.py",
+        "        self._result.delivered_by = 0\n",
+        "",
+        f"{SCHEDULES}[own_result_class_in_the_background]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "                or result.delivered_by is not None\n",
+        "",
+        f"{SCHEDULES}[own_result_class_in_the_background]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "(by != 0 or not self.end._ready)",
+        "True",
+        f"{SCHEDULES}[pool_is_busy_at_the_end]",
         "native",
     ),
     Mutation(
@@ -1366,6 +1397,42 @@ MUTATIONS = [
         "        if self._lock._is_owned():",
         "        if False:",
         f"{GARBAGE}::test_the_threads_of_asyncio_connections_are_interrupted",
+    ),
+    Mutation(
+        "127",
+        "link/connection.py",
+        "            THREAD.now = (self, id_, route), in_task  # as call_serving() does\n",
+        "            THREAD.now = (self, id_, route), in_task\n"
+        "            IN_TASK.set((self, id_, route))\n",
+        "tests/faults/test_current_call.py::test_a_served_call_sets_no_variable",
+    ),
+    Mutation(
+        "127",
+        "lib/connection_threads.py",
+        "(executor.nests or not self.busy)",
+        "executor.nests",
+        f"{GARBAGE}::test_a_finalizer_waits_between_two_functions",
+    ),
+    Mutation(
+        "127",
+        "link/result.py",
+        "        self._waiters.append(waiter)\n"
+        "        return self._waiters\n"
+        "\n"
+        "    def remove_waiter(self, waiter: Waiter) -> None:\n"
+        '        """Ends what :meth:`add_waiter` began."""\n'
+        "        self._waiters.remove(waiter)\n"
+        "\n"
+        "    def waiters(self) -> list[Waiter]:\n",
+        "        self.__dict__['_waiters'].append(waiter)\n"
+        "        return self._waiters\n"
+        "\n"
+        "    def remove_waiter(self, waiter: Waiter) -> None:\n"
+        "        self._waiters.remove(waiter)\n"
+        "\n"
+        "    def waiters(self) -> list[Waiter]:\n"
+        "        self.__dict__\n",
+        f"{GARBAGE}::test_a_result_is_looked_at_when_a_wait_begins",
     ),
 ]
 
@@ -1756,8 +1823,8 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    if _is_buffer(cls):",
-        "    if False:",
+        "    if facts.kind is library.BUFFER:\n        if name",
+        "    if False:\n        if name",
         f"{GUARDS}::test_buffers_ask_no_peer",
     ),
     Mutation(
@@ -1790,22 +1857,22 @@ MUTATIONS += [
     ),
     Mutation(
         "122",
-        "lib/weights.py",
-        "    if any(map(_is_shown, mro_of(kind))):\n        return True",
+        "lib/library.py",
+        " or any(full_name(base) in _SHOWN for base in mro)",
         "",
         "tests/attacks/test_weights.py::test_what_is_shared_weighs_what_it_is_written_out_to",
     ),
     Mutation(
         "123",
         "lib/result_sizes.py",
-        "    size = _number_work(func, args, pairs)",
-        "    size = 0.0",
+        "max(_number_work(call, pairs), ",
+        "max(0.0, ",
         "tests/attacks/test_result_sizes.py::test_a_result_is_not_made_too_large",
     ),
     Mutation(
         "131",
         "lib/c_guards.py",
-        "    if _takes_iterators(func, given):",
+        "    if call.takes_iterators:",
         "    if False:",
         "tests/attacks/test_counted_items.py::test_a_peer_passes_no_iterator_without_end",
     ),
@@ -1986,22 +2053,22 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "lib/c_callables.py",
-        "    return issubclass(kind, BuiltinFunctionType)",
-        "    return kind is BuiltinFunctionType",
+        "lib/library.py",
+        "self.is_function = id(BuiltinFunctionType) in ids",
+        "self.is_function = cls is BuiltinFunctionType",
         f"{CALLABLES}::test_methods_that_know_their_class_are_looked_at",
     ),
     Mutation(
         "92",
-        "lib/c_callables.py",
-        "    return issubclass(kind, BuiltinFunctionType)",
-        "    return kind is BuiltinFunctionType",
+        "lib/library.py",
+        "self.is_function = id(BuiltinFunctionType) in ids",
+        "self.is_function = cls is BuiltinFunctionType",
         f"{CALLABLES}::test_ladders_are_methods_that_know_their_class_too",
     ),
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    if _calls_arguments(func, given):",
+        "    if call.calls_arguments:",
         "    if False:",
         f"{CALLABLES}::test_functions_in_c_are_guarded_wherever_they_are_called",
     ),
@@ -2015,14 +2082,14 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    if _is_class(arg):\n        return any(map(_is_guarded_class, mro_of(arg)))",
-        "    if _is_class(arg):\n        return False",
+        "return facts_of(type(arg)).is_called_in_c and facts_of(arg).is_guarded",
+        "return False",
         f"{CALLABLES}::test_keys_do_not_add_up_through_other_functions",
     ),
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    _check_link(guard, None, given[before:])  # csv.reader makes an iterator\n",
+        "    _check_link(guard, None, given[call.before :])  # csv.reader makes an iterator\n",
         "",
         f"{CALLABLES}::test_readers_and_named_results_are_not_nested",
     ),
@@ -2090,8 +2157,8 @@ MUTATIONS += [
     Mutation(
         "128",
         "link/aio_peer.py",
-        "self._context.run(call_serving, CURRENT.get(), func, *args)",
-        "call_serving(CURRENT.get(), func, *args)",
+        "self._context.run(call_on_loop, current(), func, *args)",
+        "call_on_loop(current(), func, *args)",
         f"{ADAPTERS_AFFINITY}::test_the_context_stays",
     ),
     Mutation(
@@ -2397,9 +2464,9 @@ MUTATIONS += [
     ),
     Mutation(
         "120",
-        "lib/in_flight.py",
-        "        return True, _is_of_library(cls)",
-        "        return True, False",
+        "lib/library.py",
+        "            self.holds = _is_holder(cls, mro)",
+        "            self.holds = False",
         f"{REENTERED}::test_case_120_c_code_is_not_entered_again[csv]",
     ),
     Mutation(
@@ -2419,7 +2486,7 @@ MUTATIONS += [
     Mutation(
         "120",
         "lib/in_flight.py",
-        "self._clash(before, self._name in _READS)",
+        "self._clash(before, self._name in READING)",
         "self._clash(before)",
         f"{REENTERED}::test_keys_of_the_peer_read_other_objects",
     ),

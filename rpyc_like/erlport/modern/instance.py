@@ -23,7 +23,7 @@ from ...lib.settings import FLAG, FUNCTION, Kind, check_arguments, count, one_of
 from ...lib.workers import WorkerPool
 from ...link.backlog import weight_of
 from ...link.result import AsyncResult
-from ...link.serving import CURRENT
+from ...link.serving import current
 from ...link.streams import PipeStream
 from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ...wire.meter import message_memory
@@ -275,7 +275,7 @@ class Instance:
 
     def _open_account(self) -> Account:
         """Return an account of the items that are taken for the request being served."""
-        served = CURRENT.get()
+        served = current()
         id_ = served[1] if served is not None and served[0] is self.peer.link else None
         return self.handles.open_account(self._max_items, lambda: self._look(id_))
 
@@ -413,7 +413,7 @@ class Instance:
         Raises:
             RuntimeError: there is none.
         """
-        served = CURRENT.get()
+        served = current()
         if served is not None:
             handler = getattr(served[0].application, "handler", None)
             if isinstance(handler, Instance):
