@@ -49,7 +49,7 @@ MODULES = (
 ).split()
 STEPS = 300
 LIMITS = {"allow_public_attrs": True, "max_steps": STEPS, "max_memory": 8 << 20}
-HANG = int(os.environ.get("HANG", "100"))  # seconds without an end: that is no slow machine any more
+HANG = int(os.environ.get("HANG", "100"))  # seconds: no slow machine any more
 GROWTH = 256 << 10  # KiB of memory that a case may add
 SPACE = 4 << 30  # bytes of address space
 
