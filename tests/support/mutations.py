@@ -2243,7 +2243,7 @@ MUTATIONS += [
     Mutation(
         "128",
         "lib/connection_threads.py",
-        "thread.idle or (not thread.busy and len(self.jobs) == 1)",
+        "thread.idle or (looks and len(self.jobs) == 1)",
         "thread.idle",
         f"{AFFINITY}::test_the_next_function_needs_no_other_thread",
     ),
