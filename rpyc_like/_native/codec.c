@@ -1201,11 +1201,14 @@ messages_request(Messages *self, PyObject *const *args, Py_ssize_t count)
     return end_message(&w, framed, written, args[5] == Py_None ? UNCOMPRESSED : 0x7fffffff);
 }
 
-/* reply(framed, id, value): the message, or None for what is unusual. */
+/* reply(framed, id, value): the message, or None for what is unusual.
+
+   With the message the request is noted as answered. */
 static PyObject *
 messages_reply(Messages *self, PyObject *const *args, Py_ssize_t count)
 {
     Writer w;
+    PyObject *made;
     int framed = count == 3 && args[0] == Py_True;
     int written = count == 3 && PyLong_CheckExact(args[1]);
     Py_ssize_t most = UNCOMPRESSED;
@@ -1223,7 +1226,10 @@ messages_reply(Messages *self, PyObject *const *args, Py_ssize_t count)
         most = 0x7fffffff; /* a reference that has been counted must go */
         Py_DECREF(box);
     }
-    return end_message(&w, framed, written, most);
+    made = end_message(&w, framed, written, most);
+    if (made != NULL && made != Py_None && PySet_Discard(self->serving, args[1]) < 0)
+        Py_CLEAR(made);
+    return made;
 }
 
 /* Notes a request that is to be answered; one that must not come is unusual. */

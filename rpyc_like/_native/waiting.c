@@ -37,6 +37,7 @@
 
 static atomic_int busy; /* whether a thread of this process polls */
 static unsigned long long hits, misses;
+static PyObject *landed, *went; /* names of attributes */
 
 typedef struct {
     PyObject_HEAD
@@ -125,7 +126,8 @@ blocked(Pace *pace, int64_t began)
     }
 }
 
-/* recv(fd, limit): bytes, or None if the time is over that the socket's SO_RCVTIMEO gives. */
+/* recv(fd, limit, [note]): bytes, or None if the time is over that the socket's SO_RCVTIMEO gives;
+   bytes are in note.landed as well. */
 static PyObject *
 pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
 {
@@ -134,8 +136,8 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
     int64_t began = 0, window;
     PyObject *data;
     char *room;
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "recv(fd, limit)");
+    if (count < 2 || count > 3 || (count == 3 && PyLong_Check(args[2]))) {
+        PyErr_SetString(PyExc_TypeError, "recv(fd, limit, [note])");
         return NULL;
     }
     fd = PyLong_AsLong(args[0]);
@@ -197,6 +199,8 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
     }
     if (got != limit)
         _PyBytes_Resize(&data, got);
+    if (data != NULL && count == 3 && PyObject_SetAttr(args[2], landed, data) < 0)
+        Py_CLEAR(data);
     return data;
 }
 
@@ -275,7 +279,7 @@ pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
     return PyBool_FromLong(found);
 }
 
-/* send(socket, bytes): how many bytes were written without waiting.
+/* send(socket, bytes, [note]): how many bytes were written without waiting; also in note.went.
 
    The interpreter's lock is kept: to give it up would cost more than to write little. */
 static PyObject *
@@ -283,8 +287,9 @@ pace_send(Pace *pace, PyObject *const *args, Py_ssize_t count)
 {
     int fd;
     Py_ssize_t sent;
-    if (count != 2 || !PyBytes_CheckExact(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "send(socket, bytes)");
+    PyObject *written;
+    if (count < 2 || count > 3 || !PyBytes_CheckExact(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "send(socket, bytes, [note])");
         return NULL;
     }
     fd = PyObject_AsFileDescriptor(args[0]);
@@ -294,7 +299,10 @@ pace_send(Pace *pace, PyObject *const *args, Py_ssize_t count)
                 MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
         return PyErr_SetFromErrno(PyExc_OSError);
-    return PyLong_FromSsize_t(sent < 0 ? 0 : sent);
+    written = PyLong_FromSsize_t(sent < 0 ? 0 : sent);
+    if (written != NULL && count == 3 && PyObject_SetAttr(args[2], went, written) < 0)
+        Py_CLEAR(written);
+    return written;
 }
 
 static int
@@ -364,7 +372,9 @@ static PyMethodDef methods[] = {
 static int
 fill(PyObject *module)
 {
-    return PyModule_AddType(module, &pace_type);
+    went = PyUnicode_InternFromString("went");
+    landed = PyUnicode_InternFromString("landed");
+    return went == NULL || landed == NULL ? -1 : PyModule_AddType(module, &pace_type);
 }
 
 DEFINE_MODULE(waiting)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable
+from itertools import starmap
 from threading import get_ident
 from typing import Any, Final, NamedTuple
 
@@ -202,14 +203,14 @@ class RpycCodec:
                 return None
             cause = served[1]
         if not self.boxer.proxies.released:
-            batch = None
-        elif self.features & consts.FEATURE_RELEASE:
-            batch = self._take_batch
-        else:
-            return None
-        return self.native.request(  # type: ignore[no-any-return]
-            framed, id_, target, args, cause, batch
-        )
+            return self.native.request(framed, id_, target, args, cause, None)  # type: ignore[no-any-return]
+        made: bytes | None = None
+        if self.features & consts.FEATURE_RELEASE:
+            # What is given back is not lost where a signal handler raises an exception.
+            (made,) = starmap(
+                self.native.request, ((framed, id_, target, args, cause, self._take_batch),)
+            )
+        return made
 
     def _take_batch(self) -> bytes:
         """Returns the brine of what finalizers have queued, to ride along."""

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from ..errors import AccessDenied
 from ..lib import c_guards
-from ..lib.access_policy import LIBRARY, check_call, exact_name
+from ..lib.access_policy import check_call, exact_name
 from ..lib.brief import brief
-from ..lib.c_callables import is_c_callable
 from ..lib.code import BINARY, COMPARISONS, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
+from ..lib.library import LIBRARY, is_c_callable
 from ..lib.received_errors import made_from_peer
 from . import consts, cursors, netref
 from .accounts import FAIR, MAX_TAKEN, Account
@@ -105,13 +105,13 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
     """
     if not conn._config["allow_all_attrs"]:
         # A function of the program costs no more Python calls: tests/protocol/test_counts.py.
-        if type(obj) is not FunctionType or obj.__module__ in LIBRARY:
+        if type(obj) is not FunctionType or LIBRARY[obj.__module__]:
             if not conn._config["allow_ladders"]:
                 check_call(obj, args, kwargs)
             if (
                 type(obj) is not MethodType
                 or type(obj.__func__) is not FunctionType
-                or obj.__func__.__module__ in LIBRARY
+                or LIBRARY[obj.__func__.__module__]
             ):
                 return c_guards.call(conn._guard, obj, args, _keywords(kwargs))
     return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)

@@ -64,6 +64,7 @@ _AsyncResult = AsyncResult  # programs may replace the other name, by a subclass
 _CLOSE_LIMIT = 2.0
 _OPENING_LIMIT = 5.0
 _CROWD = 1000
+_FRAMED = (True,)
 _SMALL, _LITTLE = frozenset((str, bytes, type(None))), 1000
 _CALLS = (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_CHAIN)
 _QUICK = frozenset(
@@ -255,9 +256,8 @@ class Connection(Endpoint):
     def root(self) -> Any:
         """The peer's service."""
         if self._remote_root is None:
-            root = self.sync_request(consts.HANDLE_GETROOT)
-            if self._remote_root is None:  # else another thread has asked too
-                self._remote_root = root
+            # Two threads that ask at once get the same proxy.
+            self._remote_root = self.sync_request(consts.HANDLE_GETROOT)
         return self._remote_root
 
     def fetch_root(self, timeout: float | None) -> Any:
@@ -267,9 +267,8 @@ class Connection(Endpoint):
             timeout: seconds that the answer may take, instead of ``sync_request_timeout``.
         """
         if self._remote_root is None:
-            root = self.async_request(consts.HANDLE_GETROOT, timeout=timeout).value
-            if self._remote_root is None:  # else another thread has asked too
-                self._remote_root = root
+            result = self.async_request(consts.HANDLE_GETROOT, timeout=timeout)
+            self._remote_root = result.value
         return self._remote_root
 
     def add_state_callback(self, func: Callable[[Any, str], Any]) -> None:
@@ -580,6 +579,7 @@ class Connection(Endpoint):
         if link.calls.known and link.calls.is_cancelled(id_):
             self._answer(self._codec.encode_reply(id_, None))  # which nobody waits for
             return False
+        frame = None
         try:
             if type(args) is not tuple:
                 if not issubclass(type(args), Unfinished):
@@ -595,10 +595,9 @@ class Connection(Endpoint):
                     return True
                 value = AsyncItems(value)
             if link.send_frame and not self._proxies.released and not self._rewinds:
-                frame = self._codec.native.reply(True, id_, value)
+                (frame,) = map(self._codec.native.reply, _FRAMED, (id_,), (value,))
                 if frame is not None:
                     del args, value
-                    self._codec.serving.discard(id_)
                     try:
                         link.send_frame(frame)
                     except EOFError as error:
@@ -606,6 +605,9 @@ class Connection(Endpoint):
                     return False
             payload = self._codec.encode_reply(id_, value)
         except BaseException as error:
+            if frame is not None:  # this is the answer, whoever interrupts it
+                link.resume(error, frame)
+                raise
             self._answer(self._encode_failure(id_, error))
             if self._propagates(error):
                 raise

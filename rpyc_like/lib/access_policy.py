@@ -12,37 +12,42 @@ object itself is asked, once, and what it answers is the value.
 
 from __future__ import annotations
 
-import os
-import pkgutil
 import sys
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, lru_cache, partial, partialmethod
+from functools import cache
 from itertools import islice
 from string import Formatter
 from types import (
-    BuiltinFunctionType,
-    ClassMethodDescriptorType,
     CodeType,
     FunctionType,
-    GenericAlias,
-    GetSetDescriptorType,
-    MemberDescriptorType,
-    MethodDescriptorType,
     MethodType,
     MethodWrapperType,
     ModuleType,
-    WrapperDescriptorType,
 )
 from typing import Any, Final, NamedTuple
 from weakref import CallableProxyType, ProxyType
 
 from ..errors import AccessDenied
-from .c_callables import is_c_callable, is_function
 from .internals import INTERNALS
+from .library import (
+    ABSENT,
+    MAX_WRAPPED,
+    MISSING,
+    UNBOUND,
+    facts_of,
+    find,
+    full_name,
+    instance_dict,
+    is_c_callable,
+    is_of_library,
+    is_of_module,
+    is_wrapper,
+    unwrapped,
+)
 from .received_errors import made_from_peer, peers_data
-from .stand_ins import dict_of, is_among, module_of, mro_of, qualname_of
+from .stand_ins import dict_of, is_among, module_of, mro_of
 
 __all__ = [
     "ABSENT",
@@ -50,7 +55,6 @@ __all__ = [
     "ANY_PUBLIC",
     "EXPOSED",
     "LADDERS",
-    "LIBRARY",
     "LISTED",
     "MAX_NAME",
     "MISSING",
@@ -58,7 +62,6 @@ __all__ = [
     "PUBLIC",
     "PUBLIC_ONLY",
     "SAFE",
-    "STDLIB",
     "TOOLS",
     "UNREACHABLE",
     "Ladder",
@@ -87,10 +90,6 @@ __all__ = [
 
 MAX_NAME: Final = 1000
 """Longest name, in characters, that is looked up for a peer."""
-
-MISSING: Final = object()
-ABSENT: Final = object()
-"""Stands for an object of which only the class is known."""
 
 Settings = Mapping[str, Any]
 """The configuration keys ``allow_*``, ``safe_attrs`` and ``exposed_prefix``."""
@@ -509,24 +508,11 @@ _FORMATS: Final = _NAMES["builtins.str"]
 (_OTHERS,) = (row for row in LADDERS if row.title.startswith("other objects"))
 
 
-def _stdlib_names() -> frozenset[str]:
-    """Return the names of the standard library's modules; Python 3.9 does not tell them."""
-    if hasattr(sys, "stdlib_module_names"):
-        return sys.stdlib_module_names
-    folder = os.path.dirname(os.__file__)
-    found = pkgutil.iter_modules([folder, os.path.join(folder, "lib-dynload")])
-    return frozenset((*sys.builtin_module_names, *(name for _, name, _ in found)))
-
-
-STDLIB: Final = _stdlib_names()
 _ERROR_NAMES: Final = _names(_ERROR)
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _GUARDED: Final = UNREACHABLE.union(*(names for row in LADDERS for names in row.refused.values()))
 _KIND_MODULES: Final = frozenset(kind.rpartition(".")[0] for kind in _NAMES)
-_MODULES_OF_LISTED: Final = frozenset(
-    part for name in LISTED for part in (name, name.rpartition(".")[0]) if part
-)
 _CALLERS: Final = _names(
     "threading contextlib weakref sched queue concurrent.futures._base concurrent.futures.thread "
     "concurrent.futures.process asyncio.events asyncio.base_events asyncio.futures asyncio.tasks "
@@ -537,8 +523,6 @@ TOOLS: Final = _CALLERS.union(
     name if name in _MODULES else name.rpartition(".")[0] for name in (*_CALLS, *_NAMES, *_MODULES)
 )
 """Modules in which functions written in Python are looked at before they are called."""
-LIBRARY: Final = TOOLS.union(STDLIB, _MODULES_OF_LISTED)
-"""Modules of the standard library, whose functions may call what they are given."""
 
 
 # -- attributes
@@ -787,7 +771,7 @@ def _is_programs(obj: Any, name: str, kind: type | None) -> bool:
     What code of the standard library keeps there, in a base of that class, is not the program's.
     """
     mro = mro_of(type(obj) if kind is None else kind)
-    bases = [base for base in mro if _is_of_library(base)]
+    bases = [base for base in mro if is_of_library(base)]
     if len(bases) == len(mro) or is_among(type, mro):
         return False
     if kind is None and name not in instance_dict(obj):
@@ -799,11 +783,6 @@ def _is_programs(obj: Any, name: str, kind: type | None) -> bool:
                 return False  # comes before what an instance has
             break
     return not any(name in _stored_by(module_of(base)) for base in bases)
-
-
-def _is_of_library(cls: type) -> bool:
-    module = module_of(cls)
-    return type(module) is str and module.partition(".")[0] in STDLIB
 
 
 @cache
@@ -829,7 +808,7 @@ def _unlisted(mro: tuple[type, ...], name: str) -> Ladder | None:
     What a class of the program's defines before that is its own.
     """
     for base in mro:
-        if not _is_of_library(base):
+        if not is_of_library(base):
             if name in dict_of(base):
                 return None
             continue
@@ -850,7 +829,7 @@ def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
             row = _refuses(full_name(base), name)
             if row is not None:
                 return row
-        if name in dict_of(base) and (guarded or not _is_of_library(base)):
+        if name in dict_of(base) and (guarded or not is_of_library(base)):
             return None  # the program's own
     return None
 
@@ -861,46 +840,6 @@ def _refuses(kind: str, name: str) -> Ladder | None:
     if row is None or (name not in row.refused[kind] and "*" not in row.refused[kind]):
         return None
     return row
-
-
-def find(obj: Any, name: str, kind: type | None = None) -> Any:
-    """Return what ``obj`` or its class has under ``name``, without running anything.
-
-    Args:
-        kind: the class of an object that is not at hand; ``obj`` is ``ABSENT`` then.
-
-    Returns:
-        What stands in the class's or the instance's dictionary; MISSING if nothing does.
-    """
-    if kind is None:
-        kind = type(obj)
-    for base in mro_of(kind):
-        if name in dict_of(base):
-            return dict_of(base)[name]
-    if issubclass(kind, type) and obj is not ABSENT:
-        for base in mro_of(obj):
-            if name in dict_of(base):
-                return dict_of(base)[name]
-        return MISSING
-    try:
-        # The class has no such name, so that only the instance's dictionary is looked at.
-        return object.__getattribute__(obj, name)
-    except AttributeError:
-        return MISSING
-
-
-def instance_dict(obj: Any) -> Mapping[str, Any]:
-    """Return an instance's own attributes; runs no code of it."""
-    for base in mro_of(type(obj)):
-        # A class may have a property of this name, or anything else.
-        own = dict_of(base).get("__dict__")
-        if type(own) is GetSetDescriptorType or type(own) is MemberDescriptorType:
-            try:
-                attributes = own.__get__(obj)
-            except AttributeError:
-                return {}
-            return attributes if type(attributes) is dict else {}
-    return {}
 
 
 def is_module(value: Any) -> bool:
@@ -1020,7 +959,9 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
         raise _not_called("call", obj)
     for arg in (*args, *(value for _, value in kwargs)):
         kind = type(arg)
-        if id(kind) in _PLAIN or not (id(kind) in _CALLABLES or is_c_callable(arg)):
+        if id(kind) in _PLAIN or not (
+            kind is FunctionType or is_wrapper(kind) or is_c_callable(arg)
+        ):
             continue
         if ladder(arg) is not None:
             raise _not_called("pass on", arg)
@@ -1034,24 +975,22 @@ def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
     Args:
         args: what it is called with.
     """
-    for _ in range(_MAX_WRAPPED):
+    for _ in range(MAX_WRAPPED):
         kind = type(obj)
         if kind is FunctionType:
             return _ladder_function(obj)
-        if is_function(kind):
+        if facts_of(kind).is_function:
             return _ladder_builtin(obj)
         if kind is MethodWrapperType:
             if obj.__name__ != "__call__":
                 return _WRAPPERS if obj.__name__ in UNREACHABLE else None
             obj = obj.__self__
-        elif id(kind) in _DESCRIPTORS:
+        elif id(kind) in UNBOUND:
             return _ladder_descriptor(obj, args)
         elif issubclass(kind, type):
             return _ladder_class(obj)
-        elif id(kind) in _UNWRAPPED:
-            obj = _UNWRAPPED[id(kind)](obj)
-        elif issubclass(kind, partial):
-            obj = _UNWRAPPED[id(partial)](obj)
+        elif is_wrapper(kind):
+            obj = unwrapped(obj)
         elif module_of(kind) == "typing":
             obj = find(obj, "__origin__")
         else:
@@ -1074,7 +1013,7 @@ def _ladder_function(func: Any) -> Ladder | None:
 
 def _ladder_builtin(func: Any) -> Ladder | None:
     owner, name = func.__self__, func.__name__
-    if owner is None or issubclass(type(owner), ModuleType):
+    if is_of_module(func):
         module = func.__module__
         return _CALLS.get(f"{module}.{name}") or _row_of_tools(module)
     if name in UNREACHABLE:
@@ -1137,12 +1076,12 @@ def describe(obj: Any) -> str:
     """Return what an object is called, in an error or a warning; runs no code of it."""
     if issubclass(type(obj), type):
         return full_name(obj)
-    if type(obj) is FunctionType or is_function(type(obj)):
+    if type(obj) is FunctionType or facts_of(type(obj)).is_function:
         owner = getattr(obj, "__self__", None)
         return f"{obj.__module__ or type(owner).__name__}.{obj.__qualname__}"
     if issubclass(type(obj), ModuleType):
         return f"module {instance_dict(obj).get('__name__')}"
-    if id(type(obj)) in _UNWRAPPED:
+    if is_wrapper(type(obj)):
         return f"{type(obj).__name__} of {describe(unwrapped(obj))}"
     return f"an object of class {full_name(type(obj))}"
 
@@ -1242,18 +1181,6 @@ def contents(obj: Any, limit: int) -> Iterator[tuple[str, Any]]:
             yield (f"[{index}]" if is_ordered else "[...]"), value
 
 
-def unwrapped(obj: Any) -> Any:
-    """Return what a method, partial object, static method or the like calls, else ``obj``."""
-    unwrap = _UNWRAPPED.get(id(type(obj)))
-    return obj if unwrap is None else unwrap(obj)
-
-
-def full_name(cls: type) -> str:
-    """Return the module and the qualified name of a class; runs no code of its metaclass."""
-    return f"{module_of(cls)}.{qualname_of(cls)}"
-
-
-_MAX_WRAPPED: Final = 20
 _MAX_LOOKED_AT: Final = 1000  # objects, for a warning at start
 _MAX_ITEMS: Final = 100  # of each container among them
 _PLAIN: Final = frozenset(
@@ -1261,25 +1188,4 @@ _PLAIN: Final = frozenset(
 )
 """Types of values that lead nowhere, and whose ``repr`` runs no code of the program."""
 
-# The types of objects are looked up by their ids: a metaclass of the program may have its own
-# ``__hash__`` and ``__eq__``, or none.
-_DESCRIPTORS: Final = frozenset(
-    map(id, (WrapperDescriptorType, MethodDescriptorType, ClassMethodDescriptorType))
-)
-_LRU_CACHE: Final = type(lru_cache(abs))
-_UNWRAPPED: Final[dict[int, Callable[[Any], Any]]] = {
-    id(MethodType): lambda method: method.__func__,
-    id(GenericAlias): lambda alias: alias.__origin__,
-    id(staticmethod): staticmethod.__dict__["__func__"].__get__,
-    id(classmethod): classmethod.__dict__["__func__"].__get__,
-    id(partial): partial.__dict__["func"].__get__,
-    id(partialmethod): lambda method: instance_dict(method).get("func"),
-    id(_LRU_CACHE): lambda cached: cached.__wrapped__,
-}
-"""Types of what calls another object: how to find that."""
 _WEAK_PROXIES: Final = frozenset(map(id, (ProxyType, CallableProxyType)))
-_CALLABLES: Final = _DESCRIPTORS.union(
-    _UNWRAPPED, map(id, (FunctionType, BuiltinFunctionType, MethodWrapperType, type))
-)
-"""Types of what an argument is looked at for, whether it may be passed on; so is whatever else is
-called in C."""

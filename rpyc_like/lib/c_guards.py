@@ -8,44 +8,25 @@ of the program are its own business, and so is what it fills its containers with
 
 from __future__ import annotations
 
-import array
 import itertools
-import sys
-from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import lru_cache, partial
-from operator import methodcaller
-from types import (
-    ClassMethodDescriptorType,
-    FunctionType,
-    MappingProxyType,
-    MethodDescriptorType,
-    MethodType,
-    MethodWrapperType,
-    ModuleType,
-    SimpleNamespace,
-    WrapperDescriptorType,
-)
 from typing import Any, Final, Protocol
-from weakref import ReferenceType, WeakValueDictionary
 
 from ..errors import LimitExceeded, MalformedValue
-from . import access_policy, chained, in_flight, weights
+from . import access_policy, chained, in_flight, library, weights
 from .brief import brief
-from .c_callables import is_bound, is_c_callable, is_called_in_c, is_function
 from .code import COMPARISONS
-from .counted_items import CountedItems, is_only_iterator, source_of
+from .counted_items import CountedItems, source_of
 from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import ItemWork, Use, count_item
+from .library import Call, facts_of, is_c_callable, is_library_function, kind_of, members
 from .proxies import copy_of, is_container, is_proxy
-from .referents import referents
-from .result_sizes import check_result
-from .stand_ins import dict_of, module_of, mro_of
+from .result_sizes import check_call_result
 
 __all__ = [
     "Guard",
-    "check_call",
     "check_factory",
     "check_method",
     "check_weight",
@@ -117,90 +98,15 @@ class Guard:
         return ItemWork(self.open_account, id)
 
     def _weigh(self, item: Any) -> None:
-        if id(type(item)) not in _PLAIN:
+        if id(type(item)) not in library.SIMPLE_IDS:
             check_weight(self, item)
             if type(item) is tuple:
                 for one in (item, *item[:_PARTS]):  # a part of the peer's container, maybe
                     _check_own_keys(one)
 
 
-_LRU_CACHE: Final = type(lru_cache(abs))
-_UNBOUND: Final = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
-
-_LIKE_C: Final = frozenset(("collections", "collections.abc", "_collections_abc", "weakref"))
-"""Modules whose functions in Python do no more than those in C."""
-
 _DEEPEST: Final = 1000  # levels; the stack of a thread takes about ten times as many
-_MAX_WRAPPED: Final = 20
-_BUFFERS: Final = (bytearray, array.array, memoryview)
-_LIBRARY_BUFFERS: Final = (("mmap", "mmap"), ("_ctypes", "Array"))  # not imported for this
-_NESTED: Final = (list, tuple, dict, set, frozenset, deque, slice, MappingProxyType)
-_MAPPINGS: Final = (UserDict, WeakValueDictionary)  # written in Python, with a dict in them
-_HASHED: Final = (set, frozenset, dict, ChainMap, *_MAPPINGS)
-_CONTAINERS: Final = (*_NESTED, UserList, ChainMap, *_MAPPINGS)
-_EMPTY: Final[dict[Any, Any]] = {}
-_EACH_VIEW: Final[tuple[Any, ...]] = (_EMPTY.keys(), _EMPTY.values(), _EMPTY.items())
-_VIEWS: Final[tuple[type, ...]] = tuple(map(type, _EACH_VIEW))
 _PARTS: Final = 8  # of an answer with items of a container, and more about it
-_PLAIN: Final = frozenset(map(id, (int, float, complex, bool, str, bytes, type(None))))
-_HOLDERS: Final = (list, deque, set, frozenset, dict)
-_ITERABLES: Final = (*_HOLDERS, *_VIEWS)
-_LOOKING: Final = frozenset(
-    (
-        *COMPARISONS,
-        "__contains__",
-        "index",
-        "count",
-        "remove",
-        "sort",
-        "__hash__",
-        "__repr__",
-        "__str__",
-        "__format__",
-    )
-)
-_COPYING: Final = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__"))
-_FORMATTING: Final = frozenset(("format", "format_map", "__mod__"))
-_SEARCHING: Final = frozenset(("__contains__", "index", "count"))
-_NEW: Final = "__init__"
-_TAKES_ITEMS: Final = frozenset(
-    "extend extendleft update union intersection difference symmetric_difference "
-    "intersection_update difference_update symmetric_difference_update issubset issuperset "
-    "isdisjoint subtract fromkeys __iadd__ __ior__ __or__ __ror__ __xor__ __ixor__".split()
-)
-"""Methods of containers whose arguments are iterables."""
-_TAKES_ITS_KIND: Final = frozenset("__or__ __ror__ __xor__ __ixor__ __ior__".split())
-"""Methods of sets that take sets only."""
-_ADDS_KEYS: Final = frozenset(
-    "update union symmetric_difference symmetric_difference_update subtract fromkeys "
-    "__ior__ __or__ __ror__ __xor__ __ixor__".split()
-)
-_ADDS_A_KEY: Final = frozenset("add __setitem__ setdefault __missing__".split())
-_FIRST_IS_KEY: Final = frozenset("__setitem__ setdefault".split())
-_FACTORIES: Final[tuple[tuple[Any, int], ...]] = (
-    (defaultdict, 1),
-    *((kind, 0) for kind in (OrderedDict, Counter, dict, list, tuple, set, frozenset, deque)),
-)
-"""Containers, and which argument of their classes has the items."""
-_CONSUMERS: Final = frozenset(
-    "sum min max sorted any all join fsum prod countOf indexOf contains writelines heapify "
-    "_count_elements".split()
-)
-"""Functions and methods written in C that take all items of an iterator."""
-_HARMLESS: Final = frozenset("len iter next isinstance issubclass callable id reversed".split())
-"""Functions that look at no item of a container."""
-_METHODS: Final = {
-    "hash": "__hash__",
-    "repr": "__repr__",
-    "ascii": "__repr__",
-    "format": "__format__",
-    "contains": "__contains__",
-    "countOf": "count",
-    "indexOf": "index",
-    "concat": "__add__",
-    "iconcat": "__iadd__",
-}
-"""Functions that call a method of their first argument, if their name does not tell which."""
 
 
 def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -208,20 +114,19 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
 
     Raises:
         RuntimeError: another call works on the same objects, and waits for a peer.
-        TypeError, LimitExceeded, MalformedValue: as :func:`check_call`.
+        TypeError: a buffer would ask the peer.
+        LimitExceeded: something is nested too deeply, or too large with all that it shares, or an
+            iterator has no end.
+        MalformedValue: a container would get too many keys of one hash.
     """
-    called, given, _ = _resolve(func, args)
-    kind = type(called)
-    values = [*given, *named.values()]
-    if is_bound(kind) and not _is_of_module(called):
-        values.append(called.__self__)
-    named_kind = is_bound(kind) or kind in _UNBOUND or kind is FunctionType
-    name = called.__name__ if named_kind else kind.__name__
-    keeps = name in _STORING or (_is_class(called) and _is_kept_by(called))
-    make_work = guard.make_light_work if keeps else guard.make_work
-    limit = guard.config["max_steps"]
-    with Use(name, values, limit, guard.steps_key, guard, make_work):
-        args, pairs = check_call(guard, func, args, named)
+    called = Call(func, args)
+    values = [*called.given, *named.values()]
+    if called.sort is library.METHOD and not called.skip:
+        values.append(called.owner)
+    name = called.name or type(called.func).__name__
+    make_work = guard.make_light_work if called.stores else guard.make_work
+    with Use(name, values, guard.config["max_steps"], guard.steps_key, guard, make_work):
+        args, pairs = _checked(guard, called, named)
         return source_of(func(*args, **dict(pairs)))
 
 
@@ -246,107 +151,65 @@ def taken(guard: Guard, iterator: Any) -> Iterator[Any]:
         work.end(at_last=True)
 
 
-def check_call(
-    guard: Guard, func: Any, args: tuple[Any, ...], named: Any
-) -> tuple[tuple[Any, ...], Any]:
+def _checked(guard: Guard, call: Call, named: Any) -> tuple[tuple[Any, ...], Any]:
     """Return the arguments to call a function with; a peer's iterables are lists then.
 
     Args:
-        named: pairs of a name and a value.
-
-    Raises:
-        TypeError: a buffer would ask the peer.
-        LimitExceeded: something is nested too deeply, or too large with all that it shares, or an
-            iterator has no end.
-        MalformedValue: a container would get too many keys of one hash.
+        named: pairs of a name and a value, or a dict of them.
     """
-    func, given, before = _resolve(func, args)
-    kind = type(func)
-    if _takes_iterators(func, given):
-        given, named = _with_counted(guard, func, given, before, named)
-    check_result(func, given, _pairs_of(named), guard.max_result)
-    if _is_class(func):
-        named = _check_class(guard, func, given, before, named)
-    elif kind is _LRU_CACHE or kind is methodcaller:
-        _check_weights(guard, given)  # the first hashes them
-    elif is_bound(kind) and not _is_of_module(func):
-        _check_method(guard, func.__self__, func.__name__, given, before, named)
-    elif kind in _UNBOUND or (kind is FunctionType and func.__module__ in _LIKE_C):
-        if given:
-            _check_method(guard, given[0], func.__name__, given, max(before, 1), named, 1)
-    elif is_function(kind):
-        _check_function(guard, func, given, before, named)
-    elif _is_of_library(func):
-        for value in [*given, *_values_of(named)]:
+    if call.takes_iterators:
+        named = _with_counted(guard, call, named)
+    check_call_result(call, _pairs_of(named), guard.max_result)
+    if call.sort is library.CLASS:
+        named = _check_class(guard, call, named)
+    elif call.hashes:
+        _check_weights(guard, call.given)
+    elif call.sort is library.METHOD:
+        _check_method(guard, call.owner, call.name, call.given, call.first, named, call.skip)
+    elif call.sort is library.FUNCTION:
+        _check_function(guard, call, named)
+    elif call.sort is library.PYTHON:
+        for value in [*call.given, *_values_of(named)]:
             check_weight(guard, value, True)
             _check_own_keys(value)
-    if _calls_arguments(func, given):
-        return _guarded_calls(guard, given[before:], named, _is_of_library(func))
-    return tuple(given[before:]), named
+    args = call.given[call.before :]
+    if call.calls_arguments:
+        return _guarded_calls(guard, args, named, is_library_function(call.func))
+    return tuple(args), named
 
 
-def _is_of_module(func: Any) -> bool:
-    return func.__self__ is None or issubclass(type(func.__self__), ModuleType)
-
-
-def _resolve(func: Any, args: Iterable[Any]) -> tuple[Any, list[Any], int]:
-    """Return what is called in the end, its arguments, and how many of them are not the peer's."""
-    given = list(args)
-    before = 0
-    for _ in range(_MAX_WRAPPED):
-        kind = type(func)
-        more: tuple[Any, ...] = ()
-        if issubclass(kind, partial):
-            func, more = _func_of(func), _args_of(func)
-        elif kind is MethodType:
-            func, more = func.__func__, (func.__self__,)
-        elif kind is staticmethod:
-            func = func.__func__
-        elif kind is MethodWrapperType and func.__name__ == "__call__":
-            func = func.__self__
-        else:
-            break
-        given[:0] = more
-        before += len(more)
-    return func, given, before
-
-
-_func_of: Final[Any] = partial.__dict__["func"].__get__
-_args_of: Final[Any] = partial.__dict__["args"].__get__
-
-
-def _check_class(guard: Guard, cls: type, given: list[Any], before: int, named: Any) -> Any:
+def _check_class(guard: Guard, call: Call, named: Any) -> Any:
     """Look at the arguments of a class; those of a container's constructor are made lists.
 
     Returns:
         The named arguments.
     """
-    if not _is_kept_by(cls):
+    facts, given, before = facts_of(call.func), call.given, call.before
+    if not facts.keeps:
         _check_weights(guard, [*given[before:], *_values_of(named)])
-    if _is_buffer(cls):
+    if facts.kind is library.BUFFER:
         _make_plain(guard, given, before, named)
-    elif issubclass(cls, _NESTED):
-        place = next((place for base, place in _FACTORIES if _is_made_as(cls, base)), None)
-        if place is not None:
-            pairs = _takes_pairs(cls, _NEW)
-            _make_list(guard, given, place, before, pairs)
-            if issubclass(cls, deque):
-                named = _with_list(guard, named)
-        if issubclass(cls, _HASHED):
+    elif facts.items_at is not None:
+        place, pairs = facts.items_at, facts.takes_pairs
+        _make_list(guard, given, place, before, pairs)
+        if facts.kind is not library.MAPPING:
+            named = _with_list(guard, named)
+        if facts.kind in library.HASHED and len(given) > place:
             _check_weights(guard, given[before:], dicts=False)
-            if place is not None and len(given) > place:
-                _check_keys((), given[place], pairs)
-    if chained.is_chained(cls):
+            _check_keys((), given[place], pairs)
+    elif facts.kind in library.HASHED:
+        _check_weights(guard, given[before:], dicts=False)
+    if facts.is_chained:
         values = [*given[before:], *_values_of(named)]
         _check_link(guard, None, [*values, *(item for one in values for item in _own_items(one))])
     return named
 
 
 def _with_list(guard: Guard, named: Any) -> Any:
-    """Return the named arguments of a deque, with a list for a lazy iterable."""
+    """Return the named arguments of a container, with a list for a lazy iterable."""
     pairs = []
     for name, value in _pairs_of(named):
-        if type(name) is str and name == "iterable":
+        if type(name) is str and name in ("iterable", "initlist", "data"):
             items = [value]
             _make_list(guard, items, 0, 0, False)
             (value,) = items
@@ -372,57 +235,47 @@ def _check_link(guard: Guard, owner: Any, values: list[Any]) -> None:
         raise
 
 
-def _is_made_as(cls: Any, base: Any) -> bool:
-    """Return whether a container's class leaves it to ``base`` to make instances."""
-    return issubclass(cls, base) and cls.__new__ is base.__new__ and cls.__init__ is base.__init__
-
-
 def check_method(guard: Guard, owner: Any, name: str, *args: Any) -> None:
     """Look at an operation that calls a method of an object, such as ``owner[key]``.
 
     Raises:
-        TypeError, LimitExceeded, MalformedValue: as :func:`check_call`.
+        TypeError, LimitExceeded, MalformedValue: as :func:`call`.
     """
-    _check_method(guard, owner, name, list(args), 0, ())
+    _check_method(guard, owner, name, list(args), 0, (), 0)
 
 
 def _check_method(
-    guard: Guard,
-    owner: Any,
-    name: str,
-    given: list[Any],
-    before: int,
-    named: Any,
-    skip: int = 0,
+    guard: Guard, owner: Any, name: str, given: list[Any], first: int, named: Any, skip: int
 ) -> None:
     """Look at the arguments of a method.
 
     Args:
-        before: how many of the arguments are not the peer's, or the container itself.
+        first: how many of the arguments are not the peer's, or the container itself.
         skip: how many of them come before the method's own.
     """
     cls: Any = owner if issubclass(type(owner), type) else type(owner)
-    if _is_buffer(cls):
+    facts = facts_of(cls)
+    if facts.kind is library.BUFFER:
         if name not in COMPARISONS:
-            _make_plain(guard, given, before, named)
+            _make_plain(guard, given, first, named)
         return
-    if issubclass(cls, range) and name in _SEARCHING:
+    if name in library.SEARCHING and issubclass(cls, range):
         _check_search(guard, owner, given[skip:])
-    elif name == "join" and issubclass(cls, (str, bytes, bytearray)):
-        _make_list(guard, given, skip, before, False)
-    elif issubclass(cls, _CONTAINERS):
-        _check_container(guard, owner, name, given, before, skip)
-    elif name in _LOOKING or name in _COPYING or name in _FORMATTING:
-        for value in (owner, *given[max(skip, before) :], *_values_of(named)):
-            check_weight(guard, value, name in _COPYING)
-    elif name not in _KEEPING:
-        _check_weights(guard, [*given[max(skip, before) :], *_values_of(named)])
-    if issubclass(cls, _VIEWS):
-        for place in range(max(skip, before), len(given)):
+    elif name == "join" and facts.kind is library.TEXT:
+        _make_list(guard, given, skip, first, False)
+    elif facts.kind in library.CONTAINERS:
+        _check_container(guard, owner, cls, name, given, first, skip)
+    elif name in library.LOOKING or name in library.COPYING or name in library.FORMATTING:
+        for value in (owner, *given[first:], *_values_of(named)):
+            check_weight(guard, value, name in library.COPYING)
+    elif name not in library.KEEPING:
+        _check_weights(guard, [*given[first:], *_values_of(named)])
+    if facts.kind is library.VIEW:
+        for place in range(first, len(given)):
             _check_keys((), given[place])
-    if owner is not cls and name not in _LOOKING and chained.is_chained(cls):
-        values = [*given[max(skip, before) :], *_values_of(named)]
-        if name in _TAKES_ITEMS or name == "__setitem__":
+    if owner is not cls and name not in library.LOOKING and facts.is_chained:
+        values = [*given[first:], *_values_of(named)]
+        if name in library.TAKES_ITEMS or name == "__setitem__":
             values += [item for one in values for item in _own_items(one)]
         _check_link(guard, owner, values)
 
@@ -435,55 +288,41 @@ def _check_search(guard: Guard, numbers: Any, given: list[Any]) -> None:
 
 
 def _check_container(
-    guard: Guard, owner: Any, name: str, given: list[Any], before: int, skip: int
+    guard: Guard, owner: Any, cls: type, name: str, given: list[Any], first: int, skip: int
 ) -> None:
-    cls: Any = owner if issubclass(type(owner), type) else type(owner)
-    keyed = issubclass(cls, _HASHED)
-    if name in _LOOKING:
+    facts = facts_of(cls)
+    pairs = facts.takes_pairs and name not in ("fromkeys", "_make")
+    if name in library.LOOKING:
         check_weight(guard, owner)
-    if name in _TAKES_ITEMS and not (name in _TAKES_ITS_KIND and not issubclass(cls, dict)):
-        pairs = _takes_pairs(cls, name)
+    if library.takes_items(cls, name):
         for place in range(skip, 1 + skip if name == "fromkeys" else len(given)):
-            _make_list(guard, given, place, before, pairs)
-    elif name == "__setitem__" and len(given) > 1 + skip and isinstance_of(given[skip], slice):
-        _make_list(guard, given, 1 + skip, before, False)
-    rest = given[max(skip, before) : skip + 1 if name in _FIRST_IS_KEY else None]
-    if name in _LOOKING or keyed:
+            _make_list(guard, given, place, first, pairs)
+    elif name == "__setitem__" and len(given) > 1 + skip and type(given[skip]) is slice:
+        _make_list(guard, given, 1 + skip, first, False)
+    if name in library.LOOKING or facts.kind in library.HASHED:
+        rest = given[first : skip + 1 if name in library.FIRST_IS_KEY else None]
         _check_weights(guard, rest, dicts=False)
-    if keyed:
-        _check_new_keys(owner, cls, name, given[skip:])
+    if facts.kind in library.HASHED and len(given) > skip:
+        table = () if owner is cls else owner
+        if name in library.ADDS_A_KEY or (name == "__getitem__" and issubclass(cls, defaultdict)):
+            _check_keys(table, given[skip : skip + 1])
+        elif name in library.ADDS_KEYS:
+            for one in given[skip : skip + 1 if name == "fromkeys" else None]:
+                _check_keys(table, one, pairs)
 
 
-def _check_new_keys(owner: Any, cls: type, name: str, given: list[Any]) -> None:
-    """Look at the keys that a method adds to a set or dict."""
-    if not given:
-        return
-    table = () if owner is cls else owner
-    if name in _ADDS_A_KEY or (name == "__getitem__" and issubclass(cls, defaultdict)):
-        _check_keys(table, given[:1])
-    elif name in _ADDS_KEYS:
-        for one in given[: 1 if name == "fromkeys" else None]:
-            _check_keys(table, one, _takes_pairs(cls, name))
-
-
-def _takes_pairs(cls: type, name: str) -> bool:
-    """Return whether the items that a method takes are keys with their values."""
-    kinds = (dict, ChainMap, *_MAPPINGS)
-    return name != "fromkeys" and issubclass(cls, kinds) and not issubclass(cls, Counter)
-
-
-def _check_function(guard: Guard, func: Any, given: list[Any], before: int, named: Any) -> None:
+def _check_function(guard: Guard, call: Call, named: Any) -> None:
     """Look at the arguments of a function of a module."""
-    name, module = func.__name__, func.__module__
-    if name in _HARMLESS:
+    name, given = call.name, call.given
+    if name in library.HARMLESS:
         return
-    if module == "_operator" or (module == "builtins" and name in _METHODS):
-        method = _METHODS.get(name) or f"__{name.strip('_')}__"
+    if call.module == "_operator" or (call.module == "builtins" and name in library.METHODS):
+        method = library.METHODS.get(name) or f"__{name.strip('_')}__"
         if given:
-            _check_method(guard, given[0], method, given, max(before, 1), (), 1)
+            _check_method(guard, given[0], method, given, max(call.before, 1), (), 1)
         return
     _check_weights(guard, [*given, *_values_of(named)])
-    _check_link(guard, None, given[before:])  # csv.reader makes an iterator
+    _check_link(guard, None, given[call.before :])  # csv.reader makes an iterator
 
 
 # -- functions that call what they are given
@@ -501,7 +340,7 @@ class _GuardedCall:
         args = tuple([_original(arg) for arg in args])
         kwargs = {name: _original(value) for name, value in kwargs.items()}
         func = self._func
-        if not is_c_callable(func) and not _is_of_library(func):
+        if not is_c_callable(func) and not is_library_function(func):
             return func(*args, **kwargs)
         if not self._guard.config["allow_ladders"]:
             access_policy.check_call(func, args, kwargs.items())
@@ -513,12 +352,6 @@ class _GuardedCall:
 
 def _original(arg: Any) -> Any:
     return arg._func if type(arg) is _GuardedCall else source_of(arg)
-
-
-def _is_of_library(func: Any) -> bool:
-    """Return whether a function or method is written in Python, in the standard library."""
-    func = func.__func__ if type(func) is MethodType else func
-    return type(func) is FunctionType and func.__module__ in access_policy.LIBRARY
 
 
 def _guarded_calls(
@@ -546,78 +379,21 @@ def _is_wrapped(arg: Any) -> bool:
     return _needs_guard(arg) or (not issubclass(type(arg), type) and callable(arg))
 
 
-def _is_class(obj: Any) -> bool:
-    """Return whether an object is a class that C code makes the instances of."""
-    return issubclass(type(obj), type) and is_called_in_c(type(obj))
-
-
 def _needs_guard(arg: Any) -> bool:
     """Return whether it matters that a peer's arguments reach this object unseen."""
-    if _is_class(arg):
-        return any(map(_is_guarded_class, mro_of(arg)))
-    return is_c_callable(arg) or _is_of_library(arg)
-
-
-def _is_guarded_class(cls: type) -> bool:
-    """Return whether it is a class of the library, other than those that only name a kind."""
-    module = module_of(cls)
-    return (
-        type(module) is str
-        and module in access_policy.LIBRARY
-        and cls is not object
-        and not issubclass(cls, BaseException)
-        and any(name in dict_of(cls) for name in ("__new__", "__init__"))
-    )
-
-
-def _calls_arguments(func: Any, given: list[Any]) -> bool:
-    """Return whether a function of C or of the library may call its arguments.
-
-    Containers keep them as they are.
-    """
-    kind = type(func)
-    if _is_class(func):
-        kept = (*_CONTAINERS, *_BUFFERS, BaseException, str, ReferenceType)
-        return not issubclass(func, kept) and any(map(_is_guarded_class, mro_of(func)))
-    owner: Any = None
-    name = ""
-    if kind is FunctionType:
-        if func.__module__ not in access_policy.LIBRARY:
-            return False
-        owner, name = given[0] if given and "." in func.__qualname__ else None, func.__name__
-    elif kind in _UNBOUND:
-        owner, name = given[0] if given else None, func.__name__
-    elif is_bound(kind):
-        name = func.__name__
-        if not _is_of_module(func):
-            owner = func.__self__
-        elif func.__module__ == "_operator" or name in _ONLY_LOOK:
-            return False
-    elif not is_called_in_c(kind) or module_of(kind) == "operator":
-        return False
-    cls: Any = owner if issubclass(type(owner), type) else type(owner)
-    if issubclass(cls, (*_CONTAINERS, *_BUFFERS, str)):
-        return bool(name == "sort")
-    return name[:2] != "__" and name not in _KEEPING
-
-
-_ONLY_LOOK: Final = frozenset(
-    "len next isinstance issubclass callable id reversed hash repr ascii format print".split()
-)
-_KEEPING: Final = frozenset(
-    "append appendleft insert add extend extendleft update setdefault put put_nowait set get pop "
-    "remove discard index count set_result heappush heappushpop heapreplace suppress".split()
-)
-"""Methods and functions that store their arguments, or look for them."""
-_STORING: Final = _KEEPING | (_TAKES_ITEMS - _TAKES_ITS_KIND) | {"__setitem__", "__init__"}
+    if issubclass(type(arg), type):
+        return facts_of(type(arg)).is_called_in_c and facts_of(arg).is_guarded
+    return is_c_callable(arg) or is_library_function(arg)
 
 
 # -- what a peer passes
 
+_AT_HAND: Final = library.CONTAINERS | {library.VIEW, library.TEXT, library.BUFFER, library.HOLDER}
+
 
 def _is_lazy(value: Any) -> bool:
     """Return whether the items of an iterable are made while they are taken."""
-    return is_proxy(value) or not isinstance_of(value, (*_CONTAINERS, *_VIEWS, str, bytes))
+    return is_proxy(value) or kind_of(value) not in _AT_HAND
 
 
 def _make_list(guard: Guard, given: list[Any], place: int, before: int, pairs: bool) -> None:
@@ -626,31 +402,29 @@ def _make_list(guard: Guard, given: list[Any], place: int, before: int, pairs: b
         return
     source = given[place]
     lazy = _is_lazy(source)
-    if not lazy and not (
-        pairs and isinstance_of(source, (list, tuple, deque)) and any(map(_is_lazy, source))
-    ):
+    if not lazy and not (pairs and _is_sequence(source) and any(map(_is_lazy, source))):
         return
     if is_proxy(source) and is_container(source):
         given[place] = copy_for_peer(guard, source)
         return
-    if type(source) in _BUFFERS:
-        return
     with guard.open_account() as account:
-
-        def taken(items: Any) -> Iterator[Any]:
-            for item in items:
-                account.count()
-                account.check()
-                account.hold(item)
-                yield item
-
         if not pairs:
-            given[place] = list(taken(source))
+            given[place] = [*_counted(account, source)]
         elif hasattr(source, "keys"):
-            given[place] = [(key, source[key]) for key in taken(source.keys())]
+            given[place] = [(key, source[key]) for key in _counted(account, source.keys())]
         else:
-            items = taken(source)
-            given[place] = [tuple(taken(pair)) if _is_lazy(pair) else pair for pair in items]
+            given[place] = [
+                (*_counted(account, pair),) if _is_lazy(pair) else pair
+                for pair in _counted(account, source)
+            ]
+
+
+def _counted(account: Account, items: Any) -> Iterator[Any]:
+    for item in items:
+        account.count()
+        account.check()
+        account.hold(item)
+        yield item
 
 
 def copy_for_peer(guard: Guard, proxy: Any) -> Any:
@@ -659,131 +433,54 @@ def copy_for_peer(guard: Guard, proxy: Any) -> Any:
         return copy_of(proxy, account.hold)
 
 
-def _takes_iterators(func: Any, given: list[Any]) -> bool:
-    """Return whether a function of C or of the library may take the items of its arguments.
+def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
+    """Replace iterators and long ranges of the peer's by counted items.
 
-    The others keep an argument as it is, or look at what it is.
+    Returns:
+        The named arguments.
     """
-    kind = type(func)
-    if _is_class(func):
-        return not _is_kept_by(func) and func not in (str, bool)
-    owner: Any = None
-    name = ""
-    if is_bound(kind):
-        name = func.__name__
-        if not _is_of_module(func):
-            owner = func.__self__
-        elif func.__module__ == "_operator":
-            kept = bool(given) and isinstance_of(given[0], (*_CONTAINERS, *_BUFFERS))
-            return name not in _OPERATOR_LOOKS and not kept
-        elif name in _NO_ITEMS:
-            return False
-    elif kind in _UNBOUND or kind is FunctionType:
-        name = func.__name__
-        if kind in _UNBOUND or func.__module__ in _LIKE_C:
-            owner = given[0] if given else None
-    elif kind is _LRU_CACHE or not is_called_in_c(kind):
-        return False
-    cls: Any = owner if issubclass(type(owner), type) else type(owner)
-    if issubclass(cls, (*_CONTAINERS, *_BUFFERS)) and cls is not MappingProxyType:
-        return False  # made lists
-    if name[:2] == "__":
-        return name not in COMPARISONS and name not in _DUNDERS_LOOK
-    return name not in _KEEPING or name in _TAKES_ITEMS
-
-
-_NO_ITEMS: Final = frozenset(
-    "len iter next isinstance issubclass callable id hash repr ascii format setattr getattr "
-    "hasattr type vars print bisect bisect_left bisect_right insort".split()
-)
-_OPERATOR_LOOKS: Final = frozenset(
-    "is_ is_not eq ne lt le gt ge not_ truth index getitem delitem length_hint".split()
-)
-_DUNDERS_LOOK: Final = frozenset(
-    "__new__ __init__ __call__ __hash__ __repr__ __str__ __format__ __getitem__ __setattr__ "
-    "__getattribute__ __next__ __iter__ __reduce__ __reduce_ex__ __set__ __get__".split()
-)
-
-
-def _is_kept_by(cls: type) -> bool:
-    """Return whether objects of a class keep what they are made of as it is."""
-    kept = (*_CONTAINERS, *_BUFFERS, BaseException, ReferenceType, partial, SimpleNamespace)
-    return issubclass(cls, (*kept, MethodType, type, staticmethod, classmethod, property))
-
-
-def _with_counted(
-    guard: Guard, func: Any, given: list[Any], before: int, named: Any
-) -> tuple[list[Any], Any]:
-    """Return the arguments with counted items for iterators and long ranges of the peer's."""
-    streams = _is_class(func) and issubclass(func, _STREAMS)
-    kind = type(func)
-    named_kind = is_bound(kind) or kind in _UNBOUND or kind is FunctionType
-    name = func.__name__ if named_kind else ""
-    held = not streams and name not in _KEEPS_NONE
-    rows = func is itertools.starmap or name in _TAKE_ROWS
+    func, given, name, module = call.func, call.given, call.name, call.module
+    held = id(func) not in library.STREAMS and name not in library.KEEPS_NONE
+    rows = func is itertools.starmap or name in library.TAKES_ROWS
     compares = func is itertools.groupby
-    module = module_of(func) if _is_class(func) else getattr(func, "__module__", None)
     # Others, such as numpy.array, make something of the range itself.
     by_place = type(module) is str and (
-        module in _BY_PLACE or module.partition(".")[0] not in access_policy.STDLIB
+        module in library.BY_PLACE or module.partition(".")[0] not in library.STDLIB
     )
     limit = guard.config["max_steps"]
 
     def counted(value: Any) -> Any:
         kind = type(value)
-        if id(kind) in _PLAIN or kind is CountedItems:
+        if kind is CountedItems:
             return value
         if kind is range:
-            return (
-                CountedItems(iter(value), count_item, held)
-                if value[limit:] and not by_place
-                else value
-            )
-        if rows and kind in (list, tuple, deque):
+            return value if by_place or not value[limit:] else listed(value)
+        if rows and _is_sequence(value):
             return [counted_row(one) for one in value]
-        if compares and isinstance_of(value, _ITERABLES):
-            return CountedItems(iter(value), count_item, held)
-        if not is_only_iterator(kind):
+        if compares and facts_of(kind).is_native:
+            return listed(value)
+        if not facts_of(kind).is_iterator:
             return value
         return CountedItems(map(counted_row, value) if rows else value, count_item, held)
 
+    def listed(value: Any) -> CountedItems:
+        return CountedItems(iter(value), count_item, held)
+
     def counted_row(row: Any) -> Any:
-        if id(type(row)) in _PLAIN or not is_only_iterator(type(row)):
+        if not facts_of(type(row)).is_iterator:
             return row
         return CountedItems(row, count_item, True)
 
-    given = [*given[:before], *map(counted, given[before:])]
-    if name == "prod" and len(given) > before and type(given[before]) is CountedItems:
-        given[before] = list(given[before])  # how long the product takes depends on all of them
-    if named:
-        named = [(name, counted(value)) for name, value in _pairs_of(named)]
-    return given, named
-
-
-_STREAMS: Final = (
-    *(map, filter, zip, enumerate, itertools.islice, itertools.filterfalse, itertools.takewhile),
-    *(itertools.dropwhile, itertools.starmap, itertools.compress, itertools.chain),
-    *(itertools.accumulate, itertools.groupby, itertools.zip_longest, itertools.repeat),
-)
-"""Iterators that keep none of the items that they take."""
-_KEEPS_NONE: Final = frozenset("sum min max any all fsum prod countOf indexOf contains".split())
-_BY_PLACE: Final = frozenset(("random", "bisect", "secrets"))
-"""Modules whose functions look at some items of a long range."""
-_TAKE_ROWS: Final = frozenset(("writerows", "executemany"))
-"""Methods that take the items of each item."""
-
-
-def _counted(guard: Guard, items: Any) -> Iterator[Any]:
-    with guard.open_account() as account:
-        for item in items:
-            account.count()
-            account.check()
-            yield item
+    first = call.first
+    given[first:] = map(counted, given[first:])
+    if name in library.TAKES_AT_ONCE and len(given) > first and type(given[first]) is CountedItems:
+        given[first] = list(given[first])
+    return [(name, counted(value)) for name, value in _pairs_of(named)] if named else named
 
 
 def _check_own_keys(value: Any) -> None:
     """Raise MalformedValue if a function would hash too many items of one hash."""
-    if isinstance_of(value, (list, tuple, deque)) and len(value) > MAX_EQUAL_HASHES:
+    if _is_sequence(value) and len(value) > MAX_EQUAL_HASHES:
         try:
             _check_keys((), value)
         except TypeError:
@@ -798,9 +495,13 @@ def _make_plain(guard: Guard, given: list[Any], before: int, named: Any) -> None
 
 def _own_items(value: Any) -> list[Any]:
     """Return the items of a container of this side."""
-    if isinstance_of(value, _HOLDERS) or isinstance_of(value, tuple):
-        return _items(value)
-    return []
+    facts = facts_of(type(value))
+    return [*members(value)] if facts.is_native and facts.kind is not library.VIEW else []
+
+
+def _is_sequence(value: Any) -> bool:
+    facts = facts_of(type(value))
+    return facts.is_native and facts.kind is library.SEQUENCE
 
 
 # -- keys
@@ -837,29 +538,21 @@ def _check_keys(table: Any, added: Any, pairs: bool = False) -> None:
         added: the keys, in a container.
         pairs: whether they come with their values, if that is no dict.
     """
-    table, added = _table_of(table), _table_of(added)
-    if not isinstance_of(added, (*_ITERABLES, tuple)):
+    table, added = library.table_of(table), library.table_of(added)
+    if not facts_of(type(added)).is_native:
         return
-    if pairs and not isinstance_of(added, dict):
-        added = [one[0] for one in added if isinstance_of(one, (tuple, list)) and one]
+    if pairs and kind_of(added) is not library.MAPPING:
+        added = [one[0] for one in added if _is_sequence(one) and one]
     keys = [key for key in added if not _is_spread(key)]
     if not keys:
         return
     check_hashes(keys)
-    kind = next((base for base in (dict, set, frozenset) if isinstance_of(table, base)), None)
+    kind = next((base for base in (dict, set, frozenset) if issubclass(type(table), base)), None)
     if kind is None or len(table) < MAX_EQUAL_HASHES:
         return
     for key in keys:
         if not kind.__contains__(table, key):
             kind.__contains__(table, _Probe(key))
-
-
-def _table_of(obj: Any) -> Any:
-    """Return the dict in a mapping that is written in Python, anything else as it is."""
-    if isinstance_of(obj, ChainMap):
-        maps = vars(obj).get("maps")
-        return _table_of(maps[0]) if type(maps) is list and maps else None
-    return vars(obj).get("data") if isinstance_of(obj, _MAPPINGS) else obj
 
 
 def _is_spread(key: Any) -> bool:
@@ -875,20 +568,8 @@ def _is_spread(key: Any) -> bool:
 
 def _check_weights(guard: Guard, values: Iterable[Any], dicts: bool = True) -> None:
     for value in values:
-        if dicts or not isinstance_of(value, dict):
+        if dicts or not issubclass(type(value), dict):
             check_weight(guard, value)
-
-
-def _is_buffer(cls: type) -> bool:
-    if issubclass(cls, _BUFFERS):
-        return True
-    known = (getattr(sys.modules.get(module), name, None) for module, name in _LIBRARY_BUFFERS)
-    return any(isinstance(one, type) and issubclass(cls, one) for one in known)
-
-
-def isinstance_of(obj: Any, kinds: Any) -> bool:
-    """Return whether an object is an instance, without asking it."""
-    return issubclass(type(obj), kinds)
 
 
 def check_weight(guard: Guard, obj: Any, copied: bool = False) -> None:
@@ -902,43 +583,26 @@ def check_weight(guard: Guard, obj: Any, copied: bool = False) -> None:
     weights.check_weight(obj, limit, deepest, is_proxy, copied, guard.steps_key, guard.depth_key)
 
 
-def _items(obj: Any) -> list[Any]:
-    if issubclass(type(obj), slice):
-        return [obj.start, obj.stop, obj.step]
-    if issubclass(type(obj), dict):
-        return [*dict.keys(obj), *dict.values(obj)]
-    for kind in (list, tuple, set, frozenset, deque):
-        if issubclass(type(obj), kind):
-            return list(kind.__iter__(obj))
-    return referents(obj)  # a mapping proxy
-
-
 def _plain(guard: Guard, arg: Any) -> Any:
     """Return an argument for a buffer, with a copy of what others could change meanwhile."""
     if is_proxy(arg) and is_container(arg):
         arg = copy_for_peer(guard, arg)
-    if is_proxy(arg):
-        raise TypeError(
-            f"expected plain values for a buffer of this side, got a proxy {brief(arg)}"
-        )
-    if hasattr(type(arg), "__next__"):
-        arg = _counted(guard, arg)
-    elif isinstance_of(arg, (tuple, slice)):
-        _check_plain(_items(arg))
-        return arg
-    elif not isinstance_of(arg, _ITERABLES):
-        return arg
-    arg = list(arg)
-    _check_plain(arg)
-    return arg
-
-
-def _check_plain(items: Iterable[Any]) -> None:
-    for item in items:
+    plain: Any
+    if hasattr(type(arg), "__next__") and not is_proxy(arg):
+        with guard.open_account() as account:
+            arg = plain = [*_counted(account, arg)]
+    elif issubclass(type(arg), (tuple, slice)):
+        plain = members(arg)
+    elif facts_of(type(arg)).is_native:
+        arg = plain = list(arg)
+    else:
+        plain = (arg,)
+    for item in plain:
         if is_proxy(item):
             raise TypeError(
                 f"expected plain values for a buffer of this side, got a proxy {brief(item)}"
             )
+    return arg
 
 
 def check_factory(guard: Guard, holder: Any, value: Any) -> None:

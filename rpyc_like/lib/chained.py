@@ -14,20 +14,17 @@ all objects corrects that before anything is refused, and now and then.
 from __future__ import annotations
 
 import gc
-import itertools
 import sys
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable
-from operator import itemgetter
-from types import CellType, GeneratorType, MappingProxyType, MethodType
 from typing import Any, Final
 
 from ..errors import LimitExceeded, MalformedValue
 from .counted_items import source_of
+from .library import facts_of
 from .referents import referents
-from .stand_ins import dict_of
 
-__all__ = ["DEEPEST", "check_link", "is_chained"]
+__all__ = ["DEEPEST", "check_link"]
 
 # Where lists are between the links, deallocators of 3.13 put aside after 10,000 lists, those before
 # it after 50: a list after each 16 deques ended 3.13 in a thread with a stack of 8 MiB.
@@ -39,37 +36,9 @@ _MANY: Final = 10_000  # objects that levels are noted of
 _REFUSED: Final = 3  # links of a connection, after which it waits until a survey is due
 
 
-def _types() -> Iterable[type]:
-    empty: dict[Any, Any] = {}
-    queue: deque[Any] = deque()
-    for view in (empty.keys(), empty.values(), empty.items()):
-        yield from (type(view), type(iter(view)), type(reversed(view)))
-    yield from (deque, type(iter(queue)), type(reversed(queue)), defaultdict, slice)
-    yield from (itertools.accumulate, itertools.cycle, itertools.islice, itertools.repeat)
-    yield from (itertools.starmap, type(itertools.tee(())[0]), enumerate, itemgetter)
-    yield from (MappingProxyType, MethodType, classmethod, staticmethod, property)
-    yield from (CellType, GeneratorType)
-
-
-# The ids of the types: a metaclass of the program may have its own __hash__ and __eq__.
-_TYPES: Final = frozenset(map(id, _types()))
-_LIBRARY: Final = (
-    *(("_asyncio", "Future"), ("_asyncio", "Task"), ("_queue", "SimpleQueue")),
-    *(("_csv", "Reader"), ("_csv", "Writer")),
-)
-
-
-def is_chained(cls: type) -> bool:
-    """Return whether instances of a class hold others, and are freed by recursion."""
-    if id(cls) in _TYPES or "n_sequence_fields" in dict_of(cls):  # such as os.terminal_size
-        return True
-    known = (getattr(sys.modules.get(module), name, None) for module, name in _LIBRARY)
-    return any(cls is one for one in known if one is not None)
-
-
 def _chained(values: Iterable[Any]) -> list[Any]:
     """Return the objects that are freed by recursion; counted items stand for their iterator."""
-    return [one for one in map(source_of, values) if is_chained(type(one))]
+    return [one for one in map(source_of, values) if facts_of(type(one)).is_chained]
 
 
 class _Levels:
@@ -137,7 +106,7 @@ class _Levels:
         objects = gc.get_objects()
         self._links, self._due = 0, max(DEEPEST, len(objects) // _LOOKED_AT)
         above: dict[int, int] = {}
-        queue = deque((one, 0) for one in objects if is_chained(type(one)))
+        queue = deque((one, 0) for one in objects if facts_of(type(one)).is_chained)
         while queue:
             one, level = queue.popleft()
             if level < above.get(id(one), 0):

@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from types import GeneratorType
-from typing import Any, Final
+from typing import Any
 
-from .stand_ins import dict_of, mro_of
+from .library import facts_of
 
 __all__ = ["CountedItems", "is_only_iterator", "source_of"]
-
-_OF_GENERATORS: Final = frozenset(
-    name for name in dict_of(GeneratorType) if not name.startswith("__")
-)
 
 
 class CountedItems:
@@ -66,11 +61,7 @@ def is_only_iterator(kind: type) -> bool:
 
     A file has items too, but functions that take one read it.
     """
-    dicts = [dict_of(base) for base in mro_of(kind) if base is not object]
-    if not any("__next__" in names for names in dicts):
-        return False
-    names: set[Any] = set().union(*dicts)
-    return all(type(name) is str and (name[:1] == "_" or name in _OF_GENERATORS) for name in names)
+    return facts_of(kind).is_iterator
 
 
 def source_of(obj: Any) -> Any:

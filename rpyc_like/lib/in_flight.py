@@ -6,7 +6,7 @@ iterators. The peer could change them from that very question, or over another c
 ends the process or shows it freed memory. So while a call waits for a peer, calls of peers that
 would work on the same objects wait until it has ended. They are refused where that would be a
 deadlock: in the same thread, which serves what the peer does to answer (only reading is free
-there, see ``_READS``), where the peer may do so without saying so, and in a circle of waits.
+there, see ``READING``), where the peer may do so without saying so, and in a circle of waits.
 
 Who waits is found out in two ways, and both are needed. A thread that is on its way to ask has code
 of a proxy on its stack; that is looked at by those who come later. A thread that is about to ask
@@ -15,45 +15,28 @@ each one notes what it does before it looks for the others, so of two at least o
 Of two that both have proxies in their hands the later one waits at once: else both would stop in
 the middle, and one would have to be refused.
 
-Left alone are objects that C code works on safely while they change, see ``_SAFE``. Functions of
-the program are not looked at, nor what they call.
+Left alone are objects that C code works on safely while they change, see :mod:`.library`.
+Functions of the program are not looked at, nor what they call.
 """
 
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import functools
-import operator
 import os
-import re
-import struct
 import sys
-from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import groupby
 from threading import get_ident
-from types import (
-    CodeType,
-    FrameType,
-    FunctionType,
-    MethodDescriptorType,
-    MethodType,
-    ModuleType,
-    TracebackType,
-    WrapperDescriptorType,
-)
+from types import FrameType, ModuleType
 from typing import Any, Final, TypeVar
 
 from ..errors import LimitExceeded
 from . import primitives
-from .access_policy import LIBRARY
-from .c_callables import is_bound
 from .counted_items import source_of
+from .library import READING, facts_of
 from .proxies import asks_here, is_proxy
 from .referents import referents
-from .stand_ins import dict_of, module_of, mro_of
 from .timing import Timeout
 from .workers import waiting
 
@@ -69,57 +52,6 @@ _in_order: Final[dict[Use, None]] = {}
 _awaited: Final[dict[int, tuple[Use, bool]]] = {}
 """The call that each thread waits for, and whether only until that one steps back."""
 
-
-def _passing_types() -> Iterable[type]:
-    empty: dict[Any, Any] = {}
-    for view in (empty.keys(), empty.values(), empty.items()):
-        yield from (type(view), type(iter(view)), type(reversed(view)))
-    several: tuple[Any, ...] = ([], (), set(), "", b"", bytearray(), range(0), range(1 << 70))
-    for items in (*several, deque()):
-        yield type(iter(items))
-    yield from (type(reversed([])), type(reversed(deque())))
-
-
-_PASSING: Final = frozenset(_passing_types())
-"""Iterators and views of safe containers, and of deques."""
-
-
-def _safe_types() -> Iterable[type]:
-    # CPython's own lists, dicts and sets expect to be changed by what they call: they hold the item
-    # that they work on, and look at their tables anew after each call. So do their views and
-    # iterators. A deque has a counter of its changes, but is not among them: its C code had faults
-    # of this kind up to 3.13.
-    yield from (list, tuple, dict, defaultdict, set, frozenset, range, slice)
-    yield from _PASSING
-    # They have their own answer to who enters them twice.
-    yield from (type(_ for _ in ()), type(functools.lru_cache(abs)), contextvars.Context)
-    # They never change.
-    yield from (int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented))
-    yield from (re.Pattern, re.Match, struct.Struct, functools.partial)
-    yield from (operator.itemgetter, operator.attrgetter, operator.methodcaller)
-    yield from (CodeType, FrameType, TracebackType, property, staticmethod, classmethod)
-    yield from (FunctionType, MethodType, WrapperDescriptorType, MethodDescriptorType, type)
-
-
-# Their ids: a metaclass of the program may have its own __hash__ and __eq__.
-_SAFE: Final = frozenset(map(id, _safe_types()))
-_SAFE_ELSEWHERE: Final = (
-    *(("datetime", name) for name in ("date", "time", "timedelta", "tzinfo")),
-    ("decimal", "Decimal"),
-    *(("_thread", name) for name in ("LockType", "RLock")),
-    ("_queue", "SimpleQueue"),
-)
-"""Others that never change, or that are waited at; they are not imported for this."""
-_CONTAINERS: Final = (list, tuple, dict, set, frozenset)
-_HOLDING: Final = LIBRARY - {"abc", "builtins", "collections.abc", "contextlib", "enum", "typing"}
-"""Modules of the library whose classes hold objects, and do not only name a kind."""
-
-_READS: Final = frozenset(
-    "__getitem__ __contains__ __len__ get keys values items count index find findtext "
-    "findall".split()
-)
-_READ_ELSEWHERE: Final = (("xml.etree.ElementTree", "Element"),)
-"""Methods and, beside OrderedDict and deque, classes: C code that asks bears that others read."""
 
 _PATIENCE: Final = 30.0  # seconds that a call waits for its turn
 _LOOK: Final = 0.1  # seconds after which it looks whether it is still wanted
@@ -218,7 +150,7 @@ class Use:
 
         Calls of this thread go on when this one has ended, so there is no waiting for them.
         """
-        clash = self._clash(before, self._name in _READS)
+        clash = self._clash(before, self._name in READING)
         if clash is not None:
             raise self._refusal(*clash)
         patience: Timeout | None = None
@@ -263,7 +195,7 @@ class Use:
                 continue  # it is refused itself before it asks
             few, many = sorted((mine, theirs), key=len)
             for key, one in list(few.items()):
-                if key in many and not (reads and _bears_reading(type(one))):
+                if key in many and not (reads and facts_of(type(one)).bears_readers):
                     return other, one
         return None
 
@@ -341,7 +273,8 @@ class Use:
             given: list[Any] = []
             for value in self._values:
                 given.append(value)
-                if not any(_looked_at(type(value))):
+                facts = facts_of(type(value))
+                if not facts.bears_changes and not facts.holds:
                     given += referents(value)
             self._may_ask = any(map(is_proxy, given))
         return self._may_ask
@@ -388,7 +321,8 @@ class Use:
         work = self._item_work()
         if work is not None:
             work.weigh(answer)
-        if _looked_at(type(answer)) != (True, False):
+        facts = facts_of(type(answer))
+        if facts.holds or not facts.bears_changes:
             self._values += (answer,)
         return answer
 
@@ -420,7 +354,6 @@ class Use:
             return known
         found: dict[int, Any] = {}
         seen: set[tuple[int, bool]] = set()
-        kinds: dict[int, tuple[bool, bool]] = {}
         steps = 0
         passes_on = self._name in ("next", "__next__")
         stack = [(value, True) for value in values[self._looked_at :]]
@@ -430,26 +363,26 @@ class Use:
             kind = type(one)
             if issubclass(kind, (type, ModuleType, BaseException)) or (id(one), deep) in seen:
                 continue
-            if is_bound(kind):
+            facts = facts_of(kind)
+            if facts.is_bound:
                 # a map has it, for example; what is given to be called looks itself
                 if not any(one is value for value in values):
                     stack.append((one.__self__, not passes_on))
                 continue
-            safe, holds = kinds.get(id(kind)) or kinds.setdefault(id(kind), _looked_at(kind))
-            if safe and not holds and not (deep and kind in _PASSING):
+            if facts.bears_changes and not facts.holds and not (deep and facts.passes):
                 continue
             if is_proxy(one):
                 continue
             seen.add((id(one), deep))
-            if not safe:
+            if not facts.bears_changes:
                 found[id(one)] = one
-            if holds and not deep:
+            if facts.holds and not deep:
                 continue
             held = referents(one)
             steps += 1 + len(held)
             if steps > self._limit:
                 raise LimitExceeded("objects in one another", steps, self._limit, self._key)
-            deep = holds or kind in _PASSING or kind is groupby or not passes_on
+            deep = facts.holds or facts.passes or kind is groupby or not passes_on
             for item in held:  # an iterator has those that it takes from in a tuple
                 stack.append((item, deep))
                 if type(item) is tuple and not deep:
@@ -554,8 +487,8 @@ def taken(
         guard: of the peer's connection.
         make_work: returns what counts the items that a call takes.
     """
-    safe, holds = _looked_at(type(iterator))
-    if safe and not holds:
+    facts = facts_of(type(iterator))
+    if facts.bears_changes and not facts.holds:
         for item in iterator:  # "yield from" would close a generator that is not used up
             yield item
         return
@@ -567,48 +500,6 @@ def taken(
         except StopIteration:
             return
         yield item
-
-
-def _looked_at(cls: type) -> tuple[bool, bool]:
-    """Return whether instances of a class are safe, and whether they hold others."""
-    made_in_c = next((base for base in mro_of(cls) if _is_of_c(base)), object)
-    if made_in_c is object:
-        return True, _is_of_library(cls)
-    if id(made_in_c) in _SAFE or _is_among(made_in_c, _SAFE_ELSEWHERE):
-        return True, issubclass(made_in_c, _CONTAINERS)
-    return False, issubclass(made_in_c, _CONTAINERS) or "__len__" in dict_of(made_in_c)
-
-
-def _is_of_library(cls: type) -> bool:
-    """Return whether a class written in Python is one of the library, whose objects hold others.
-
-    Those of threads and queues are left alone: they have locks, and are waited at.
-    """
-    modules = [module for module in map(module_of, mro_of(cls)) if type(module) is str]
-    if "threading" in modules or ("queue" in modules and cls.__name__ != "PriorityQueue"):
-        return False
-    return any(module in _HOLDING for module in modules)
-
-
-def _bears_reading(cls: type) -> bool:
-    return issubclass(cls, (OrderedDict, deque)) or _is_among(cls, _READ_ELSEWHERE)
-
-
-def _is_of_c(cls: Any) -> bool:
-    """Return whether a class other than ``object`` is written in C."""
-    if cls is object:
-        return False
-    own: tuple[Any, ...] = tuple(dict_of(cls).values())
-    return any(
-        (type(one) is WrapperDescriptorType or type(one) is MethodDescriptorType)
-        and one.__objclass__ is cls
-        for one in own
-    )
-
-
-def _is_among(cls: type, names: tuple[tuple[str, str], ...]) -> bool:
-    known = (getattr(sys.modules.get(module), name, None) for module, name in names)
-    return any(cls is one for one in known)
 
 
 def _is_awaited(use: Use, asks: bool) -> bool:

@@ -15,25 +15,21 @@ from collections import UserList, UserString, deque
 from collections.abc import Callable, Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
-from functools import partial
 from io import BytesIO, StringIO
 from itertools import islice
 from operator import index
 from string import Formatter
-from types import FunctionType, MethodDescriptorType, MethodType, ModuleType, WrapperDescriptorType
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from ..errors import LimitExceeded
-from .access_policy import LIBRARY, full_name
-from .c_callables import is_bound, is_function
-from .stand_ins import module_of, mro_of
+from .library import FUNCTION, METHOD, PROGRAM, Call, full_name
+from .stand_ins import mro_of
 
-__all__ = ["check_result"]
+__all__ = ["check_call_result", "check_result"]
 
 _TEXTS: Final = (str, bytes, bytearray)
 _SEQUENCES: Final = (*_TEXTS, list, tuple, deque, array, UserList, UserString)
-_UNBOUND: Final = (MethodDescriptorType, WrapperDescriptorType)
-_MAX_WRAPPED: Final = 20
 _PLACE: Final = 8
 _NUMBER: Final = 40  # a whole number, with its place
 _WORK: Final = 64  # a big number takes that much longer to compute than a text of its size
@@ -54,77 +50,51 @@ def check_result(
         limit: bytes.
         key: the configuration key that changes ``limit``.
     """
+    call = Call(func, args)
+    check_call_result(call, named, limit, key)
+    args[:] = call.given[call.before :]
+
+
+def check_call_result(
+    call: Call, named: Iterable[tuple[str, Any]], limit: int, key: str = "max_memory"
+) -> None:
+    """Raise LimitExceeded if a call would make something too large; see :func:`check_result`."""
     pairs = {name: value for name, value in named if type(name) is str}
-    size = _number_work(func, args, pairs)
-    found = _find(func, args)
-    if found is not None:
-        estimate, owner, given, before = found
-        size = max(size, estimate(owner, given, pairs))
-        if before is not None:
-            args[before:] = given
+    given = call.given[call.skip :]
+    size = max(_number_work(call, pairs), _estimated(call, given, pairs))
+    call.given[call.skip :] = given
     if size > limit:
         got = int(min(size, _HUGE))
         raise LimitExceeded("size of the result in bytes", got, limit, key)
 
 
-def _find(func: Any, args: Args) -> tuple[Estimate, Any, Args, int | None] | None:
-    """Return what estimates, the owner of the method, its arguments, and where they are."""
-    func, given, place = _unwrapped(func, args)
-    kind = type(func)
-    if is_bound(kind) and func.__self__ is not None:
-        owner, name = func.__self__, func.__name__
-        if not issubclass(type(owner), ModuleType):
-            if name == "__call__":
-                return None
-            return _of_method(owner, name, given, place)
-    elif kind in _UNBOUND:
-        if not given:
-            return None
-        return _of_method(given[0], func.__name__, given[1:], None if place is None else 1)
-    if is_function(kind):
-        estimate = _FUNCTIONS.get(f"{func.__module__}.{func.__name__}".lstrip("_"))
-        return None if estimate is None else (estimate, None, given, place)
-    if issubclass(kind, type):
+def _estimated(call: Call, given: Args, named: Named) -> float:
+    """Return what is estimated for a function; in ``given`` numbers replace what stands for one."""
+    func, estimate = call.func, None
+    if type(func) is FunctionType:
+        return (
+            0
+            if call.sort is PROGRAM
+            else _of_library(func, [*call.given[: call.skip], *given], named)
+        )
+    if call.sort is METHOD:
+        return 0 if call.name == "__call__" else _of_method(call.owner, call.name, given, named)
+    if call.sort is FUNCTION:
+        estimate = _FUNCTIONS.get(f"{call.module}.{call.name}".lstrip("_"))
+    elif issubclass(type(func), type):
         estimate = _CLASSES.get(full_name(func))
-        return None if estimate is None else (estimate, None, given, place)
-    if kind is FunctionType and func.__module__ in LIBRARY:
-        return partial(_of_library, func), None, given, place
-    return None
+    return 0 if estimate is None else estimate(None, given, named)
 
 
-def _unwrapped(func: Any, args: Args) -> tuple[Any, Args, int | None]:
-    """Return what is called in the end, its arguments, and where they are among the given ones."""
-    given = args
-    place: int | None = 0
-    for _ in range(_MAX_WRAPPED):
-        kind = type(func)
-        if issubclass(kind, partial):
-            given, place = [*_args_of(func), *given], None
-            func = _func_of(func)
-        elif kind is MethodType:
-            given, place = [func.__self__, *given], None
-            func = func.__func__
-        else:
-            break
-    return func, given, place
-
-
-_args_of: Final[Any] = partial.__dict__["args"].__get__
-_func_of: Final[Any] = partial.__dict__["func"].__get__
-
-
-def _of_method(
-    owner: Any, name: str, given: Args, place: int | None
-) -> tuple[Estimate, Any, Args, int | None] | None:
+def _of_method(owner: Any, name: str, given: Args, named: Named) -> float:
     for kinds, estimates in _METHODS:
         if issubclass(type(owner), kinds) and name in estimates:
-            return estimates[name], owner, given, place
+            return estimates[name](owner, given, named)
     if name in _READING:
         for base in mro_of(type(owner)):
-            module, cls = module_of(base), base.__name__
-            if type(module) is str and module in _INFLATE and cls in _INFLATING:
-                return _INFLATING[cls], owner, given, place
-    return None
+            if full_name(base) in _INFLATING:
+                return _INFLATING[full_name(base)](owner, given, named)
+    return 0
 
 
 # -- what is given
@@ -302,23 +272,20 @@ def _exponent(value: Any) -> int:
     return 0
 
 
-def _number_work(func: Any, args: Args, named: Named) -> float:
+def _number_work(call: Call, named: Named) -> float:
     """Return what computing with large whole numbers costs; most of it takes their square."""
-    func, args, _ = _unwrapped(func, args)
-    kind = type(func)
-    named_kind = is_function(kind) or is_bound(kind) or kind in _UNBOUND or kind is FunctionType
-    name = func.__name__ if named_kind else ""
-    if name in _LINEAR:
+    name, args = call.name, call.given
+    if name in _LINEAR or call.sort is PROGRAM:
         return 0
-    module = func.__module__ if is_function(kind) or kind is FunctionType else None
     values = [*args, *named.values()]
-    if is_bound(kind):
-        values.append(func.__self__)
-    several = type(module) is str and module in _OF_ITEMS
+    if call.sort is METHOD and not call.skip:
+        args = [call.owner, *args]
+        values.append(call.owner)
+    several = type(call.module) is str and call.module in _OF_ITEMS
     words = [_words_in(value) if several else _words(value) for value in values]
     total = sum(words)
     if name in ("pow", "__pow__", "__rpow__"):
-        return _modular_power([*values[-1:], *args] if is_bound(kind) else args, named)
+        return _modular_power(args, named)
     if total < _LARGE:
         return 0
     if name.strip("_") in ("mul", "rmul", "imul"):
@@ -329,8 +296,6 @@ def _number_work(func: Any, args: Args, named: Named) -> float:
 
 def _modular_power(given: Args, named: Named) -> float:
     """Of a power with a modulus; another one is as large as its result."""
-    if issubclass(type(given[0]) if given else type(None), ModuleType):
-        given = given[1:]
     parts = {**dict(zip(("base", "exp", "mod"), given)), **named}
     base, exponent, modulus = (_words(parts.get(name)) for name in ("base", "exp", "mod"))
     if not modulus:
@@ -637,12 +602,11 @@ def _read(owner: Any, args: Args, named: Named) -> float:
 
 
 _INFLATING: Final[dict[str, Estimate]] = {
-    **dict.fromkeys(("Decompress", "_ZlibDecompressor"), _inflated_in_parts),
-    **dict.fromkeys(("BZ2Decompressor", "LZMADecompressor"), _inflated_in_parts),
-    **dict.fromkeys(("GzipFile", "BZ2File", "LZMAFile"), _read),
+    **dict.fromkeys(("zlib.Decompress", "zlib._ZlibDecompressor"), _inflated_in_parts),
+    **dict.fromkeys(("_bz2.BZ2Decompressor", "_lzma.LZMADecompressor"), _inflated_in_parts),
+    **dict.fromkeys(("gzip.GzipFile", "bz2.BZ2File", "lzma.LZMAFile"), _read),
 }
 """Classes whose objects inflate, by name; they are not imported for this."""
-_INFLATE: Final = frozenset("zlib bz2 _bz2 lzma _lzma gzip".split())
 _READING: Final = frozenset("decompress read read1 readline readlines readall flush".split())
 
 
@@ -670,15 +634,10 @@ def _of_function(name: str) -> Estimate:
         if len(args) < 2:
             return 0
         first, second = args[:2]
-        rest = args[1:]
-        found = _of_method(first, name, rest, None)
-        size = 0.0 if found is None else found[0](first, rest, named)
-        args[1:] = rest
-        reflected = [first]
-        found = _of_method(second, f"__r{name[2:]}", reflected, None)
-        if found is not None:
-            size = max(size, found[0](second, reflected, named))
-            args[0] = reflected[0]
+        rest, reflected = args[1:], [first]
+        size = _of_method(first, name, rest, named)
+        size = max(size, _of_method(second, f"__r{name[2:]}", reflected, named))
+        args[:] = reflected + rest
         return size
 
     return estimate
@@ -689,7 +648,7 @@ _SIZED: Final = {"indent": 1, "nbytes": 2, "k": _PLACE, "w": 64, "l": 64, "tabsi
 """Parameters of functions of the library that say how large something gets, with bytes for each."""
 
 
-def _of_library(func: Any, owner: Any, args: Args, named: Named) -> float:
+def _of_library(func: Any, args: Args, named: Named) -> float:
     """Of a function that is written in Python."""
     code = func.__code__
     names = code.co_varnames[: code.co_argcount]
@@ -701,10 +660,8 @@ def _of_library(func: Any, owner: Any, args: Args, named: Named) -> float:
     if special is not None:
         sizes.append(int(special(given)))
     if args:
-        found = _of_method(args[0], func.__name__, args[1:], None)
-        if found is not None:
-            sizes.append(found[0](args[0], args[1:], named))
-    return max(sizes, default=0)
+        sizes.append(_of_method(args[0], func.__name__, args[1:], named))
+    return float(max(sizes, default=0))
 
 
 _LIBRARY_FUNCTIONS: Final[dict[str, Callable[[Named], float]]] = {

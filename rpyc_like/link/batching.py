@@ -20,7 +20,7 @@ from ..lib.first_use import FirstUse
 from ..lib.interpreter import at_end
 from ..lib.threads import spawn, start_thread
 from . import forking
-from .sending import FrameSender
+from .sending import FrameSender, takes_over
 
 if TYPE_CHECKING:
     from .connection import MessageConnection
@@ -66,6 +66,7 @@ class Batch:
                 self._done()
             self._link.send(payload)
 
+    @takes_over
     def send_frame(self, frame: bytes) -> None:
         """Does the same with a whole frame."""
         if self._receiver.payloads:
@@ -76,6 +77,7 @@ class Batch:
             if not self._sender.try_frame(frame):  # type: ignore[attr-defined]
                 self._sender.flush()  # type: ignore[attr-defined]
 
+    @takes_over
     def send_unawaited(self, frame: bytes) -> None:
         """Sends the frame of a request that no thread waits for, or holds it."""
         if len(self._link.session.pending) > IN_FLIGHT:
@@ -83,15 +85,26 @@ class Batch:
         else:
             self._sender.send_frame(frame)  # type: ignore[attr-defined]
 
+    @takes_over
     def _hold(self, frame: bytes) -> None:
         self._sender.hold(frame)  # type: ignore[attr-defined]
         self.held += len(frame)
         if self.held > _LARGEST:
             self.flush()
-        elif not self._looked_at:
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        if not self._looked_at:
             self._looked_at = True
             _alive.add(self)
             _timer.add(self)
+
+    def resume(self) -> None:
+        """Has what is queued sent soon: who was about to do so was interrupted."""
+        if self._can_hold:
+            self.held += 1
+            self._watch()
 
     def flush(self) -> None:
         """Sends what is held."""
@@ -99,6 +112,7 @@ class Batch:
             self._done()
             self._sender.flush()  # type: ignore[attr-defined]
 
+    @takes_over
     def _done(self) -> None:
         self.held = 0
         self._number += 1

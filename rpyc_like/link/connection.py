@@ -214,7 +214,7 @@ class MessageConnection:
         self.queued.limit = getattr(self.receiver, "max_queued", MAX_QUEUED)
         if isinstance(self.receiver, FrameReceiver) and isinstance(self.sender, FrameSender):
             self.sender.blocked = self._read_while_full
-            self.sender.interrupted = self._interrupted
+            self.sender.interrupted = self._write_interrupted
         self.express: Express | None = None
         """The quick way, once the application has opened it with :meth:`use_shortcut`."""
         self.send_frame: Callable[[bytes], None] | None = None
@@ -987,6 +987,26 @@ class MessageConnection:
             lost = is_answer is None or not is_answer(payload)
         if lost:
             self._interrupted("a thread was interrupted while it read a message")
+
+    def resume(self, error: BaseException, frame: bytes) -> None:
+        """Has a frame leave that a shortcut has made, after an exception of a signal handler.
+
+        Args:
+            error: may have come anywhere while :attr:`send_frame` was called.
+        """
+        if isinstance(self.sender, FrameSender) and not self.end._ready:
+            self.sender.resume(error, frame)
+
+    def _write_interrupted(self, text: str) -> None:
+        """Go on after an exception of a signal handler while something was sent.
+
+        Args:
+            text: why the connection must end; empty if it need not.
+        """
+        if text:
+            self._interrupted(text)
+        elif not self.end._ready:
+            self.batch.resume()
 
     def _interrupted(self, text: str) -> None:
         if not self.end._ready:

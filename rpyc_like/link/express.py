@@ -116,12 +116,13 @@ class Express:
                 raise
             result = link.file(id_, target)
             outcome = link.broken(error)
-        except BaseException:
+        except BaseException as error:
+            if frame is not None:
+                self._sender.resume(error, frame)
+                if got is None or got[:2] != (REPLY, id_):
+                    self._abandon(id_)
             if taken:
                 link.check_taken(got)
-            if frame is not None and not link.end._ready:
-                session.pending.file(id_, ABANDONED)
-                link.application.gave_up(id_)
             raise
         finally:
             if taken:
@@ -139,40 +140,53 @@ class Express:
         """Does the same while another thread reads."""
         link = self._link
         link.check_not_reading()
-        frame = None
-        if not link.end._ready and link.session.state is not State.CLOSED:
-            frame = self._frame_request(id_, target, args)
-        if frame is None:
-            return link.exchange(target, args, timeout, (), id_)
-        result = link.file(id_, target)
+        frame = result = me = waits = None
         ident = get_ident()
-        me = waits = None
-        if ident not in link.waiters:
+        try:
+            if not link.end._ready and link.session.state is not State.CLOSED:
+                frame = self._frame_request(id_, target, args)
+            if frame is None:
+                return link.exchange(target, args, timeout, (), id_)
+            result = link.file(id_, target)
+            if ident not in link.waiters:
+                try:
+                    me = _own.waiter
+                except AttributeError:
+                    me = _own.waiter = Waiter(ident)
+                me.awaited = result
+                link.waiters[ident] = me
+                result.add_waiter(me)
             try:
-                me = _own.waiter
-            except AttributeError:
-                me = _own.waiter = Waiter(ident)
-            me.awaited = result
-            link.waiters[ident] = me
-            result.add_waiter(me)
-        try:
-            self._sender.send_frame(frame)
-        except ConnectionClosed as error:
-            link.lose(error)
-        link.exchanges += 1
-        try:
+                self._sender.send_frame(frame)
+            except ConnectionClosed as error:
+                link.lose(error)
+            link.exchanges += 1
             if me is not None:
                 waits = self._sleep(me, result, timeout)
             if not result._ready:
                 link.wait_on(result, timeout, started, None)
-        except BaseException:
-            link.give_up(result)
+        except BaseException as error:
+            if frame is not None:
+                self._sender.resume(error, frame)
+                self._abandon(id_)
             raise
         finally:
-            if waits is not None:
+            if me is not None and link.waiters.get(ident) is me:
+                waits = me  # it has not slept
+            if waits is not None and result is not None:
                 result.remove_waiter(waits)
                 link.leave(waits)
         return result
+
+    def _abandon(self, id_: int) -> None:
+        """Note that nobody waits any more for the answer to a request that leaves, or has left."""
+        link = self._link
+        if link.end._ready:
+            return
+        pending = link.session.pending
+        if pending.abandon(id_) or id_ not in pending:
+            pending.file(id_, ABANDONED)
+            link.application.gave_up(id_)
 
     def _sleep(self, me: Waiter, result: AsyncResult, timeout: float | None) -> Waiter | None:
         """Sleeps once while another thread reads, which is how long it usually takes.
@@ -223,16 +237,22 @@ class Express:
         if type(result) is AsyncResult and link.bystander is None:
             if link.session.state is State.CLOSED:
                 raise link.closed_error()
-            frame = self._frame_request(id_, target, args)
-            if frame is not None:
-                result.id_, result.target = id_, target
-                pending.file(id_, result)
-                try:
+            frame = None
+            try:
+                frame = self._frame_request(id_, target, args)
+                if frame is not None:
+                    result.id_, result.target = id_, target
+                    pending.file(id_, result)
                     link.batch.send_unawaited(frame)
-                except ConnectionClosed as error:
-                    link.lose(error)
-                    raise link.closed_error() from error
-                return
+                    return
+            except ConnectionClosed as error:
+                link.lose(error)
+                raise link.closed_error() from error
+            except BaseException as error:
+                if frame is not None:
+                    self._sender.resume(error, frame)
+                    self._abandon(id_)
+                raise
         link.request(result, target, args, id_=id_)
 
     @leaves_the_role

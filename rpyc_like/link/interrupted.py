@@ -31,7 +31,7 @@ _READING = {FrameReceiver.receive.__code__, FrameReceiver._receive.__code__}
 _WRITING = {
     FrameSender.try_frame.__code__,
     FrameSender._drain.__code__,
-    FrameSender._drain_whole.__code__,
+    FrameSender._write_out.__code__,
     FrameSender.try_send.__code__,
 }
 _ENDS = {"acquire": "release", "enter": "leave"}

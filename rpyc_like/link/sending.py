@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from types import CodeType
+from typing import Any, Protocol, TypeVar
 
 from ..errors import ConnectionClosed, LocalProtocolError
 from ..lib import primitives
@@ -25,6 +26,7 @@ _JOIN = 1 << 16
 _HIGH_WATER = 1 << 20
 _VECTOR = 16  # buffers in one write
 _SLICE = 0.05
+_TORN = "a write was interrupted in the middle of a frame"
 
 SEND_TIMEOUT = 300.0
 """Default time for which a peer may take nothing in while something is sent to it, in seconds."""
@@ -48,6 +50,36 @@ class Sender(Protocol):
         """Queues payloads and writes what goes without waiting; returns whether all has gone."""
 
 
+_ENTRANCES: set[CodeType] = set()
+
+
+_Func = TypeVar("_Func", bound=Callable[..., Any])
+
+
+def takes_over(func: _Func) -> _Func:
+    """Mark a method that sends or queues a frame, or is called before by one that does.
+
+    Once its first statement has begun, a signal handler that raises an exception stops nothing.
+    """
+    _ENTRANCES.add(func.__code__)  # type: ignore[attr-defined]
+    return func
+
+
+def _at_entrance(error: BaseException) -> bool:
+    """Return whether an exception came when a method that is to take a frame over was called.
+
+    Python runs signal handlers there, and after calls of C functions. This is found out by a look
+    at the traceback, so that the usual way costs nothing.
+    """
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        if code in _ENTRANCES and step.tb_lineno == code.co_firstlineno:
+            return True
+        step = step.tb_next
+    return False
+
+
 class FrameSender:
     """Sends over a native stream.
 
@@ -69,8 +101,12 @@ class FrameSender:
         """Seconds without any progress after which the peer is given up; None for never."""
         self.queue: deque[bytes | memoryview] = deque()
         self.interrupted: Callable[[str], None] | None = None
-        """Ends the connection: an exception came while a frame was written, perhaps in half."""
-        self._torn = False
+        """Called after an exception that is none of the stream's, a signal handler's for example.
+
+        Is given what was interrupted where nobody knows how much has gone, so that the connection
+        must end; otherwise nothing, and has what is queued sent soon.
+        """
+        self._torn = False  # whether nobody knows how much has gone of what is queued
         self.orphan()
         forking.remember(self)
 
@@ -84,49 +120,104 @@ class FrameSender:
         return not self.queue
 
     def send(self, *payloads: Any) -> None:
-        frame: Any
-        frame = self._framer.encode(payloads[0]) if len(payloads) == 1 else self._frames(payloads)
-        if type(frame) is list:
-            self.queue.extend(frame)
-            self.flush()
-        else:
-            self.send_frame(frame)
+        frame: Any = None
+        try:
+            if len(payloads) == 1:
+                frame = self._framer.encode(payloads[0])
+            else:
+                frame = self._frames(payloads)
+            if type(frame) is not list:
+                if not self.try_frame(frame):
+                    self.flush()
+            else:
+                queue = self.queue
+                queue += frame
+                frame = ()  # no call since
+                self.flush()
+        except (ConnectionClosed, LocalProtocolError):
+            raise
+        except BaseException as error:
+            # The references in it have been counted: it leaves all the same.
+            if frame is None or type(frame) is list:
+                frame = self._frames(payloads)
+                self.queue.extend(frame if type(frame) is list else [frame])
+                frame = ()
+            self.resume(error, frame)
+            raise
 
+    @takes_over
     def send_frame(self, frame: bytes) -> None:
         """Sends one whole frame."""
         if not self.try_frame(frame):
             self.flush()
 
+    def resume(self, error: BaseException, frame: Any) -> None:
+        """Has what is queued sent soon, after an exception of a signal handler.
+
+        Args:
+            error: may have come anywhere.
+            frame: was about to leave; it is queued if the methods for that have not begun.
+        """
+        if type(frame) is bytes and _at_entrance(error):
+            self.hold(frame)
+        if self.interrupted is not None:
+            self.interrupted(_TORN if self._torn else "")
+
+    def _note_interrupt(self) -> None:
+        """Note that a write was interrupted, which a stream that takes notes survives."""
+        stream = self._stream
+        if not all(hasattr(one, "notes") for one in (stream.send_some, stream.send_vector)):
+            self._torn = True
+
+    @takes_over
     def try_frame(self, frame: bytes) -> bool:
         """Writes what goes of a frame at once and queues the rest; returns whether all went."""
         queue = self.queue
         taken = False  # see ReadingRole
-        sent = None
+        sent: Any = True
         try:
             (taken,) = map(self._role.acquire, AT_ONCE)
+            # No call, while which a signal handler might run, before what is done is noted.
             if not taken or queue:
-                queue.append(frame)
+                queue += (frame,)
+                sent = None
             else:
                 # Nobody sends: the frame leaves at once, in one write.
-                sent = self._stream.send_some(frame)
-                if sent < len(frame):
-                    queue.appendleft(memoryview(frame)[sent:] if sent else frame)
-                    sent = len(frame)
-        except BaseException as error:
-            if taken and sent != len(frame):
-                self._torn = True
-                self._check_whole(error)
+                queue += (frame,)
+                stream = self._stream
+                sent = stream.send_some(frame)
+                if sent == len(frame):
+                    del queue[0]
+                    stream.went = 0
+                else:
+                    stream.went = sent
+                    self._settle()
+        except ConnectionClosed:
+            if taken:
+                self._drop()
+            raise
+        except BaseException:
+            if sent is True and not any(one is frame for one in queue.copy()):
+                self.hold(frame)  # it had not begun
+            if taken:
+                self._note_interrupt()
             raise
         finally:
             if taken:
                 self._role.release()
         return not queue
 
+    def _drop(self) -> None:
+        """Forget what is queued: the stream has broken."""
+        self.queue.clear()
+        self._stream.went = 0
+
     def encode(self, payload: bytes) -> bytes:
         """Returns the frame of a payload."""
         frame: bytes = self._framer.encode(payload)
         return frame
 
+    @takes_over
     def hold(self, frame: bytes) -> None:
         """Queues a frame, which leaves with the next one that is sent, or with :meth:`flush`."""
         self.queue.append(frame)
@@ -137,6 +228,7 @@ class FrameSender:
         return len(self.queue)
 
     def _frames(self, payloads: tuple[Any, ...]) -> Any:
+        """Returns the frames of payloads as one, or a list of parts where one of them is large."""
         encode = self._framer.encode
         frames = [encode(payload) for payload in payloads]
         if not any(type(frame) is list for frame in frames):
@@ -181,53 +273,50 @@ class FrameSender:
                 break
         return not self.queue
 
-    def _check_whole(self, error: BaseException) -> None:
-        """End the connection if an exception may have come in the middle of a frame.
+    def _settle(self) -> None:
+        """Take what has gone off the queue, in steps of which each is whole or has not begun.
 
-        A signal handler may raise one anywhere. The peer must not wait for the rest.
+        A signal handler may raise an exception in the middle; then the next writer goes on.
         """
-        if not self._torn or isinstance(error, ConnectionClosed):
-            return
-        self.queue.append(b"")  # no frame is written at once any more
-        if self.interrupted is not None:
-            self.interrupted("a write was interrupted in the middle of a frame")
+        queue, stream = self.queue, self._stream
+        while stream.went or (queue and not queue[0]):
+            head = queue[0]
+            size = len(head)
+            if stream.went < size:
+                rest = memoryview(head)[stream.went :]
+                queue[0] = rest
+                stream.went = 0
+            else:  # no call in between
+                del queue[0]
+                stream.went -= size
 
     def _drain(self, wait: bool) -> bool:
         try:
-            return self._drain_whole(wait)
-        except BaseException as error:
-            self._check_whole(error)
+            return self._write_out(wait)
+        except ConnectionClosed:
+            raise
+        except BaseException:
+            self._note_interrupt()
             raise
 
-    def _drain_whole(self, wait: bool) -> bool:
-        queue = self.queue
+    def _write_out(self, wait: bool) -> bool:
+        queue, stream = self.queue, self._stream
         if self._torn:
-            raise ConnectionClosed("an earlier write was interrupted in the middle of a frame")
+            raise ConnectionClosed(_TORN)
+        self._settle()  # after an earlier writer that was interrupted
         patience: Timeout | None = None  # runs while nothing goes
         while queue:
-            if len(queue) > 1:
-                self._join()
-            self._torn = True
+            waiting = self._batch()
+            size = sum(map(len, waiting))
             try:
-                waiting = [queue[0]]
-                if len(queue) > 1 and self._stream.gathers:
-                    waiting = list(queue)[:_VECTOR]
-                sent = self._stream.send_vector(waiting)
-                full = sent < sum(map(len, waiting))
-                if sent:
-                    patience = None
-                for part in waiting:
-                    if sent < len(part):
-                        break
-                    sent -= len(part)
-                    queue.popleft()
-                if sent:
-                    queue[0] = memoryview(queue[0])[sent:]
+                sent = stream.went = stream.send_vector(waiting)
+                self._settle()
             except ConnectionClosed:
-                queue.clear()
+                self._drop()
                 raise
-            self._torn = False
-            if full:
+            if sent:
+                patience = None
+            if sent < size:
                 if not wait:
                     return False
                 if patience is None:
@@ -242,24 +331,23 @@ class FrameSender:
                 self._wait_for_room()
         return True
 
-    def _join(self) -> None:
-        """Makes one chunk of the small frames at the head of the queue."""
+    def _batch(self) -> list[bytes | memoryview]:
+        """Returns what is to be written next; the small frames at the head of the queue as one."""
         queue = self.queue
-        if len(queue[0]) + len(queue[1]) > _JOIN or type(queue[0]) is memoryview:
-            return
-        parts: list[bytes | memoryview] = [queue[0]]
-        size = len(queue[0])
-        for frame in list(queue)[1:]:
-            size += len(frame)
-            if size > _JOIN:
-                break
-            parts.append(frame)
-        chunk = b"".join(parts)
-        self._torn = True  # until the chunk is in the place of its frames
-        for _ in range(len(parts) - 1):
-            queue.popleft()
-        queue[0] = chunk
-        self._torn = False
+        if len(queue) == 1:
+            return [queue[0]]
+        frames = list(queue)
+        count = size = 0
+        if type(frames[0]) is not memoryview:
+            for frame in frames:
+                size += len(frame)
+                if size > _JOIN:
+                    break
+                count += 1
+        more = _VECTOR - 1 if self._stream.gathers else 0
+        if count < 2:
+            return frames[: 1 + more]
+        return [b"".join(frames[:count]), *frames[count : count + more]]
 
     def _wait_for_room(self) -> None:
         if self.blocked is None:

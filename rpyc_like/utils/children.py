@@ -23,7 +23,7 @@ from ..lib.brief import brief
 from ..lib.exiting import WRITING
 from ..lib.threads import spawn
 from ..link.streams import PipeStream
-from ..link.streams.base import ExplainedEnd
+from ..link.streams.base import ExplainedEnd, noting
 
 __all__ = [
     "START_TIMEOUT",
@@ -360,6 +360,7 @@ class ChildStream(PipeStream):
             self._child = None
         return data
 
+    @noting
     def send_some(self, data: bytes | memoryview) -> int:
         try:
             return super().send_some(data)

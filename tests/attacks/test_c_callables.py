@@ -491,6 +491,8 @@ def test_keys_do_not_add_up_through_other_functions(root: Any) -> None:
     with pytest.raises(Exception, match=MANY):
         list(root.map(root.made("set").add, root.list))
     with pytest.raises(Exception, match=MANY):
+        list(root.map(root.kinds[0], [root.list]))
+    with pytest.raises(Exception, match=MANY):
         root.executor.submit(root.kinds[0], root.list).result()
     assert root.size("defaultdict") <= 128
     assert root.size("set") <= 128

@@ -248,6 +248,23 @@ def test_a_busy_thread_gets_help(connect: Connect, background: Any) -> None:
     assert future.result() is None
 
 
+def test_a_reader_is_not_handed_a_request(connect: Connect) -> None:
+    """A request is served by the thread that has read it, if the one it is meant for reads now."""
+    conn = connect()
+    link, call = conn._link, conn.root.call
+    link.reading.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            future = pool.submit(call, threading.get_ident)
+            request = link._read(LIMIT)
+        finally:
+            link.reading.leave()
+        while not link.reading.lock.locked():  # by the thread that waits for the answer
+            time.sleep(0.01)
+        link.act(request)
+        assert future.result(LIMIT) == threading.get_ident()
+
+
 def test_close_after_a_torn_write(connect: Connect) -> None:
     """What is held and cannot be sent any more ends the connection; closing it does not raise."""
     conn = connect()

@@ -59,7 +59,7 @@ OPERATIONS: dict[str, tuple[str, Cost, Cost]] = {
     "an instance, and its attribute": (
         "make().value",
         Cost(2, 380, 208, 7_450),
-        Cost(2, 380, 110, 3_730),
+        Cost(2, 380, 110, 3_760),
     ),
     "a function of a module": (
         "modules.os.getpid()",

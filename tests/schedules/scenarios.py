@@ -6,7 +6,8 @@ Each is a function of a :class:`World`. It fails if it raises, or if somebody wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import rpyc_like
@@ -248,18 +249,24 @@ def one_object_for_all(world: World) -> None:
     client, _ = world.pair(ClassicService, SlaveService)
     found: list[tuple[object, ...]] = []
     values: dict[str, object] = {}
+    made: list[object] = []
 
-    def make() -> object:
+    def fetch() -> object:
         worlds.sleep(0.001)
         return object()
+
+    def make() -> object:
+        made.append(fetch())
+        return made[-1]
 
     once = FirstUse(make)
 
     def work() -> None:
-        kept = once.get(), kept_first(values, "name", make)
+        kept = once.get(), kept_first(values, "name", fetch)
         found.append((*kept, client.root, client.modules, client.builtins))
 
     world.each(work, work, work)
+    check(len(made), 1)
     for others in found[1:]:
         check([one is other for one, other in zip(found[0], others, strict=True)], [True] * 5)
 
@@ -556,22 +563,65 @@ def own_dispatch(world: World) -> None:
     )
 
 
-@scenario
-def own_result_class(world: World) -> None:
-    """A program has put its own class in place of AsyncResult; two threads call."""
+@contextmanager
+def own_results(delivering: Callable[[], object]) -> Iterator[None]:
+    """Put a class of the program in place of AsyncResult, which does more when an answer comes."""
 
     class Own(rpyc_like.AsyncResult):
         def __call__(self, is_exc: bool, obj: Any) -> None:
-            worlds.sleep(0.001)
+            delivering()
             super().__call__(is_exc, obj)
 
-    client, _ = world.pair()
-    root = client.root
     usual, protocol.AsyncResult = protocol.AsyncResult, Own
     try:
-        world.each(lambda: check(root.add(1, 2), 3), lambda: check(root.add(2, 2), 4))
+        yield
     finally:
         protocol.AsyncResult = usual
+
+
+@scenario
+def own_result_class(world: World) -> None:
+    """A program has put its own class in place of AsyncResult; two threads call."""
+    client, _ = world.pair()
+    root = client.root
+    with own_results(lambda: worlds.sleep(0.001)):
+        world.each(lambda: check(root.add(1, 2), 3), lambda: check(root.add(2, 2), 4))
+
+
+@scenario
+def own_result_class_in_the_background(world: World) -> None:
+    """A BgServingThread delivers to results of a program's own class; no other answer comes."""
+    client, _ = world.pair()
+    root = client.root
+    background = BgServingThread(client)
+    with own_results(lambda: worlds.sleep(0.001)):
+        for number in range(3):
+            check(root.add(number, 1), number + 1)
+    background.stop()
+
+
+@scenario
+def own_result_class_and_the_end(world: World) -> None:
+    """The peer hangs up while an answer is delivered to a result of a program's own class."""
+    client, server = world.pair()
+    root = client.root
+    background = BgServingThread(client)
+
+    def hang_up() -> None:
+        server._channel.stream.finish()
+        worlds.sleep(0.1)
+
+    add, event = async_(root.add), worlds.Event()
+    with own_results(hang_up):
+        result = add(1, 1)
+        result.add_callback(lambda result: event.set())
+    world.each(
+        lambda: check(result.value, 2),
+        lambda: check(event.wait(5), True),
+        until_end(root.wait),
+    )
+    background.stop()
+    server._local_root.event.set()
 
 
 @scenario

@@ -16,7 +16,16 @@ from rpyc_like.link.pool import Poller
 from rpyc_like.utils.helpers import BgServingThread, async_
 
 from . import world as worlds
-from .scenarios import SCENARIOS, Server, World, aio_connect, check, scenario, until_end
+from .scenarios import (
+    SCENARIOS,
+    Server,
+    World,
+    aio_connect,
+    check,
+    own_results,
+    scenario,
+    until_end,
+)
 
 __all__ = ["SCENARIOS"]
 
@@ -70,6 +79,26 @@ def pool_serves_before_the_end(world: World) -> None:
     hang_up(client)
     check(came.wait(5), True)
     check(sorted(served), [0, 1, 2])
+    del results
+    all_ended(world, pool, poller)
+
+
+@scenario(patience=3.0)
+def pool_is_busy_at_the_end(world: World) -> None:
+    """Who waits with a result of the program's own class learns of the end before queued calls."""
+    pool, poller, client, server = pooled(world, 1)
+    client.root.keep(lambda: 1)
+    (kept,) = server._local_root.kept
+    sleep, add = async_(client.root.sleep), async_(client.root.add)
+
+    def ask() -> None:
+        began = worlds.monotonic()
+        until_end(kept)()  # nobody serves the client
+        check(worlds.monotonic() - began < 1, True)
+
+    with own_results(lambda: None):
+        results = sleep(2), add(1, 1)
+        world.each(ask, lambda: (worlds.sleep(0.1), hang_up(client)))
     del results
     all_ended(world, pool, poller)
 

@@ -8,6 +8,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from ...lib import access_policy, c_guards
+from ...lib.library import LIBRARY
 
 __all__ = ["call", "check_name", "public", "warn_of_tools"]
 
@@ -23,7 +24,7 @@ def call(guard: c_guards.Guard, func: Any, args: tuple[Any, ...], kwargs: dict[s
     """
     access_policy.check_call(func, args, kwargs.items())
     plain = func.__func__ if type(func) is MethodType else func
-    if type(plain) is FunctionType and plain.__module__ not in access_policy.LIBRARY:
+    if type(plain) is FunctionType and not LIBRARY[plain.__module__]:
         return func(*args, **kwargs)
     return c_guards.call(guard, func, args, kwargs)
 

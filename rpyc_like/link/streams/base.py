@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
 from ...lib import impl, primitives
@@ -103,11 +103,23 @@ class Stream:
         self.close()
 
 
+_Func = TypeVar("_Func", bound=Callable[..., Any])
+
+
 class ExplainedEnd(ConnectionClosed):
     """Raised where a child process ends before it has sent anything.
 
     The text has how it ended and the end of its standard error.
     """
+
+
+def noting(func: _Func) -> _Func:
+    """Mark a method of a stream that writes, and keeps :attr:`NativeStream.went` up to date.
+
+    Nothing has gone if that is 0 after an exception, whatever has raised it.
+    """
+    func.notes = True  # type: ignore[attr-defined]
+    return func
 
 
 class NativeStream(Stream):
@@ -125,6 +137,12 @@ class NativeStream(Stream):
 
     It is set in the step that reads: ``(self.landed,) = map(read, ...)``. Python calls ``read``
     while it unpacks, and runs no signal handler, which may raise, before it has stored the result.
+    """
+
+    went: Any = 0
+    """How much the last write has passed on, until the writer sets it to 0 again.
+
+    It is set in the step that writes, as :attr:`landed`, by methods that are :func:`noting`.
     """
 
     @property
@@ -199,6 +217,7 @@ class NativeStream(Stream):
             count = self.recv_into(view)
         return count
 
+    @noting
     def send_vector(self, buffers: Sequence[bytes | memoryview]) -> int:
         """Writes what fits now of several buffers; otherwise as :meth:`send_some`."""
         return self.send_some(buffers[0])
@@ -365,11 +384,13 @@ class DescriptorStream(NativeStream):
         "_reader",
         "_users",
         "landed",
+        "went",
     )
 
     def __init__(self) -> None:
         self._closed = False
         self.landed = None
+        self.went = 0
         self._lock = primitives.RLock()  # guards _users, _reader and the decision to release
         self._users = 0
         self._reader: _Poller | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import ConnectionClosed
 from ...lib import primitives
-from .base import READ, WRITE, NativeStream
+from .base import READ, WRITE, NativeStream, noting
 
 __all__ = ["MemoryStream"]
 
@@ -27,7 +27,7 @@ class _Direction:
 class MemoryStream(NativeStream):
     """One end of a pair; make pairs with :meth:`create_pair`."""
 
-    __slots__ = ("_changed", "_closed", "_incoming", "_outgoing", "landed")
+    __slots__ = ("_changed", "_closed", "_incoming", "_outgoing", "landed", "went")
 
     def __init__(
         self, changed: primitives.Condition, incoming: _Direction, outgoing: _Direction
@@ -37,6 +37,7 @@ class MemoryStream(NativeStream):
         self._outgoing = outgoing
         self._closed = False
         self.landed: Any = None
+        self.went = 0
 
     @classmethod
     def create_pair(cls, capacity: int = 1 << 16) -> tuple[MemoryStream, MemoryStream]:
@@ -87,17 +88,21 @@ class MemoryStream(NativeStream):
             self._changed.notify_all()
             return chunk
 
+    @noting
     def send_some(self, data: bytes | memoryview) -> int:
         with self._changed:
             side = self._outgoing
             if side.ended:
                 raise ConnectionClosed("stream is closed")
             chunk = bytes(data[: side.capacity - side.size])
+            size = len(chunk)
             if chunk:
-                side.chunks.append(chunk)
-                side.size += len(chunk)
+                # No call from here on, so that no signal handler finds half of it.
+                side.chunks += (chunk,)
+                side.size += size
+                self.went = size
                 self._changed.notify_all()
-            return len(chunk)
+            return size
 
     def wait(self, events: int, timeout: float | None) -> int:
         with self._changed:

@@ -10,7 +10,7 @@ import sys
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
-from .base import READ, WRITE, DescriptorStream, WakePipe
+from .base import READ, WRITE, DescriptorStream, WakePipe, noting
 
 __all__ = ["PipeStream", "standard_socket", "take_standard_descriptors"]
 
@@ -146,6 +146,7 @@ class PipeStream(DescriptorStream):
             raise ConnectionClosed(f"cannot read: {error}") from error
         return self.landed  # type: ignore[no-any-return]
 
+    @noting
     def send_some(self, data: bytes | memoryview) -> int:
         self._check_open()
         try:
@@ -153,7 +154,8 @@ class PipeStream(DescriptorStream):
                 if not self.wait(WRITE, 0):
                     return 0
                 data = data[:_SAFE_WRITE]
-            return os.write(self._out, data)
+            (self.went,) = map(os.write, (self._out,), (data,))
+            return self.went  # type: ignore[no-any-return]
         except BlockingIOError:
             return 0
         except OSError as error:

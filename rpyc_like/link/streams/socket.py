@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
 from ...lib import primitives
-from .base import READ, DescriptorStream, ExplainedEnd, polls_natively
+from .base import READ, DescriptorStream, ExplainedEnd, noting, polls_natively
 from .dialing import connect_socket
 
 __all__ = ["SocketStream", "TunneledSocketStream"]
@@ -41,8 +41,8 @@ class SocketStream(DescriptorStream):
 
     __slots__ = (
         "_blocks",
+        "_direct",
         "_fd",
-        "_fd_alone",
         "_guard",
         "_limit",
         "_limited_for",
@@ -60,7 +60,6 @@ class SocketStream(DescriptorStream):
             )
         self.sock = sock
         self._fd = sock.fileno()
-        self._fd_alone = (self._fd,)
         self._quickack = False
         self._guard: Any = None
         self._receiving = False
@@ -68,10 +67,11 @@ class SocketStream(DescriptorStream):
         # polling and reading take two. A replaced socket module (gevent) waits in its own way.
         native = type(sock).recv is _socket.socket.recv
         self._blocks = bool(_DONTWAIT) and native and sock.gettimeout() is None
+        self._direct = native  # whether an operation is one step, which no signal handler cuts
         if not native:
             self._pace = None
         self._limit = 0  # what SO_RCVTIMEO is set to
-        self._limited_for: float | None = None  # the timeout that asked for it
+        self._limited_for: float | None = -1  # the timeout that asked for it
         if isinstance(sock, ssl.SSLSocket):
             self._guard = primitives.RLock()
             sock.setblocking(False)
@@ -217,30 +217,31 @@ class SocketStream(DescriptorStream):
             self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]
 
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
-        if not self._blocks or (timeout is not None and timeout < 1):
-            return super().recv_wait(timeout, limit)
+        if timeout != self._limited_for:
+            if not self._blocks or (timeout is not None and timeout < 1):
+                return super().recv_wait(timeout, limit)
+            wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
+            if wanted != self._limit:
+                self._limit_receiving(wanted)
+            self._limited_for = timeout
+        data: bytes | None
         try:
             self._receiving = True  # before _closed is looked at: _release has the other order
             if self._closed:
                 raise ConnectionClosed("stream is closed")
-            if timeout != self._limited_for:
-                wanted = 0 if timeout is None else 1 << (int(timeout).bit_length() - 1)
-                if wanted != self._limit:
-                    self._limit_receiving(wanted)
-                self._limited_for = timeout
             if self._pace is not None:
-                (self.landed,) = map(self._pace.recv, self._fd_alone, (limit,))
+                data = self._pace.recv(self._fd, limit, self)
             else:
                 (self.landed,) = map(self.sock.recv, (limit,))
+                data = self.landed
         except BlockingIOError:
-            self.landed = None
+            data = None
         except OSError as error:
             raise ConnectionClosed(f"cannot read: {error}") from error
         finally:
             self._receiving = False
             if self._closed:
                 self._release()
-        data: bytes | None = self.landed
         if data is None:  # the system waited as long as it was told
             return self.recv_wait(None if timeout is None else timeout - self._limit, limit)
         if self._quickack:
@@ -252,17 +253,27 @@ class SocketStream(DescriptorStream):
 
         It is the largest power of two that a timeout holds, so that it changes rarely.
         """
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(seconds, 0))
+        limit = _TIMEVAL.pack(seconds, 0)
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        except OSError as error:
+            raise ConnectionClosed(f"cannot read: {error}") from error
         self._limit = seconds
 
+    @noting
     def send_some(self, data: bytes | memoryview) -> int:
         try:
-            if self._guard is None:
+            if self._direct:
                 if self._pace is not None and type(data) is bytes and len(data) < _LITTLE:
-                    return self._pace.send(self.sock, data)  # type: ignore[no-any-return]
-                return self.sock.send(data, _DONTWAIT)
-            with self._guard, self._whole():
-                return self.sock.send(data)
+                    return self._pace.send(self.sock, data, self)  # type: ignore[no-any-return]
+                (self.went,) = map(self.sock.send, (data,), (_DONTWAIT,))
+            elif self._guard is None:
+                with self._whole():
+                    self.went = self.sock.send(data, _DONTWAIT)
+            else:
+                with self._guard, self._whole():
+                    self.went = self.sock.send(data)
+            return self.went  # type: ignore[no-any-return]
         except _WOULD_BLOCK:
             return 0
         except (OSError, ValueError) as error:
@@ -284,17 +295,19 @@ class SocketStream(DescriptorStream):
 
     @property
     def gathers(self) -> bool:
-        return self._guard is None and hasattr(self.sock, "sendmsg")
+        return self._direct and hasattr(self.sock, "sendmsg")
 
     @property
     def hides(self) -> bool:
         return self._guard is not None
 
+    @noting
     def send_vector(self, buffers: Sequence[bytes | memoryview]) -> int:
         if len(buffers) == 1 or not self.gathers:
             return super().send_vector(buffers)
         try:
-            return self.sock.sendmsg(buffers, [], _DONTWAIT)
+            (self.went,) = map(self.sock.sendmsg, (buffers,), ([],), (_DONTWAIT,))
+            return self.went  # type: ignore[no-any-return]
         except _WOULD_BLOCK:
             return 0
         except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import ConnectionClosed
 from ...lib import primitives
 from ...lib.timing import Timeout
-from .base import READ, WRITE, NativeStream
+from .base import READ, WRITE, NativeStream, noting
 
 __all__ = ["TlsStream", "client_context", "server_context"]
 
@@ -110,7 +110,9 @@ class TlsStream(NativeStream):
         "_lock",
         "_outbox",
         "_tls",
+        "_unsure",
         "inner",
+        "went",
     )
 
     def __init__(
@@ -131,6 +133,8 @@ class TlsStream(NativeStream):
         self._flushing = False
         self._cipher: memoryview = memoryview(b"")
         self._accepted = 0
+        self._unsure: tuple[int, int] | None = None
+        self.went = 0
         self._ended = False
         try:
             self._handshake(Timeout(timeout))
@@ -239,7 +243,8 @@ class TlsStream(NativeStream):
             except (EOFError, OSError):
                 raise
             except BaseException:
-                self.inner.close()  # interrupted, perhaps in the middle of a record
+                if not hasattr(self.inner.send_some, "notes"):
+                    self.inner.close()  # interrupted, perhaps in the middle of a record
                 raise
             finally:
                 self._flushing = False
@@ -247,18 +252,23 @@ class TlsStream(NativeStream):
                 return done
 
     def _write_out(self) -> bool:
+        self._make_sure()
+        inner = self.inner
         while True:
+            # No call in between; perhaps after a handler has interrupted this very function.
+            self._cipher = self._cipher[inner.went :]
+            inner.went = 0
             if not self._cipher:
-                self._cipher = memoryview(self._outbox.read())
+                (self._cipher,) = map(memoryview, map(self._outbox.read, (-1,)))  # type: ignore[arg-type]
                 if not self._cipher:
                     return True
-            sent = self.inner.send_some(self._cipher)
-            if not sent:
+            inner.went = inner.send_some(self._cipher)
+            if not inner.went:
                 return False
-            self._cipher = self._cipher[sent:]
 
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
         with self._lock:
+            self._make_sure()
             while True:
                 try:
                     (self._landed,) = map(self._tls.read, (limit,))
@@ -281,21 +291,40 @@ class TlsStream(NativeStream):
                 self._inbox.write(raw)
                 self.inner.landed = None
 
+    @noting
     def send_some(self, data: bytes | memoryview) -> int:
         # What has been encrypted is reported only when it has gone, so that the caller's idea of
         # "sent" is true. The caller repeats the same bytes meanwhile.
         with self._lock:
+            self._make_sure()
             if not self._accepted:
+                piece = data[: 4 * _RECORD]
+                before = self._outbox.pending
+                self._unsure = (len(piece), before)
                 try:
-                    self._accepted = self._tls.write(data[: 4 * _RECORD])
+                    self._accepted = self._tls.write(piece)
                 except ssl.SSLWantReadError:
+                    self._unsure = None
                     return 0
                 except ssl.SSLError as error:
                     raise ConnectionClosed(f"TLS failed: {error}") from error
+                self._unsure = None
             if not self._flush():
                 return 0
-            accepted, self._accepted = self._accepted, 0
+            accepted = self.went = self._accepted
+            self._accepted = 0
             return accepted
+
+    def _make_sure(self) -> None:
+        """Find out whether a write of OpenSSL's had been done that a signal handler interrupted.
+
+        Before anything else is put into the outbox, or taken out.
+        """
+        if self._unsure is not None:
+            size, before = self._unsure
+            if self._outbox.pending - before > size:
+                self._accepted = size
+            self._unsure = None
 
     def wait(self, events: int, timeout: float | None) -> int:
         if events & READ:
