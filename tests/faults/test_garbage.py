@@ -20,6 +20,7 @@ from rpyc_like.errors import LocalProtocolError
 from rpyc_like.lib.connection_threads import ConnectionThread, ConnectionThreads, current_thread
 from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.first_use import FirstUse
+from rpyc_like.link import housekeeping
 from rpyc_like.link.backlog import Backlog
 from rpyc_like.link.helping import Helpers
 from rpyc_like.link.receiving import Waiter
@@ -274,6 +275,32 @@ def test_who_hands_requests_on_is_interrupted() -> None:
         link.check_not_reading()
         with link.inbox_lock, pytest.raises(LocalProtocolError):
             link.check_not_reading()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_housekeeping_thread_is_interrupted(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finalizer that would wait where that thread reads for a busy connection is refused."""
+    seen: list[None] = []
+    with rpyc.connect_thread() as conn:
+        link = conn._link
+
+        def interrupt(*_: object) -> Any:
+            with pytest.raises(LocalProtocolError):
+                link.check_not_reading()
+            seen.append(None)
+            return ("nothing",) if apart else None
+
+        with monkeypatch.context() as patched:
+            patched.setattr(link, "understand" if apart else "read_quickly", interrupt)
+            if apart:
+                assert link.reading.enter()
+                housekeeping._decode(link, b"")
+            else:
+                housekeeping._read_now(link)
+        assert seen
+        link.check_not_reading()
 
 
 @pytest.mark.parametrize("width", [1, 4])

@@ -1415,6 +1415,13 @@ MUTATIONS = [
     ),
     Mutation(
         "127",
+        "link/housekeeping.py",
+        "@holds_the_role\ndef _read_now",
+        "def _read_now",
+        f"{GARBAGE}::test_the_housekeeping_thread_is_interrupted",
+    ),
+    Mutation(
+        "127",
         "link/connection.py",
         "        yield self.helpers\n",
         "",
@@ -2192,7 +2199,7 @@ MUTATIONS += [
     Mutation(
         "128",
         "lib/connection_threads.py",
-        "thread.idle or (not thread.busy and len(self.jobs) == 1)",
+        "thread.idle or (looks and len(self.jobs) == 1)",
         "thread.idle",
         f"{ADAPTERS_AFFINITY}::test_plain_functions_run_in_one_thread",
     ),
