@@ -311,6 +311,7 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
     executor.nests = False
     idents: list[int] = []
     looks: list[None] = []
+    waited: list[list[int]] = []
     done = threading.Event()
 
     def look() -> None:
@@ -327,6 +328,7 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
         executor.submit(second)
         try:
             thread.wait(lambda: len(idents) == 2, look, 0.1)
+            waited.append(list(idents))
         finally:
             done.set()
 
@@ -335,7 +337,7 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
 
     executor.submit(first)
     assert done.wait(LIMIT)
-    assert idents == [idents[0]] * 2
+    assert waited == [[idents[0]] * 2]
     executor.close()
     threads.close()
 
