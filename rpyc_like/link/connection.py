@@ -1303,6 +1303,7 @@ class MessageConnection:
         except ConnectionClosed:
             return True  # it fails at once
 
+    @holds_the_role
     def _read_while_full(self) -> None:
         """The stream is full: takes in what the peer sends, so that it can go on reading."""
         stream = self.channel.stream

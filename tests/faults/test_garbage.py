@@ -20,6 +20,7 @@ from rpyc_like.errors import LocalProtocolError
 from rpyc_like.lib.connection_threads import ConnectionThread, ConnectionThreads, current_thread
 from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.first_use import FirstUse
+from rpyc_like.link import housekeeping
 from rpyc_like.link.backlog import Backlog
 from rpyc_like.link.helping import Helpers
 from rpyc_like.link.receiving import Waiter
@@ -276,6 +277,32 @@ def test_who_hands_requests_on_is_interrupted() -> None:
             link.check_not_reading()
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_housekeeping_thread_is_interrupted(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finalizer that would wait where that thread reads for a busy connection is refused."""
+    seen: list[None] = []
+    with rpyc.connect_thread() as conn:
+        link = conn._link
+
+        def interrupt(*_: object) -> Any:
+            with pytest.raises(LocalProtocolError):
+                link.check_not_reading()
+            seen.append(None)
+            return ("nothing",) if apart else None
+
+        with monkeypatch.context() as patched:
+            patched.setattr(link, "understand" if apart else "read_quickly", interrupt)
+            if apart:
+                assert link.reading.enter()
+                housekeeping._decode(link, b"")
+            else:
+                housekeeping._read_now(link)
+        assert seen
+        link.check_not_reading()
+
+
 @pytest.mark.parametrize("width", [1, 4])
 def test_a_finalizer_waits_between_two_functions(width: int) -> None:
     """A connection's thread that a finalizer has wait goes on with the connection's functions."""
@@ -284,6 +311,7 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
     executor.nests = False
     idents: list[int] = []
     looks: list[None] = []
+    waited: list[list[int]] = []
     done = threading.Event()
 
     def look() -> None:
@@ -300,6 +328,7 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
         executor.submit(second)
         try:
             thread.wait(lambda: len(idents) == 2, look, 0.1)
+            waited.append(list(idents))
         finally:
             done.set()
 
@@ -308,7 +337,7 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
 
     executor.submit(first)
     assert done.wait(LIMIT)
-    assert idents == [idents[0]] * 2
+    assert waited == [[idents[0]] * 2]
     executor.close()
     threads.close()
 

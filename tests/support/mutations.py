@@ -1447,6 +1447,13 @@ MUTATIONS = [
     ),
     Mutation(
         "127",
+        "link/housekeeping.py",
+        "@holds_the_role\ndef _read_now",
+        "def _read_now",
+        f"{GARBAGE}::test_the_housekeeping_thread_is_interrupted",
+    ),
+    Mutation(
+        "127",
         "link/connection.py",
         "        yield self.helpers\n",
         "",
