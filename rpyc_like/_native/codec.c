@@ -1029,8 +1029,9 @@ get_boxes_of(Reader *r, PyObject *lent, int *first_is_local, int depth)
     if (tag == 0x14 && get_size(r, 0, &size))
         return NULL;
     items = PyTuple_New(size);
-    if (items != NULL)
-        PyObject_GC_UnTrack(items);
+    if (items == NULL || size == 0)
+        return items; /* the only empty tuple, which the collector never sees */
+    PyObject_GC_UnTrack(items);
     for (i = 0; items != NULL && i < size; i++) {
         PyObject *item = get_box(r, lent, &local, depth - 1);
         if (item == NULL) {
