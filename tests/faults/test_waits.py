@@ -196,9 +196,12 @@ def test_cancelled_before_it_began(connect: Connect) -> None:
     conn = connect()
     watch = rpyc.timed(conn.root.watch, 0.05)
     first = rpyc.async_(conn.root.hold)()
+    result = watch(0)
     with pytest.raises(TimeoutError):
-        watch(0).value
-    service = served(conn)._local_root
+        result.value
+    other = served(conn)
+    service = other._local_root
+    eventually(lambda: other._link.calls.is_cancelled(result.id_))
     service.released.set()
     assert first.value is None
     assert conn.root.seen() == ()
