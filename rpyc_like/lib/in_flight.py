@@ -34,7 +34,7 @@ from typing import Any, Final, TypeVar
 from ..errors import LimitExceeded
 from . import primitives
 from .counted_items import source_of
-from .library import READING, facts_of
+from .library import CONTAINERS, READING, facts_of, held_by
 from .proxies import asks_here, is_proxy
 from .referents import referents
 from .timing import Timeout
@@ -361,7 +361,7 @@ class Use:
             one, deep = stack.pop()
             one = source_of(one)
             kind = type(one)
-            if issubclass(kind, (type, ModuleType, BaseException)) or (id(one), deep) in seen:
+            if issubclass(kind, (type, ModuleType)) or (id(one), deep) in seen:
                 continue
             facts = facts_of(kind)
             if facts.is_bound:
@@ -376,9 +376,9 @@ class Use:
             seen.add((id(one), deep))
             if not facts.bears_changes:
                 found[id(one)] = one
-            if facts.holds and not deep:
+            if facts.holds and not deep and facts.kind in CONTAINERS:
                 continue
-            held = referents(one)
+            held = held_by(one)
             steps += 1 + len(held)
             if steps > self._limit:
                 raise LimitExceeded("objects in one another", steps, self._limit, self._key)

@@ -32,7 +32,7 @@ from tests.support.peers import OURS, environment
 LIMIT = 60
 
 
-KINDS = ("od", "element", "deque", "csv", "")
+KINDS = ("od", "shown", "compared", "element", "deque", "csv", "")
 CASES = {
     kind or "others": [
         name
