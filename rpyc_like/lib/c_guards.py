@@ -121,7 +121,8 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
     """
     called = Call(func, args)
     values = [*called.given, *named.values()]
-    if called.sort is library.METHOD and not called.skip:
+    if called.sort is library.METHOD:
+        values[: called.skip] = []
         values.append(called.owner)
     elif called.sort is library.CALLABLE:
         values.append(called.func)

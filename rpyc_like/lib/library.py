@@ -422,7 +422,8 @@ def _makes_instances(base: type) -> bool:
 def _is_holder(cls: type, mro: tuple[type, ...]) -> bool:
     """Return whether methods of the library work on what instances of a class in Python hold.
 
-    They do for the library's classes, and for those that it generates methods for. Those of threads and queues are left alone: they have locks, and are waited at.
+    They do for the library's classes, and for those that it generates methods for. Those of
+    threads and queues are left alone: they have locks, and are waited at.
     """
     modules = [module_of(base) for base in mro if _in_library(base)]
     if "threading" in modules or ("queue" in modules and cls.__name__ != "PriorityQueue"):
@@ -514,7 +515,7 @@ def _of_dict(obj: Any) -> list[Any]:
 
 
 def _of_defaultdict(obj: Any) -> list[Any]:
-    return [*_of_dict(obj), _factory_of(obj)]
+    return [*_of_dict(obj), factory_of(obj)]
 
 
 def _of_error(obj: Any) -> list[Any]:
@@ -567,7 +568,7 @@ def _target_of(obj: Any) -> Any:
         return None
 
 
-_factory_of: Final[Any] = dict_of(defaultdict)["default_factory"].__get__
+factory_of: Final[Any] = dict_of(defaultdict)["default_factory"].__get__
 _ERROR: Final = dict_of(BaseException)
 _NO_PARTS: Final = ("__traceback__", "__context__", "__cause__", "args")
 
@@ -806,6 +807,18 @@ READING: Final = _names(
     "__getitem__ __contains__ __len__ get keys values items count index find findtext findall"
 )
 """Methods that only read objects which bear that."""
+_PLACING: Final = _names(
+    "__len__ __iter__ __reversed__ append appendleft extend extendleft insert popleft clear "
+    "reverse rotate keys values items len iter id isinstance reversed"
+)
+"""Methods of containers, and functions, that look at no item."""
+_SEEKING: Final = _names(
+    "__getitem__ __setitem__ __delitem__ __contains__ get setdefault pop add discard remove index "
+    "count"
+)
+"""Methods of containers that compare items with their first argument, if they do."""
+_LOOKUPS: Final = _names("__getitem__ __contains__ __len__ get keys values items")
+_PLACES: Final = _names("__getitem__ __len__")
 _MERGING: Final = _names("__or__ __ror__ __ior__")
 _OPERATORS: Final = _MERGING | _names(
     "__xor__ __rxor__ __ixor__ __and__ __rand__ __iand__ __sub__ __rsub__ __isub__ __add__ __radd__"
@@ -819,6 +832,32 @@ TAKES_ITEMS: Final = ADDS_KEYS | _names(
     "issuperset isdisjoint __iadd__ _make"
 )
 """Methods of containers whose arguments are iterables."""
+
+
+def looks_within(name: str, values: Sequence[Any]) -> bool:
+    """Return whether a method of a container of C looks at what its items hold.
+
+    Args:
+        values: the arguments, and the container last.
+    """
+    if name in _SEEKING:
+        return len(values) > 1 and not _is_simple(values[0])
+    return name not in _PLACING
+
+
+def _is_simple(key: Any) -> bool:
+    """Return whether comparing an object with another one enters neither of them."""
+    parts = key if type(key) is tuple else (key,)
+    return len(parts) < 10 and all(_KINDS.get(id(type(one))) in (PLAIN, TEXT) for one in parts)
+
+
+def is_lookup(name: str, kind: type) -> bool:
+    """Return whether a method only looks something up, in an object that bears that.
+
+    An OrderedDict looks keys up as a dict does, which begins anew after a change.
+    """
+    in_c = facts_of(kind).in_c
+    return (in_c is OrderedDict and name in _LOOKUPS) or (in_c is deque and name in _PLACES)
 
 
 def takes_items(cls: type, name: str) -> bool:
