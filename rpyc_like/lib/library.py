@@ -583,6 +583,8 @@ def held_by(obj: Any) -> Sequence[Any]:
     facts = facts_of(type(obj))
     if facts.kind is WEAK or facts.kind is ERROR or facts.in_c is object:
         return facts.members(obj)
+    if type(obj) is contextvars.Context:
+        return [*obj.values()]
     return [obj.__wrapped__] if type(obj) is _LRU_CACHE else referents(obj)
 
 

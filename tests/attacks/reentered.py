@@ -113,7 +113,6 @@ SHOWING: dict[str, Callable[[Any], Any]] = {
     "view": lambda item: {1: item}.values(),
     "defaultdict": lambda item: defaultdict(None, {1: item}),
     "repeat": itertools.repeat,
-    "generic": lambda item: types.GenericAlias(list, (item,)),
 }
 """Objects that show what they hold."""
 COMPARING: dict[str, Callable[[Any], Any]] = {
