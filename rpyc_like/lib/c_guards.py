@@ -121,8 +121,11 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
     """
     called = Call(func, args)
     values = [*called.given, *named.values()]
-    if called.sort is library.METHOD and not called.skip:
+    if called.sort is library.METHOD:
+        values[: called.skip] = []
         values.append(called.owner)
+    elif called.sort is library.CALLABLE:
+        values.append(called.func)
     name = called.name or type(called.func).__name__
     make_work = guard.make_light_work if called.stores else guard.make_work
     with Use(name, values, guard.config["max_steps"], guard.steps_key, guard, make_work):
