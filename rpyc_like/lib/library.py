@@ -878,6 +878,20 @@ def is_lookup(name: str, kind: type) -> bool:
     return (in_c is OrderedDict and name in _LOOKUPS) or (in_c is deque and name in _PLACES)
 
 
+_SINGLE: Final[dict[tuple[str, int], Any]] = {
+    ("extend", id(list)): list.append,
+    ("extend", id(deque)): deque.append,
+    ("extendleft", id(deque)): deque.appendleft,
+}
+
+
+def single_of(call: Call) -> Any:
+    """Return the method that a call does over and over, for each item of an iterable; else None."""
+    if call.sort is not METHOD or type(call.func) is FunctionType:
+        return None
+    return _SINGLE.get((call.name, id(facts_of(call.cls).in_c)))
+
+
 def takes_items(cls: type, name: str) -> bool:
     """Return whether a method of a container takes the items of an iterable of any kind.
 

@@ -14,6 +14,7 @@ import functools
 import heapq
 import itertools
 import operator
+import pprint
 import sys
 import types
 import weakref
@@ -51,6 +52,7 @@ CLASSES: dict[str, Any] = {
     "max": max,
     "sorted": sorted,
     "indexOf": operator.indexOf,
+    "pformat": pprint.pformat,
     **{
         name: getattr(itertools, name)
         for name in "groupby tee chain accumulate islice cycle takewhile zip_longest".split()
@@ -389,6 +391,11 @@ def od_by_cached_function(peer: Peer) -> None:
     peer.root.cached(made.move_to_end)(peer.key())
 
 
+def od_by_pformat(peer: Peer) -> None:
+    """What a function of the library shows of an argument that it could call is in use."""
+    peer.get("pformat")(peer.root.shows("partial", ordered(peer)))
+
+
 def od_by_methodcaller(peer: Peer) -> None:
     """So is what one that calls a method gives it."""
     left, right = ordered(peer), ordered(peer)
@@ -617,7 +624,7 @@ UNSAFE: dict[str, Callable[[Peer], None]] = {
         csv_reader_by_another,
         *(zipped, mapped, filtered, enumerated, chained, accumulated, sliced, cycled),
         *(taken_while, zipped_longest, grouped, teed),
-        *(od_by_cached_function, od_by_methodcaller),
+        *(od_by_cached_function, od_by_methodcaller, od_by_pformat),
     )
 }
 UNSAFE.update({f"shown_{name}": functools.partial(shown, name) for name in SHOWING})

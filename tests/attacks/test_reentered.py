@@ -427,6 +427,33 @@ def test_case_120_who_looks_up_holds_nobody_up() -> None:
     assert shared == {"x": 1}
 
 
+@pytest.mark.parametrize("name", ["deque", "list"])
+def test_case_120_a_consumer_takes_what_a_live_stream_has_given(
+    connect: Callable[[], Any], name: str
+) -> None:
+    """An iterator goes on when another client has taken its item, as in one process."""
+    first, second = connect(), connect()
+    source, target = getattr(first, name), getattr(second, name)
+    target.clear()
+    taken = threading.Event()
+
+    def live() -> Iterator[int]:
+        yield 1
+        assert taken.wait(LIMIT)
+        yield 2
+
+    thread = threading.Thread(target=lambda: source.extend(live()))
+    thread.start()
+    deadline = Timeout(LIMIT)
+    while not len(target):
+        assert not deadline.expired()
+        deadline.sleep(0.01)
+    assert target.pop() == 1
+    taken.set()
+    thread.join(LIMIT)
+    assert list(target) == [2]
+
+
 def test_who_waits_for_no_peer_refuses_nobody(connect: Callable[[], Any]) -> None:
     """One thread waits at a queue, and others put something into it."""
     first, second = connect(), connect()
@@ -471,7 +498,7 @@ def test_keys_of_the_peer_read_other_objects(connect: Callable[[], Any]) -> None
     rows, deques = root.rows, root.deques
     rows.sort(key=lambda row: row["x"])
     assert [row["x"] for row in rows] == [1, 2, 3]
-    deques.sort(key=lambda one: one[0])
+    deques.sort(key=lambda one: one.count(3))
     made = root.big
     assert list(root.sorted(made, key=lambda key: made[key])) == ["b", "c", "a"]
     assert [one[0] for one in deques] == [1, 2, 3]

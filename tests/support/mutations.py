@@ -2624,6 +2624,13 @@ MUTATIONS += [
     ),
     Mutation(
         "120",
+        "lib/c_guards.py",
+        "            return _one_by_one(guard, single, called.owner, given[0])",
+        "            pass",
+        f"{REENTERED}::test_case_120_a_consumer_takes_what_a_live_stream_has_given",
+    ),
+    Mutation(
+        "120",
         "lib/in_flight.py",
         "        if _is_loop():",
         "        if False:",
