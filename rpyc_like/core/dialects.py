@@ -117,7 +117,9 @@ class _Unheard(NamedTuple):
 
 
 _ANSWERS: Final = tuple(
-    brine.dump((kind, 0, 0))[:2] for kind in (consts.MSG_REPLY, consts.MSG_EXCEPTION)
+    beginning
+    for kind in (consts.MSG_REPLY, consts.MSG_EXCEPTION)
+    for beginning in (bytes([kind]), brine.dump((kind, 0, 0))[:2])
 )
 
 
@@ -314,7 +316,7 @@ class RpycCodec:
 
     def is_answer(self, payload: bytes) -> bool:
         """Return whether a payload, which is not decoded, begins as an answer does."""
-        return payload[:2] in _ANSWERS
+        return payload.startswith(_ANSWERS)
 
     def decode(self, payload: bytes) -> Message:
         if self.native:

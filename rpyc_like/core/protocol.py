@@ -26,6 +26,7 @@ from ..lib.first_use import FirstUse, kept_first
 from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
 from ..lib.in_flight import to_mark, under_way
+from ..lib.interrupts import raised_by_handler
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
@@ -532,8 +533,9 @@ class Connection(Endpoint):
         try:
             while self.poll(limit):
                 served = True
-        except EOFError:
-            pass
+        except EOFError as error:
+            if raised_by_handler(error):
+                raise
         return served
 
     def serve_all(self) -> None:
@@ -560,8 +562,9 @@ class Connection(Endpoint):
         try:
             while not self.closed:
                 self.serve(None)
-        except EOFError:
-            pass
+        except EOFError as error:
+            if raised_by_handler(error):
+                raise
 
     # -- what the link asks for
 
@@ -601,6 +604,8 @@ class Connection(Endpoint):
                     try:
                         link.send_frame(frame)
                     except EOFError as error:
+                        if raised_by_handler(error):
+                            raise
                         link.lose(error)
                     return False
             payload = self._codec.encode_reply(id_, value)
@@ -619,6 +624,8 @@ class Connection(Endpoint):
             try:
                 link.send(payload)
             except EOFError as error:
+                if raised_by_handler(error):
+                    raise
                 link.lose(error)
         return False
 
@@ -636,6 +643,8 @@ class Connection(Endpoint):
             # The answer may name objects of the peer whose proxies have died since: it goes first.
             self._link.send(*self._take_rewinds(), payload, *self._releases())
         except EOFError as error:
+            if raised_by_handler(error):
+                raise
             self._link.lose(error)
 
     def notice(self, payload: Any) -> None:
@@ -672,8 +681,9 @@ class Connection(Endpoint):
         """Sends something without waiting; the rest of it leaves with what is sent next."""
         try:
             self._link.try_send(*payloads)
-        except EOFError:
-            pass  # whoever reads finds out
+        except EOFError as error:  # whoever reads finds out
+            if raised_by_handler(error):
+                raise
 
     # -- signs of life
 
@@ -741,6 +751,8 @@ class Connection(Endpoint):
             old.close()
             self._link.send(*self._codec.repeat_unheard(error.heard))
         except (EOFError, OSError) as failure:
+            if raised_by_handler(failure):
+                raise
             failure.__cause__ = error
             return failure
         finally:
@@ -764,7 +776,9 @@ class Connection(Endpoint):
         try:
             # What the peer does not take in now is not encoded: until then it is counted together.
             return link.try_send() and link.try_send(*self._releases())
-        except EOFError:
+        except EOFError as error:
+            if raised_by_handler(error):
+                raise
             return True
 
     def _flush_in_thread(self) -> bool:
@@ -793,8 +807,9 @@ class Connection(Endpoint):
             before_closed = self._config["before_closed"]
             if before_closed is not None:
                 before_closed(self.root)
-        except EOFError:
-            pass
+        except EOFError as error:
+            if raised_by_handler(error):
+                raise
         except Exception:
             if not self._config["close_catchall"]:
                 raise

@@ -35,6 +35,7 @@ from typing import Any, Final, Protocol
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib import primitives
 from ..lib.interpreter import at_end
+from ..lib.interrupts import raised_by_handler
 from ..lib.stack import has_room
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
@@ -301,13 +302,13 @@ class MessageConnection:
         result.id_, payload = self.session.request(result, target, args, id_)
         try:
             self.send(*before, payload)
-        except ConnectionClosed as error:
+        except BaseException as error:
+            if not isinstance(error, ConnectionClosed) or raised_by_handler(error):
+                self.give_up(result)
+                raise
             if not self.application.will_repeat():
                 self.lose(error)
                 raise self.closed_error() from error
-        except BaseException:
-            self.give_up(result)
-            raise
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
@@ -325,6 +326,8 @@ class MessageConnection:
             try:
                 self.batch.flush()
             except ConnectionClosed as error:
+                if raised_by_handler(error):
+                    raise
                 self.lose(error)
 
     @holds_the_role
@@ -982,20 +985,19 @@ class MessageConnection:
                 self._dispatch_lock.keep()
                 return (RAW, payload)
             return self.understand(payload)
-        except (EOFError, OSError, ProtocolError) as error:
-            if payload is None:
+        except BaseException as error:
+            own = isinstance(error, (EOFError, OSError, ProtocolError))
+            if own and payload is None and not raised_by_handler(error):
                 return self.broken(error)
-            self.check_taken(payload)
-            raise
-        except BaseException:
             self.check_taken(payload)
             raise
 
     def check_taken(self, payload: Any) -> None:
-        """End the connection if the peer would wait in vain after an exception in the reading role.
+        """Go on after an exception in the reading role, which a signal handler may raise anywhere.
 
-        A signal handler may raise one anywhere. An answer may be lost: who waits for it does so no
-        more, or finds that its time is over.
+        A message is left to the next reader. The connection ends if that cannot be and the peer
+        would wait in vain. An answer may be lost: who waits for it does so no more, or finds that
+        its time is over.
 
         Args:
             payload: what was received and not filed, None for nothing.
@@ -1004,7 +1006,10 @@ class MessageConnection:
         if payload is None:
             lost = isinstance(ended, ConnectionClosed)
         elif type(payload) is tuple:
-            lost = payload[0] is CALL
+            # Only frames are made messages in one step, and not where the program dispatches.
+            lost = False
+            if payload[0] is CALL or payload[1] in self.session.pending:
+                self.receiver.payloads.appendleft(payload)  # type: ignore[attr-defined]
         else:
             is_answer = getattr(self.session.codec, "is_answer", None)
             lost = is_answer is None or not is_answer(payload)
@@ -1044,6 +1049,8 @@ class MessageConnection:
         try:
             payload = self.receiver.receive(0, self._open)
         except (EOFError, OSError, ProtocolError) as error:
+            if raised_by_handler(error):
+                raise
             if self.stash and not self.running:
                 return None  # who serves what was read before finds out
             return self.broken(error)
@@ -1300,7 +1307,9 @@ class MessageConnection:
             return False
         try:
             return sender.idle and bool(stream.wait(WRITE, 0))
-        except ConnectionClosed:
+        except ConnectionClosed as error:
+            if raised_by_handler(error):
+                raise
             return True  # it fails at once
 
     @holds_the_role
@@ -1370,7 +1379,9 @@ class MessageConnection:
         stream = getattr(self.channel, "stream", None)
         try:
             return isinstance(stream, NativeStream) and not stream.wait(WRITE, 0)
-        except ConnectionClosed:
+        except ConnectionClosed as error:
+            if raised_by_handler(error):
+                raise
             return False
 
     def lose(self, error: BaseException | None) -> None:
@@ -1477,8 +1488,9 @@ at_end(_lose_all)
 def _quietly(farewell: Callable[[], None]) -> None:
     try:
         farewell()
-    except (EOFError, OSError):
-        pass
+    except (EOFError, OSError) as error:
+        if raised_by_handler(error):
+            raise
 
 
 class _Dead:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib import primitives
+from ..lib.interrupts import raised_by_handler
 from ..lib.workers import here
 from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
@@ -111,19 +112,20 @@ class Express:
                         return got[2]
                 result = link.file(id_, target)
                 outcome = None if got is None else link.read_on(result, link.understand(got))
-        except (EOFError, OSError, ProtocolError) as error:
+        except BaseException as error:
+            own = isinstance(error, (EOFError, OSError, ProtocolError))
+            if not own or raised_by_handler(error):
+                if frame is not None:
+                    self._sender.resume(error, frame)
+                    if got is None or got[:2] != (REPLY, id_):
+                        self._abandon(id_)
+                if taken:
+                    link.check_taken(got)
+                raise
             if frame is None:
                 raise
             result = link.file(id_, target)
             outcome = link.broken(error)
-        except BaseException as error:
-            if frame is not None:
-                self._sender.resume(error, frame)
-                if got is None or got[:2] != (REPLY, id_):
-                    self._abandon(id_)
-            if taken:
-                link.check_taken(got)
-            raise
         finally:
             if taken:
                 reading.lock.release()
@@ -159,6 +161,8 @@ class Express:
             try:
                 self._sender.send_frame(frame)
             except ConnectionClosed as error:
+                if raised_by_handler(error):
+                    raise
                 link.lose(error)
             link.exchanges += 1
             if me is not None:
@@ -245,10 +249,10 @@ class Express:
                     pending.file(id_, result)
                     link.batch.send_unawaited(frame)
                     return
-            except ConnectionClosed as error:
-                link.lose(error)
-                raise link.closed_error() from error
             except BaseException as error:
+                if isinstance(error, ConnectionClosed) and not raised_by_handler(error):
+                    link.lose(error)
+                    raise link.closed_error() from error
                 if frame is not None:
                     self._sender.resume(error, frame)
                     self._abandon(id_)
@@ -268,6 +272,8 @@ class Express:
         try:
             self._sender.flush()
         except ConnectionClosed as error:
+            if raised_by_handler(error):
+                raise
             link.lose(error)
         try:
             if link.unsent:

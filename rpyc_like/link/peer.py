@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..lib.interrupts import raised_by_handler
 from ..lib.timing import Timeout
 from ..wire.session import Session
 from .connection import MessageConnection
@@ -58,8 +59,9 @@ class PlainPeer:
         try:
             while self.link.serve(Timeout(timeout), False):
                 served = True
-        except EOFError:
-            pass
+        except EOFError as error:
+            if raised_by_handler(error):
+                raise
         return served
 
     def finish(self, value: Unfinished) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Final, Optional, Protocol
 
 from ..errors import ConnectionClosed, LimitExceeded, MalformedFrame, ProtocolError
 from ..lib import primitives
+from ..lib.interrupts import raised_by_handler
 from ..lib.timing import Timeout
 from ..wire.framing import Deflated, Framer, RpycFramer
 from .streams.base import NativeStream, Stream
@@ -108,6 +109,7 @@ class FrameReceiver:
         """Makes a payload of what is before a large value, the value, and what comes after."""
         self._chunk = _SMALLEST_CHUNK  # grows with the traffic: a large buffer costs time to make
         self._little = _SMALLEST_CHUNK  # bytes whose frames may be inflated at once
+        self._unread: Any = None  # what has landed before an interrupt, and nobody has looked at
 
     @property
     def takes_shortcuts(self) -> bool:
@@ -121,20 +123,24 @@ class FrameReceiver:
         return self._stream.hides
 
     def receive(self, timeout: float | None, open: Opener = None) -> Any:
-        self._stream.landed = None
+        self._stream.landed = data = None
+        message: Any = open  # nothing has been made yet
         try:
             if self.payloads:
                 if not self._queued_bytes:
-                    self._stream.landed = True
-                    return self._ready(self.payloads.popleft())
-            elif self.clock is None and self.ended is None:
+                    payload = self._ready(self.payloads[0])
+                    del self.payloads[0]  # no call since
+                    return payload
+            elif self.clock is None and self.ended is None and self._unread is None:
                 data = self._stream.recv_wait(timeout, self._chunk)
                 if data is None:
                     return None
                 self.arrivals += len(data)
                 # Most of what arrives is exactly one frame: then there is nothing to note.
                 if open is not None:
-                    message = open(data)
+                    opening = map(open, (data,))
+                    self._stream.landed = True
+                    (message,) = opening
                     if type(message) is tuple:
                         return message
                     self._take(data, open, message)
@@ -146,48 +152,95 @@ class FrameReceiver:
                     self._took(len(data), payloads)
                 else:
                     self._take(data)
+                data = self._stream.landed = None
             return self._receive(Timeout(timeout), open)
-        except (EOFError, OSError, ProtocolError):
-            raise
-        except BaseException:
-            # A signal, a thread that is ended, a stack that is full.
-            self._note_interrupt()
+        except BaseException as error:
+            self._note_interrupt(error, data, open is not None and message is open, message)
             raise
 
-    def _note_interrupt(self) -> None:
-        """End the conversation if what was read would just be missing."""
-        if (self._stream.landed is not None or self._stream.closed) and self.ended is None:
+    def _note_interrupt(
+        self,
+        error: BaseException,
+        data: bytes | None = None,
+        opening: bool = False,
+        message: Any = None,
+    ) -> None:
+        """Keep what was read for the next reader; the conversation ends where that cannot be.
+
+        After a signal, in a thread that is ended, or where the stack is full.
+
+        Args:
+            data: what :meth:`receive` has got when nothing was queued or begun.
+            opening: whether messages were to be made of it.
+            message: what was made of it.
+        """
+        if isinstance(error, (EOFError, OSError, ProtocolError)) and not raised_by_handler(error):
+            return
+        landed = self._stream.landed
+        if landed is None and not self._stream.closed:
+            return
+        whole = type(landed) in (bytes, int)  # nobody has begun to look at it
+        if not self._stream.closed:
+            if data is not None and (whole or not opening):
+                self._start_over(data, message)
+                return
+            if data is None and whole:
+                self._unread = landed
+                return
+        if self.ended is None:
             self.ended = ConnectionClosed("a thread was interrupted while it read")
+
+    def _start_over(self, data: bytes, message: Any) -> None:
+        """Keep what was read when nothing was queued or begun, as if nobody had looked at it."""
+        payloads: list[Any] = []
+        if type(message) is tuple:
+            payloads, data = [message], b""
+        elif type(message) is list:
+            *payloads, size = message
+            data = data[size:]
+        self._framer.forget()
+        self.payloads.clear()
+        self.payloads.extend(payloads)
+        self.clock = self.ended = self._large = None
+        self._queued_bytes = 0
+        self._unread = data or None
 
     def _receive(self, deadline: Timeout, open: Opener) -> Any:
         while not self.payloads:
             if self.ended is not None:
-                raise self.ended
+                raise self.ended.with_traceback(None)
             left = deadline.timeleft()
             if self.clock is not None:
                 left = self.clock.shorten(left)
-            self._stream.landed = None
-            if self._large is not None:
-                count = self._stream.recv_into_wait(left, self._large.view)
-                if count is not None:
-                    self.payloads.extend(self._fill(self._large, count))
-                    continue
-                data = None
-            else:
+            data = self._again()
+            if data is None and self._large is not None:
+                data = self._stream.recv_into_wait(left, self._large.view)
+            elif data is None:
                 data = self._stream.recv_wait(left, self._chunk)
             if data is not None:
-                self.arrivals += len(data)
-                self._take(data, open)
+                if self._large is not None:
+                    self.payloads.extend(self._fill(self._large, data))
+                else:
+                    self.arrivals += len(data)
+                    self._take(data, open)
+                self._stream.landed = None
             elif self.clock is not None and self.clock.expired():
                 self.ended = self.clock.error()
             else:
                 return None
-        self._stream.landed = True
-        payload = self.payloads.popleft()
-        if self._queued_bytes:
-            left = self._queued_bytes - _held_by(payload)
-            self._queued_bytes = max(0, left) if self.payloads else 0
-        return self._ready(payload)
+        payload, queued = self.payloads[0], 0
+        if self._queued_bytes and len(self.payloads) > 1:
+            queued = max(0, self._queued_bytes - _held_by(payload))
+        payload = self._ready(payload)
+        del self.payloads[0]  # no call since
+        self._queued_bytes = queued
+        return payload
+
+    def _again(self) -> Any:
+        """Return what landed before an interrupt, once; and begin to note what lands."""
+        data = self._stream.landed = self._unread
+        self._unread = None
+        return data
 
     def _ready(self, payload: Any) -> Any:
         """Returns a queued payload, inflated, or a message."""
@@ -196,6 +249,8 @@ class FrameReceiver:
         try:
             return self._framer.inflate(payload)  # type: ignore[attr-defined]
         except ProtocolError as error:
+            if raised_by_handler(error):
+                raise
             self.ended = error
             self.payloads.clear()
             raise
@@ -207,6 +262,7 @@ class FrameReceiver:
             open: see :meth:`receive`.
             messages: what it has made of the data already.
         """
+        self._stream.landed = True
         framer, size = self._framer, len(data)
         if open is not None and size and not framer.idle and framer.error is None:
             assert isinstance(framer, RpycFramer)
@@ -217,7 +273,8 @@ class FrameReceiver:
                 if type(messages) is tuple:
                     messages = [messages, len(data)]
         if messages is not None:
-            data = data[messages.pop() :]
+            data = data[messages[-1] :]
+            messages = messages[:-1]
         if isinstance(framer, RpycFramer):
             # Frames are inflated when it is their turn: a few bytes may become much.
             framer.inflates = False
@@ -262,8 +319,13 @@ class FrameReceiver:
             if started is not None:
                 self._large = LargeFrame(*started, self.spot, self.lift)
 
-    def _fill(self, large: LargeFrame, count: int) -> list[bytes]:
-        """Returns the payload of a large frame if these bytes complete it."""
+    def _fill(self, large: LargeFrame, landed: Any) -> list[bytes]:
+        """Returns the payload of a large frame if these bytes, or as many, complete it."""
+        if type(landed) is bytes:  # a stream without memory of its own was interrupted
+            large.view[: len(landed)] = landed
+            landed = len(landed)
+        self._stream.landed = True
+        count: int = landed
         assert self.clock is not None
         self.arrivals += count
         if not count:
@@ -287,31 +349,31 @@ class FrameReceiver:
     def pull(self) -> bool:
         try:
             return self._pull()
-        except (EOFError, OSError, ProtocolError):
-            raise
-        except BaseException:
-            self._note_interrupt()
+        except BaseException as error:
+            self._note_interrupt(error)
             raise
 
     def _pull(self) -> bool:
         before = len(self.payloads)
         while self._queued_bytes < self.max_queued and self.ended is None:
-            self._stream.landed = None
-            if self._large is not None:
-                count = self._stream.recv_into(self._large.view)
-                if count is None:
-                    return True
-                payloads = self._fill(self._large, count)
-                self.payloads.extend(payloads)
-                self._queued_bytes += sum(map(_held_by, payloads))
-                continue
-            data = self._stream.recv_some()
+            data = self._again()
+            if data is None and self._large is not None:
+                data = self._stream.recv_into(self._large.view)
+            elif data is None:
+                data = self._stream.recv_some()
             if data is None:
                 return True
+            if self._large is not None:
+                payloads = self._fill(self._large, data)
+                self.payloads.extend(payloads)
+                self._queued_bytes += sum(map(_held_by, payloads))
+                self._stream.landed = None
+                continue
             self.arrivals += len(data)
             count = self._take(data)
             for place in range(len(self.payloads) - count, len(self.payloads)):
                 self._queued_bytes += _held_by(self.payloads[place])
+            self._stream.landed = None
         return len(self.payloads) > before
 
 

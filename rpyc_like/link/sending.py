@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..errors import ConnectionClosed, LocalProtocolError
 from ..lib import primitives
+from ..lib.interrupts import raised_by_handler
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
 from . import forking
@@ -134,9 +135,10 @@ class FrameSender:
                 queue += frame
                 frame = ()  # no call since
                 self.flush()
-        except (ConnectionClosed, LocalProtocolError):
-            raise
         except BaseException as error:
+            own = isinstance(error, (ConnectionClosed, LocalProtocolError))
+            if own and not raised_by_handler(error):
+                raise
             # The references in it have been counted: it leaves all the same.
             if frame is None or type(frame) is list:
                 frame = self._frames(payloads)
@@ -192,11 +194,11 @@ class FrameSender:
                 else:
                     stream.went = sent
                     self._settle()
-        except ConnectionClosed:
-            if taken:
-                self._drop()
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, ConnectionClosed) and not raised_by_handler(error):
+                if taken:
+                    self._drop()
+                raise
             if sent is True and not any(one is frame for one in queue.copy()):
                 self.hold(frame)  # it had not begun
             if taken:
@@ -293,10 +295,9 @@ class FrameSender:
     def _drain(self, wait: bool) -> bool:
         try:
             return self._write_out(wait)
-        except ConnectionClosed:
-            raise
-        except BaseException:
-            self._note_interrupt()
+        except BaseException as error:
+            if not isinstance(error, ConnectionClosed) or raised_by_handler(error):
+                self._note_interrupt()
             raise
 
     def _write_out(self, wait: bool) -> bool:
@@ -311,8 +312,9 @@ class FrameSender:
             try:
                 sent = stream.went = stream.send_vector(waiting)
                 self._settle()
-            except ConnectionClosed:
-                self._drop()
+            except ConnectionClosed as error:
+                if not raised_by_handler(error):
+                    self._drop()
                 raise
             if sent:
                 patience = None

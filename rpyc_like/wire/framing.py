@@ -18,6 +18,7 @@ import zlib
 from typing import Any, ClassVar, Final, Protocol
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedFrame, ProtocolError
+from ..lib.interrupts import raised_by_handler
 from ..lib.joining import join
 
 __all__ = [
@@ -52,6 +53,9 @@ class Framer(Protocol):
     def feed(self, data: bytes) -> list[bytes]:
         """Takes bytes as they arrived and returns the payloads they complete."""
 
+    def forget(self) -> None:
+        """Forgets what has been fed since the last whole frame."""
+
     def missing(self) -> int:
         """Returns how many bytes at least are needed to complete something (never 0)."""
 
@@ -74,6 +78,10 @@ class _LengthFramer:
     @property
     def idle(self) -> bool:
         return not self._buffer
+
+    def forget(self) -> None:
+        self._buffer.clear()
+        self.error = None
 
     def missing(self) -> int:
         have = len(self._buffer)
@@ -98,6 +106,8 @@ class _LengthFramer:
         try:
             position = self._split(source, payloads)
         except ProtocolError as error:
+            if raised_by_handler(error):
+                raise
             self.error = self._described(error, source)
             position = max(0, len(source) - 1)  # not idle: this is no place to end
         if source is self._buffer:
@@ -241,6 +251,10 @@ class RpycFramer(_LengthFramer):
         buffer.clear()
         self._in_use = True
         return size, start
+
+    def forget(self) -> None:
+        super().forget()
+        self.inflates = True
 
     def feed(self, data: bytes) -> list[bytes]:
         if not self._buffer and len(data) > 6 and self.error is None:

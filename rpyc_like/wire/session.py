@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import LimitExceeded, ProtocolError
+from ..lib.interrupts import raised_by_handler
 from .codec import Codec, MalformedAnswer
 from .messages import CAST, FAILURE, REPLY, REQUEST
 from .pending import ABANDONED, UNKNOWN, PendingTable, Verdict
@@ -92,6 +93,8 @@ class Session:
         try:
             message = self.codec.decode(payload)
         except ProtocolError as error:
+            if raised_by_handler(error):
+                raise
             return self.broken(error)
         return self.understand(message)
 

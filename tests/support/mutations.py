@@ -800,10 +800,9 @@ MUTATIONS = [
     Mutation(
         "68",
         "link/receiving.py",
-        "if (self._stream.landed is not None or self._stream.closed) and",
-        "if self._stream.closed and",
-        "tests/faults/test_interrupts.py::"
-        "test_an_interrupt_after_a_call_leaves_no_role_taken_and_no_byte_lost",
+        "        landed = self._stream.landed\n",
+        "        landed = None\n",
+        "tests/faults/test_handlers.py::test_interrupts_of_quick_calls_leave_the_connection_usable",
     ),
     Mutation(
         "69",
@@ -2214,10 +2213,17 @@ MUTATIONS += [
     Mutation(
         "129",
         "link/receiving.py",
-        "if (self._stream.landed is not None or self._stream.closed) and",
-        "if self._stream.closed and",
-        "tests/faults/test_interrupts.py::"
-        "test_an_interrupt_after_a_call_leaves_no_role_taken_and_no_byte_lost",
+        "        landed = self._stream.landed\n",
+        "        landed = None\n",
+        "tests/faults/test_handlers.py::test_interrupts_of_quick_calls_leave_the_connection_usable",
+    ),
+    Mutation(
+        "129",
+        "lib/interrupts.py",
+        "                if value is frame:\n",
+        "                if False:\n",
+        "tests/faults/test_handlers.py::"
+        "test_what_a_handler_raises_reaches_the_caller_and_the_connection_goes_on",
     ),
     Mutation(
         "128",

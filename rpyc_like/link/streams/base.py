@@ -7,7 +7,6 @@ stream's blocking face is written in terms of those, once.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, TracebackType
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
 from ...lib import impl, primitives
+from ...lib.interrupts import ignoring, raised_by_handler
 from ...lib.processors import processors
 from ...lib.timing import Timeout
 
@@ -88,7 +88,9 @@ class Stream:
         """
         try:
             return fd_hung_up(self.fileno())
-        except (EOFError, NotImplementedError, OSError, ValueError):
+        except (EOFError, NotImplementedError, OSError, ValueError) as error:
+            if raised_by_handler(error):
+                raise
             return False  # whoever reads finds out
 
     def __enter__(self) -> Stream:
@@ -528,19 +530,19 @@ class WakePipe:
     def wake(self) -> None:
         """Ends every wait on :meth:`fileno`, now and later, until :meth:`clear`."""
         if self._ends is not None:
-            with contextlib.suppress(OSError):
+            with ignoring(OSError):
                 os.write(self._ends[1], b"x")
 
     def clear(self) -> None:
         """Makes :meth:`fileno` unreadable again."""
-        with contextlib.suppress(OSError):
+        with ignoring(OSError):
             os.read(self.fileno(), 4096)
 
     def close(self) -> None:
         """Gives the descriptors back; nobody may be waiting."""
         ends, self._ends = self._ends, None
         for fd in ends or ():
-            with contextlib.suppress(OSError):
+            with ignoring(OSError):
                 os.close(fd)
 
     def __del__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import stat
@@ -10,6 +9,7 @@ import sys
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
+from ...lib.interrupts import ignoring, raised_by_handler
 from .base import READ, WRITE, DescriptorStream, WakePipe, noting
 
 __all__ = ["PipeStream", "standard_socket", "take_standard_descriptors"]
@@ -126,12 +126,12 @@ class PipeStream(DescriptorStream):
     def _release(self) -> None:
         self._wake.close()
         for file in (self.incoming, self.outgoing):
-            with contextlib.suppress(OSError):
+            with ignoring(OSError):
                 file.close()
 
     def finish(self) -> None:
         if self._out != self._in:
-            with contextlib.suppress(OSError):
+            with ignoring(OSError):
                 self.outgoing.close()
 
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
@@ -140,9 +140,13 @@ class PipeStream(DescriptorStream):
             if self._in_blocks and not self.wait(READ, 0):
                 return None
             (self.landed,) = map(os.read, (self._in,), (limit,))
-        except BlockingIOError:
+        except BlockingIOError as error:
+            if raised_by_handler(error):
+                raise
             return None
         except OSError as error:
+            if raised_by_handler(error):
+                raise
             raise ConnectionClosed(f"cannot read: {error}") from error
         return self.landed  # type: ignore[no-any-return]
 
@@ -156,9 +160,13 @@ class PipeStream(DescriptorStream):
                 data = data[:_SAFE_WRITE]
             (self.went,) = map(os.write, (self._out,), (data,))
             return self.went  # type: ignore[no-any-return]
-        except BlockingIOError:
+        except BlockingIOError as error:
+            if raised_by_handler(error):
+                raise
             return 0
         except OSError as error:
+            if raised_by_handler(error):
+                raise
             raise ConnectionClosed(f"cannot write: {error}") from error
 
     def _fds(self, events: int) -> list[tuple[int, int]]:

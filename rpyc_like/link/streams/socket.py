@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
 from ...lib import primitives
+from ...lib.interrupts import ignoring, raised_by_handler
 from .base import READ, DescriptorStream, ExplainedEnd, noting, polls_natively
 from .dialing import connect_socket
 
@@ -78,7 +79,7 @@ class SocketStream(DescriptorStream):
         elif not _DONTWAIT or not native:
             sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            with contextlib.suppress(OSError):
+            with ignoring(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     # -- opening
@@ -161,7 +162,7 @@ class SocketStream(DescriptorStream):
         return self._fd
 
     def _interrupt(self) -> None:
-        with contextlib.suppress(OSError):
+        with ignoring(OSError):
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def _release(self) -> None:
@@ -170,7 +171,7 @@ class SocketStream(DescriptorStream):
             self.sock.close()
 
     def finish(self) -> None:
-        with contextlib.suppress(OSError):
+        with ignoring(OSError):
             if self._guard is None:
                 self.sock.shutdown(socket.SHUT_WR)
 
@@ -191,11 +192,17 @@ class SocketStream(DescriptorStream):
             else:
                 with self._guard, self._whole():
                     self.landed = self.sock.recv(limit)
-        except _WOULD_BLOCK:
+        except _WOULD_BLOCK as error:
+            if raised_by_handler(error):
+                raise
             return None
-        except ssl.SSLEOFError:
+        except ssl.SSLEOFError as error:
+            if raised_by_handler(error):
+                raise
             return b""
         except (OSError, ValueError) as error:
+            if raised_by_handler(error):
+                raise
             raise ConnectionClosed(f"cannot read: {error}") from error
         if self._quickack:
             self._ack()
@@ -206,14 +213,13 @@ class SocketStream(DescriptorStream):
         """Close the stream where an operation of TLS, in Python, is interrupted in the middle."""
         try:
             yield
-        except (OSError, ValueError):
-            raise
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            if not isinstance(error, (OSError, ValueError)) or raised_by_handler(error):
+                self.close()
             raise
 
     def _ack(self) -> None:
-        with contextlib.suppress(OSError):
+        with ignoring(OSError):
             self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]
 
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
@@ -234,9 +240,13 @@ class SocketStream(DescriptorStream):
             else:
                 (self.landed,) = map(self.sock.recv, (limit,))
                 data = self.landed
-        except BlockingIOError:
+        except BlockingIOError as error:
+            if raised_by_handler(error):
+                raise
             data = None
         except OSError as error:
+            if raised_by_handler(error):
+                raise
             raise ConnectionClosed(f"cannot read: {error}") from error
         finally:
             self._receiving = False
@@ -257,6 +267,8 @@ class SocketStream(DescriptorStream):
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         except OSError as error:
+            if raised_by_handler(error):
+                raise
             raise ConnectionClosed(f"cannot read: {error}") from error
         self._limit = seconds
 
@@ -274,9 +286,13 @@ class SocketStream(DescriptorStream):
                 with self._guard, self._whole():
                     self.went = self.sock.send(data)
             return self.went  # type: ignore[no-any-return]
-        except _WOULD_BLOCK:
+        except _WOULD_BLOCK as error:
+            if raised_by_handler(error):
+                raise
             return 0
         except (OSError, ValueError) as error:
+            if raised_by_handler(error):
+                raise
             raise ConnectionClosed(f"cannot write: {error}") from error
 
     def recv_into(self, view: memoryview) -> int | None:
@@ -284,9 +300,13 @@ class SocketStream(DescriptorStream):
             return super().recv_into(view)
         try:
             (self.landed,) = map(self.sock.recv_into, (view,), (0,), (_DONTWAIT,))
-        except _WOULD_BLOCK:
+        except _WOULD_BLOCK as error:
+            if raised_by_handler(error):
+                raise
             return None
         except (OSError, ValueError) as error:
+            if raised_by_handler(error):
+                raise
             raise ConnectionClosed(f"cannot read: {error}") from error
         count: int = self.landed
         if self._quickack:
@@ -308,9 +328,13 @@ class SocketStream(DescriptorStream):
         try:
             (self.went,) = map(self.sock.sendmsg, (buffers,), ([],), (_DONTWAIT,))
             return self.went  # type: ignore[no-any-return]
-        except _WOULD_BLOCK:
+        except _WOULD_BLOCK as error:
+            if raised_by_handler(error):
+                raise
             return 0
         except (OSError, ValueError) as error:
+            if raised_by_handler(error):
+                raise
             raise ConnectionClosed(f"cannot write: {error}") from error
 
     def _peer_ended(self) -> bool:
@@ -321,9 +345,13 @@ class SocketStream(DescriptorStream):
         # On Windows, and with gevent, an end is seen only when all before it has been read.
         try:
             return not self.sock.recv(1, socket.MSG_PEEK | _DONTWAIT)
-        except _WOULD_BLOCK:
+        except _WOULD_BLOCK as error:
+            if raised_by_handler(error):
+                raise
             return False
-        except OSError:
+        except OSError as error:
+            if raised_by_handler(error):
+                raise
             return True
 
     def _fds(self, events: int) -> list[tuple[int, int]]:
@@ -362,6 +390,8 @@ class TunneledSocketStream(SocketStream):
         try:
             data = receive(*args)
         except ConnectionClosed as error:
+            if raised_by_handler(error):
+                raise
             raise self._explanation() or error from None
         explanation = self._explanation() if data == b"" else None
         if explanation is not None:

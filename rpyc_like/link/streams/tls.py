@@ -7,12 +7,12 @@ readable.
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from typing import Any
 
 from ...errors import ConnectionClosed
 from ...lib import primitives
+from ...lib.interrupts import ignoring, raised_by_handler
 from ...lib.timing import Timeout
 from .base import READ, WRITE, NativeStream, noting
 
@@ -154,7 +154,9 @@ class TlsStream(NativeStream):
     @property
     def landed(self) -> Any:
         """What has been read, encrypted or not, and was not passed on."""
-        return self.inner.landed if self._landed is None else self._landed
+        if self._landed is None and self.inner.landed is not None:
+            return True
+        return self._landed
 
     @landed.setter
     def landed(self, value: Any) -> None:
@@ -221,11 +223,12 @@ class TlsStream(NativeStream):
         self.inner.finish()
 
     def _say_goodbye(self) -> None:
-        with self._lock, contextlib.suppress(ssl.SSLError, ConnectionClosed):
+        with self._lock, ignoring(ssl.SSLError, ConnectionClosed):
             try:
                 self._tls.unwrap()
-            except ssl.SSLError:
-                pass
+            except ssl.SSLError as error:
+                if raised_by_handler(error):
+                    raise
             finally:
                 self._flush()
 
@@ -240,10 +243,9 @@ class TlsStream(NativeStream):
             self._flushing = True
             try:
                 done = self._write_out()
-            except (EOFError, OSError):
-                raise
-            except BaseException:
-                if not hasattr(self.inner.send_some, "notes"):
+            except BaseException as error:
+                own = isinstance(error, (EOFError, OSError)) and not raised_by_handler(error)
+                if not own and not hasattr(self.inner.send_some, "notes"):
                     self.inner.close()  # interrupted, perhaps in the middle of a record
                 raise
             finally:
@@ -274,11 +276,17 @@ class TlsStream(NativeStream):
                     (self._landed,) = map(self._tls.read, (limit,))
                     self._flush()
                     return self._landed  # type: ignore[no-any-return]
-                except ssl.SSLWantReadError:
+                except ssl.SSLWantReadError as error:
+                    if raised_by_handler(error):
+                        raise
                     self._flush()
-                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
+                    if raised_by_handler(error):
+                        raise
                     return b""
                 except ssl.SSLError as error:
+                    if raised_by_handler(error):
+                        raise
                     raise ConnectionClosed(f"TLS failed: {error}") from error
                 raw = None if self._ended else self.inner.recv_some()
                 if raw is None and not self._ended:
@@ -303,10 +311,14 @@ class TlsStream(NativeStream):
                 self._unsure = (len(piece), before)
                 try:
                     self._accepted = self._tls.write(piece)
-                except ssl.SSLWantReadError:
+                except ssl.SSLWantReadError as error:
+                    if raised_by_handler(error):
+                        raise
                     self._unsure = None
                     return 0
                 except ssl.SSLError as error:
+                    if raised_by_handler(error):
+                        raise
                     raise ConnectionClosed(f"TLS failed: {error}") from error
                 self._unsure = None
             if not self._flush():
