@@ -127,11 +127,12 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
     values = [*called.given, *named.values()]
     if called.sort is library.METHOD:
         values[: called.skip] = []
+    if called.calls_arguments:  # what those work on they say themselves
+        values = [value for value in values if not library.is_wrapper(type(value))]
+    if called.sort is library.METHOD:
         values.append(called.owner)
     elif called.sort is library.CALLABLE and facts_of(type(called.func)).holds:
         values.append(called.func)
-    if called.calls_arguments:  # what those work on they say themselves
-        values = [value for value in values if not library.is_wrapper(type(value))]
     name = called.name or type(called.func).__name__
     make_work = guard.make_light_work if called.stores else guard.make_work
     with Use(name, values, guard.config["max_steps"], guard.steps_key, guard, make_work):
