@@ -41,5 +41,5 @@ def pair() -> Iterator[Callable[..., Pair]]:
     for conn in made:
         conn.close()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive(), "a serving thread did not end"

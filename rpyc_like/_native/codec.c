@@ -23,6 +23,7 @@
 #define PIECE (1 << 20)  /* bytes that are copied or decoded before other threads may run */
 #define UNMETERED (1 << 19) /* bytes from which load() has the memory counted, by the pure half */
 #define FEW 64           /* items of which any number may have the same hash */
+#define HEAVY 200        /* items from which comparing a tuple takes long */
 
 static PyObject *pure_dump_small, *pure_load_at, *pure_load, *pure_dumpable, *own_dumps;
 static PyObject *count_memory;
@@ -343,6 +344,21 @@ get_items(Reader *r, int tag, int depth)
     return tuple;
 }
 
+/* Returns whether comparing an item with others takes long: it has more than so many items. */
+static int
+is_heavy(PyObject *item, Py_ssize_t *left)
+{
+    Py_ssize_t i, size;
+    if (!PyTuple_CheckExact(item))
+        return PyFrozenSet_CheckExact(item);
+    size = PyTuple_GET_SIZE(item);
+    *left -= size + 1;
+    for (i = 0; *left > 0 && i < size; i++)
+        if (is_heavy(PyTuple_GET_ITEM(item, i), left))
+            return 1;
+    return *left <= 0;
+}
+
 /* Returns whether so many items may share a hash that the pure half is to have a look. */
 static int
 may_collide(Reader *r, PyObject *items)
@@ -351,8 +367,13 @@ may_collide(Reader *r, PyObject *items)
     unsigned char *counts = PyMem_Calloc(slots, 1);
     int found = counts == NULL;
     for (i = 0; !found && i < size; i++) {
-        Py_hash_t hash = PyObject_Hash(PyTuple_GET_ITEM(items, i));
-        found = (hash == -1 && PyErr_Occurred()) || ++counts[(size_t)hash % slots] > FEW;
+        PyObject *item = PyTuple_GET_ITEM(items, i);
+        Py_ssize_t left = HEAVY;
+        Py_hash_t hash = PyObject_Hash(item);
+        if (hash == -1 && PyErr_Occurred())
+            found = 1;
+        else
+            found = (counts[(size_t)hash % slots] += is_heavy(item, &left) ? FEW / 4 : 1) > FEW;
         step(r);
     }
     PyMem_Free(counts);
@@ -363,8 +384,13 @@ static PyObject *
 get_frozenset(Reader *r, PyObject *items)
 {
     Py_ssize_t i, size = PyTuple_GET_SIZE(items);
+    int few = size <= FEW;
     PyObject *made;
-    if (size <= FEW) {
+    for (i = 0; few && i < size; i++) {
+        Py_ssize_t left = HEAVY;
+        few = !is_heavy(PyTuple_GET_ITEM(items, i), &left);
+    }
+    if (few) {
         made = PyFrozenSet_New(items);
         if (made != NULL && size)
             PyObject_GC_UnTrack(made);
@@ -1003,8 +1029,9 @@ get_boxes_of(Reader *r, PyObject *lent, int *first_is_local, int depth)
     if (tag == 0x14 && get_size(r, 0, &size))
         return NULL;
     items = PyTuple_New(size);
-    if (items != NULL)
-        PyObject_GC_UnTrack(items);
+    if (items == NULL || size == 0)
+        return items; /* the only empty tuple, which the collector never sees */
+    PyObject_GC_UnTrack(items);
     for (i = 0; items != NULL && i < size; i++) {
         PyObject *item = get_box(r, lent, &local, depth - 1);
         if (item == NULL) {

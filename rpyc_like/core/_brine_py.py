@@ -35,6 +35,7 @@ from typing import Any, Final
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.brief import brief
 from ..lib.digits import from_decimal, to_decimal
+from ..lib.joining import join
 from ..wire.meter import (
     LOOK_EVERY,
     UNMETERED_SIZE,
@@ -213,7 +214,7 @@ def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> 
     try:
         return dump_small(obj, max_depth, max_digits)
     except LargeValue:
-        return b"".join(dump_parts(obj, max_depth, max_digits))
+        return join(dump_parts(obj, max_depth, max_digits))
 
 
 def dump_small(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
@@ -235,17 +236,24 @@ def dump_small(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGIT
             parts.append(atom(item, max_digits))
         else:
             return b"".join(parts)
-    return b"".join(_dump_nested(obj, max_depth, max_digits))
+    return join(_dump_nested(obj, max_depth, max_digits))
 
 
 def dump_parts(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> list[bytes]:
     """Returns the brine of ``obj`` in parts: large bytes are parts, which are not copied."""
     parts: list[bytes] = []
+    small: list[bytes] = []
     for part in _dump_nested(obj, max_depth, max_digits, _PART_ATOMS):
-        if type(part) is tuple:
-            parts += part
+        if type(part) is not tuple:
+            small.append(part)
+        elif len(part[1]) < LARGE:
+            small += part
         else:
-            parts.append(part)
+            small.append(part[0])
+            parts += (join(small), part[1])
+            small = []
+    if small:
+        parts.append(join(small))
     return parts
 
 
@@ -254,7 +262,7 @@ def dump_surrogates(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_
 
     Peers of other kinds cannot read that.
     """
-    return b"".join(_dump_nested(obj, max_depth, max_digits, _SURROGATE_ATOMS))
+    return join(_dump_nested(obj, max_depth, max_digits, _SURROGATE_ATOMS))
 
 
 def _dump_nested(

@@ -19,6 +19,7 @@ from typing import Any, Final
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.brief import brief
 from ..lib.identity import IdPack, fresh_id
+from ..lib.joining import join
 from ..link.result import Unfinished
 from ..wire.meter import Budget, measure
 from . import brine, consts, netref
@@ -233,7 +234,7 @@ class Boxer:
     def box(self, obj: Any) -> tuple[Any, Any]:
         """Returns the package ``(label, plain value)`` of ``obj``; references are counted."""
         boxed = self.encode(obj)
-        whole = boxed if isinstance(boxed, bytes) else b"".join(boxed)
+        whole = boxed if isinstance(boxed, bytes) else join(boxed)
         package: tuple[Any, Any] = load(whole, self._max_depth, self._max_digits)
         return package
 
@@ -350,7 +351,7 @@ class Boxer:
                     parts.append(self._encode(item, lent))
             else:
                 if not stack:
-                    return b"".join(parts)
+                    return join(parts)
                 rest = stack.pop()
             if len(stack) > self._max_depth:
                 raise LocalProtocolError(

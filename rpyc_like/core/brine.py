@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..lib.impl import codec
+from ..lib.joining import join
 from ..wire.meter import Budget, budget_for
 from . import _brine_py
 from ._brine_py import (
@@ -161,7 +162,7 @@ else:
         try:
             return dump_small(obj, max_depth, max_digits)
         except LargeValue:
-            return b"".join(dump_parts(obj, max_depth, max_digits))
+            return join(dump_parts(obj, max_depth, max_digits))
 
 
 def spend_at(data: bytes, position: int, budget: Budget | None) -> None:

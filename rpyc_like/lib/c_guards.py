@@ -120,14 +120,39 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
         MalformedValue: a container would get too many keys of one hash.
     """
     called = Call(func, args)
+    if called.name in library.TAKES_ITEMS and (single := library.single_of(called)) is not None:
+        given = called.given[called.skip :]
+        if len(given) == 1 and called.before <= called.skip and not named and _is_live(given[0]):
+            return _one_by_one(guard, single, called.owner, given[0])
     values = [*called.given, *named.values()]
-    if called.sort is library.METHOD and not called.skip:
+    if called.sort is library.METHOD:
+        values[: called.skip] = []
+    if called.calls_arguments:  # what those work on they say themselves
+        values = [value for value in values if not library.is_wrapper(type(value))]
+    if called.sort is library.METHOD:
         values.append(called.owner)
+    elif called.sort is library.CALLABLE and facts_of(type(called.func)).holds:
+        values.append(called.func)
     name = called.name or type(called.func).__name__
     make_work = guard.make_light_work if called.stores else guard.make_work
     with Use(name, values, guard.config["max_steps"], guard.steps_key, guard, make_work):
         args, pairs = _checked(guard, called, named)
         return source_of(func(*args, **dict(pairs)))
+
+
+def _is_live(items: Any) -> bool:
+    """Return whether a peer is asked for the next item of an iterable, or the program."""
+    if is_proxy(items):
+        return not is_container(items)
+    facts = facts_of(type(items))
+    return facts.is_iterator and (facts.kind is library.NAMED or any(map(is_proxy, members(items))))
+
+
+def _one_by_one(guard: Guard, single: Any, owner: Any, items: Any) -> None:
+    """Do for each item what C code would do for all, and let others work on the object between."""
+    with guard.open_account() as account:
+        for item in _counted(account, items if is_proxy(items) else taken(guard, items)):
+            call(guard, single, (owner, item), {})
 
 
 def using(guard: Guard, name: str, *values: Any) -> Use:
@@ -347,7 +372,8 @@ class _GuardedCall:
         return in_flight.take(call(self._guard, func, args, kwargs))
 
     def __repr__(self) -> str:
-        return repr(self._func)
+        with using(self._guard, "repr", self._func):
+            return repr(self._func)
 
 
 def _original(arg: Any) -> Any:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import groupby
@@ -34,7 +35,15 @@ from typing import Any, Final, TypeVar
 from ..errors import LimitExceeded
 from . import primitives
 from .counted_items import source_of
-from .library import READING, facts_of
+from .library import (
+    CONTAINERS,
+    READING,
+    factory_of,
+    facts_of,
+    held_by,
+    is_lookup,
+    looks_within,
+)
 from .proxies import asks_here, is_proxy
 from .referents import referents
 from .timing import Timeout
@@ -62,7 +71,7 @@ class Use:
 
     Args:
         name: of what is called.
-        values: what it works on: its object, and its arguments.
+        values: what it works on: its arguments, and its object last.
         limit: most objects that are looked at.
         key: the configuration key that changes ``limit``.
         guard: the :class:`.c_guards.Guard` of the connection that the call came over.
@@ -76,7 +85,8 @@ class Use:
 
     __slots__ = (
         *("_asks", "_begun", "_found", "_frame", "_guard", "_key", "_limit", "_looked_at"),
-        *("_make_work", "_marked", "_may_ask", "_name", "_thread", "_values", "_waiters", "_work"),
+        *("_make_work", "_marked", "_may_ask", "_name", "_thread", "_too_much", "_values"),
+        *("_waiters", "_work"),
     )
 
     def __init__(
@@ -99,6 +109,7 @@ class Use:
         self._begun = False  # and has neither ended nor stepped back
         self._found: dict[int, Any] = {}  # what it works on
         self._looked_at = 0  # at how many values, for this
+        self._too_much: LimitExceeded | None = None  # what that came to
         self._marked: list[Use] = []  # those of its thread that ask because it does
         self._may_ask: bool | None = None  # likewise, whether it is plain that it may ask
         self._frame: FrameType | None = None  # the frame of the ``with`` block
@@ -186,13 +197,15 @@ class Use:
             reads: whether this call only reads objects that bear it.
         """
         for other in others:
-            mine = self._objects()
-            if not mine:
-                return None
             try:
                 theirs = other._objects()
             except LimitExceeded:
                 continue  # it is refused itself before it asks
+            if not theirs:
+                continue
+            mine = self._objects()
+            if not mine:
+                return None
             few, many = sorted((mine, theirs), key=len)
             for key, one in list(few.items()):
                 if key in many and not (reads and facts_of(type(one)).bears_readers):
@@ -352,16 +365,26 @@ class Use:
         values, known = self._values, self._found
         if len(values) == self._looked_at:
             return known
+        if self._too_much is not None:
+            raise self._too_much
         found: dict[int, Any] = {}
         seen: set[tuple[int, bool]] = set()
         steps = 0
         passes_on = self._name in ("next", "__next__")
-        stack = [(value, True) for value in values[self._looked_at :]]
+        within = looks_within(self._name, values)
+        stack = [
+            (value, within or not facts_of(type(value)).is_native)
+            for value in values[self._looked_at :]
+        ]
+        if not self._looked_at and is_lookup(self._name, type(values[-1])):
+            stack.pop()
+            if within:
+                stack += [(item, True) for item in held_by(values[-1])]
         while stack:
             one, deep = stack.pop()
             one = source_of(one)
             kind = type(one)
-            if issubclass(kind, (type, ModuleType, BaseException)) or (id(one), deep) in seen:
+            if issubclass(kind, (type, ModuleType)) or (id(one), deep) in seen:
                 continue
             facts = facts_of(kind)
             if facts.is_bound:
@@ -376,12 +399,17 @@ class Use:
             seen.add((id(one), deep))
             if not facts.bears_changes:
                 found[id(one)] = one
-            if facts.holds and not deep:
+            if facts.holds and not deep and facts.kind in CONTAINERS:
+                if issubclass(kind, defaultdict):
+                    stack.append((factory_of(one), True))  # is called for what is missing
                 continue
-            held = referents(one)
+            held = held_by(one)
             steps += 1 + len(held)
             if steps > self._limit:
-                raise LimitExceeded("objects in one another", steps, self._limit, self._key)
+                self._too_much = LimitExceeded(
+                    "objects in one another", steps, self._limit, self._key
+                )
+                raise self._too_much
             deep = facts.holds or facts.passes or kind is groupby or not passes_on
             for item in held:  # an iterator has those that it takes from in a tuple
                 stack.append((item, deep))

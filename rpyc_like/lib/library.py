@@ -152,7 +152,7 @@ OTHER: Final = "other"
 CONTAINERS: Final = frozenset((SEQUENCE, SET, MAPPING))
 HASHED: Final = frozenset((SET, MAPPING))
 _LEAVES: Final = frozenset((PLAIN, TEXT, NAMED, BUFFER))
-_STEADY: Final = frozenset((PLAIN, TEXT, NAMED, VIEW))
+_STEADY: Final = frozenset((PLAIN, TEXT, NAMED, VIEW, WEAK))
 
 _EMPTY: Final[dict[Any, Any]] = {}
 _QUEUE: Final[deque[Any]] = deque()
@@ -217,6 +217,10 @@ _BEAR_CHANGES: Final = _PASSING | _ids(
     *(operator.itemgetter, operator.attrgetter, operator.methodcaller),
     *(MethodType, WrapperDescriptorType, MethodDescriptorType),
 )
+_ALSO_HOLD: Final = _ids(
+    *(operator.itemgetter, operator.methodcaller, contextvars.Context, _LRU_CACHE)
+)
+"""Of them, those that compare, show or call what they hold, but for containers and holders."""
 _BEAR_BY_NAME: Final = frozenset(
     "_thread.lock _thread.LockType _thread.RLock _queue.SimpleQueue".split()
 )
@@ -239,7 +243,7 @@ _CHAINED_BY_NAME: Final = frozenset(
     "_csv.Writer".split()
 )
 
-_ONLY_KINDS: Final = frozenset("abc builtins contextlib enum typing".split())
+_ONLY_KINDS: Final = frozenset("abc builtins contextlib typing".split())
 """Packages whose classes name a kind, and hold nothing."""
 _BY_STATE: Final = frozenset(
     "_asyncio _io _socket _ssl _thread asyncio concurrent io logging multiprocessing selectors "
@@ -289,6 +293,7 @@ class Facts:
         kind: one of the kinds above, by the nearest base that has one.
         in_c: the nearest base that is written in C; ``object`` if there is none.
         is_called_in_c: whether C code runs when an instance is called.
+        calls: the function of the library in Python that runs when an instance is called, if any.
         is_function: whether instances are functions or bound methods written in C.
         is_bound: whether instances have a ``__self__`` that C code works on.
         is_guarded: whether instances are made by code of the library.
@@ -300,6 +305,7 @@ class Facts:
         is_chained: whether instances are freed by recursion.
         is_iterator: whether all that instances are for is giving their items.
         is_native: whether it is a container or view of C, whose items are taken as they are.
+        refers: whether a container only refers to another, whose items it takes when it is used.
         keeps: whether instances keep what they are made of as it is.
         takes_pairs: whether the items of a container are keys with their values.
         items_at: which argument of the class has the items of a container; ``None`` if none has.
@@ -308,9 +314,19 @@ class Facts:
     """
 
     __slots__ = (
-        *("bears_changes", "bears_readers", "holds", "in_c", "is_bound", "is_called_in_c"),
+        *("bears_changes", "bears_readers", "calls", "holds", "in_c", "is_bound", "is_called_in_c"),
         *("is_chained", "is_function", "is_guarded", "is_iterator", "is_native"),
-        *("items_at", "keeps", "kind", "members", "passes", "recurses", "table", "takes_pairs"),
+        *(
+            "items_at",
+            "keeps",
+            "kind",
+            "members",
+            "passes",
+            "recurses",
+            "refers",
+            "table",
+            "takes_pairs",
+        ),
     )
 
     def __init__(self, cls: type) -> None:
@@ -321,17 +337,25 @@ class Facts:
         kind_base = next((base for base in mro if id(base) in _KINDS), object)
         self.kind = kind = _KINDS_BY_NAME.get(c_name) or _KINDS.get(id(kind_base), OTHER)
         # calls
-        self.is_called_in_c = _is_called_in_c(mro)
+        called = next(
+            (dict_of(base)["__call__"] for base in mro if "__call__" in dict_of(base)), None
+        )
+        self.is_called_in_c = type(called) in (WrapperDescriptorType, MethodDescriptorType)
+        in_python = type(called) is FunctionType and id(type) not in ids
+        self.calls = called if in_python and LIBRARY[called.__module__] else None
         self.is_function = id(BuiltinFunctionType) in ids
         self.is_bound = self.is_function or cls is MethodWrapperType
         self.is_guarded = kind is not ERROR and any(map(_makes_instances, mro))
-        self.keeps = kind in _KEEPS or id(type) in ids
+        self.refers = kind_base is ChainMap or kind_base is MappingProxyType
+        unpacks = self.refers or id(SyntaxError) in ids
+        self.keeps = not unpacks and (kind in _KEEPS or id(type) in ids)
         # what instances hold
         own = _KINDS.get(id(self.in_c), _KINDS_BY_NAME.get(c_name, OTHER))
         safe = own in _STEADY or id(self.in_c) in _BEAR_CHANGES or c_name in _BEAR_BY_NAME
-        self.bears_changes = safe or self.in_c is object
+        self.bears_changes = safe or self.in_c is object or kind is ERROR
         self.bears_readers = not ids.isdisjoint(_BEAR_READERS) or c_name in _BEAR_READERS_BY_NAME
-        self.holds = kind in CONTAINERS or (not safe and "__len__" in dict_of(self.in_c))
+        self.holds = kind in _HOLD or id(self.in_c) in _ALSO_HOLD
+        self.holds |= not safe and "__len__" in dict_of(self.in_c)
         if self.in_c is object:
             self.holds = _is_holder(cls, mro)
         self.passes = id(cls) in _PASSING
@@ -348,6 +372,7 @@ class Facts:
 
 
 _KEEPS: Final = CONTAINERS | {BUFFER, HOLDER, ERROR, WEAK}
+_HOLD: Final = CONTAINERS | {HOLDER, ERROR, WEAK}
 _NATIVE: Final = (list, tuple, deque, set, frozenset, dict)
 _known: Final[dict[int, tuple[Any, Facts]]] = {}
 
@@ -397,14 +422,6 @@ def _is_written_in_c(cls: Any) -> bool:
     )
 
 
-def _is_called_in_c(mro: tuple[type, ...]) -> bool:
-    for base in mro:
-        if "__call__" in dict_of(base):
-            call = dict_of(base)["__call__"]
-            return type(call) is WrapperDescriptorType or type(call) is MethodDescriptorType
-    return False
-
-
 def _makes_instances(base: type) -> bool:
     return (
         base is not object
@@ -414,14 +431,15 @@ def _makes_instances(base: type) -> bool:
 
 
 def _is_holder(cls: type, mro: tuple[type, ...]) -> bool:
-    """Return whether a class written in Python is one of the library, whose objects hold others.
+    """Return whether methods of the library work on what instances of a class in Python hold.
 
-    Those of threads and queues are left alone: they have locks, and are waited at.
+    They do for the library's classes, and for those that it generates methods for. Those of
+    threads and queues are left alone: they have locks, and are waited at.
     """
     modules = [module_of(base) for base in mro if _in_library(base)]
     if "threading" in modules or ("queue" in modules and cls.__name__ != "PriorityQueue"):
         return False
-    return any(
+    return any(_FIELDS in dict_of(base) for base in mro) or any(
         module != "collections.abc" and module.partition(".")[0] not in _ONLY_KINDS
         for module in modules
     )
@@ -508,7 +526,7 @@ def _of_dict(obj: Any) -> list[Any]:
 
 
 def _of_defaultdict(obj: Any) -> list[Any]:
-    return [*_of_dict(obj), _factory_of(obj)]
+    return [*_of_dict(obj), factory_of(obj)]
 
 
 def _of_error(obj: Any) -> list[Any]:
@@ -537,16 +555,31 @@ def _field(obj: Any, name: str) -> Any:
         return None
 
 
+class _Unwrapping:
+    """Adds nothing to an object: an operator of a weak proxy is called with its target."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> Any:
+        return NotImplemented if issubclass(type(other), _PROXIES) else (other,)
+
+
+_PROXIES: Final = (weakref.ProxyType, weakref.CallableProxyType)
+_UNWRAPPING: Final = _Unwrapping()
+
+
 def _target_of(obj: Any) -> Any:
+    """Return what a weak reference or a weak proxy leads to; runs no code of that."""
     if issubclass(type(obj), weakref.ReferenceType):
         return weakref.ReferenceType.__call__(obj)
     try:
-        return obj.__reduce_ex__.__self__
-    except (AttributeError, ReferenceError):
+        # The left operand is asked first, and is given the proxy; then it is given the target.
+        return (_UNWRAPPING + obj)[0]
+    except ReferenceError:
         return None
 
 
-_factory_of: Final[Any] = dict_of(defaultdict)["default_factory"].__get__
+factory_of: Final[Any] = dict_of(defaultdict)["default_factory"].__get__
 _ERROR: Final = dict_of(BaseException)
 _NO_PARTS: Final = ("__traceback__", "__context__", "__cause__", "args")
 
@@ -554,6 +587,16 @@ _NO_PARTS: Final = ("__traceback__", "__context__", "__cause__", "args")
 def members(obj: Any) -> Sequence[Any]:
     """Return what an object's methods recurse over; runs none of them."""
     return facts_of(type(obj)).members(obj)
+
+
+def held_by(obj: Any) -> Sequence[Any]:
+    """Return what methods of an object may work on besides itself; runs none of them."""
+    facts = facts_of(type(obj))
+    if facts.kind is WEAK or facts.kind is ERROR or facts.in_c is object:
+        return facts.members(obj)
+    if type(obj) is contextvars.Context:
+        return [*obj.values()]
+    return [obj.__wrapped__] if type(obj) is _LRU_CACHE else referents(obj)
 
 
 def table_of(obj: Any) -> Any:
@@ -663,6 +706,10 @@ class Call:
                 func = func.__func__
             elif kind is MethodWrapperType and func.__name__ == "__call__":
                 func = func.__self__
+            elif kind is GenericAlias or module_of(kind) == "typing":
+                func = find(func, "__origin__")
+            elif facts_of(kind).calls is not None:
+                func, more = facts_of(kind).calls, (func,)
             else:
                 break
             given[:0] = more
@@ -739,24 +786,25 @@ class Call:
             return False
         if sort is FUNCTION:
             if self.module == "_operator":
-                return name not in _OPERATOR_LOOKS and not self._fills(self.given[:1])
+                cls = type(self.given[0]) if self.given else object
+                return name not in _OPERATOR_LOOKS and not _is_filled(cls)
             if name in _NO_ITEMS:
                 return False
-        elif sort is METHOD and self._fills([self.owner]) and self.cls is not MappingProxyType:
+        elif sort is METHOD and _is_filled(self.cls):
             return False  # made lists
         if name[:2] == "__":
             return name not in COMPARISONS and name not in _DUNDERS_LOOK
         return name not in KEEPING or name in TAKES_ITEMS
 
-    def _fills(self, owners: list[Any]) -> bool:
-        cls: Any = self.cls if self.sort is METHOD else type(owners[0]) if owners else object
-        kind = facts_of(cls).kind
-        return kind in CONTAINERS or kind is BUFFER
-
     @property
     def hashes(self) -> bool:
         """Whether the call hashes its arguments before it looks who is called."""
         return type(self.func) is _LRU_CACHE or type(self.func) is operator.methodcaller
+
+
+def _is_filled(cls: type) -> bool:
+    facts = facts_of(cls)
+    return facts.kind is BUFFER or (facts.kind in CONTAINERS and not facts.refers)
 
 
 # -- what functions and methods do with their arguments, by their names
@@ -777,6 +825,18 @@ READING: Final = _names(
     "__getitem__ __contains__ __len__ get keys values items count index find findtext findall"
 )
 """Methods that only read objects which bear that."""
+_PLACING: Final = _names(
+    "__len__ __iter__ __reversed__ append appendleft extend extendleft insert popleft clear "
+    "reverse rotate keys values items len iter id isinstance reversed"
+)
+"""Methods of containers, and functions, that look at no item."""
+_SEEKING: Final = _names(
+    "__getitem__ __setitem__ __delitem__ __contains__ get setdefault pop add discard remove index "
+    "count"
+)
+"""Methods of containers that compare items with their first argument, if they do."""
+_LOOKUPS: Final = _names("__getitem__ __contains__ __len__ get keys values items")
+_PLACES: Final = _names("__getitem__ __len__")
 _MERGING: Final = _names("__or__ __ror__ __ior__")
 _OPERATORS: Final = _MERGING | _names(
     "__xor__ __rxor__ __ixor__ __and__ __rand__ __iand__ __sub__ __rsub__ __isub__ __add__ __radd__"
@@ -792,6 +852,46 @@ TAKES_ITEMS: Final = ADDS_KEYS | _names(
 """Methods of containers whose arguments are iterables."""
 
 
+def looks_within(name: str, values: Sequence[Any]) -> bool:
+    """Return whether a method of a container of C looks at what its items hold.
+
+    Args:
+        values: the arguments, and the container last.
+    """
+    if name in _SEEKING:
+        return len(values) > 1 and not _is_simple(values[0])
+    return name not in _PLACING
+
+
+def _is_simple(key: Any) -> bool:
+    """Return whether comparing an object with another one enters neither of them."""
+    parts = key if type(key) is tuple else (key,)
+    return len(parts) < 10 and all(_KINDS.get(id(type(one))) in (PLAIN, TEXT) for one in parts)
+
+
+def is_lookup(name: str, kind: type) -> bool:
+    """Return whether a method only looks something up, in an object that bears that.
+
+    An OrderedDict looks keys up as a dict does, which begins anew after a change.
+    """
+    in_c = facts_of(kind).in_c
+    return (in_c is OrderedDict and name in _LOOKUPS) or (in_c is deque and name in _PLACES)
+
+
+_SINGLE: Final[dict[tuple[str, int], Any]] = {
+    ("extend", id(list)): list.append,
+    ("extend", id(deque)): deque.append,
+    ("extendleft", id(deque)): deque.appendleft,
+}
+
+
+def single_of(call: Call) -> Any:
+    """Return the method that a call does over and over, for each item of an iterable; else None."""
+    if call.sort is not METHOD or type(call.func) is FunctionType:
+        return None
+    return _SINGLE.get((call.name, id(facts_of(call.cls).in_c)))
+
+
 def takes_items(cls: type, name: str) -> bool:
     """Return whether a method of a container takes the items of an iterable of any kind.
 
@@ -801,7 +901,7 @@ def takes_items(cls: type, name: str) -> bool:
         return name in TAKES_ITEMS
     facts = facts_of(cls)
     if facts.table:
-        return facts.kind is not MAPPING
+        return facts.kind is not MAPPING or name == "__ior__"
     return name in _MERGING and issubclass(cls, dict)
 
 

@@ -13,7 +13,8 @@ session's business, and what to do for a request is the application's.
   it, or by the role.
 * A thread that waits for an answer serves the requests that its own request has caused. It leaves
   others to the threads that do nothing but serve, where there are any: such a request may wait for
-  something that the waiting thread does next. Without such threads it serves those as well.
+  something that the waiting thread does next. Without such threads it serves those as well; so does
+  a serving thread that waits, while no other one has nothing to do.
 * A request that finds its thread busy is served by a helper, a thread of the connection's own,
   after a moment (:mod:`.helping`).
 * A program's own way of dispatching gets payloads from the thread that has read them. That thread
@@ -387,7 +388,7 @@ class MessageConnection:
                 me.awaited = result
                 noted = result.add_waiter(me)  # so that what it has caused comes to this thread
                 try:
-                    return self.file_request(outcome, not self.servers or ident in self.servers)
+                    return self.file_request(outcome, not self.servers or self._must_serve(ident))
                 finally:
                     noted.remove(me)
         return outcome
@@ -418,13 +419,26 @@ class MessageConnection:
         self.unbegun.add(outcome[1])
         self.unserved.append((primitives.monotonic(), outcome))
 
+    def _must_serve(self, ident: int) -> bool:
+        """Whether a thread that waits for an answer serves, and no other one has nothing to do."""
+        return ident in self.servers and not self._idle_servers()
+
+    def _idle_servers(self) -> list[Waiter]:
+        """Return the serving threads that sleep and wait for no answer."""
+        waiters = self.waiters
+        return [
+            one for one in list(self.servers.values()) if one.dormant and one.ident not in waiters
+        ]
+
     def _rouse(self) -> None:
         """Has a thread look for the requests that are left to those that serve."""
-        for waiter in list(self.servers.values()):
+        for waiter in self._idle_servers() or list(self.servers.values()):
             if waiter.dormant:
                 waiter.dormant = False  # it will take one, and may be busy then
+                waiter.roused = True
                 waiter.wake()
-                return
+                if self.servers.get(waiter.ident) is waiter:  # else it has ceased to wait
+                    return
         self.helpers.call()
 
     def _hand(self, outcome: Outcome, thread: int) -> bool:
@@ -486,7 +500,11 @@ class MessageConnection:
 
         def found() -> Any:
             """Returns whether there is something to do, other than to read."""
-            return result._ready or me.inbox or (server and self.unserved)
+            return (
+                result._ready
+                or me.inbox
+                or (server and self.unserved and (me.roused or len(servers) == 1))
+            )
 
         usual = server is None and self.dispatch is None and type(result) is AsyncResult
         end = None if deadline is None else deadline.tmax
@@ -525,7 +543,8 @@ class MessageConnection:
                     continue
                 if me.inbox:
                     self._act_on_handed(me)
-                elif server and self.unserved:
+                elif server and self.unserved and (me.roused or len(servers) == 1):
+                    me.roused = False
                     outcome = self.take_unserved()
                     if outcome is not None:
                         self.act_here(outcome)
@@ -551,6 +570,10 @@ class MessageConnection:
             me.awaited = outer
             if server is not None and self.servers.get(ident) is me:
                 self.servers[ident] = server
+            if me.roused:
+                me.roused = False
+                if self.unserved:
+                    self._rouse()
             if outermost:
                 self.leave(me)
             else:
@@ -1250,6 +1273,7 @@ class MessageConnection:
     def guarded(self) -> Iterator[Guarded]:
         """Iterate over all whose locks a thread may need to deliver an answer."""
         yield from self.guards
+        yield self.helpers
         stream = getattr(self.channel, "stream", None)
         if isinstance(stream, NativeStream):
             yield stream
@@ -1288,6 +1312,7 @@ class MessageConnection:
                 raise
             return True  # it fails at once
 
+    @holds_the_role
     def _read_while_full(self) -> None:
         """The stream is full: takes in what the peer sends, so that it can go on reading."""
         stream = self.channel.stream

@@ -9,6 +9,7 @@ is filed then; nobody can have missed it, because who has the role is the only o
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident, local
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -226,9 +227,10 @@ class Express:
             result.add_waiter(waiter)
             result.remove_waiter(before)
             link.waiters[waiter.ident] = waiter
-            waiter.inbox.extend(before.inbox)
             waiter.since = before.since
-            before.inbox.clear()
+            with suppress(IndexError):  # a helper takes one meanwhile
+                while before.inbox:
+                    waiter.inbox.append(before.inbox.popleft())
         return waiter
 
     def post(self, result: AsyncResult, target: Any, args: Any) -> None:

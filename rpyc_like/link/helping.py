@@ -47,6 +47,11 @@ class Helpers:
         self._looking: Waiter | None = None
         self._at_once_until = 0.0
 
+    @property
+    def entered(self) -> bool:
+        """Whether the current thread holds the lock that others need to hand requests on."""
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
+
     def call(self) -> None:
         """Have a helper look after the requests that wait. Safe in the reading role."""
         with self._lock:
@@ -100,21 +105,18 @@ class Helpers:
         while self._link.has_work:
             me.arm()
             now = primitives.monotonic()
-            with self._lock:
-                outcome, due = self._overdue(now)
-                if outcome is not None or (due is None and now >= end):
+            outcome, due = self._overdue(now)  # without the lock: a finalizer may wait in there
+            if outcome is not None or (due is None and now >= end):
+                with self._lock:
                     self._looking = None
-            if outcome is not None:
-                if due is not None:
+                if due is not None or not me.asleep:  # the latter: called since then
                     self.call()
                 return outcome
-            if due is None and now >= end:
-                return None
             me.sleep((end if due is None else due) - now)
         return None
 
     def _overdue(self, now: float) -> tuple[Outcome | None, float | None]:
-        """Return a request that is overdue, and when the next one will be. Holds the lock."""
+        """Return a request that is overdue, and when the next one will be."""
         link = self._link
         found: Outcome | None = None
         due: list[float] = []
@@ -129,7 +131,10 @@ class Helpers:
             except IndexError:
                 pass  # a serving thread was faster
         for waiter in list(link.waiters.values()):
-            if not waiter.inbox or not self._may_take(waiter.inbox[0]):
+            try:
+                if not self._may_take(waiter.inbox[0]):
+                    continue
+            except IndexError:
                 continue
             end = waiter.since + _AFFINITY
             if found is None and end <= now:

@@ -29,6 +29,7 @@ from ..wire.session import BROKEN, CALL
 from . import forking
 from .apart import APART
 from .calls import name_of
+from .interrupted import holds_the_role
 from .receiving import FrameReceiver, Waiter
 from .streams.base import READ, NativeStream, Stream
 from .streams.hangups import Hangups, descriptor_stream, make_hangups
@@ -514,6 +515,7 @@ def _may_read(link: MessageConnection) -> bool:
     )
 
 
+@holds_the_role
 def _read_now(link: MessageConnection) -> None:
     if not _may_read(link) or not link.reading.enter():
         return
@@ -554,6 +556,7 @@ def _decode_apart(link: MessageConnection, payload: bytes) -> None:
         _decode(link, payload)
 
 
+@holds_the_role
 def _decode(link: MessageConnection, payload: bytes) -> None:
     """Decode a message, with the reading role; leave it then."""
     try:

@@ -40,9 +40,10 @@ _OUTSIDE: set[CodeType] = set()
 
 
 def holds_the_role(func: _Func) -> _Func:
-    """Note a method that has the reading role between ``acquire`` and ``release``.
+    """Note a method, or a function of a ``link``, that has the reading role for a while.
 
-    Or between ``enter`` and ``leave``.
+    That is between ``acquire`` and ``release``, or between ``enter`` and ``leave``; from the
+    beginning if it takes the role over.
     """
     assert isinstance(func, FunctionType)
     first = last = line = 0
@@ -52,9 +53,9 @@ def holds_the_role(func: _Func) -> _Func:
         line = getattr(step, "line_number", None) or line  # Python 3.13
         if not first and step.argval in _ENDS:
             first, end = line, _ENDS[step.argval]
-        elif first and step.argval == end:
+        elif (first and step.argval == end) or (not first and step.argval == "leave"):
             last = max(last, line)
-    _REGIONS[func.__code__] = first, last
+    _REGIONS[func.__code__] = first or func.__code__.co_firstlineno, last
     return func
 
 
@@ -87,7 +88,7 @@ def check_not_reading(link: MessageConnection) -> None:
             if frame.f_locals.get("self") is link.sender:
                 raise _error("writes")
         elif code in _REGIONS:
-            me = frame.f_locals.get("self")
+            me = frame.f_locals.get("self") or frame.f_locals.get("link")
             first, last = _REGIONS[code]
             if me is link or getattr(me, "_link", None) is link:
                 if first <= frame.f_lineno <= last:

@@ -567,7 +567,7 @@ class ChannelReceiver:
 class Waiter:
     """A thread that waits on a connection, and what other threads hand to it."""
 
-    __slots__ = ("_signal", "awaited", "dormant", "ident", "inbox", "since")
+    __slots__ = ("_signal", "awaited", "dormant", "ident", "inbox", "roused", "since")
 
     def __init__(self, ident: int) -> None:
         self.ident = ident
@@ -575,6 +575,8 @@ class Waiter:
         """The result that it waits for; of several, the innermost."""
         self.dormant = False
         """Whether it sleeps, or looks around before: then it acts on what is filed, once woken."""
+        self.roused = False
+        """Whether it has been woken for a request that is left to serving threads."""
         self.inbox: deque[Any] = deque()
         self.since = 0.0
         """When it last took something out of the inbox, or the inbox was empty."""

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 from ..errors import LimitExceeded, LocalProtocolError, MalformedFrame, ProtocolError
 from ..lib.interrupts import raised_by_handler
+from ..lib.joining import join
 
 __all__ = [
     "MAX_FIRST_FRAME_SIZE",
@@ -216,7 +217,7 @@ class RpycFramer(_LengthFramer):
         if size <= self.COMPRESSION_THRESHOLD or (
             self.compress and size <= MAX_INFLATED_SIZE and _pays(max(parts, key=len))
         ):
-            return [self.encode(b"".join(parts))]
+            return [self.encode(join(parts))]
         if size > 0xFFFFFFFF:
             raise LocalProtocolError(f"frame of {size} bytes, the RPyC wire carries 4294967295")
         return [_HEADER.pack(size, 0), *parts, b"\n"]

@@ -170,7 +170,7 @@ def others(seconds: float, seed: int) -> float:
                     contextlib.suppress(OSError),
                     socket.create_connection(("127.0.0.1", port)) as sock,
                 ):
-                    sock.settimeout(5)
+                    sock.settimeout(60)
                     sock.sendall(data)
                     sock.shutdown(socket.SHUT_WR)
                     while sock.recv(1 << 16):

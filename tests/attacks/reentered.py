@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import contextvars
 import csv
+import functools
 import heapq
 import itertools
 import operator
+import pprint
 import sys
-from collections import OrderedDict, UserDict, UserList, deque
+import types
+import weakref
+from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 from xml.etree.ElementTree import Element, ElementTree
@@ -45,6 +52,7 @@ CLASSES: dict[str, Any] = {
     "max": max,
     "sorted": sorted,
     "indexOf": operator.indexOf,
+    "pformat": pprint.pformat,
     **{
         name: getattr(itertools, name)
         for name in "groupby tee chain accumulate islice cycle takewhile zip_longest".split()
@@ -55,6 +63,76 @@ CLASSES: dict[str, Any] = {
 }
 
 
+@dataclass
+class Held:
+    """A class of the program whose methods the library generates."""
+
+    item: Any
+
+
+@dataclass
+class Slotted:
+    """Another one, whose instances have no dict."""
+
+    __slots__ = ("item",)
+    item: Any
+
+
+class Own(functools.partial):  # type: ignore[type-arg]
+    """A subclass of the program."""
+
+
+def in_context(item: Any) -> contextvars.Context:
+    context = contextvars.Context()
+    context.run(VARIABLE.set, item)
+    return context
+
+
+VARIABLE: contextvars.ContextVar[Any] = contextvars.ContextVar("item")
+Row = namedtuple("Row", "item")
+SHOWING: dict[str, Callable[[Any], Any]] = {
+    "partial": lambda item: functools.partial(len, item),
+    "partial_keyword": lambda item: functools.partial(len, x=item),
+    "own_partial": lambda item: Own(len, item),
+    "itemgetter": operator.itemgetter,
+    "methodcaller": lambda item: operator.methodcaller("x", item),
+    "slice": slice,
+    "method": lambda item: types.MethodType(len, item),
+    "proxy": weakref.proxy,
+    "callable_proxy": lambda item: weakref.proxy(KEPT.setdefault(id(item), Own(len, item))),
+    "dataclass": Held,
+    "slotted": Slotted,
+    "dataclass_in_list": lambda item: [Held(item)],
+    "enum": lambda item: [*Enum("Made", {"ITEM": item})],
+    "error": ValueError,
+    "error_in_list": lambda item: [KeyError(item, 1)],
+    "namedtuple": Row,
+    "namespace": lambda item: SimpleNamespace(item=item),
+    "chain_map": ChainMap,
+    "mapping_proxy": types.MappingProxyType,
+    "user_list": lambda item: UserList([item]),
+    "user_dict": lambda item: UserDict(item=item),
+    "view": lambda item: {1: item}.values(),
+    "defaultdict": lambda item: defaultdict(None, {1: item}),
+    "repeat": itertools.repeat,
+}
+"""Objects that show what they hold."""
+COMPARING: dict[str, Callable[[Any], Any]] = {
+    "slice": slice,
+    "dataclass": Held,
+    "slotted": Slotted,
+    "proxy": weakref.proxy,
+    "ref": weakref.ref,
+    "namedtuple": Row,
+    "context": in_context,
+    "cell": types.CellType,
+    "methodcaller": lambda item: operator.methodcaller("__eq__", item),
+    "weak_values": lambda item: weakref.WeakValueDictionary({1: item}),
+}
+"""Objects that compare what they hold."""
+KEPT: dict[int, Any] = {}
+
+
 class Library(rpyc.Service):
     """Exports functions and classes of the standard library, and makes instances."""
 
@@ -63,6 +141,15 @@ class Library(rpyc.Service):
 
     def exposed_make(self, name: str, *args: Any) -> Any:
         return CLASSES[name](*args)
+
+    def exposed_shows(self, name: str, item: Any) -> Any:
+        return SHOWING[name](item)
+
+    def exposed_compares(self, name: str, item: Any) -> Any:
+        return COMPARING[name](item)
+
+    def exposed_cached(self, func: Any) -> Any:
+        return functools.lru_cache(func)
 
     def exposed_add(self, a: int, b: int) -> int:
         return a + b
@@ -269,6 +356,50 @@ def od_grouped(peer: Peer) -> None:
     made = peer.make("groupby", peer.make("list", two(peer)))
     made.__next__()
     made.__next__()
+
+
+def shown(name: str, peer: Peer) -> None:
+    made = ordered(peer)
+    str(peer.root.shows(name, made))
+
+
+def compared(name: str, peer: Peer) -> None:
+    left, right = ordered(peer), ordered(peer)
+    peer.root.compares(name, left) == peer.root.compares(name, right)  # noqa: B015
+
+
+def ordered(peer: Peer) -> Any:
+    """Return an OrderedDict with keys of one hash; entering clears it."""
+    made = peer.make("OrderedDict")
+    peer.entered = 4
+    for _ in range(5):
+        made[peer.key()] = peer.key()
+    before = peer.again
+
+    def clear() -> None:
+        before()
+        made.clear()
+
+    peer.again = clear
+    peer.entered = 0
+    return made
+
+
+def od_by_cached_function(peer: Peer) -> None:
+    """What a cached function calls is in use."""
+    made = ordered(peer)
+    peer.root.cached(made.move_to_end)(peer.key())
+
+
+def od_by_pformat(peer: Peer) -> None:
+    """What a function of the library shows of an argument that it could call is in use."""
+    peer.get("pformat")(peer.root.shows("partial", ordered(peer)))
+
+
+def od_by_methodcaller(peer: Peer) -> None:
+    """So is what one that calls a method gives it."""
+    left, right = ordered(peer), ordered(peer)
+    peer.root.compares("methodcaller", left)(right)
 
 
 def element_tree_find(peer: Peer) -> None:
@@ -493,8 +624,17 @@ UNSAFE: dict[str, Callable[[Peer], None]] = {
         csv_reader_by_another,
         *(zipped, mapped, filtered, enumerated, chained, accumulated, sliced, cycled),
         *(taken_while, zipped_longest, grouped, teed),
+        *(od_by_cached_function, od_by_methodcaller, od_by_pformat),
     )
 }
+UNSAFE.update({f"shown_{name}": functools.partial(shown, name) for name in SHOWING})
+UNSAFE.update(
+    {
+        f"compared_{name}": functools.partial(compared, name)
+        for name in COMPARING
+        if name != "methodcaller"
+    }
+)
 SAFE: dict[str, Callable[[Peer], None]] = {
     one.__name__: one
     for one in (list_count, list_equals, list_sort, dict_setitem, set_add, heap, sorted_in)

@@ -5,26 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
+from tests.support.eventually import eventually
 
 __all__ = ["KINDS", "AioThread", "Served", "eventually"]
 
 QUIET = logging.getLogger("tests.attacks")
 QUIET.setLevel(logging.CRITICAL)
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.005)
 
 
 class AioThread:
@@ -35,7 +27,7 @@ class AioThread:
         self._options = options
         self._thread = threading.Thread(target=asyncio.run, args=(self._run(service),))
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     async def _run(self, service: Any) -> None:
         self.loop = asyncio.get_running_loop()
@@ -59,7 +51,7 @@ class AioThread:
     def close(self) -> None:
         """Stop serving."""
         self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the loop did not end"
 
 

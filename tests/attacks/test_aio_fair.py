@@ -15,8 +15,9 @@ from rpyc_like.core import brine, consts
 from rpyc_like.core.dialects import RpycCodec
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import SocketStream
+from tests.support.eventually import eventually
 
-from .served import Served, eventually
+from .served import Served
 
 MANY = (1,) * 1_200_000  # 1.2 MB of brine, decoded item by item
 
@@ -72,7 +73,7 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> Any:
     def slow(codec: RpycCodec, payload: bytes) -> Any:
         if len(payload) > 1_000_000:
             begun.set()
-            assert released.wait(20)
+            assert released.wait(60)
         return decode(codec, payload)
 
     monkeypatch.setattr(RpycCodec, "decode", slow)
@@ -88,7 +89,7 @@ def test_large_messages_are_decoded_apart(served: Served, decoding: Any, kind: s
     sender, other = served.client(server), served.client(server)
     size = sender.async_request(consts.HANDLE_CALLATTR, sender.root, "size", (MANY,), ())
     after = sender.async_request(consts.HANDLE_CALLATTR, sender.root, "add", (1, 2), ())
-    assert begun.wait(10)
+    assert begun.wait(60)
     for number in range(10):
         assert other.root.add(number, 1) == number + 1
     assert not after.ready
@@ -104,14 +105,14 @@ def test_the_watchdog_decodes_no_large_message(served: Served, decoding: Any) ->
     server = served.server("threads", service)
     sender, other = served.client(server), served.client(server)
     sender.async_request(consts.HANDLE_CALLATTR, sender.root, "watch", (), ())
-    assert service.watching.wait(10)
+    assert service.watching.wait(60)
     size = sender.async_request(consts.HANDLE_CALLATTR, sender.root, "size", (MANY,), ())
-    assert begun.wait(10)
+    assert begun.wait(60)
     service.watching.clear()
     watch = other.async_request(consts.HANDLE_CALLATTR, other.root, "watch", (), ())
-    assert service.watching.wait(10)
+    assert service.watching.wait(60)
     other.give_up(watch)
-    assert service.cancelled.wait(10)
+    assert service.cancelled.wait(60)
     service.released.set()
     released.set()
     assert size.value == len(MANY)
@@ -123,7 +124,7 @@ def test_closing_while_a_message_is_decoded(served: Served, decoding: Any) -> No
     server = served.server("aio", Answers)
     sender, other = served.client(server), served.client(server)
     sender.async_request(consts.HANDLE_CALLATTR, sender.root, "size", (MANY,), ())
-    assert begun.wait(10)
+    assert begun.wait(60)
     there = next(conn for conn in server.connections if not conn._link.lost)
     for conn in server.connections:
         if conn._link._decoding:

@@ -117,7 +117,7 @@ def test_an_answer_of_another_type_is_refused_by_asyncio(
             for wrong in WRONG:
                 answer(wrong)
                 with pytest.raises(TypeError):
-                    await asyncio.wait_for(func(subject), 10)
+                    await asyncio.wait_for(func(subject), 60)
             answer(right)
             assert await func(subject) == (list(right) if use == "dir" else right)
 

@@ -355,7 +355,7 @@ def test_case_86_an_instance_of_a_class_that_nobody_lent() -> None:
         assert instances_of(Vault) == []
     finally:
         server.close()
-        thread.join(10)
+        thread.join(60)
 
 
 def leave_with(conn: Connection, mine: Any) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import consts, cursors
+from tests.support.eventually import eventually
 
-from .served import Served, eventually
+from .served import Served
 
 SIZE = 200_000
 
@@ -141,20 +142,18 @@ def test_items_of_an_iterator_are_weighed(served: Served, kind: str, name: str) 
 @pytest.mark.parametrize("name", ["texts", "later"])
 @pytest.mark.parametrize("kind", ["threads", "aio", "aio on the loop"])
 def test_items_of_an_iterator_are_steps(served: Served, kind: str, name: str) -> None:
-    """Taking more items than there may be steps is refused."""
+    """An answer has no more items than there may be steps, whatever the peer asks for."""
     conn = served.client(served.server(kind, Containers, max_steps=100))
     items = getattr(conn.root, name)(1)
-    with pytest.raises(Exception, match="max_steps") as caught:
-        conn.sync_request(consts.HANDLE_BUFFITER, items, 1000)
-    assert caught.value.got == 101  # type: ignore[attr-defined]
-    assert len(conn.sync_request(consts.HANDLE_BUFFITER, items, 100)) == 100
+    for _ in range(2):
+        assert 90 <= len(conn.sync_request(consts.HANDLE_BUFFITER, items, 1000)) <= 100
 
 
 def test_items_of_a_container_are_steps(served: Served) -> None:
     """So are those of a chunk."""
     conn = served.client(served.server("threads", Containers, max_steps=1000))
-    with pytest.raises(Exception, match="max_steps"):
-        conn.sync_request(consts.HANDLE_ITERATE, conn.root.table(), cursors.KEYS, 100_000)
+    items, *_ = conn.sync_request(consts.HANDLE_ITERATE, conn.root.table(), cursors.KEYS, 100_000)
+    assert 900 <= len(items) <= 1000
 
 
 def test_tuples_of_nested_tuples_are_weighed(served: Served) -> None:

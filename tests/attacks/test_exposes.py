@@ -314,7 +314,7 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
 def test_as_a_program() -> None:
     """``python -m rpyc_like exposes`` prints the tree."""
     arguments = [sys.executable, "-m", "rpyc_like", "exposes", "rpyc_like:VoidService"]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "get_service_name" in done.stdout
     assert "0 ladders found" in done.stdout

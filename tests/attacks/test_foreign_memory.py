@@ -204,7 +204,7 @@ def test_case_121_too_late() -> None:
     going_on, done = threading.Event(), threading.Event()
 
     def slow(view: Any) -> None:
-        assert going_on.wait(20)
+        assert going_on.wait(60)
         with suppress(ValueError):
             view[0] = 255
         done.set()
@@ -295,6 +295,6 @@ def test_case_121_files_of_rpyc(served: Served) -> None:
         env=environment("rpyc-6.0.2"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert program.stdout.split() == ["True", "wrote", "50"], program.stderr

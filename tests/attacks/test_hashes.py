@@ -54,6 +54,24 @@ def test_what_has_few_of_one_hash_passes() -> None:
         assert brine.load(b"\x1a" + brine.dump(keys)) == frozenset(keys)
 
 
+LARGE = {
+    "long": lambda number: (0,) * 3000 + (number * PRIME,),
+    "nested": lambda number: ((0,) * 3000, number * PRIME),
+    "frozensets": lambda number: (frozenset(range(3000)), number * PRIME),
+}
+
+
+@pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
+@pytest.mark.parametrize("others", [0, 20_000])
+def test_large_keys_of_one_hash_are_refused(make: Any, others: int) -> None:
+    """Comparing them takes long, so fewer of them are accepted."""
+    keys = (*range(1, 1 + others), *[make(number) for number in range(1, 60)])
+    with pytest.raises(MalformedValue, match="at most 4 keys of one hash with more than"):
+        brine.load(b"\x1a" + brine.dump(keys))
+    for allowed in (keys[-4:], tuple([(1, 2, number * PRIME) for number in range(1, 60)])):
+        assert brine.load(b"\x1a" + brine.dump(allowed)) == frozenset(allowed)
+
+
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_containers_of_snapshots_are_checked(kind: str) -> None:
     """Each container with keys."""

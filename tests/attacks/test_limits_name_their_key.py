@@ -19,9 +19,9 @@ from rpyc_like.link.channel import Channel
 from rpyc_like.link.receiving import FrameClock
 from rpyc_like.link.streams import MemoryStream
 from rpyc_like.wire.session import BROKEN
+from tests.support.eventually import eventually
 
 from .front_ends import FRONT_ENDS, port_of
-from .served import eventually
 
 
 class Side:

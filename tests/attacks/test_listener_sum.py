@@ -32,9 +32,10 @@ from rpyc_like.erlport.modern import erlterms as modern
 from rpyc_like.erlport.service import ErlangService, PortService
 from rpyc_like.erlport.values import ImproperList
 from rpyc_like.wire.meter import memory_of
+from tests.support.eventually import eventually
 from tests.support.sockets import receive_exactly
 
-from .served import KINDS, QUIET, eventually
+from .served import KINDS, QUIET
 
 SIZE = 1 << 20
 
@@ -138,7 +139,7 @@ class _EpcServer:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(20)
+        self._thread.join(60)
 
 
 def epc_methods(kind: Any, work: Work, aio: bool) -> Any:
@@ -254,7 +255,7 @@ def test_a_lost_connection_holds_nothing(family: str) -> None:
         client = server.client()
         client.call("hold", b"x" * SIZE if client.__class__ is not Epc else "x" * SIZE)
         eventually(lambda: server.held >= SIZE)
-        assert server.work.entered.wait(20)
+        assert server.work.entered.wait(60)
         client.sock.close()
         server.work.released.set()
         eventually(lambda: server.held == 0)

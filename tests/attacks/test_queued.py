@@ -18,8 +18,9 @@ from rpyc_like.link.backlog import Backlog, Stash, weight_of
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.wire.session import CALL
+from tests.support.eventually import eventually
 
-from .served import Served, eventually
+from .served import Served
 
 LIMIT = 8 << 20
 SIZE = 2 << 20
@@ -102,13 +103,13 @@ def flooded(
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        assert service.entered.wait(20)
+        assert service.entered.wait(60)
         sender.join(60)
         yield there, service
     finally:
         service.released.set()
         raw.sock.close()
-        sender.join(20)
+        sender.join(60)
 
 
 KINDS = [

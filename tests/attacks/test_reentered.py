@@ -32,7 +32,7 @@ from tests.support.peers import OURS, environment
 LIMIT = 60
 
 
-KINDS = ("od", "element", "deque", "csv", "")
+KINDS = ("od", "shown", "compared", "element", "deque", "csv", "")
 CASES = {
     kind or "others": [
         name
@@ -129,6 +129,7 @@ def test_case_120_other_connections_wait_meanwhile(connect: Callable[[], Any]) -
     items = Slow()
     first, second = connect(), connect()
     first.share(items)
+    served = rpyc.BgServingThread(object.__getattribute__(first, "____conn__"))
     reader = first.get_reader()
     other, third = second.get_reader(), connect()
     got: list[Any] = []
@@ -148,6 +149,7 @@ def test_case_120_other_connections_wait_meanwhile(connect: Callable[[], Any]) -
         items.go_on.set()
         for thread in threads:
             thread.join(LIMIT)
+        served.stop()
     assert got == [["a", "b"], ["a", "b"]]
 
 
@@ -321,6 +323,137 @@ def test_case_120_a_loop_never_waits() -> None:
         thread.join(LIMIT)
 
 
+@pytest.fixture
+def waiting_call() -> Iterator[OrderedDict[Any, Any]]:
+    """Yield what a call of another thread works on that waits for a peer."""
+    shared: OrderedDict[Any, Any] = OrderedDict(a=1)
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with Use("__setitem__", ("b", 1, shared), 1000, "max_steps") as use:
+            use.mark()
+            begun.set()
+            assert end.wait(LIMIT)
+            use.unmark()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(LIMIT)
+    try:
+        yield shared
+    finally:
+        end.set()
+        thread.join(LIMIT)
+
+
+LONG = list(range(2000))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("__getitem__", (0, [LONG])),
+        ("__getitem__", (0, LONG)),
+        ("pop", (LONG,)),
+        ("append", ([1], LONG)),
+        ("__contains__", (5, set(LONG))),
+        ("__setitem__", ((1, "a"), LONG, dict.fromkeys(LONG))),
+        ("get", ("a", dict.fromkeys(LONG))),
+        ("__len__", (deque(LONG),)),
+        ("len", (LONG,)),
+    ],
+)
+def test_case_120_plain_reads_of_others_are_not_compared(
+    waiting_call: object, name: str, values: tuple[Any, ...]
+) -> None:
+    """What looks at no item of a large container is not refused while a stranger waits."""
+    use = Use(name, values, 1000, "max_steps")
+    with use:
+        assert len(use._objects()) <= 1
+
+
+def test_case_120_who_works_on_nothing_unsafe_costs_others_nothing() -> None:
+    """What a call works on is not looked at if the one that waits has only safe objects."""
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with Use("__contains__", (Asking(), [1, 2]), 1000, "max_steps") as use:
+            use.mark()
+            begun.set()
+            assert end.wait(LIMIT)
+            use.unmark()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert begun.wait(LIMIT)
+        with Use("sum", (LONG,), 1000, "max_steps"):
+            pass
+    finally:
+        end.set()
+        thread.join(LIMIT)
+
+
+@pytest.mark.parametrize("name", ["__getitem__", "get", "__contains__", "__len__", "keys", "items"])
+def test_case_120_looking_up_waits_for_nobody(
+    waiting_call: OrderedDict[Any, Any], name: str
+) -> None:
+    """An OrderedDict is read while a call that changes it waits for a peer."""
+    key = Point(1)
+    values = (
+        (waiting_call,) if name[-2:] in ("ms", "ys") or name == "__len__" else (key, waiting_call)
+    )
+    with Use(name, values, 1000, "max_steps") as use:
+        assert not use._objects()
+
+
+def test_case_120_who_looks_up_holds_nobody_up() -> None:
+    """An OrderedDict is changed while a key that is looked up waits for what changes it."""
+    shared: OrderedDict[Any, Any] = OrderedDict()
+    done = threading.Event()
+
+    def change() -> None:
+        with Use("__setitem__", ("x", 1, shared), 1000, "max_steps"):
+            shared["x"] = 1
+        done.set()
+
+    thread = threading.Thread(target=change)
+    with Use("get", (Asking(), shared), 1000, "max_steps") as use:
+        use.mark()
+        thread.start()
+        assert done.wait(LIMIT)
+        use.unmark()
+    thread.join(LIMIT)
+    assert shared == {"x": 1}
+
+
+@pytest.mark.parametrize("name", ["deque", "list"])
+def test_case_120_a_consumer_takes_what_a_live_stream_has_given(
+    connect: Callable[[], Any], name: str
+) -> None:
+    """An iterator goes on when another client has taken its item, as in one process."""
+    first, second = connect(), connect()
+    source, target = getattr(first, name), getattr(second, name)
+    target.clear()
+    taken = threading.Event()
+
+    def live() -> Iterator[int]:
+        yield 1
+        assert taken.wait(LIMIT)
+        yield 2
+
+    thread = threading.Thread(target=lambda: source.extend(live()))
+    thread.start()
+    deadline = Timeout(LIMIT)
+    while not len(target):
+        assert not deadline.expired()
+        deadline.sleep(0.01)
+    assert target.pop() == 1
+    taken.set()
+    thread.join(LIMIT)
+    assert list(target) == [2]
+
+
 def test_who_waits_for_no_peer_refuses_nobody(connect: Callable[[], Any]) -> None:
     """One thread waits at a queue, and others put something into it."""
     first, second = connect(), connect()
@@ -365,7 +498,7 @@ def test_keys_of_the_peer_read_other_objects(connect: Callable[[], Any]) -> None
     rows, deques = root.rows, root.deques
     rows.sort(key=lambda row: row["x"])
     assert [row["x"] for row in rows] == [1, 2, 3]
-    deques.sort(key=lambda one: one[0])
+    deques.sort(key=lambda one: one.count(3))
     made = root.big
     assert list(root.sorted(made, key=lambda key: made[key])) == ["b", "c", "a"]
     assert [one[0] for one in deques] == [1, 2, 3]

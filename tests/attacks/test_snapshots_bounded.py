@@ -181,7 +181,7 @@ print("alive")
 def test_freeing_what_is_nested_by_references_does_not_crash() -> None:
     """Where the interpreter does not recurse, depth is not limited."""
     done = subprocess.run(
-        [sys.executable, "-c", CRASH], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", CRASH], capture_output=True, text=True, timeout=200, check=False
     )
     assert done.stdout == "alive\n", done.stderr[-2000:]
 

@@ -16,8 +16,9 @@ from rpyc_like.core import chain_steps, consts
 from rpyc_like.core.accounts import CALL, Account, Kept
 from rpyc_like.errors import LimitExceeded
 from rpyc_like.wire.meter import Meter
+from tests.support.eventually import eventually
 
-from .served import KINDS, Served, eventually
+from .served import KINDS, Served
 
 LEVELS = 5
 LIMIT = 5_000
@@ -111,10 +112,10 @@ def test_a_chain_ends_when_its_asker_has_gone(
     conn = served.client(server)
     items = conn.root.list()
     conn.async_request(consts.HANDLE_CHAIN, nested(items), (0,))
-    assert begun.wait(20)
+    assert begun.wait(60)
     assert not ended.is_set()
     conn.close()
-    assert ended.wait(20)
+    assert ended.wait(60)
     eventually(lambda: not server.connections)
 
 
@@ -127,10 +128,10 @@ def test_a_chain_ends_when_it_is_cancelled(
     items = conn.root.list()
     result = conn.async_request(consts.HANDLE_CHAIN, nested(items), (0,))
     (there,) = server.connections
-    assert begun.wait(20)
+    assert begun.wait(60)
     assert not ended.is_set()
     conn.give_up(result)
-    assert ended.wait(20)
+    assert ended.wait(60)
     eventually(lambda: not there._unanswered())
     assert conn.root.text(3) == "xxx"
 
@@ -342,13 +343,13 @@ def test_an_iteration_ends_when_nobody_waits(
     server = served.server(kind, service, max_steps=10**18)
     conn = served.client(server)
     conn.async_request(consts.HANDLE_BUFFITER, conn.root.forever(), 100_000)
-    assert service.begun.wait(10)
+    assert service.begun.wait(60)
     if way == "gone":
         conn._link.channel.close()
     else:
         (id_,) = conn._session.pending.waiting()
         conn._link.send(conn._codec.encode_saying(consts.HANDLE_CANCEL, id_))
-    assert ended.wait(20)
+    assert ended.wait(60)
     service.released.set()
 
 
@@ -437,9 +438,9 @@ def test_a_snapshot_ends_when_nobody_waits(
     config = {"max_steps": 10**18, "allow_public_attrs": True}
     conn = served.client(served.server(kind, Nodes, **config))
     conn.async_request(consts.HANDLE_SNAPSHOT, conn.root.node())
-    assert begun.wait(10)
+    assert begun.wait(60)
     conn._link.channel.close()
-    assert ended.wait(20)
+    assert ended.wait(60)
 
 
 def test_exported_objects_are_counted(served: Served) -> None:

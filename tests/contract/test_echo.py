@@ -165,9 +165,9 @@ def echoes(
     thread.start()
     yield here, there
     here.link.lose(None)
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
-    assert there.ended.wait(5)
+    assert there.ended.wait(60)
 
 
 def test_echo(echoes: tuple[Echo, Echo]) -> None:
@@ -197,7 +197,7 @@ def test_many_at_once(echoes: tuple[Echo, Echo]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
     assert not wrong
 
@@ -223,7 +223,7 @@ def test_own_channels() -> None:
     assert here.ask("echo", ["Text"]) == ["Text"]
     assert b'"tEXT"' in raw[0]
     here.link.lose(None)
-    thread.join(5)
+    thread.join(60)
 
 
 def test_a_small_frame_leaves_in_one_write() -> None:
@@ -297,5 +297,5 @@ def test_asyncio_driver(framer: str) -> None:
         await asyncio.sleep(0)
 
     asyncio.run(main(), debug=True)
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()

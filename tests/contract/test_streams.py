@@ -102,7 +102,7 @@ def test_reading_never_blocks(pair: Pair) -> None:
     assert here.wait(READ, 0.05) == 0
     assert not here.poll(0.05)
     assert here.recv_wait(0.05) is None
-    assert 0.1 < time.monotonic() - started < 10
+    assert 0.1 < time.monotonic() - started < 30
     assert here.wait(WRITE, 1) & WRITE
     there.write(b"x")
     assert here.poll(5)
@@ -140,7 +140,7 @@ def test_much_in_both_directions_at_once(pair: Pair) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
     assert got == data[::-1]
 
@@ -191,8 +191,8 @@ def test_closing_ends_a_wait(pair: Pair, timeout: float | None) -> None:
     thread.start()
     time.sleep(0.05)
     here.close()
-    thread.join(20)
-    assert ended.wait(20)
+    thread.join(60)
+    assert ended.wait(60)
 
 
 def test_nodelay_is_on() -> None:

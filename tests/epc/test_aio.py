@@ -20,6 +20,7 @@ from rpyc_like.errors import LocalProtocolError
 from rpyc_like.link.logins import TokenLogin
 from rpyc_like.utils.authenticators import TokenAuthenticator
 from rpyc_like.wire.framing import EpcFramer
+from tests.support.eventually import eventually_here
 
 QUIET = logging.getLogger("tests.aio_epc")
 QUIET.setLevel(logging.CRITICAL)
@@ -79,9 +80,9 @@ def test_methods_of_both_kinds() -> None:
             assert await client.call("later", [5]) == 5
             assert await client.call("where") == []  # nil
             started = time.monotonic()
-            calls = [client.call("slow", [2.5]), *[client.call("later", [n, 2.5]) for n in (1, 2)]]
-            assert await asyncio.gather(*calls) == [2.5, 1, 2]
-            assert time.monotonic() - started < 7
+            calls = [client.call("slow", [5]), *[client.call("later", [n, 5]) for n in (1, 2)]]
+            assert await asyncio.gather(*calls) == [5, 1, 2]
+            assert time.monotonic() - started < 14
             with pytest.raises(ReturnError, match="text"):
                 await client.call("fail", ["text"])
             with pytest.raises(EPCError, match="No such method"):
@@ -122,10 +123,7 @@ def test_the_end() -> None:
             await waiting
         with pytest.raises(EPCClosed):
             await client.call("later", [1])
-        end = time.monotonic() + 20
-        while not (served.cancelled and not served.clients) and time.monotonic() < end:
-            await asyncio.sleep(0.01)
-        assert served.cancelled and not served.clients
+        await eventually_here(lambda: served.cancelled and not served.clients)
 
     run(body, served)
 
@@ -158,7 +156,7 @@ def test_bad_messages() -> None:
 
         async def exchange(text: str) -> str:
             writer.write(b"%06x" % len(text.encode()) + text.encode())
-            size = int(await asyncio.wait_for(reader.readexactly(6), 3), 16)
+            size = int(await asyncio.wait_for(reader.readexactly(6), 60), 16)
             return (await reader.readexactly(size)).decode()
 
         assert "return-error 1" in await exchange("(call 1 later\n")
@@ -166,7 +164,7 @@ def test_bad_messages() -> None:
         assert (await exchange("(call 3 later (4))\n")) == "(return 3 4)\n"
         assert "return-error" in await exchange("(call 4 fail (1))\n")
         writer.write(b"zzzzzz")
-        assert await asyncio.wait_for(reader.read(), 3) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         writer.close()
 
     run(body)

@@ -20,6 +20,7 @@ from rpyc_like.erlport import Atom
 from rpyc_like.erlport.erlterms import decode, encode
 from rpyc_like.erlport.errors import CallError
 from rpyc_like.errors import ConnectionClosed
+from tests.support.eventually import eventually_here
 
 
 class Wire:
@@ -40,7 +41,7 @@ class Wire:
             await self.writer.wait_closed()
 
     async def receive(self) -> Any:
-        size = int.from_bytes(await asyncio.wait_for(self.reader.readexactly(4), 3), "big")
+        size = int.from_bytes(await asyncio.wait_for(self.reader.readexactly(4), 60), "big")
         return decode(await self.reader.readexactly(size))[0]
 
 
@@ -50,7 +51,7 @@ def run(body: Callable[[erlang.Port, Wire], Awaitable[None]]) -> None:
         wire = Wire(*await asyncio.open_connection(sock=theirs))
         try:
             async with erlang.Port(4, stream=SocketStream(ours)) as port:
-                await asyncio.wait_for(body(port, wire), 20)
+                await asyncio.wait_for(body(port, wire), 60)
         finally:
             await wire.close()
 
@@ -207,10 +208,7 @@ def test_a_protocol_behind_a_server() -> None:
             assert got[7:] == [(Atom("error"), Atom("undef")), (Atom("error"), Atom("badarg"))]
             assert len(server.connections) == 1
             await wire.close()
-            end = time.monotonic() + 20
-            while server.connections and time.monotonic() < end:
-                await asyncio.sleep(0.01)
-            assert not server.connections
+            await eventually_here(lambda: not server.connections)
 
     asyncio.run(main(), debug=True)
 

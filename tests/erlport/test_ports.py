@@ -170,7 +170,7 @@ def test_handle_may_be_overridden(pipes: Pipes) -> None:
     pipes.send(1, 2, 3, Atom("done"))
     assert [pipes.receive() for _ in range(3)] == [1, 2, 3]
     pipes.hang_up()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -218,18 +218,18 @@ def test_answers_go_out_while_a_slow_request_is_served(pipes: Pipes) -> None:
 
         def handle_slow(self) -> Any:
             started.set()
-            gate.wait(10)
+            gate.wait(60)
             return Atom("slow")
 
     thread = threading.Thread(target=Slow().run, args=[pipes.open()])
     pipes.send(Atom("quick"), Atom("quick"), Atom("slow"), Atom("quick"))
     thread.start()
-    assert started.wait(5)
+    assert started.wait(60)
     assert [pipes.receive() for _ in range(2)] == ["quick", "quick"]
     gate.set()
     assert [pipes.receive() for _ in range(2)] == ["slow", "quick"]
     pipes.hang_up()
-    thread.join(5)
+    thread.join(60)
 
 
 def test_requests_from_other_threads(pipes: Pipes) -> None:
@@ -257,11 +257,11 @@ def test_requests_from_other_threads(pipes: Pipes) -> None:
     ids = [one[1] for one in got if type(one) is tuple]
     pipes.send(*[(Atom("r"), id_, id_ * 10) for id_ in reversed(ids)])
     for thread in asking:
-        thread.join(5)
+        thread.join(60)
     assert sorted(answers) == [id_ * 10 for id_ in sorted(ids)]
     assert threads == {serving.ident}
     pipes.hang_up()
-    serving.join(5)
+    serving.join(60)
 
 
 def test_late_answers_are_no_requests(pipes: Pipes) -> None:
@@ -278,7 +278,7 @@ def test_late_answers_are_no_requests(pipes: Pipes) -> None:
     pipes.send((Atom("r"), 0, Atom("late")), (Atom("r"), 0, Atom("again")))
     assert pipes.receive() == ("got", ("r", 0, "again"))
     pipes.hang_up()
-    serving.join(5)
+    serving.join(60)
 
 
 def test_the_end_fails_what_waits(pipes: Pipes) -> None:

@@ -41,7 +41,7 @@ class Wire:
 
     def __init__(self, **options: Any) -> None:
         here, there = socket.socketpair()
-        here.settimeout(5)
+        here.settimeout(60)
         self.sock = here
         self.instance = Instance(SocketStream(there), **options)
         self.thread = threading.Thread(target=self.instance.serve, daemon=True)
@@ -63,7 +63,7 @@ class Wire:
 
     def close(self) -> None:
         self.sock.close()
-        self.thread.join(5)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -112,7 +112,7 @@ def test_what_is_no_message_ends_the_conversation(payload: bytes) -> None:
         wire.raw(payload)
         with pytest.raises(EOFError):
             wire.receive()
-        wire.thread.join(5)
+        wire.thread.join(60)
         assert wire.instance.failure is not None
 
 
@@ -155,7 +155,7 @@ def test_frames_that_are_too_long() -> None:
         wire.sock.sendall(struct.pack(">I", 1001))
         with pytest.raises(EOFError):
             wire.receive()
-        wire.thread.join(5)
+        wire.thread.join(60)
         assert isinstance(wire.instance.failure, LimitExceeded)
 
 
@@ -252,7 +252,12 @@ class TestProgram:
     def run(data: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "rpyc_like.erlport", *options]
         return subprocess.run(
-            command, input=data, env=environment(OURS), capture_output=True, timeout=30, check=False
+            command,
+            input=data,
+            env=environment(OURS),
+            capture_output=True,
+            timeout=200,
+            check=False,
         )
 
     @staticmethod

@@ -45,7 +45,7 @@ class Functions:
     def slow(self) -> int:
         """Takes until it is told to go on."""
         self.entered.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         return 1
 
     def unsendable(self) -> Any:
@@ -75,7 +75,7 @@ class Victim:
 
     def __init__(self) -> None:
         self.sock, self.there = socket.socketpair()
-        self.sock.settimeout(5)
+        self.sock.settimeout(60)
         self.functions = Functions()
         self.thread = threading.Thread(target=self._begin(SocketStream(self.there)), daemon=True)
         self.thread.start()
@@ -153,7 +153,7 @@ class Victim:
         """Ends the conversation."""
         self.functions.go_on.set()
         self.sock.close()
-        self.thread.join(5)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 

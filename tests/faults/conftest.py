@@ -124,7 +124,7 @@ def attack(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Attack]]:
     for one in [*made, bystander]:
         one.victim._link.lose(None)
         one.stream.close()
-        one.thread.join(5)
+        one.thread.join(60)
 
 
 def frame(payload: bytes, flag: int = 0, length: int | None = None, end: bytes = b"\n") -> bytes:

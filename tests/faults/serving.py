@@ -17,6 +17,7 @@ class Patient(rpyc.Service):
     def __init__(self) -> None:
         self.seen: list[Any] = []
         self.ended = threading.Event()
+        self.begun = 0
         self.released = threading.Event()
 
     def on_disconnect(self, conn: Any) -> None:
@@ -29,12 +30,15 @@ class Patient(rpyc.Service):
 
     def exposed_hold(self) -> None:
         """Does not notice anything either, and takes until it is released."""
-        self.released.wait(30)
+        self.released.wait(60)
 
-    def exposed_watch(self, seconds: float) -> str:
-        """Looks whether it is cancelled."""
+    def exposed_watch(self, seconds: float, begin: Any = None) -> str:
+        """Looks whether it is cancelled, after it has called ``begin``."""
+        self.begun += 1
         call = rpyc.current_call()
         assert call is not None
+        if begin is not None:
+            begin()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if call.cancelled:

@@ -99,7 +99,7 @@ def test_case_20_a_number_twice(victim: Victim) -> None:
     """Numbers belong to the peer: each request gets its own answer, whatever the number."""
     victim.send(victim.call(5, "slow"), victim.call(5, "echo", 8))
     first = victim.receive()
-    assert victim.functions.entered.wait(5)
+    assert victim.functions.entered.wait(60)
     victim.functions.go_on.set()
     second = victim.receive()
     assert victim.number_of(first) == victim.number_of(second) == 5
@@ -120,16 +120,16 @@ def test_case_34_closing(victim: Victim) -> None:
     """Once or twice, from other threads, during a call: it takes no time, and calls fail."""
     waiting = victim.request()
     victim.send(victim.call(1, "slow"))
-    assert victim.functions.entered.wait(5)
+    assert victim.functions.entered.wait(60)
     began = time.monotonic()
     closers = [threading.Thread(target=victim.peer.close) for _ in range(4)]
     for closer in closers:
         closer.start()
     for closer in closers:
-        closer.join(5)
+        closer.join(60)
     with pytest.raises(ConnectionClosed):
         waiting.value
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     victim.functions.go_on.set()
     victim.ended()
     with pytest.raises(ConnectionClosed):
@@ -151,7 +151,7 @@ def test_case_60_many_threads(victim: Victim) -> None:
     for place, number in enumerate(reversed(numbers)):
         victim.send(victim.answer(number, place))
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert sorted(got.values()) == list(range(20))
     assert set(got) == set(numbers)
 
@@ -193,7 +193,7 @@ def test_case_74_a_peer_that_is_killed(victim: Victim) -> None:
     began = time.monotonic()
     with pytest.raises(ConnectionClosed):
         waiting.value
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
 
 
 def test_case_76_a_peer_that_does_not_read(victim: Victim) -> None:
@@ -205,7 +205,7 @@ def test_case_76_a_peer_that_does_not_read(victim: Victim) -> None:
     )
     sender.start()
     assert "taken nothing in" in str(victim.ended(20))
-    sender.join(20)
+    sender.join(60)
     assert not sender.is_alive()
 
 

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ import rpyc_like as rpyc
 from rpyc_like import LimitExceeded, aio
 from rpyc_like.lib import connection_threads
 from rpyc_like.lib.contexts import SharedContext
+from tests.support.eventually import eventually
 
 resource: Any
 try:
@@ -30,6 +31,7 @@ except ImportError:  # Windows, which has no such limits
 QUIET = logging.getLogger("tests.affinity")
 QUIET.setLevel(logging.CRITICAL)
 LIMIT = 30.0
+until = eventually
 
 VARIABLE: contextvars.ContextVar[Any] = contextvars.ContextVar("VARIABLE", default=None)
 
@@ -79,15 +81,6 @@ def connected(service: Any, **options: Any) -> Iterator[Any]:
     """A client of a server."""
     with Running(service, **options) as running, running.connect() as conn:
         yield conn
-
-
-def until(true: Callable[[], Any]) -> None:
-    """Waits until something holds, which takes no longer than it takes."""
-    pause, end = threading.Event(), LIMIT / 0.01
-    while not true():
-        end -= 1
-        assert end > 0
-        pause.wait(0.01)
 
 
 class Keeping(rpyc.Service):
@@ -489,7 +482,7 @@ def test_hundreds_of_busy_connections() -> None:
         assert running.threads == count
         for conn in conns:
             conn.close()
-        until(lambda: running.threads == 0)
+        eventually(lambda: running.threads == 0)
 
 
 def test_more_connections_than_threads(caplog: pytest.LogCaptureFixture) -> None:
@@ -500,7 +493,7 @@ def test_more_connections_than_threads(caplog: pytest.LogCaptureFixture) -> None
         def is_new(number: int) -> bool:
             """Returns whether a connection gets another thread for a call."""
             got = bool(conns[number].root.first())
-            until(running.all_idle)
+            eventually(running.all_idle)
             return got
 
         assert [is_new(number) for number in (0, 1, 0)] == [True, True, False]
@@ -539,7 +532,7 @@ def test_strict_affinity() -> None:
         assert not first.root.first()
         assert not second.root.first()
         second.close()
-        until(lambda: running.threads == 1)
+        eventually(lambda: running.threads == 1)
         assert third.root.first()
         first.close()
         third.close()
@@ -679,9 +672,9 @@ def test_threads_end_with_their_connections() -> None:
         for _ in range(10):
             with running.connect() as conn:
                 conn.root.count()
-        until(lambda: running.threads == 0)
+        eventually(lambda: running.threads == 0)
         assert len(kept) == 10
-        until(lambda: gc.collect() >= 0 and not any(one() for one in kept))
+        eventually(lambda: gc.collect() >= 0 and not any(one() for one in kept))
 
 
 # -- finalizers
@@ -817,6 +810,26 @@ def test_what_has_no_finalizer_takes_no_thread() -> None:
             del thing, method
             conn.ping()
         assert running.threads == 0
+
+
+# -- connections whose calls run at once
+
+
+def test_the_next_function_needs_no_other_thread() -> None:
+    """A thread that has just done something is given what comes next, before it sleeps."""
+    threads = connection_threads.ConnectionThreads(2)
+    executor = threads.executor(SharedContext(), lambda *_: None, 2)
+    counts: list[int] = []
+    ran = threading.Event()
+
+    def go_on() -> None:
+        executor.submit(ran.set)
+        counts.append(len(threads.threads))
+
+    executor.submit(lambda: go_on)  # which is called when the thread is free again
+    assert ran.wait(LIMIT)
+    threads.close()
+    assert counts == [1]
 
 
 # -- a system without threads

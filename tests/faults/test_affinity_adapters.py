@@ -19,8 +19,9 @@ from rpyc_like.aio import epc, erlang
 from rpyc_like.core.stream import SocketStream
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.erlport import Atom, Port
+from tests.support.eventually import eventually
 
-from .test_affinity import LIMIT, Running, until
+from .test_affinity import LIMIT, Running
 
 VARIABLE: contextvars.ContextVar[Any] = contextvars.ContextVar("VARIABLE", default=0)
 
@@ -163,7 +164,7 @@ def test_plain_functions_run_in_one_thread(adapter: Any) -> None:
             assert len({call("thread") for _ in range(50)}) == 1
             assert call("thread") != other("thread")
             assert running.threads == 2
-        until(lambda: running.threads == 0)
+        eventually(lambda: running.threads == 0)
 
 
 @pytest.mark.parametrize("threads", [None, 0])
@@ -213,7 +214,7 @@ def test_strict_affinity(adapter: Any) -> None:
                 other("thread")
             other("put_async", 4)
             assert call("thread") == thread
-        until(lambda: running.threads == 0)
+        eventually(lambda: running.threads == 0)
         with adapter.client(running) as call:
             assert call("thread")
 
@@ -223,10 +224,10 @@ def test_the_longest_idle_connection_gives_its_thread_up(adapter: Any) -> None:
     with Running(adapter.service(), max_threads=1) as running:
         with adapter.client(running) as call, adapter.client(running) as other:
             call("put", 5)
-            until(running.all_idle)
+            eventually(running.all_idle)
             assert other("thread")
             assert running.threads == 1
-            until(running.all_idle)
+            eventually(running.all_idle)
             assert call("get") == 5
 
 

@@ -26,9 +26,10 @@ from rpyc_like.errors import ConnectionClosed, DeploymentError
 from rpyc_like.utils import children, zerodeploy
 from rpyc_like.utils.children import Child, Input, Output, Pids, start_limit
 from rpyc_like.utils.zerodeploy import SERVER_SCRIPT, DeployedServer
-from tests.support.programs import eventually
+from tests.support.eventually import eventually
+from tests.support.processes import is_alive
 
-from .test_exit import is_alive, run, terminal
+from .test_exit import run, terminal
 
 QUIET = logging.getLogger("tests.children")
 QUIET.setLevel(logging.CRITICAL)
@@ -103,7 +104,7 @@ def test_case_113_a_pipe_is_read_while_nobody_asks() -> None:
     program = "import sys; sys.stdout.write('x' * 1_000_000)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as proc:
         output = Output(proc.stdout)
-        assert proc.wait(30) == 0
+        assert proc.wait(60) == 0
         assert output.text(30) == "x" * 2000
 
 
@@ -242,7 +243,7 @@ def test_case_113_a_start_that_is_given_up_has_not_succeeded() -> None:
     over = threading.Event()
     with pytest.raises(TimeoutError, match=r"starting: no answer within .*'timeout'"):
         with start_limit(0.01, "starting", over.set):
-            assert over.wait(30)
+            assert over.wait(60)
 
 
 def test_case_113_a_silent_child(tmp_path: Path, silent: Path) -> None:
@@ -391,7 +392,7 @@ def test_case_113_a_child_that_does_not_end_is_killed() -> None:
             server._pids.add(other.pid)
             server._ending = {late.pid: time.monotonic() - 60, other.pid: time.monotonic() + 60}
             due = server._chores()
-            assert late.wait(30) == -signal.SIGKILL
+            assert late.wait(60) == -signal.SIGKILL
             assert other.poll() is None
             assert due is not None
             assert due > 30
@@ -443,7 +444,7 @@ def test_case_113_a_child_is_not_signalled_while_it_is_reaped() -> None:
         killer.start()
         killer.join(0.5)
         assert killer.is_alive()
-    killer.join(10)
-    assert child.wait(10) == -signal.SIGKILL
+    killer.join(60)
+    assert child.wait(60) == -signal.SIGKILL
     assert child.stdin is not None
     child.stdin.close()

@@ -50,7 +50,7 @@ class Conversation:
 
     def end(self) -> None:
         self.client.close()
-        self.thread.join(5)
+        self.thread.join(60)
         assert not self.thread.is_alive(), "the server is still waiting"
         assert self.server.closed
         assert len(self.server._local_objects) == 0

@@ -20,7 +20,8 @@ import rpyc_like as rpyc
 from rpyc_like.lib.exiting import Writing
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import ThreadedServer
-from tests.support.programs import eventually
+from tests.support.eventually import eventually
+from tests.support.processes import has_proc, is_alive
 
 pexpect = pytest.importorskip("pexpect")
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +37,7 @@ def run(program: str, *arguments: str) -> tuple[int, str, str]:
         [sys.executable, "-c", "import os, subprocess, sys, time\n" + program, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         env=ENVIRONMENT,
         cwd=ROOT,
         check=False,
@@ -149,7 +150,7 @@ def test_case_111_the_end_waits_for_threads_that_write() -> None:
         with writing as allowed:
             seen.append(allowed)
             inside.set()
-            go_on.wait(10)
+            go_on.wait(60)
             seen.append(not ended.is_set())
 
     ended = threading.Event()
@@ -160,13 +161,13 @@ def test_case_111_the_end_waits_for_threads_that_write() -> None:
 
     threads = [threading.Thread(target=write)]
     threads[0].start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     threads.append(threading.Thread(target=end))
     threads[1].start()
     eventually(lambda: writing._ended)
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     with writing as allowed:
         assert [*seen, allowed] == [True, True, False]
 
@@ -338,15 +339,7 @@ def test_case_112_the_peer_is_told(tmp_path: Path) -> None:
     assert (status, out.split()[1:], err) == (0, ["told"], "")
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.skipif(not has_proc(), reason="needs /proc")
 def test_case_112_a_child_that_was_given_up_ends(tmp_path: Path) -> None:
     """A child whose client has gone does not run on with a call that the client had cancelled."""
     status, out, err = run(TOLD, "spin", str(tmp_path / "begun"), "--grace", "0.1")
@@ -391,4 +384,4 @@ def test_case_112_ctrl_c_cuts_no_call_of_a_forking_server() -> None:
         os.killpg(proc.pid, signal.SIGINT)
         assert result.value == "done"
         conn.close()
-        assert proc.wait(20) == 0
+        assert proc.wait(60) == 0

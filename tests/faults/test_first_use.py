@@ -31,7 +31,7 @@ def together(func: Callable[[], Any], threads: int = 4) -> list[Any]:
     begin, results = threading.Barrier(threads), []
 
     def work() -> None:
-        begin.wait(10)
+        begin.wait(60)
         try:
             results.append(func())
         except Exception as error:
@@ -41,7 +41,7 @@ def together(func: Callable[[], Any], threads: int = 4) -> list[Any]:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(10)
+        worker.join(60)
     return results
 
 

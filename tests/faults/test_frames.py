@@ -221,7 +221,7 @@ def test_case_15_slow_frame(attack: Any) -> None:
     """A frame that has been started must come to its end."""
     one = attack(frame_timeout=0.2)
     one.stream.write(frame(b"x" * 100)[:20])
-    error = one.ended(3)
+    error = one.ended(60)
     assert isinstance(error, LimitExceeded)
     assert error.key == "frame_timeout"
 
@@ -236,8 +236,8 @@ def test_case_15_drops(attack: Any) -> None:
         except EOFError:
             break
         time.sleep(0.02)
-    assert isinstance(one.ended(10), LimitExceeded)
-    assert time.monotonic() - started < 10
+    assert isinstance(one.ended(60), LimitExceeded)
+    assert time.monotonic() - started < 18
 
 
 def test_case_15_silence_between_frames(attack: Any) -> None:

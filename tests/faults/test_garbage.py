@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+import rpyc_like as rpyc
 from rpyc_like.core.objects import ExportTable, ProxyTable, identify
+from rpyc_like.errors import LocalProtocolError
 from rpyc_like.lib.connection_threads import ConnectionThread, ConnectionThreads, current_thread
 from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.first_use import FirstUse
+from rpyc_like.link import housekeeping
 from rpyc_like.link.backlog import Backlog
+from rpyc_like.link.helping import Helpers
+from rpyc_like.link.receiving import Waiter
+from rpyc_like.link.result import AsyncResult
 from rpyc_like.link.streams import SocketStream
+from rpyc_like.wire.session import CALL
 from tests.soak.garbage import TRANSPORTS, run
 
 LIMIT = 30.0
@@ -228,6 +236,73 @@ def test_a_first_use_in_a_first_use() -> None:
     assert first.get() is made[1]
 
 
+def test_a_helper_is_interrupted() -> None:
+    """A finalizer that asks where a helper looks for requests does not hold up other threads."""
+    lock, served, taken = threading.RLock(), threading.Event(), threading.Event()
+
+    def take() -> None:
+        with lock:
+            taken.set()
+
+    def route(target: object) -> tuple[int | None, int]:
+        threading.Thread(target=take, daemon=True).start()  # as a finalizer that waits for it
+        taken.wait(LIMIT)
+        return None, 0
+
+    busy = Waiter(0)
+    busy.inbox.append((CALL, 1, None, ()))
+    link = SimpleNamespace(
+        inbox_lock=lock,
+        end=AsyncResult(None),
+        unserved=[],
+        waiters={0: busy},
+        application=SimpleNamespace(route=route),
+        take_handed=lambda waiter: waiter.inbox.popleft(),
+        serving=contextlib.nullcontext,
+        act_here=lambda outcome: served.set(),
+        has_work=True,
+    )
+    Helpers(link).call()  # type: ignore[arg-type]
+    in_time(served.wait)
+    assert taken.is_set()
+    link.has_work = False
+
+
+def test_who_hands_requests_on_is_interrupted() -> None:
+    """A finalizer that would wait with the lock that others hand requests on with is refused."""
+    with rpyc.connect_thread() as conn:
+        link = conn._link
+        link.check_not_reading()
+        with link.inbox_lock, pytest.raises(LocalProtocolError):
+            link.check_not_reading()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_housekeeping_thread_is_interrupted(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finalizer that would wait where that thread reads for a busy connection is refused."""
+    seen: list[None] = []
+    with rpyc.connect_thread() as conn:
+        link = conn._link
+
+        def interrupt(*_: object) -> Any:
+            with pytest.raises(LocalProtocolError):
+                link.check_not_reading()
+            seen.append(None)
+            return ("nothing",) if apart else None
+
+        with monkeypatch.context() as patched:
+            patched.setattr(link, "understand" if apart else "read_quickly", interrupt)
+            if apart:
+                assert link.reading.enter()
+                housekeeping._decode(link, b"")
+            else:
+                housekeeping._read_now(link)
+        assert seen
+        link.check_not_reading()
+
+
 @pytest.mark.parametrize("width", [1, 4])
 def test_a_finalizer_waits_between_two_functions(width: int) -> None:
     """A connection's thread that a finalizer has wait goes on with the connection's functions."""
@@ -236,6 +311,7 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
     executor.nests = False
     idents: list[int] = []
     looks: list[None] = []
+    waited: list[list[int]] = []
     done = threading.Event()
 
     def look() -> None:
@@ -252,6 +328,7 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
         executor.submit(second)
         try:
             thread.wait(lambda: len(idents) == 2, look, 0.1)
+            waited.append(list(idents))
         finally:
             done.set()
 
@@ -260,15 +337,13 @@ def test_a_finalizer_waits_between_two_functions(width: int) -> None:
 
     executor.submit(first)
     assert done.wait(LIMIT)
-    assert idents == [idents[0]] * 2
+    assert waited == [[idents[0]] * 2]
     executor.close()
     threads.close()
 
 
 def test_the_threads_of_asyncio_connections_are_interrupted() -> None:
     """A finalizer that would wait with the lock of all connections' threads is refused."""
-    from rpyc_like.errors import LocalProtocolError
-
     threads = ConnectionThreads(2)
     executor = threads.executor(SharedContext(), lambda *_: None)
     thread = ConnectionThread(threads, executor)

@@ -37,7 +37,7 @@ from rpyc_like.link.streams import (
 )
 from rpyc_like.link.streams.base import READ
 from rpyc_like.link.streams.tls import client_context, server_context
-from tests.support.programs import eventually
+from tests.support.eventually import eventually
 
 from .test_tls import Authority, authority
 
@@ -163,7 +163,7 @@ def test_case_109_an_idle_side_notices_the_end(
     client, server = joined(streams(), service)
     noted = Noted(client)
     server._link.channel.stream.close()
-    assert service.gone.wait(15)
+    assert service.gone.wait(60)
     eventually(lambda: noted.states)
     assert noted.states == ["closed"]
     assert client.closed
@@ -197,7 +197,7 @@ def test_case_109_without_a_callback(joined: Callable[..., tuple[Any, Any]]) -> 
     service = Listening()
     client, server = joined(tcp(), service)
     server._link.channel.stream.close()
-    assert service.gone.wait(15)
+    assert service.gone.wait(60)
     assert client.closed
 
 
@@ -277,7 +277,7 @@ def test_case_109_unread_messages_are_served_first(
         note(number)
     eventually(lambda: server._link.sender.idle)
     server._link.channel.stream.close()
-    assert service.gone.wait(15)
+    assert service.gone.wait(60)
     assert service.got == [0, 1, 2, "gone"]
     assert not any("housekeeper" in name for name in service.threads)
 
@@ -334,8 +334,8 @@ def test_case_109_a_pool_reads_itself(joined: Callable[..., tuple[Any, Any]]) ->
     note("read by the pool")
     eventually(lambda: server._link.sender.idle)
     server._link.channel.stream.finish()
-    assert ended.wait(15)
-    assert service.gone.wait(15)
+    assert ended.wait(60)
+    assert service.gone.wait(60)
     eventually(lambda: {*service.got} == {"read by the pool", "gone"})  # in whichever order
     poller.close()
     workers.close()
@@ -364,7 +364,7 @@ def test_case_109_a_pool_serves_what_is_queued(
         server.async_request(consts.HANDLE_CLOSE)
         eventually(lambda: len(client._link.unbegun) == 4)
     going_on.set()
-    assert service.gone.wait(15)
+    assert service.gone.wait(60)
     eventually(lambda: len(service.got) == 4)
     assert [value for value in service.got if value != "gone"] == [0, 1, 2]
     assert service.got.index("gone") >= 2  # beside the last one, which may have been quicker
@@ -381,7 +381,7 @@ def test_case_109_a_call_that_runs_keeps_a_pool_from_nothing(
     class Slow(Listening):
         def exposed_note(self, value: Any) -> None:
             entered.set()
-            assert going_on.wait(15)
+            assert going_on.wait(60)
             super().exposed_note(value)
 
     service = Slow()
@@ -391,9 +391,9 @@ def test_case_109_a_call_that_runs_keeps_a_pool_from_nothing(
     note = notes_of(client, server, service)
     poller.add(client._link, lambda: None)
     note("slow")
-    assert entered.wait(15)
+    assert entered.wait(60)
     server._link.channel.stream.finish()
-    assert service.gone.wait(15)
+    assert service.gone.wait(60)
     going_on.set()
     eventually(lambda: service.got == ["gone", "slow"])
     poller.close()
@@ -409,7 +409,7 @@ def test_case_109_messages_that_the_watchdog_has_kept(
     notes_of(client, server, service)("kept")
     eventually(lambda: server._link.sender.idle and _kept(client))
     server._link.channel.stream.close()
-    assert service.gone.wait(15)
+    assert service.gone.wait(60)
     assert service.got == ["kept", "gone"]
 
 
@@ -423,7 +423,7 @@ def test_case_109_messages_behind_a_call_that_runs(
         def exposed_note(self, value: Any) -> None:
             if value == "slow":
                 entered.set()
-                assert going_on.wait(15)
+                assert going_on.wait(60)
             super().exposed_note(value)
 
     service = Slow()
@@ -432,12 +432,12 @@ def test_case_109_messages_behind_a_call_that_runs(
     threading.Thread(target=client.serve_all, daemon=True).start()
     for value in ("slow", 1, 2):
         note(value)
-    assert entered.wait(15)
+    assert entered.wait(60)
     eventually(lambda: server._link.sender.idle)
     server._link.channel.stream.finish()
     eventually(lambda: client._link.lost)
     going_on.set()
-    assert service.gone.wait(15)
+    assert service.gone.wait(60)
     assert service.got == ["slow", 1, 2, "gone"]
 
 
@@ -509,7 +509,7 @@ def test_case_109_a_connection_that_goes_on_elsewhere(
     server.async_request(1, "x")
     thread = threading.Thread(target=link.serve_what_is_left, daemon=True)
     thread.start()
-    thread.join(15)
+    thread.join(60)
     assert not thread.is_alive()
     assert not client.closed
     old.close()
@@ -654,12 +654,12 @@ def test_epoll_forgets_a_file_whose_number_was_taken() -> None:
         copy = socket.socket(fileno=os.dup(fd))
         os.dup2(other.fileno(), fd)  # the system does not remove what a copy keeps open
         there.close()
-        assert made.wait(15) == [fd]
+        assert made.wait(60) == [fd]
         made.remove(fd)
         made.renew([fd])
         assert made.wait(0) == []
         other_there.close()
-        assert made.wait(15) == [fd]
+        assert made.wait(60) == [fd]
         here.close()
         copy.close()
 
@@ -678,7 +678,7 @@ def test_what_is_told_of_another_file_ends_no_connection(
     assert ends._link_of(fd, made) is None
     assert fd in ends._watched
     server._link.channel.stream.close()
-    assert made.wait(15) == [fd]
+    assert made.wait(60) == [fd]
     assert ends._link_of(fd, made) is client._link
     assert fd not in ends._watched
     made.close()
@@ -837,7 +837,7 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
         def write(self, data: bytes) -> None:
             if self.blocks:
                 blocked.set()
-                go_on.wait(20)
+                go_on.wait(60)
             super().write(data)
 
     with ExitStack() as stack:
@@ -859,7 +859,7 @@ def test_case_110_releases_do_not_wait_for_the_peer() -> None:
         stream.blocks = True
         del things[0]
         gc.collect()
-        assert blocked.wait(15)
+        assert blocked.wait(60)
         del things[0]
         gc.collect()
         eventually(lambda: len(server._local_objects) < held)

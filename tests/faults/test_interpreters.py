@@ -82,7 +82,7 @@ def test_case_72_several_interpreters(kind: str) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT), "RPYC_LIKE_IMPL": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

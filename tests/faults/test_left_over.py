@@ -11,8 +11,8 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.lib.threads import spawn
+from tests.support.eventually import eventually
 
-from ..attacks.served import eventually
 from ..support.both_servers import LIMIT, QUIET
 
 MANY = 20

@@ -19,8 +19,8 @@ from rpyc_like import LimitExceeded
 from rpyc_like.core import brine
 from rpyc_like.errors import ConnectionClosed, LocalProtocolError
 from rpyc_like.utils.authenticators import AuthenticationError
+from tests.support.eventually import eventually
 
-from ..attacks.served import eventually
 from ..support.both_servers import LIMIT, asyncio_server, blocking_server
 
 SERVERS = pytest.mark.parametrize("serving", [blocking_server, asyncio_server])

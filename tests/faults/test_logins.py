@@ -235,10 +235,12 @@ def test_a_proof_cannot_be_sent_back(serve: Serve) -> None:
 def test_malformed_logins(said: bytes) -> None:
     """Whatever else a client says, it is hung up on, soon, and the server goes on."""
     authenticator = TokenAuthenticator(TOKEN)
-    with ThreadedServer(Caller, authenticator=authenticator, logger=QUIET) as server:
+    with ThreadedServer(
+        Caller, authenticator=authenticator, auth_timeout=60, logger=QUIET
+    ) as server:
         server._start_in_thread()
         with socket.create_connection(("127.0.0.1", server.port)) as sock:
-            sock.settimeout(9)
+            sock.settimeout(60)
             sock.sendall(said)
             with contextlib.suppress(OSError):  # it may have hung up already
                 sock.shutdown(socket.SHUT_WR)
@@ -248,7 +250,7 @@ def test_malformed_logins(said: bytes) -> None:
                     pass
             except ConnectionError:
                 pass
-            assert time.monotonic() - started < 8
+            assert time.monotonic() - started < 50
         assert who(server.port, TokenLogin(TOKEN)) == "''"
 
 
@@ -267,7 +269,7 @@ def test_malformed_servers() -> None:
         there.shutdown(socket.SHUT_WR)
         stream = SocketStream(here)
         with pytest.raises(AuthenticationError):
-            log_in(stream, TokenLogin(TOKEN), timeout=1)
+            log_in(stream, TokenLogin(TOKEN), timeout=30)
         stream.close()
         there.close()
 
@@ -420,7 +422,7 @@ def test_somebody_in_the_middle(tmp_path: Path) -> None:
                 ca_certs=false.ca,
                 login=TokenLogin(TOKEN),
             )
-        thread.join(5)
+        thread.join(60)
         listener.close()
 
 
@@ -466,11 +468,11 @@ def test_epc_servers(kind: Any) -> None:
         with pytest.raises(AuthenticationError):
             EPCClient(server.server_address, login=TokenLogin(OTHER, "ann"))
         with EPCClient(server.server_address, login=TokenLogin(TOKEN, "ann")) as client:
-            assert client.call_sync("caller", [], timeout=5) == "ann"
+            assert client.call_sync("caller", [], timeout=60) == "ann"
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)
 
 
 def test_epc_and_erlang_behind_other_servers() -> None:
@@ -492,7 +494,7 @@ def test_epc_and_erlang_behind_other_servers() -> None:
     with ThreadedServer(emacs, authenticator=authenticator, logger=QUIET) as server:  # type: ignore[arg-type]
         server._start_in_thread()
         with EPCClient(("127.0.0.1", server.port), login=TokenLogin(TOKEN, "ann")) as client:
-            assert client.call_sync("caller", [], timeout=5) == "ann 2"
+            assert client.call_sync("caller", [], timeout=60) == "ann 2"
     service: Any = ErlangService({"here": Here})
     with ThreadedServer(service, authenticator=authenticator, logger=QUIET) as server:
         server._start_in_thread()

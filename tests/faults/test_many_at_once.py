@@ -154,7 +154,7 @@ def test_callbacks_of_concurrent_calls(start: Start) -> None:
 
 def test_a_callback_into_a_client_that_computes(start: Start) -> None:
     """The error of a call into a client that does not serve names how it would."""
-    port = start(sync_request_timeout=0.3)
+    port = start(sync_request_timeout=2)  # which a busy client has to look for the service
     with connect(port) as conn:
         Served.gave_up.clear()
         result = rpyc.async_(conn.root.call_in_vain)(lambda: 1)

@@ -20,9 +20,10 @@ from rpyc_like.core.service import ClassicService
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.streams import SocketStream, dialing
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
+from tests.support.eventually import eventually
 
 from .serving import Patient
-from .test_waits import QUIET, ROOT, eventually, in_process, program, served
+from .test_waits import QUIET, ROOT, in_process, output, program, served
 
 
 @pytest.fixture(params=[ThreadedServer, ThreadPoolServer])
@@ -60,8 +61,8 @@ def test_case_74_a_server_that_is_killed() -> None:
         process.kill()
         started = time.monotonic()
         for thread in threads:
-            thread.join(30)
-        assert time.monotonic() - started < 30
+            thread.join(60)
+        assert time.monotonic() - started < 50
         assert len(outcomes) == 4
         with pytest.raises(EOFError):
             pending.value
@@ -87,7 +88,7 @@ def test_case_74_a_client_that_is_killed(server: Any) -> None:
     here = rpyc.connect("127.0.0.1", server.port)
     here.ping()
     child = in_process(KILLED, str(server.port))
-    child.communicate(timeout=20)
+    child.communicate(timeout=200)
     eventually(lambda: len(server.clients) == 1)
     assert here.root.add(1, 2) == 3
     here.close()
@@ -103,8 +104,8 @@ def test_case_76_a_peer_that_does_not_read(server: Any) -> None:
     while not other.closed:
         asked = time.monotonic()
         assert fine.root.add(1, 2) == 3
-        assert time.monotonic() - asked < 10
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - asked < 25
+        assert time.monotonic() - started < 110
     assert "taken nothing in" in str(other.reason)
     assert "send_timeout" in str(other.reason)
     with pytest.raises(EOFError):
@@ -146,7 +147,7 @@ server.close()
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 def test_case_77_no_descriptors_left() -> None:
     """A server without descriptors waits, without spinning, and goes on when there are some."""
-    out, err = in_process(EXHAUSTED).communicate(timeout=30)
+    out, err = output(EXHAUSTED)
     assert out == "3 True True\n", err
     assert "Traceback" not in err
 
@@ -214,12 +215,12 @@ def test_case_78_neither_side_serves_while_it_sends() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert outcomes == [True, True]
     closing = threading.Thread(target=conns[1].close)
     closing.start()
     conns[0].close()
-    closing.join(5)
+    closing.join(60)
 
 
 def test_case_79_monotonic_clocks_only() -> None:
@@ -284,8 +285,8 @@ def dead(server: Any) -> Iterator[str]:
 def test_case_80_dead_addresses_first(several: Any, server: Any, dead: str) -> None:
     """An address that does not answer costs a quarter of a second, not a time-out."""
     started = time.monotonic()
-    conn = rpyc.connect(several(dead, dead, "127.0.0.1"), server.port, timeout=10)
-    assert 0.4 < time.monotonic() - started < 9
+    conn = rpyc.connect(several(dead, dead, "127.0.0.1"), server.port, timeout=60)
+    assert 0.4 < time.monotonic() - started < 50
     assert conn.root.add(1, 2) == 3
     conn.close()
 
@@ -309,9 +310,9 @@ def test_case_80_refusing_addresses(several: Any, server: Any) -> None:
 def test_case_80_nobody_answers(several: Any, server: Any, dead: str) -> None:
     """The time-out holds for each address, and they are waited for together."""
     started = time.monotonic()
-    with pytest.raises(TimeoutError, match=r"no answer from 127\.0\.0\.9 port \d+ within 3 s"):
-        dialing.connect_socket(several(dead, dead), server.port, timeout=3)
-    assert 3 <= time.monotonic() - started < 5.5
+    with pytest.raises(TimeoutError, match=r"no answer from 127\.0\.0\.9 port \d+ within 8 s"):
+        dialing.connect_socket(several(dead, dead), server.port, timeout=8)
+    assert 8 <= time.monotonic() - started < 15
 
 
 # -- logs
@@ -345,5 +346,5 @@ os._exit(0)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_case_84_logs_that_cannot_be_written(how: str) -> None:
     """A full disk under the log, or a closed standard error, does not stop a server."""
-    out, _ = in_process(DISK_FULL, how).communicate(timeout=30)
+    out, _ = output(DISK_FULL, how)
     assert out == "served\n"

@@ -20,6 +20,7 @@ import rpyc_like as rpyc
 from rpyc_like.errors import ConnectionClosed, LocalProtocolError
 from rpyc_like.link import housekeeping
 from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
+from tests.support.eventually import eventually
 
 from .serving import Patient
 
@@ -28,14 +29,6 @@ QUIET = logging.getLogger("tests.waits")
 QUIET.setLevel(logging.CRITICAL)
 
 Connect = Callable[..., Any]
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:
-    """Waits until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture(params=[ThreadedServer, ThreadPoolServer])
@@ -95,21 +88,45 @@ def in_process(program: str, *arguments: str, **options: Any) -> subprocess.Pope
     )
 
 
+def output(program: str, *arguments: str) -> tuple[str, str]:
+    """Returns what a Python program writes; it may take long where the machine is busy."""
+    with in_process(program, *arguments) as child:
+        try:
+            return child.communicate(timeout=200)
+        finally:
+            child.kill()
+
+
+def seconds_to_end(program: str, *arguments: str) -> float:
+    """Returns how long a Python program takes to end once it has written "ending", and no more."""
+    with in_process(program, *arguments) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ending\n"
+            started = time.monotonic()
+            written = child.communicate(timeout=200)
+            took = time.monotonic() - started
+        finally:
+            child.kill()
+    assert (child.returncode, *written) == (0, "", "")
+    return took
+
+
 # -- cancellation
 
 
-def give_up(conn: Any, count: int) -> None:
-    """Has the peer serve what does not notice its end, as one of so many, and gives up."""
+def give_up(conn: Any) -> None:
+    """Has the peer serve what does not notice its end, and gives up."""
     running = served(conn)._link.running
-    future = rpyc.async_(conn.root.hold)().as_future()
-    eventually(lambda: len(running) == count)
-    future.cancel()
+    result = rpyc.async_(conn.root.hold)()
+    eventually(lambda: result.id_ in running)  # the call before it may still be there, too
+    result.as_future().cancel()
 
 
 def test_timed_out_calls_are_cancelled(connect: Connect, kind: type[Server]) -> None:
     """A function that asks is told that nobody waits for it any more, in all three ways."""
     conn = connect(kind)
-    watch = conn.root.watch
+    watch, service = conn.root.watch, served(conn)._local_root
     with pytest.raises(TimeoutError, match=r"no answer to CALL within 0\.1 s"):
         conn.call(watch, 10, timeout=0.1)
     with pytest.raises(TimeoutError):
@@ -118,19 +135,24 @@ def test_timed_out_calls_are_cancelled(connect: Connect, kind: type[Server]) -> 
     later.timeout = 0.1
     with pytest.raises(TimeoutError):
         later(10).value
-    eventually(lambda: conn.root.seen() == ("cancelled",) * 3)
+    # One that is cancelled before its turn does not begin: a busy machine may be that slow.
+    eventually(lambda: conn.root.seen() == ("cancelled",) * service.begun)
     assert rpyc.async_(watch).timeout == 0.1
     later.timeout = None
 
 
 def test_the_configured_timeout_cancels(connect: Connect) -> None:
     """It is the same with ``sync_request_timeout``, and with a chain."""
-    conn = connect(config={"sync_request_timeout": 0.2})
+    conn = connect()
+    service, patience = served(conn)._local_root, conn._config["sync_request_timeout"]
+    chain = rpyc.lazy(conn.root).watch(10)
+    conn._config["sync_request_timeout"] = 0.2
     with pytest.raises(TimeoutError):
         conn.root.watch(10)
     with pytest.raises(TimeoutError):
-        rpyc.fetch(rpyc.lazy(conn.root).watch(10))
-    eventually(lambda: conn.root.seen() == ("cancelled",) * 2)
+        rpyc.fetch(chain)
+    conn._config["sync_request_timeout"] = patience
+    eventually(lambda: conn.root.seen() == ("cancelled",) * service.begun)
 
 
 def test_what_a_call_knows(connect: Connect, kind: type[Server]) -> None:
@@ -166,31 +188,35 @@ def test_a_lost_peer_cancels(connect: Connect, kind: type[Server]) -> None:
     eventually(lambda: other._link.running)
     conn._link.lose(None)
     eventually(lambda: service.seen == ["cancelled"])
-    assert service.ended.wait(5)
+    assert service.ended.wait(60)
 
 
 def test_cancelled_before_it_began(connect: Connect) -> None:
     """What is cancelled while it waits for its turn is never begun."""
     conn = connect()
-    watch = conn.root.watch
-    first = rpyc.async_(watch)(0.4)
+    watch = rpyc.timed(conn.root.watch, 0.05)
+    first = rpyc.async_(conn.root.hold)()
+    result = watch(0)
     with pytest.raises(TimeoutError):
-        conn.call(watch, 0, timeout=0.05)
-    assert first.value == "slept"
-    assert conn.root.seen() == ("slept",)
+        result.value
+    other = served(conn)
+    service = other._local_root
+    eventually(lambda: other._link.calls.is_cancelled(result.id_))
+    service.released.set()
+    assert first.value is None
+    assert conn.root.seen() == ()
+    assert service.begun == 0
 
 
 def test_case_62_65_the_next_call_is_not_delayed(connect: Connect, kind: type[Server]) -> None:
     """A call that does not notice its end delays the next one by a moment only."""
     conn = connect(kind)
     add = conn.root.add
-    for count in (1, 2, 3):
-        give_up(conn, count)
-        started = time.monotonic()
-        assert add(1, 2) == 3
-        assert time.monotonic() - started < 10
+    for _ in range(3):
+        give_up(conn)
+        assert add(1, 2) == 3  # which would time out, for nobody is released
     other = served(conn)
-    assert len(other._link.running) == 3
+    eventually(lambda: len(other._link.running) == 3)  # the last answer's request has ended
     other._local_root.released.set()
     eventually(lambda: not other._link.running)
     assert add(1, 2) == 3
@@ -201,8 +227,8 @@ def test_replacements_are_bounded(connect: Connect, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(housekeeping, "_MOST_REPLACED", 2)
     conn = connect()
     add = rpyc.async_(conn.root.add)
-    for count in (1, 2, 3):
-        give_up(conn, count)
+    for _ in range(3):
+        give_up(conn)
     later = add(1, 2)
     time.sleep(6 * housekeeping.TICK)
     assert not later.ready
@@ -213,22 +239,24 @@ def test_replacements_are_bounded(connect: Connect, monkeypatch: pytest.MonkeyPa
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import rpyc_like as rpyc
+from tests.support.settled import once_settled, wait_until_settled
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
 conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 conn.root.add(1, 2)
 if sys.argv[2] == "beside":
-    threading.Thread(target=conn.root.watch, args=(30,), daemon=True).start()
-    time.sleep(0.2)
-threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    thread = threading.Thread(target=conn.root.watch, args=(60,), daemon=True)
+    thread.start()
+    wait_until_settled(thread, ("recv",))
+begun = threading.Event()
+once_settled(lambda: os.kill(os.getpid(), signal.SIGINT), begun.is_set)
 try:
-    conn.root.watch(10)
+    conn.root.watch(60, begun.set)
 except KeyboardInterrupt:
-    started = time.monotonic()
     if sys.argv[2] != "beside":
         assert conn.root.add(1, 2) == 3
         while conn.root.seen() != ("cancelled",):
             time.sleep(0.01)
-    print("interrupted", time.monotonic() - started < 8, flush=True)
+    print("interrupted", flush=True)
 os._exit(0)
 """
 
@@ -239,8 +267,8 @@ def test_case_65_ctrl_c(connect: Connect, how: str) -> None:
     options = {"concurrent_calls": 4} if how == "beside" else {}
     conn = connect(served=options)
     port = conn._channel.stream.sock.getpeername()[1]
-    done = in_process(INTERRUPTED, str(port), how).communicate(timeout=30)
-    assert done == ("interrupted True\n", "")
+    done = output(INTERRUPTED, str(port), how)
+    assert done == ("interrupted\n", "")
 
 
 def test_case_65_a_peer_of_rpycs_is_left_alone(connect: Connect) -> None:
@@ -248,9 +276,9 @@ def test_case_65_a_peer_of_rpycs_is_left_alone(connect: Connect) -> None:
     conn = connect()
     conn._codec.features = 0
     conn._defers = False
-    sleep = conn.root.sleep
     with pytest.raises(TimeoutError):
-        conn.call(sleep, 0.3, timeout=0.05)
+        conn.call(conn.root.hold, timeout=0.05)
+    served(conn)._local_root.released.set()
     conn.root.add(1, 2)
     assert conn._session.pending.unknown == 0
     assert len(conn._session.pending) == 0
@@ -259,11 +287,12 @@ def test_case_65_a_peer_of_rpycs_is_left_alone(connect: Connect) -> None:
 IN_MID_SEND = """
 import os, signal, sys, time
 import rpyc_like as rpyc
+from tests.support.settled import once_settled
 conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 conn.root.add(1, 2)
 os.kill(int(sys.argv[2]), signal.SIGSTOP)
-signal.setitimer(signal.ITIMER_REAL, 0.3)
-signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+once_settled(lambda: os.kill(os.getpid(), signal.SIGINT), inside=("send",))
 try:
     conn.root.take(bytes(64 << 20))
 except KeyboardInterrupt:
@@ -275,13 +304,14 @@ except KeyboardInterrupt:
 def test_case_66_interrupted_in_mid_send() -> None:
     """A frame of which a part has gone is completed, by whoever sends next."""
     with program() as (port, server):
-        done = in_process(IN_MID_SEND, str(port), str(server.pid)).communicate(timeout=30)
+        done = output(IN_MID_SEND, str(port), str(server.pid))
         assert done == ("3\n", "")
 
 
 IN_A_HANDLER = """
-import signal, sys, time
+import os, signal, sys, threading
 import rpyc_like as rpyc
+from tests.support.settled import once_settled, wait_until_settled
 conn = rpyc.connect("127.0.0.1", int(sys.argv[1]))
 conn.root.add(1, 2)
 seen = []
@@ -292,14 +322,13 @@ def handle(*_):
         seen.append(type(error).__name__)
     seen.append("went on")
 signal.signal(signal.SIGALRM, handle)
-signal.setitimer(signal.ITIMER_REAL, 0.2)
-started = time.monotonic()
 if sys.argv[2] != "alone":
-    import threading
-    threading.Thread(target=conn.root.sleep, args=(0.5,)).start()
-    time.sleep(0.05)
-outcome = conn.root.sleep(0.5) if sys.argv[2] != "serving" else (conn.serve(0.5), "served")[1]
-print(outcome, seen, time.monotonic() - started < 5, flush=True)
+    thread = threading.Thread(target=conn.root.sleep, args=(2,))
+    thread.start()
+    wait_until_settled(thread, ("recv",))
+once_settled(lambda: os.kill(os.getpid(), signal.SIGALRM))
+outcome = conn.root.sleep(2) if sys.argv[2] != "serving" else (conn.serve(2), "served")[1]
+print(outcome, seen, flush=True)
 conn.close()
 """
 
@@ -308,8 +337,8 @@ def test_case_67_a_signal_handler_that_asks(connect: Connect) -> None:
     """A signal handler that asks over the connection being read is refused; nothing hangs."""
     conn = connect()
     port = conn._channel.stream.sock.getpeername()[1]
-    out, err = in_process(IN_A_HANDLER, str(port), "alone").communicate(timeout=30)
-    assert (out, err) == ("slept ['LocalProtocolError', 'went on'] True\n", "")
+    out, err = output(IN_A_HANDLER, str(port), "alone")
+    assert (out, err) == ("slept ['LocalProtocolError', 'went on']\n", "")
     assert LocalProtocolError.__mro__[1].__name__ == "ProtocolError"
 
 
@@ -320,17 +349,18 @@ def test_case_67_a_signal_handler_beside_a_reader(
     """While another thread reads, a signal handler may ask."""
     conn = connect(served={"concurrent_calls": 4})
     port = conn._channel.stream.sock.getpeername()[1]
-    out, err = in_process(IN_A_HANDLER, str(port), what).communicate(timeout=30)
-    assert (out, err) == (f"{outcome} ['went on'] True\n", "")
+    out, err = output(IN_A_HANDLER, str(port), what)
+    assert (out, err) == (f"{outcome} ['went on']\n", "")
 
 
 def test_case_59_a_peer_that_does_not_serve(connect: Connect) -> None:
     """A server that calls a client which does not serve is told so when the time is over."""
-    conn = connect(served={"sync_request_timeout": 0.3})
+    conn = connect()
     kept: list[Any] = []
     conn.root.call(lambda: kept.append(1))
     assert kept == [1]
     other = served(conn)
+    other._config["sync_request_timeout"] = 0.3
     with pytest.raises(TimeoutError, match="the peer may not be serving"):
         other.root  # the client's service; the client does nothing at all
     assert conn.root.add(1, 2) == 3
@@ -375,7 +405,7 @@ def test_case_62_slow_and_fast(connect: Connect, kind: type[Server]) -> None:
     """With ``concurrent_calls`` a slow call does not block a fast one on the same connection."""
     conn = connect(kind, served={"concurrent_calls": 4})
     slow = rpyc.async_(conn.root.hold)()
-    assert conn.call(conn.root.add, 1, 2, timeout=5) == 3
+    assert conn.call(conn.root.add, 1, 2, timeout=30) == 3
     assert not slow.ready
     served(conn)._local_root.released.set()
     assert slow.value is None
@@ -383,32 +413,35 @@ def test_case_62_slow_and_fast(connect: Connect, kind: type[Server]) -> None:
 
 def test_case_62_the_limit(connect: Connect) -> None:
     """No more calls run at once than the limit says; the others begin in their order."""
-    conn = connect(served={"concurrent_calls": 2})
     order: list[int] = []
-    running = [0]
+    running: set[int] = set()
     most = [0]
-
-    def note(number: int) -> None:
-        order.append(number)
+    ends = [threading.Event() for _ in range(12)]
 
     class Counting(rpyc.Service):
         def exposed_work(self, number: int) -> None:
+            running.add(number)
+            most[0] = max(most[0], len(running))
             order.append(number)
-            running[0] += 1
-            most[0] = max(most[0], running[0])
-            time.sleep(0.02)
-            running[0] -= 1
+            assert ends[number].wait(60)
+            running.remove(number)
 
     with rpyc.connect_thread(
         remote_service=Counting, remote_config={"concurrent_calls": 2}
     ) as other:
-        results = [rpyc.async_(other.root.work)(number) for number in range(20)]
+        work = rpyc.async_(other.root.work)
+        results = [work(number) for number in range(12)]
+        eventually(lambda: len(order) == 2)
+        assert sorted(order) == [0, 1]  # which thread notes its number first is open
+        for count in range(3, 13):
+            ends[order[count - 3]].set()
+            eventually(lambda count=count: len(order) == count)
+            assert order[-1] == count - 1
+        for end in ends:
+            end.set()
         for result in results:
             result.wait()
     assert most[0] <= 2
-    # Two that begin at the same moment may note it the other way round.
-    assert all(abs(place - number) <= 1 for place, number in enumerate(order)), order
-    assert conn.root.add(1, 2) == 3
 
 
 def test_case_62_nested_calls_need_no_free_worker(connect: Connect) -> None:
@@ -454,18 +487,16 @@ def program(config: dict[str, Any] | None = None) -> Any:
 @pytest.mark.parametrize("who", ["client", "server"])
 def test_case_75_a_stopped_server(who: str) -> None:
     """Whichever side asks for heartbeats, the client finds a stopped server in three intervals."""
-    config = {"heartbeat": 1.0}  # less is too little where the machine is busy
+    config = {"heartbeat": 2.0}  # less is too little where the machine is busy
     states: list[str] = []
     with program(config if who == "server" else None) as (port, process):
         conn = rpyc.connect("127.0.0.1", port, config=config if who == "client" else {})
         conn.add_state_callback(lambda conn, state: states.append(state))
         assert conn.root.add(1, 2) == 3
-        time.sleep(3.5)
+        time.sleep(7)
         assert conn.state == "open"
         os.kill(process.pid, signal.SIGSTOP)
-        started = time.monotonic()
         eventually(lambda: conn.closed)
-        assert time.monotonic() - started < 10
         assert "no sign of life" in str(conn.reason)
         eventually(lambda: states == ["silent", "closed"])
         with pytest.raises(ConnectionClosed, match="no sign of life"):
@@ -478,20 +509,18 @@ def test_case_75_a_call_in_progress_fails() -> None:
         conn = rpyc.connect("127.0.0.1", port, config={"heartbeat": 0.3})
         pending = rpyc.async_(conn.root.sleep)(60)
         threading.Timer(0.2, os.kill, (process.pid, signal.SIGSTOP)).start()
-        started = time.monotonic()
+        pending.set_expiry(None)
         with pytest.raises(ConnectionClosed, match="no sign of life"):
-            pending.wait()
             pending.value
-        assert time.monotonic() - started < 15
 
 
 STOPS = """
 import os, signal, sys, time
 import rpyc_like as rpyc
-conn = rpyc.connect("127.0.0.1", int(sys.argv[1]), config={"heartbeat": 0.4})
+conn = rpyc.connect("127.0.0.1", int(sys.argv[1]), config={"heartbeat": 1.0})
 conn.root.add(1, 2)
 time.sleep(0.1)
-end = time.monotonic() + 1.5
+end = time.monotonic() + 3.5
 while time.monotonic() < end:
     pass
 print(conn.root.add(1, 2), flush=True)
@@ -503,17 +532,14 @@ def test_case_75_a_client_that_computes_and_one_that_stops(connect: Connect) -> 
     """A single-threaded client that computes is alive; a stopped one is found by the server."""
     conn = connect()
     port = conn._channel.stream.sock.getpeername()[1]
+    before = heartbeat_links()
     child = in_process(STOPS, str(port))
     try:
         assert child.stdout is not None
         assert child.stderr is not None
         assert child.stdout.readline() == "3\n", child.stderr.read()
-        other = next(
-            one for one in tuple(heartbeat_links()) if one.heart is not None and not one.lost
-        )
-        started = time.monotonic()
+        (other,) = (one for one in heartbeat_links() if one.heart is not None and one not in before)
         eventually(lambda: other.lost)
-        assert time.monotonic() - started < 10
     finally:
         child.kill()
         child.communicate()
@@ -529,9 +555,9 @@ def heartbeat_links() -> list[Any]:
 
 def test_case_75_busy_on_both_sides(connect: Connect, kind: type[Server]) -> None:
     """Heartbeats go on while a side serves something that takes long, and callbacks do."""
-    conn = connect(kind, config={"heartbeat": 0.5})
-    assert conn.root.sleep(1.8) == "slept"
-    assert conn.root.call(time.sleep, 1.8) is None
+    conn = connect(kind, config={"heartbeat": 1.0})
+    assert conn.root.sleep(3.3) == "slept"
+    assert conn.root.call(time.sleep, 3.3) is None
     assert conn.state == "open"
 
 
@@ -541,7 +567,7 @@ def test_a_ping_is_answered_while_a_call_runs(connect: Connect) -> None:
     slow = rpyc.async_(conn.root.hold)()
     other = served(conn)
     eventually(lambda: other._link.running)
-    conn.ping("x", timeout=5)
+    conn.ping("x", timeout=30)
     assert not slow._ready
     other._local_root.released.set()
     assert slow.value is None
@@ -568,7 +594,7 @@ def test_quick_calls_wake_nobody_else(connect: Connect, monkeypatch: pytest.Monk
         time.sleep(5 * housekeeping.TICK)
         return housekeeping.housekeeper.asleep and len(looks) <= 1
 
-    eventually(still, 30)  # other tests may have left something running
+    eventually(still)  # other tests may have left something running
 
 
 def test_pings_are_not_answered_into_a_full_stream(pair: Any) -> None:
@@ -601,12 +627,12 @@ def test_the_end_is_told_while_a_call_is_served(pair: Any) -> None:
     states: list[str] = []
     server.add_state_callback(lambda conn, state: states.append(state))
     client.async_request(8, client.root, "work", (), ())
-    assert entered.wait(5)
+    assert entered.wait(60)
     client._channel.stream.close()
-    eventually(lambda: states == ["closed"], 20)
+    eventually(lambda: states == ["closed"])
     assert not gone.is_set()
     go_on.set()
-    assert gone.wait(15)
+    assert gone.wait(60)
     time.sleep(0.05)
     assert states == ["closed"]
 
@@ -627,6 +653,6 @@ def test_states(connect: Connect) -> None:
     there.close()
     with pytest.raises(ConnectionClosed):
         other.root.add(1, 2)
-    eventually(lambda: seen[-1][0] == "closed", 20)  # perhaps in another thread
+    eventually(lambda: seen[-1][0] == "closed")  # perhaps in another thread
     assert other.state == "closed"
     assert isinstance(other.reason, EOFError)

@@ -18,7 +18,9 @@ from rpyc_like.utils import server as servers  # noqa: E402
 
 
 class Busy(rpyc.Service):
-    def exposed_sleep(self, seconds: float) -> str:
+    def exposed_sleep(self, seconds: float, say: bool = False) -> str:
+        if say:
+            print("begun", flush=True)
         time.sleep(seconds)
         return "slept"
 
@@ -35,7 +37,7 @@ class Busy(rpyc.Service):
         return os.getpid(), threading.get_ident()
 
 
-server = getattr(servers, kind)(Busy, port=0, grace=10)
+server = getattr(servers, kind)(Busy, port=0, grace=60)
 print(server.port, flush=True)
 server.start()
 print("ended", flush=True)

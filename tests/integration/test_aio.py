@@ -149,7 +149,7 @@ def server(service: Any = Things, **options: Any) -> Iterator[rpyc.ThreadedServe
         yield made
     finally:
         made.close()
-        thread.join(5)
+        thread.join(60)
 
 
 def with_server(body: Body) -> Callable[[], None]:
@@ -404,14 +404,16 @@ def test_time_limit() -> None:
     """``sync_request_timeout`` holds for each request."""
 
     async def main(port: int) -> None:
-        async with aio.connect("127.0.0.1", port, config={"sync_request_timeout": 0.2}) as conn:
+        async with aio.connect("127.0.0.1", port, config={"sync_request_timeout": 30}) as conn:
             await conn.root
+            conn._config["sync_request_timeout"] = 0.2
             began = time.monotonic()
             slow = [asyncio.ensure_future(_awaited(conn.root.wait(30))) for _ in range(3)]
             await asyncio.sleep(0.1)
             done = await asyncio.gather(*slow, return_exceptions=True)
             assert [type(one) for one in done] == [TimeoutError] * 3
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 25
+            conn._config["sync_request_timeout"] = 30
             assert await conn.root.echo(1) == 1
 
     with server() as made:
@@ -491,7 +493,7 @@ def test_ways_to_connect(tmp_path: Path) -> None:
         async with aio.connect_stream(here) as conn:
             data = bytes(5_000_000)
             assert await conn.root.echo(data) == data
-        serve.join(5)
+        serve.join(60)
 
     asyncio.run(pipes())
 
@@ -500,7 +502,7 @@ def test_ways_to_connect(tmp_path: Path) -> None:
         async with aio.classic.connect_subproc(command) as conn:
             assert await conn.modules.math.pi == math.pi
             proc = conn.proc
-        assert proc.wait(5) == 0
+        assert proc.wait(60) == 0
 
     asyncio.run(child())
 
@@ -700,7 +702,7 @@ def test_the_state_is_told() -> None:
             conn.add_state_callback(lambda conn, state: told.append(state))
             await conn.root.echo(1)
             await asyncio.to_thread(stop)
-            await asyncio.wait_for(conn._link.ended.wait(), 20)
+            await asyncio.wait_for(conn._link.ended.wait(), 60)
             assert isinstance(conn.reason, EOFError)
         assert told == ["closed"]
 

@@ -67,7 +67,7 @@ def test_uvloop() -> None:
     loop = uvloop.new_event_loop()
     loop.set_debug(True)
     try:
-        loop.run_until_complete(asyncio.wait_for(conversation(), 20))
+        loop.run_until_complete(asyncio.wait_for(conversation(), 60))
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         loop.close()

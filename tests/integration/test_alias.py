@@ -42,7 +42,7 @@ def run(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
         cwd="/",
     )

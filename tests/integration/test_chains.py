@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from rpyc_like.core.channel import Channel
 from rpyc_like.core.stream import SocketStream
 from rpyc_like.utils.factory import connect_channel, connect_multiprocess
 from rpyc_like.utils.server import ThreadedServer
+from tests.support.eventually import eventually
 
 QUIET = logging.getLogger("tests.chains")
 QUIET.setLevel(logging.CRITICAL)
@@ -63,13 +63,6 @@ def serve() -> Iterator[Callable[..., ThreadedServer]]:
     yield start
     for server in made:
         server.close()
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.01)
 
 
 def connect(server: ThreadedServer) -> Any:

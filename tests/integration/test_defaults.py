@@ -80,7 +80,7 @@ def test_encryption_is_no_authentication() -> None:
 def test_the_command_says_so() -> None:
     """rpyc_classic.py refuses in the same words and says which option insists."""
     args = [sys.executable, "-m", "rpyc_like.cli.rpyc_classic", "--host", "0.0.0.0", "-p", "0"]
-    done = subprocess.run(args, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(args, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 2
     assert "--insecure" in done.stderr
     assert "Traceback" not in done.stderr
@@ -100,7 +100,7 @@ def test_slow_authentication(serve: Any, caplog: pytest.LogCaptureFixture) -> No
         socket.create_connection(("127.0.0.1", server.port)) as sock,
     ):
         started = time.monotonic()
-        sock.settimeout(5)
+        sock.settimeout(60)
         try:
             while True:
                 sock.sendall(b"x")
@@ -122,7 +122,7 @@ def test_silent_clients_are_bounded(serve: Any) -> None:
     assert [conn.root.hello() for conn in talking] == ["hello"] * 3
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(6)]
     refused: set[socket.socket] = set()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(refused) + server.admission.silent < len(silent) and time.monotonic() < end:
         refused.update(select.select(silent, [], [], 0.05)[0])
     assert (len(refused), server.admission.silent) == (3, 3)
@@ -131,7 +131,7 @@ def test_silent_clients_are_bounded(serve: Any) -> None:
     assert [conn.root.hello() for conn in talking] == ["hello"] * 3
     for sock in silent:
         sock.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         conn = rpyc.connect("127.0.0.1", server.port)
         try:
@@ -238,7 +238,7 @@ def test_the_switch(compatible: bool) -> None:
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

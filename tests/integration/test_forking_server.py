@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.errors import AuthenticationError
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -52,13 +52,6 @@ def start() -> Iterator[Callable[..., rpyc.ForkingServer]]:
     for server in made:
         server.close()
         eventually(lambda server=server: not server._children)
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.01)
 
 
 def test_processes(start: Any) -> None:
@@ -130,4 +123,4 @@ def test_the_command() -> None:
                 assert conn.modules.os.getppid() == process.pid
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0

@@ -119,7 +119,7 @@ def test_serving_in_the_background(pair: MakePair) -> None:
     for _ in range(5):
         done.clear()
         client.root.call_later(callback, 0.02)
-        assert done.wait(5)
+        assert done.wait(60)
         assert client.root.values() == (1, 2)
     thread.stop()
     thread.stop()
@@ -135,7 +135,7 @@ def test_the_background_thread_tells_the_end(pair: MakePair) -> None:
     thread = BgServingThread(client, ended.set, serve_interval=0, sleep_interval=0)
     client.ping()
     server.close()
-    assert ended.wait(5)
+    assert ended.wait(60)
     thread.stop()
     client, _ = pair(Subject)
     ended.clear()
@@ -150,7 +150,7 @@ def classic() -> Any:
     conn = rpyc.classic.connect_subproc()
     yield conn
     conn.close()
-    conn.proc.wait(10)
+    conn.proc.wait(60)
 
 
 def test_redirected_output(classic: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,7 +230,7 @@ def test_connect_multiprocess() -> None:
         assert conn.modules.os.getpid() == conn.proc.pid
     finally:
         conn.close()
-    conn.proc.join(5)
+    conn.proc.join(60)
     assert not conn.proc.is_alive()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import queue
 import socket
 import stat
@@ -19,6 +18,8 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.utils.server import ForkingServer, Server, ThreadedServer, ThreadPoolServer
+from tests.support.eventually import eventually
+from tests.support.processes import descriptors, has_proc
 
 QUIET = logging.getLogger("tests.servers")
 QUIET.setLevel(logging.CRITICAL)
@@ -33,7 +34,9 @@ class Busy(rpyc.Service):
 
     server: Any = None
 
-    def exposed_sleep(self, seconds: float) -> str:
+    def exposed_sleep(self, seconds: float, begun: str = "") -> str:
+        if begun:
+            Path(begun).touch()
         time.sleep(seconds)
         return "slept"
 
@@ -74,24 +77,16 @@ def connect(server: Server, **options: Any) -> Any:
     return rpyc.connect(server.host, server.port, ipv6=":" in server.host, **options)
 
 
-def eventually(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_close_lets_calls_finish(kind: type[Server], start: Start) -> None:
+def test_close_lets_calls_finish(kind: type[Server], start: Start, tmp_path: Path) -> None:
     """A call that runs when the server is closed is answered; nobody new gets in."""
-    server = start(kind, grace=10)
+    server = start(kind, grace=60)
+    begun = tmp_path / "begun"
     with connect(server) as busy, connect(server) as idle:
         idle.root.echo(1)
-        result = rpyc.async_(busy.root.sleep)(2)
-        time.sleep(0.5)
-        begun = time.monotonic()
+        result = rpyc.async_(busy.root.sleep)(2, str(begun))
+        eventually(begun.exists)
         server.close()
-        assert 0.2 < time.monotonic() - begun < 9
         assert result.value == "slept"
         with pytest.raises(EOFError):
             idle.root.echo(2)
@@ -108,7 +103,7 @@ def test_close_cuts_after_the_limit(kind: type[Server], start: Start) -> None:
         time.sleep(0.1)
         begun = time.monotonic()
         server.close()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
         with pytest.raises(EOFError):
             result.value
 
@@ -117,13 +112,13 @@ def test_close_cuts_after_the_limit(kind: type[Server], start: Start) -> None:
 def test_close_from_a_call(kind: type[Server], start: Start) -> None:
     """A call may close the server that serves it: it does not wait for itself."""
     service = type("Stopping", (Busy,), {})
-    server = start(kind, service, grace=10)
+    server = start(kind, service, grace=60)
     service.server = server
     with connect(server) as conn:
         begun = time.monotonic()
         with pytest.raises(EOFError):
             conn.root.stop()
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 50
     eventually(server._finished.is_set)
 
 
@@ -176,12 +171,12 @@ def test_several_sockets(kind: type[Server], start: Start, tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_idle_exit(kind: type[Server]) -> None:
     """A server with an idle limit ends when it has had no client for that long, and not before."""
-    server = kind(Busy, logger=QUIET, idle_timeout=0.4)
+    server = kind(Busy, logger=QUIET, idle_timeout=2)
     thread = server._start_in_thread()
     with connect(server) as conn:
-        assert conn.root.sleep(0.8) == "slept"
+        assert conn.root.sleep(3) == "slept"
         assert thread.is_alive()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -255,7 +250,7 @@ def test_no_thread_to_be_had(
     if kind is ThreadPoolServer:
         server._handshakes._free.clear()  # type: ignore[attr-defined]
     with socket.create_connection((server.host, server.port)) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         assert sock.recv(1) == b""
     monkeypatch.setattr(threading.Thread, "start", starting)
     with connect(server) as conn:
@@ -272,7 +267,7 @@ def test_pool_is_bounded(start: Start) -> None:
     begun = time.monotonic()
     results = [rpyc.async_(conn.root.sleep)(0.2) for conn in conns]
     assert [result.value for result in results] == ["slept"] * 6
-    assert 0.55 < time.monotonic() - begun < 5
+    assert time.monotonic() - begun > 0.55
     assert len(server._pool.threads) <= 2  # type: ignore[attr-defined]
     for conn in conns:
         conn.close()
@@ -288,10 +283,8 @@ def test_slow_peers_take_no_worker(start: Start) -> None:
     deaf = [connect(server) for _ in range(4)]
     pending = [rpyc.async_(conn.root.echo)(b"x" * (1 << 24)) for conn in deaf]
     with connect(server) as conn:
-        begun = time.monotonic()
         for number in range(20):
             assert conn.root.echo(number) == number
-        assert time.monotonic() - begun < 5
     assert [len(result.value) for result in pending] == [1 << 24] * 4
     for sock in (*halves, *silent, *deaf):
         sock.close()
@@ -302,7 +295,7 @@ def test_started_frame_has_a_deadline(start: Start) -> None:
     server = start(ThreadPoolServer, protocol_config={"frame_timeout": 0.3})
     with socket.create_connection((server.host, server.port)) as sock:
         sock.sendall(b"\x00\x00\x00\x0c\x00\x01")
-        sock.settimeout(5)
+        sock.settimeout(60)
         assert sock.recv(1) == b""
 
 
@@ -325,7 +318,7 @@ def test_pool_never_deadlocks_on_recursion(start: Start) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert outcomes == [depth] * 4
     for conn in conns:
         conn.close()
@@ -372,20 +365,18 @@ def test_pool_with_many_clients(start: Start) -> None:
     eventually(lambda: not server.clients)
 
 
+@pytest.mark.skipif(not has_proc(), reason="needs /proc")
 def test_pool_keeps_no_descriptor(start: Start) -> None:
     """A client that is gone leaves no descriptor behind."""
     server = start(ThreadPoolServer)
-    folder = Path("/proc/self/fd")
-    if not folder.exists():
-        pytest.skip("needs /proc")
     with connect(server) as conn:
         conn.root.echo(1)
     eventually(lambda: not server.clients)
-    before = len(os.listdir(folder))
+    before = descriptors()
     for _ in range(10):
         with connect(server) as conn:
             conn.root.echo(1)
-    eventually(lambda: len(os.listdir(folder)) <= before)
+    eventually(lambda: descriptors() <= before)
 
 
 def test_work_that_comes_all_at_once() -> None:
@@ -393,18 +384,18 @@ def test_work_that_comes_all_at_once() -> None:
     pool = WorkerPool(4)
     first = threading.Event()
     pool.run(first.set, "lane")
-    assert first.wait(5)
+    assert first.wait(60)
     time.sleep(0.1)  # now that thread is idle
     together = threading.Barrier(4)
     done = queue.SimpleQueue[int]()
 
     def meet(number: int) -> None:
-        together.wait(5)
+        together.wait(60)
         done.put(number)
 
     for number in range(4):
         pool.run(functools.partial(meet, number), number)
-    assert sorted(done.get(timeout=5) for _ in range(4)) == [0, 1, 2, 3]
+    assert sorted(done.get(timeout=60) for _ in range(4)) == [0, 1, 2, 3]
     pool.close()
 
 
@@ -419,7 +410,7 @@ def test_workers_are_replaced_and_leave() -> None:
     def blocked() -> None:
         order.append("waits")
         with waiting():
-            gate.wait(10)
+            gate.wait(60)
         order.append("goes on")
         done.set()
 
@@ -427,7 +418,7 @@ def test_workers_are_replaced_and_leave() -> None:
     pool.run(lambda: order.append("same lane"), "a")
     pool.run(lambda: order.append("other lane"), "b")
     pool.run(gate.set, "c")
-    assert done.wait(10)
+    assert done.wait(60)
     assert order[0] == "waits"
     assert sorted(order[1:3]) == ["other lane", "same lane"]
     assert order[3] == "goes on"
@@ -443,7 +434,7 @@ def test_workers_survive_failures(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "rpyc_like"):
         pool.run(lambda: 1 / 0, "a")
         pool.run(done.set, "a")
-        assert done.wait(10)
+        assert done.wait(60)
     assert "ZeroDivisionError" in caplog.text
     pool.close()
     pool.run(done.clear, "a")

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
+from tests.support.eventually import eventually
 from tests.support.peers import OURS, environment
+from tests.support.programs import answers
 
 SERVED = Path(__file__).with_name("served.py")
 KINDS = ["ThreadedServer", "ThreadPoolServer", "ForkingServer", "OneShotServer", "GeventServer"]
@@ -47,9 +49,17 @@ def program() -> Iterator[Callable[[str], Program]]:
         proc.communicate()
 
 
-def ends(proc: subprocess.Popen[str], limit: float = 10) -> tuple[str, str]:
-    out, err = proc.communicate(timeout=limit)
+def ends(proc: subprocess.Popen[str]) -> tuple[str, str]:
+    out, err = proc.communicate(timeout=200)
     return out, err
+
+
+def begun(proc: subprocess.Popen[str], conn: Any, seconds: float) -> Any:
+    """Returns the result of a call that takes so long; it runs by now."""
+    result = rpyc.async_(conn.root.sleep)(seconds, True)
+    assert proc.stdout is not None
+    assert proc.stdout.readline() == "begun\n"
+    return result
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,13 +68,10 @@ def test_sigterm_drains(program: Callable[[str], Program], kind: str) -> None:
     proc, port = program(kind)
     with rpyc.connect("127.0.0.1", port) as conn:
         conn.root.echo(1)
-        result = rpyc.async_(conn.root.sleep)(3)
-        time.sleep(1)
-        begun = time.monotonic()
+        result = begun(proc, conn, 2)
         proc.send_signal(signal.SIGTERM)
         assert result.value == "slept"
         out, err = ends(proc)
-        assert 0.3 < time.monotonic() - begun < 9
     assert (proc.returncode, out, err) == (0, "ended\n", "")
 
 
@@ -73,16 +80,15 @@ def test_second_sigterm_cuts(program: Callable[[str], Program], kind: str) -> No
     """A second SIGTERM does not wait for running calls."""
     proc, port = program(kind)
     with rpyc.connect("127.0.0.1", port) as conn:
-        result = rpyc.async_(conn.root.sleep)(8)
-        time.sleep(0.5)
+        result = begun(proc, conn, 50)
         proc.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        eventually(lambda: not answers(port))
         assert proc.poll() is None
-        begun = time.monotonic()
+        started = time.monotonic()
         proc.send_signal(signal.SIGTERM)
         with pytest.raises(EOFError):
             result.value
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 40
     ends(proc)
 
 
@@ -90,8 +96,7 @@ def test_ctrl_c_drains(program: Callable[[str], Program]) -> None:
     """Ctrl-C lets a running call finish too."""
     proc, port = program("ThreadedServer")
     with rpyc.connect("127.0.0.1", port) as conn:
-        result = rpyc.async_(conn.root.sleep)(0.6)
-        time.sleep(0.2)
+        result = begun(proc, conn, 1)
         proc.send_signal(signal.SIGINT)
         assert result.value == "slept"
     out, err = ends(proc)
@@ -103,10 +108,10 @@ def test_gevent_serves_many(program: Callable[[str], Program]) -> None:
     """A gevent program serves clients at the same time in one thread: no wait blocks the hub."""
     _, port = program("GeventServer")
     conns = [rpyc.connect("127.0.0.1", port) for _ in range(10)]
-    begun = time.monotonic()
-    results = [rpyc.async_(conn.root.sleep)(1.5) for conn in conns]
+    started = time.monotonic()
+    results = [rpyc.async_(conn.root.sleep)(3) for conn in conns]
     assert [result.value for result in results] == ["slept"] * 10
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - started < 25
     assert len({conn.root.where()[0] for conn in conns}) == 1
     assert len({conn.root.where()[1] for conn in conns}) == 10
     for conn in conns:
@@ -132,7 +137,7 @@ def test_gevent_calls_back(program: Callable[[str], Program]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert outcomes == [(5, 6, 10**7)] * 4
 
 
@@ -147,17 +152,18 @@ def tick():
         gevent.sleep(0.02)
         ticks.append(time.monotonic())
 gevent.spawn(tick)
-conn = rpyc.connect("127.0.0.1", port, config={"sync_request_timeout": 5})
+conn = rpyc.connect("127.0.0.1", port, config={"sync_request_timeout": 30})
 sleep = conn.root.sleep
 jobs = [gevent.spawn(sleep, 0.3) for _ in range(3)]
+begun = len(ticks)
 print([job.get() for job in jobs])
+slept = len(ticks)
 conn._config["sync_request_timeout"] = 1.2
 try:
     sleep(4)
 except TimeoutError:
     print("timed out")
-gaps = [b - a for a, b in zip(ticks, ticks[1:])]
-print("hub free:", max(gaps) < 0.5, len(ticks) > 50)
+print("hub free:", slept - begun > 2, len(ticks) - slept > 5)
 """
 
 
@@ -170,7 +176,7 @@ def test_gevent_client(program: Callable[[str], Program]) -> None:
         input=f"{port}\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.stdout == "['slept', 'slept', 'slept']\ntimed out\nhub free: True True\n", done
@@ -188,7 +194,7 @@ def test_gevent_must_come_first() -> None:
             [sys.executable, "-c", code + "\nG(r.VoidService)"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
         assert done.returncode == 1

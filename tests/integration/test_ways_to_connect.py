@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -24,7 +25,9 @@ from rpyc_like.link.streams import SocketStream
 from rpyc_like.utils import factory
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import OneShotServer, Server, ThreadedServer
+from tests.support.eventually import eventually
 from tests.support.programs import answers
+from tests.support.settled import once_settled
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +54,7 @@ def start() -> Iterator[Any]:
     yield make
     for server, thread in started:
         server.close()
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -94,9 +97,7 @@ def test_oneshot(start: Any) -> None:
     server = start(OneShotServer, Adder)
     with rpyc.connect("127.0.0.1", server.port) as conn:
         assert conn.root.add(1, 2) == 3
-    end = time.monotonic() + 20
-    while answers(server.port) and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: not answers(server.port))
     with pytest.raises(ConnectionRefusedError):
         rpyc.connect("127.0.0.1", server.port)
 
@@ -170,7 +171,7 @@ def test_subprocess() -> None:
     conn.modules.os.write(1, b"written to descriptor 1\n")
     assert conn.eval("1 + 1") == 2
     conn.close()
-    assert conn.proc.wait(5) == 0
+    assert conn.proc.wait(60) == 0
 
 
 def test_a_child_that_dies_at_once() -> None:
@@ -180,7 +181,7 @@ def test_a_child_that_dies_at_once() -> None:
         rpyc.classic.connect_pipes(
             *(lambda p: (p.stdout, p.stdin))(_child("import sys; sys.exit(3)"))
         )
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
 
 
 CHILDREN: list[subprocess.Popen[bytes]] = []
@@ -200,7 +201,7 @@ def reap() -> Iterator[None]:
     """Waits for children that a test has started."""
     yield
     while CHILDREN:
-        CHILDREN.pop().wait(5)
+        CHILDREN.pop().wait(60)
 
 
 def test_thread() -> None:
@@ -232,9 +233,9 @@ def test_a_killed_server_fails_the_call() -> None:
     conn.proc.kill()
     with pytest.raises(ConnectionClosed):
         _ = result.value
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50
     conn.close()
-    conn.proc.wait(5)
+    conn.proc.wait(60)
 
 
 def test_keyboard_interrupt_leaves_the_connection_usable() -> None:
@@ -242,14 +243,18 @@ def test_keyboard_interrupt_leaves_the_connection_usable() -> None:
     conn = rpyc.classic.connect_subproc()
     conn.ping()
     sleep = conn.modules.time.sleep
-    main = threading.main_thread().ident
-    import signal
+    sleep(0)
+    begun, sent = threading.Event(), threading.Event()
 
-    timer = threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGINT))
-    timer.start()
+    def interrupt() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        sent.set()
+
+    once_settled(interrupt, begun.is_set)
     with pytest.raises(KeyboardInterrupt):
-        sleep(0.5)
-    timer.join()
+        begun.set()
+        sleep(2)
+        sent.wait(60)
     assert conn.eval("1 + 1") == 2
     conn.close()
-    conn.proc.wait(5)
+    conn.proc.wait(60)

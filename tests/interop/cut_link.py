@@ -22,7 +22,7 @@ class Service(rpyc.Service):
         print("begun", flush=True)
 
     def exposed_sleep(self) -> None:
-        time.sleep(30)
+        time.sleep(120)
 
     def tell(self, conn: rpyc.Connection, state: str) -> None:
         print(state, time.monotonic(), type(conn.reason).__name__, flush=True)

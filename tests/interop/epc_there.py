@@ -60,7 +60,7 @@ def use(port):
     show(sorted(row[0].value() for row in client.methods_sync(timeout=10)))
     answers = queue.Queue()
     client.call("echo", [7], answers.put)
-    show(answers.get(timeout=10))
+    show(answers.get(timeout=60))
     results = []
     threads = [
         threading.Thread(target=lambda n=n: results.append(client.call_sync("echo", [n], 20)))
@@ -69,7 +69,7 @@ def use(port):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     show(sorted(results))
     sys.stdout.flush()
     import os

@@ -26,7 +26,7 @@ def step(*kinds):
     return mark
 
 
-def eventually(condition, seconds=3.0):
+def eventually(condition, seconds=60.0):
     """Asks until the condition holds, because references are given back a moment later."""
     end = time.monotonic() + seconds
     while not condition():
@@ -159,7 +159,7 @@ def threads(conn):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(30)
+        worker.join(60)
         assert not worker.is_alive()
     assert not wrong
 

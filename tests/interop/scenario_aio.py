@@ -35,7 +35,7 @@ async def expect(kind_of_error, awaitable):
     raise AssertionError(f"{kind_of_error.__name__} was not raised")
 
 
-async def eventually(condition, seconds=3.0):
+async def eventually(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < end, "did not happen in time"

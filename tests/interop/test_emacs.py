@@ -13,8 +13,10 @@ import pytest
 
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.handler import EPCError, ReturnError
+from tests.support.eventually import eventually
 from tests.support.peers import INTEROP, OURS, ROOT, environment
-from tests.support.programs import eventually, program
+from tests.support.processes import is_alive
+from tests.support.programs import program
 
 DEMOS = ROOT / "demos" / "emacs"
 SERVER = INTEROP / "emacs_server.py"
@@ -231,7 +233,7 @@ def test_the_process_ends(tmp_path: Path) -> None:
         f"{start('ThreadingEPCServer')}"
         "(say (process-id (epc:manager-server-process epc))) (epc:stop-epc epc)"
     )
-    eventually(lambda: not Path(f"/proc/{line}").exists(), "the end of the process")
+    eventually(lambda: not is_alive(int(line)), "the end of the process")
 
 
 def demo(name: str, *before: str) -> list[str]:
@@ -241,7 +243,7 @@ def demo(name: str, *before: str) -> list[str]:
         env={**environment(OURS), "PYTHON": sys.executable},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ DEMOS = ROOT / "demos" / "erlang"
 def run(*command: str) -> list[str]:
     env = {**environment(OURS), "PYTHON": sys.executable, "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
-        command, env=env, capture_output=True, encoding="utf-8", timeout=60, check=False
+        command, env=env, capture_output=True, encoding="utf-8", timeout=200, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()

@@ -15,7 +15,7 @@ SIDES = [(OURS, "rpyc-6.0.2"), ("rpyc-6.0.2", OURS), (OURS, OURS), ("rpyc-5.3.1"
 def run(name: str, role: str, kind: str, port: int) -> str:
     args = [sys.executable, str(INTEROP / "registry.py"), package(name), role, kind, str(port)]
     done = subprocess.run(
-        args, env=environment(name), capture_output=True, text=True, timeout=30, check=True
+        args, env=environment(name), capture_output=True, text=True, timeout=200, check=True
     )
     return done.stdout
 

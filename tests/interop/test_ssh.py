@@ -23,8 +23,9 @@ from rpyc_like import aio
 from rpyc_like.errors import DeploymentError
 from rpyc_like.utils.server import ThreadedServer
 from rpyc_like.utils.zerodeploy import DeployedServer, MultiServerDeployment
+from tests.support.eventually import eventually
 from tests.support.peers import OURS, environment, find_interpreter
-from tests.support.programs import Sshd, eventually, running_sshd
+from tests.support.programs import Sshd, running_sshd
 
 from . import deployed_service
 
@@ -97,7 +98,7 @@ def test_ssh_connect_and_await(machine: Any) -> None:
             assert await conn.root.eval("40 + 2") == 42
 
     with local_server() as port:
-        asyncio.run(asyncio.wait_for(main(port), 30), debug=True)
+        asyncio.run(asyncio.wait_for(main(port), 60), debug=True)
 
 
 def test_ssh_connect_to_nobody(machine: Any) -> None:
@@ -141,7 +142,7 @@ def test_case_111_a_connection_that_is_left_open(sshd: Sshd) -> None:
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             env=environment(OURS),
             check=False,
         )
@@ -174,7 +175,7 @@ def test_paramiko(sshd: Sshd) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         assert sorted(outcomes) == [0, 1, 2, 3, 4]
         conn.close()
         assert conn.closed
@@ -418,7 +419,7 @@ try:
     sys.stdin.read()
 finally:
     t.close()
-    thd.join(2)
+    thd.join(60)
 """
 
 

@@ -19,8 +19,10 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.utils.factory import unix_connect
+from tests.support.eventually import eventually
 from tests.support.peers import OURS, ROOT, environment
-from tests.support.programs import answers, eventually, free_port, program
+from tests.support.processes import is_alive
+from tests.support.programs import answers, free_port, program
 
 DEMOS = ROOT / "demos"
 COMMAND = [sys.executable, "-m", "rpyc_like.cli.rpyc_classic"]
@@ -47,7 +49,7 @@ def run() -> Iterator[Start]:
         proc.terminate()
     for proc in made:
         try:
-            proc.communicate(timeout=5)
+            proc.communicate(timeout=200)
         except subprocess.TimeoutExpired:
             proc.kill()
             proc.communicate()
@@ -104,7 +106,7 @@ def test_inetd(inetd: tuple[int, Path]) -> None:
         pids = one.modules.os.getpid(), two.modules.os.getpid()
         assert len({*pids, os.getpid()}) == 3
         assert one.teleport(lambda x: x + 1)(1) == 2
-    eventually(lambda: not any(map(alive, pids)), "the end of the processes")
+    eventually(lambda: not any(map(is_alive, pids)), "the end of the processes")
     eventually(lambda: "goodbye" in log.read_text(), "a line in the log")
 
 
@@ -147,12 +149,12 @@ def test_inetd_and_a_reachable_address(tmp_path: Path) -> None:
             stdout=accepted,
             stderr=accepted,
             env=environment(OURS),
-            timeout=30,
+            timeout=200,
             check=False,
         )
         assert done.returncode == 2
         accepted.close()
-        client.settimeout(5)
+        client.settimeout(60)
         assert client.recv(10) == b""
     assert "expected an authenticator" in log.read_text()
 
@@ -247,12 +249,16 @@ def test_one_process_for_all(run: Start, notices: Notices, tmp_path: Path) -> No
         assert "LISTEN_FDS" not in environ
         assert not conn.eval("__import__('os').get_inheritable(3)")
         assert "STOPPING=1" not in "".join(notices.got)
-        slow = rpyc.async_(conn.eval)("__import__('time').sleep(1) or 'slept'")
-        time.sleep(0.2)
+        begun = tmp_path / "begun"
+        conn.execute("import pathlib, time")
+        slow = rpyc.async_(conn.eval)(
+            f"(pathlib.Path({str(begun)!r}).touch(), time.sleep(1), 'slept')[2]"
+        )
+        eventually(begun.exists)
         proc.send_signal(signal.SIGTERM)
         notices.wait_for("STOPPING=1")
         assert slow.value == "slept"
-    assert proc.wait(10) == 0
+    assert proc.wait(60) == 0
     assert path.exists()  # it is systemd's
 
 
@@ -265,7 +271,7 @@ def test_idle_service_exits(run: Start, tmp_path: Path) -> None:
     with classic(unix_connect, str(path)) as conn:
         time.sleep(1)
         assert conn.eval("1") == 1
-    assert proc.wait(10) == 0
+    assert proc.wait(60) == 0
 
 
 def test_several_named_sockets(run: Start, tmp_path: Path) -> None:
@@ -305,7 +311,7 @@ def test_process_for_each_client(run: Start, notices: Notices) -> None:
         pids = {conn.eval("__import__('os').getpid()") for conn in (one, two)}
         assert len(pids) == 2
         notices.wait_for("READY=1", 2)
-    eventually(lambda: not any(map(alive, pids)), "the end of the processes")
+    eventually(lambda: not any(map(is_alive, pids)), "the end of the processes")
 
 
 def test_inetd_style_activation(run: Start) -> None:
@@ -335,7 +341,7 @@ def classic(connect: Callable[..., Any], *address: Any) -> Any:
         with contextlib.suppress(ConnectionRefusedError):
             return connect(*address, service=rpyc.core.service.ClassicClient)
 
-    conn = eventually(connected, "listening", 5)
+    conn = eventually(connected, "listening")
     try:
         conn.root
     except BaseException:
@@ -349,12 +355,3 @@ def attempt(port: int) -> Any:
         return classic(rpyc.connect, "127.0.0.1", port)
     except (OSError, EOFError):
         return None
-
-
-def alive(pid: int) -> bool:
-    """Returns whether a process runs (one that nobody has waited for does not)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"

@@ -44,7 +44,7 @@ def test_dialect_is_configured(peer: str, config: dict[str, object]) -> None:
         conn = rpyc.connect_pipes(proc.stdout, proc.stdin, config=config)
         assert conn.root.add(2, 3) == 5
         conn.close()
-        proc.wait(10)
+        proc.wait(60)
 
 
 def test_wrong_dialect_is_named() -> None:
@@ -54,4 +54,4 @@ def test_wrong_dialect_is_named() -> None:
         with pytest.raises(EOFError, match=r"RPyC 6\.x first .* RPyC 5\.x; .*'dialect': 5"):
             conn.root.add(2, 3)
         conn.close()
-        proc.wait(10)
+        proc.wait(60)

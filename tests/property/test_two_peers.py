@@ -227,9 +227,9 @@ class Peers(RuleBasedStateMachine):
             self.held.clear()
         finally:
             self.here.close()
-            self.serving.join(5)
+            self.serving.join(60)
             for link in self.links:
-                link.thread.join(5)
+                link.thread.join(60)
             assert not self.serving.is_alive()
 
     def quiet(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -88,17 +89,19 @@ def test_timeout(pair: MakePair) -> None:
     """sync_request_timeout bounds every call, and a late answer harms nothing."""
 
     class Slow(rpyc.Service):
-        def exposed_wait(self, seconds: float) -> None:
-            import time
+        def exposed_wait(self) -> None:
+            assert released.wait(60)
 
-            time.sleep(seconds)
-
-    client, _ = pair(Slow, here_config={"sync_request_timeout": 0.1})
+    released = threading.Event()
+    client, _ = pair(Slow, here_config={"sync_request_timeout": 30})
+    client.ping()
     wait = client.root.wait
+    client._config["sync_request_timeout"] = 0.1
     with pytest.raises(TimeoutError, match=r"no answer to CALLATTR within 0\.1 s"):
-        wait(0.3)
+        wait()
     client._config["sync_request_timeout"] = None
-    wait(0)
+    released.set()
+    wait()
     client.ping()
 
 

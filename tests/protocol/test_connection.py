@@ -17,6 +17,7 @@ from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
 from tests.support.asked import Asked
+from tests.support.eventually import eventually
 
 Pair = tuple[Connection, Connection]
 MakePair = Callable[..., Pair]
@@ -41,6 +42,7 @@ class TestService(rpyc.Service):
     def on_connect(self, conn: Connection) -> None:
         self.conn = conn
         self.kept: list[Any] = []
+        self.released = threading.Event()
 
     def on_disconnect(self, conn: Connection) -> None:
         self.ended += 1
@@ -61,16 +63,9 @@ class TestService(rpyc.Service):
         time.sleep(seconds)
         return seconds
 
-    def exposed_slow_item(self, seconds: float) -> Item:
-        time.sleep(seconds)
+    def exposed_late_item(self) -> Item:
+        assert self.released.wait(60)
         return Item(1)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.005)
 
 
 def test_one_class_is_described_once(pair: MakePair) -> None:
@@ -151,13 +146,14 @@ def test_an_abandoned_answer_gives_its_references_back(pair: MakePair, known: bo
     client, server = pair(TestService)
     if known:
         client.root.item(1)
-    slow = rpyc.timed(client.root.slow_item, 0.01)
+    late = rpyc.timed(client.root.late_item, 0.01)
     client.ping()
     before = len(server._local_objects)
-    result = slow(0.1)
+    result = late()
     with pytest.raises(TimeoutError, match=r"no answer to CALL within 0\.01 s"):
         result.wait()
     assert client._session.pending.get(result.id_) is None
+    server._local_root.released.set()
     eventually(lambda: len(server._local_objects) == before + 1)  # the answer has been sent
     client.ping()  # and is received here
     eventually(lambda: len(server._local_objects) == before)
@@ -193,7 +189,7 @@ def test_callbacks_run_in_the_waiting_thread(pair: MakePair) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert not wrong
 
 
@@ -227,7 +223,7 @@ def test_a_waiting_thread_passes_the_reading_role_on(pair: MakePair) -> None:
     asked = time.monotonic()
     client.ping()
     slow.join()
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - asked < 25
 
 
 def test_nested_calls(pair: MakePair) -> None:
@@ -340,7 +336,7 @@ def test_close_takes_two_seconds_at_most() -> None:
     conn = rpyc.connect_channel(Channel(here))
     started = time.monotonic()
     conn.close()
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 25
 
 
 def test_a_peer_that_vanishes_fails_every_waiter(pair: MakePair) -> None:
@@ -365,7 +361,7 @@ def test_a_peer_that_vanishes_fails_every_waiter(pair: MakePair) -> None:
     time.sleep(0.05)
     server._channel.stream.close()
     for thread in threads:
-        thread.join(15)
+        thread.join(60)
         assert not thread.is_alive()
     release.set()
     assert [type(error) for error in errors] == [ConnectionClosed] * 3
@@ -421,7 +417,7 @@ def test_serving_in_several_threads() -> None:
     results = [meet() for _ in range(3)]
     assert sorted(result.value for result in results) == [0, 1, 2]
     client.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -438,14 +434,14 @@ def test_serve_and_poll() -> None:
     thread = threading.Thread(target=server.serve_all)
     thread.start()
     client.close()
-    thread.join(5)
+    thread.join(60)
 
 
 def test_ping_and_custom_data(pair: MakePair) -> None:
     """Ping echoes."""
     client, _ = pair(TestService)
     client.ping()
-    client.ping("data", timeout=1)
+    client.ping("data", timeout=30)
 
 
 def test_passing_a_foreign_proxy_on(pair: MakePair) -> None:

@@ -59,7 +59,7 @@ OPERATIONS: dict[str, tuple[str, Cost, Cost]] = {
     "an instance, and its attribute": (
         "make().value",
         Cost(2, 380, 208, 7_450),
-        Cost(2, 380, 110, 3_800),
+        Cost(2, 380, 110, 3_830),
     ),
     "a function of a module": (
         "modules.os.getpid()",
@@ -78,7 +78,7 @@ OPERATIONS: dict[str, tuple[str, Cost, Cost]] = {
         Cost(1, 910, 1680, 88_000),
         Cost(1, 910, 352, 13_800),
     ),
-    "a snapshot": ("snapshot(table)", Cost(1, 630, 640, 29_800), Cost(1, 630, 50, 1_880)),
+    "a snapshot": ("snapshot(table)", Cost(1, 630, 640, 29_800), Cost(1, 630, 50, 1_900)),
     "10 callbacks": ("call(local)", Cost(11, 1400, 985, 36_200), Cost(11, 1400, 365, 15_150)),
 }
 """What an operation may cost in pure Python, and with the compiled core."""

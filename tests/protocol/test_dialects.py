@@ -66,7 +66,7 @@ def raw_server() -> Iterator[Callable[..., Channel]]:
     for channel in channels:
         channel.close()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_malformed_messages_close(payload: str, error: type, pair: Any) -> None:
     thread = threading.Thread(target=conn.serve_all, daemon=True)
     thread.start()
     Channel(a).send(bytes.fromhex(payload))
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert isinstance(conn._link.error, error)
     assert bystander.root.add(1, 1) == 2

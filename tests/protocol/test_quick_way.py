@@ -21,6 +21,7 @@ from rpyc_like.lib import impl
 from rpyc_like.link import batching
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import SocketStream
+from tests.support.eventually import eventually
 
 Ends = tuple[Connection, Connection]
 needs_native = pytest.mark.skipif(impl.codec is None, reason="the compiled core is not in use")
@@ -31,6 +32,7 @@ class Notes(rpyc.Service):
 
     def __init__(self) -> None:
         self.seen: list[int] = []
+        self.released = threading.Event()
 
     def exposed_note(self, number: int) -> int:
         self.seen.append(number)
@@ -39,6 +41,9 @@ class Notes(rpyc.Service):
     def exposed_sleep(self, seconds: float) -> float:
         time.sleep(seconds)
         return seconds
+
+    def exposed_hold(self) -> bool:
+        return self.released.wait(60)
 
     def exposed_ask(self, func: Callable[[int], int], number: int) -> int:
         return func(number)
@@ -58,12 +63,12 @@ def ends() -> Iterator[tuple[Connection, Notes]]:
     server = service._connect(Channel(SocketStream(b)), {})
     thread = threading.Thread(target=server.serve_all, daemon=True)
     thread.start()
-    client = rpyc.connect_stream(SocketStream(a), config={"sync_request_timeout": 10})
+    client = rpyc.connect_stream(SocketStream(a), config={"sync_request_timeout": 30})
     assert client.root.note(-1) == -1
     service.seen.clear()
     yield client, service
     client.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -105,24 +110,21 @@ def test_what_is_held_leaves_by_itself(ends: tuple[Connection, Notes]) -> None:
     client, service = ends
     note = rpyc.async_(client.root.note)
     kept = [note(number) for number in range(100)]
-    deadline = time.monotonic() + 20
-    while len(service.seen) < 100:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    eventually(lambda: len(service.seen) == 100)
     assert kept[0]._conn is client
 
 
 def test_a_slow_request_holds_up_no_answer(ends: tuple[Connection, Notes]) -> None:
     """Answers that are held while a request is served leave after two looks."""
-    client, _ = ends
-    note, sleep = rpyc.async_(client.root.note), rpyc.async_(client.root.sleep)
-    begun = time.monotonic()
+    client, service = ends
+    note, hold = rpyc.async_(client.root.note), rpyc.async_(client.root.hold)
     results = [note(number) for number in range(50)]
-    slow = sleep(4)
+    slow = hold()
     rest = [note(number) for number in range(50)]
     assert [result.value for result in results] == [*range(50)]
-    assert time.monotonic() - begun < 4
-    assert slow.value == 4
+    assert not slow.ready
+    service.released.set()
+    assert slow.value is True
     assert [result.value for result in rest] == [*range(50)]
 
 
@@ -179,14 +181,15 @@ def test_everything_at_once(ends: tuple[Connection, Notes]) -> None:
 
 def test_the_time_is_over(ends: tuple[Connection, Notes]) -> None:
     """A late answer is nobody's, and the connection goes on."""
-    client, _ = ends
+    client, service = ends
     client._config["sync_request_timeout"] = 0.2
     for _ in range(2):
         begun = time.monotonic()
         with pytest.raises(TimeoutError, match=r"CALLATTR within 0\.2 s|CALL within 0\.2 s"):
-            client.root.sleep(0.5)
+            client.root.hold()
         assert time.monotonic() - begun > 0.15
-    client._config["sync_request_timeout"] = 10
+    client._config["sync_request_timeout"] = 30
+    service.released.set()
     assert client.root.note(5) == 5
     assert not client._session.pending.waiting()
 
@@ -216,12 +219,8 @@ def test_a_connection_that_is_forgotten_goes(ends: tuple[Connection, Notes]) -> 
     assert results[-1].value == 99
     gone = weakref.ref(other)
     del other, note, results
-    deadline = time.monotonic() + 20
-    while gone() is not None and time.monotonic() < deadline:
-        gc.collect()
-        time.sleep(0.01)
-    assert gone() is None
-    thread.join(5)
+    eventually(lambda: gc.collect() >= 0 and gone() is None)
+    thread.join(60)
 
 
 PROGRAM = """
@@ -241,19 +240,15 @@ def test_what_is_held_leaves_when_the_program_ends() -> None:
     server = rpyc.ThreadedServer(service, hostname="127.0.0.1", port=0)
     thread = threading.Thread(target=server.start, daemon=True)
     thread.start()
-    while not server.active:
-        time.sleep(0.001)
+    eventually(lambda: server.active)
     try:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run([sys.executable, "-c", PROGRAM, str(server.port)], env=env, check=True)
-        deadline = time.monotonic() + 20
-        while len(service.seen) < 101:
-            assert time.monotonic() < deadline, len(service.seen)
-            time.sleep(0.005)
+        eventually(lambda: len(service.seen) == 101, lambda: service.seen)
         assert service.seen == [*range(-1, 100)]
     finally:
         server.close()
-        thread.join(5)
+        thread.join(60)
 
 
 @needs_native
@@ -271,8 +266,8 @@ def test_one_thread_looks_at_all_connections() -> None:
         results = [note(number) for number in range(3 * batching.IN_FLIGHT)]
         assert [result.value for result in results] == list(range(3 * batching.IN_FLIGHT))
     more = [thread.name for thread in threading.enumerate() if thread.ident not in before]
-    assert len(more) <= 3, more
+    assert len(more) < len(pairs), more  # other tests' threads may be among them
     for client in clients:
         client.close()
     for thread in serving:
-        thread.join(5)
+        thread.join(60)

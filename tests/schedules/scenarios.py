@@ -398,6 +398,41 @@ def callbacks_and_calls(world: World) -> None:
 
 
 @scenario
+def callback_waits_for_the_next(world: World) -> None:
+    """Of two callbacks of one call the first waits for the second; another thread serves too."""
+    client, server = world.pair()
+
+    def both(first: Any, second: Any) -> tuple[Any, Any]:
+        results = async_(first)(), async_(second)()
+        return results[0].value, results[1].value
+
+    server._local_root.exposed_both = both
+    root, event = client.root, worlds.Event()
+    background = BgServingThread(client)
+    check(root.both(lambda: event.wait(5), lambda: event.set()), (True, None))
+    background.stop()
+
+
+@scenario
+def remote_executor(world: World) -> None:
+    """Who waits for a callback leaves the call that waits for it to the thread that serves."""
+    client, server = world.pair()
+    done = worlds.Event()
+
+    def submit(func: Any) -> None:
+        world.go(lambda: (func(), done.set()), name="worker")
+        worlds.sleep(0.01)  # the worker reads meanwhile
+
+    server._local_root.exposed_submit = submit
+    server._local_root.exposed_result = lambda: done.wait(5)
+    root = client.root
+    background = BgServingThread(client)
+    root.submit(lambda: worlds.sleep(0.05))
+    check(root.result(), True)
+    background.stop()
+
+
+@scenario
 def deep_recursion(world: World) -> None:
     """Calls go back and forth between the two sides, in two threads."""
     client, _ = world.pair()
@@ -636,6 +671,29 @@ def one_waits_for_the_other(world: World) -> None:
         root.set()
 
     world.each(lambda: check(root.wait(), True), other)
+
+
+@scenario
+def idle_thread_serves_beside_a_waiting_one(world: World) -> None:
+    """A serving thread that waits for a callback leaves other calls to one that has none."""
+    client, server = world.connect()
+    world.go(server.serve_threaded, 2, name="server")
+    root = client.root
+
+    def slow(number: int) -> int:
+        worlds.sleep(0.05)
+        return number
+
+    def first() -> None:
+        check(root.call(slow, 1), 1)
+        root.set()
+
+    def other() -> None:
+        check(root.sleep(0.01), "slept")
+        worlds.sleep(0.01)
+        check(root.wait(), True)
+
+    world.each(first, other)
 
 
 @scenario

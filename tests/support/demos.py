@@ -45,7 +45,7 @@ def run(demo: str, implementation: str, arguments: list[str]) -> subprocess.Comp
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=200,
             check=False,
         )
 

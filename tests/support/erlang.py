@@ -38,7 +38,7 @@ def erl(vm: str) -> str:
 def compiled(folder: Path, *sources: Path) -> Path:
     """Compiles Erlang modules, with warnings as errors, into a folder and returns that."""
     command = [program("erlc"), "-Werror", "-o", str(folder), *map(str, sources)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 

@@ -40,7 +40,7 @@ def outcome(victim: str, name: str) -> dict[str, Any]:
         env=environment(victim),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     lines = done.stdout.strip().splitlines()

@@ -1104,6 +1104,20 @@ MUTATIONS = [
     ),
     Mutation(
         "93",
+        "lib/hashes.py",
+        "    if any(_is_larger(key, most) for key in group):",
+        "    if False:",
+        f"{HASHES}::test_large_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "94",
+        "lib/joining.py",
+        "if len(parts) <= _AT_ONCE",
+        "if True",
+        "tests/attacks/test_memory.py::test_one_odd_item_makes_an_answer_no_more_expensive",
+    ),
+    Mutation(
+        "93",
         "core/_brine_py.py",
         "        check_hashes(inner)\n",
         "",
@@ -1366,22 +1380,40 @@ MUTATIONS = [
     Mutation(
         "116",
         "link/connection.py",
+        "not self.servers or self._must_serve(ident)",
+        "not self.servers or ident in self.servers",
+        f"{SCHEDULES}[idle_thread_serves_beside_a_waiting_one]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
+        "(me.roused or len(servers) == 1)",
+        "True",
+        f"{SCHEDULES}[idle_thread_serves_beside_a_waiting_one]",
+        "native",
+    ),
+    Mutation(
+        "116",
+        "link/connection.py",
         "        if busy and self.servers:\n            self.helpers.call()\n",
         "",
-        f"{WAKEUPS}::test_a_callback_may_wait_for_the_next",
+        f"{SCHEDULES}[callback_waits_for_the_next]",
+        "native",
     ),
     Mutation(
         "116",
         "link/connection.py",
         "if self.workers is not None or serves or not self.servers or route:",
         "if True:",
-        f"{WAKEUPS}::test_a_remote_executor",
+        f"{SCHEDULES}[remote_executor]",
+        "native",
     ),
     Mutation(
         "117",
         "link/connection.py",
-        "                waiter.wake()\n                return\n        self.helpers.call()\n",
-        "                waiter.wake()\n                return\n",
+        "it has ceased to wait\n                    return\n        self.helpers.call()\n",
+        "it has ceased to wait\n                    return\n",
         f"{WAKEUPS}::test_a_busy_thread_gets_help",
     ),
     Mutation(
@@ -1405,6 +1437,27 @@ MUTATIONS = [
         "            THREAD.now = (self, id_, route), in_task\n"
         "            IN_TASK.set((self, id_, route))\n",
         "tests/faults/test_current_call.py::test_a_served_call_sets_no_variable",
+    ),
+    Mutation(
+        "127",
+        "link/helping.py",
+        "            outcome, due = self._overdue(now)  #",
+        "            with self._lock:\n                outcome, due = self._overdue(now)  #",
+        f"{GARBAGE}::test_a_helper_is_interrupted",
+    ),
+    Mutation(
+        "127",
+        "link/housekeeping.py",
+        "@holds_the_role\ndef _read_now",
+        "def _read_now",
+        f"{GARBAGE}::test_the_housekeeping_thread_is_interrupted",
+    ),
+    Mutation(
+        "127",
+        "link/connection.py",
+        "        yield self.helpers\n",
+        "",
+        f"{GARBAGE}::test_who_hands_requests_on_is_interrupted",
     ),
     Mutation(
         "127",
@@ -2205,9 +2258,9 @@ MUTATIONS += [
     Mutation(
         "128",
         "lib/connection_threads.py",
-        "thread.idle or (not thread.busy and len(self.jobs) == 1)",
+        "thread.idle or (looks and len(self.jobs) == 1)",
         "thread.idle",
-        f"{ADAPTERS_AFFINITY}::test_plain_functions_run_in_one_thread",
+        f"{AFFINITY}::test_the_next_function_needs_no_other_thread",
     ),
     Mutation(
         "114",
@@ -2361,8 +2414,8 @@ MUTATIONS += [
     Mutation(
         "130",
         "link/connection.py",
-        "                waiter.wake()\n                return\n        self.helpers.call()\n",
-        "                waiter.wake()\n                return\n",
+        "it has ceased to wait\n                    return\n        self.helpers.call()\n",
+        "it has ceased to wait\n                    return\n",
         f"{SCHEDULES}[busy_thread_is_helped]",
         "native",
     ),
@@ -2452,6 +2505,24 @@ MUTATIONS += [
     ),
 ]
 
+LIBRARY = "tests/attacks/test_library_oracle.py"
+MUTATIONS += [
+    Mutation(
+        "131",
+        "lib/library.py",
+        'return facts.kind is not MAPPING or name == "__ior__"',
+        "return False",
+        f"{LIBRARY}::test_containers_in_python_take_no_iterator_without_end",
+    ),
+    Mutation(
+        "131",
+        "lib/library.py",
+        "return 1 if defaultdict in makers else 0",
+        "return None",
+        f"{LIBRARY}::test_containers_in_python_take_no_iterator_without_end",
+    ),
+]
+
 REENTERED = "tests/attacks/test_reentered.py"
 MUTATIONS += [
     Mutation(
@@ -2516,6 +2587,55 @@ MUTATIONS += [
         "self._clash(before, self._name in READING)",
         "self._clash(before)",
         f"{REENTERED}::test_keys_of_the_peer_read_other_objects",
+    ),
+    Mutation(
+        "120",
+        "lib/library.py",
+        "        self.holds = kind in _HOLD or id(self.in_c) in _ALSO_HOLD",
+        "        self.holds = kind in CONTAINERS",
+        f"{REENTERED}::test_case_120_c_code_is_not_entered_again[shown]",
+    ),
+    Mutation(
+        "120",
+        "lib/library.py",
+        "        return (_UNWRAPPING + obj)[0]",
+        "        return None",
+        f"{REENTERED}::test_case_120_c_code_is_not_entered_again[shown]",
+    ),
+    Mutation(
+        "120",
+        "lib/library.py",
+        "    return any(_FIELDS in dict_of(base) for base in mro) or any(",
+        "    return any(",
+        f"{REENTERED}::test_case_120_c_code_is_not_entered_again[compared]",
+    ),
+    Mutation(
+        "120",
+        "lib/in_flight.py",
+        "        within = looks_within(self._name, values)",
+        "        within = True",
+        f"{REENTERED}::test_case_120_plain_reads_of_others_are_not_compared",
+    ),
+    Mutation(
+        "120",
+        "lib/in_flight.py",
+        "            if not theirs:",
+        "            if False:",
+        f"{REENTERED}::test_case_120_who_works_on_nothing_unsafe_costs_others_nothing",
+    ),
+    Mutation(
+        "120",
+        "lib/library.py",
+        "    return (in_c is OrderedDict and name in _LOOKUPS) or",
+        "    return False or",
+        f"{REENTERED}::test_case_120_who_looks_up_holds_nobody_up",
+    ),
+    Mutation(
+        "120",
+        "lib/c_guards.py",
+        "            return _one_by_one(guard, single, called.owner, given[0])",
+        "            pass",
+        f"{REENTERED}::test_case_120_a_consumer_takes_what_a_live_stream_has_given",
     ),
     Mutation(
         "120",

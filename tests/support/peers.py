@@ -115,7 +115,7 @@ def epc_output(*command: str) -> list[str]:
         env=epc_environment(),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=200,
         check=False,
         cwd=ROOT,
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.eventually import eventually
 
 from .peers import find_interpreter as find_interpreter
 
@@ -44,19 +46,11 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def eventually(condition: Callable[[], Any], what: str = "it", limit: float = 15) -> Any:
-    """Waits until a condition holds; returns what it gave."""
-    end = time.monotonic() + limit
-    while True:
-        outcome = condition()
-        if outcome:
-            return outcome
-        assert time.monotonic() < end, f"{what} did not happen in time"
-        time.sleep(0.02)
+    """Returns a port that is free, and stays so: the system gives nobody one of this range."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def answers(port: int) -> bool:

@@ -56,7 +56,7 @@ def outcomes(client: str, server: str | None) -> dict[str, str]:
                 env=environment(client),
                 capture_output=True,
                 check=True,
-                timeout=120,
+                timeout=200,
             )
     found: dict[str, str] = json.loads(done.stdout)
     return found

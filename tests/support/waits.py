@@ -40,7 +40,7 @@ def outcome(side: str, name: str) -> dict[str, Any]:
             env=environment(side),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=200,
             check=False,
         )
     except subprocess.TimeoutExpired:

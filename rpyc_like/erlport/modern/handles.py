@@ -285,7 +285,7 @@ def _item(guard: Guard | None, value: Any, key: Any) -> Any:
     if guard is None:
         return value[key]
     check_method(guard, value, "__getitem__", key)
-    with using(guard, "__getitem__", value, key):
+    with using(guard, "__getitem__", key, value):
         return value[key]
 
 

@@ -101,7 +101,7 @@ class MemoryStream(NativeStream):
                 side.chunks += (chunk,)
                 side.size += size
                 self.went = size
-                self._changed.notify_all()
+            self._changed.notify_all()  # also if a handler has kept an earlier write from it
             return size
 
     def wait(self, events: int, timeout: float | None) -> int:
