@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from threading import get_ident, main_thread
 from types import TracebackType
 
 __all__ = ["ignoring", "raised_by_handler"]
@@ -15,7 +16,9 @@ def raised_by_handler(error: BaseException | None) -> bool:
     Whoever takes an error for one of its own call asks this before, and passes the others on. A
     handler is found in the traceback as a function that was given the frame it has interrupted.
     """
-    step = None if error is None else error.__traceback__
+    if error is None or get_ident() != main_thread().ident:
+        return False  # where Python runs no handler
+    step = error.__traceback__
     while step is not None:
         frame, step = step.tb_frame, step.tb_next
         if step is not None:
