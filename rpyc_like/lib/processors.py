@@ -59,7 +59,8 @@ def _ratio(quota: str, period: str) -> float:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        # Another encoding is imported, and a child that is forked meanwhile waits for it for ever.
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().splitlines()
     except OSError:
         return []
