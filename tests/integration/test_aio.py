@@ -404,16 +404,14 @@ def test_time_limit() -> None:
     """``sync_request_timeout`` holds for each request."""
 
     async def main(port: int) -> None:
-        async with aio.connect("127.0.0.1", port, config={"sync_request_timeout": 30}) as conn:
+        async with aio.connect("127.0.0.1", port, config={"sync_request_timeout": 5}) as conn:
             await conn.root
-            conn._config["sync_request_timeout"] = 0.2
             began = time.monotonic()
             slow = [asyncio.ensure_future(_awaited(conn.root.wait(30))) for _ in range(3)]
             await asyncio.sleep(0.1)
             done = await asyncio.gather(*slow, return_exceptions=True)
             assert [type(one) for one in done] == [TimeoutError] * 3
             assert time.monotonic() - began < 25
-            conn._config["sync_request_timeout"] = 30
             assert await conn.root.echo(1) == 1
 
     with server() as made:
