@@ -180,12 +180,11 @@ class FrameSender:
         try:
             (taken,) = map(self._role.acquire, AT_ONCE)
             # No call, while which a signal handler might run, before what is done is noted.
-            if not taken or queue:
-                queue += (frame,)
+            queue += (frame,)
+            if not taken or queue[0] is not frame:
                 sent = None
             else:
                 # Nobody sends: the frame leaves at once, in one write.
-                queue += (frame,)
                 stream = self._stream
                 sent = stream.send_some(frame)
                 if sent == len(frame):
