@@ -22,8 +22,8 @@ from ..lib.access_policy import check_call, exact_name
 from ..lib.brief import brief
 from ..lib.code import BINARY, COMPARISONS, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
-from ..lib.library import LIBRARY, is_c_callable
 from ..lib.received_errors import made_from_peer
+from ..lib.stdlib import LIBRARY, is_c_callable
 from . import consts, cursors, netref
 from .accounts import FAIR, MAX_TAKEN, Account
 from .async_items import AsyncItems

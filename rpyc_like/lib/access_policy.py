@@ -31,7 +31,9 @@ from weakref import CallableProxyType, ProxyType
 
 from ..errors import AccessDenied
 from .internals import INTERNALS
-from .library import (
+from .received_errors import made_from_peer, peers_data
+from .stand_ins import dict_of, is_among, module_of, mro_of
+from .stdlib import (
     ABSENT,
     MAX_WRAPPED,
     MISSING,
@@ -46,8 +48,6 @@ from .library import (
     is_wrapper,
     unwrapped,
 )
-from .received_errors import made_from_peer, peers_data
-from .stand_ins import dict_of, is_among, module_of, mro_of
 
 __all__ = [
     "ABSENT",

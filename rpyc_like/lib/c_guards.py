@@ -15,15 +15,15 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 from ..errors import LimitExceeded, MalformedValue
-from . import access_policy, chained, in_flight, library, weights
+from . import access_policy, chained, in_flight, stdlib, weights
 from .brief import brief
 from .code import COMPARISONS
 from .counted_items import CountedItems, source_of
 from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import ItemWork, Use, count_item
-from .library import Call, facts_of, is_c_callable, is_library_function, kind_of, members
 from .proxies import copy_of, is_container, is_proxy
 from .result_sizes import check_call_result
+from .stdlib import Call, facts_of, is_c_callable, is_library_function, kind_of, members
 
 __all__ = [
     "Guard",
@@ -98,7 +98,7 @@ class Guard:
         return ItemWork(self.open_account, id)
 
     def _weigh(self, item: Any) -> None:
-        if id(type(item)) not in library.SIMPLE_IDS:
+        if id(type(item)) not in stdlib.SIMPLE_IDS:
             check_weight(self, item)
             if type(item) is tuple:
                 for one in (item, *item[:_PARTS]):  # a part of the peer's container, maybe
@@ -120,18 +120,18 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
         MalformedValue: a container would get too many keys of one hash.
     """
     called = Call(func, args)
-    if called.name in library.TAKES_ITEMS and (single := library.single_of(called)) is not None:
+    if called.name in stdlib.TAKES_ITEMS and (single := stdlib.single_of(called)) is not None:
         given = called.given[called.skip :]
         if len(given) == 1 and called.before <= called.skip and not named and _is_live(given[0]):
             return _one_by_one(guard, single, called.owner, given[0])
     values = [*called.given, *named.values()]
-    if called.sort is library.METHOD:
+    if called.sort is stdlib.METHOD:
         values[: called.skip] = []
     if called.calls_arguments:  # what those work on they say themselves
-        values = [value for value in values if not library.is_wrapper(type(value))]
-    if called.sort is library.METHOD:
+        values = [value for value in values if not stdlib.is_wrapper(type(value))]
+    if called.sort is stdlib.METHOD:
         values.append(called.owner)
-    elif called.sort is library.CALLABLE and facts_of(type(called.func)).holds:
+    elif called.sort is stdlib.CALLABLE and facts_of(type(called.func)).holds:
         values.append(called.func)
     name = called.name or type(called.func).__name__
     make_work = guard.make_light_work if called.stores else guard.make_work
@@ -145,7 +145,7 @@ def _is_live(items: Any) -> bool:
     if is_proxy(items):
         return not is_container(items)
     facts = facts_of(type(items))
-    return facts.is_iterator and (facts.kind is library.NAMED or any(map(is_proxy, members(items))))
+    return facts.is_iterator and (facts.kind is stdlib.NAMED or any(map(is_proxy, members(items))))
 
 
 def _one_by_one(guard: Guard, single: Any, owner: Any, items: Any) -> None:
@@ -185,15 +185,15 @@ def _checked(guard: Guard, call: Call, named: Any) -> tuple[tuple[Any, ...], Any
     if call.takes_iterators:
         named = _with_counted(guard, call, named)
     check_call_result(call, _pairs_of(named), guard.max_result)
-    if call.sort is library.CLASS:
+    if call.sort is stdlib.CLASS:
         named = _check_class(guard, call, named)
     elif call.hashes:
         _check_weights(guard, call.given)
-    elif call.sort is library.METHOD:
+    elif call.sort is stdlib.METHOD:
         _check_method(guard, call.owner, call.name, call.given, call.first, named, call.skip)
-    elif call.sort is library.FUNCTION:
+    elif call.sort is stdlib.FUNCTION:
         _check_function(guard, call, named)
-    elif call.sort is library.PYTHON:
+    elif call.sort is stdlib.PYTHON:
         for value in [*call.given, *_values_of(named)]:
             check_weight(guard, value, True)
             _check_own_keys(value)
@@ -212,17 +212,17 @@ def _check_class(guard: Guard, call: Call, named: Any) -> Any:
     facts, given, before = facts_of(call.func), call.given, call.before
     if not facts.keeps:
         _check_weights(guard, [*given[before:], *_values_of(named)])
-    if facts.kind is library.BUFFER:
+    if facts.kind is stdlib.BUFFER:
         _make_plain(guard, given, before, named)
     elif facts.items_at is not None:
         place, pairs = facts.items_at, facts.takes_pairs
         _make_list(guard, given, place, before, pairs)
-        if facts.kind is not library.MAPPING:
+        if facts.kind is not stdlib.MAPPING:
             named = _with_list(guard, named)
-        if facts.kind in library.HASHED and len(given) > place:
+        if facts.kind in stdlib.HASHED and len(given) > place:
             _check_weights(guard, given[before:], dicts=False)
             _check_keys((), given[place], pairs)
-    elif facts.kind in library.HASHED:
+    elif facts.kind in stdlib.HASHED:
         _check_weights(guard, given[before:], dicts=False)
     if facts.is_chained:
         values = [*given[before:], *_values_of(named)]
@@ -280,27 +280,27 @@ def _check_method(
     """
     cls: Any = owner if issubclass(type(owner), type) else type(owner)
     facts = facts_of(cls)
-    if facts.kind is library.BUFFER:
+    if facts.kind is stdlib.BUFFER:
         if name not in COMPARISONS:
             _make_plain(guard, given, first, named)
         return
-    if name in library.SEARCHING and issubclass(cls, range):
+    if name in stdlib.SEARCHING and issubclass(cls, range):
         _check_search(guard, owner, given[skip:])
-    elif name == "join" and facts.kind is library.TEXT:
+    elif name == "join" and facts.kind is stdlib.TEXT:
         _make_list(guard, given, skip, first, False)
-    elif facts.kind in library.CONTAINERS:
+    elif facts.kind in stdlib.CONTAINERS:
         _check_container(guard, owner, cls, name, given, first, skip)
-    elif name in library.LOOKING or name in library.COPYING or name in library.FORMATTING:
+    elif name in stdlib.LOOKING or name in stdlib.COPYING or name in stdlib.FORMATTING:
         for value in (owner, *given[first:], *_values_of(named)):
-            check_weight(guard, value, name in library.COPYING)
-    elif name not in library.KEEPING:
+            check_weight(guard, value, name in stdlib.COPYING)
+    elif name not in stdlib.KEEPING:
         _check_weights(guard, [*given[first:], *_values_of(named)])
-    if facts.kind is library.VIEW:
+    if facts.kind is stdlib.VIEW:
         for place in range(first, len(given)):
             _check_keys((), given[place])
-    if owner is not cls and name not in library.LOOKING and facts.is_chained:
+    if owner is not cls and name not in stdlib.LOOKING and facts.is_chained:
         values = [*given[first:], *_values_of(named)]
-        if name in library.TAKES_ITEMS or name == "__setitem__":
+        if name in stdlib.TAKES_ITEMS or name == "__setitem__":
             values += [item for one in values for item in _own_items(one)]
         _check_link(guard, owner, values)
 
@@ -317,21 +317,21 @@ def _check_container(
 ) -> None:
     facts = facts_of(cls)
     pairs = facts.takes_pairs and name not in ("fromkeys", "_make")
-    if name in library.LOOKING:
+    if name in stdlib.LOOKING:
         check_weight(guard, owner)
-    if library.takes_items(cls, name):
+    if stdlib.takes_items(cls, name):
         for place in range(skip, 1 + skip if name == "fromkeys" else len(given)):
             _make_list(guard, given, place, first, pairs)
     elif name == "__setitem__" and len(given) > 1 + skip and type(given[skip]) is slice:
         _make_list(guard, given, 1 + skip, first, False)
-    if name in library.LOOKING or facts.kind in library.HASHED:
-        rest = given[first : skip + 1 if name in library.FIRST_IS_KEY else None]
+    if name in stdlib.LOOKING or facts.kind in stdlib.HASHED:
+        rest = given[first : skip + 1 if name in stdlib.FIRST_IS_KEY else None]
         _check_weights(guard, rest, dicts=False)
-    if facts.kind in library.HASHED and len(given) > skip:
+    if facts.kind in stdlib.HASHED and len(given) > skip:
         table = () if owner is cls else owner
-        if name in library.ADDS_A_KEY or (name == "__getitem__" and issubclass(cls, defaultdict)):
+        if name in stdlib.ADDS_A_KEY or (name == "__getitem__" and issubclass(cls, defaultdict)):
             _check_keys(table, given[skip : skip + 1])
-        elif name in library.ADDS_KEYS:
+        elif name in stdlib.ADDS_KEYS:
             for one in given[skip : skip + 1 if name == "fromkeys" else None]:
                 _check_keys(table, one, pairs)
 
@@ -339,10 +339,10 @@ def _check_container(
 def _check_function(guard: Guard, call: Call, named: Any) -> None:
     """Look at the arguments of a function of a module."""
     name, given = call.name, call.given
-    if name in library.HARMLESS:
+    if name in stdlib.HARMLESS:
         return
-    if call.module == "_operator" or (call.module == "builtins" and name in library.METHODS):
-        method = library.METHODS.get(name) or f"__{name.strip('_')}__"
+    if call.module == "_operator" or (call.module == "builtins" and name in stdlib.METHODS):
+        method = stdlib.METHODS.get(name) or f"__{name.strip('_')}__"
         if given:
             _check_method(guard, given[0], method, given, max(call.before, 1), (), 1)
         return
@@ -414,7 +414,7 @@ def _needs_guard(arg: Any) -> bool:
 
 # -- what a peer passes
 
-_AT_HAND: Final = library.CONTAINERS | {library.VIEW, library.TEXT, library.BUFFER, library.HOLDER}
+_AT_HAND: Final = stdlib.CONTAINERS | {stdlib.VIEW, stdlib.TEXT, stdlib.BUFFER, stdlib.HOLDER}
 
 
 def _is_lazy(value: Any) -> bool:
@@ -466,12 +466,12 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
         The named arguments.
     """
     func, given, name, module = call.func, call.given, call.name, call.module
-    held = id(func) not in library.STREAMS and name not in library.KEEPS_NONE
-    rows = func is itertools.starmap or name in library.TAKES_ROWS
+    held = id(func) not in stdlib.STREAMS and name not in stdlib.KEEPS_NONE
+    rows = func is itertools.starmap or name in stdlib.TAKES_ROWS
     compares = func is itertools.groupby
     # Others, such as numpy.array, make something of the range itself.
     by_place = type(module) is str and (
-        module in library.BY_PLACE or module.partition(".")[0] not in library.STDLIB
+        module in stdlib.BY_PLACE or module.partition(".")[0] not in stdlib.STDLIB
     )
     limit = guard.config["max_steps"]
 
@@ -499,7 +499,7 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
 
     first = call.first
     given[first:] = map(counted, given[first:])
-    if name in library.TAKES_AT_ONCE and len(given) > first and type(given[first]) is CountedItems:
+    if name in stdlib.TAKES_AT_ONCE and len(given) > first and type(given[first]) is CountedItems:
         given[first] = list(given[first])
     return [(name, counted(value)) for name, value in _pairs_of(named)] if named else named
 
@@ -522,12 +522,12 @@ def _make_plain(guard: Guard, given: list[Any], before: int, named: Any) -> None
 def _own_items(value: Any) -> list[Any]:
     """Return the items of a container of this side."""
     facts = facts_of(type(value))
-    return [*members(value)] if facts.is_native and facts.kind is not library.VIEW else []
+    return [*members(value)] if facts.is_native and facts.kind is not stdlib.VIEW else []
 
 
 def _is_sequence(value: Any) -> bool:
     facts = facts_of(type(value))
-    return facts.is_native and facts.kind is library.SEQUENCE
+    return facts.is_native and facts.kind is stdlib.SEQUENCE
 
 
 # -- keys
@@ -564,10 +564,10 @@ def _check_keys(table: Any, added: Any, pairs: bool = False) -> None:
         added: the keys, in a container.
         pairs: whether they come with their values, if that is no dict.
     """
-    table, added = library.table_of(table), library.table_of(added)
+    table, added = stdlib.table_of(table), stdlib.table_of(added)
     if not facts_of(type(added)).is_native:
         return
-    if pairs and kind_of(added) is not library.MAPPING:
+    if pairs and kind_of(added) is not stdlib.MAPPING:
         added = [one[0] for one in added if _is_sequence(one) and one]
     keys = [key for key in added if not _is_spread(key)]
     if not keys:

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from ..errors import LimitExceeded, MalformedValue
 from .counted_items import source_of
-from .library import facts_of
 from .referents import referents
+from .stdlib import facts_of
 
 __all__ = ["DEEPEST", "check_link"]
 

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from .library import facts_of
+from .stdlib import facts_of
 
 __all__ = ["CountedItems", "is_only_iterator", "source_of"]
 

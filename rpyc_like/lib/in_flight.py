@@ -15,7 +15,7 @@ each one notes what it does before it looks for the others, so of two at least o
 Of two that both have proxies in their hands the later one waits at once: else both would stop in
 the middle, and one would have to be refused.
 
-Left alone are objects that C code works on safely while they change, see :mod:`.library`.
+Left alone are objects that C code works on safely while they change, see :mod:`.stdlib`.
 Functions of the program are not looked at, nor what they call.
 """
 
@@ -35,7 +35,9 @@ from typing import Any, Final, TypeVar
 from ..errors import LimitExceeded
 from . import primitives
 from .counted_items import source_of
-from .library import (
+from .proxies import asks_here, is_proxy
+from .referents import referents
+from .stdlib import (
     CONTAINERS,
     READING,
     factory_of,
@@ -44,8 +46,6 @@ from .library import (
     is_lookup,
     looks_within,
 )
-from .proxies import asks_here, is_proxy
-from .referents import referents
 from .timing import Timeout
 from .workers import waiting
 

@@ -23,8 +23,8 @@ from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from ..errors import LimitExceeded
-from .library import FUNCTION, METHOD, PROGRAM, Call, full_name
 from .stand_ins import mro_of
+from .stdlib import FUNCTION, METHOD, PROGRAM, Call, full_name
 
 __all__ = ["check_call_result", "check_result"]
 

@@ -2,7 +2,7 @@
 
 It recurses over members, and meets what is shared once for each way that leads there. So an object
 weighs as much as the tree that it would be written out to. Whose members count,
-:mod:`.library` decides. What the program's own methods do is its business.
+:mod:`.stdlib` decides. What the program's own methods do is its business.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from ..errors import LimitExceeded, MalformedValue
-from .library import ALWAYS, COPIED, SIMPLE_IDS, TEXT_IDS, facts_of, members
+from .stdlib import ALWAYS, COPIED, SIMPLE_IDS, TEXT_IDS, facts_of, members
 
 __all__ = ["check_weight", "has_members"]
 

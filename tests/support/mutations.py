@@ -1876,7 +1876,7 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "    if facts.kind is library.BUFFER:\n        if name",
+        "    if facts.kind is stdlib.BUFFER:\n        if name",
         "    if False:\n        if name",
         f"{GUARDS}::test_buffers_ask_no_peer",
     ),
@@ -1910,7 +1910,7 @@ MUTATIONS += [
     ),
     Mutation(
         "122",
-        "lib/library.py",
+        "lib/stdlib.py",
         " or any(full_name(base) in _SHOWN for base in mro)",
         "",
         "tests/attacks/test_weights.py::test_what_is_shared_weighs_what_it_is_written_out_to",
@@ -2106,14 +2106,14 @@ MUTATIONS += [
     ),
     Mutation(
         "92",
-        "lib/library.py",
+        "lib/stdlib.py",
         "self.is_function = id(BuiltinFunctionType) in ids",
         "self.is_function = cls is BuiltinFunctionType",
         f"{CALLABLES}::test_methods_that_know_their_class_are_looked_at",
     ),
     Mutation(
         "92",
-        "lib/library.py",
+        "lib/stdlib.py",
         "self.is_function = id(BuiltinFunctionType) in ids",
         "self.is_function = cls is BuiltinFunctionType",
         f"{CALLABLES}::test_ladders_are_methods_that_know_their_class_too",
@@ -2505,18 +2505,18 @@ MUTATIONS += [
     ),
 ]
 
-LIBRARY = "tests/attacks/test_library_oracle.py"
+LIBRARY = "tests/attacks/test_stdlib_oracle.py"
 MUTATIONS += [
     Mutation(
         "131",
-        "lib/library.py",
+        "lib/stdlib.py",
         'return facts.kind is not MAPPING or name == "__ior__"',
         "return False",
         f"{LIBRARY}::test_containers_in_python_take_no_iterator_without_end",
     ),
     Mutation(
         "131",
-        "lib/library.py",
+        "lib/stdlib.py",
         "return 1 if defaultdict in makers else 0",
         "return None",
         f"{LIBRARY}::test_containers_in_python_take_no_iterator_without_end",
@@ -2562,7 +2562,7 @@ MUTATIONS += [
     ),
     Mutation(
         "120",
-        "lib/library.py",
+        "lib/stdlib.py",
         "            self.holds = _is_holder(cls, mro)",
         "            self.holds = False",
         f"{REENTERED}::test_case_120_c_code_is_not_entered_again[csv]",
@@ -2590,21 +2590,21 @@ MUTATIONS += [
     ),
     Mutation(
         "120",
-        "lib/library.py",
+        "lib/stdlib.py",
         "        self.holds = kind in _HOLD or id(self.in_c) in _ALSO_HOLD",
         "        self.holds = kind in CONTAINERS",
         f"{REENTERED}::test_case_120_c_code_is_not_entered_again[shown]",
     ),
     Mutation(
         "120",
-        "lib/library.py",
+        "lib/stdlib.py",
         "        return (_UNWRAPPING + obj)[0]",
         "        return None",
         f"{REENTERED}::test_case_120_c_code_is_not_entered_again[shown]",
     ),
     Mutation(
         "120",
-        "lib/library.py",
+        "lib/stdlib.py",
         "    return any(_FIELDS in dict_of(base) for base in mro) or any(",
         "    return any(",
         f"{REENTERED}::test_case_120_c_code_is_not_entered_again[compared]",
@@ -2625,7 +2625,7 @@ MUTATIONS += [
     ),
     Mutation(
         "120",
-        "lib/library.py",
+        "lib/stdlib.py",
         "    return (in_c is OrderedDict and name in _LOOKUPS) or",
         "    return False or",
         f"{REENTERED}::test_case_120_who_looks_up_holds_nobody_up",

@@ -8,7 +8,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from ...lib import access_policy, c_guards
-from ...lib.library import LIBRARY
+from ...lib.stdlib import LIBRARY
 
 __all__ = ["call", "check_name", "public", "warn_of_tools"]
 

@@ -5,7 +5,7 @@ connection in memory, and a peer calls each with an iterator without end, one th
 length, a container that contains itself. Each call must end, having taken a bounded number of
 items, or be refused; the process lives, and its memory stays below a bound.
 
-``python -m tests.attacks.library_oracle [--seed N] [--cases N] [--only TEXT] [--from N]`` tries all
+``python -m tests.attacks.stdlib_oracle [--seed N] [--cases N] [--only TEXT] [--from N]`` tries all
 (``--cases 0``) or some of them, chosen by the seed. A call that hangs ends the process with its
 stack; with ``--all`` a new one goes on behind it, and all that was found is printed at the end.
 """
@@ -328,7 +328,7 @@ def all_of(options: Any) -> bool:
             "-W",
             "ignore",
             "-m",
-            "tests.attacks.library_oracle",
+            "tests.attacks.stdlib_oracle",
             f"--from={start}",
         ]
         command += [f"--seed={options.seed}", f"--cases={options.cases}", f"--only={options.only}"]

@@ -1,4 +1,4 @@
-"""The whole library, called with what ends no call by itself; see :mod:`.library_oracle`."""
+"""The whole library, called with what ends no call by itself; see :mod:`.stdlib_oracle`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rpyc_like.lib.library import ALWAYS, MAPPING, PLAIN, SEQUENCE, facts_of
+from rpyc_like.lib.stdlib import ALWAYS, MAPPING, PLAIN, SEQUENCE, facts_of
 from tests.support.peers import OURS, environment
 
 
 def tried(*options: str, folder: Path) -> str:
     """Run the oracle in a child, which must survive; return what it has printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.attacks.library_oracle", *options],
+        [sys.executable, "-W", "ignore", "-m", "tests.attacks.stdlib_oracle", *options],
         env={**environment(OURS), "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
