@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from itertools import count
 from typing import Any, Protocol
 
@@ -134,6 +135,8 @@ class EpcPeer(PlainPeer):
     def disconnected(self, error: BaseException | None) -> None:
         """Tells the handler."""
         self._handler.disconnected(error)
+        if not self.link.unbegun:
+            self._handler = weakref.proxy(self._handler)
 
     # -- the end
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib import primitives
 from ..lib.in_worker import in_new_thread
+from ..lib.lifetimes import without_frames
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
 from .apart import takes_long
@@ -524,9 +526,12 @@ class AioMessageConnection:
         if self.lost:
             return
         self.ended.set()
+        if isinstance(error, (EOFError, OSError, ProtocolError)):
+            without_frames(error)
         self.error = error
         self.drops = not isinstance(error, (EOFError, OSError))
         self.queued.close()
+        self.queued.on_room = None
         room, self._room = self._room, None
         if room is not None:
             room.set()
@@ -543,7 +548,7 @@ class AioMessageConnection:
         if not self.drops and (self._waiting or self._served):
             self.loop.call_soon(self._serve_rest)
         else:
-            self.application.disconnected(error)
+            self._tell_lost()
 
     def _serve_rest(self) -> None:
         """Serve what the peer asked before it hung up; end when all of it has begun."""
@@ -552,7 +557,11 @@ class AioMessageConnection:
             self.application.serve_request(id_, target, args)
             self.loop.call_soon(self._serve_rest)  # after the first step of its task
         else:
-            self.application.disconnected(self.error)
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        self.application.disconnected(self.error)
+        self.application = weakref.proxy(self.application)  # which is freed when it is dropped
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""

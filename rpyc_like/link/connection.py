@@ -25,6 +25,7 @@ session's business, and what to do for a request is the application's.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from typing import Any, Final, Protocol
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib import primitives
 from ..lib.interpreter import at_end
+from ..lib.lifetimes import without_frames
 from ..lib.stack import has_room
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
@@ -138,7 +140,7 @@ class MessageConnection:
     def __init__(self, channel: Any, session: Session, application: Application) -> None:
         self.session = session
         self.reading = ReadingRole()
-        self.end = AsyncResult(application)
+        self.end = AsyncResult(None)  # only this class waits for it
         self.error: BaseException | None = None
         self.closed_class: type[ConnectionClosed] = ConnectionClosed
         """What whoever waits or wants something gets after the end."""
@@ -204,7 +206,7 @@ class MessageConnection:
         # Two of the locks may be held when a signal handler runs in this very thread.
         self.inbox_lock = primitives.RLock()
         """Guards handing work to a waiter that may be leaving, and to helpers."""
-        self.helpers = Helpers(self)
+        self.helpers = Helpers(self.inbox_lock)
         self._taking = primitives.RLock()  # guards decoding outside of the reading role
         self._gone_lock = primitives.RLock()  # guards the first call of lose()
 
@@ -245,7 +247,7 @@ class MessageConnection:
             and self.dispatch is None
             and receiver.takes_shortcuts
         ):
-            self.express = Express(self, receiver, sender, shortcut)
+            self.express = Express(receiver, sender, shortcut)
             self.send_frame = self.batch.send_frame
             self._open = self.express.open
 
@@ -423,7 +425,7 @@ class MessageConnection:
                 waiter.dormant = False  # it will take one, and may be busy then
                 waiter.wake()
                 return
-        self.helpers.call()
+        self.helpers.call(self)
 
     def _hand(self, outcome: Outcome, thread: int) -> bool:
         """Puts a request into the inbox of a thread that waits; returns whether it still does."""
@@ -439,7 +441,7 @@ class MessageConnection:
         busy = len(waiter.inbox) > 1 or not waiter.dormant
         waiter.wake()
         if busy and self.servers:
-            self.helpers.call()
+            self.helpers.call(self)
         return True
 
     def take_unserved(self) -> Outcome | None:
@@ -1015,6 +1017,7 @@ class MessageConnection:
 
     def broken(self, error: BaseException) -> Outcome:
         """Notes that nothing more can be read, in the reading role."""
+        without_frames(error)
         if self.stash and not self._hung_up and isinstance(error, _ENDS):
             self._give_out_stash()
         self._break(error)
@@ -1363,6 +1366,8 @@ class MessageConnection:
         with self._gone_lock:
             if self.end._ready:
                 return False
+            if isinstance(error, (*_ENDS, ProtocolError)):
+                without_frames(error)
             self.error = error
             self._drops = not isinstance(error, _ENDS)
             self.end._ready = True
@@ -1397,6 +1402,11 @@ class MessageConnection:
         for entry in entries:
             entry.run_callbacks()
         self.application.disconnected(self.error)
+        if not self.unbegun:  # else requests are left for which nothing else keeps it
+            self.application = weakref.proxy(self.application)
+        if isinstance(self.sender, FrameSender):
+            self.sender.blocked = self.sender.interrupted = None
+        self.batch.disown()
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -47,6 +48,7 @@ class _Member:
 
     def __init__(self, link: MessageConnection, gone: Callable[[], object]) -> None:
         self.link = link
+        self.lane = object()  # stands for it where it must not be kept
         self.gone = gone
         self.fd = link.channel.fileno()
         self.stream: DescriptorStream = link.channel.stream
@@ -90,11 +92,16 @@ class Poller:
         link.guards.append(self._workers)
         link.channel.stream.hold()
         link.pooled = True
-        link.workers = lambda func, mark: self._workers.run(
-            func, (link, mark) if link.in_order else object()
-        )
-        link.overtake = partial(self._workers.overtake, (link, 0))
         member = _Member(link, gone)
+        lane, reference = member.lane, weakref.ref(link)
+
+        def work(func: Callable[[], None], mark: Any) -> None:
+            link = reference()
+            in_order = link is None or link.in_order
+            self._workers.run(func, (lane, mark) if in_order else object())
+
+        link.workers = work
+        link.overtake = partial(self._workers.overtake, (lane, 0))
         with self._joining:
             late = self._closed
             if not late:
@@ -220,7 +227,7 @@ class Poller:
             if filed is not None:
                 member.link.act(filed)
         elif len(outcome) > 1:  # may run code of the program
-            self._workers.run(partial(member.link.act, outcome), (member.link, None))
+            self._workers.run(partial(member.link.act, outcome), (member.lane, None))
 
     def _decode(self, member: _Member, payload: bytes) -> None:
         """Decode a message that takes long, in a thread of its own."""

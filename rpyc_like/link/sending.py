@@ -189,8 +189,9 @@ class FrameSender:
         if not self._torn or isinstance(error, ConnectionClosed):
             return
         self.queue.append(b"")  # no frame is written at once any more
-        if self.interrupted is not None:
-            self.interrupted("a write was interrupted in the middle of a frame")
+        interrupted = self.interrupted  # None, as the other, when the connection has ended
+        if interrupted is not None:
+            interrupted("a write was interrupted in the middle of a frame")
 
     def _drain(self, wait: bool) -> bool:
         try:
@@ -262,10 +263,11 @@ class FrameSender:
         self._torn = False
 
     def _wait_for_room(self) -> None:
-        if self.blocked is None:
+        blocked = self.blocked
+        if blocked is None:
             self._stream.wait(WRITE, _SLICE)
         else:
-            self.blocked()
+            blocked()
 
 
 class BlockingSender:
