@@ -604,7 +604,7 @@ class Connection(Endpoint):
                     try:
                         link.send_frame(frame)
                     except EOFError as error:
-                        link.lose(error)
+                        link.answer_failed(error)
                     return False
             payload = self._codec.encode_reply(id_, value)
         except BaseException as error:
@@ -619,7 +619,7 @@ class Connection(Endpoint):
             try:
                 link.send(payload)
             except EOFError as error:
-                link.lose(error)
+                link.answer_failed(error)
         return False
 
     def settled(self, value: Any) -> Any:
@@ -636,7 +636,7 @@ class Connection(Endpoint):
             # The answer may name objects of the peer whose proxies have died since: it goes first.
             self._link.send(*self._take_rewinds(), payload, *self._releases())
         except EOFError as error:
-            self._link.lose(error)
+            self._link.answer_failed(error)
 
     def notice(self, payload: Any) -> None:
         """Drops what the peer has given back; that was noted in wire order."""

@@ -122,7 +122,7 @@ class EpcPeer(PlainPeer):
         try:
             self._handler.answer(id_, target, args)
         except EOFError as error:
-            self.link.lose(error)
+            self.link.answer_failed(error)
 
     def notice(self, payload: Any) -> None:
         """Tells the handler of an answer that nobody waits for."""

@@ -74,7 +74,7 @@ class ErlangPeer(PlainPeer):
                 self.batch.flush()
         except EOFError as error:
             if not self.link.closed:
-                self.link.lose(error)
+                self.link.answer_failed(error)
 
     def notice(self, payload: Any) -> None:
         """Hands a message to the handler."""

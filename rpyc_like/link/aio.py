@@ -143,6 +143,7 @@ class AioMessageConnection:
         self._waiting_from = 0
         self._paused = False  # whether nothing is read, because too much waits to be served
         self._decoding = False  # whether nothing is read, because a message is being decoded
+        self._unheard = False  # whether the peer has hung up, and only what it sent is served
         self._unsent = 0  # bytes of what has been sent since the system last took all
         self.attach(channel)
         forking.remember(self)
@@ -353,6 +354,8 @@ class AioMessageConnection:
         """Sends payloads, in one write."""
         if self.lost:
             raise self.closed_error()
+        if self._unheard:
+            return
         sender = self.sender
         for payload in payloads:
             frame: Any = sender.encode(payload)
@@ -365,6 +368,8 @@ class AioMessageConnection:
         """Sends one whole frame."""
         if self.lost:
             raise self.closed_error()
+        if self._unheard:
+            return
         self._unsent += len(frame)
         self.sender.hold(frame)
         self._hurry()
@@ -388,12 +393,12 @@ class AioMessageConnection:
     def flush(self) -> None:
         """Writes what is held, as far as the system takes it."""
         self._flushing = False
-        if self.lost:
+        if self.lost or self._unheard:
             return
         try:
             gone = self.sender.try_send()
         except ConnectionClosed as error:
-            self._break(error)
+            self._cannot_send(error)
             return
         if gone:
             self._unsent = 0
@@ -403,12 +408,29 @@ class AioMessageConnection:
             self.loop.add_writer(self._ends[1], self._writable)
             self._after(self.sender.timeout, self._give_up)
 
+    def _cannot_send(self, error: ConnectionClosed) -> None:
+        """Serve what the peer had sent before it hung up: reading comes to the end by itself.
+
+        Nobody may wait for the answers.
+        """
+        stream = self.channel.stream
+        if self._unheard or not stream.hung_up() or stream.closed:
+            self._break(error)
+            return
+        self._unheard = True
+        self.loop.remove_writer(self._ends[1])
+        room, self._room = self._room, None
+        self._unsent = 0
+        if room is not None:
+            room.set()
+        self.loop.call_soon(self._go_on)
+
     def _writable(self) -> None:
         self._stuck = primitives.monotonic()
         try:
             gone = self.sender.try_send()
         except ConnectionClosed as error:
-            self._break(error)
+            self._cannot_send(error)
             return
         if not gone:
             return

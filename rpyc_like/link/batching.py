@@ -132,7 +132,7 @@ class Batch:
         except ConnectionClosed as error:
             link = self._link
             if link is not None:
-                link.lose(error)
+                link.answer_failed(error)
 
     def disown(self) -> None:
         """Let go of the connection, which has ended."""
@@ -146,7 +146,8 @@ class Batch:
         try:
             return self.look()
         except ConnectionClosed as error:
-            link.fail(error)
+            if not link.reads_on(error):
+                link.fail(error)
             return False
 
 

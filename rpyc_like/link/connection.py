@@ -327,7 +327,7 @@ class MessageConnection:
             try:
                 self.batch.flush()
             except ConnectionClosed as error:
-                self.lose(error)
+                self.answer_failed(error)
 
     @holds_the_role
     def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
@@ -1342,6 +1342,38 @@ class MessageConnection:
         if error is None:
             self._drops = True  # also if the peer has hung up before
         self.tell_lost()
+
+    def answer_failed(self, error: BaseException) -> None:
+        """Handle the failure to send an answer: the connection ends, now or when all is served."""
+        if not self.reads_on(error):
+            self.lose(error)
+
+    def reads_on(self, error: BaseException) -> bool:
+        """Return whether what the peer had sent before it hung up is read and served all the same.
+
+        Nobody may wait for the answers. Reading comes to the end without waiting, and that ends the
+        connection.
+
+        Args:
+            error: of a write.
+        """
+        stream = getattr(self.channel, "stream", None)
+        if (
+            self.end._ready
+            or isinstance(error, PeerStuck)
+            or not isinstance(stream, NativeStream)
+            or not stream.hung_up()
+            or stream.closed
+        ):
+            return False
+        if not (self.serves or self.servers or self._hung_up):
+            self._hung_up = True
+            try:
+                spawn(self.serve_what_is_left)
+            except RuntimeError:  # the system has no more threads
+                self._hung_up = False
+                return False
+        return True
 
     def fail(self, error: BaseException) -> None:
         """Ends the connection, and has another thread tell the program."""

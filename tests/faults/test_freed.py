@@ -1,4 +1,4 @@
-"""Case 133: a connection that has been closed and dropped is freed at once, by counting alone.
+"""A connection that has been closed and dropped is freed at once, by counting alone.
 
 Memory in a reference cycle waits for the cyclic collector, which a server under load runs late.
 """
