@@ -48,7 +48,6 @@ class _Member:
 
     def __init__(self, link: MessageConnection, gone: Callable[[], object]) -> None:
         self.link = link
-        self.lane = object()  # stands for it where it must not be kept
         self.gone = gone
         self.fd = link.channel.fileno()
         self.stream: DescriptorStream = link.channel.stream
@@ -93,15 +92,15 @@ class Poller:
         link.channel.stream.hold()
         link.pooled = True
         member = _Member(link, gone)
-        lane, reference = member.lane, weakref.ref(link)
+        reference = weakref.ref(link)
 
         def work(func: Callable[[], None], mark: Any) -> None:
             link = reference()
-            in_order = link is None or link.in_order
-            self._workers.run(func, (lane, mark) if in_order else object())
+            in_order = link is not None and link.in_order
+            self._workers.run(func, (link, mark) if in_order else object())
 
         link.workers = work
-        link.overtake = partial(self._workers.overtake, (lane, 0))
+        link.overtake = lambda: self._workers.overtake((reference(), 0))
         with self._joining:
             late = self._closed
             if not late:
@@ -227,7 +226,7 @@ class Poller:
             if filed is not None:
                 member.link.act(filed)
         elif len(outcome) > 1:  # may run code of the program
-            self._workers.run(partial(member.link.act, outcome), (member.lane, None))
+            self._workers.run(partial(member.link.act, outcome), (member.link, None))
 
     def _decode(self, member: _Member, payload: bytes) -> None:
         """Decode a message that takes long, in a thread of its own."""
