@@ -1335,7 +1335,7 @@ MUTATIONS = [
     Mutation(
         "116",
         "link/connection.py",
-        "        if busy and self.servers:\n            self.helpers.call()\n",
+        "        if busy and self.servers:\n            self.helpers.call(self)\n",
         "",
         f"{WAKEUPS}::test_a_callback_may_wait_for_the_next",
     ),
@@ -1349,7 +1349,7 @@ MUTATIONS = [
     Mutation(
         "117",
         "link/connection.py",
-        "                waiter.wake()\n                return\n        self.helpers.call()\n",
+        "                waiter.wake()\n                return\n        self.helpers.call(self)\n",
         "                waiter.wake()\n                return\n",
         f"{WAKEUPS}::test_a_busy_thread_gets_help",
     ),
@@ -2267,7 +2267,7 @@ MUTATIONS += [
     Mutation(
         "130",
         "link/connection.py",
-        "                waiter.wake()\n                return\n        self.helpers.call()\n",
+        "                waiter.wake()\n                return\n        self.helpers.call(self)\n",
         "                waiter.wake()\n                return\n",
         f"{SCHEDULES}[busy_thread_is_helped]",
         "native",
