@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import rpyc_like as rpyc
 from rpyc_like.lib.threads import spawn
 from tests.support.eventually import eventually
 
-from ..support.both_servers import LIMIT, QUIET
+from ..support.both_servers import LIMIT, QUIET, asyncio_server
 
 MANY = 20
 
@@ -28,7 +30,7 @@ class Noting(rpyc.Service):
         """Go on when there is such a file."""
         eventually((self._folder / name).exists, LIMIT)
 
-    def exposed_note(self, number: int) -> None:
+    def exposed_note(self, number: int, data: bytes = b"") -> None:
         (self._folder / f"noted{number}").touch()
 
     def on_disconnect(self, conn: Any) -> None:
@@ -60,3 +62,48 @@ def test_a_forking_server_serves_what_was_sent(tmp_path: Path) -> None:
     finally:
         server.close()
         thread.join(LIMIT)
+
+
+def of_kind(kind: Any) -> Callable[[Any], AbstractContextManager[int]]:
+    """Return what runs a blocking server of one kind."""
+
+    @contextmanager
+    def run(service: Any) -> Iterator[int]:
+        server = kind(service, hostname="127.0.0.1", port=0, logger=QUIET)
+        thread = spawn(server.start)
+        try:
+            yield server.port
+        finally:
+            server.close()
+            thread.join(LIMIT)
+
+    return run
+
+
+SERVERS = {
+    name: of_kind(getattr(rpyc.utils.server, name))
+    for name in ("ThreadedServer", "OneShotServer", "ThreadPoolServer")
+}
+if hasattr(os, "fork") and sys.platform != "darwin":
+    SERVERS["ForkingServer"] = of_kind(rpyc.utils.server.ForkingServer)
+SERVERS["aio.Server"] = asyncio_server
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_cannot_be_answered_is_served(name: str, tmp_path: Path) -> None:
+    """Requests come before their peer has hung up: all of them are served, answers get lost.
+
+    They do not fit into what is read at once, so some are read when an answer has failed already.
+    """
+    many, data = 60, bytes(1000)
+    with SERVERS[name](Noting(tmp_path)) as port:
+        conn = rpyc.connect("127.0.0.1", port)
+        wait, note = rpyc.async_(conn.root.wait), rpyc.async_(conn.root.note)
+        results = [wait("go"), *(note(number, data) for number in range(many))]
+        conn.poll_all()  # sends what is held
+        conn._channel.close()  # without a goodbye
+        (tmp_path / "go").touch()
+        eventually(lambda: len(list(tmp_path.glob("noted*"))) == many)
+        eventually((tmp_path / "ended").exists)
+        assert len(results) == many + 1
+        conn.close()

@@ -1396,7 +1396,7 @@ MUTATIONS = [
     Mutation(
         "116",
         "link/connection.py",
-        "        if busy and self.servers:\n            self.helpers.call()\n",
+        "        if busy and self.servers:\n            self.helpers.call(self)\n",
         "",
         f"{SCHEDULES}[callback_waits_for_the_next]",
         "native",
@@ -1412,7 +1412,7 @@ MUTATIONS = [
     Mutation(
         "117",
         "link/connection.py",
-        "it has ceased to wait\n                    return\n        self.helpers.call()\n",
+        "it has ceased to wait\n                    return\n        self.helpers.call(self)\n",
         "it has ceased to wait\n                    return\n",
         f"{WAKEUPS}::test_a_busy_thread_gets_help",
     ),
@@ -1441,8 +1441,8 @@ MUTATIONS = [
     Mutation(
         "127",
         "link/helping.py",
-        "            outcome, due = self._overdue(now)  #",
-        "            with self._lock:\n                outcome, due = self._overdue(now)  #",
+        "            outcome, due = self._overdue(link, now)\n",
+        "            with self._lock:\n                outcome, due = self._overdue(link, now)\n",
         f"{GARBAGE}::test_a_helper_is_interrupted",
     ),
     Mutation(
@@ -2414,7 +2414,7 @@ MUTATIONS += [
     Mutation(
         "130",
         "link/connection.py",
-        "it has ceased to wait\n                    return\n        self.helpers.call()\n",
+        "it has ceased to wait\n                    return\n        self.helpers.call(self)\n",
         "it has ceased to wait\n                    return\n",
         f"{SCHEDULES}[busy_thread_is_helped]",
         "native",
