@@ -28,7 +28,7 @@ from .express import Shortcut
 from .housekeeping import HeartbeatMonitor
 from .receiving import FrameReceiver
 from .sending import FrameSender
-from .serving import task_context
+from .serving import idle_context, task_context
 
 __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
@@ -499,7 +499,7 @@ class AioMessageConnection:
                 if not self.lost:
                     func()
 
-            self._timers[func] = self.loop.call_later(seconds, ring)
+            self._timers[func] = self.loop.call_later(seconds, ring, context=idle_context())
 
     def call_soon(self, func: Callable[[], Any]) -> bool:
         """Has ``func`` called on the loop, from any thread; returns whether the loop still runs."""

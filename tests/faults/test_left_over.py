@@ -100,7 +100,7 @@ def test_what_cannot_be_answered_is_served(name: str, tmp_path: Path) -> None:
         conn = rpyc.connect("127.0.0.1", port)
         wait, note = rpyc.async_(conn.root.wait), rpyc.async_(conn.root.note)
         results = [wait("go"), *(note(number, data) for number in range(many))]
-        conn.poll_all()  # sends what is held
+        eventually(lambda: conn._link.sender.idle)  # all has gone, also what was held
         conn._channel.close()  # without a goodbye
         (tmp_path / "go").touch()
         eventually(lambda: len(list(tmp_path.glob("noted*"))) == many)
