@@ -59,7 +59,7 @@ def _ratio(quota: str, period: str) -> float:
 
 def _lines(path: str) -> list[str]:
     try:
-        # Python imports each other encoding: a process that is forked meanwhile would wait for that.
+        # Python imports other encodings: a process that is forked meanwhile would wait for that.
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().splitlines()
     except OSError:
