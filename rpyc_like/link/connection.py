@@ -309,8 +309,9 @@ class MessageConnection:
                 self.give_up(result)
                 raise
             if not self.application.will_repeat():
-                self.lose(error)
-                raise self.closed_error() from error
+                if not self.fails_alone(result, error):
+                    self.lose(error)
+                raise self.closed_error(error) from error
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
@@ -1351,12 +1352,17 @@ class MessageConnection:
         """Whether the peer is gone."""
         return self.end._ready
 
-    def closed_error(self) -> ConnectionClosed:
-        """Returns the error for whoever still wants something."""
+    def closed_error(self, error: BaseException | None = None) -> ConnectionClosed:
+        """Returns the error for whoever still wants something.
+
+        Args:
+            error: of a write, while the connection goes on to serve what it has read.
+        """
         if self._orphaned:
             return self.closed_class("the process has forked; this copy of the connection is dead")
-        closed = self.closed_class(str(self.error) if self.error else "connection is closed")
-        closed.__cause__ = self.error
+        error = self.error or error
+        closed = self.closed_class(str(error) if error else "connection is closed")
+        closed.__cause__ = error
         return closed
 
     def close(self, farewell: Callable[[], None], limit: float) -> None:
@@ -1399,6 +1405,21 @@ class MessageConnection:
         """Handle the failure to send an answer: the connection ends, now or when all is served."""
         if not self.reads_on(error):
             self.lose(error)
+
+    def fails_alone(self, result: AsyncResult, error: BaseException) -> bool:
+        """Have a request fail that could not be sent, and nothing else if something is served.
+
+        The function that is served has asked its caller, who has hung up, or another one will.
+
+        Returns:
+            Whether the connection goes on; see :meth:`reads_on`. Otherwise it must end.
+        """
+        if not self.running or not self.reads_on(error):
+            return False
+        if result.id_ is not None:
+            self.session.pending.discard(result.id_)
+        result.settle(True, self.closed_error(error))
+        return True
 
     def reads_on(self, error: BaseException) -> bool:
         """Return whether what the peer had sent before it hung up is read and served all the same.

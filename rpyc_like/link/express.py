@@ -80,7 +80,7 @@ class Express:
         if here.pool is not None:
             return link.exchange(target, args, timeout, (), id_)
         started = primitives.monotonic()
-        got = frame = None
+        got = frame = sent = None
         taken = False
         try:
             if reading.offered is None:
@@ -97,7 +97,8 @@ class Express:
             ):
                 frame = self._frame_request(id_, target, args)
             if frame is not None:
-                if self._sender.try_frame(frame):
+                sent = self._sender.try_frame(frame)
+                if sent:
                     link.exchanges += 1
                     got = receiver.receive(timeout, self.open)
                     if (
@@ -122,7 +123,9 @@ class Express:
             if frame is None:
                 raise
             result = link.file(id_, target)
-            outcome = link.broken(error)
+            outcome = None
+            if sent is not None or not link.fails_alone(result, error):
+                outcome = link.broken(error)
         finally:
             if taken:
                 reading.lock.release()
@@ -165,7 +168,8 @@ class Express:
             except ConnectionClosed as error:
                 if raised_by_handler(error):
                     raise
-                link.lose(error)
+                if not link.fails_alone(result, error):
+                    link.lose(error)
             link.exchanges += 1
             if me is not None:
                 waits = self._sleep(link, me, result, timeout)
@@ -256,8 +260,9 @@ class Express:
                     return
             except BaseException as error:
                 if isinstance(error, ConnectionClosed) and not raised_by_handler(error):
-                    link.lose(error)
-                    raise link.closed_error() from error
+                    if not link.fails_alone(result, error):
+                        link.lose(error)
+                    raise link.closed_error(error) from error
                 if frame is not None:
                     self._sender.resume(error, frame)
                     self._abandon(link, id_)
@@ -283,7 +288,8 @@ class Express:
         except ConnectionClosed as error:
             if raised_by_handler(error):
                 raise
-            link.lose(error)
+            if not link.fails_alone(result, error):
+                link.lose(error)
         try:
             if link.unsent:
                 link.check_not_reading()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ import rpyc_like as rpyc
 from rpyc_like.lib.threads import spawn
 from tests.support.eventually import eventually
 
-from ..support.both_servers import LIMIT, QUIET, asyncio_server
+from ..support.both_servers import LIMIT, QUIET
+from .adapters import KINDS
 
 MANY = 20
+TEXT = "a" * 1000
+"""So that some requests are read when an answer has failed already."""
 
 
 class Noting(rpyc.Service):
@@ -30,8 +33,16 @@ class Noting(rpyc.Service):
         """Go on when there is such a file."""
         eventually((self._folder / name).exists, LIMIT)
 
-    def exposed_note(self, number: int, data: bytes = b"") -> None:
+    def exposed_note(self, number: int, text: str = "") -> None:
         (self._folder / f"noted{number}").touch()
+
+    def exposed_ask(self, func: Any) -> None:
+        """Ask the caller, who has hung up, without and with waiting; the system takes the first."""
+        for ask in (rpyc.async_(func), func, rpyc.async_(func)):
+            with suppress(EOFError):
+                ask()
+                continue
+            (self._folder / f"refused{len(list(self._folder.glob('refused*')))}").touch()
 
     def on_disconnect(self, conn: Any) -> None:
         eventually((self._folder / "noted0").exists)
@@ -81,29 +92,55 @@ def of_kind(kind: Any) -> Callable[[Any], AbstractContextManager[int]]:
 
 
 SERVERS = {
-    name: of_kind(getattr(rpyc.utils.server, name))
-    for name in ("ThreadedServer", "OneShotServer", "ThreadPoolServer")
+    name: of_kind(getattr(rpyc.utils.server, name)) for name in ("ThreadedServer", "OneShotServer")
 }
 if hasattr(os, "fork") and sys.platform != "darwin":
     SERVERS["ForkingServer"] = of_kind(rpyc.utils.server.ForkingServer)
-SERVERS["aio.Server"] = asyncio_server
 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_what_cannot_be_answered_is_served(name: str, tmp_path: Path) -> None:
-    """Requests come before their peer has hung up: all of them are served, answers get lost.
-
-    They do not fit into what is read at once, so some are read when an answer has failed already.
-    """
-    many, data = 60, bytes(1000)
+    """Requests come before their peer has hung up: all of them are served, answers get lost."""
     with SERVERS[name](Noting(tmp_path)) as port:
         conn = rpyc.connect("127.0.0.1", port)
         wait, note = rpyc.async_(conn.root.wait), rpyc.async_(conn.root.note)
-        results = [wait("go"), *(note(number, data) for number in range(many))]
+        results = [wait("go"), *(note(number, TEXT) for number in range(MANY))]
         eventually(lambda: conn._link.sender.idle)  # all has gone, also what was held
         conn._channel.close()  # without a goodbye
         (tmp_path / "go").touch()
-        eventually(lambda: len(list(tmp_path.glob("noted*"))) == many)
+        eventually(lambda: len(list(tmp_path.glob("noted*"))) == MANY)
         eventually((tmp_path / "ended").exists)
-        assert len(results) == many + 1
+        assert len(results) == MANY + 1
         conn.close()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_who_asks_its_caller_in_vain_ends_nothing(name: str, tmp_path: Path) -> None:
+    """A function's request to a peer that has hung up fails; what else was sent is served."""
+    with SERVERS[name](Noting(tmp_path)) as port:
+        conn = rpyc.connect("127.0.0.1", port)
+        wait, note = rpyc.async_(conn.root.wait), rpyc.async_(conn.root.note)
+        ask = rpyc.async_(conn.root.ask)
+        results = [wait("go"), ask(lambda: None)]
+        results += [note(number, TEXT) for number in range(MANY)]
+        eventually(lambda: conn._link.sender.idle)
+        conn._channel.close()
+        (tmp_path / "go").touch()
+        eventually(lambda: len(list(tmp_path.glob("noted*"))) == MANY)
+        eventually((tmp_path / "ended").exists)
+        assert list(tmp_path.glob("refused*"))
+        assert len(results) == MANY + 2
+        conn.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_others_serve_what_they_cannot_answer(kind: str) -> None:
+    """Peers that speak EPC or Erlang hang up as well: what they sent is served."""
+    victim = KINDS[kind]()
+    calls = [victim.call(2 + number, "note", number, f'"{TEXT}"') for number in range(MANY)]
+    victim.send(victim.call(1, "slow"), *calls)
+    assert victim.functions.entered.wait(LIMIT)
+    victim.sock.close()
+    victim.functions.go_on.set()
+    eventually(lambda: len(victim.functions.noted) == MANY)
+    victim.close()
