@@ -53,6 +53,7 @@ MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
 EXIT, CHILDREN = "tests/faults/test_exit.py", "tests/faults/test_children.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
 GARBAGE = "tests/faults/test_garbage.py"
+FREED, LEFT = "tests/faults/test_freed.py", "tests/faults/test_left_over.py"
 FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wakeups.py"
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
@@ -2643,6 +2644,70 @@ MUTATIONS += [
         "        if _is_loop():",
         "        if False:",
         f"{REENTERED}::test_case_120_a_loop_never_waits",
+    ),
+    Mutation(
+        "133",
+        "core/protocol.py",
+        "            self._hold_weakly()\n",
+        "",
+        f"{FREED}::test_a_blocking_connection_is_freed",
+    ),
+    Mutation(
+        "133",
+        "link/result.py",
+        "                del self, value  #",
+        "                pass  #",
+        f"{FREED}::test_a_blocking_connection_is_freed",
+    ),
+    Mutation(
+        "133",
+        "link/aio.py",
+        "call_later(seconds, ring, context=idle_context())",
+        "call_later(seconds, ring)",
+        f"{FREED}::test_an_asyncio_connection_is_freed",
+    ),
+    Mutation(
+        "133",
+        "epc/peer.py",
+        "            self._handler = weakref.proxy(self._handler)\n",
+        "            pass\n",
+        f"{FREED}::test_an_epc_connection_is_freed",
+    ),
+    Mutation(
+        "133",
+        "erlport/peer.py",
+        "            self.handler = weakref.proxy(self.handler)\n",
+        "            pass\n",
+        f"{FREED}::test_an_erlang_instance_is_freed",
+    ),
+    Mutation(
+        "134",
+        "link/connection.py",
+        "        if not self.reads_on(error):\n            self.lose(error)\n",
+        "        self.lose(error)\n",
+        f"{LEFT}::test_what_cannot_be_answered_is_served",
+    ),
+    Mutation(
+        "134",
+        "link/connection.py",
+        "        if not self.running or not self.reads_on(error):\n            return False\n",
+        "        if error:\n            return False\n",
+        f"{LEFT}::test_who_asks_its_caller_in_vain_ends_nothing",
+    ),
+    Mutation(
+        "134",
+        "link/express.py",
+        "            if sent is not None or not link.fails_alone(result, error):\n",
+        "            if True:\n",
+        f"{LEFT}::test_who_asks_its_caller_in_vain_ends_nothing",
+        "native",
+    ),
+    Mutation(
+        "134",
+        "epc/peer.py",
+        "self.link.answer_failed(error)",
+        "self.link.lose(error)",
+        f"{LEFT}::test_others_serve_what_they_cannot_answer",
     ),
 ]
 
