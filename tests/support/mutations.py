@@ -851,7 +851,7 @@ MUTATIONS = [
     Mutation(
         "74",
         "link/connection.py",
-        "        closed.__cause__ = self.error\n",
+        "        closed.__cause__ = error\n",
         "",
         f"{NETWORK}::test_case_74_a_server_that_is_killed",
     ),
