@@ -80,7 +80,7 @@ class Express:
         if here.pool is not None:
             return link.exchange(target, args, timeout, (), id_)
         started = primitives.monotonic()
-        got = frame = sent = None
+        got = frame = None
         taken = False
         try:
             if reading.offered is None:
@@ -97,8 +97,7 @@ class Express:
             ):
                 frame = self._frame_request(id_, target, args)
             if frame is not None:
-                sent = self._sender.try_frame(frame)
-                if sent:
+                if self._sender.try_frame(frame):
                     link.exchanges += 1
                     got = receiver.receive(timeout, self.open)
                     if (
@@ -124,7 +123,7 @@ class Express:
                 raise
             result = link.file(id_, target)
             outcome = None
-            if sent is not None or not link.fails_alone(result, error):
+            if not (self._sender.broken and link.fails_alone(result, error)):
                 outcome = link.broken(error)
         finally:
             if taken:

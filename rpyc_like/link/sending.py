@@ -101,6 +101,8 @@ class FrameSender:
         self.timeout: float | None = SEND_TIMEOUT
         """Seconds without any progress after which the peer is given up; None for never."""
         self.queue: deque[bytes | memoryview] = deque()
+        self.broken = False
+        """Whether a write has failed."""
         self.interrupted: Callable[[str], None] | None = None
         """Called after an exception that is none of the stream's, a signal handler's for example.
 
@@ -213,6 +215,7 @@ class FrameSender:
 
     def _drop(self) -> None:
         """Forget what is queued: the stream has broken."""
+        self.broken = True
         self.queue.clear()
         self._stream.went = 0
 
