@@ -1235,7 +1235,7 @@ class MessageConnection:
                 housekeeper.watch_calls(self)
             goes_on = self.application.serve_request(id_, target, args)
         finally:
-            THREAD.now = before  # a signal handler may raise an exception in any call
+            THREAD.now = before  # first: no signal handler runs before
             if not goes_on:  # served(id_), without another Python call
                 self.running.discard(id_)
                 if self.calls.known:
