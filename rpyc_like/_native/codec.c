@@ -1131,6 +1131,16 @@ messages_init(Messages *self, PyObject *args, PyObject *names)
     return 0;
 }
 
+/* disown(take_back): forget the connection, which is gone: none of its proxies goes home any more.
+   Another function is told what comes back. */
+static PyObject *
+messages_disown(Messages *self, PyObject *take_back)
+{
+    Py_CLEAR(self->conn);
+    Py_XSETREF(self->take_back, Py_NewRef(take_back));
+    Py_RETURN_NONE;
+}
+
 static int
 messages_traverse(Messages *self, visitproc visit, void *arg)
 {
@@ -1308,8 +1318,9 @@ walk_batch(Messages *self, Reader *r, int really)
         }
         if (really) {
             raw = PyBytes_FromStringAndSize((const char *)r->data + start, end - start);
-            done = raw == NULL ? NULL
-                               : PyObject_CallFunctionObjArgs(self->take_back, raw, count, NULL);
+            PyObject *take_back = Py_NewRef(self->take_back); /* another thread may disown */
+            done = raw == NULL ? NULL : PyObject_CallFunctionObjArgs(take_back, raw, count, NULL);
+            Py_DECREF(take_back);
             Py_XDECREF(raw);
             if (done == NULL) {
                 Py_DECREF(count);
@@ -1470,6 +1481,7 @@ static PyMethodDef messages_methods[] = {
     {"request", (PyCFunction)(void (*)(void))messages_request, METH_FASTCALL, NULL},
     {"reply", (PyCFunction)(void (*)(void))messages_reply, METH_FASTCALL, NULL},
     {"open", (PyCFunction)messages_open, METH_O, NULL},
+    {"disown", (PyCFunction)messages_disown, METH_O, NULL},
     {"open_frames", (PyCFunction)messages_open_frames, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

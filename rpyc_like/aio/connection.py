@@ -98,7 +98,10 @@ class Connection(ClassicNames, Serving):
         self._link = AioMessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
         self._codec.link = self._link
-        self._codec.became_usual = lambda: self._link.use_shortcut(self._codec)
+        self._codec.became_usual = self._use_shortcut
+
+    def _use_shortcut(self) -> None:
+        self._link.use_shortcut(self._codec)
 
     async def __aenter__(self) -> Connection:
         return self
@@ -222,7 +225,10 @@ class Connection(ClassicNames, Serving):
                     asked.set()
             assert step.failed is not None, deferred
         if step.failed:
-            raise raised(step.value)
+            try:
+                raise raised(step.value)
+            finally:
+                del step, deferred  # which the exception's traceback would keep, in a cycle
         if step.value is NotImplemented:
             return await unsupported(step)
         return step.value
@@ -340,3 +346,4 @@ class Connection(ClassicNames, Serving):
             self._forget_everything()
         finally:
             self.went_down()
+            self._hold_weakly()

@@ -30,35 +30,33 @@ logger = logging.getLogger("rpyc_like.core")
 
 
 class Coroutines:
-    """The coroutines that serve one connection."""
+    """The coroutines that serve one connection. They keep it alive, and nothing else here does."""
 
-    def __init__(self, conn: Any) -> None:
-        self._conn = conn
+    def __init__(self) -> None:
         self._workers = Workers()
         self._lock = primitives.RLock()  # guards the next two
         self._answers: deque[tuple[int, Any, int]] = deque()  # that wait, and their sizes
         self._sending = False  # whether a thread sends them
         self._running: dict[int, Future[Any]] = {}  # by the numbers of the requests they serve
 
-    def begin(self, id_: int, work: Coroutine[Any, Any, Any]) -> None:
+    def begin(self, conn: Any, id_: int, work: Coroutine[Any, Any, Any]) -> None:
         """Has a coroutine run, which answers a request when it ends."""
         try:
-            self._conn._kept.hold(CALL, "memory for calls under way")
+            conn._kept.hold(CALL, "memory for calls under way")
         except BaseException:
             work.close()
             raise
         context = task_context()
         self._running[id_] = running = context.run(run_in_background, work)
-        running.add_done_callback(partial(self._ended, id_, context))
-        link = self._conn._link
+        running.add_done_callback(partial(self._ended, conn, id_, context))
+        link = conn._link
         if link.lost or link.calls.is_cancelled(id_):
             cancel_begun(running)  # that was told in the meantime
 
-    def _ended(self, id_: int, context: Context, running: Future[Any]) -> None:
-        context.run(self._finish, id_, running)
+    def _ended(self, conn: Any, id_: int, context: Context, running: Future[Any]) -> None:
+        context.run(self._finish, conn, id_, running)
 
-    def _finish(self, id_: int, running: Future[Any]) -> None:
-        conn = self._conn
+    def _finish(self, conn: Any, id_: int, running: Future[Any]) -> None:
         self._running.pop(id_, None)
         conn._kept.release(CALL)
         try:
@@ -67,7 +65,7 @@ class Coroutines:
         except BaseException as error:
             payload = conn._encode_failure(id_, error)
         if conn._link.has_room():
-            self._send(id_, payload)
+            self._send(conn, id_, payload)
             return
         # It takes as long as the peer likes.
         size = sum(map(len, payload)) if type(payload) is list else len(payload)
@@ -80,9 +78,9 @@ class Coroutines:
             if self._sending:
                 return
             self._sending = True
-        self._workers.run(self._send_waiting)
+        self._workers.run(partial(self._send_waiting, conn))
 
-    def _send_waiting(self) -> None:
+    def _send_waiting(self, conn: Any) -> None:
         """Send the answers that wait for the peer to take them, in a thread."""
         while True:
             with self._lock:
@@ -91,17 +89,18 @@ class Coroutines:
                     return
                 id_, payload, size = self._answers.popleft()
             try:
-                self._send(id_, payload)
+                self._send(conn, id_, payload)
             except Exception:
-                logger.exception("! %s: sending an answer failed", self._conn)
+                logger.exception("! %s: sending an answer failed", conn)
             finally:
-                self._conn._kept.release(size)
+                conn._kept.release(size)
 
-    def _send(self, id_: int, payload: Any) -> None:
+    @staticmethod
+    def _send(conn: Any, id_: int, payload: Any) -> None:
         try:
-            self._conn._answer(payload)
+            conn._answer(payload)
         finally:
-            self._conn._link.served(id_)
+            conn._link.served(id_)
 
     def cancel(self, id_: int) -> None:
         """Ends the coroutine that serves a request, if there is one."""

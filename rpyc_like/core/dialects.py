@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import LimitExceeded, MalformedValue, ProtocolError
 from ..lib.brief import brief
 from ..lib.impl import codec
+from ..lib.lifetimes import weak_call
 from ..link.result import Unfinished
 from ..link.serving import IN_TASK, THREAD, current
 from ..wire.codec import MalformedAnswer
@@ -159,7 +160,7 @@ class RpycCodec:
         """Is called when ``native`` is there, because the peer has been heard."""
         self.learn: Callable[[int], None] | None = None
         """Is told in wire order which features the peer's HELLO says it has."""
-        self.told: Callable[[int, tuple[Any, ...]], None] | None = None
+        self.told: Callable[..., None] | None = None
         """Is given in wire order what the peer says about its requests and itself: the number of
         CANCEL, DEADLINE or HEARTBEAT, and numbers."""
         self.serving: set[int] = set()
@@ -179,6 +180,12 @@ class RpycCodec:
                 self._take_back,
                 self._unmetered,
             )
+
+    def disown(self) -> None:
+        """Let go of the connection, which is gone."""
+        self.link = self.became_usual = None
+        if self._compiled is not None:
+            self._compiled.disown(weak_call(self, "_take_back"))
 
     # -- encoding
 
@@ -561,7 +568,7 @@ class RpycCodec:
         ):
             raise MalformedValue(f"expected numbers, got {brief(numbers)}")
         if self.told is not None:
-            self.told(handler, numbers)
+            self.told(handler, *numbers)
         return (CAST, None)
 
     def encode_delete(self, id_: int, raw: bytes, count: int) -> Any:

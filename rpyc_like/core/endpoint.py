@@ -16,6 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..lib.c_guards import Guard
+from ..lib.lifetimes import weak_call
 from ..lib.stand_ins import dict_of
 from ..link.housekeeping import housekeeper
 from ..link.receiving import FrameReceiver
@@ -166,7 +167,7 @@ class Endpoint(HasState):
             self._config,
             self._account,
             message_memory(0, self._config["max_memory"]),
-            tells_causes=lambda: self._codec.features & consts.FEATURE_CAUSE,
+            tells_causes=self._tells_causes,
         )
         self._local_objects = ExportTable(self._config["max_objects"], self._kept)
         self._local_objects.pin(root)
@@ -185,8 +186,8 @@ class Endpoint(HasState):
             self._config["max_memory"],
         )
         self._codec.failure = self._failure  # type: ignore[method-assign]
-        self._codec.learn = lambda features: self._learn_features(features)
-        self._codec.told = lambda handler, numbers: self._told(handler, *numbers)
+        self._codec.learn = self._learn_features
+        self._codec.told = self._told
         self._session = Session(self._codec, self._config["max_unknown_answers"])
         if client is not None:
             client.watch(self._session)
@@ -244,6 +245,9 @@ class Endpoint(HasState):
             every: steps after which others have their turn.
         """
         return Account(self._kept, self._config["max_steps"], every)
+
+    def _tells_causes(self) -> int:
+        return self._codec.features & consts.FEATURE_CAUSE
 
     # -- extensions
 
@@ -639,10 +643,28 @@ class Endpoint(HasState):
         finally:
             self._told_service = True
             self._local_objects.clear()
+            self._proxies.clear()
             self._kept.close()
             self._last_traceback = None
             self._remote_root = None
             self._helpers.clear()
+
+    def _hold_weakly(self) -> None:
+        """Have the parts of this endpoint, which has ended, keep it alive no longer.
+
+        While it is open they do: a finalizer in the same garbage may still ask the peer, when weak
+        references lead nowhere any more.
+        """
+        codec, guard = self._codec, self._guard
+        codec.failure = weak_call(self, "_failure")  # type: ignore[method-assign]
+        codec.learn = weak_call(self, "_learn_features")
+        codec.told = weak_call(self, "_told")
+        codec.disown()
+        guard.open_account = weak_call(self, "_account")
+        guard.tells_causes = weak_call(self, "_tells_causes")
+        self._proxies.on_released = weak_call(self, "_arm_flush")
+        self._boxer.describe = None
+        self._boxer.conn = weakref.proxy(self)
 
 
 Endpoint._own.update(vars(Endpoint))

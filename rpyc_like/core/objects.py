@@ -276,7 +276,7 @@ class ProxyTable:
 
     def __init__(self, arm: Callable[[], None]) -> None:
         self.armed = False
-        self._arm = arm
+        self.on_released = arm
         self.by_raw: dict[bytes, weakref.ref[Any]] = {}
         """Proxies that may have died, by the brine of their id packs. Those of classes count
         themselves."""
@@ -328,6 +328,12 @@ class ProxyTable:
         except Exception:
             pass  # the interpreter is shutting down
 
+    def clear(self) -> None:
+        """Forget all: nothing is given back any more."""
+        with self.lock:
+            self.by_raw.clear()
+        self.released.clear()
+
     def release_later(self, raw: bytes, count: int) -> None:
         """Queues references to be given back. Safe in finalizers and signal handlers."""
         self.released.append((raw, count))
@@ -337,7 +343,7 @@ class ProxyTable:
     def arm(self) -> None:
         """Has what is queued sent soon if nothing else is. Safe in finalizers."""
         self.armed = True
-        self._arm()
+        self.on_released()
 
     def take_released(self) -> list[tuple[bytes, int]]:
         """Take what fits into a message out of the queue; return one item for each object."""

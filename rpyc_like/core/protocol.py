@@ -6,9 +6,7 @@ documented methods delegate.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 from threading import get_ident
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
 from ..lib.in_flight import to_mark, under_way
 from ..lib.interrupts import raised_by_handler
+from ..lib.lifetimes import weak_call
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
 from ..lib.workers import WorkerPool
@@ -111,10 +110,10 @@ class _Classic:
             ) from None
 
 
-def _make_coroutines(conn: weakref.ref[Connection]) -> Coroutines:
+def _make_coroutines() -> Coroutines:
     from .coroutines import Coroutines
 
-    return Coroutines(conn())
+    return Coroutines()
 
 
 def _make_reading_along() -> ReadingAlong:
@@ -165,7 +164,7 @@ class Connection(Endpoint):
         self._codec.link = self._link
         self._link.names_threads = self._codec.dialect.bound
         self._codec.became_usual = self._use_shortcut
-        self._coroutines = FirstUse(partial(_make_coroutines, self._weak))
+        self._coroutines = FirstUse(_make_coroutines)
         self._reading_along = FirstUse(_make_reading_along)
         self._threads = FirstUse(Workers)  # for peers that name the thread a request is meant for
         self._crowd = _CROWD  # requests from which expired ones are looked for
@@ -299,7 +298,7 @@ class Connection(Endpoint):
                 elif link.express is None:
                     result = link.exchange(handler, args, timeout)
                 else:
-                    result = link.express.ask(handler, args, timeout)
+                    result = link.express.ask(link, handler, args, timeout)
                     if type(result) is not _AsyncResult:
                         return result
             else:
@@ -309,7 +308,10 @@ class Connection(Endpoint):
                 link.wait(result, result._deadline)
             if not result._ready:
                 raise self.expire(result)
-            return result.take()
+            try:
+                return result.take()
+            finally:
+                del result  # an exception's traceback would keep it, and it keeps the exception
         except ForeignMemory as refusal:
             return call_with_copies(self.sync_request, (handler, *args), refusal)
 
@@ -334,7 +336,7 @@ class Connection(Endpoint):
             if self._codec.features & consts.FEATURE_CALLS:
                 return self._request_in_time(result, handler, args, result._deadline)
         if express is not None and not self._stands_ahead and AsyncResult is _AsyncResult:
-            express.post(result, handler, args)
+            express.post(link, result, handler, args)
             return result
         entry = self._entry(result)
         if not self._codec.heard:
@@ -594,7 +596,7 @@ class Connection(Endpoint):
             value = handler(self, *args)
             if type(value) in ASYNC:
                 if type(value) is CoroutineType:
-                    self._coroutines.get().begin(id_, value)
+                    self._coroutines.get().begin(self, id_, value)
                     return True
                 value = AsyncItems(value)
             if link.send_frame and not self._proxies.released and not self._rewinds:
@@ -606,7 +608,7 @@ class Connection(Endpoint):
                     except EOFError as error:
                         if raised_by_handler(error):
                             raise
-                        link.lose(error)
+                        link.answer_failed(error)
                     return False
             payload = self._codec.encode_reply(id_, value)
         except BaseException as error:
@@ -626,7 +628,7 @@ class Connection(Endpoint):
             except EOFError as error:
                 if raised_by_handler(error):
                     raise
-                link.lose(error)
+                link.answer_failed(error)
         return False
 
     def settled(self, value: Any) -> Any:
@@ -645,7 +647,7 @@ class Connection(Endpoint):
         except EOFError as error:
             if raised_by_handler(error):
                 raise
-            self._link.lose(error)
+            self._link.answer_failed(error)
 
     def notice(self, payload: Any) -> None:
         """Drops what the peer has given back; that was noted in wire order."""
@@ -837,6 +839,9 @@ class Connection(Endpoint):
         finally:
             self._dropped.clear()
             self.went_down()
+            self._hold_weakly()
+            if self._link.dispatch is not None:
+                self._link.dispatch = weak_call(self, "_dispatch")
 
     def adopt_after_fork(self) -> None:
         """Takes the connection over in a forked child, for a program that becomes a daemon."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import weakref
 from threading import current_thread
 from typing import Any, ClassVar
 
@@ -99,6 +100,8 @@ class EPCClient(EPCCore):
         self.handler.close()
         if self.handler_thread is not current_thread():
             self.handler_thread.join(5)
+            if not self.handler_thread.is_alive():
+                self.handler.server = weakref.proxy(self)  # both are freed when this is dropped
         self.socket.close()
 
     def __enter__(self) -> EPCClient:

@@ -9,6 +9,7 @@ from threading import current_thread, main_thread
 from typing import Any
 
 from ..lib import primitives
+from ..lib.lifetimes import weak_call
 from ..lib.threads import Workers
 from ..link.relay import Relay
 from ..link.result import AsyncResult
@@ -196,6 +197,8 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
     def disconnected(self, error: BaseException | None) -> None:
         """Takes the connection off the server's list."""
         self.server.remove_client(self)
+        if self.peer.link.dispatch is not None:
+            self.peer.link.dispatch = weak_call(self, "_handle")
 
     # -- the peer's requests
 
@@ -307,7 +310,8 @@ class ThreadingEPCHandler(EPCHandler):
         if pool is None:
             self.peer.link.workers = Workers().run
         elif self.server.ordered:
-            self.peer.link.workers = lambda func, mark: pool.run(func, self)
+            lane = object()
+            self.peer.link.workers = lambda func, mark: pool.run(func, lane)
         else:
             self.peer.link.workers = lambda func, mark: pool.run(func, object())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from itertools import count
 from typing import Any, Protocol
 
@@ -121,7 +122,7 @@ class EpcPeer(PlainPeer):
         try:
             self._handler.answer(id_, target, args)
         except EOFError as error:
-            self.link.lose(error)
+            self.link.answer_failed(error)
 
     def notice(self, payload: Any) -> None:
         """Tells the handler of an answer that nobody waits for."""
@@ -134,6 +135,8 @@ class EpcPeer(PlainPeer):
     def disconnected(self, error: BaseException | None) -> None:
         """Tells the handler."""
         self._handler.disconnected(error)
+        if not self.link.unbegun:
+            self._handler = weakref.proxy(self._handler)
 
     # -- the end
 

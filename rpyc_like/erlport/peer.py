@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from typing import Any, Protocol
 
 from ..link.channel import Channel
@@ -73,7 +74,7 @@ class ErlangPeer(PlainPeer):
                 self.batch.flush()
         except EOFError as error:
             if not self.link.closed:
-                self.link.lose(error)
+                self.link.answer_failed(error)
 
     def notice(self, payload: Any) -> None:
         """Hands a message to the handler."""
@@ -87,6 +88,8 @@ class ErlangPeer(PlainPeer):
     def disconnected(self, error: BaseException | None) -> None:
         """Tells the handler."""
         self.handler.disconnected(error)
+        if not self.link.unbegun:
+            self.handler = weakref.proxy(self.handler)
 
     def recover(self, error: BaseException) -> BaseException | None:
         """Returns the error: there is no other way to go on. What was answered is still sent."""

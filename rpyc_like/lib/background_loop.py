@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 from . import primitives
@@ -38,7 +39,8 @@ def _running() -> asyncio.AbstractEventLoop:
     global _loop
     with _starting:
         if _loop is None:
-            _loop = asyncio.new_event_loop()
+            # Not in the context of the request that comes first: the loop would keep it.
+            _loop = Context().run(asyncio.new_event_loop)
             spawn(_loop.run_forever)
         return _loop
 

@@ -80,17 +80,15 @@ class Workers:
         """Runs ``func`` in a thread of its own; ``mark`` is for other ways of running."""
         with self._lock:
             inbox = self._free.pop() if self._free else None
-        if inbox is None:
-            spawn(self._work, func)
-        else:
+        if inbox is not None:
             inbox.put(func)
+            return
+        inbox = primitives.SimpleQueue()
+        inbox.put(func)
+        spawn(self._work, inbox)
 
-    def _work(self, func: Callable[[], Any]) -> None:
-        inbox: primitives.SimpleQueue[Callable[[], Any]] = primitives.SimpleQueue()
+    def _work(self, inbox: primitives.SimpleQueue[Callable[[], Any]]) -> None:
         while True:
-            func()
-            with self._lock:
-                self._free.append(inbox)
             try:
                 func = inbox.get(timeout=self._idle)
             except primitives.Empty:
@@ -99,3 +97,7 @@ class Workers:
                         self._free.remove(inbox)
                         return
                 func = inbox.get()  # handed over in this very moment
+            func()
+            del func  # which may keep a connection while this thread is idle
+            with self._lock:
+                self._free.append(inbox)

@@ -214,6 +214,7 @@ class WorkerPool:
                 self._run_lane(lane)
             finally:
                 here.lane = here.run = None
+                del lane  # which may keep a connection while this thread is idle
 
     def _run_lane(self, lane: _Lane) -> None:
         run = here.run = _Run()

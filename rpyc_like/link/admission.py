@@ -27,6 +27,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..errors import AuthenticationError, LimitExceeded, ProtocolError
 from ..lib import primitives
+from ..lib.lifetimes import weak_call
 from ..lib.logs import CountedWarning
 from ..lib.settings import Kind, checked, count, number
 from ..lib.threads import start_thread
@@ -160,7 +161,7 @@ class Client:
         """Whether a message of it has been understood."""
         self.reports = False
         """Whether somebody tells when it has spoken."""
-        self.hang_up: Callable[[], object] = self._shut_down
+        self.hang_up: Callable[[], object] = weak_call(self, "_shut_down")
         """Ends it: called once from any thread, must not wait."""
         self.admission = admission
         """Where it is counted."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib import primitives
 from ..lib.in_worker import in_new_thread
+from ..lib.lifetimes import without_frames
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
 from .apart import takes_long
@@ -26,7 +28,7 @@ from .express import Shortcut
 from .housekeeping import HeartbeatMonitor
 from .receiving import FrameReceiver
 from .sending import FrameSender
-from .serving import task_context
+from .serving import idle_context, task_context
 
 __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
@@ -142,6 +144,7 @@ class AioMessageConnection:
         self._waiting_from = 0
         self._paused = False  # whether nothing is read, because too much waits to be served
         self._decoding = False  # whether nothing is read, because a message is being decoded
+        self._unheard = False  # whether the peer has hung up, and only what it sent is served
         self._unsent = 0  # bytes of what has been sent since the system last took all
         self.attach(channel)
         forking.remember(self)
@@ -352,6 +355,8 @@ class AioMessageConnection:
         """Sends payloads, in one write."""
         if self.lost:
             raise self.closed_error()
+        if self._unheard:
+            return
         sender = self.sender
         for payload in payloads:
             frame: Any = sender.encode(payload)
@@ -364,6 +369,8 @@ class AioMessageConnection:
         """Sends one whole frame."""
         if self.lost:
             raise self.closed_error()
+        if self._unheard:
+            return
         self._unsent += len(frame)
         self.sender.hold(frame)
         self._hurry()
@@ -387,12 +394,12 @@ class AioMessageConnection:
     def flush(self) -> None:
         """Writes what is held, as far as the system takes it."""
         self._flushing = False
-        if self.lost:
+        if self.lost or self._unheard:
             return
         try:
             gone = self.sender.try_send()
         except ConnectionClosed as error:
-            self._break(error)
+            self._cannot_send(error)
             return
         if gone:
             self._unsent = 0
@@ -402,12 +409,29 @@ class AioMessageConnection:
             self.loop.add_writer(self._ends[1], self._writable)
             self._after(self.sender.timeout, self._give_up)
 
+    def _cannot_send(self, error: ConnectionClosed) -> None:
+        """Serve what the peer had sent before it hung up: reading comes to the end by itself.
+
+        Nobody may wait for the answers.
+        """
+        stream = self.channel.stream
+        if self._unheard or not stream.hung_up() or stream.closed:
+            self._break(error)
+            return
+        self._unheard = True
+        self.loop.remove_writer(self._ends[1])
+        room, self._room = self._room, None
+        self._unsent = 0
+        if room is not None:
+            room.set()
+        self.loop.call_soon(self._go_on)
+
     def _writable(self) -> None:
         self._stuck = primitives.monotonic()
         try:
             gone = self.sender.try_send()
         except ConnectionClosed as error:
-            self._break(error)
+            self._cannot_send(error)
             return
         if not gone:
             return
@@ -475,7 +499,7 @@ class AioMessageConnection:
                 if not self.lost:
                     func()
 
-            self._timers[func] = self.loop.call_later(seconds, ring)
+            self._timers[func] = self.loop.call_later(seconds, ring, context=idle_context())
 
     def call_soon(self, func: Callable[[], Any]) -> bool:
         """Has ``func`` called on the loop, from any thread; returns whether the loop still runs."""
@@ -525,9 +549,12 @@ class AioMessageConnection:
         if self.lost:
             return
         self.ended.set()
+        if isinstance(error, (EOFError, OSError, ProtocolError)):
+            without_frames(error)
         self.error = error
         self.drops = not isinstance(error, (EOFError, OSError))
         self.queued.close()
+        self.queued.on_room = None
         room, self._room = self._room, None
         if room is not None:
             room.set()
@@ -544,7 +571,7 @@ class AioMessageConnection:
         if not self.drops and (self._waiting or self._served):
             self.loop.call_soon(self._serve_rest)
         else:
-            self.application.disconnected(error)
+            self._tell_lost()
 
     def _serve_rest(self) -> None:
         """Serve what the peer asked before it hung up; end when all of it has begun."""
@@ -553,7 +580,11 @@ class AioMessageConnection:
             self.application.serve_request(id_, target, args)
             self.loop.call_soon(self._serve_rest)  # after the first step of its task
         else:
-            self.application.disconnected(self.error)
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        self.application.disconnected(self.error)
+        self.application = weakref.proxy(self.application)  # which is freed when it is dropped
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""

@@ -15,7 +15,7 @@ from ..lib.in_worker import elsewhere
 from ..wire.session import Session
 from .aio import AioMessageConnection, AioResult
 from .result import raised
-from .serving import IN_TASK, call_on_loop, call_serving, current
+from .serving import IN_TASK, call_on_loop, call_serving, current, idle_context
 
 if TYPE_CHECKING:
     from .admission import Client
@@ -91,7 +91,8 @@ class AioPeer:
         timer = None
         if timeout is not None:
             late = self.late(target, timeout)
-            timer = self._link.loop.call_later(timeout, result.settle, True, late)
+            later = self._link.loop.call_later
+            timer = later(timeout, result.settle, True, late, context=idle_context())
         try:
             if self._link.full:
                 await self._link.drained()
@@ -102,7 +103,10 @@ class AioPeer:
             if result.id_ is not None:
                 self.session.pending.abandon(result.id_)
         if failed:
-            raise raised(value)
+            try:
+                raise raised(value)
+            finally:
+                del result, value  # which the exception's traceback would keep, in a cycle
         return value
 
     def late(self, target: Any, timeout: float) -> TimeoutError:

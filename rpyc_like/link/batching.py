@@ -47,7 +47,7 @@ class Batch:
     """
 
     def __init__(self, link: MessageConnection) -> None:
-        self._link = link
+        self._link: MessageConnection | None = link
         self._receiver = link.receiver
         self._sender = link.sender
         self._can_hold = isinstance(self._sender, FrameSender)
@@ -64,7 +64,8 @@ class Batch:
         else:
             if self.held:
                 self._done()
-            self._link.send(payload)
+            link = self._link
+            (self._sender if link is None else link).send(payload)
 
     @takes_over
     def send_frame(self, frame: bytes) -> None:
@@ -78,9 +79,9 @@ class Batch:
                 self._sender.flush()  # type: ignore[attr-defined]
 
     @takes_over
-    def send_unawaited(self, frame: bytes) -> None:
+    def send_unawaited(self, link: MessageConnection, frame: bytes) -> None:
         """Sends the frame of a request that no thread waits for, or holds it."""
-        if len(self._link.session.pending) > IN_FLIGHT:
+        if len(link.session.pending) > IN_FLIGHT:
             self._hold(frame)
         else:
             self._sender.send_frame(frame)  # type: ignore[attr-defined]
@@ -143,16 +144,24 @@ class Batch:
         try:
             self._sender.flush()  # type: ignore[attr-defined]
         except ConnectionClosed as error:
-            self._link.lose(error)
+            link = self._link
+            if link is not None:
+                link.answer_failed(error)
+
+    def disown(self) -> None:
+        """Let go of the connection, which has ended."""
+        self._link = None
 
     def guarded_look(self) -> bool:
         """Look, unless the connection has ended; it ends if sending fails."""
-        if self._link.end._ready:
+        link = self._link
+        if link is None or link.end._ready:
             return False
         try:
             return self.look()
         except ConnectionClosed as error:
-            self._link.fail(error)
+            if not link.reads_on(error):
+                link.fail(error)
             return False
 
 
@@ -204,7 +213,9 @@ def _flush_all() -> None:
     """Sends what is held when the program ends, as far as that goes at once."""
     for batch in list(_alive):
         with contextlib.suppress(ConnectionClosed):
-            batch._link.try_send()
+            link = batch._link
+            if link is not None:
+                link.try_send()
 
 
 atexit.register(_flush_all)

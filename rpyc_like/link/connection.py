@@ -26,6 +26,7 @@ session's business, and what to do for a request is the application's.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from ..errors import ConnectionClosed, ProtocolError
 from ..lib import primitives
 from ..lib.interpreter import at_end
 from ..lib.interrupts import raised_by_handler
+from ..lib.lifetimes import without_frames
 from ..lib.stack import has_room
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
@@ -139,7 +141,7 @@ class MessageConnection:
     def __init__(self, channel: Any, session: Session, application: Application) -> None:
         self.session = session
         self.reading = ReadingRole()
-        self.end = AsyncResult(application)
+        self.end = AsyncResult(None)  # only this class waits for it
         self.error: BaseException | None = None
         self.closed_class: type[ConnectionClosed] = ConnectionClosed
         """What whoever waits or wants something gets after the end."""
@@ -205,7 +207,7 @@ class MessageConnection:
         # Two of the locks may be held when a signal handler runs in this very thread.
         self.inbox_lock = primitives.RLock()
         """Guards handing work to a waiter that may be leaving, and to helpers."""
-        self.helpers = Helpers(self)
+        self.helpers = Helpers(self.inbox_lock)
         self._taking = primitives.RLock()  # guards decoding outside of the reading role
         self._gone_lock = primitives.RLock()  # guards the first call of lose()
 
@@ -246,7 +248,7 @@ class MessageConnection:
             and self.dispatch is None
             and receiver.takes_shortcuts
         ):
-            self.express = Express(self, receiver, sender, shortcut)
+            self.express = Express(receiver, sender, shortcut)
             self.send_frame = self.batch.send_frame
             self._open = self.express.open
 
@@ -307,8 +309,9 @@ class MessageConnection:
                 self.give_up(result)
                 raise
             if not self.application.will_repeat():
-                self.lose(error)
-                raise self.closed_error() from error
+                if not self.fails_alone(result, error):
+                    self.lose(error)
+                raise self.closed_error(error) from error
 
     def wait(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until ``result`` is there or the time is over."""
@@ -328,7 +331,7 @@ class MessageConnection:
             except ConnectionClosed as error:
                 if raised_by_handler(error):
                     raise
-                self.lose(error)
+                self.answer_failed(error)
 
     @holds_the_role
     def _read_answers(self, result: AsyncResult, timeout: float | None) -> Outcome | None:
@@ -439,7 +442,7 @@ class MessageConnection:
                 waiter.wake()
                 if self.servers.get(waiter.ident) is waiter:  # else it has ceased to wait
                     return
-        self.helpers.call()
+        self.helpers.call(self)
 
     def _hand(self, outcome: Outcome, thread: int) -> bool:
         """Puts a request into the inbox of a thread that waits; returns whether it still does."""
@@ -455,7 +458,7 @@ class MessageConnection:
         busy = len(waiter.inbox) > 1 or not waiter.dormant
         waiter.wake()
         if busy and self.servers:
-            self.helpers.call()
+            self.helpers.call(self)
         return True
 
     def take_unserved(self) -> Outcome | None:
@@ -1064,6 +1067,7 @@ class MessageConnection:
 
     def broken(self, error: BaseException) -> Outcome:
         """Notes that nothing more can be read, in the reading role."""
+        without_frames(error)
         if self.stash and not self._hung_up and isinstance(error, _ENDS):
             self._give_out_stash()
         self._break(error)
@@ -1348,12 +1352,17 @@ class MessageConnection:
         """Whether the peer is gone."""
         return self.end._ready
 
-    def closed_error(self) -> ConnectionClosed:
-        """Returns the error for whoever still wants something."""
+    def closed_error(self, error: BaseException | None = None) -> ConnectionClosed:
+        """Returns the error for whoever still wants something.
+
+        Args:
+            error: of a write, while the connection goes on to serve what it has read.
+        """
         if self._orphaned:
             return self.closed_class("the process has forked; this copy of the connection is dead")
-        closed = self.closed_class(str(self.error) if self.error else "connection is closed")
-        closed.__cause__ = self.error
+        error = self.error or error
+        closed = self.closed_class(str(error) if error else "connection is closed")
+        closed.__cause__ = error
         return closed
 
     def close(self, farewell: Callable[[], None], limit: float) -> None:
@@ -1392,6 +1401,53 @@ class MessageConnection:
             self._drops = True  # also if the peer has hung up before
         self.tell_lost()
 
+    def answer_failed(self, error: BaseException) -> None:
+        """Handle the failure to send an answer: the connection ends, now or when all is served."""
+        if not self.reads_on(error):
+            self.lose(error)
+
+    def fails_alone(self, result: AsyncResult, error: BaseException) -> bool:
+        """Have a request fail that could not be sent, and nothing else if something is served.
+
+        The function that is served has asked its caller, who has hung up, or another one will.
+
+        Returns:
+            Whether the connection goes on; see :meth:`reads_on`. Otherwise it must end.
+        """
+        if not self.running or not self.reads_on(error):
+            return False
+        if result.id_ is not None:
+            self.session.pending.discard(result.id_)
+        result.settle(True, self.closed_error(error))
+        return True
+
+    def reads_on(self, error: BaseException) -> bool:
+        """Return whether what the peer had sent before it hung up is read and served all the same.
+
+        Nobody may wait for the answers. Reading comes to the end without waiting, and that ends the
+        connection.
+
+        Args:
+            error: of a write.
+        """
+        stream = getattr(self.channel, "stream", None)
+        if (
+            self.end._ready
+            or isinstance(error, PeerStuck)
+            or not isinstance(stream, NativeStream)
+            or not stream.hung_up()
+            or stream.closed
+        ):
+            return False
+        if not (self.serves or self.servers or self._hung_up):
+            self._hung_up = True
+            try:
+                spawn(self.serve_what_is_left)
+            except RuntimeError:  # the system has no more threads
+                self._hung_up = False
+                return False
+        return True
+
     def fail(self, error: BaseException) -> None:
         """Ends the connection, and has another thread tell the program."""
         self._mark_lost(error)
@@ -1415,6 +1471,8 @@ class MessageConnection:
         with self._gone_lock:
             if self.end._ready:
                 return False
+            if isinstance(error, (*_ENDS, ProtocolError)):
+                without_frames(error)
             self.error = error
             self._drops = not isinstance(error, _ENDS)
             self.end._ready = True
@@ -1449,6 +1507,11 @@ class MessageConnection:
         for entry in entries:
             entry.run_callbacks()
         self.application.disconnected(self.error)
+        if not self.unbegun:  # else requests are left for which nothing else keeps it
+            self.application = weakref.proxy(self.application)
+        if isinstance(self.sender, FrameSender):
+            self.sender.blocked = self.sender.interrupted = None
+        self.batch.disown()
 
     def orphan(self) -> None:
         """Makes this copy, in a forked child, dead and silent."""

@@ -48,36 +48,33 @@ class Shortcut(Protocol):
 
 
 class Express:
-    """The quick way of one connection.
+    """The quick way of one connection, which is given to each method: it is in no reference cycle.
 
     Args:
-        link: the connection.
         receiver, sender: of its channel.
         shortcut: the codec's.
     """
 
     def __init__(
         self,
-        link: MessageConnection,
         receiver: FrameReceiver,
         sender: FrameSender,
         shortcut: Shortcut,
     ) -> None:
-        self._link = link
         self._receiver = receiver
         self._sender = sender
         self._frame_request = shortcut.frame_request
         self.open: Callable[[bytes], Any] = shortcut.open_frames
 
     @holds_the_role
-    def ask(self, target: Any, args: Any, timeout: float | None) -> Any:
+    def ask(self, link: MessageConnection, target: Any, args: Any, timeout: float | None) -> Any:
         """Sends a request and waits for its answer.
 
         Returns:
             The answer's value if it is a plain one and came first; otherwise what
             :meth:`.MessageConnection.exchange` returns.
         """
-        link, receiver = self._link, self._receiver
+        receiver = self._receiver
         session, reading = link.session, link.reading
         id_ = next(session.pending.numbers)
         if here.pool is not None:
@@ -89,7 +86,7 @@ class Express:
             if reading.offered is None:
                 (taken,) = map(reading.lock.acquire, AT_ONCE)
             if not taken:
-                return self._ask_beside(id_, target, args, timeout, started)
+                return self._ask_beside(link, id_, target, args, timeout, started)
             if not (
                 receiver.payloads
                 or receiver.clock is not None
@@ -118,14 +115,16 @@ class Express:
                 if frame is not None:
                     self._sender.resume(error, frame)
                     if got is None or got[:2] != (REPLY, id_):
-                        self._abandon(id_)
+                        self._abandon(link, id_)
                 if taken:
                     link.check_taken(got)
                 raise
             if frame is None:
                 raise
             result = link.file(id_, target)
-            outcome = link.broken(error)
+            outcome = None
+            if not (self._sender.broken and link.fails_alone(result, error)):
+                outcome = link.broken(error)
         finally:
             if taken:
                 reading.lock.release()
@@ -133,14 +132,19 @@ class Express:
                     reading.offer()
         if frame is None:
             return link.exchange(target, args, timeout, (), id_)
-        return self._go_on(result, outcome, timeout, started)
+        return self._go_on(link, result, outcome, timeout, started)
 
     @leaves_the_role
     def _ask_beside(
-        self, id_: int, target: Any, args: Any, timeout: float | None, started: float
+        self,
+        link: MessageConnection,
+        id_: int,
+        target: Any,
+        args: Any,
+        timeout: float | None,
+        started: float,
     ) -> Any:
         """Does the same while another thread reads."""
-        link = self._link
         link.check_not_reading()
         frame = result = me = waits = None
         ident = get_ident()
@@ -163,16 +167,17 @@ class Express:
             except ConnectionClosed as error:
                 if raised_by_handler(error):
                     raise
-                link.lose(error)
+                if not link.fails_alone(result, error):
+                    link.lose(error)
             link.exchanges += 1
             if me is not None:
-                waits = self._sleep(me, result, timeout)
+                waits = self._sleep(link, me, result, timeout)
             if not result._ready:
                 link.wait_on(result, timeout, started, None)
         except BaseException as error:
             if frame is not None:
                 self._sender.resume(error, frame)
-                self._abandon(id_)
+                self._abandon(link, id_)
             raise
         finally:
             if me is not None and link.waiters.get(ident) is me:
@@ -180,11 +185,13 @@ class Express:
             if waits is not None and result is not None:
                 result.remove_waiter(waits)
                 link.leave(waits)
+            if me is not None:
+                me.awaited = None  # the thread has its waiter for longer
         return result
 
-    def _abandon(self, id_: int) -> None:
+    @staticmethod
+    def _abandon(link: MessageConnection, id_: int) -> None:
         """Note that nobody waits any more for the answer to a request that leaves, or has left."""
-        link = self._link
         if link.end._ready:
             return
         pending = link.session.pending
@@ -192,13 +199,14 @@ class Express:
             pending.file(id_, ABANDONED)
             link.application.gave_up(id_)
 
-    def _sleep(self, me: Waiter, result: AsyncResult, timeout: float | None) -> Waiter | None:
+    def _sleep(
+        self, link: MessageConnection, me: Waiter, result: AsyncResult, timeout: float | None
+    ) -> Waiter | None:
         """Sleeps once while another thread reads, which is how long it usually takes.
 
         Returns:
             What the thread waits on from then on, if there is no answer.
         """
-        link = self._link
         reading = link.reading
         waits = None
         try:
@@ -216,12 +224,13 @@ class Express:
                 if reading.sleepers:
                     reading.offer()
             else:
-                waits = self._go_on_as(Waiter(me.ident), me, result)
+                waits = self._go_on_as(link, Waiter(me.ident), me, result)
         return waits
 
-    def _go_on_as(self, waiter: Waiter, before: Waiter, result: AsyncResult) -> Waiter:
+    def _go_on_as(
+        self, link: MessageConnection, waiter: Waiter, before: Waiter, result: AsyncResult
+    ) -> Waiter:
         """Has the thread wait on ``waiter``; at no time it looks as if it did not wait."""
-        link = self._link
         waiter.awaited = result
         with link.inbox_lock:
             result.add_waiter(waiter)
@@ -233,9 +242,8 @@ class Express:
                     waiter.inbox.append(before.inbox.popleft())
         return waiter
 
-    def post(self, result: AsyncResult, target: Any, args: Any) -> None:
+    def post(self, link: MessageConnection, result: AsyncResult, target: Any, args: Any) -> None:
         """Sends a request whose answer goes to ``result``, perhaps a moment later."""
-        link = self._link
         pending = link.session.pending
         id_ = next(pending.numbers)
         if type(result) is AsyncResult and link.bystander is None:
@@ -247,34 +255,40 @@ class Express:
                 if frame is not None:
                     result.id_, result.target = id_, target
                     pending.file(id_, result)
-                    link.batch.send_unawaited(frame)
+                    link.batch.send_unawaited(link, frame)
                     return
             except BaseException as error:
                 if isinstance(error, ConnectionClosed) and not raised_by_handler(error):
-                    link.lose(error)
-                    raise link.closed_error() from error
+                    if not link.fails_alone(result, error):
+                        link.lose(error)
+                    raise link.closed_error(error) from error
                 if frame is not None:
                     self._sender.resume(error, frame)
-                    self._abandon(id_)
+                    self._abandon(link, id_)
                 raise
         link.request(result, target, args, id_=id_)
 
     @leaves_the_role
     def _go_on(
-        self, result: AsyncResult, outcome: Any, timeout: float | None, started: float
+        self,
+        link: MessageConnection,
+        result: AsyncResult,
+        outcome: Any,
+        timeout: float | None,
+        started: float,
     ) -> AsyncResult:
         """Waits in the general way.
 
         Args:
             outcome: of what was read instead of the answer.
         """
-        link = self._link
         try:
             self._sender.flush()
         except ConnectionClosed as error:
             if raised_by_handler(error):
                 raise
-            link.lose(error)
+            if not link.fails_alone(result, error):
+                link.lose(error)
         try:
             if link.unsent:
                 link.check_not_reading()

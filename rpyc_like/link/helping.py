@@ -37,12 +37,12 @@ class Helpers:
     """The helpers of one connection; at most one of them looks for work.
 
     Args:
-        link: the connection.
+        lock: of the connection, guards handing work to threads. The connection itself is given to
+            each method, so that it is in no reference cycle.
     """
 
-    def __init__(self, link: MessageConnection) -> None:
-        self._link = link
-        self._lock = link.inbox_lock
+    def __init__(self, lock: primitives.RLock) -> None:
+        self._lock = lock
         self._count = 0
         self._looking: Waiter | None = None
         self._at_once_until = 0.0
@@ -52,31 +52,30 @@ class Helpers:
         """Whether the current thread holds the lock that others need to hand requests on."""
         return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
-    def call(self) -> None:
+    def call(self, link: MessageConnection) -> None:
         """Have a helper look after the requests that wait. Safe in the reading role."""
         with self._lock:
             helper = self._looking
             if helper is not None:
                 helper.wake()
                 return
-            if self._count >= _MOST or not self._link.has_work:
+            if self._count >= _MOST or not link.has_work:
                 return
             self._count += 1
             helper = self._looking = Waiter(0)
         try:
-            spawn(self._run, helper)
+            spawn(self._run, link, helper)
         except RuntimeError:  # the system has no more threads
             with self._lock:
                 self._count -= 1
                 self._looking = None
 
-    def _run(self, me: Waiter) -> None:
-        link = self._link
+    def _run(self, link: MessageConnection, me: Waiter) -> None:
         me.ident = get_ident()
         waiters = link.end.add_waiter(me)
         try:
             while True:
-                outcome = self._next(me)
+                outcome = self._next(link, me)
                 if outcome is None:
                     return
                 self._at_once_until = primitives.monotonic() + _LINGER
@@ -96,28 +95,28 @@ class Helpers:
                 if self._looking is me:
                     self._looking = None
 
-    def _next(self, me: Waiter) -> Outcome | None:
+    def _next(self, link: MessageConnection, me: Waiter) -> Outcome | None:
         """Wait for a request that is overdue; None means that the helper is not needed any more.
 
         After that another helper looks.
         """
         end = primitives.monotonic() + _LINGER
-        while self._link.has_work:
+        while link.has_work:
             me.arm()
             now = primitives.monotonic()
-            outcome, due = self._overdue(now)  # without the lock: a finalizer may wait in there
+            # Without the lock: a finalizer may wait in there.
+            outcome, due = self._overdue(link, now)
             if outcome is not None or (due is None and now >= end):
                 with self._lock:
                     self._looking = None
                 if due is not None or not me.asleep:  # the latter: called since then
-                    self.call()
+                    self.call(link)
                 return outcome
             me.sleep((end if due is None else due) - now)
         return None
 
-    def _overdue(self, now: float) -> tuple[Outcome | None, float | None]:
+    def _overdue(self, link: MessageConnection, now: float) -> tuple[Outcome | None, float | None]:
         """Return a request that is overdue, and when the next one will be."""
-        link = self._link
         found: Outcome | None = None
         due: list[float] = []
         at_once = now < self._at_once_until
@@ -132,7 +131,7 @@ class Helpers:
                 pass  # a serving thread was faster
         for waiter in list(link.waiters.values()):
             try:
-                if not self._may_take(waiter.inbox[0]):
+                if not _may_take(link, waiter.inbox[0]):
                     continue
             except IndexError:
                 continue
@@ -146,6 +145,7 @@ class Helpers:
             due.append(now)
         return found, min(due, default=None)
 
-    def _may_take(self, outcome: Outcome) -> bool:
-        """Return whether any thread may serve a request; its peer has not bound it to one."""
-        return outcome[0] is CALL and not self._link.application.route(outcome[2])[1]
+
+def _may_take(link: MessageConnection, outcome: Outcome) -> bool:
+    """Return whether any thread may serve a request; its peer has not bound it to one."""
+    return outcome[0] is CALL and not link.application.route(outcome[2])[1]

@@ -88,9 +88,9 @@ def check_not_reading(link: MessageConnection) -> None:
             if frame.f_locals.get("self") is link.sender:
                 raise _error("writes")
         elif code in _REGIONS:
-            me = frame.f_locals.get("self") or frame.f_locals.get("link")
             first, last = _REGIONS[code]
-            if me is link or getattr(me, "_link", None) is link:
+            names = frame.f_locals
+            if names.get("link", names.get("self")) is link:
                 if first <= frame.f_lineno <= last:
                     raise _error("reads")
                 return

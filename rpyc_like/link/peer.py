@@ -47,7 +47,10 @@ class PlainPeer:
         result = self.link.exchange(target, args, timeout)
         if not result._ready:
             raise self.expire(result)
-        return result.value
+        try:
+            return result.value
+        finally:
+            del result  # an exception's traceback would keep it, and it keeps the exception
 
     def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
         """Serves the connection until the result has come or the time is over."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -90,11 +91,16 @@ class Poller:
         link.guards.append(self._workers)
         link.channel.stream.hold()
         link.pooled = True
-        link.workers = lambda func, mark: self._workers.run(
-            func, (link, mark) if link.in_order else object()
-        )
-        link.overtake = partial(self._workers.overtake, (link, 0))
         member = _Member(link, gone)
+        reference = weakref.ref(link)
+
+        def work(func: Callable[[], None], mark: Any) -> None:
+            link = reference()
+            in_order = link is not None and link.in_order
+            self._workers.run(func, (link, mark) if in_order else object())
+
+        link.workers = work
+        link.overtake = lambda: self._workers.overtake((reference(), 0))
         with self._joining:
             late = self._closed
             if not late:

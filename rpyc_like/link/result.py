@@ -220,7 +220,10 @@ class AsyncResult:
         """The answer: returned, or raised if it is an exception. Waits for it."""
         if not self._ready:
             self.wait()
-        return self.take()
+        try:
+            return self.take()
+        finally:
+            del self  # an exception's traceback would keep it, and it keeps the exception
 
     def take(self) -> Any:
         """Returns or raises an answer that is there."""
@@ -228,7 +231,10 @@ class AsyncResult:
         if issubclass(type(value), Unfinished):  # isinstance would ask a proxy
             value = self._value = self._conn.finish(value)
         if self._failed:
-            raise value
+            try:
+                raise value
+            finally:
+                del self, value  # which the exception's traceback would keep, in a cycle
         return value
 
     def as_future(self) -> Future[Any]:

@@ -101,11 +101,14 @@ class FrameSender:
         self.timeout: float | None = SEND_TIMEOUT
         """Seconds without any progress after which the peer is given up; None for never."""
         self.queue: deque[bytes | memoryview] = deque()
+        self.broken = False
+        """Whether a write has failed."""
         self.interrupted: Callable[[str], None] | None = None
         """Called after an exception that is none of the stream's, a signal handler's for example.
 
         Is given what was interrupted where nobody knows how much has gone, so that the connection
-        must end; otherwise nothing, and has what is queued sent soon.
+        must end; otherwise nothing, and has what is queued sent soon. None when the connection has
+        ended, as ``blocked`` is then.
         """
         self._torn = False  # whether nobody knows how much has gone of what is queued
         self.orphan()
@@ -162,8 +165,9 @@ class FrameSender:
         """
         if type(frame) is bytes and _at_entrance(error):
             self.hold(frame)
-        if self.interrupted is not None:
-            self.interrupted(_TORN if self._torn else "")
+        interrupted = self.interrupted
+        if interrupted is not None:
+            interrupted(_TORN if self._torn else "")
 
     def _note_interrupt(self) -> None:
         """Note that a write was interrupted, which a stream that takes notes survives."""
@@ -210,6 +214,7 @@ class FrameSender:
 
     def _drop(self) -> None:
         """Forget what is queued: the stream has broken."""
+        self.broken = True
         self.queue.clear()
         self._stream.went = 0
 
@@ -351,10 +356,11 @@ class FrameSender:
         return [b"".join(frames[:count]), *frames[count : count + more]]
 
     def _wait_for_room(self) -> None:
-        if self.blocked is None:
+        blocked = self.blocked
+        if blocked is None:
             self._stream.wait(WRITE, _SLICE)
         else:
-            self.blocked()
+            blocked()
 
 
 class BlockingSender:

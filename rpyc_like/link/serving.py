@@ -17,7 +17,15 @@ from contextvars import Context, ContextVar, copy_context
 from threading import local
 from typing import Any, TypeVar
 
-__all__ = ["IN_TASK", "THREAD", "call_on_loop", "call_serving", "current", "task_context"]
+__all__ = [
+    "IN_TASK",
+    "THREAD",
+    "call_on_loop",
+    "call_serving",
+    "current",
+    "idle_context",
+    "task_context",
+]
 
 T = TypeVar("T")
 
@@ -70,4 +78,14 @@ def task_context() -> Context:
     """Return a new context like the current one, for what serves the same request on a loop."""
     context = copy_context()
     context.run(IN_TASK.set, current())
+    return context
+
+
+def idle_context() -> Context:
+    """Return a new context like the current one, for what serves no request on a loop.
+
+    A timer keeps its context until its time has come, even if it is cancelled before.
+    """
+    context = copy_context()
+    context.run(IN_TASK.set, None)
     return context

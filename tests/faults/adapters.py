@@ -37,6 +37,11 @@ class Functions:
     def __init__(self) -> None:
         self.entered = threading.Event()
         self.go_on = threading.Event()
+        self.noted: list[int] = []
+
+    def note(self, number: int, text: str) -> None:
+        """Notes the number."""
+        self.noted.append(number)
 
     def echo(self, value: Any) -> Any:
         """Returns what it is given."""
@@ -62,7 +67,7 @@ class Functions:
         raise SystemExit(3)
 
 
-NAMES = ("echo", "slow", "unsendable", "evil", "stop", "leave")
+NAMES = ("echo", "note", "slow", "unsendable", "evil", "stop", "leave")
 
 
 class Victim:

@@ -262,7 +262,7 @@ def test_a_helper_is_interrupted() -> None:
         act_here=lambda outcome: served.set(),
         has_work=True,
     )
-    Helpers(link).call()  # type: ignore[arg-type]
+    Helpers(link.inbox_lock).call(link)  # type: ignore[arg-type]
     in_time(served.wait)
     assert taken.is_set()
     link.has_work = False

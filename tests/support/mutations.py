@@ -53,6 +53,7 @@ MEMORY, HASHES = "tests/attacks/test_memory.py", "tests/attacks/test_hashes.py"
 EXIT, CHILDREN = "tests/faults/test_exit.py", "tests/faults/test_children.py"
 SNAPSHOTS = "tests/attacks/test_snapshots_bounded.py"
 GARBAGE = "tests/faults/test_garbage.py"
+FREED, LEFT = "tests/faults/test_freed.py", "tests/faults/test_left_over.py"
 FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wakeups.py"
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
@@ -850,7 +851,7 @@ MUTATIONS = [
     Mutation(
         "74",
         "link/connection.py",
-        "        closed.__cause__ = self.error\n",
+        "        closed.__cause__ = error\n",
         "",
         f"{NETWORK}::test_case_74_a_server_that_is_killed",
     ),
@@ -1396,7 +1397,7 @@ MUTATIONS = [
     Mutation(
         "116",
         "link/connection.py",
-        "        if busy and self.servers:\n            self.helpers.call()\n",
+        "        if busy and self.servers:\n            self.helpers.call(self)\n",
         "",
         f"{SCHEDULES}[callback_waits_for_the_next]",
         "native",
@@ -1412,7 +1413,7 @@ MUTATIONS = [
     Mutation(
         "117",
         "link/connection.py",
-        "it has ceased to wait\n                    return\n        self.helpers.call()\n",
+        "it has ceased to wait\n                    return\n        self.helpers.call(self)\n",
         "it has ceased to wait\n                    return\n",
         f"{WAKEUPS}::test_a_busy_thread_gets_help",
     ),
@@ -1441,8 +1442,8 @@ MUTATIONS = [
     Mutation(
         "127",
         "link/helping.py",
-        "            outcome, due = self._overdue(now)  #",
-        "            with self._lock:\n                outcome, due = self._overdue(now)  #",
+        "            outcome, due = self._overdue(link, now)\n",
+        "            with self._lock:\n                outcome, due = self._overdue(link, now)\n",
         f"{GARBAGE}::test_a_helper_is_interrupted",
     ),
     Mutation(
@@ -2414,7 +2415,7 @@ MUTATIONS += [
     Mutation(
         "130",
         "link/connection.py",
-        "it has ceased to wait\n                    return\n        self.helpers.call()\n",
+        "it has ceased to wait\n                    return\n        self.helpers.call(self)\n",
         "it has ceased to wait\n                    return\n",
         f"{SCHEDULES}[busy_thread_is_helped]",
         "native",
@@ -2643,6 +2644,70 @@ MUTATIONS += [
         "        if _is_loop():",
         "        if False:",
         f"{REENTERED}::test_case_120_a_loop_never_waits",
+    ),
+    Mutation(
+        "133",
+        "core/protocol.py",
+        "            self._hold_weakly()\n",
+        "",
+        f"{FREED}::test_a_blocking_connection_is_freed",
+    ),
+    Mutation(
+        "133",
+        "link/result.py",
+        "                del self, value  #",
+        "                pass  #",
+        f"{FREED}::test_a_blocking_connection_is_freed",
+    ),
+    Mutation(
+        "133",
+        "link/aio.py",
+        "call_later(seconds, ring, context=idle_context())",
+        "call_later(seconds, ring)",
+        f"{FREED}::test_an_asyncio_connection_is_freed",
+    ),
+    Mutation(
+        "133",
+        "epc/peer.py",
+        "            self._handler = weakref.proxy(self._handler)\n",
+        "            pass\n",
+        f"{FREED}::test_an_epc_connection_is_freed",
+    ),
+    Mutation(
+        "133",
+        "erlport/peer.py",
+        "            self.handler = weakref.proxy(self.handler)\n",
+        "            pass\n",
+        f"{FREED}::test_an_erlang_instance_is_freed",
+    ),
+    Mutation(
+        "134",
+        "link/connection.py",
+        "        if not self.reads_on(error):\n            self.lose(error)\n",
+        "        self.lose(error)\n",
+        f"{LEFT}::test_what_cannot_be_answered_is_served",
+    ),
+    Mutation(
+        "134",
+        "link/connection.py",
+        "        if not self.running or not self.reads_on(error):\n            return False\n",
+        "        if error:\n            return False\n",
+        f"{LEFT}::test_who_asks_its_caller_in_vain_ends_nothing",
+    ),
+    Mutation(
+        "134",
+        "link/express.py",
+        "            if not (self._sender.broken and link.fails_alone(result, error)):\n",
+        "            if True:\n",
+        f"{LEFT}::test_who_asks_its_caller_in_vain_ends_nothing",
+        "native",
+    ),
+    Mutation(
+        "134",
+        "epc/peer.py",
+        "self.link.answer_failed(error)",
+        "self.link.lose(error)",
+        f"{LEFT}::test_others_serve_what_they_cannot_answer",
     ),
 ]
 
