@@ -32,6 +32,7 @@ from .boxing import Boxer, Steps
 from .classes import RemoteClasses
 from .config import make_config
 from .dialects import Dialect, RpycCodec
+from .made_objects import MadeObjects
 from .netref import BaseNetref
 from .objects import ExportTable, ProxyTable
 from .read_ahead import ReadAhead
@@ -162,13 +163,15 @@ class Endpoint(HasState):
         meter = Meter(self._config["max_kept_memory"], "max_kept_memory", total)
         self._schedule_flush = self._flush_scheduler()
         self._kept = Kept(meter, self._schedule_flush)
+        self._made = MadeObjects(self._kept, self._schedule_flush)
         self._guard = Guard(
             self._config,
             self._account,
             message_memory(0, self._config["max_memory"]),
             tells_causes=lambda: self._codec.features & consts.FEATURE_CAUSE,
+            keeper=self._made,
         )
-        self._local_objects = ExportTable(self._config["max_objects"], self._kept)
+        self._local_objects = ExportTable(self._config["max_objects"], self._kept, self._made)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
         limits = (self._config["max_depth"], self._config["max_digits"])
@@ -639,6 +642,7 @@ class Endpoint(HasState):
         finally:
             self._told_service = True
             self._local_objects.clear()
+            self._made.clear()
             self._kept.close()
             self._last_traceback = None
             self._remote_root = None

@@ -30,6 +30,7 @@ __all__ = ["check_call_result", "check_result"]
 
 _TEXTS: Final = (str, bytes, bytearray)
 _SEQUENCES: Final = (*_TEXTS, list, tuple, deque, array, UserList, UserString)
+_MUTABLE: Final = (bytearray, list, deque, array, UserList, UserString)
 _PLACE: Final = 8
 _NUMBER: Final = 40  # a whole number, with its place
 _WORK: Final = 64  # a big number takes that much longer to compute than a text of its size
@@ -141,6 +142,15 @@ def _digits(text: str) -> int:
 
 def _repeated(owner: Any, args: Args, named: Named) -> float:
     return _size(owner) * _number(args, 0)
+
+
+def _added(owner: Any, args: Args, named: Named) -> float:
+    return _size(owner) + _extended(owner, args, named)
+
+
+def _extended(owner: Any, args: Args, named: Named) -> float:
+    """Of what is put into a container: plain values have come by themselves, and have a limit."""
+    return max([_size(one) for one in args if issubclass(type(one), _MUTABLE)], default=0)
 
 
 def _padded(owner: Any, args: Args, named: Named) -> float:
@@ -643,7 +653,7 @@ def _of_function(name: str) -> Estimate:
     return estimate
 
 
-_OPERATIONS: Final = ("mul", "pow", "lshift", "mod")
+_OPERATIONS: Final = ("add", "mul", "pow", "lshift", "mod")
 _SIZED: Final = {"indent": 1, "nbytes": 2, "k": _PLACE, "w": 64, "l": 64, "tabsize": 1}
 """Parameters of functions of the library that say how large something gets, with bytes for each."""
 
@@ -682,6 +692,14 @@ _COMMON: Final[dict[str, Estimate]] = {
 }
 _METHODS: Final[tuple[tuple[Any, dict[str, Estimate]], ...]] = (
     (_SEQUENCES, _COMMON),
+    (
+        _MUTABLE,
+        {
+            **dict.fromkeys(("__add__", "__radd__"), _added),
+            **dict.fromkeys(("__iadd__", "__setitem__"), _extended),
+            **dict.fromkeys(("extend", "extendleft"), _extended),
+        },
+    ),
     (
         (*_TEXTS, UserString),
         {
@@ -727,6 +745,9 @@ _FUNCTIONS: Final[dict[str, Estimate]] = {
     **{f"operator.{name}": _of_function(f"__{name}__") for name in _OPERATIONS},
     **{f"operator.i{name}": _of_function(f"__{name}__") for name in _OPERATIONS},
     **{f"operator.__{name}__": _of_function(f"__{name}__") for name in _OPERATIONS},
+    "operator.concat": _of_function("__add__"),
+    **dict.fromkeys(("operator.iadd", "operator.iconcat"), _of_function("__iadd__")),
+    "operator.setitem": lambda owner, args, named: _extended(None, args[2:], named),
     "builtins.pow": lambda owner, args, named: (
         0 if len(args) > 2 or "mod" in named else _raised(args[0] if args else 0, args[1:], named)
     ),

@@ -41,6 +41,7 @@ LIMIT = 64 << 20
 WHOLE: Any = re.match("x+", "x" * 10**6)
 ZEROS = zlib.compress(bytes(LIMIT + 1))
 BIG = 10**4000
+HALF = bytearray(LIMIT // 2 + 1)
 SOUGHT = io.BytesIO()
 SOUGHT.seek(N)
 TOO_LARGE: dict[str, tuple[Any, ...]] = {
@@ -48,6 +49,11 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "list the other way": ([0].__rmul__, N),
     "list in place": ([0].__imul__, N),
     "a list's class": (list.__mul__, [0], N),
+    "a list and itself": (HALF.__add__, HALF),
+    "a container in place": (HALF.__iadd__, bytearray(LIMIT + 1)),
+    "extend": (HALF.extend, bytearray(LIMIT + 1)),
+    "a slice": (HALF.__setitem__, slice(0, 0), bytearray(LIMIT + 1)),
+    "concat": (operator.concat, HALF, HALF),
     "tuple": ((0,).__mul__, N),
     "deque": (collections.deque([0]).__mul__, N),
     "array": (array.array("i", [0]).__mul__, N),
