@@ -150,8 +150,7 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
         finally:
             growth.measure()
         if getrefcount(result) <= _NEW:
-            with guard.open_account() as account:
-                growth.measure_result(result, account.count)
+            growth.measure_result(result, guard.open_account)
         return result
 
 

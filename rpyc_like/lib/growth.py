@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from io import BytesIO, StringIO
 from itertools import chain, compress
 from sys import getrefcount, getsizeof
@@ -21,6 +22,7 @@ from .library import (
     PLAIN,
     PROGRAM,
     READING,
+    SIMPLE_IDS,
     TEXT,
     Call,
     facts_of,
@@ -38,6 +40,7 @@ SMALL: Final = 256
 _FIXED: Final = (tuple, frozenset, memoryview)
 _FILES: Final = (BytesIO, StringIO)
 _PLACE: Final = 8
+_AT_ONCE: Final = 64  # parts that are looked at in a step
 _COPIES: Final = frozenset("copy __copy__ __add__ __radd__ __mul__ __rmul__ __or__ __ror__".split())
 _SHARING: Final = _COPIES | {"__getitem__", "__imul__", "__iadd__", "__ior__"}
 """Methods whose results hold no other objects than their operands do."""
@@ -48,6 +51,16 @@ _ENLARGING: Final = frozenset(
     "iconcat imul setitem __init__".split()
 )
 """Methods and functions that enlarge a container."""
+
+
+class Account(Protocol):
+    """Steps that are done for a request, counted."""
+
+    def count(self, steps: int = 1) -> object:
+        """Count steps; raise if there are too many."""
+
+
+OpenAccount = Callable[[], AbstractContextManager[Account]]
 
 
 class Keeper(Protocol):
@@ -117,20 +130,24 @@ class Growth:
         if self._given:
             self._keep(self._given)
 
-    def measure_result(self, result: Any, count: Callable[[int], object]) -> None:
+    def measure_result(self, result: Any, open_account: OpenAccount) -> None:
         """Count an object that the call has made: nothing else refers to it.
 
         Args:
-            count: is told of the steps that measuring takes.
+            open_account: returns what counts the steps that measuring takes.
         """
         kind = kind_of(result)
         if self._call.sort is PROGRAM or kind is PLAIN or kind is TEXT:
             return
-        objects = _new_parts(result) if type(result) is tuple else [result]
+        objects = [result]
+        if type(result) is tuple:
+            objects = (
+                [] if SIMPLE_IDS.issuperset(map(id, map(type, result))) else _new_parts(result)
+            )
         deep = self._call.name not in _SHARING
         for one in objects:
             if kind_of(one) is not PLAIN and kind_of(one) is not TEXT:
-                size = _with_parts(one, count) if deep else own_size(one)
+                size = _with_parts(one, open_account) if deep else own_size(one)
                 if size > SMALL:
                     self._keeper.add(one, size)
         if objects and not self._enlarges and deep and (given := _large(self._call.given)):
@@ -205,19 +222,23 @@ def _large(values: Iterable[Any]) -> list[Any]:
 # -- new objects
 
 
-def _with_parts(obj: Any, count: Callable[[int], object]) -> int:
+def _with_parts(obj: Any, open_account: OpenAccount) -> int:
     """Return how many bytes a new object takes, with what only it refers to."""
     total = _size(obj)
-    stack = [obj]
-    while stack:
-        parts = _new_parts(stack.pop())
-        count(1 + len(parts) // 64)
-        for one in parts:
+    stack = _new_parts(obj)
+    if not stack:
+        return total
+    with open_account() as account:
+        account.count(1 + len(stack) // _AT_ONCE)
+        while stack:
+            one = stack.pop()
             if kind_of(one) is PLAIN or kind_of(one) is TEXT:
                 total += getsizeof(one)
-            else:
-                total += _size(one)
-                stack.append(one)
+                continue
+            total += _size(one)
+            parts = _new_parts(one)
+            account.count(1 + len(parts) // _AT_ONCE)
+            stack += parts
     return total
 
 
