@@ -201,7 +201,7 @@ def _checked(guard: Guard, call: Call, named: Any) -> tuple[tuple[Any, ...], Any
     """
     if call.takes_iterators:
         named = _with_counted(guard, call, named)
-    check_call_result(call, _pairs_of(named), guard.max_result)
+    named = check_call_result(call, _pairs_of(named), guard.max_result)
     if call.sort is library.CLASS:
         named = _check_class(guard, call, named)
     elif call.hashes:
