@@ -142,6 +142,8 @@ class Endpoint(HasState):
     _tells_functions = False  # a program's own policy is not asked about names that nobody uses
     _peer_is_open = False  # whether the peer lets this side read public names of any object
     _link: Any  # the driver
+    note_malformed: Any = None
+    """Counts for the log that the peer has broken the protocol, where a server has let it in."""
     _own: ClassVar[dict[str, Any]] = {}
     """The methods of the class itself, to tell those from a program's."""
 
@@ -193,6 +195,7 @@ class Endpoint(HasState):
         self._session = Session(self._codec, self._config["max_unknown_answers"])
         if client is not None:
             client.watch(self._session)
+            self.note_malformed = client.admission.note_malformed
         self._HANDLERS = self._request_handlers()
         self._decide: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
