@@ -385,9 +385,11 @@ def _of_time(spec: Any) -> float:
     """Of ``strftime``."""
     if not issubclass(type(spec), str):
         return 0
-    return len(spec) * _PLACE + sum(map(_digits, _TIME_WIDTHS.findall(spec)))
+    widths = sum(map(_digits, _TIME_WIDTHS.findall(spec)))
+    return len(spec) + spec.count("%") * _FIELD + widths
 
 
+_FIELD: Final = 128  # bytes of a text that are made in the time that a field of a time takes
 _TIME_WIDTHS: Final = re.compile(r"%[-_0^#+]*(\d+)", re.ASCII)
 
 
@@ -669,6 +671,9 @@ def _of_json(given: Named) -> float:
     return _leaves(shown) * longest if longest > _PLACE else 0
 
 
+_UNKNOWN: Final = 100_000  # items of a peer's container, which may have any number
+
+
 def _leaves(value: Any) -> int:
     """Return how many items a structure has in all; of what is shared, each time."""
     total = 0
@@ -681,6 +686,7 @@ def _leaves(value: Any) -> int:
         elif issubclass(kind, (list, tuple)):
             inside = list(one)
         else:
+            total += _UNKNOWN if is_proxy(one) else 0
             continue
         total += (len(inside) + 1) * depth  # an indent for each level
         stack += [(item, depth + 1) for item in inside]

@@ -169,6 +169,7 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "method of an address": (ipaddress.ip_address("127.0.0.1").__format__, "1000000000x"),
     "format of a time": (format, datetime.date(2020, 1, 1), "%999999999Y"),
     "strftime": (datetime.date(2020, 1, 1).strftime, "%999999999Y"),
+    "fields of a time": (datetime.date(2020, 1, 1).strftime, "%c" * 10**6),
     "token_hex": (secrets.token_hex, N),
     "token_urlsafe": (secrets.token_urlsafe, N),
     "shake": (hashlib.shake_128(b"x").digest, N),
@@ -266,6 +267,7 @@ class Numbers(rpyc.Service):
     exposed_sum = staticmethod(sum)
     exposed_combinations = itertools.combinations
     exposed_product = itertools.product
+    exposed_dumps = staticmethod(json.dumps)
     exposed_token = staticmethod(secrets.token_hex)
 
     def __init__(self) -> None:
@@ -328,6 +330,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "function": lambda root: root.multiply("a", N),
     "power": lambda root: root.power(10, N),
     "class": lambda root: root.bytes(N),
+    "indent of a peer's list": lambda root: root.dumps([1], indent=10**6),
     "sum of a range": lambda root: root.sum(root.range),
     "search in a range": lambda root: 1.5 in root.range,
 }
@@ -340,6 +343,7 @@ def test_a_peer_gives_no_size_that_is_too_large(pair: Callable[..., Any], case: 
     with pytest.raises(Exception, match=r"max_memory|max_steps"):
         OPERATIONS[case](client.root)
     assert client.root.list == [0]
+    assert client.root.dumps([1], indent=4) == "[\n    1\n]"
 
 
 def test_a_chain_is_bounded_too(pair: Callable[..., Any]) -> None:
