@@ -1919,8 +1919,8 @@ MUTATIONS += [
     Mutation(
         "123",
         "lib/result_sizes.py",
-        "max(_number_work(call, pairs), ",
-        "max(0.0, ",
+        "size = max(_number_work(call, [*call.given[: call.skip], *given], pairs), 0)",
+        "size = 0.0",
         "tests/attacks/test_result_sizes.py::test_a_result_is_not_made_too_large",
     ),
     Mutation(
