@@ -1231,13 +1231,13 @@ class MessageConnection:
                 housekeeper.watch_calls(self)
             goes_on = self.application.serve_request(id_, target, args)
         finally:
+            THREAD.now = before  # first: no signal handler runs before
             if not goes_on:  # served(id_), without another Python call
                 self.running.discard(id_)
                 if self.calls.known:
                     self.calls.forget(id_)
             else:
                 self._count_running(id_, args)
-            THREAD.now = before
             if self.unbegun:
                 self._has_begun(id_)
 

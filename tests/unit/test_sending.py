@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.sending import FrameSender
+from rpyc_like.link.streams import MemoryStream, PipeStream, SocketStream
 from rpyc_like.link.streams.base import NativeStream, noting
 from rpyc_like.wire.framing import ErlangFramer
 
@@ -137,3 +139,22 @@ def test_an_interrupted_write_poisons() -> None:
     with pytest.raises(ConnectionClosed, match="interrupted"):
         sender.send(b"y")
     assert stream.data == b""
+
+
+def _sockets() -> Any:
+    return map(SocketStream, socket.socketpair())
+
+
+@pytest.mark.parametrize("pair", [_sockets, PipeStream.create_pair, MemoryStream.create_pair])
+def test_what_a_login_has_written_is_no_part_of_a_frame(pair: Any) -> None:
+    """Bytes that went by another way, before the sender began, are not taken off its queue."""
+    here, there = pair()
+    try:
+        here.write(b"login")
+        sender = FrameSender(here, ErlangFramer(1))
+        sender.hold(sender.encode(b"first"))
+        assert sender.try_send()
+        assert there.read(11) == b"login\x05first"
+    finally:
+        here.close()
+        there.close()

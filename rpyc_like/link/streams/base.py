@@ -271,6 +271,7 @@ class NativeStream(Stream):
         rest = memoryview(data)
         while rest:
             sent = self.send_some(rest)
+            self.went = 0  # which is for a sender with a queue
             if sent:
                 rest = rest[sent:]
             else:
