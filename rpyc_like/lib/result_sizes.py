@@ -386,7 +386,7 @@ def _of_time(spec: Any) -> float:
     if not issubclass(type(spec), str):
         return 0
     widths = sum(map(_digits, _TIME_WIDTHS.findall(spec)))
-    return len(spec) + spec.count("%") * _FIELD + widths
+    return len(spec) + int(spec.count("%")) * _FIELD + widths
 
 
 _FIELD: Final = 128  # bytes of a text that are made in the time that a field of a time takes
