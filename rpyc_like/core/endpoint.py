@@ -33,6 +33,7 @@ from .boxing import Boxer, Steps
 from .classes import RemoteClasses
 from .config import make_config
 from .dialects import Dialect, RpycCodec
+from .made_objects import MadeObjects
 from .netref import BaseNetref
 from .objects import ExportTable, ProxyTable
 from .read_ahead import ReadAhead
@@ -142,6 +143,8 @@ class Endpoint(HasState):
     _tells_functions = False  # a program's own policy is not asked about names that nobody uses
     _peer_is_open = False  # whether the peer lets this side read public names of any object
     _link: Any  # the driver
+    note_malformed: Any = None
+    """Counts for the log that the peer has broken the protocol, where a server has let it in."""
     _own: ClassVar[dict[str, Any]] = {}
     """The methods of the class itself, to tell those from a program's."""
 
@@ -163,13 +166,15 @@ class Endpoint(HasState):
         meter = Meter(self._config["max_kept_memory"], "max_kept_memory", total)
         self._schedule_flush = self._flush_scheduler()
         self._kept = Kept(meter, self._schedule_flush)
+        self._made = MadeObjects(self._kept, self._schedule_flush)
         self._guard = Guard(
             self._config,
             self._account,
             message_memory(0, self._config["max_memory"]),
             tells_causes=self._tells_causes,
+            keeper=self._made,
         )
-        self._local_objects = ExportTable(self._config["max_objects"], self._kept)
+        self._local_objects = ExportTable(self._config["max_objects"], self._kept, self._made)
         self._local_objects.pin(root)
         self._proxies = ProxyTable(self._arm_flush)
         limits = (self._config["max_depth"], self._config["max_digits"])
@@ -191,6 +196,7 @@ class Endpoint(HasState):
         self._session = Session(self._codec, self._config["max_unknown_answers"])
         if client is not None:
             client.watch(self._session)
+            self.note_malformed = client.admission.note_malformed
         self._HANDLERS = self._request_handlers()
         self._decide: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
@@ -644,6 +650,7 @@ class Endpoint(HasState):
             self._told_service = True
             self._local_objects.clear()
             self._proxies.clear()
+            self._made.clear()
             self._kept.close()
             self._last_traceback = None
             self._remote_root = None

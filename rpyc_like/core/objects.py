@@ -21,6 +21,7 @@ from ..link import forking
 from . import brine
 from .accounts import ENTRY, Kept
 from .foreign_memory import check_memory
+from .made_objects import MadeObjects
 
 __all__ = ["MAX_OBJECTS", "Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
 
@@ -68,10 +69,18 @@ class ExportTable:
     Args:
         max_objects: how many objects a peer may be lent at once.
         kept: counts the memory of the entries, in steps of 1000.
+        made: counts the memory of some of the objects; asked to look when they are given back.
     """
 
-    def __init__(self, max_objects: int = MAX_OBJECTS, kept: Kept | None = None) -> None:
+    def __init__(
+        self,
+        max_objects: int = MAX_OBJECTS,
+        kept: Kept | None = None,
+        made: MadeObjects | None = None,
+    ) -> None:
         self._max_objects = max_objects
+        self._made = made
+        self._records = {} if made is None else made.records
         self._kept = kept
         self._counted = 0  # entries whose memory is counted
         # Entries at which to count more.
@@ -195,6 +204,8 @@ class ExportTable:
             if entry is None or count < 1:
                 return False
             key = id(entry.obj)
+            if self._records and self._made is not None:
+                self._made.release((entry.obj,))
             identified = self._by_identity.get(key) is entry
             # No calls until all is changed, so that no finalizer finds or leaves half of it.
             held = entry.count

@@ -374,6 +374,16 @@ LADDERS: Final = (
         ),
     ),
     Ladder(
+        "objects of `ctypes` that lead to any memory: pointers, `c_char_p`, `c_wchar_p`,"
+        " `py_object`",
+        "no public attribute and no item is read or set, and pointers are not passed on to"
+        " functions of the standard library",
+        refused=_each(
+            "_ctypes._Pointer ctypes.c_char_p ctypes.c_wchar_p ctypes.py_object",
+            "* __getitem__ __setitem__ __delitem__",
+        ),
+    ),
+    Ladder(
         "modules for all this (`sys`, `importlib`, `inspect`, `gc`, `ctypes`, `pickle`, `code`,"
         " `subprocess` ...)",
         "no public attribute is read, and none of their functions and classes is called or passed"
@@ -511,6 +521,8 @@ _FORMATS: Final = _NAMES["builtins.str"]
 _ERROR_NAMES: Final = _names(_ERROR)
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
+_ITEMS: Final = frozenset({"__getitem__", "__setitem__", "__delitem__"})
+_POINTER: Final = "_ctypes._Pointer"
 _GUARDED: Final = UNREACHABLE.union(*(names for row in LADDERS for names in row.refused.values()))
 _KIND_MODULES: Final = frozenset(kind.rpartition(".")[0] for kind in _NAMES)
 _CALLERS: Final = _names(
@@ -669,7 +681,11 @@ def _rule(
         if prefix and name.startswith(prefix) and _may_be_exposed(obj, name, kind):
             return EXPOSED
     if settings["allow_safe_attrs"] and name in settings["safe_attrs"]:
-        if name not in _WRITES or is_proxy(obj) or _refusing(obj, name, kind) is None:
+        if name in _ITEMS:
+            # Only classes of ctypes have other metaclasses and are in the table.
+            if type(type(obj)) is type or is_proxy(obj) or _refusing(obj, name, kind) is None:
+                return SAFE
+        elif name not in _WRITES or is_proxy(obj) or _refusing(obj, name, kind) is None:
             return SAFE
     if settings["allow_public_attrs"] and name[:1] != "_" and name not in INTERNALS:
         if settings["allow_ladders"]:
@@ -959,6 +975,8 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
         raise _not_called("call", obj)
     for arg in (*args, *(value for _, value in kwargs)):
         kind = type(arg)
+        if type(kind) is not type and _POINTER in map(full_name, mro_of(kind)):
+            raise _not_called("pass on", arg)
         if id(kind) in _PLAIN or not (
             kind is FunctionType or is_wrapper(kind) or is_c_callable(arg)
         ):

@@ -12,6 +12,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from sys import getrefcount
 from typing import Any, Final, Protocol
 
 from ..errors import LimitExceeded, MalformedValue
@@ -19,6 +20,7 @@ from . import access_policy, chained, in_flight, stdlib, weights
 from .brief import brief
 from .code import COMPARISONS
 from .counted_items import CountedItems, source_of
+from .growth import Growth, Keeper
 from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import ItemWork, Use, count_item
 from .proxies import copy_of, is_container, is_proxy
@@ -40,8 +42,8 @@ __all__ = [
 class Account(Protocol):
     """Steps that are done for a request, and memory that is held for it, counted."""
 
-    def count(self) -> object:
-        """Count a step; raise if there are too many."""
+    def count(self, steps: int = 1) -> object:
+        """Count steps; raise if there are too many."""
 
     def check(self) -> object:
         """Raise if nobody waits for the answer any more."""
@@ -60,11 +62,12 @@ class Guard:
         steps_key: the key that changes ``max_steps``, as errors name it.
         depth_key: the key that changes ``max_depth``; ``None`` if no key does.
         tells_causes: returns whether the peer says what it asks in order to answer something.
+        keeper: counts the objects that calls make or enlarge; ``None`` if nothing is kept.
     """
 
     __slots__ = (
-        *("config", "depth_key", "max_result", "open_account", "refused_links", "steps_key"),
-        "tells_causes",
+        *("config", "depth_key", "keeper", "max_result", "open_account", "refused_links"),
+        *("steps_key", "tells_causes"),
     )
 
     def __init__(
@@ -75,8 +78,10 @@ class Guard:
         steps_key: str = "max_steps",
         depth_key: str | None = "max_depth",
         tells_causes: Callable[[], object] = bool,
+        keeper: Keeper | None = None,
     ) -> None:
         self.config = config
+        self.keeper = keeper
         self.steps_key = steps_key
         self.depth_key = depth_key
         self.open_account = open_account
@@ -137,7 +142,19 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
     make_work = guard.make_light_work if called.stores else guard.make_work
     with Use(name, values, guard.config["max_steps"], guard.steps_key, guard, make_work):
         args, pairs = _checked(guard, called, named)
-        return source_of(func(*args, **dict(pairs)))
+        if guard.keeper is None:
+            return source_of(func(*args, **dict(pairs)))
+        growth = Growth(guard.keeper, called, _values_of(pairs), values)
+        try:
+            result = source_of(func(*args, **dict(pairs)))
+        finally:
+            growth.measure()
+        if getrefcount(result) <= _NEW:
+            growth.measure_result(result, guard.open_account)
+        return result
+
+
+_NEW: Final = 2  # references to what nothing else refers to, with the one that counts them
 
 
 def _is_live(items: Any) -> bool:
@@ -184,7 +201,7 @@ def _checked(guard: Guard, call: Call, named: Any) -> tuple[tuple[Any, ...], Any
     """
     if call.takes_iterators:
         named = _with_counted(guard, call, named)
-    check_call_result(call, _pairs_of(named), guard.max_result)
+    named = check_call_result(call, _pairs_of(named), guard.max_result)
     if call.sort is stdlib.CLASS:
         named = _check_class(guard, call, named)
     elif call.hashes:

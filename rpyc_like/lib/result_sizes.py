@@ -16,20 +16,33 @@ from collections.abc import Callable, Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
 from io import BytesIO, StringIO
-from itertools import islice
+from itertools import count, islice
 from operator import index
 from string import Formatter
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from ..errors import LimitExceeded
+from .proxies import is_proxy
 from .stand_ins import mro_of
-from .stdlib import FUNCTION, METHOD, PROGRAM, Call, full_name
+from .stdlib import (
+    ABSENT,
+    FORMATTING,
+    FUNCTION,
+    LIBRARY,
+    METHOD,
+    PROGRAM,
+    Call,
+    find,
+    full_name,
+    parameters_of,
+)
 
 __all__ = ["check_call_result", "check_result"]
 
 _TEXTS: Final = (str, bytes, bytearray)
 _SEQUENCES: Final = (*_TEXTS, list, tuple, deque, array, UserList, UserString)
+_MUTABLE: Final = (bytearray, list, deque, array, UserList, UserString)
 _PLACE: Final = 8
 _NUMBER: Final = 40  # a whole number, with its place
 _WORK: Final = 64  # a big number takes that much longer to compute than a text of its size
@@ -57,33 +70,75 @@ def check_result(
 
 def check_call_result(
     call: Call, named: Iterable[tuple[str, Any]], limit: int, key: str = "max_memory"
-) -> None:
-    """Raise LimitExceeded if a call would make something too large; see :func:`check_result`."""
-    pairs = {name: value for name, value in named if type(name) is str}
-    given = call.given[call.skip :]
-    size = max(_number_work(call, pairs), _estimated(call, given, pairs))
-    call.given[call.skip :] = given
+) -> list[tuple[str, Any]]:
+    """Raise LimitExceeded if a call would make something too large; see :func:`check_result`.
+
+    Returns:
+        The named arguments, in which numbers replace what stands for one. So they do in
+        ``call.given``.
+    """
+    plain = list(named)
+    if call.sort is not PROGRAM:
+        plain = [(name, _plain(one) if _is_number(call, name) else one) for name, one in plain]
+    pairs = {**call.keywords, **{name: value for name, value in plain if type(name) is str}}
+    placed = len(call.given) - call.skip
+    given = call.bind(pairs)
+    size = max(_number_work(call, [*call.given[: call.skip], *given], pairs), 0)
+    size = max(size, _estimated(call, given, pairs))
+    call.given[call.skip :] = given[:placed]
     if size > limit:
         got = int(min(size, _HUGE))
         raise LimitExceeded("size of the result in bytes", got, limit, key)
+    return [(name, pairs.get(name, one)) for name, one in plain]
 
 
 def _estimated(call: Call, given: Args, named: Named) -> float:
     """Return what is estimated for a function; in ``given`` numbers replace what stands for one."""
     func, estimate = call.func, None
+    if call.sort is PROGRAM:
+        return 0
     if type(func) is FunctionType:
-        return (
-            0
-            if call.sort is PROGRAM
-            else _of_library(func, [*call.given[: call.skip], *given], named)
-        )
+        return _of_python(func, call.given[: call.skip], given, named)
     if call.sort is METHOD:
-        return 0 if call.name == "__call__" else _of_method(call.owner, call.name, given, named)
+        if call.name == "__call__":
+            return 0
+        return max(
+            _of_method(call.owner, call.name, given, named), _of_parameters(func, given, named)
+        )
     if call.sort is FUNCTION:
         estimate = _FUNCTIONS.get(f"{call.module}.{call.name}".lstrip("_"))
     elif issubclass(type(func), type):
         estimate = _CLASSES.get(full_name(func))
-    return 0 if estimate is None else estimate(None, given, named)
+        init = find(ABSENT, "__init__", func)
+        if estimate is None and type(init) is FunctionType and LIBRARY[init.__module__]:
+            return _of_python(init, [None], given, named)
+    size = _of_parameters(func, given, named)
+    return size if estimate is None else max(size, estimate(None, given, named))
+
+
+def _of_python(func: Any, before: Args, given: Args, named: Named) -> float:
+    args = [*before, *given]
+    size = _of_library(func, args, named)
+    given[:] = args[len(before) :]
+    return size
+
+
+def _of_parameters(func: Any, given: Args, named: Named) -> float:
+    """Of a function in C: what its parameters are called says whether they are sizes."""
+    sizes = [_SIZED_IN_C.get(name, 0) * _named(named, name) for name in named]
+    if any(map(_may_be_large, given)):
+        for place, name in enumerate(parameters_of(func)[: len(given)]):
+            if name in _SIZED_IN_C:
+                sizes.append(_SIZED_IN_C[name] * _number(given, place))
+    return max(sizes, default=0)
+
+
+def _may_be_large(value: Any) -> bool:
+    return value > _FEW if type(value) is int else hasattr(type(value), "__index__")
+
+
+_FEW: Final = 1000
+_SIZED_IN_C: Final = {"length": 2, "nbytes": 2, "bufsize": 1, "repeat": _PLACE}
 
 
 def _of_method(owner: Any, name: str, given: Args, named: Named) -> float:
@@ -104,10 +159,31 @@ def _number(args: Args, place: int, default: int = 0) -> int:
     """Return a whole number among the arguments; a proxy is asked once, and replaced by it."""
     if place >= len(args):
         return default
-    value = args[place]
-    if type(value) is not int and hasattr(type(value), "__index__"):
-        value = args[place] = index(value)
+    value = args[place] = _plain(args[place])
     return value if type(value) is int else 0
+
+
+def _plain(value: Any) -> Any:
+    """Return the number that a proxy stands for, asked once; any other value as it is."""
+    return index(value) if type(value) is not int and hasattr(type(value), "__index__") else value
+
+
+def _is_number(call: Call, name: Any) -> bool:
+    """Return whether a parameter is one whose argument is a number, as its name says."""
+    if name not in _NUMBERS or call.stores or call.name in FORMATTING:
+        return False
+    if type(call.func) is not FunctionType:
+        return True
+    code = call.func.__code__
+    return name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+_NUMBERS: Final = frozenset(
+    "b base bufsize c count denominator depth dklen exp h indent iterations k l length m "
+    "max_length maxsplit mod n nbytes ndigits number numerator p prec r repeat size source "
+    "tabsize w width wbits".split()
+)
+"""Names of parameters whose arguments are numbers, or texts and sequences."""
 
 
 def _named(named: Named, name: str) -> int:
@@ -141,6 +217,15 @@ def _digits(text: str) -> int:
 
 def _repeated(owner: Any, args: Args, named: Named) -> float:
     return _size(owner) * _number(args, 0)
+
+
+def _added(owner: Any, args: Args, named: Named) -> float:
+    return _size(owner) + _extended(owner, args, named)
+
+
+def _extended(owner: Any, args: Args, named: Named) -> float:
+    """Of what is put into a container: plain values have come by themselves, and have a limit."""
+    return max([_size(one) for one in args if issubclass(type(one), _MUTABLE)], default=0)
 
 
 def _padded(owner: Any, args: Args, named: Named) -> float:
@@ -201,6 +286,8 @@ def _percent(owner: Any, args: Args, named: Named) -> float:
 
 
 def _format(owner: Any, args: Args, named: Named) -> float:
+    if not _settle_widths(owner, args, named):
+        return _HUGE
     values = [*args, *named.values()]
     if len(args) == 1 and not named:
         values += _values(args[0])  # of format_map
@@ -216,6 +303,45 @@ def _format(owner: Any, args: Args, named: Named) -> float:
     except ValueError:
         return 0
     return total
+
+
+def _settle_widths(text: Any, args: Args, named: Named) -> bool:
+    """Put plain values for proxies among the widths of a format, so that they are asked once.
+
+    Returns:
+        Whether all widths are known.
+    """
+    places = count()
+    try:
+        for _, field, spec, _ in Formatter().parse(str(text)):
+            if field is None:
+                continue
+            if not _first(field):
+                next(places)
+            for _, inner, _, _ in Formatter().parse(spec or ""):
+                if inner is None:
+                    continue
+                name = _first(inner) or str(next(places))
+                found: Any = int(name) if name.isdigit() else name
+                values: Any = args if name.isdigit() else named
+                try:
+                    value = values[found]
+                except LookupError:
+                    if len(args) == 1 and is_proxy(args[0]):
+                        return False  # of format_map
+                    continue
+                if is_proxy(value):
+                    if name != inner and inner:
+                        return False
+                    value = _plain(value)
+                    values[found] = value if type(value) is int else format(value, "")
+    except ValueError:
+        return True  # the format itself says what is wrong
+    return True
+
+
+def _first(field: str) -> str:
+    return re.split(r"[.[]", field, maxsplit=1)[0]
 
 
 def _values(given: Any) -> Args:
@@ -245,8 +371,30 @@ def _width(spec: Any) -> int:
 
 
 def _formatted(owner: Any, args: Args, named: Named) -> float:
-    spec = args[0] if args else ""
+    """Of ``format`` with a class of the library: it passes the text on, maybe."""
+    spec = args[0] if args else named.get("format_spec", "")
+    method = find(owner, "__format__")
+    if type(method) is FunctionType and not LIBRARY[method.__module__]:
+        return 0  # of the program
+    if hasattr(type(owner), "strftime"):
+        return _of_time(spec)
     return _width(spec) + (_exponent(owner) if spec else 0)
+
+
+def _of_time(spec: Any) -> float:
+    """Of ``strftime``."""
+    if not issubclass(type(spec), str):
+        return 0
+    widths = sum(map(_digits, _TIME_WIDTHS.findall(spec)))
+    return len(spec) + int(spec.count("%")) * _FIELD + widths
+
+
+_FIELD: Final = 128  # bytes of a text that are made in the time that a field of a time takes
+_TIME_WIDTHS: Final = re.compile(r"%[-_0^#+]*(\d+)", re.ASCII)
+
+
+def _strftime(owner: Any, args: Args, named: Named) -> float:
+    return _of_time(args[0] if args else named.get("format"))
 
 
 def _written(owner: Any, args: Args, named: Named) -> float:
@@ -272,9 +420,9 @@ def _exponent(value: Any) -> int:
     return 0
 
 
-def _number_work(call: Call, named: Named) -> float:
+def _number_work(call: Call, args: Args, named: Named) -> float:
     """Return what computing with large whole numbers costs; most of it takes their square."""
-    name, args = call.name, call.given
+    name = call.name
     if name in _LINEAR or call.sort is PROGRAM:
         return 0
     values = [*args, *named.values()]
@@ -516,8 +664,14 @@ def _of_lines(given: Named) -> float:
 def _of_json(given: Named) -> float:
     separators: Any = given.get("separators")
     texts: Any = separators if issubclass(type(separators), (tuple, list)) else ()
-    longest = max(map(_size_of_text, (*texts, given.get("indent"))))
-    return _leaves(given.get("obj")) * longest if longest > _PLACE else 0
+    indent: Any = given.get("indent")
+    longest = max(map(_size_of_text, (*texts, indent)))
+    longest = max(longest, indent if type(indent) is int else 0)
+    shown = given.get("obj", given.get("object"))
+    return _leaves(shown) * longest if longest > _PLACE else 0
+
+
+_UNKNOWN: Final = 100_000  # items of a peer's container, which may have any number
 
 
 def _leaves(value: Any) -> int:
@@ -532,6 +686,7 @@ def _leaves(value: Any) -> int:
         elif issubclass(kind, (list, tuple)):
             inside = list(one)
         else:
+            total += _UNKNOWN if is_proxy(one) else 0
             continue
         total += (len(inside) + 1) * depth  # an indent for each level
         stack += [(item, depth + 1) for item in inside]
@@ -643,9 +798,26 @@ def _of_function(name: str) -> Estimate:
     return estimate
 
 
-_OPERATIONS: Final = ("mul", "pow", "lshift", "mod")
-_SIZED: Final = {"indent": 1, "nbytes": 2, "k": _PLACE, "w": 64, "l": 64, "tabsize": 1}
+_OPERATIONS: Final = ("add", "mul", "pow", "lshift", "mod")
+_SIZED: Final = {
+    **dict.fromkeys(("indent", "n", "k"), 64),
+    **dict.fromkeys(("nbytes", "length"), 2),
+    "tabsize": 1,
+    "repeat": _PLACE,
+}
 """Parameters of functions of the library that say how large something gets, with bytes for each."""
+_SIZED_IN: Final = {
+    "random": {**_SIZED, "n": 1, "k": _PLACE},
+    "calendar": {**_SIZED, **dict.fromkeys(("w", "l", "c", "m", "width"), 4096)},
+}
+"""Likewise, in some modules."""
+_ONLY_MOST: Final = frozenset(
+    "collections.Counter.most_common heapq.nlargest heapq.nsmallest difflib.unified_diff "
+    "difflib.context_diff difflib.SequenceMatcher.get_grouped_opcodes difflib.get_close_matches "
+    "random.Random.binomialvariate asyncio.streams.StreamReader.read zipfile.ZipExtFile.read "
+    "zipfile.ZipExtFile.read1 zipfile.ZipExtFile.peek".split()
+)
+"""Functions that only take no more than such a number, or do not need as much as it says."""
 
 
 def _of_library(func: Any, args: Args, named: Named) -> float:
@@ -654,9 +826,14 @@ def _of_library(func: Any, args: Args, named: Named) -> float:
     names = code.co_varnames[: code.co_argcount]
     given = dict(zip(names, args))
     given.update(named)
-    sized = {**_SIZED, "n": 1} if func.__module__ == "random" else _SIZED
+    full = f"{func.__module__}.{func.__qualname__}"
+    sized = _SIZED if full not in _ONLY_MOST else {}
+    sized = _SIZED_IN.get(func.__module__, sized) if sized else sized
+    for place, name in enumerate(names[: len(args)]):
+        if name in sized:
+            given[name] = args[place] = _plain(args[place])
     sizes = [given[name] * each for name, each in sized.items() if type(given.get(name, "")) is int]
-    special = _LIBRARY_FUNCTIONS.get(f"{func.__module__}.{func.__qualname__}")
+    special = _LIBRARY_FUNCTIONS.get(full)
     if special is not None:
         sizes.append(int(special(given)))
     if args:
@@ -670,7 +847,7 @@ _LIBRARY_FUNCTIONS: Final[dict[str, Callable[[Named], float]]] = {
         ("string.Template.substitute", "string.Template.safe_substitute"), _of_template
     ),
     **dict.fromkeys(("textwrap.indent", "textwrap.wrap", "textwrap.fill"), _of_lines),
-    "json.dumps": _of_json,
+    **dict.fromkeys(("json.dumps", "pprint.pformat", "pprint.pprint"), _of_json),
     "gzip.decompress": lambda given: _inflated("gzip")(None, [given.get("data")], {}),
     "bz2.decompress": lambda given: _inflated("bz2")(None, [given.get("data")], {}),
     "lzma.decompress": lambda given: _inflated("lzma")(None, [given.get("data")], {}),
@@ -682,6 +859,14 @@ _COMMON: Final[dict[str, Estimate]] = {
 }
 _METHODS: Final[tuple[tuple[Any, dict[str, Estimate]], ...]] = (
     (_SEQUENCES, _COMMON),
+    (
+        _MUTABLE,
+        {
+            **dict.fromkeys(("__add__", "__radd__"), _added),
+            **dict.fromkeys(("__iadd__", "__setitem__"), _extended),
+            **dict.fromkeys(("extend", "extendleft"), _extended),
+        },
+    ),
     (
         (*_TEXTS, UserString),
         {
@@ -697,7 +882,7 @@ _METHODS: Final[tuple[tuple[Any, dict[str, Estimate]], ...]] = (
         },
     ),
     ((str, UserString), {"format": _format, "format_map": _format}),
-    ((str, int, float, complex, Decimal, Fraction), {"__format__": _formatted}),
+    (object, {"__format__": _formatted, "strftime": _strftime}),
     (
         int,
         {
@@ -727,9 +912,13 @@ _FUNCTIONS: Final[dict[str, Estimate]] = {
     **{f"operator.{name}": _of_function(f"__{name}__") for name in _OPERATIONS},
     **{f"operator.i{name}": _of_function(f"__{name}__") for name in _OPERATIONS},
     **{f"operator.__{name}__": _of_function(f"__{name}__") for name in _OPERATIONS},
+    "operator.concat": _of_function("__add__"),
+    **dict.fromkeys(("operator.iadd", "operator.iconcat"), _of_function("__iadd__")),
+    "operator.setitem": lambda owner, args, named: _extended(None, args[2:], named),
     "builtins.pow": lambda owner, args, named: (
         0 if len(args) > 2 or "mod" in named else _raised(args[0] if args else 0, args[1:], named)
     ),
+    "time.strftime": _strftime,
     "builtins.format": lambda owner, args, named: _formatted(
         args[0] if args else "", args[1:], named
     ),

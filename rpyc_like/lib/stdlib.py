@@ -627,6 +627,7 @@ _UNWRAPPED: Final[dict[int, Callable[[Any], Any]]] = {
 """Types of what calls another object: how to find that."""
 _func_of: Final[Any] = _UNWRAPPED[id(partial)]
 _args_of: Final[Any] = dict_of(partial)["args"].__get__
+_keywords_of: Final[Any] = dict_of(partial)["keywords"].__get__
 
 
 def is_wrapper(kind: type) -> bool:
@@ -676,6 +677,7 @@ class Call:
     Attributes:
         func: the function, seen through partial objects, methods and static methods.
         given: its arguments.
+        keywords: named arguments of partial objects among what is called.
         before: how many of them are not the caller's.
         first: likewise, with the object that a method works on.
         sort: ``CLASS`` (C code makes instances), ``METHOD`` (written in C, or in Python but like
@@ -689,16 +691,19 @@ class Call:
     """
 
     __slots__ = (
-        *("before", "cls", "first", "func", "given", "module", "name", "owner", "skip", "sort"),
+        *("before", "cls", "first", "func", "given", "keywords", "module", "name", "owner"),
+        *("skip", "sort"),
     )
 
     def __init__(self, func: Any, args: Iterable[Any]) -> None:
         given = list(args)
         before = 0
+        self.keywords: dict[str, Any] = {}
         for _ in range(MAX_WRAPPED):
             kind = type(func)
             more: tuple[Any, ...] = ()
             if issubclass(kind, partial):
+                self.keywords = {**_keywords_of(func), **self.keywords}
                 func, more = _func_of(func), _args_of(func)
             elif kind is MethodType:
                 func, more = func.__func__, (func.__self__,)
@@ -751,6 +756,20 @@ class Call:
             self.module = module_of(kind)
             self.sort = CALLABLE if facts.is_called_in_c else PROGRAM
 
+    def bind(self, named: dict[str, Any]) -> list[Any]:
+        """Return the arguments in the order of the parameters of what is called.
+
+        Args:
+            named: the named ones; those that have a place are taken out.
+        """
+        given = self.given[self.skip :]
+        if named:
+            for name in parameters_of(self.func)[len(given) :]:
+                if name not in named:
+                    break
+                given.append(named.pop(name))
+        return given
+
     @property
     def stores(self) -> bool:
         """Whether the call only stores its arguments, or looks for them."""
@@ -800,6 +819,35 @@ class Call:
     def hashes(self) -> bool:
         """Whether the call hashes its arguments before it looks who is called."""
         return type(self.func) is _LRU_CACHE or type(self.func) is operator.methodcaller
+
+
+def parameters_of(func: Any) -> tuple[str, ...]:
+    """Return the names of the parameters of a function, method or class in C that have a place.
+
+    The object that a method works on is not among them. Some do not tell them.
+    """
+    if issubclass(type(func), type):
+        known = _PARAMETERS.get(full_name(func))
+        if known is not None:
+            return known
+        text = type.__dict__["__text_signature__"].__get__(func)
+    elif type(func) is BuiltinFunctionType or id(type(func)) in UNBOUND:
+        text = func.__text_signature__
+    else:
+        return ()
+    if type(text) is not str:
+        return ()
+    names = [one.partition("=")[0].strip() for one in text.strip("()").split(",")]
+    placed = itertools.takewhile(lambda name: not name.startswith("*"), names)
+    return tuple([name for name in placed if name.isidentifier() and name != "self"])
+
+
+_PARAMETERS: Final = {
+    "fractions.Fraction": ("numerator", "denominator"),
+    "builtins.bytes": ("source", "encoding", "errors"),
+    "builtins.bytearray": ("source", "encoding", "errors"),
+}
+"""Parameters of classes that do not tell them."""
 
 
 def _is_filled(cls: type) -> bool:

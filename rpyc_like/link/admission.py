@@ -33,6 +33,7 @@ from ..lib.settings import Kind, checked, count, number
 from ..lib.threads import start_thread
 from ..wire.framing import Framer
 from . import forking
+from .calls import MALFORMED
 
 try:
     import fcntl
@@ -342,7 +343,8 @@ class Admission:
         )
         self._refused = CountedWarning(logger, "! refused %s: %s")
         self._short = CountedWarning(logger, "! cannot take in a client: %s")
-        self._counted = (self._cut, self._late, self._refused, self._short)
+        self._malformed = CountedWarning(logging.getLogger("rpyc_like.link"), MALFORMED)
+        self._counted = (self._cut, self._late, self._malformed, self._refused, self._short)
 
     @property
     def silent(self) -> int:
@@ -434,6 +436,10 @@ class Admission:
         for victim in victims:
             self._cut_off(victim, self._cut, f"the system has nothing left for it ({error})")
         return len(victims)
+
+    def note_malformed(self, who: object, error: object) -> None:
+        """Log that a client has broken the protocol."""
+        self._note(self._malformed, who, error)
 
     def refuse(self, who: object, why: object) -> None:
         """Log that a client is not served."""

@@ -22,7 +22,7 @@ from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
 from .apart import takes_long
 from .backlog import Backlog, Stash
-from .calls import Calls, name_of
+from .calls import Calls, name_of, warn_malformed
 from .channel import endpoints
 from .express import Shortcut
 from .housekeeping import HeartbeatMonitor
@@ -541,7 +541,7 @@ class AioMessageConnection:
         remaining = self.application.recover(error)
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
-                logger.warning("! %s: %r", name_of(self.application), remaining)
+                warn_malformed(self.application, remaining)
             self.lose(remaining)
 
     def lose(self, error: BaseException | None) -> None:

@@ -43,6 +43,8 @@ class AioPeer:
     """What the server's authenticator has found out about the peer; None without one."""
     endpoints: Any = None
     """The addresses of this side and of the peer, where a server has let it in."""
+    note_malformed: Any = None
+    """Counts for the log that the peer has broken the protocol, where a server has let it in."""
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class AioPeer:
         self.credentials, self.endpoints = config.get("credentials"), config.get("endpoints")
         if client is not None:
             self._link.queued.total = client.account.add
+            self.note_malformed = client.admission.note_malformed
             client.watch(self.session)
 
     @property

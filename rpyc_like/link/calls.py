@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, Final
 
-from ..errors import LimitExceeded
+from ..errors import LimitExceeded, ProtocolError
 from ..lib import primitives
 from .serving import current
 
@@ -64,6 +65,21 @@ def name_of(application: Any) -> str:
     """Return the name of a connection for the log, with the peer's address where it is known."""
     endpoints = getattr(application, "endpoints", None)
     return f"{application!r} from {endpoints[1]}" if endpoints else repr(application)
+
+
+logger = logging.getLogger("rpyc_like.link")
+
+MALFORMED: Final = "! %s: %r"
+"""The warning about a peer that has broken the protocol: its connection, and the error."""
+
+
+def warn_malformed(application: Any, error: ProtocolError) -> None:
+    """Log that the peer has broken the protocol: once for many clients of a listener."""
+    note = getattr(application, "note_malformed", None)  # of the listener
+    if note is None:
+        logger.warning(MALFORMED, name_of(application), error)
+    else:
+        note(name_of(application), error)
 
 
 class Call:

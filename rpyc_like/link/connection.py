@@ -47,7 +47,7 @@ from . import forking
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash
 from .batching import Batch
-from .calls import Calls, name_of
+from .calls import Calls, name_of, warn_malformed
 from .channel import endpoints
 from .express import Express, Shortcut
 from .helping import Helpers
@@ -1153,7 +1153,7 @@ class MessageConnection:
         remaining = self.application.recover(error)
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
-                logger.warning("! %s: %r", name_of(self.application), remaining)
+                warn_malformed(self.application, remaining)
             self._mark_lost(remaining)  # act does the rest, when the role has been given up
 
     @leaves_the_role

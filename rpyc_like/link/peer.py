@@ -28,6 +28,9 @@ class PlainPeer:
     endpoints: Any = None
     """The addresses of this side and of the peer, where a server has let it in."""
 
+    note_malformed: Any = None
+    """Counts for the log that the peer has broken the protocol, where a server has let it in."""
+
     def count_for(self, client: Client, messages: Any = None) -> None:
         """Have what is held for the peer counted as that of a server's client.
 
@@ -35,6 +38,7 @@ class PlainPeer:
             messages: tells of the first message that is understood, if that is not the session.
         """
         self.link.queued.total = client.account.add
+        self.note_malformed = client.admission.note_malformed
         client.watch(self.session if messages is None else messages)
 
     def call_sync(self, target: Any, args: Any, timeout: float | None) -> Any:

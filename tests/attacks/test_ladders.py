@@ -247,6 +247,8 @@ HARMLESS: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
 _running = generator()
 next(_running)
 SUBJECTS: dict[str, tuple[Any, str]] = {
+    "a pointer": (ctypes.pointer(ctypes.c_int(5)), "contents __getitem__ __setitem__ value"),
+    "a text of C": (ctypes.c_char_p(b"x"), "value"),
     "a text": (Text("{0.__class__}"), "format format_map"),
     "a class of texts": (Text, "format format_map mro"),
     "a formatter": (string.Formatter(), "format vformat get_field get_value"),
@@ -405,6 +407,13 @@ def test_tools_of_threads_call_no_ladders(attic: Any) -> None:
     with pytest.raises(AttributeError, match=r"cannot pass on builtins\.getattr"):
         submit(attic.root.callable("getattr"), attic.root.object(), "value")
     assert submit(attic.root.callable("len"), "abc").result() == 3
+
+
+def test_pointers_are_not_passed_on(attic: Any) -> None:
+    """No function of the standard library reads memory for a peer."""
+    pointer = attic.root.subject("a pointer")
+    with pytest.raises(AttributeError, match="cannot pass on"):
+        attic.root.callable("len")(pointer)
 
 
 def test_a_method_of_the_program_is_its_own(attic: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import rpyc_like as rpyc
 from rpyc_like.aio import epc as aio_epc
 from rpyc_like.aio import erlang as aio_erlang
 from rpyc_like.epc.handler import encode_message
@@ -342,3 +343,24 @@ def test_all_terms_are_looked_into(terms: Any) -> None:
         assert memory_of((value,), terms.CONTENTS) >= SIZE
     opaque = modern.OpaqueObject(large, modern.Atom(b"erlang"))
     assert memory_of((opaque,), modern.CONTENTS) >= SIZE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_malformed_clients_are_counted_in_the_log(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many clients that break the protocol are few lines, with their number."""
+    clients = 12
+    server = KINDS[kind](rpyc.VoidService)
+    malformed = struct.pack(">LB", 4, 0) + b"\xff" * 4 + b"\n"
+    try:
+        for _ in range(clients):
+            with socket.create_connection(("127.0.0.1", server.port), 60) as sock:
+                sock.sendall(malformed)
+                with contextlib.suppress(ConnectionError):
+                    while sock.recv(1 << 16):
+                        pass
+    finally:
+        server.close()
+    lines = [one.getMessage() for one in caplog.records if one.name == "rpyc_like.link"]
+    assert 0 < len(lines) < clients

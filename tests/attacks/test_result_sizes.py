@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import array
 import bz2
+import calendar
 import collections
+import datetime
 import decimal
+import difflib
+import enum
 import fractions
 import gzip
 import hashlib
 import io
+import ipaddress
 import itertools
 import json
 import lzma
 import math
 import operator
 import os
+import pprint
 import random
 import re
 import secrets
+import statistics
 import string
 import struct
 import textwrap
@@ -37,10 +44,19 @@ from rpyc_like.lib.result_sizes import check_result
 from tests.faults.adapters import EpcVictim
 
 N = 10**9
+
+
+class Color(enum.Enum):
+    """One of the program's."""
+
+    RED = 1
+
+
 LIMIT = 64 << 20
 WHOLE: Any = re.match("x+", "x" * 10**6)
 ZEROS = zlib.compress(bytes(LIMIT + 1))
 BIG = 10**4000
+HALF = bytearray(LIMIT // 2 + 1)
 SOUGHT = io.BytesIO()
 SOUGHT.seek(N)
 TOO_LARGE: dict[str, tuple[Any, ...]] = {
@@ -48,6 +64,11 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "list the other way": ([0].__rmul__, N),
     "list in place": ([0].__imul__, N),
     "a list's class": (list.__mul__, [0], N),
+    "a list and itself": (HALF.__add__, HALF),
+    "a container in place": (HALF.__iadd__, bytearray(LIMIT + 1)),
+    "extend": (HALF.extend, bytearray(LIMIT + 1)),
+    "a slice": (HALF.__setitem__, slice(0, 0), bytearray(LIMIT + 1)),
+    "concat": (operator.concat, HALF, HALF),
     "tuple": ((0,).__mul__, N),
     "deque": (collections.deque([0]).__mul__, N),
     "array": (array.array("i", [0]).__mul__, N),
@@ -143,6 +164,20 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "isqrt": (math.isqrt, 1 << 3000000),
     "product": (itertools.product, range(N)),
     "combinations of a range": (itertools.combinations, range(N), 2),
+    "format of an enum": (format, Color.RED, "1000000000"),
+    "format of an address": (format, ipaddress.ip_address("127.0.0.1"), "1000000000s"),
+    "method of an address": (ipaddress.ip_address("127.0.0.1").__format__, "1000000000x"),
+    "format of a time": (format, datetime.date(2020, 1, 1), "%999999999Y"),
+    "strftime": (datetime.date(2020, 1, 1).strftime, "%999999999Y"),
+    "fields of a time": (datetime.date(2020, 1, 1).strftime, "%c" * 10**6),
+    "token_hex": (secrets.token_hex, N),
+    "token_urlsafe": (secrets.token_urlsafe, N),
+    "shake": (hashlib.shake_128(b"x").digest, N),
+    "quantiles of a distribution": (statistics.NormalDist(0, 1).quantiles, N),
+    "samples": (statistics.NormalDist(0, 1).samples, N),
+    "month": (calendar.TextCalendar().formatmonth, 2020, 1, 10**7),
+    "week": (calendar.TextCalendar().formatweek, [], 10**8),
+    "pretty indent": (pprint.pformat, [[1] * 1000], 10**6),
     "digits of a context": (decimal.Context(prec=N).divide, 1, 3),
 }
 NAMED: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -156,9 +191,36 @@ NAMED: dict[str, tuple[Any, dict[str, Any]]] = {
     "Template": (string.Template("$x" * 1000).safe_substitute, {"x": "y" * 10**6}),
     "separators": (partial(json.dumps, [1] * 1000), {"separators": ("y" * 10**6, ":")}),
     "scrypt": (hashlib.scrypt, {"salt": b"b", "n": 2**20, "r": 8, "p": 1}),
+    "exponent": (partial(pow, 7), {"exp": 3 * 10**7}),
+    "partial of an exponent": (partial(pow, exp=3 * 10**7), {"base": 7}),
+    "base and exponent": (pow, {"base": 7, "exp": 3 * 10**7}),
+    "digits of a round": (round, {"number": 5, "ndigits": -3 * 10**7}),
+    "numerator": (fractions.Fraction, {"numerator": "1e30000000"}),
+    "length of bytes": ((5).to_bytes, {"byteorder": "big", "length": N}),
+    "length of a digest": (hashlib.shake_128(b"x").hexdigest, {"length": N}),
+    "indents": (json.dumps, {"obj": [1] * 1000, "indent": 10**6}),
+    "quantiles": (statistics.quantiles, {"data": [1, 2], "n": N}),
+    "column": (calendar.TextCalendar().formatyear, {"theyear": 2020, "c": 10**7}),
+    "size of a buffer": (partial(zlib.decompress, zlib.compress(b"a")), {"bufsize": 3 * N}),
     "modulus": (pow, {"exp": BIG, "mod": BIG + 1}),
 }
+ALONE = {"base", "number", "numerator", "length", "obj", "data", "theyear", "bufsize", "exp"}
+"""Names of arguments beside which there is no other."""
 SMALL: dict[str, tuple[Any, ...]] = {
+    "many of the most common": (collections.Counter("abc").most_common, N),
+    "whole context": (difflib.unified_diff, ["a"], ["b"], "", "", "", "", N),
+    "wide text": (textwrap.fill, "a b", N),
+    "seed": (random.Random(1).seed, N),
+    "number in a range": (random.randint, 0, N),
+    "timestamp": (datetime.datetime.fromtimestamp, N),
+    "ordinal": (datetime.timedelta, 0, N),
+    "number in bytes": ((N).to_bytes, 8, "big"),
+    "json of a number": (json.dumps, N),
+    "address": (ipaddress.ip_address, N),
+    "format of a date": (format, datetime.date(2020, 1, 1), "%Y-%m-%d"),
+    "format of an enum": (format, Color.RED, ">20"),
+    "token": (secrets.token_bytes, 1000),
+    "calendar": (calendar.TextCalendar().formatyear, 2020, 2, 1, 6, 3),
     "list": ([0].__mul__, 1000),
     "negative": ([0].__mul__, -N),
     "percent": ("%5d and %.3f %s %%".__mod__, (1, 1.5, "a")),
@@ -203,9 +265,17 @@ class Numbers(rpyc.Service):
     exposed_power = staticmethod(pow)
     exposed_bytes = bytearray
     exposed_sum = staticmethod(sum)
+    exposed_combinations = itertools.combinations
+    exposed_product = itertools.product
+    exposed_dumps = staticmethod(json.dumps)
+    exposed_token = staticmethod(secrets.token_hex)
 
     def __init__(self) -> None:
         self.exposed_list = [0]
+        self.exposed_to_bytes = (5).to_bytes
+        self.exposed_expand = "a\t".expandtabs
+        self.exposed_format = "{:{}}".format
+        self.exposed_named_format = "{:{width}}".format
         self.exposed_deque = collections.deque([0])
         self.exposed_range = range(N)
 
@@ -243,7 +313,7 @@ def test_named_arguments_are_looked_at(case: str) -> None:
     """The size may come with a name."""
     func, named = NAMED[case]
     with pytest.raises(LimitExceeded, match="max_memory"):
-        check(func, "a", **named)
+        check(func, *(() if ALONE.intersection(named) else ("a",)), **named)
 
 
 @pytest.mark.parametrize("case", SMALL)
@@ -260,6 +330,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "function": lambda root: root.multiply("a", N),
     "power": lambda root: root.power(10, N),
     "class": lambda root: root.bytes(N),
+    "indent of a peer's list": lambda root: root.dumps([1], indent=10**6),
     "sum of a range": lambda root: root.sum(root.range),
     "search in a range": lambda root: 1.5 in root.range,
 }
@@ -272,6 +343,7 @@ def test_a_peer_gives_no_size_that_is_too_large(pair: Callable[..., Any], case: 
     with pytest.raises(Exception, match=r"max_memory|max_steps"):
         OPERATIONS[case](client.root)
     assert client.root.list == [0]
+    assert client.root.dumps([1], indent=4) == "[\n    1\n]"
 
 
 def test_a_chain_is_bounded_too(pair: Callable[..., Any]) -> None:
@@ -297,6 +369,30 @@ def test_a_number_of_the_peer_is_asked_for_once(pair: Callable[..., Any]) -> Non
     number = Growing()
     assert client.root.multiply(client.root.list, number) == [0, 0]
     assert number.asked == 1
+
+
+PROXIES: dict[str, Callable[[Any, Any], Any]] = {
+    "tabsize": lambda root, number: root.expand(tabsize=number),
+    "repeat": lambda root, number: root.product([1], repeat=number),
+    "r": lambda root, number: root.combinations([1], r=number),
+    "length": lambda root, number: root.to_bytes(length=number, byteorder="big"),
+    "width": lambda root, number: root.format(1, number),
+    "named width": lambda root, number: root.named_format(1, width=number),
+    "function in Python": lambda root, number: root.token(number),
+    "named, in Python": lambda root, number: root.token(nbytes=number),
+}
+
+
+@pytest.mark.parametrize("case", PROXIES)
+def test_a_proxy_that_says_how_large_is_asked_once(pair: Callable[..., Any], case: str) -> None:
+    """A number of the peer's is replaced by a plain one, named or not."""
+    client, _ = pair(Numbers())
+    number = Growing()
+    PROXIES[case](client.root, number)
+    assert number.asked == 1
+    number.asked = 1
+    with pytest.raises(Exception, match="max_memory"):
+        PROXIES[case](client.root, number)
 
 
 def test_functions_of_the_program_decide_themselves(pair: Callable[..., Any]) -> None:

@@ -42,6 +42,7 @@ NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 AFFINITY = "tests/faults/test_affinity.py"
 ADAPTERS_AFFINITY = "tests/faults/test_affinity_adapters.py"
 
+MADE, SIZES = "tests/attacks/test_made_objects.py", "tests/attacks/test_result_sizes.py"
 LADDERS, TARGETS = "tests/attacks/test_ladders.py", "tests/attacks/test_targets.py"
 ADAPTERS = "tests/faults/test_adapters.py"
 SEXP, ETF = "tests/attacks/test_sexp.py", "tests/attacks/test_etf.py"
@@ -1919,8 +1920,8 @@ MUTATIONS += [
     Mutation(
         "123",
         "lib/result_sizes.py",
-        "max(_number_work(call, pairs), ",
-        "max(0.0, ",
+        "size = max(_number_work(call, [*call.given[: call.skip], *given], pairs), 0)",
+        "size = 0.0",
         "tests/attacks/test_result_sizes.py::test_a_result_is_not_made_too_large",
     ),
     Mutation(
@@ -2708,6 +2709,83 @@ MUTATIONS += [
         "self.link.answer_failed(error)",
         "self.link.lose(error)",
         f"{LEFT}::test_others_serve_what_they_cannot_answer",
+    ),
+    Mutation(
+        "99",
+        "lib/c_guards.py",
+        "            growth.measure()\n",
+        "            pass\n",
+        f"{MADE}::test_what_a_peer_keeps_is_counted",
+    ),
+    Mutation(
+        "99",
+        "lib/c_guards.py",
+        "            growth.measure_result(result, guard.open_account)",
+        "            pass",
+        f"{MADE}::test_growth_by_doubling_is_bounded",
+    ),
+    Mutation(
+        "99",
+        "core/objects.py",
+        "                self._made.release((entry.obj,))",
+        "                pass",
+        f"{MADE}::test_results_that_have_been_given_back_are_free",
+    ),
+    Mutation(
+        "99",
+        "core/made_objects.py",
+        "                if record.growth:  # the",
+        "                if False:  # the",
+        f"{MADE}::test_what_a_program_takes_is_free",
+    ),
+    Mutation(
+        "123",
+        "lib/result_sizes.py",
+        "    given = call.bind(pairs)",
+        "    given = call.given[call.skip :]",
+        f"{SIZES}::test_named_arguments_are_looked_at",
+    ),
+    Mutation(
+        "123",
+        "lib/result_sizes.py",
+        "_plain(one) if _is_number(call, name) else one",
+        "one",
+        f"{SIZES}::test_a_proxy_that_says_how_large_is_asked_once",
+    ),
+    Mutation(
+        "123",
+        "lib/result_sizes.py",
+        '    (object, {"__format__": _formatted, "strftime": _strftime}),',
+        '    (str, {"__format__": _formatted}),',
+        f"{SIZES}::test_a_result_is_not_made_too_large",
+    ),
+    Mutation(
+        "123",
+        "lib/result_sizes.py",
+        "        if name in sized:\n",
+        "        if False:\n",
+        f"{SIZES}::test_a_proxy_that_says_how_large_is_asked_once",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "        if name in _ITEMS:",
+        "        if False:",
+        f"{LADDERS}::test_names_that_lead_further_are_refused",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "        if type(kind) is not type and _POINTER in",
+        "        if False and _POINTER in",
+        f"{LADDERS}::test_pointers_are_not_passed_on",
+    ),
+    Mutation(
+        "100",
+        "link/calls.py",
+        "    if note is None:\n        logger",
+        "    if True:\n        logger",
+        "tests/attacks/test_listener_sum.py::test_malformed_clients_are_counted_in_the_log",
     ),
 ]
 

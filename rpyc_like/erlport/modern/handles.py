@@ -122,9 +122,9 @@ class Account:
             self._meter.release(self._held)
             self._held = 0
 
-    def count(self) -> None:
-        """Count a step; raise LimitExceeded if there are too many."""
-        self._work.do()
+    def count(self, steps: int = 1) -> None:
+        """Count steps; raise LimitExceeded if there are too many."""
+        self._work.do(steps)
 
     def check(self) -> None:
         """Raise an error if nobody waits for the items any more."""
