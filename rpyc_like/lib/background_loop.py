@@ -25,7 +25,12 @@ _starting = primitives.RLock()  # guards _loop
 
 def run_in_background(work: Coroutine[Any, Any, T]) -> primitives.Future[T]:
     """Runs a coroutine there, in a copy of the current context; cancel the future to end it."""
-    return asyncio.run_coroutine_threadsafe(work, _running())
+    try:
+        loop = _running()
+    except BaseException:
+        work.close()
+        raise
+    return asyncio.run_coroutine_threadsafe(work, loop)
 
 
 def cancel_begun(running: primitives.Future[Any]) -> None:
@@ -40,8 +45,13 @@ def _running() -> asyncio.AbstractEventLoop:
     with _starting:
         if _loop is None:
             # Not in the context of the request that comes first: the loop would keep it.
-            _loop = Context().run(asyncio.new_event_loop)
-            spawn(_loop.run_forever)
+            loop = Context().run(asyncio.new_event_loop)
+            try:
+                spawn(loop.run_forever)
+            except RuntimeError:  # the system has no more threads
+                loop.close()
+                raise
+            _loop = loop
         return _loop
 
 

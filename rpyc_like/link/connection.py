@@ -191,6 +191,7 @@ class MessageConnection:
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
         self._drops = False  # whether requests that have not begun do not delay that
         self._turn: object = None  # of the thread that serves alone; see serve_alone
+        self._successor = False  # whether a thread has been started to take the turn
         self.queued = Backlog()
         """Memory of what has been read and waits to be served."""
         self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
@@ -828,14 +829,25 @@ class MessageConnection:
     def _serve_turn(self) -> None:
         """Serves alone, until the connection is gone or another thread has taken over."""
         turn = self._turn = object()
+        self._successor = False
         self.serve_forever(turn=turn)
 
     def serve_instead(self) -> bool:
-        """Has another thread go on serving, if one serves alone; returns whether that was so."""
-        if self._turn is None:
+        """Has another thread go on serving, if one serves alone; returns whether that was so.
+
+        The turn is still that of the thread before until the other one has started.
+
+        Raises:
+            RuntimeError: the system has no more threads; nothing has changed.
+        """
+        if self._turn is None or self._successor:
             return False
-        self._turn = None  # until the thread has started
-        spawn(self._serve_instead)
+        self._successor = True
+        try:
+            spawn(self._serve_instead)
+        except BaseException:
+            self._successor = False
+            raise
         return True
 
     def _serve_instead(self) -> None:

@@ -71,18 +71,29 @@ class ReadingAlong:
             return
         with self._lock:
             self._results.append((result, ended))
-            start, self._runs = not self._runs, True
-        if start:
+            self._read()
+
+    def _read(self) -> None:
+        """Start the thread unless it runs; the caller holds the lock, which it takes first."""
+        if not self._runs:
             spawn(self._run_reader)
+            self._runs = True
 
     def _run_reader(self) -> None:
-        while True:
+        try:
+            while True:
+                with self._lock:
+                    if not self._results:
+                        self._runs = False
+                        return
+                    result, ended = self._results.popleft()
+                _wait(result, ended)
+        except BaseException:  # of a callback, meant to end a thread of the program
             with self._lock:
-                if not self._results:
-                    self._runs = False
-                    return
-                result, ended = self._results.popleft()
-            _wait(result, ended)
+                self._runs = False
+                if self._results:
+                    self._read()
+            raise
 
 
 def _wait(result: AsyncResult, ended: Ended) -> None:

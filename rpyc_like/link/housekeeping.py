@@ -288,7 +288,8 @@ class _Calls(_Job):
                 if link.overtake is not None:
                     link.overtake()
                 elif any(outcome[0] is CALL for outcome in list(link.stash)):
-                    link.serve_instead()
+                    with contextlib.suppress(RuntimeError):  # no more threads: at the next look
+                        link.serve_instead()
 
 
 _Watched = tuple["weakref.ref[MessageConnection]", HeartbeatMonitor]
