@@ -46,6 +46,7 @@ def future_of(result: AsyncResult, conn: ResultOwner) -> primitives.Future[Any]:
             conn.give_up(result)
 
     future.add_done_callback(cancelled)
+    result._ended = deliver
     result.add_callback(deliver)
     conn.read_for(result, deliver)
     return future

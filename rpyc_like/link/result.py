@@ -102,6 +102,7 @@ class AsyncResult:
     """The thread that calls a program's own ``__call__`` with the answer; 0 before it does."""
 
     _future: Future[Any] | None = None
+    _ended: Callable[[AsyncResult], None] | None = None  # completes the future
 
     # No __getattr__ here: it would make each attribute of the class slow. And no self.__dict__:
     # Python 3.11 makes it at the first look, and a second one if a finalizer looks while the first
@@ -129,7 +130,10 @@ class AsyncResult:
         Returns:
             Whether :meth:`run_callbacks` has something to do.
         """
-        if self._ready or (self._deadline is not None and self._deadline.expired()):
+        if self._ready:
+            return False
+        if self._deadline is not None and self._deadline.expired():
+            self._wake_waiters()
             return False
         self._failed = failed
         self._value = value
@@ -176,10 +180,11 @@ class AsyncResult:
             TimeoutError: it did not come before the result expired.
             ConnectionClosed: it will never come.
         """
-        if not self._ready:
-            self._conn.wait_for(self, self._deadline)
-        if not self._ready:
-            raise self._conn.expire(self)
+        while not self._ready:
+            deadline = self._deadline
+            self._conn.wait_for(self, deadline)
+            if not self._ready and self._deadline is deadline:
+                raise self._conn.expire(self)
 
     def add_callback(self, func: Callable[[AsyncResult], Any]) -> None:
         """Has ``func(result)`` called when the answer is there, at once if it is.
@@ -193,7 +198,16 @@ class AsyncResult:
 
     def set_expiry(self, timeout: float | None) -> None:
         """Sets how many seconds from now the answer may take (None: for ever)."""
-        self._deadline = None if timeout is None else Timeout(timeout)
+        known, self._deadline = self._deadline, None if timeout is None else Timeout(timeout)
+        if self._ready:
+            return
+        self._wake_waiters()
+        if self._ended is not None and known is None and timeout is not None:
+            self._conn.read_for(self, self._ended)  # nobody has looked at the time until now
+
+    def _wake_waiters(self) -> None:
+        for waiter in self.waiters():
+            waiter.wake()
 
     @property
     def ready(self) -> bool:
