@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -150,7 +151,8 @@ class AsyncResult:
 
     def remove_waiter(self, waiter: Waiter) -> None:
         """Ends what :meth:`add_waiter` began."""
-        self._waiters.remove(waiter)
+        with suppress(ValueError):  # a signal handler's exception came when it had been removed
+            self._waiters.remove(waiter)
 
     def waiters(self) -> list[Waiter]:
         """Return the threads that wait for the answer."""
