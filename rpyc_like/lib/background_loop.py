@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from . import primitives
 from .interpreter import at_end
 from .threads import spawn
 
-__all__ = ["cancel_begun", "run_in_background"]
+__all__ = ["call_later", "cancel_begun", "run_in_background"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,12 @@ def run_in_background(work: Coroutine[Any, Any, T]) -> primitives.Future[T]:
         work.close()
         raise
     return asyncio.run_coroutine_threadsafe(work, loop)
+
+
+def call_later(seconds: float, func: Callable[[], object]) -> None:
+    """Have the loop call a function after so many seconds."""
+    loop = _running()
+    loop.call_soon_threadsafe(loop.call_later, seconds, func)
 
 
 def cancel_begun(running: primitives.Future[Any]) -> None:

@@ -584,7 +584,10 @@ def _check_heartbeat(link: MessageConnection) -> None:
     was_silent = heart.silent
     dead = heart.look(receiver.arrivals)
     if heart.silent != was_silent:
-        spawn(link.application.fell_silent, heart.silent)
+        try:
+            spawn(link.application.fell_silent, heart.silent)
+        except RuntimeError:  # the system has no more threads
+            heart.silent = was_silent  # until the next look
     if not dead:
         return
     stream = link.channel.stream
