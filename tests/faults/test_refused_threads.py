@@ -191,11 +191,15 @@ def test_futures_are_read_for_after_a_callback_has_ended_the_thread() -> None:
     reading = ReadingAlong()
     ended = threading.Event()
 
+    threads: list[threading.Thread] = []
+
     def leave(_: Any) -> None:
+        threads.append(threading.current_thread())
         raise SystemExit
 
     reading.add(Answered(), leave)  # type: ignore[arg-type]
-    eventually(lambda: not reading._runs)
+    eventually(lambda: threads)
+    threads[0].join(60)
     reading.add(Answered(), lambda _: ended.set())  # type: ignore[arg-type]
     assert ended.wait(30)
 
