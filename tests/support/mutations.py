@@ -777,6 +777,13 @@ MUTATIONS = [
         f"{WAITS}::test_case_65_ctrl_c",
     ),
     Mutation(
+        "65",
+        "link/result.py",
+        "                if self._cancelled_with_wait:\n",
+        "                if False:\n",
+        f"{WAITS}::test_ctrl_c_in_each_wait",
+    ),
+    Mutation(
         "66",
         "link/sending.py",
         "                self._wait_for_room()\n",
