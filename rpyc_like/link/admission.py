@@ -424,7 +424,7 @@ class Admission:
         Returns:
             How many are cut off: a quarter of them, but at least 16 if there are so many.
         """
-        self._note(self._short, error)
+        self._note(self._short, error, cause=error)
         victims = []
         with self._lock:
             for _ in range(max(_FEWEST_CUT, len(self._line) // 4)):
@@ -439,11 +439,11 @@ class Admission:
 
     def note_malformed(self, who: object, error: object) -> None:
         """Log that a client has broken the protocol."""
-        self._note(self._malformed, who, error)
+        self._note(self._malformed, who, error, cause=error)
 
     def refuse(self, who: object, why: object) -> None:
         """Log that a client is not served."""
-        self._note(self._refused, who, why)
+        self._note(self._refused, who, why, cause=why)
 
     def close(self) -> None:
         """End the thread, and log what has been counted."""
@@ -512,12 +512,12 @@ class Admission:
         with self._lock:
             client.cut_off = True
             client.hang_up()
-        self._note(counted, client.name, *why)
+        self._note(counted, client.name, *why, cause=why)
 
     # -- what is due
 
-    def _note(self, counted: CountedWarning, *args: object) -> None:
-        counted.count(*args)
+    def _note(self, counted: CountedWarning, *args: object, cause: object) -> None:
+        counted.count(*args, cause=cause)
         if counted.due is not None:
             with self._lock, contextlib.suppress(RuntimeError):  # it is told at the end then
                 self._watch()
@@ -557,8 +557,7 @@ class Admission:
             for client in late:
                 self._cut_off(client, self._late)
             for one in counted:
-                if one.due is not None and one.due <= now:
-                    one.flush()
+                one.flush_due(now)
 
 
 def unread(sock: Any) -> int:

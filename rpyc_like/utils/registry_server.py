@@ -322,7 +322,7 @@ class RegistryServer:
                 raise ValueError(f"unknown command {brief(command)}")
             value = getattr(self, f"cmd_{command.lower()}")(host, *args)
         except (ProtocolError, ValueError, TypeError) as error:
-            self._complaints.count(host, error)
+            self._complaints.count(host, error, cause=error)
             return None
         except Exception:  # of a program's on_service_added, for instance
             self.logger.exception("! a message from %s", host)

@@ -2794,6 +2794,13 @@ MUTATIONS += [
         "    if True:\n        logger",
         "tests/attacks/test_listener_sum.py::test_malformed_clients_are_counted_in_the_log",
     ),
+    Mutation(
+        "100",
+        "lib/logs.py",
+        "found = self._sum_of(_kind(cause), now)",
+        "found = self._sum_of(None, now)",
+        "tests/attacks/test_listener_sum.py::test_each_limit_has_lines_of_its_own",
+    ),
 ]
 
 
