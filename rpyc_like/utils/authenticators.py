@@ -55,6 +55,9 @@ class SSLAuthenticator:
         keyfile, certfile: the server's key and certificate.
         ca_certs: whose clients are let in; with it a client certificate is required.
         cert_reqs, ssl_version, ciphers: as for :func:`rpyc_like.link.streams.tls.server_context`.
+
+    Raises:
+        OSError: a file cannot be read, or does not hold what it should (``ssl.SSLError``).
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class SSLAuthenticator:
         self.ciphers = ciphers
         self._loading = threading.RLock()  # guards _loaded
         self._loaded: tuple[Any, ssl.SSLContext, bytes] | None = None
+        self._context()  # so that wrong files are found before anything is bound
 
     @property
     def authenticates(self) -> bool:
@@ -115,7 +119,10 @@ class SSLAuthenticator:
 
 def _state(file: str) -> tuple[int, int, int]:
     """Returns what changes with the content of a file."""
-    found = os.stat(file)
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0, 0  # reading it will say why
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
