@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from ..errors import AuthenticationError
 from ..lib import primitives, settings
-from ..lib.settings import FLAG, Kind, check_arguments
+from ..lib.settings import FLAG, Kind, check_arguments, checked
 from ..lib.threads import spawn
 from ..link import admission
 from ..link.admission import (
@@ -97,6 +97,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         **options: Any,
     ) -> None:
         check_arguments(ARGUMENTS, locals())
+        checked("the port in 'server_address'", settings.PORT, server_address[1])
         if ":" in server_address[0]:
             self.address_family = socket.AF_INET6
         self.admission = Admission(

@@ -49,6 +49,10 @@ GRACE = 0.0 if COMPAT_RPYC6 else 5.0
 
 ARGUMENTS: dict[str, Kind] = {
     **admission.ARGUMENTS,
+    "port": settings.Kind(
+        f"{settings.PORT.expected}, 0 or None for one that is free",
+        lambda port: None if port is None else settings.PORT.take(port),
+    ),
     "ipv6": FLAG,
     "backlog": settings.count(-1),
     "reuse_addr": FLAG,

@@ -17,6 +17,7 @@ from ..core import brine
 from ..errors import ProtocolError
 from ..lib.brief import brief
 from ..lib.logs import CountedWarning
+from ..lib.settings import PORT, checked
 from ..link.admission import Admission, Client
 from ..link.listener import Listener
 from ..link.streams.base import READ, WakePipe, wait_for_fds
@@ -399,6 +400,7 @@ def _fitting(value: Any, limit: int) -> bytes:
 
 
 def _bound(kind: int, host: str, port: int, reuse: bool) -> socket.socket:
+    checked("argument 'port'", PORT, port)
     info = socket.getaddrinfo(host, port, 0, kind, 0, socket.AI_PASSIVE)[0]
     sock = socket.socket(info[0], kind)
     try:

@@ -15,6 +15,7 @@ from selectors import EVENT_WRITE
 from typing import Any
 
 from ...lib import primitives
+from ...lib.settings import PORT, checked
 from ...lib.timing import Timeout
 
 __all__ = ["connect_socket"]
@@ -44,7 +45,9 @@ def connect_socket(
 
     Raises:
         OSError: the last error met (:class:`ConnectionRefusedError`, :class:`socket.gaierror`).
+        TypeError, ValueError: the port is none.
     """
+    checked("argument 'port'", PORT, port)
     addresses = _in_turn(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
     attempt = 0
     while True:
