@@ -189,7 +189,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
             try:
                 request, credentials = client.log_in(self.authenticator)
             except AuthenticationError as error:
-                self.admission.refuse(client_address, error)
+                self.admission.reject(client, error)
                 return
             self.let_in(given, client, request, credentials)
         try:

@@ -432,8 +432,8 @@ class Server:
         try:
             wrapped, credentials = self._let_in(sock)
             kept = self._serve_client(wrapped, credentials)
-        except AuthenticationError:
-            self.logger.info("%s failed to authenticate, rejecting connection", client.name)
+        except AuthenticationError as error:
+            self.admission.reject(client, error)
             if not client.cut_off:
                 self._refused()
         except Exception as error:
