@@ -8,6 +8,7 @@ from threading import current_thread
 from typing import Any, ClassVar
 
 from ..lib import primitives
+from ..lib.os_errors import address_text, naming
 from ..lib.settings import PORT, checked
 from ..link.logins import Login, log_in
 from ..link.result import AsyncResult
@@ -77,7 +78,8 @@ class EPCClient(EPCCore):
         else:
             host, port = socket_or_address
             checked("the port to connect to", PORT, port)
-            sock = socket.create_connection((host, port))
+            with naming(address_text(host, port)):
+                sock = socket.create_connection((host, port))
         if self._login is not None:
             try:
                 log_in(SocketStream(sock), self._login)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from ..errors import AuthenticationError
 from ..lib import primitives, settings
+from ..lib.os_errors import address_text, naming
 from ..lib.settings import FLAG, Kind, check_arguments, checked
 from ..lib.threads import spawn
 from ..link import admission
@@ -115,9 +116,10 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         self.authenticator = authenticator
         self._credentials: dict[Any, Any] = {}  # of clients that are let in and not served yet
         # The last one: it binds the address, and closes the socket if that fails.
-        socketserver.TCPServer.__init__(
-            self, server_address, RequestHandlerClass, bind_and_activate
-        )
+        with naming(address_text(*server_address[:2])):
+            socketserver.TCPServer.__init__(
+                self, server_address, RequestHandlerClass, bind_and_activate
+            )
         if exit_with_stdin:
             when_stdin_ends(self.shutdown)
 

@@ -17,6 +17,7 @@ from ..core import brine
 from ..errors import ProtocolError
 from ..lib.brief import brief
 from ..lib.logs import CountedWarning
+from ..lib.os_errors import address_text, naming
 from ..lib.settings import PORT, checked
 from ..link.admission import Admission, Client
 from ..link.listener import Listener
@@ -401,12 +402,15 @@ def _fitting(value: Any, limit: int) -> bytes:
 
 def _bound(kind: int, host: str, port: int, reuse: bool) -> socket.socket:
     checked("argument 'port'", PORT, port)
-    info = socket.getaddrinfo(host, port, 0, kind, 0, socket.AI_PASSIVE)[0]
+    place = address_text(host, port)
+    with naming(place):
+        info = socket.getaddrinfo(host, port, 0, kind, 0, socket.AI_PASSIVE)[0]
     sock = socket.socket(info[0], kind)
     try:
         if reuse:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(info[4])
+        with naming(place):
+            sock.bind(info[4])
     except BaseException:
         sock.close()
         raise
