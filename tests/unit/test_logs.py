@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
+from functools import partial
 
 import pytest
 
 from rpyc_like.errors import LimitExceeded
+from rpyc_like.lib.connection_threads import ConnectionThreads
+from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.logs import CountedWarning
+from rpyc_like.lib.threads import spawn
 
 LOG = logging.getLogger("tests.logs")
 
@@ -47,3 +52,39 @@ def test_causes_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
         short.count(number, cause=str(number))
     assert len(short._sums) < 50
     assert lines(caplog)[-1] == "! 999"
+
+
+def test_a_function_that_failed_is_logged_with_its_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What a function of a connection's thread raises is logged with the connection's name."""
+    threads = ConnectionThreads(1)
+    executor = threads.executor(SharedContext(), lambda *args: None)
+    executor.name = lambda: "<connection 7>"
+    done = threading.Event()
+
+    def fail() -> None:
+        raise ValueError("as told")
+
+    def then() -> None:
+        done.set()
+
+    executor.submit(fail)  # type: ignore[arg-type]
+    executor.submit(then)  # type: ignore[arg-type]
+    assert done.wait(60)
+    threads.close()
+    assert any("<connection 7>" in one.getMessage() for one in caplog.records)
+
+
+def test_threads_are_told_apart() -> None:
+    """A thread is named after what it runs, and no two have one name."""
+
+    class Owner:
+        def work(self, *args: object) -> None:
+            pass
+
+    ran = [spawn(Owner().work), spawn(partial(partial(Owner().work, 1), 2))]
+    for thread in ran:
+        thread.join(60)
+    assert all("Owner.work" in thread.name for thread in ran)
+    assert ran[0].name != ran[1].name
