@@ -198,7 +198,6 @@ class Server:
             self._accepting = Listener(
                 listeners, self.admission, socket_path, listener_timeout, self._chores
             )
-            self.protocol_config.setdefault("logger", self.logger)
             warn_of_ladders(service, self.protocol_config)
         except BaseException:
             for listener in set(listeners).difference(sockets):  # nobody else knows of these
@@ -501,7 +500,8 @@ class Server:
 
     def _make_connection(self, sock: Any, credentials: Any) -> Connection:
         endpoints = (sock.getsockname(), sock.getpeername())
-        config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
+        config = {"logger": self.logger, **self.protocol_config}
+        config.update(credentials=credentials, endpoints=endpoints)
         channel = Channel(SocketStream(sock))
         channel.admitted = client = self._admitted.get(sock)
         conn = self._connect(channel, config)

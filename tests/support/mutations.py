@@ -2288,7 +2288,7 @@ MUTATIONS += [
     Mutation(
         "114",
         "lib/connection_threads.py",
-        "self._context.run(_run, job)",
+        "self._context.run(self.attempt, job)",
         "_run(job)",
         f"{AFFINITY}::test_plain_and_async_functions_share_the_context",
     ),

@@ -363,3 +363,22 @@ def test_documented_bounds_hold(key: str, value: Any, bounds: str) -> None:
 def test_the_kind_of_flags_is_said() -> None:
     """The error says all that a flag may be."""
     assert "expected a bool (True or False), an integer or None" in refused("allow_all_attrs", "x")
+
+
+def test_a_server_leaves_the_callers_configuration_alone() -> None:
+    """One dictionary may be that of two servers, each of which logs under its own name."""
+    shared: dict[str, Any] = {"max_steps": 1000}
+    found: list[Any] = []
+
+    class Seeing(rpyc.Service):
+        def on_connect(self, conn: Any) -> None:
+            found.append(conn._config["logger"])
+
+    for _ in range(2):
+        with rpyc.ThreadedServer(Seeing, port=0, protocol_config=shared) as server:
+            server._start_in_thread()
+            with rpyc.connect("127.0.0.1", server.port) as conn:
+                conn.ping()
+            assert found.pop() is server.logger
+            assert server.protocol_config is shared
+    assert shared == {"max_steps": 1000}
