@@ -807,7 +807,7 @@ class Connection(Endpoint):
         """Says goodbye and closes. Takes at most 2 seconds, whatever the peer does. Idempotent."""
         if not self._session.closing():
             return
-        self._closed_here = True
+        self._closed_here = self._link.closed_here = True
         self._state_changed("closing")
         try:
             before_closed = self._config["before_closed"]
