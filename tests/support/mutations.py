@@ -858,8 +858,8 @@ MUTATIONS = [
     ),
     Mutation(
         "74",
-        "link/connection.py",
-        "        closed.__cause__ = error\n",
+        "link/calls.py",
+        "    closed.__cause__ = error\n",
         "",
         f"{NETWORK}::test_case_74_a_server_that_is_killed",
     ),
