@@ -2647,6 +2647,13 @@ MUTATIONS += [
         f"{REENTERED}::test_case_120_a_loop_never_waits",
     ),
     Mutation(
+        "120",
+        "lib/in_flight.py",
+        "            frames.clear()",
+        "            pass",
+        f"{REENTERED}::test_case_120_threads_that_look_at_each_other_keep_nothing",
+    ),
+    Mutation(
         "133",
         "core/protocol.py",
         "            self._hold_weakly()\n",
