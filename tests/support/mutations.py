@@ -39,7 +39,7 @@ SCHEDULES = "tests/schedules/test_schedules.py::test_scenario"
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 HOUSEKEEPING = "tests/faults/test_housekeeping.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
-AFFINITY = "tests/faults/test_affinity.py"
+AFFINITY, ACROSS = "tests/faults/test_affinity.py", "tests/faults/test_asked_across.py"
 ADAPTERS_AFFINITY = "tests/faults/test_affinity_adapters.py"
 
 MADE, SIZES = "tests/attacks/test_made_objects.py", "tests/attacks/test_result_sizes.py"
@@ -1464,8 +1464,8 @@ MUTATIONS = [
     Mutation(
         "127",
         "lib/connection_threads.py",
-        "(executor.nests or not self.busy)",
-        "executor.nests",
+        "if executor.nests or not self.busy:",
+        "if executor.nests:",
         f"{GARBAGE}::test_a_finalizer_waits_between_two_functions",
     ),
     Mutation(
@@ -2260,7 +2260,7 @@ MUTATIONS += [
     Mutation(
         "128",
         "lib/connection_threads.py",
-        "thread.idle or (looks and len(self.jobs) == 1)",
+        "thread.idle or (looks and len(self.jobs) + len(self.awaited) == 1)",
         "thread.idle",
         f"{AFFINITY}::test_the_next_function_needs_no_other_thread",
     ),
@@ -2316,15 +2316,15 @@ MUTATIONS += [
     Mutation(
         "114",
         "lib/connection_threads.py",
-        "all(thread.waits for thread in self.threads)",
-        "False",
+        "(self.awaited or self.all_wait)",
+        "self.awaited",
         f"{AFFINITY}::test_a_callback_that_needs_another_thread_of_the_client",
     ),
     Mutation(
         "114",
         "lib/connection_threads.py",
-        "self._active -= 1\n        if self._needy:",
-        "if self._needy:",
+        "self._active -= 1\n        if executor.awaited",
+        "if executor.awaited",
         f"{AFFINITY}::test_threads_that_wait_for_clients_are_no_fewer",
     ),
     Mutation(
@@ -2709,6 +2709,71 @@ MUTATIONS += [
         "self.link.answer_failed(error)",
         "self.link.lose(error)",
         f"{LEFT}::test_others_serve_what_they_cannot_answer",
+    ),
+    Mutation(
+        "136",
+        "aio/serving.py",
+        "                self._threads_of[id_] = cause.origin\n",
+        "                if cause.origin is not None:\n"
+        "                    self._threads_of[id_] = cause.origin\n",
+        f"{ACROSS}::test_clients_in_a_ring",
+    ),
+    Mutation(
+        "136",
+        "aio/serving.py",
+        "        if self._weights or self._threads_of:",
+        "        if self._weights:",
+        f"{ACROSS}::test_a_quick_request_leaves_nothing_behind",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        " or (awaited and self.all_wait)",
+        "",
+        f"{ACROSS}::test_a_thread_stands_in_for_one_that_waits",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "if executor.awaited and executor.all_wait:",
+        "if False:",
+        f"{ACROSS}::test_a_thread_stands_in_when_the_other_begins_to_wait",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "                if thread.serves or not thread.waits:",
+        "                if True:",
+        f"{ACROSS}::test_what_a_thread_has_caused_does_not_wait_for_its_other_waits",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "                self.executor.awaited.extend(self._nested)\n"
+        "                self._nested.clear()\n",
+        "                pass\n",
+        f"{ACROSS}::test_what_a_thread_has_caused_does_not_wait_for_its_other_waits",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "(jobs is self.awaited or self._overdue or not stands_in)",
+        "True",
+        f"{ACROSS}::test_who_stands_in_takes_nothing_else",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "(self.awaited or self.all_wait)",
+        "self.all_wait",
+        f"{ACROSS}::test_a_lock_over_a_callback_of_another_connection",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "if awaited and len(self.threads) >= _MOST_AT_ONCE:",
+        "if False:",
+        f"{ACROSS}::test_a_connection_has_only_so_many_threads",
     ),
     Mutation(
         "99",
