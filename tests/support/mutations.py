@@ -40,6 +40,7 @@ WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 HOUSEKEEPING = "tests/faults/test_housekeeping.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 AFFINITY, ACROSS = "tests/faults/test_affinity.py", "tests/faults/test_asked_across.py"
+TIMERS = "tests/faults/test_loop_timers.py"
 ADAPTERS_AFFINITY = "tests/faults/test_affinity_adapters.py"
 
 MADE, SIZES = "tests/attacks/test_made_objects.py", "tests/attacks/test_result_sizes.py"
@@ -2663,8 +2664,8 @@ MUTATIONS += [
     Mutation(
         "133",
         "link/aio.py",
-        "call_later(seconds, ring, context=idle_context())",
-        "call_later(seconds, ring)",
+        "call_at(when, ring, context=idle_context())",
+        "call_at(when, ring)",
         f"{FREED}::test_an_asyncio_connection_is_freed",
     ),
     Mutation(
@@ -2774,6 +2775,27 @@ MUTATIONS += [
         "if awaited and len(self.threads) >= _MOST_AT_ONCE:",
         "if False:",
         f"{ACROSS}::test_a_connection_has_only_so_many_threads",
+    ),
+    Mutation(
+        "65",
+        "link/aio.py",
+        "            if deadline < self._looks:",
+        "            if self._looks == _NEVER:",
+        f"{TIMERS}::test_a_shorter_time_counts_from_then_on",
+    ),
+    Mutation(
+        "65",
+        "link/aio.py",
+        "                    self._looks = min(self._looks, entry.deadline)",
+        "                    self._looks = entry.deadline",
+        f"{TIMERS}::test_times_in_any_order",
+    ),
+    Mutation(
+        "65",
+        "link/aio.py",
+        "            if timer.when() <= when:",
+        "            if True:",
+        f"{TIMERS}::test_a_shorter_interval_of_heartbeats_counts_from_then_on",
     ),
     Mutation(
         "99",
