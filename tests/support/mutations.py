@@ -2798,6 +2798,21 @@ MUTATIONS += [
         f"{TIMERS}::test_a_shorter_interval_of_heartbeats_counts_from_then_on",
     ),
     Mutation(
+        "111",
+        "lib/lazy.py",
+        "if error is not None and",
+        "if False and",
+        f"{EXIT}::test_case_111_first_uses_at_shutdown",
+    ),
+    Mutation(
+        "111",
+        "link/futures.py",
+        "                spawn(self._run_reader)  # which waits for the lock\n"
+        "                self._runs = True\n",
+        "                self._runs = True\n                spawn(self._run_reader)\n",
+        f"{EXIT}::test_a_future_without_a_thread",
+    ),
+    Mutation(
         "99",
         "lib/c_guards.py",
         "            growth.measure()\n",
