@@ -23,6 +23,7 @@ from ..errors import LimitExceeded, LocalProtocolError
 from . import primitives
 from .contexts import SharedContext
 from .interpreter import at_end
+from .logs import LateLog
 from .threads import spawn
 from .workers import WorkerPool, here
 
@@ -97,6 +98,7 @@ class ConnectionThreads:
         self.beside = WorkerPool(beside)
         """Threads for callbacks, which belong to no connection's thread."""
         self.lock = primitives.RLock()  # guards everything below and the state of the executors
+        self.log = LateLog(logger, self.lock._is_owned)  # type: ignore[attr-defined]
         self.threads: set[ConnectionThread] = set()
         self._active = 0  # threads that do not wait for a peer
         self._idle: OrderedDict[ConnectionThread, None] = OrderedDict()  # longest idle first
@@ -177,7 +179,7 @@ class ConnectionThreads:
         try:
             spawn(thread.work)
         except RuntimeError as error:  # the system has no more threads
-            logger.warning("! cannot start a thread: %s", error)
+            self.log.add("! cannot start a thread: %s", error)
             self._active -= 1
             self.threads.discard(thread)
             executor.threads.remove(thread)
@@ -189,7 +191,7 @@ class ConnectionThreads:
         """Log once that connections lose their threads."""
         if not self._warned:
             self._warned = True
-            logger.warning(
+            self.log.add(
                 "! all %d threads are in use (argument 'max_threads'): connections that have been "
                 "idle for longest lose theirs, and what a program keeps in it",
                 self.most,
@@ -253,6 +255,12 @@ class ThreadExecutor:
         self, job: Job, thread: Any = None, *, first: bool = False, awaited: bool = False
     ) -> None:
         """Have a function run; see :class:`Executor`."""
+        try:
+            self._submit(job, thread, first, awaited)
+        finally:
+            self._all.log.flush()
+
+    def _submit(self, job: Job, thread: Any, first: bool, awaited: bool) -> None:
         with self._lock:
             if self._all.closed:
                 return
@@ -333,11 +341,18 @@ class ThreadExecutor:
                 self._all.give(self)
             self._watched = bool(self.jobs or self.awaited) or self.needy
             begun = self._begun
+        self._all.log.flush()
         if self._watched:
             self._call_later(_PATIENCE, self._look, begun)
 
     def close(self, last: Job | None = None) -> None:
         """End when everything has been done; see :class:`Executor`."""
+        try:
+            self._close(last)
+        finally:
+            self._all.log.flush()
+
+    def _close(self, last: Job | None) -> None:
         with self._lock:
             if self.closed:
                 return
@@ -461,9 +476,11 @@ class ConnectionThread:
         while True:
             with self._lock:
                 job = None if self._ended else self._next()
-                if self._ended:
-                    return
+                ended = self._ended
                 self.busy = job is not None
+            self._all.log.flush()
+            if ended:
+                return
             if job is None:
                 self._signal.acquire()
             else:
@@ -547,6 +564,7 @@ class ConnectionThread:
                 self._all.begin_wait(self.executor)
             elif before[0] and not waits:
                 self._all.end_wait()
+        self._all.log.flush()
         return before
 
     # What lib.workers.waiting() calls, when the thread waits on another connection.

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed
 from ..lib import primitives
+from ..lib.exiting import WRITING
 from ..lib.first_use import FirstUse
 from ..lib.interpreter import at_end
 from ..lib.threads import spawn, start_thread
@@ -189,8 +190,8 @@ class Housekeeper:
             self.turns += 1
             try:
                 self._turn()
-            except Exception:
-                logger.exception("! the housekeeping thread failed, and goes on")
+            except Exception as error:
+                _log_apart(error, "! the housekeeping thread failed, and goes on")
                 primitives.sleep(TICK)
 
     def _turn(self) -> None:
@@ -478,15 +479,29 @@ class _Ends(_Job):
         return True
 
 
+def _log_apart(error: BaseException, text: str, *args: object) -> None:
+    """Log an error in a thread of its own: a log handler may ask a peer, and wait for it."""
+
+    def log() -> None:
+        with WRITING as allowed:
+            if allowed:
+                logger.error(text, *args, exc_info=error)
+
+    try:
+        spawn(log)
+    except RuntimeError:  # the system has no more threads
+        log()
+
+
 def _guarded(func: Callable[[Any], Any], subject: Any) -> Any:
     """Return ``func(subject)``, ``None`` if it fails, which is logged with the connection."""
     try:
         return func(subject)
     except EOFError:
         pass  # it was closed meanwhile
-    except Exception:
+    except Exception as error:
         connection = name_of(getattr(subject, "application", subject))
-        logger.exception("! %s: %s failed", connection, func.__name__.lstrip("_"))
+        _log_apart(error, "! %s: %s failed", connection, func.__name__.lstrip("_"))
 
 
 def _flush(flushable: Flushable) -> bool:
@@ -559,15 +574,18 @@ def _decode_apart(link: MessageConnection, payload: bytes) -> None:
 @holds_the_role
 def _decode(link: MessageConnection, payload: bytes) -> None:
     """Decode a message, with the reading role; leave it then."""
+    failure = None
     try:
         outcome = link.understand(payload)
         if len(outcome) > 1 and outcome[0] is not BROKEN:
             link.stash.append(outcome)
     except Exception as error:
-        logger.exception("! %s: cannot decode a message", name_of(link.application))
+        failure = error
         link.broken(error)
     finally:
         link.reading.leave()
+    if failure is not None:
+        _log_apart(failure, "! %s: cannot decode a message", name_of(link.application))
     if link.end._ready:
         link.have_told()
 

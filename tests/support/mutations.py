@@ -40,7 +40,7 @@ WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 HOUSEKEEPING = "tests/faults/test_housekeeping.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 AFFINITY, ACROSS = "tests/faults/test_affinity.py", "tests/faults/test_asked_across.py"
-TIMERS = "tests/faults/test_loop_timers.py"
+TIMERS, LOGGING = "tests/faults/test_loop_timers.py", "tests/faults/test_log_handlers.py"
 ADAPTERS_AFFINITY = "tests/faults/test_affinity_adapters.py"
 
 MADE, SIZES = "tests/attacks/test_made_objects.py", "tests/attacks/test_result_sizes.py"
@@ -2811,6 +2811,64 @@ MUTATIONS += [
         "                self._runs = True\n",
         "                self._runs = True\n                spawn(self._run_reader)\n",
         f"{EXIT}::test_a_future_without_a_thread",
+    ),
+    Mutation(
+        "127",
+        "link/lobby.py",
+        "@holds_the_role\n",
+        "",
+        f"{GARBAGE}::test_who_looks_for_a_first_frame_is_interrupted",
+    ),
+    Mutation(
+        "127",
+        "lib/logs.py",
+        "        self._lines.append((text, *args))\n",
+        "        self._logger.warning(text, *args)\n",
+        f"{LOGGING}::test_connections_lose_their_threads",
+    ),
+    Mutation(
+        "127",
+        "lib/workers.py",
+        "                self._log.add(",
+        "                logger.warning(",
+        f"{LOGGING}::test_a_worker_cannot_start",
+    ),
+    Mutation(
+        "127",
+        "lib/connection_threads.py",
+        "            self._submit(job, thread, first, awaited)\n        finally:\n"
+        "            self._all.log.flush()\n",
+        "            self._submit(job, thread, first, awaited)\n        finally:\n"
+        "            pass\n",
+        f"{LOGGING}::test_a_connections_thread_cannot_start",
+    ),
+    Mutation(
+        "127",
+        "core/dialects.py",
+        "            self.unheld = True\n",
+        '            __import__("logging").getLogger("rpyc_like.core").info("does not hold")\n',
+        f"{LOGGING}::test_references_that_a_peer_does_not_hold",
+    ),
+    Mutation(
+        "127",
+        "link/connection.py",
+        "                self._malformed.append(remaining)\n",
+        "                warn_malformed(self.application, remaining)\n",
+        f"{LOGGING}::test_a_peer_that_breaks_the_protocol",
+    ),
+    Mutation(
+        "127",
+        "link/housekeeping.py",
+        "        failure = error\n        link.broken(error)\n",
+        '        logger.exception("! cannot decode")\n        link.broken(error)\n',
+        f"{LOGGING}::test_the_housekeeping_thread_cannot_decode",
+    ),
+    Mutation(
+        "127",
+        "link/pool.py",
+        "partial(_lose, member.link, error)",
+        "partial(_lose(member.link, error) or member.link.lose, error)",
+        f"{LOGGING}::test_a_pool_cannot_read",
     ),
     Mutation(
         "99",
