@@ -18,6 +18,7 @@ import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed
@@ -131,6 +132,7 @@ class Housekeeper:
         self._ends = _Ends()
         self._jobs: list[_Job] = [self._releases, self._calls, self._heartbeats, self._ends]
         self._me = Waiter(0)
+        self._ident: int | None = None  # of the thread
         self._asleep = True  # whether the thread must be woken for what is added
         self._thread = FirstUse(lambda: start_thread(self._run, "rpyc_like-housekeeper"))
 
@@ -178,6 +180,10 @@ class Housekeeper:
 
     # -- the thread
 
+    def is_current(self) -> bool:
+        """Return whether the current thread is the housekeeping thread."""
+        return self._ident == get_ident()
+
     def _wake(self) -> None:
         # No lock, and in this order: finalizers and signal handlers come here, even in the thread.
         self._asleep = False
@@ -186,6 +192,7 @@ class Housekeeper:
         self._ends.wake()
 
     def _run(self) -> None:
+        self._ident = get_ident()
         while not self._ended:
             self.turns += 1
             try:
@@ -480,17 +487,21 @@ class _Ends(_Job):
 
 
 def _log_apart(error: BaseException, text: str, *args: object) -> None:
-    """Log an error in a thread of its own: a log handler may ask a peer, and wait for it."""
+    """Log an error, which the thread of the housekeeper leaves to another one.
+
+    A log handler may ask a peer, and wait for it.
+    """
 
     def log() -> None:
         with WRITING as allowed:
             if allowed:
                 logger.error(text, *args, exc_info=error)
 
-    try:
-        spawn(log)
-    except RuntimeError:  # the system has no more threads
-        log()
+    if housekeeper.is_current():
+        with contextlib.suppress(RuntimeError):  # the system has no more threads
+            spawn(log)
+            return
+    log()
 
 
 def _guarded(func: Callable[[Any], Any], subject: Any) -> Any:

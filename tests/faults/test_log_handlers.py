@@ -116,16 +116,33 @@ def test_a_peer_that_breaks_the_protocol(handler: Handler, attack: Any) -> None:
 def test_the_housekeeping_thread_cannot_decode(
     handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is logged outside of the reading role, in another thread."""
+    """That is logged outside of the reading role."""
     with rpyc.connect_thread() as conn:
         link = conn._link
-        handler.func = lambda: (link.check_not_reading(), threading.get_ident())
+        handler.func = link.check_not_reading
         monkeypatch.setattr(link, "understand", failing)
         assert link.reading.enter()
         housekeeping._decode(link, b"")
-        assert eventually(lambda: handler.got)
-        assert "cannot decode" in handler.got[0][0]
-        assert handler.got[0][1][1] != threading.get_ident()
+        assert handler.has("cannot decode", None)
+
+
+def test_the_housekeeping_thread_fails(handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is logged by another thread: it waits for no peer that a log handler asks."""
+    other = housekeeping.Housekeeper()
+    monkeypatch.setattr(housekeeping, "housekeeper", other)
+    goes_on, turns = threading.Event(), [failing, failing]
+    handler.func = lambda: (other.is_current(), goes_on.wait(LIMIT))
+
+    def turn() -> None:
+        if turns:
+            turns.pop()()
+        goes_on.set()
+        other._ended = True
+
+    monkeypatch.setattr(other, "_turn", turn)
+    other._thread.get().join(LIMIT)
+    assert eventually(lambda: len(handler.got) == 2)
+    assert {value for _, value in handler.got} == {(False, True)}
 
 
 def failing(*_: object) -> Any:

@@ -2865,10 +2865,25 @@ MUTATIONS += [
     ),
     Mutation(
         "127",
+        "link/housekeeping.py",
+        "    if housekeeper.is_current():\n        with",
+        "    if False:\n        with",
+        f"{LOGGING}::test_the_housekeeping_thread_fails",
+    ),
+    Mutation(
+        "127",
         "link/pool.py",
         "partial(_lose, member.link, error)",
         "partial(_lose(member.link, error) or member.link.lose, error)",
         f"{LOGGING}::test_a_pool_cannot_read",
+    ),
+    Mutation(
+        "118",
+        "link/sending.py",
+        "            queue += (frame,)\n            if not taken or queue[0] is not frame:\n",
+        "            before = bool(queue)\n            queue += (frame,)\n"
+        "            if not taken or before:\n",
+        "tests/unit/test_sending.py::test_no_frame_is_lost_that_another_thread_queues",
     ),
     Mutation(
         "99",
