@@ -40,6 +40,7 @@ WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 HOUSEKEEPING = "tests/faults/test_housekeeping.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
 AFFINITY, ACROSS = "tests/faults/test_affinity.py", "tests/faults/test_asked_across.py"
+AIO_SERVER = "tests/integration/test_aio_server.py"
 TIMERS, LOGGING = "tests/faults/test_loop_timers.py", "tests/faults/test_log_handlers.py"
 ADAPTERS_AFFINITY = "tests/faults/test_affinity_adapters.py"
 
@@ -2884,6 +2885,20 @@ MUTATIONS += [
         "            before = bool(queue)\n            queue += (frame,)\n"
         "            if not taken or before:\n",
         "tests/unit/test_sending.py::test_no_frame_is_lost_that_another_thread_queues",
+    ),
+    Mutation(
+        "134",
+        "aio/server.py",
+        "        for sock in late:\n",
+        "        for sock in ():\n",
+        f"{AIO_SERVER}::test_a_client_that_the_loop_does_not_begin",
+    ),
+    Mutation(
+        "134",
+        "aio/server.py",
+        "        task.add_done_callback(lambda _: self._door._drop(sock))\n",
+        "",
+        f"{AIO_SERVER}::test_a_client_whose_task_is_cancelled_at_once",
     ),
     Mutation(
         "99",
