@@ -2901,6 +2901,13 @@ MUTATIONS += [
         f"{AIO_SERVER}::test_a_client_whose_task_is_cancelled_at_once",
     ),
     Mutation(
+        "132",
+        "utils/base_server.py",
+        "                self._accepting.drop_held()\n",
+        "",
+        "tests/faults/test_limits_table.py::test_a_silent_client_when_the_server_closes",
+    ),
+    Mutation(
         "99",
         "lib/c_guards.py",
         "            growth.measure()\n",
