@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from . import primitives
 from .interpreter import MAIN
+from .logs import LateLog
 from .threads import spawn
 
 __all__ = ["WorkerPool", "here", "in_pool", "waiting"]
@@ -107,6 +108,7 @@ class WorkerPool:
         self._batch = max(1, batch)
         self._idle_limit = idle if MAIN else 0.0  # no thread may be left in the others
         self._changed = primitives.Condition()  # guards everything below
+        self._log = LateLog(logger, self._changed._is_owned)  # type: ignore[attr-defined]
         self._lanes: dict[Hashable, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._active = 0  # threads that do not wait for anything but work
@@ -135,6 +137,7 @@ class WorkerPool:
                 found = self._lanes[lane] = _Lane(lane, width)
             found.work.append(func)
             self._offer(found)
+        self._log.flush()
 
     def overtake(self, lane: Hashable) -> None:
         """Has the next function of a lane run, though the last one has not ended; it is given up.
@@ -150,6 +153,7 @@ class WorkerPool:
             found.runners -= 1
             self._active -= 1
             self._offer(found)
+        self._log.flush()
 
     def close(self) -> None:
         """Takes nothing more; the threads end when they have done what there is."""
@@ -176,7 +180,7 @@ class WorkerPool:
                 self.threads.add(spawn(self._work))
             except RuntimeError as error:  # the system has no more threads
                 self._active -= 1
-                logger.warning("! cannot start a thread: %s", error)
+                self._log.add("! cannot start a thread: %s", error)
 
     def _next(self) -> _Lane | None:
         """Waits for a lane to work on; None means that the thread is not needed any more."""
@@ -208,7 +212,9 @@ class WorkerPool:
                 lane = self._next()
                 if lane is None:
                     self._leave()
-                    return
+            self._log.flush()
+            if lane is None:
+                return
             here.lane = lane
             try:
                 self._run_lane(lane)
@@ -239,6 +245,7 @@ class WorkerPool:
                 self._offer(lane)
             elif not lane.runners and self._lanes.get(lane.key) is lane:
                 del self._lanes[lane.key]
+        self._log.flush()
 
     def _leave(self) -> None:
         self._active -= 1
@@ -254,6 +261,7 @@ class WorkerPool:
                 self._offer(lane)
             if self._ready:
                 self._call()
+        self._log.flush()
 
     def _end_wait(self, lane: _Lane | None) -> None:
         with self._changed:

@@ -189,6 +189,7 @@ class MessageConnection:
         self._hung_up = False  # whether what is left is being served
         self._answered: list[Any] = []  # results whose callbacks are run with those of the end
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
+        self._malformed: list[ProtocolError] = []  # what is to be logged outside of the role
         self._drops = False  # whether requests that have not begun do not delay that
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self.queued = Backlog()
@@ -1153,7 +1154,7 @@ class MessageConnection:
         remaining = self.application.recover(error)
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
-                warn_malformed(self.application, remaining)
+                self._malformed.append(remaining)
             self._mark_lost(remaining)  # act does the rest, when the role has been given up
 
     @leaves_the_role
@@ -1459,7 +1460,16 @@ class MessageConnection:
         What waits for the end is told by the threads that serve, when they have done so.
         """
         busy = self.running and not self.pooled
-        spawn(self.application.went_down if busy else self.tell_lost)
+        spawn(self._go_down if busy else self.tell_lost)
+
+    def _go_down(self) -> None:
+        self._warn()
+        self.application.went_down()
+
+    def _warn(self) -> None:
+        """Log that the peer has broken the protocol, if it has. A log handler may ask others."""
+        while self._malformed:
+            warn_malformed(self.application, self._malformed.pop())
 
     def _mark_lost(self, error: BaseException | None) -> bool:
         """Close the channel and settle what waits; return whether this is the first call.
@@ -1500,6 +1510,7 @@ class MessageConnection:
         """
         if self.unbegun and not self._drops:
             return  # who begins the last of these calls it again
+        self._warn()
         try:
             entries = self._untold.pop()
         except IndexError:
