@@ -52,7 +52,7 @@ from .channel import endpoints
 from .express import Express, Shortcut
 from .helping import Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
-from .interrupted import check_not_reading, holds_the_role, leaves_the_role
+from .interrupted import Inside, check_not_reading, holds_the_role, leaves_the_role, look_inside
 from .receiving import AT_ONCE, MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender, PeerStuck
@@ -194,6 +194,7 @@ class MessageConnection:
         self.queued = Backlog()
         """Memory of what has been read and waits to be served."""
         self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
+        self._early: dict[int, AsyncResult] = {}  # see file_early
         self.stash = Stash(self.queued)
         """What was read too early to be acted on. Belongs to the reading role."""
         self.guards: list[Guarded] = [self.queued]
@@ -344,7 +345,7 @@ class MessageConnection:
         """
         reading = self.reading
         if self.unsent:
-            self.check_not_reading()
+            self.look_inside()
         outcome = None
         taken = False
         try:
@@ -566,8 +567,11 @@ class MessageConnection:
                 elif left == 0:
                     return
                 elif not result._ready:
-                    self.check_not_reading()
-                    reading.sleep(me, found, left)
+                    inside = self.look_inside()
+                    if inside is None:
+                        reading.sleep(me, found, left)
+                    else:
+                        self._read_inside(inside, result, left)
         finally:
             waiters.remove(me)
             me.awaited = outer
@@ -582,6 +586,15 @@ class MessageConnection:
             else:
                 me.wake()  # in a signal handler the outer wait may have been woken meanwhile
             reading.offer()
+
+    def _read_inside(self, inside: Inside, result: AsyncResult, timeout: float | None) -> None:
+        """Reads a message and acts on it, in code that has interrupted this thread's reading."""
+        if self._passes_late:
+            timeout = _SLICE if timeout is None else min(timeout, _SLICE)
+        with inside.reading():
+            outcome = self.read_on(result, self._read(timeout))
+            if outcome is not None and outcome is not _SETTLED:
+                self.act(outcome)
 
     def _is_delivered(self, result: AsyncResult, ident: int) -> bool:
         """Returns whether another thread gives the answer to a program's own kind of result."""
@@ -662,6 +675,15 @@ class MessageConnection:
         result.id_, result.target = id_, target
         self.session.pending.file(id_, result)
         return result
+
+    def file_early(self, id_: int, target: Any) -> None:
+        """Files a request whose thread was interrupted while it waits, and has not done so."""
+        if id_ not in self._early:
+            self._early[id_] = self.file(id_, target)
+
+    def filed_early(self, id_: int) -> AsyncResult | None:
+        """Returns, once, what :meth:`file_early` has filed."""
+        return self._early.pop(id_, None)
 
     def wait_on(
         self, result: AsyncResult, timeout: float | None, started: float, first: Outcome | None
@@ -956,7 +978,7 @@ class MessageConnection:
                     reading.lock.release()
                     if reading.sleepers:
                         reading.offer()
-            if taken and not again:
+            if taken and not again and (outcome is not None or self._is_over(deadline)):
                 break
             if not taken:
                 left = None if deadline is None else deadline.timeleft()
@@ -970,6 +992,12 @@ class MessageConnection:
             if outcome[0] is BROKEN and self.end._ready:
                 raise self.closed_error()
         return True
+
+    def _is_over(self, deadline: Timeout | None) -> bool:
+        """Returns whether to wait no more. Code that has interrupted a wait ends it too early."""
+        if self.end._ready or not isinstance(self.receiver, FrameReceiver):
+            return True
+        return deadline is not None and deadline.expired()
 
     def _read(self, timeout: float | None) -> Outcome | None:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
@@ -1285,6 +1313,14 @@ class MessageConnection:
     def check_not_reading(self) -> None:
         """Refuses to wait in code that has interrupted this thread's reading or writing."""
         check_not_reading(self)
+
+    def look_inside(self) -> Inside | None:
+        """Returns how code may read on that has interrupted this thread's reading, if it has.
+
+        Raises:
+            LocalProtocolError: it has, and may not.
+        """
+        return look_inside(self)
 
     def thread_waiting_for(self, id_: Any) -> int | None:
         """Returns the thread that waits for the answer to this side's request ``id_``."""
