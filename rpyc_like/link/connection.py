@@ -33,7 +33,7 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, Final, Protocol
 
-from ..errors import ConnectionClosed, ProtocolError
+from ..errors import ConnectionClosed, LocalProtocolError, ProtocolError
 from ..lib import primitives
 from ..lib.interpreter import at_end
 from ..lib.interrupts import raised_by_handler
@@ -959,6 +959,7 @@ class MessageConnection:
         """
         self._flush_held()
         reading = self.reading
+        insides = reading.insides
         while True:
             outcome = self.take_unserved() if self.unserved else None
             if outcome is not None:
@@ -978,7 +979,7 @@ class MessageConnection:
                     reading.lock.release()
                     if reading.sleepers:
                         reading.offer()
-            if taken and not again and (outcome is not None or self._is_over(deadline)):
+            if taken and not again:
                 break
             if not taken:
                 left = None if deadline is None else deadline.timeleft()
@@ -986,18 +987,12 @@ class MessageConnection:
                     return False
                 self._await_role(left)
         if outcome is None:
-            return False
+            return reading.insides != insides  # then code that has interrupted this one served
         if outcome is not _SETTLED:
             self.act(outcome)
             if outcome[0] is BROKEN and self.end._ready:
                 raise self.closed_error()
         return True
-
-    def _is_over(self, deadline: Timeout | None) -> bool:
-        """Returns whether to wait no more. Code that has interrupted a wait ends it too early."""
-        if self.end._ready or not isinstance(self.receiver, FrameReceiver):
-            return True
-        return deadline is not None and deadline.expired()
 
     def _read(self, timeout: float | None) -> Outcome | None:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
@@ -1362,10 +1357,10 @@ class MessageConnection:
         try:
             (taken,) = map(reading.lock.acquire, AT_ONCE)
             with waiting(for_room=True):
-                if not taken:
-                    stream.wait(WRITE, _SLICE)
-                elif stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():
-                    stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
+                if taken:
+                    self._pull(stream)
+                else:
+                    self._pull_inside(stream)
         except BaseException:
             if taken:
                 self.check_taken(None)
@@ -1375,6 +1370,22 @@ class MessageConnection:
                 reading.lock.release()
                 if reading.sleepers:
                     reading.offer()
+
+    def _pull(self, stream: NativeStream) -> None:
+        if stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():
+            stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
+
+    def _pull_inside(self, stream: NativeStream) -> None:
+        """Does so if this thread has the role, and was interrupted; otherwise another one reads."""
+        try:
+            inside = self.look_inside()
+        except LocalProtocolError:
+            inside = None
+        if inside is None:
+            stream.wait(WRITE, _SLICE)
+        else:
+            with inside.reading():
+                self._pull(stream)
 
     # -- the end
 

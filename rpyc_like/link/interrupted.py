@@ -115,6 +115,7 @@ class Inside:
                 yield
         finally:
             role.inside = before
+            role.insides += 1
 
 
 def look_inside(link: MessageConnection) -> Inside | None:

@@ -693,11 +693,13 @@ class ReadingRole:
     thing that ``finally`` calls gives the lock back, ``if taken``: before that, none is run either.
     """
 
-    __slots__ = ("inside", "kept_by", "lock", "offered", "sleepers")
+    __slots__ = ("inside", "insides", "kept_by", "lock", "offered", "sleepers")
 
     def __init__(self) -> None:
         self.inside: int | None = None
         """The thread that has the role, and reads on in what has interrupted its own reading."""
+        self.insides = 0
+        """How often a thread has done so."""
         self.offered: Waiter | None = None
         """Who has been woken to take the role and is on its way: a hint, not a promise."""
         self.kept_by: int | None = None
