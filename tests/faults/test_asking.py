@@ -24,10 +24,10 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import brine
+from rpyc_like.core import brine, consts
 from rpyc_like.core.channel import Channel
 from rpyc_like.errors import ConnectionClosed, LocalProtocolError
-from rpyc_like.link.interrupted import look_inside
+from rpyc_like.link.interrupted import Inside
 from rpyc_like.link.streams import MemoryStream, PipeStream, SocketStream, TlsStream
 from rpyc_like.link.streams.tls import client_context, server_context
 from tests.soak.garbage import make_certificate
@@ -161,6 +161,23 @@ class Service(rpyc.Service):
         self.conn.add_state_callback(fail)
 
 
+def register(asking: Asking) -> None:
+    """Register a type with brine, whose functions ask."""
+
+    @brine.register(brine._dump_registry, Decimal)
+    def dump_decimal(obj: Decimal, stream: list[bytes]) -> None:
+        asking()
+        stream.append(b"\x1c")
+        brine._dump(str(obj), stream)
+
+    @brine.register(brine._load_registry, b"\x1c")
+    def load_decimal(stream: Any) -> Decimal:
+        asking()
+        return Decimal(brine._load(stream))
+
+    brine.simple_types = brine.simple_types | {Decimal}  # type: ignore[misc]
+
+
 def main() -> None:
     """Serve in a way that the first argument names, and print the port."""
     options: dict[str, Any] = {
@@ -168,6 +185,7 @@ def main() -> None:
         "logger": logging.getLogger("tests.asking"),
         "protocol_config": OPTIONS,
     }
+    register(Kind.asking)
     kind = sys.argv[1]
     if kind != "asyncio":
         server = {"threads": rpyc.ThreadedServer, "pool": rpyc.ThreadPoolServer}[kind](
@@ -307,7 +325,7 @@ signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no suc
 
 
 @signals
-@pytest.mark.parametrize("timeout", [TIMEOUT, None, 0.9])
+@pytest.mark.parametrize("timeout", [TIMEOUT, None])
 def test_a_signal_handler_asks_while_its_thread_waits(
     near: tuple[Any, Interrupting], timeout: float | None, asking: Asking
 ) -> None:
@@ -425,26 +443,288 @@ def test_a_signal_handler_asks_for_others_too(near: tuple[Any, Interrupting]) ->
     assert answers == [3] * 5
 
 
-def test_a_thread_that_is_elsewhere_is_refused() -> None:
-    """Where a message is half read, who asks over the connection is refused at once."""
-    here, there = map(SocketStream, socket.socketpair())
-    conn = rpyc.VoidService()._connect(Channel(here), OPTIONS)
-    refused: list[str] = []
+@pytest.mark.parametrize("what", ["understand", "read_on"])
+def test_a_thread_that_is_elsewhere_is_refused(
+    near: tuple[Any, Interrupting], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a message is half read or filed, who asks over the connection is refused at once."""
+    conn, _ = near
+    link, refused = conn._link, []
+    original = getattr(link, what)
 
-    def understand(payload: Any) -> Any:
-        with pytest.raises(LocalProtocolError, match="reads"):
-            look_inside(conn._link)
-        refused.append("refused")
-        return understood(payload)
+    def interrupted(*args: Any) -> Any:
+        with pytest.raises(LocalProtocolError, match="that its thread reads"):
+            conn.root.add(1, 2)
+        refused.append(None)
+        return original(*args)
 
-    understood, conn._link.understand = conn._link.understand, understand  # type: ignore[method-assign]
-    other = rpyc.VoidService()._connect(Channel(there), OPTIONS)
-    later = rpyc.async_(lambda: None)
-    assert later is not None
-    other.async_request(rpyc.core.consts.HANDLE_PING, b"x")
-    assert conn.serve(TIMEOUT)
+    later = rpyc.async_(conn.root.add)(1, 2)
+    monkeypatch.setattr(link, what, interrupted)
+    later.wait()
+    monkeypatch.undo()
     assert refused
-    conn.close()
-    other.close()
+    assert later.value == conn.root.add(1, 2) == 3
 
 
+def test_who_sends_much_in_a_handler_reads_meanwhile(near: tuple[Any, Interrupting]) -> None:
+    """A peer that sends much itself, before it reads, holds up no handler that sends much."""
+    conn, _ = near
+    link, frames = conn._link, []
+    with Inside(link).reading():
+        link.reading.acquire()
+        conn.async_request(consts.HANDLE_PING, b"x")
+        while not link.receiver.payloads:
+            link._read_while_full()
+        frames.extend(link.receiver.payloads)
+        link.reading.release()
+    assert frames
+    assert conn.root.add(1, 2) == 3
+
+
+class Ending:
+    """Garbage whose end asks."""
+
+    def __init__(self, asking: Asking) -> None:
+        self.me, self.asking = self, asking
+
+    def __del__(self) -> None:
+        self.asking()
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Collects garbage as often as possible."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(1, 1, 1)
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("kind", ["cycle", "weak reference", "finalize"])
+def test_garbage_asks(conn: Any, asking: Asking, eager: None, kind: str) -> None:
+    """What the collector ends, anywhere in a call, asks; the call goes on."""
+    add, call = conn.root.add, conn.root.call
+    asking.ask = lambda: add(1, 2)
+    refs: list[Any] = []
+    for number in range(100):
+        if kind == "cycle":
+            Ending(asking)
+        else:
+            node = Ending(Asking())
+            if kind == "finalize":
+                weakref.finalize(node, asking).atexit = False
+            else:
+                refs.append(weakref.ref(node, asking))
+            del node
+        assert add(number, 1) == number + 1
+        assert call(lambda value: value, number) == number
+    gc.collect()
+    asking.check()
+
+
+# -- what is called of the program
+
+
+def test_objects_of_the_peer_ask(conn: Any) -> None:
+    """Objects and classes there whose ``__eq__``, ``__hash__``, ``__repr__``, ``__del__`` ask."""
+    add = conn.root.add
+    conn.root.ask_with(three)
+    for _ in range(3):
+        made = conn.root.make()
+        assert conn.root.same(made) is made
+        assert made == made
+        hash(made), repr(made), str(made)
+        assert conn.root.call(lambda value: value, made) is made
+        with pytest.raises(ValueError):
+            conn.root.fail()
+        del made
+        gc.collect()
+        assert add(1, 2) == 3
+    outcomes = conn.root.outcomes()
+    assert outcomes
+    assert not {*outcomes} - {ANSWERED, REFUSED}
+
+
+def test_objects_of_this_side_ask(conn: Any, asking: Asking) -> None:
+    """The same where the peer is what is asked."""
+    add, same, call = conn.root.add, conn.root.same, conn.root.call
+    asking.ask = lambda: add(1, 2)
+    for _ in range(3):
+        kind = Kind("Made", (Compared,), {})
+        made = kind()
+        assert same(made) is made
+        assert call(lambda value: value, made) is made
+        assert same(kind) is kind
+        with pytest.raises(TypeError):
+            call(made)
+        del made, kind
+        gc.collect()
+        assert add(1, 2) == 3
+    asking.check()
+
+
+def test_log_handlers_ask(conn: Any, asking: Asking) -> None:
+    """A handler of the log asks, on both sides, for what a connection logs."""
+    logger, handler = logging.getLogger("rpyc_like"), Handler(asking)
+    before = logger.level
+    add = conn.root.add
+    asking.ask = lambda: add(1, 2)
+
+    def fail(*_: Any) -> None:
+        raise ValueError("a callback that fails")
+
+    conn.root.log()
+    conn.root.ask_with(three)
+    conn.root.fail_soon()
+    conn.add_state_callback(fail)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        with pytest.raises(ValueError):
+            conn.root.fail()
+        outcomes = conn.root.outcomes()
+        conn.close()
+        logger.debug("something")
+        asking.check()
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+    assert not {*outcomes} - {ANSWERED, REFUSED}
+
+
+class Asks(rpyc.Service):
+    """Asks where it is told that a connection begins or ends."""
+
+    def __init__(self, begins: Asking, ends: Asking) -> None:
+        self.begins, self.ends, self.ended = begins, ends, threading.Event()
+
+    def on_connect(self, conn: Any) -> None:
+        self.begins.ask = lambda: conn.root.add(1, 2)
+        self.begins()
+        self.ends.ask = self.begins.ask
+
+    def on_disconnect(self, conn: Any) -> None:
+        self.ends()
+        self.ended.set()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("kind", ["threads", "asyncio"])
+def test_hooks_ask(kind: str, lost: bool) -> None:
+    """Hooks and state callbacks ask, and are answered while there is a peer."""
+    begins, ends, told = Asking(), Asking(), Asking()
+    over = threading.Event()
+    service = Asks(begins, ends)
+    with served(kind) as (port, process):
+        conn = rpyc.connect("127.0.0.1", port, service=service, config=OPTIONS)
+        told.ask = begins.ask
+        conn.add_state_callback(told)
+        conn.add_state_callback(lambda *_: over.set())
+        assert conn.root.add(1, 2) == 3
+        if lost:
+            process.kill()
+            with pytest.raises(ConnectionClosed):
+                conn.root.add(1, 2)
+        conn.close()
+        assert service.ended.wait(TIMEOUT)
+        assert over.wait(TIMEOUT)
+    assert begins.outcomes == [ANSWERED]
+    assert ends.outcomes == [REFUSED]
+    told.check()
+
+
+def test_callbacks_of_results_ask(conn: Any, asking: Asking) -> None:
+    """A callback of an asynchronous result asks."""
+    add, later = conn.root.add, rpyc.async_(conn.root.call)
+    asking.ask = lambda: add(1, 2)
+    results = [later(lambda value: value, number) for number in range(20)]
+    for result in results:
+        result.add_callback(asking)
+    assert [result.value for result in results] == [*range(20)]
+    asking.check()
+
+
+class Failing:
+    """Garbage whose end fails."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        raise ValueError("a finalizer that fails")
+
+
+def test_hooks_for_lost_exceptions_ask(
+    conn: Any, asking: Asking, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``sys.unraisablehook`` and ``threading.excepthook`` ask, wherever they are called."""
+    add, call = conn.root.add, conn.root.call
+    asking.ask = lambda: add(1, 2)
+    monkeypatch.setattr(sys, "unraisablehook", asking)
+    monkeypatch.setattr(threading, "excepthook", asking)
+
+    def fail() -> None:
+        raise ValueError("a thread that fails")
+
+    for number in range(50):
+        Failing()
+        assert add(number, 1) == number + 1
+        assert call(lambda value: value, number) == number
+        if number % 10 == 0:
+            thread = threading.Thread(target=fail)
+            thread.start()
+            thread.join(TIMEOUT)
+            assert not thread.is_alive()
+    asking.check()
+
+
+UNCAUGHT = """
+import sys
+import rpyc_like as rpyc
+conn = rpyc.connect("127.0.0.1", int(sys.argv[1]), config={"sync_request_timeout": 60})
+sys.excepthook = lambda *_: print(conn.root.add(1, 2), flush=True)
+conn.root.call(lambda: 1 / 0)
+"""
+
+
+def test_the_hook_for_uncaught_exceptions_asks() -> None:
+    """``sys.excepthook`` asks, before the interpreter ends."""
+    with served("threads") as (port, _):
+        done = subprocess.run(
+            [sys.executable, "-c", UNCAUGHT, str(port)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=2 * TIMEOUT,
+        )
+    assert done.stdout == "3\n", done.stderr
+
+
+@pytest.fixture
+def decimals(asking: Asking) -> Iterator[None]:
+    """Registers a type whose functions ask."""
+    simple = brine.simple_types
+    register(asking)
+    yield
+    brine.simple_types = simple  # type: ignore[misc]
+    del brine._dump_registry[Decimal], brine._load_registry[b"\x1c"]
+
+
+def test_functions_of_brine_ask(conn: Any, asking: Asking, decimals: None) -> None:
+    """They run while messages are encoded and decoded, and are refused at once."""
+    same, add = conn.root.same, conn.root.add
+    asking.ask = lambda: add(1, 2)
+    values = tuple(Decimal(number) for number in range(3))
+    assert same(values[0]) == values[0]
+    assert same(values) == values
+    assert rpyc.async_(same)(values).value == values
+    assert conn.root.call(lambda value: value, values) == values
+    assert {*asking.outcomes} == {REFUSED}
+    asking.ask = None
+    conn.root.ask_with(three)
+    assert same(values) == values
+    assert {*conn.root.outcomes()} <= {REFUSED, ANSWERED}
