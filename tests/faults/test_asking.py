@@ -728,3 +728,23 @@ def test_functions_of_brine_ask(conn: Any, asking: Asking, decimals: None) -> No
     conn.root.ask_with(three)
     assert same(values) == values
     assert {*conn.root.outcomes()} <= {REFUSED, ANSWERED}
+
+
+def test_a_function_of_brine_fails_because_it_asks(conn: Any, asking: Asking) -> None:
+    """The request that cannot be encoded fails, and the connection goes on."""
+    simple = brine.simple_types
+
+    @brine.register(brine._dump_registry, Decimal)
+    def dump_decimal(obj: Decimal, stream: list[bytes]) -> None:
+        conn.root.add(1, 2)
+
+    brine.simple_types = simple | {Decimal}  # type: ignore[misc]
+    try:
+        same, add = conn.root.same, conn.root.add
+        for way in (same, rpyc.async_(same)):
+            with pytest.raises(LocalProtocolError):
+                way(Decimal(1))
+        assert add(1, 2) == 3
+    finally:
+        brine.simple_types = simple  # type: ignore[misc]
+        del brine._dump_registry[Decimal]
