@@ -28,8 +28,10 @@ from rpyc_like.core import brine, consts
 from rpyc_like.core.channel import Channel
 from rpyc_like.errors import ConnectionClosed, LocalProtocolError
 from rpyc_like.link.interrupted import Inside
+from rpyc_like.link.receiving import FrameReceiver
 from rpyc_like.link.streams import MemoryStream, PipeStream, SocketStream, TlsStream
 from rpyc_like.link.streams.tls import client_context, server_context
+from rpyc_like.wire.framing import RpycFramer
 from tests.soak.garbage import make_certificate
 from tests.support.settled import wait_until_settled
 
@@ -384,6 +386,26 @@ def test_a_signal_handler_serves_what_its_request_causes(near: tuple[Any, Interr
 
 
 @signals
+def test_a_signal_handler_asks_another_peer_that_calls_back(near: tuple[Any, Interrupting]) -> None:
+    """What that peer calls may ask over the connection on which the thread waits."""
+    conn, service = near
+    here, there = MemoryStream.create_pair()
+    served = Interrupting()._connect(Channel(there), OPTIONS)
+    threading.Thread(target=served.serve_all, daemon=True).start()
+    other = rpyc.VoidService()._connect(Channel(here), OPTIONS)
+    answers: list[int] = []
+
+    def handle(*_: object) -> None:
+        service.handled.set()
+        answers.append(other.root.call(lambda value: conn.root.add(value, 1), 4))
+
+    with handling(handle):
+        assert conn.root.interrupt() == 7
+    assert answers == [5]
+    other.close()
+
+
+@signals
 def test_an_error_of_a_signal_handler_that_has_asked(near: tuple[Any, Interrupting]) -> None:
     """It reaches the caller, whose request is forgotten; the connection goes on."""
     conn, service = near
@@ -398,7 +420,7 @@ def test_an_error_of_a_signal_handler_that_has_asked(near: tuple[Any, Interrupti
             with pytest.raises(KeyError, match="mine"):
                 way()
             assert conn.root.add(1, 2) == 3
-    assert not conn._session.pending.waiting()
+    assert not len(conn._session.pending)
     assert not conn._link._early
 
 
@@ -479,6 +501,36 @@ def test_who_sends_much_in_a_handler_reads_meanwhile(near: tuple[Any, Interrupti
         link.reading.release()
     assert frames
     assert conn.root.add(1, 2) == 3
+
+
+def frame_of(payload: bytes) -> bytes:
+    frame = RpycFramer(1 << 30).encode(payload)
+    return b"".join(frame) if isinstance(frame, list) else frame
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_an_interrupted_wait_gets_is_kept(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after what was begun meanwhile, which may be a large message."""
+    here, there = map(SocketStream, socket.socketpair())
+    receiver = FrameReceiver(here, RpycFramer(1 << 30))
+    large = bytes(range(256)) * 1024
+    data = frame_of(large)[1000 if begun else 0 :] + frame_of(b"next")
+
+    def recv_wait(timeout: float | None, limit: int) -> None:
+        monkeypatch.undo()
+        if begun:  # by the code that has interrupted this wait
+            there.send_some(frame_of(large)[:1000])
+            assert receiver.receive(0.1) is None
+        here.landed = data
+
+    monkeypatch.setattr(SocketStream, "recv_wait", lambda self, *args: recv_wait(*args))
+    assert receiver.receive(TIMEOUT) is None
+    assert receiver.receive(TIMEOUT) == large
+    assert receiver.receive(TIMEOUT) == b"next"
+    here.close()
+    there.close()
 
 
 class Ending:
