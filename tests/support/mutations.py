@@ -1296,9 +1296,9 @@ MUTATIONS = [
     Mutation(
         "115",
         "link/interrupted.py",
-        "if not first <= frame.f_lineno <= last:",
-        "if True:",
-        f"{FINALIZERS}::test_garbage_that_asks",
+        'raise _error("reads")\n',
+        "return None\n",
+        "tests/faults/test_asking.py::test_a_thread_that_is_elsewhere_is_refused",
         "native",
     ),
     Mutation(
@@ -2799,6 +2799,7 @@ MUTATIONS += [
         "        if self._asked is not None:\n",
         "        if False:\n",
         WHILE,
+        "native",
     ),
     Mutation(
         "135", "link/streams/base.py", "            self.rouse()\n", "            pass\n", WHILE
@@ -2883,6 +2884,7 @@ MUTATIONS += [
         "        if early is not None and early._ready:\n",
         "        if False:\n",
         f"{ASKING}::test_an_error_of_a_signal_handler_that_has_asked",
+        "native",
     ),
     Mutation(
         "135",
