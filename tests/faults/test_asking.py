@@ -113,11 +113,9 @@ class Handler(logging.Handler):
         super().__init__(logging.DEBUG)
         self.asking = asking
 
-    def createLock(self) -> None:
-        self.lock = None  # as handlers have it that send their records elsewhere
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.asking()
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.asking()  # without the handler's lock, as those that send their records elsewhere
+        return True
 
 
 class Service(rpyc.Service):
