@@ -13,12 +13,13 @@ from collections.abc import Callable, Hashable, Iterator
 from threading import current_thread, local
 from typing import Any, Protocol
 
+from ..errors import LocalProtocolError
 from . import primitives
 from .interpreter import MAIN
 from .logs import LateLog
 from .threads import spawn
 
-__all__ = ["WorkerPool", "here", "in_pool", "waiting"]
+__all__ = ["WorkerPool", "here", "in_pool", "refusing_to_wait", "waiting"]
 
 logger = logging.getLogger("rpyc_like.lib")
 
@@ -67,6 +68,37 @@ def waiting(for_room: bool = False) -> Iterator[None]:
     finally:
         pool._end_wait(None if for_room else lane)
         here.waits = False
+
+
+class _Unable:
+    """Stands for the pool of a thread whose function may not wait."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def _begin_wait(self, lane: Any) -> None:
+        raise LocalProtocolError(self._text)
+
+    def _end_wait(self, lane: Any) -> None:
+        """Does nothing: no wait has begun."""
+
+
+class refusing_to_wait:  # noqa: N801 -- used as a statement
+    """Have the current thread get LocalProtocolError in the block where it would wait for a peer.
+
+    Args:
+        text: says why.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._pool = _Unable(text)
+
+    def __enter__(self) -> None:
+        self._before = here.pool, here.run, here.waits
+        here.pool, here.run, here.waits = self._pool, None, False
+
+    def __exit__(self, *exc: object) -> None:
+        here.pool, here.run, here.waits = self._before
 
 
 class _Lane:

@@ -790,8 +790,8 @@ MUTATIONS = [
     Mutation(
         "67",
         "link/interrupted.py",
-        "        if code in _OUTSIDE:\n",
-        "        if True:\n",
+        "                return Inside(link, asked)\n",
+        "                raise _error('reads')\n",
         f"{WAITS}::test_case_67_a_signal_handler_that_asks",
     ),
     Mutation(
@@ -1298,9 +1298,9 @@ MUTATIONS = [
     Mutation(
         "115",
         "link/interrupted.py",
-        "if first <= frame.f_lineno <= last:",
-        "if False:",
-        f"{FINALIZERS}::test_garbage_that_asks",
+        'raise _error("reads")\n',
+        "return None\n",
+        "tests/faults/test_asking.py::test_a_thread_that_is_elsewhere_is_refused",
         "native",
     ),
     Mutation(
@@ -2990,6 +2990,112 @@ MUTATIONS += [
         "    if note is None:\n        logger",
         "    if True:\n        logger",
         "tests/attacks/test_listener_sum.py::test_malformed_clients_are_counted_in_the_log",
+    ),
+]
+
+ASKING = "tests/faults/test_asking.py"
+WHILE = f"{ASKING}::test_a_signal_handler_asks_while_its_thread_waits"
+
+MUTATIONS += [
+    Mutation(
+        "135",
+        "link/interrupted.py",
+        "        if self._asked is not None:\n",
+        "        if False:\n",
+        WHILE,
+        "native",
+    ),
+    Mutation(
+        "135", "link/streams/base.py", "            self.rouse()\n", "            pass\n", WHILE
+    ),
+    Mutation(
+        "135",
+        "link/streams/base.py",
+        "self._pace.rouse(True)",
+        "self.roused = True",
+        WHILE,
+        "native",
+    ),
+    Mutation(
+        "135", "link/connection.py", "return reading.insides != insides", "return False", WHILE
+    ),
+    Mutation(
+        "135",
+        "link/streams/memory.py",
+        "self._possible() & events or self.roused",
+        "self._possible() & events",
+        WHILE,
+    ),
+    Mutation(
+        "135",
+        "link/streams/pipe.py",
+        "            self._wake.wake()\n",
+        "            pass\n",
+        WHILE,
+    ),
+    Mutation(
+        "135",
+        "link/streams/socket.py",
+        "                self._limit_receiving(_LEAST)\n",
+        "                pass\n",
+        WHILE,
+    ),
+    Mutation(
+        "135",
+        "link/interrupted.py",
+        "                role.inside = get_ident()\n",
+        "                pass\n",
+        f"{ASKING}::test_a_signal_handler_serves_what_its_request_causes",
+    ),
+    Mutation(
+        "135",
+        "link/interrupted.py",
+        'if names.get("link", names.get("self")) is link:',
+        'if code in _OUTSIDE or names.get("link", names.get("self")) is link:',
+        f"{ASKING}::test_a_signal_handler_asks_another_peer_that_calls_back",
+    ),
+    Mutation(
+        "135",
+        "link/interrupted.py",
+        "if not first <= frame.f_lineno <= last:",
+        "if True:",
+        f"{ASKING}::test_a_thread_that_is_elsewhere_is_refused",
+    ),
+    Mutation(
+        "135",
+        "link/connection.py",
+        "            with inside.reading():\n                self._pull(stream)\n",
+        "            stream.wait(WRITE, _SLICE)\n",
+        f"{ASKING}::test_who_sends_much_in_a_handler_reads_meanwhile",
+    ),
+    Mutation(
+        "135",
+        "link/receiving.py",
+        "self._unread = self._stream.landed  # nothing",
+        "self._unread = None  # nothing",
+        f"{ASKING}::test_what_an_interrupted_wait_gets_is_kept",
+    ),
+    Mutation(
+        "135",
+        "link/receiving.py",
+        "data, self._unread = data[:room], data[room:] or None",
+        "pass",
+        f"{ASKING}::test_what_an_interrupted_wait_gets_is_kept",
+    ),
+    Mutation(
+        "135",
+        "link/express.py",
+        "        if early is not None and early._ready:\n",
+        "        if False:\n",
+        f"{ASKING}::test_an_error_of_a_signal_handler_that_has_asked",
+        "native",
+    ),
+    Mutation(
+        "135",
+        "core/own_types.py",
+        "            with refusing_to_wait(_IN_CODEC):\n                func(obj, parts)\n",
+        "            func(obj, parts)\n",
+        f"{ASKING}::test_functions_of_brine_ask",
     ),
 ]
 
