@@ -320,7 +320,7 @@ class Connection(ClassicNames, Serving):
     async def _close(self) -> None:
         if not self._session.closing():
             return
-        self._closed_here = True
+        self._closed_here = self._link.closed_here = True
         self._state_changed("closing")
         try:
             if not self._link.lost:

@@ -32,6 +32,7 @@ from ..lib.in_worker import elsewhere
 from ..lib.stack import has_room
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.backlog import weight_of
+from ..link.calls import weak_name_of
 from ..link.result import Unfinished, thrown
 from ..link.serving import IN_TASK, call_on_loop, call_serving, current
 from ..wire.messages import REQUEST
@@ -105,6 +106,7 @@ class Serving(ThreadSide):
         if self._workers is not None:
             width = self._config["concurrent_calls"]
             self._executor = self._workers.executor(self._context, self._loop.call_later, width)
+            self._executor.name = weak_name_of(self)
             self._local_objects.dropped = []
 
     def _learn_features(self, features: int) -> None:
@@ -131,7 +133,7 @@ class Serving(ThreadSide):
             if inspect.isawaitable(value):
                 await self._in_context(value)
         except BaseException as error:
-            if self._refused is not None and error is self._refused:
+            if self._refused is not None and isinstance(error, LimitExceeded):
                 return  # the client is answered with it
             try:
                 self._link.lose(None)
@@ -144,7 +146,8 @@ class Serving(ThreadSide):
 
     def _refuse(self, error: LimitExceeded) -> None:
         """Note that there is no thread to call ``on_connect`` in: nothing is served then."""
-        self._refused = error
+        what = "threads of connections (on_connect was not called: connect again later)"
+        self._refused = LimitExceeded(what, error.got, error.limit, argument=error.argument)
         logger.warning("! %s: on_connect was not called, and requests are refused: %s", self, error)
 
     async def _in_thread(

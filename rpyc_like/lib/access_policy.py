@@ -556,8 +556,10 @@ def decide(
     Raises:
         AccessDenied: no rule does.
     """
-    if not settings[perm] or not (name.isascii() or _is_normal(settings, name)):
-        raise _denied(name)
+    if not (name.isascii() or _is_normal(settings, name)):
+        raise _denied(name, perm=perm)
+    if not settings[perm]:
+        raise _switched_off(is_proxy, settings, obj, name, perm)
     rule = ALL if settings["allow_all_attrs"] else _rule(is_proxy, settings, obj, name)
     if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
         return name, _received(obj, name, rule and perm == "allow_getattr"), rule
@@ -565,7 +567,7 @@ def decide(
     if not exposed:
         if rule:
             return name, MISSING, rule
-        raise _refusal(is_proxy, settings, obj, name)
+        raise _refusal(is_proxy, settings, obj, name, perm)
     found = False
     if not is_proxy(obj):
         attribute, value, how = _choose(obj, name, exposed, rule)
@@ -575,14 +577,14 @@ def decide(
         if not any("__getattr__" in dict_of(base) for base in mro_of(type(obj))):
             if how:
                 return attribute, MISSING, how
-            raise _refusal(is_proxy, settings, obj, name)
+            raise _refusal(is_proxy, settings, obj, name, perm)
     if perm == "allow_getattr":
         return _ask(obj, name, exposed, rule, found)
     if rule:
         return name, MISSING, rule
     if hasattr(obj, exposed):
         return exposed, MISSING, EXPOSED
-    raise _denied(name)
+    raise _denied(name, perm=perm)
 
 
 def _received(obj: Any, name: str, is_allowed: Any) -> Any:
@@ -928,12 +930,31 @@ def exact_name(name: Any) -> str:
     return str(name)
 
 
-def _denied(name: str, reason: str = "") -> AccessDenied:
-    return AccessDenied(f"cannot access {name[:MAX_NAME]!r}" + (reason and f": {reason}"))
+_DONE: Final = {"allow_getattr": "read", "allow_setattr": "set", "allow_delattr": "deleted"}
+_AIMS: Final = {"allow_setattr": " to set it", "allow_delattr": " to delete it"}
+
+
+def _denied(name: str, reason: str = "", perm: str = "allow_getattr") -> AccessDenied:
+    """Return the error for an access; RPyC's programs know how its text begins.
+
+    Args:
+        perm: the key of the master switch for what the peer wants to do.
+    """
+    aim = _AIMS.get(perm, "")
+    return AccessDenied(f"cannot access {name[:MAX_NAME]!r}{aim}" + (reason and f": {reason}"))
+
+
+def _switched_off(
+    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str, perm: str
+) -> AccessDenied:
+    """Return the error for an access of a kind that is switched off for all names."""
+    if name[:1] == "_" and not _rule(is_proxy, settings, obj, name):
+        return _denied(name, perm=perm)
+    return _denied(name, f"no name is {_DONE[perm]} here (configuration key {perm!r})", perm)
 
 
 def _refusal(
-    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str
+    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str, perm: str
 ) -> AccessDenied:
     """Return the error for a name that no rule allows, with the row of the table if there is one.
 
@@ -941,17 +962,22 @@ def _refusal(
     every object, so that it tells nothing about this one.
     """
     if name[:1] == "_" or name in INTERNALS or is_proxy(obj):
-        return _denied(name)
+        return _denied(name, perm=perm)
     if not settings["allow_public_attrs"]:
         keys = "configuration key 'allow_public_attrs'"
+        exposed = repr(settings["exposed_prefix"] + name[:MAX_NAME])
         if settings["allow_exposed_attrs"] and settings["exposed_prefix"]:
-            keys = f"name it {settings['exposed_prefix'] + name[:MAX_NAME]!r}, or {keys}"
-        return _denied(name, f"public names are not read here ({keys})")
+            keys = f"name it {exposed}, or {keys}"
+        elif settings["exposed_prefix"]:
+            keys = f"configuration key 'allow_exposed_attrs' for {exposed}, or {keys}"
+        return _denied(name, f"public names are not {_DONE[perm]} here ({keys})", perm)
     row = _not_public(obj, name)
     if row is None:
-        return _denied(name)
+        return _denied(name, perm=perm)
     return _denied(
-        name, f"it leads further than {describe(type(obj))} (configuration key 'allow_ladders')"
+        name,
+        f"it leads further than {describe(type(obj))} (configuration key 'allow_ladders')",
+        perm,
     )
 
 

@@ -60,6 +60,8 @@ class Executor(Protocol):
 
     nests: bool
     """Whether a thread that waits runs anything meanwhile: nothing tells what caused what."""
+    name: Callable[[], str]
+    """Returns the name of the connection for the log."""
 
     def submit(
         self, job: Job, thread: Any = None, *, first: bool = False, awaited: bool = False
@@ -242,6 +244,7 @@ class ThreadExecutor:
         self._width = width
         self._kept = kept
         self.nests = True  # until the peer is known to tell what has caused its requests
+        self.name: Callable[[], str] = str  # returns the name of the connection for the log
         self.threads: list[ConnectionThread] = []  # as many as may run at once are kept
         self.jobs: deque[Job] = deque()
         self.awaited: deque[Job] = deque()  # run before those
@@ -275,10 +278,9 @@ class ThreadExecutor:
             if awaited and len(self.threads) >= _MOST_AT_ONCE:
                 raise RecursionError(TOO_DEEP)
             if not first and self._all.strict and not self.threads and self._all.full:
-                threads = len(self._all.threads) + 1
-                raise LimitExceeded(
-                    "threads of connections", threads, self._all.most, argument="max_threads"
-                )
+                threads, most = len(self._all.threads) + 1, self._all.most
+                what = "threads of connections (call again when another one has ended)"
+                raise LimitExceeded(what, threads, most, argument="max_threads")
             (self.awaited if awaited else self.jobs).append(job)
             if self._offered(awaited) or self._watched:
                 return
@@ -399,17 +401,17 @@ class ThreadExecutor:
 
     def run(self, job: Job, thread: ConnectionThread) -> None:
         """Run a function in the connection's context, in a thread that is not in it yet."""
-        after = self._context.run(_run, job)
+        after = self._context.run(self.attempt, job)
         thread.busy = False
-        _run(after)
+        self.attempt(after)
 
-
-def _run(func: Callable[[], T] | None) -> T | None:
-    try:
-        return None if func is None else func()
-    except BaseException:
-        logger.exception("! a connection's function failed")
-        return None
+    def attempt(self, func: Callable[[], T] | None) -> T | None:
+        """Run a function, and log what it raises."""
+        try:
+            return None if func is None else func()
+        except BaseException:
+            logger.exception("! %s: a function of the connection failed", self.name())
+            return None
 
 
 class ConnectionThread:
@@ -532,7 +534,8 @@ class ConnectionThread:
                 if job is not None:
                     self._set_waiting(False, False)
                     if within:
-                        _run(_run(job))  # in the context of what waits
+                        attempt = self.executor.attempt
+                        attempt(attempt(job))  # in the context of what waits
                     else:
                         self.executor.run(job, self)
                     self._set_waiting(True, True)

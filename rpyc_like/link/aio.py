@@ -22,7 +22,7 @@ from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
 from .apart import takes_long
 from .backlog import Backlog, Stash
-from .calls import Calls, name_of, warn_malformed
+from .calls import Calls, closed_error, name_of, warn_malformed
 from .channel import endpoints
 from .express import Shortcut
 from .housekeeping import HeartbeatMonitor
@@ -124,6 +124,7 @@ class AioMessageConnection:
         self.application = application
         self.error: BaseException | None = None
         self.closed_class: type[ConnectionClosed] = ConnectionClosed
+        self.closed_here = False  # whether the program has closed the connection
         """What is raised when the connection is gone."""
         self.ended = asyncio.Event()
         self.drops = False
@@ -547,9 +548,7 @@ class AioMessageConnection:
 
     def closed_error(self) -> ConnectionClosed:
         """Returns the error for whoever still wants something."""
-        closed = self.closed_class(str(self.error) if self.error else "connection is closed")
-        closed.__cause__ = self.error
-        return closed
+        return closed_error(self.closed_class, self.error, self.closed_here)
 
     def _break(self, error: BaseException) -> None:
         if self.lost:

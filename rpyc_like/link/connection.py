@@ -47,7 +47,7 @@ from . import forking
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash
 from .batching import Batch
-from .calls import Calls, name_of, warn_malformed
+from .calls import Calls, closed_error, name_of, warn_malformed
 from .channel import endpoints
 from .express import Express, Shortcut
 from .helping import Helpers
@@ -144,6 +144,7 @@ class MessageConnection:
         self.end = AsyncResult(None)  # only this class waits for it
         self.error: BaseException | None = None
         self.closed_class: type[ConnectionClosed] = ConnectionClosed
+        self.closed_here = False  # whether the program has closed the connection
         """What whoever waits or wants something gets after the end."""
         self.dispatch: Callable[[bytes], None] | None = None
         """Is given each payload, and gives it to :meth:`take`; see :meth:`dispatch_with`."""
@@ -1408,10 +1409,7 @@ class MessageConnection:
         """
         if self._orphaned:
             return self.closed_class("the process has forked; this copy of the connection is dead")
-        error = self.error or error
-        closed = self.closed_class(str(error) if error else "connection is closed")
-        closed.__cause__ = error
-        return closed
+        return closed_error(self.closed_class, self.error or error, self.closed_here)
 
     def close(self, farewell: Callable[[], None], limit: float) -> None:
         """Says goodbye, waits for the peer to hang up, and closes.

@@ -317,9 +317,10 @@ def test_case_112_ctrl_c_during_a_call(lines: list[str]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_case_112_ctrl_c_in_the_quickstart() -> None:
-    """Ctrl-C at the quickstart's prompt, and during a call, leaves the server alone."""
-    with terminal("-m", "rpyc_like.cli.quickstart") as child:
+@pytest.mark.parametrize("start", [("-m", "rpyc_like.cli.quickstart"), ("bin/quickstart",)])
+def test_case_112_ctrl_c_in_the_quickstart(start: tuple[str, ...]) -> None:
+    """Ctrl-C at the quickstart's prompt, and during a call, leaves session and server alone."""
+    with terminal(*start) as child:
         child.expect_exact(">>> ")
         child.sendintr()
         child.expect_exact("KeyboardInterrupt")

@@ -779,6 +779,13 @@ MUTATIONS = [
         f"{WAITS}::test_case_65_ctrl_c",
     ),
     Mutation(
+        "65",
+        "link/result.py",
+        "                if self._cancelled_with_wait:\n",
+        "                if False:\n",
+        f"{WAITS}::test_ctrl_c_in_each_wait",
+    ),
+    Mutation(
         "66",
         "link/sending.py",
         "                self._wait_for_room()\n",
@@ -853,8 +860,8 @@ MUTATIONS = [
     ),
     Mutation(
         "74",
-        "link/connection.py",
-        "        closed.__cause__ = error\n",
+        "link/calls.py",
+        "    closed.__cause__ = error\n",
         "",
         f"{NETWORK}::test_case_74_a_server_that_is_killed",
     ),
@@ -2283,7 +2290,7 @@ MUTATIONS += [
     Mutation(
         "114",
         "lib/connection_threads.py",
-        "self._context.run(_run, job)",
+        "self._context.run(self.attempt, job)",
         "_run(job)",
         f"{AFFINITY}::test_plain_and_async_functions_share_the_context",
     ),
@@ -2990,6 +2997,13 @@ MUTATIONS += [
         "    if note is None:\n        logger",
         "    if True:\n        logger",
         "tests/attacks/test_listener_sum.py::test_malformed_clients_are_counted_in_the_log",
+    ),
+    Mutation(
+        "100",
+        "lib/logs.py",
+        "found = self._sum_of(_kind(cause), now)",
+        "found = self._sum_of(None, now)",
+        "tests/attacks/test_listener_sum.py::test_each_limit_has_lines_of_its_own",
     ),
 ]
 

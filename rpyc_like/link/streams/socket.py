@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from ...errors import ConnectionClosed
 from ...lib import primitives
 from ...lib.interrupts import ignoring, raised_by_handler
+from ...lib.os_errors import naming
 from .base import READ, DescriptorStream, ExplainedEnd, noting, polls_natively, waits
 from .dialing import connect_socket
 
@@ -124,7 +125,8 @@ class SocketStream(DescriptorStream):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(timeout)
-            sock.connect(path)
+            with naming(path):
+                sock.connect(path)
             sock.settimeout(None)
         except OSError:
             sock.close()
