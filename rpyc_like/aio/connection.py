@@ -253,7 +253,7 @@ class Connection(ClassicNames, Serving):
     def expire(self, result: Any) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
         self._give_up(result)
-        return self._late(self._config["sync_request_timeout"])
+        return self._late(result.timeout)
 
     # -- signs of life
 

@@ -297,7 +297,10 @@ def del_(conn: Any, obj: Any, count: Any = 1) -> None:
         if type(count) is not int:
             raise TypeError(f"expected a count, got {type(count).__name__}")
         if not conn._local_objects.give_back_object(obj, count):
-            logger.info("< gave back references that it does not hold")
+            conn._codec.unheld = True
+    if conn._codec.unheld:
+        conn._codec.unheld = False
+        logger.info("< gave back references that it does not hold")
 
 
 def inspect_(conn: Any, id_pack: IdPack) -> Any:

@@ -25,6 +25,7 @@ from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
 from ..lib.in_flight import to_mark, under_way
 from ..lib.interrupts import raised_by_handler
+from ..lib.lazy import late_import
 from ..lib.lifetimes import weak_call
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
@@ -111,13 +112,15 @@ class _Classic:
 
 
 def _make_coroutines() -> Coroutines:
-    from .coroutines import Coroutines
+    with late_import():
+        from .coroutines import Coroutines
 
     return Coroutines()
 
 
 def _make_reading_along() -> ReadingAlong:
-    from ..link.futures import ReadingAlong
+    with late_import():
+        from ..link.futures import ReadingAlong
 
     return ReadingAlong()
 

@@ -1,13 +1,16 @@
-"""Logging set-up of the command line tools, and warnings that are counted."""
+"""Logging set-up of the command line tools, and warnings that are counted or logged later."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import Final
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
 
 from . import primitives
 
-__all__ = ["CountedWarning", "setup_logger"]
+__all__ = ["CountedWarning", "LateLog", "setup_logger"]
 
 
 def setup_logger(
@@ -130,3 +133,29 @@ def _kind(cause: object) -> object:
 
 def _idle(sum_: _Sum, now: float) -> bool:
     return not sum_.count and sum_.next <= now
+
+
+class LateLog:
+    """Warnings that become due with a lock held; they are logged when it has been released.
+
+    A log handler is code of the program: it may take long, and ask peers.
+
+    Args:
+        logger: where to log.
+        held: returns whether the current thread has the lock.
+    """
+
+    def __init__(self, logger: logging.Logger, held: Callable[[], bool]) -> None:
+        self._logger = logger
+        self._held = held
+        self._lines: deque[tuple[Any, ...]] = deque()
+
+    def add(self, text: str, *args: object) -> None:
+        """Note a warning; the caller calls :meth:`flush` without the lock."""
+        self._lines.append((text, *args))
+
+    def flush(self) -> None:
+        """Log what has been noted. No-op with the lock held, by what it interrupts."""
+        while self._lines and not self._held():
+            with contextlib.suppress(IndexError):  # another thread has logged it
+                self._logger.warning(*self._lines.popleft())

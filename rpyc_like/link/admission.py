@@ -21,10 +21,10 @@ import os
 import re
 import socket
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import chain, islice
+from threading import local
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..errors import AuthenticationError, LimitExceeded, ProtocolError
@@ -91,7 +91,7 @@ PAUSE: Final = 0.1
 """Seconds until something is tried again for which the system had nothing left."""
 
 
-class _LoggingIn(threading.local):
+class _LoggingIn(local):
     """Whether this thread logs a client in that has to be done by a deadline of the server."""
 
     watched = False

@@ -65,15 +65,18 @@ class ReadingAlong:
 
         Args:
             ended: is called then.
+
+        Raises:
+            RuntimeError: the system has no more threads, or the interpreter is shutting down.
         """
         if result._deadline is not None:
             self._workers.run(lambda: _wait(result, ended))
             return
         with self._lock:
+            if not self._runs:
+                spawn(self._run_reader)  # which waits for the lock
+                self._runs = True
             self._results.append((result, ended))
-            start, self._runs = not self._runs, True
-        if start:
-            spawn(self._run_reader)
 
     def _run_reader(self) -> None:
         while True:

@@ -168,6 +168,7 @@ class Listener:
         self._chores = chores
         self._admission = admission
         self._watched: dict[int, Callable[[], object]] = {}  # by their descriptors
+        self._held: dict[int, Callable[[], object]] = {}  # what drops who waits, by descriptor
         self._calls: deque[Callable[[], object]] = deque()  # to be made by who accepts
         self._waiting: deque[socket.socket] = deque()  # those that had somebody when last asked
         self.crowded = False
@@ -251,12 +252,14 @@ class Listener:
         """
         client.held = True
         descriptor = sock.fileno()
+        self._held[descriptor] = gone
 
         def look() -> None:
             whole = frame_arrived(sock, make_framer())
             if whole is None:
                 return  # the system tells when more has come
             self.unwatch(descriptor)
+            del self._held[descriptor]
             if whole:
                 client.held = False
                 arrived()
@@ -264,6 +267,13 @@ class Listener:
                 gone()
 
         self.watch(descriptor, look)
+
+    def drop_held(self) -> None:
+        """Drop the clients that wait: called by the thread that called :meth:`turn`, at the end."""
+        while self._held:
+            descriptor, gone = self._held.popitem()
+            self.unwatch(descriptor)
+            gone()
 
     def call_soon(self, func: Callable[[], object]) -> None:
         """Have ``func`` called by :meth:`turn`. May be called from any thread."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..lib.lazy import late_import
 from ..lib.timing import Timeout
 from .receiving import Waiter
 
@@ -262,13 +263,15 @@ class AsyncResult:
         """
         found = self._future
         if found is None:
-            from .futures import future_of
+            with late_import():
+                from .futures import future_of
 
             found = self._future = future_of(self, self._conn)
         return found
 
     def __await__(self) -> Generator[Any, None, Any]:
-        import asyncio
+        with late_import():
+            import asyncio
 
         return asyncio.wrap_future(self.as_future()).__await__()
 

@@ -257,6 +257,7 @@ class Server:
             except KeyboardInterrupt:
                 self.logger.warning("keyboard interrupt!")
             finally:
+                self._accepting.drop_held()
                 self.close()
 
     def _start_in_thread(self) -> threading.Thread:

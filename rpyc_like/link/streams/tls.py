@@ -8,13 +8,15 @@ readable.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import ConnectionClosed
 from ...lib import primitives
 from ...lib.interrupts import ignoring, raised_by_handler
 from ...lib.timing import Timeout
-from .base import READ, WRITE, NativeStream, noting
+from .base import READ, WRITE, NativeStream, noting, waits
 
 __all__ = ["TlsStream", "client_context", "server_context"]
 
@@ -215,6 +217,26 @@ class TlsStream(NativeStream):
     def landed(self, value: Any) -> None:
         self._landed = self.inner.landed = value
 
+    @property
+    def roused(self) -> Any:
+        """Whether a wait for bytes was interrupted and is to get nothing."""
+        return self.inner.roused
+
+    @property
+    def rousable(self) -> bool:
+        return self.inner.rousable
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        with self.inner.interrupting():
+            try:
+                yield
+            finally:
+                self.landed = None
+
+    def calm(self) -> None:
+        self.inner.calm()
+
     def _handshake(self, deadline: Timeout) -> None:
         while True:
             try:
@@ -391,6 +413,7 @@ class TlsStream(NativeStream):
                 self._accepted = size
             self._unsure = None
 
+    @waits
     def wait(self, events: int, timeout: float | None) -> int:
         if events & READ:
             with self._lock:
