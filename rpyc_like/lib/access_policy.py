@@ -39,6 +39,7 @@ from .stdlib import (
     MISSING,
     UNBOUND,
     facts_of,
+    field_leads_to_memory,
     find,
     full_name,
     instance_dict,
@@ -46,6 +47,7 @@ from .stdlib import (
     is_of_library,
     is_of_module,
     is_wrapper,
+    leads_to_memory,
     unwrapped,
 )
 
@@ -375,9 +377,10 @@ LADDERS: Final = (
     ),
     Ladder(
         "objects of `ctypes` that lead to any memory: pointers, `c_char_p`, `c_wchar_p`,"
-        " `py_object`",
-        "no public attribute and no item is read or set, and pointers are not passed on to"
-        " functions of the standard library",
+        " `py_object`, functions, arrays of these, and structures and unions with such fields",
+        "no public attribute, no item and no such field is read or set, they are not passed on to"
+        " functions of the standard library, and their classes are not called; numbers, arrays of"
+        " numbers and fields with numbers are used",
         refused=_each(
             "_ctypes._Pointer ctypes.c_char_p ctypes.c_wchar_p ctypes.py_object",
             "* __getitem__ __setitem__ __delitem__",
@@ -522,7 +525,7 @@ _ERROR_NAMES: Final = _names(_ERROR)
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _ITEMS: Final = frozenset({"__getitem__", "__setitem__", "__delitem__"})
-_POINTER: Final = "_ctypes._Pointer"
+_MEMORY: Final = _NAMES["_ctypes._Pointer"]
 _GUARDED: Final = UNREACHABLE.union(*(names for row in LADDERS for names in row.refused.values()))
 _KIND_MODULES: Final = frozenset(kind.rpartition(".")[0] for kind in _NAMES)
 _CALLERS: Final = _names(
@@ -682,8 +685,7 @@ def _rule(
             return EXPOSED
     if settings["allow_safe_attrs"] and name in settings["safe_attrs"]:
         if name in _ITEMS:
-            # Only classes of ctypes have other metaclasses and are in the table.
-            if type(type(obj)) is type or is_proxy(obj) or _refusing(obj, name, kind) is None:
+            if not _may_lead_further(obj) or is_proxy(obj) or _refusing(obj, name, kind) is None:
                 return SAFE
         elif name not in _WRITES or is_proxy(obj) or _refusing(obj, name, kind) is None:
             return SAFE
@@ -839,7 +841,18 @@ def _unlisted(mro: tuple[type, ...], name: str) -> Ladder | None:
     return None
 
 
-def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
+def _may_lead_further(obj: Any) -> bool:
+    """Return whether items of an object may be refused: only classes of ctypes are in the table.
+
+    Those have metaclasses of their own.
+    """
+    kind = type(obj)
+    return type(kind) is not type or id(kind) in _WEAK_PROXIES
+
+
+def _refused_by(mro: tuple[type, ...], name: str, guarded: bool) -> Ladder | None:
+    if type(mro[0]) is not type and field_leads_to_memory(mro[0], name):
+        return _MEMORY
     for base in mro:
         if module_of(base) in _KIND_MODULES:
             row = _refuses(full_name(base), name)
@@ -975,7 +988,10 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
         raise _not_called("call", obj)
     for arg in (*args, *(value for _, value in kwargs)):
         kind = type(arg)
-        if type(kind) is not type and _POINTER in map(full_name, mro_of(kind)):
+        if kind is tuple or kind is list:
+            _check_parts(arg)
+            continue
+        if type(kind) is not type and leads_to_memory(kind):
             raise _not_called("pass on", arg)
         if id(kind) in _PLAIN or not (
             kind is FunctionType or is_wrapper(kind) or is_c_callable(arg)
@@ -983,6 +999,21 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
             continue
         if ladder(arg) is not None:
             raise _not_called("pass on", arg)
+
+
+def _check_parts(arg: Any) -> None:
+    """Raise AccessDenied for what a function would find in a tuple or list and may not use."""
+    stack = [arg]
+    while stack:
+        parts = stack.pop()
+        if _PLAIN.issuperset(map(id, map(type, parts))):
+            continue
+        for one in parts:
+            kind = type(one)
+            if kind is tuple:
+                stack.append(one)
+            elif type(kind) is not type and leads_to_memory(kind):
+                raise _not_called("pass on", one)
 
 
 def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
@@ -1055,6 +1086,8 @@ def _ladder_class(cls: type) -> Ladder | None:
     mro = mro_of(cls)
     if is_among(type, mro):
         return _METACLASSES
+    if type(cls) is not type and leads_to_memory(cls):
+        return _MEMORY
     for base in mro:
         row = _CALLS.get(full_name(base))
         if row is not None:
@@ -1116,6 +1149,8 @@ def risk(value: Any) -> Ladder | None:
     if issubclass(kind, ModuleType):
         return _ladder_module(value) or _ANY_MODULE
     row = ladder(value)
+    if row is None and type(kind) is not type and leads_to_memory(kind):
+        row = _MEMORY
     if row is None:
         mro = mro_of(value if issubclass(kind, type) else kind)
         known = (_NAMES.get(full_name(base)) for base in mro)
@@ -1169,7 +1204,7 @@ def _exported(
     is_class = issubclass(type(obj), type)
     kind, holder = (obj, ABSENT) if is_class else (type(obj), obj)
     names = {name for base in mro_of(kind) for name in dict_of(base)} | {*instance_dict(holder)}
-    for name in sorted(names):
+    for name in sorted(name for name in names if type(name) is str):
         got = reachable(is_proxy, settings, holder, name, kind if is_class else None)
         if got is not None and got[2] is not SAFE and got[0] == name:
             yield name, got[1]
