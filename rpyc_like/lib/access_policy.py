@@ -13,6 +13,7 @@ object itself is asked, once, and what it answers is the value.
 from __future__ import annotations
 
 import sys
+import typing
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -69,6 +70,7 @@ __all__ = [
     "Ladder",
     "check_call",
     "check_public",
+    "check_special",
     "check_value",
     "contents",
     "decide",
@@ -150,6 +152,13 @@ def _each(kinds: str, names: str) -> dict[str, frozenset[str]]:
     """Return the same names for several classes."""
     return dict.fromkeys(kinds.split(), _names(names))
 
+
+_SUBSCRIBED: Final = {
+    f"typing.{one.__name__}": one
+    for one in vars(typing).values()
+    if isinstance(one, type) and one.__module__ == "typing" and "__getitem__" in vars(one)
+}
+"""Classes of aliases and special forms: subscription compiles texts."""
 
 LADDERS: Final = (
     Ladder(
@@ -267,11 +276,12 @@ LADDERS: Final = (
     ),
     Ladder(
         "aliases such as `list[int]`",
-        "called as the class that they stand for; no public attribute is read",
-        refused=_each(
-            "types.GenericAlias",
-            "*",
-        ),
+        "called as the class that they stand for; no public attribute is read, and those of"
+        " `typing` are not subscripted",
+        refused={
+            **_each("types.GenericAlias", "*"),
+            **_each(" ".join(_SUBSCRIBED), "__getitem__"),
+        },
         is_usual=True,
     ),
     Ladder(
@@ -685,7 +695,10 @@ def _rule(
             return EXPOSED
     if settings["allow_safe_attrs"] and name in settings["safe_attrs"]:
         if name in _ITEMS:
-            if not _may_lead_further(obj) or is_proxy(obj) or _refusing(obj, name, kind) is None:
+            own = type(obj)
+            if type(own) is type and id(own) not in _REFUSING_ITEMS:  # nearly all
+                return SAFE
+            if is_proxy(obj) or _refusing(obj, name, kind) is None:
                 return SAFE
         elif name not in _WRITES or is_proxy(obj) or _refusing(obj, name, kind) is None:
             return SAFE
@@ -841,15 +854,6 @@ def _unlisted(mro: tuple[type, ...], name: str) -> Ladder | None:
     return None
 
 
-def _may_lead_further(obj: Any) -> bool:
-    """Return whether items of an object may be refused: only classes of ctypes are in the table.
-
-    Those have metaclasses of their own.
-    """
-    kind = type(obj)
-    return type(kind) is not type or id(kind) in _WEAK_PROXIES
-
-
 def _refused_by(mro: tuple[type, ...], name: str, guarded: bool) -> Ladder | None:
     if type(mro[0]) is not type and field_leads_to_memory(mro[0], name):
         return _MEMORY
@@ -923,6 +927,30 @@ PUBLIC_ONLY: Final[Settings] = {
 def check_public(value: Any, name: str) -> None:
     """Raise AccessDenied if a peer of such a protocol may not set attribute ``name``."""
     decide(_is_never_proxy, PUBLIC_ONLY, value, name, "allow_setattr")
+
+
+_SPECIAL: Final[Settings] = {
+    **PUBLIC_ONLY,
+    "allow_public_attrs": False,
+    "allow_safe_attrs": True,
+    "safe_attrs": frozenset("__getitem__ __iter__ __next__ __len__ __str__".split()),
+}
+
+
+def check_special(value: Any, name: str) -> None:
+    """Raise AccessDenied if a peer of such a protocol may not have a special method called.
+
+    Classes have those of their metaclasses: ``cls[...]`` runs no ``__class_getitem__``. What has
+    no ``__iter__`` is iterated by its items.
+    """
+    kind = type(value)
+    if id(kind) in _WEAK_PROXIES:
+        kind = value.__class__
+    if name == "__iter__" and find(ABSENT, name, kind) is MISSING:
+        name = "__getitem__"
+    if name == "__getitem__" and issubclass(kind, type) and find(ABSENT, name, kind) is MISSING:
+        raise _denied(name, "classes are not subscripted")
+    decide(_is_never_proxy, _SPECIAL, value, name, "allow_getattr")
 
 
 def exact_name(name: Any) -> str:
@@ -1242,3 +1270,5 @@ _PLAIN: Final = frozenset(
 """Types of values that lead nowhere, and whose ``repr`` runs no code of the program."""
 
 _WEAK_PROXIES: Final = frozenset(map(id, (ProxyType, CallableProxyType)))
+_REFUSING_ITEMS: Final = _WEAK_PROXIES.union(map(id, _SUBSCRIBED.values()))
+"""Types of objects whose items may be refused, besides those of ctypes: these have metaclasses."""

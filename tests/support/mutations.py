@@ -2790,7 +2790,7 @@ MUTATIONS += [
     Mutation(
         "89",
         "lib/stdlib.py",
-        "            if _first(cls, \"_type_\") not in _NUMBERS:",
+        '            if _first(cls, "_type_") not in _NUMBERS:',
         "            if False:",
         f"{LADDERS}::test_names_that_lead_further_are_refused",
     ),
@@ -2800,6 +2800,20 @@ MUTATIONS += [
         "    if type(cls) is not type and leads_to_memory(cls):\n        return",
         "    if False:\n        return",
         f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "erlport/modern/handles.py",
+        "    if name in _SPECIAL and args:",
+        "    if False:",
+        "tests/attacks/test_adapter_handles.py::test_items_are_the_policys_too",
+    ),
+    Mutation(
+        "89",
+        "erlport/modern/instance.py",
+        '        if kwargs and name not in CALLS and name != "keep":',
+        "        if False:",
+        "tests/attacks/test_adapter_handles.py::test_objects_are_not_named_arguments",
     ),
     Mutation(
         "89",

@@ -23,7 +23,7 @@ from ...lib import primitives
 from ...lib.brief import brief
 from ...lib.c_guards import Guard, check_method, check_weight, taken, using
 from ...wire.meter import Meter, Work, memory_of
-from .access import check_name, public
+from .access import check_name, check_special, public
 from .erlterms import CONTENTS, PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
 
 __all__ = [
@@ -323,8 +323,20 @@ EXPORTED_ONLY: Final = frozenset({"call", "getattr", "method", "setattr"})
 """Those of which the object must have been exported, unless Erlang may do everything anyway."""
 
 
+_SPECIAL: Final = {
+    "item": "__getitem__",
+    "iterate": "__iter__",
+    "length": "__len__",
+    "next": "__next__",
+    "text": "__str__",
+}
+"""Those that call a special method of the object: which."""
+
+
 def check_exported(handles: Handles, name: str, args: Any) -> None:
     """Raise AccessDenied if a builtin is not for its object, which is the first argument."""
+    if name in _SPECIAL and args:
+        check_special(args[0], _SPECIAL[name])
     if name in EXPORTED_ONLY and args and not handles.is_exported(args[0]):
         _living(args[0])
         raise AccessDenied(f"expected a handle of an exported object, got {brief(args[0])}")
