@@ -53,6 +53,10 @@ class Offered:
         return itertools.count()
 
     @staticmethod
+    def words() -> Handle:
+        return Handle([1])
+
+    @staticmethod
     def text() -> Handle:
         return Handle("lent")
 
@@ -168,6 +172,20 @@ def test_values_that_are_kept_are_counted(wire: Wire) -> None:
     assert wire.call(BUILTIN, b"iterate", list(range(1000, 30_000)))[0] == b"e"
     wire.call(BUILTIN, b"release", handles[0])
     assert wire.call(BUILTIN, b"hold", bytes(40_000))[0] == b"r"
+
+
+def test_growth_of_exported_objects_is_counted(wire: Wire) -> None:
+    """What a peer puts into a list counts as long as the list lives."""
+    words = wire.call(b"offered", b"words")[2]
+    put = (BUILTIN, b"method", words, Atom(b"append"))
+    answers = [wire.call(*put, [bytes([n]) * 20_000]) for n in range(10)]
+    assert answers[0][0] == b"r"
+    assert answers[-1][0] == b"e"
+    assert b"max_held_memory" in bytes(answers[-1][2][2])
+    wire.call(BUILTIN, b"release", words)
+    others = wire.call(b"offered", b"words")[2]
+    put = (BUILTIN, b"method", others, Atom(b"append"))
+    assert all(wire.call(*put, [bytes([n]) * 20_000])[0] == b"r" for n in range(3))
 
 
 @pytest.mark.parametrize("count", [-5, 0, 1.5, b"x", 1 << 70])

@@ -1864,7 +1864,7 @@ MUTATIONS += [
     Mutation(
         "108",
         "erlport/modern/handles.py",
-        '                self._meter.hold(price, "values that the peer has kept")\n',
+        '                self._kept.hold(price, "values that the peer has kept")\n',
         "",
         f"{HANDLES}::test_values_that_are_kept_are_counted",
     ),
@@ -2167,7 +2167,7 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
-        "core/accounts.py",
+        "link/kept.py",
         "            self._schedule_flush(weakref.ref(self))\n",
         "",
         "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
@@ -2726,6 +2726,13 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
+        "erlport/modern/instance.py",
+        "            keeper=self.handles.made,\n",
+        "",
+        "tests/attacks/test_adapter_handles.py::test_growth_of_exported_objects_is_counted",
+    ),
+    Mutation(
+        "99",
         "core/objects.py",
         "                self._made.release((entry.obj,))",
         "                pass",
@@ -2733,7 +2740,7 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
-        "core/made_objects.py",
+        "link/made_objects.py",
         "                if record.growth:  # the",
         "                if False:  # the",
         f"{MADE}::test_what_a_program_takes_is_free",

@@ -273,7 +273,10 @@ class Instance:
     def _guard(self) -> Guard:
         """The guard of functions in C for a peer that may not do everything."""
         limits = {"max_steps": self._max_items, "max_depth": _DEEPEST, "allow_ladders": False}
-        return Guard(limits, self._open_account, self._max_result, "max_items", None)
+        return Guard(
+            *(limits, self._open_account, self._max_result, "max_items", None),
+            keeper=self.handles.made,
+        )
 
     def _open_account(self) -> Account:
         """Return an account of the items that are taken for the request being served."""
