@@ -17,7 +17,7 @@ from types import FunctionType, MethodType
 from typing import Any, Final
 
 from ..errors import AccessDenied
-from ..lib import c_guards
+from ..lib import c_guards, growth
 from ..lib.access_policy import check_call, exact_name
 from ..lib.brief import brief
 from ..lib.code import BINARY, COMPARISONS, IMPLICIT, get_methods, hasattr_static
@@ -92,8 +92,10 @@ def delattr_(conn: Any, obj: Any, name: Any) -> None:
 
 def setattr_(conn: Any, obj: Any, name: Any, value: Any) -> None:
     """Sets an attribute."""
-    if type(obj) is defaultdict and not conn._config["allow_all_attrs"]:
-        c_guards.check_factory(conn._guard, obj, value)
+    if not conn._config["allow_all_attrs"]:
+        if type(obj) is defaultdict:
+            c_guards.check_factory(conn._guard, obj, value)
+        growth.keep(conn._made, value)
     return conn._access_attr(obj, name, (value,), "_rpyc_setattr", "allow_setattr", setattr)  # type: ignore[no-any-return]
 
 

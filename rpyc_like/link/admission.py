@@ -86,6 +86,7 @@ _SHOWN: Final = 300  # characters of an authenticator's error
 _LOOKED_AT: Final = 100  # clients, for one that has not sent what this side has not read yet
 _PEEKED: Final = 1 << 16  # bytes of a first frame; a longer one is not looked at
 _BREATHS, _BREATH = 10, 0.005  # pauses in which what has arrived may be read
+_RENEWED = 1.0  # seconds after which there may be so many again: a flood is not accepted slower
 
 PAUSE: Final = 0.1
 """Seconds until something is tried again for which the system had nothing left."""
@@ -354,6 +355,7 @@ class Admission:
         self._lines: dict[Any, _Line] = {}  # by the keys of addresses
         self._crowded: OrderedDict[Any, None] = OrderedDict()  # keys of more than their share
         self._deadlines: OrderedDict[Client, None] = OrderedDict()
+        self._renewed = self._breaths = 0.0  # when there were pauses again, how many are left
         self._watching = False  # whether the thread runs
         self._closed = False
         self.logger = logger = logger or logging.getLogger("rpyc_like.server")
@@ -423,7 +425,7 @@ class Admission:
             for line in lines:
                 if line.discard(client):
                     line.add(client, known=True)
-        return True
+        return self._breaths > 0
 
     def change_spare(self, client: Client, descriptor: int | None) -> None:
         """Set what a client is hung up on with, other than its socket."""
@@ -506,19 +508,25 @@ class Admission:
 
     def _make_place(self, key: Any) -> Client | None:
         """Take out who makes room for a client of an address, if there is none; return that."""
-        patience = _BREATHS
         while True:
             with self._lock:
                 if len(self._line) < max(1, self.max_silent_clients):
                     return None
                 line = self._line_of_victim(key)
-                victim = line.oldest(patient=patience > 0)
+                victim = line.oldest(patient=self._has_breath())
                 if victim is not None:
                     victim.why = self._limit(line)
                     self._take_out(victim)
                     return victim
-            patience -= 1
+                self._breaths -= 1
             primitives.sleep(_BREATH)
+
+    def _has_breath(self) -> bool:
+        """Return whether there may be a pause; there are few in a second, for all clients."""
+        now = primitives.monotonic()
+        if now >= self._renewed + _RENEWED:
+            self._renewed, self._breaths = now, _BREATHS
+        return self._breaths > 0
 
     def _line_of_victim(self, key: Any) -> _Line:
         line = self._lines.get(key)
