@@ -23,7 +23,7 @@ from ..lib.workers import waiting
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.channel import client_of
 from ..link.housekeeping import DELAY, HeartbeatMonitor
-from ..link.result import Stopped, Unfinished, raised, thrown
+from ..link.result import AsyncResult, Stopped, Unfinished, raised, thrown
 from ..link.serving import task_context
 from .names import ClassicNames
 from .proxies import AsyncNetref, Deferred, unsupported
@@ -253,6 +253,8 @@ class Connection(ClassicNames, Serving):
     def expire(self, result: Any) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
         self._give_up(result)
+        if isinstance(result, AsyncResult):
+            return self._late(None if result._deadline is None else result._deadline.seconds)
         return self._late(result.timeout)
 
     # -- signs of life

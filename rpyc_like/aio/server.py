@@ -181,8 +181,12 @@ class Server:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._ended = asyncio.Event()
-            self._door._listen()
-            spawn(self._let_in)
+            try:
+                self._door._listen()
+                spawn(self._let_in)
+            except BaseException:
+                self._loop = None  # so that another call starts it
+                raise
 
     def _let_in(self) -> None:
         """Accepts clients until the server is closed, in a thread."""

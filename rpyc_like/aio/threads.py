@@ -140,7 +140,9 @@ class ThreadSide(Endpoint):
     # -- what an AsyncResult asks for
 
     def wait_for(self, result: AsyncResult, deadline: Timeout | None) -> None:
-        """Waits until ``result`` has come. It has an expiry of its own on the loop."""
+        """Waits until ``result`` has come or the time is over."""
+        if result.expired:
+            return
         if get_ident() == self._thread:
             raise wrong_face("be waited for")
         if self._local_objects.entered or self._proxies.entered:
@@ -158,7 +160,7 @@ class ThreadSide(Endpoint):
         if thread is not None:
             result.add_waiter(thread)
             try:
-                thread.wait(lambda: result._ready, self._check_loop, _LOOK)
+                thread.wait(lambda: result._ready or result.expired, self._check_loop, _LOOK)
             finally:
                 result.remove_waiter(thread)
             return
@@ -168,8 +170,9 @@ class ThreadSide(Endpoint):
         result.add_waiter(waiter)
         try:
             with waiting():
-                while not result._ready:
-                    waiter.sleep(_LOOK)
+                while not (result._ready or result.expired):
+                    left = None if result._deadline is None else result._deadline.timeleft()
+                    waiter.sleep(_LOOK if left is None else min(left, _LOOK))
                     waiter.arm()
                     if not result._ready:
                         self._check_loop()
@@ -186,7 +189,17 @@ class ThreadSide(Endpoint):
         return False
 
     def read_for(self, result: AsyncResult, ended: Callable[[AsyncResult], None]) -> None:
-        """Has nothing to do: the loop reads."""
+        """Has the loop, which reads, look when the time is over."""
+        deadline = result._deadline
+        left = None if deadline is None else deadline.timeleft()
+        if left is not None:
+            self._link.call_soon(partial(self._loop.call_later, left, self._look_at, result, ended))
+
+    def _look_at(self, result: AsyncResult, ended: Callable[[AsyncResult], None]) -> None:
+        if result.expired:
+            ended(result)
+        elif not result._ready:
+            self.read_for(result, ended)  # the expiry has been changed
 
     def give_up(self, result: AsyncResult) -> None:
         """Forgets a request that nobody waits for any more."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib import primitives
-from ..lib.background_loop import cancel_begun, run_in_background
+from ..lib.background_loop import call_later, cancel_begun, run_in_background
 from ..lib.threads import Workers
 from ..lib.workers import waiting
 from ..link.serving import task_context
@@ -27,6 +27,8 @@ from .async_items import AsyncItems
 __all__ = ["Coroutines"]
 
 logger = logging.getLogger("rpyc_like.core")
+
+_PATIENCE = 0.05  # seconds after which a thread is asked for again that the system has refused
 
 
 class Coroutines:
@@ -47,7 +49,11 @@ class Coroutines:
             work.close()
             raise
         context = task_context()
-        self._running[id_] = running = context.run(run_in_background, work)
+        try:
+            self._running[id_] = running = context.run(run_in_background, work)
+        except BaseException:
+            conn._kept.release(CALL)
+            raise
         running.add_done_callback(partial(self._ended, conn, id_, context))
         link = conn._link
         if link.lost or link.calls.is_cancelled(id_):
@@ -75,10 +81,19 @@ class Coroutines:
             size, payload = 0, conn._encode_failure(id_, error)
         with self._lock:
             self._answers.append((id_, payload, size))
-            if self._sending:
+        self._have_sent(conn)
+
+    def _have_sent(self, conn: Any) -> None:
+        """Have a thread send the answers that wait, unless one does."""
+        with self._lock:  # which the thread takes before it ends
+            if self._sending or not self._answers:
                 return
-            self._sending = True
-        self._workers.run(partial(self._send_waiting, conn))
+            try:
+                self._workers.run(partial(self._send_waiting, conn))
+            except RuntimeError:  # the system has no more threads
+                call_later(_PATIENCE, partial(self._have_sent, conn))
+            else:
+                self._sending = True
 
     def _send_waiting(self, conn: Any) -> None:
         """Send the answers that wait for the peer to take them, in a thread."""

@@ -557,8 +557,8 @@ class Connection(Endpoint):
     def serve_threaded(self, thread_count: int = 10) -> None:
         """Serves in several threads until the connection is closed."""
         serve = self._link.serve_forever
-        threads = [spawn(self._serve_until_closed, serve) for _ in range(thread_count)]
         try:
+            threads = [spawn(self._serve_until_closed, serve) for _ in range(thread_count)]
             for thread in threads:
                 thread.join()
         finally:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from . import primitives
 from .interpreter import at_end
 from .threads import spawn
 
-__all__ = ["cancel_begun", "run_in_background"]
+__all__ = ["call_later", "cancel_begun", "run_in_background"]
 
 T = TypeVar("T")
 
@@ -25,7 +25,18 @@ _starting = primitives.RLock()  # guards _loop
 
 def run_in_background(work: Coroutine[Any, Any, T]) -> primitives.Future[T]:
     """Runs a coroutine there, in a copy of the current context; cancel the future to end it."""
-    return asyncio.run_coroutine_threadsafe(work, _running())
+    try:
+        loop = _running()
+    except BaseException:
+        work.close()
+        raise
+    return asyncio.run_coroutine_threadsafe(work, loop)
+
+
+def call_later(seconds: float, func: Callable[[], object]) -> None:
+    """Have the loop call a function after so many seconds."""
+    loop = _running()
+    loop.call_soon_threadsafe(loop.call_later, seconds, func)
 
 
 def cancel_begun(running: primitives.Future[Any]) -> None:
@@ -40,8 +51,13 @@ def _running() -> asyncio.AbstractEventLoop:
     with _starting:
         if _loop is None:
             # Not in the context of the request that comes first: the loop would keep it.
-            _loop = Context().run(asyncio.new_event_loop)
-            spawn(_loop.run_forever)
+            loop = Context().run(asyncio.new_event_loop)
+            try:
+                spawn(loop.run_forever)
+            except RuntimeError:  # the system has no more threads
+                loop.close()
+                raise
+            _loop = loop
         return _loop
 
 

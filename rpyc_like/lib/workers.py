@@ -139,19 +139,22 @@ class WorkerPool:
         self._size = size
         self._batch = max(1, batch)
         self._idle_limit = idle if MAIN else 0.0  # no thread may be left in the others
-        self._changed = primitives.Condition()  # guards everything below
-        self._log = LateLog(logger, self._changed._is_owned)  # type: ignore[attr-defined]
+        self._lock = primitives.RLock()  # guards everything below
+        self._changed = primitives.Condition(self._lock)
+        self._log = LateLog(logger, self._lock._is_owned)  # type: ignore[attr-defined]
         self._lanes: dict[Hashable, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._active = 0  # threads that do not wait for anything but work
         self._idle = 0  # of those, who wait for work
         self._closed = False
         self.threads: set[primitives.Thread] = set()
+        self.lacks_threads = False
+        """Whether the system has refused a thread; :meth:`start_again` tries once more."""
 
     @property
     def entered(self) -> bool:
         """Whether the current thread changes the tables at this moment."""
-        return self._changed._is_owned()  # type: ignore[attr-defined,no-any-return]
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def run(self, func: Callable[[], object], lane: Hashable, width: int = 1) -> None:
         """Has a function run, after those that were given for the same lane before.
@@ -161,7 +164,7 @@ class WorkerPool:
         Args:
             width: how many functions of the lane may run at once; they begin in order.
         """
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return
             found = self._lanes.get(lane)
@@ -169,6 +172,16 @@ class WorkerPool:
                 found = self._lanes[lane] = _Lane(lane, width)
             found.work.append(func)
             self._offer(found)
+            if self.lacks_threads:
+                self.start_again()
+        self._log.flush()
+
+    def start_again(self) -> None:
+        """Try once more to start a thread, which the system has refused, if work waits for one."""
+        with self._lock:
+            self.lacks_threads = bool(self._ready)
+            if self.lacks_threads:
+                self._call()
         self._log.flush()
 
     def overtake(self, lane: Hashable) -> None:
@@ -176,7 +189,7 @@ class WorkerPool:
 
         The thread that runs that one does not count until it comes back.
         """
-        with self._changed:
+        with self._lock:
             found = self._lanes.get(lane)
             if found is None or not found.work or found.runners != 1 or found.run is None:
                 return
@@ -189,7 +202,7 @@ class WorkerPool:
 
     def close(self) -> None:
         """Takes nothing more; the threads end when they have done what there is."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
@@ -212,7 +225,14 @@ class WorkerPool:
                 self.threads.add(spawn(self._work))
             except RuntimeError as error:  # the system has no more threads
                 self._active -= 1
-                self._log.add("! cannot start a thread: %s", error)
+                if not self.lacks_threads:
+                    self.lacks_threads = True
+                    self._log.add("! cannot start a thread: %s", error)
+            except BaseException:
+                self._active -= 1
+                raise
+            else:
+                self.lacks_threads = False
 
     def _next(self) -> _Lane | None:
         """Waits for a lane to work on; None means that the thread is not needed any more."""
@@ -240,7 +260,7 @@ class WorkerPool:
     def _work(self) -> None:
         here.pool = self
         while True:
-            with self._changed:
+            with self._lock:
                 lane = self._next()
                 if lane is None:
                     self._leave()
@@ -257,7 +277,7 @@ class WorkerPool:
     def _run_lane(self, lane: _Lane) -> None:
         run = here.run = _Run()
         for _ in range(self._batch):
-            with self._changed:
+            with self._lock:
                 if run.overtaken or not lane.work or lane.runners > lane.width:
                     break
                 func = lane.work.popleft()
@@ -266,7 +286,7 @@ class WorkerPool:
                 func()
             except Exception:
                 logger.exception("! a worker's function failed")
-        with self._changed:
+        with self._lock:
             if run.overtaken:
                 self._active += 1
             else:
@@ -286,7 +306,7 @@ class WorkerPool:
             self._call()
 
     def _begin_wait(self, lane: _Lane | None) -> None:
-        with self._changed:
+        with self._lock:
             self._active -= 1
             if lane is not None:
                 lane.runners -= 1
@@ -296,7 +316,7 @@ class WorkerPool:
         self._log.flush()
 
     def _end_wait(self, lane: _Lane | None) -> None:
-        with self._changed:
+        with self._lock:
             self._active += 1
             if lane is not None:
                 lane.runners += 1

@@ -68,12 +68,15 @@ class Backlog:
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""
-        self._changed = primitives.Condition()  # guards both numbers
+        # A condition's own methods are Python's, in which a signal handler's exception may come
+        # when the lock has been taken, or before it is released. A lock's are not.
+        self._lock = primitives.RLock()  # guards both numbers
+        self._changed = primitives.Condition(self._lock)
 
     @property
     def entered(self) -> bool:
         """Whether the current thread changes the numbers at this moment."""
-        return self._changed._is_owned()  # type: ignore[attr-defined,no-any-return]
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def add(self, size: int) -> None:
         """Count a message that waits."""
@@ -83,14 +86,14 @@ class Backlog:
                 self.total(size)
             except LimitExceeded:
                 beyond = size
-        with self._changed:
+        with self._lock:
             self.size += size
             self._beyond += beyond
             self._note()
 
     def remove(self, size: int) -> None:
         """Count a message that does not wait any more."""
-        with self._changed:
+        with self._lock:
             was_full = self.full
             self.size -= size
             beyond = min(size, self._beyond)
@@ -146,7 +149,7 @@ class Backlog:
             gone: whether the connection is gone, which ends the wait.
         """
         end = None if timeout is None else primitives.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             while self.full and not gone():
                 left = _LOOK if end is None else min(_LOOK, end - primitives.monotonic())
                 if left <= 0:
@@ -156,7 +159,7 @@ class Backlog:
 
     def close(self) -> None:
         """Count nothing any more: the connection is gone."""
-        with self._changed:
+        with self._lock:
             size, self.size = self.size - self._beyond, 0
             self._beyond, self.limit = 0, 1 << 62
             total, self.total = self.total, None

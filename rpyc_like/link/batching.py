@@ -18,6 +18,7 @@ from ..errors import ConnectionClosed
 from ..lib import primitives
 from ..lib.first_use import FirstUse
 from ..lib.interpreter import at_end
+from ..lib.interrupts import raised_by_handler
 from ..lib.threads import spawn, start_thread
 from . import forking
 from .sending import FrameSender, takes_over
@@ -97,9 +98,15 @@ class Batch:
 
     def _watch(self) -> None:
         if not self._looked_at:
-            self._looked_at = True
             _alive.add(self)
-            _timer.add(self)
+            try:
+                self._looked_at = True
+                _timer.add(self)
+            except BaseException as error:
+                self._looked_at = False
+                if not isinstance(error, RuntimeError) or raised_by_handler(error):
+                    raise
+                self.flush()  # the system has no more threads
 
     def resume(self) -> None:
         """Has what is queued sent soon: who was about to do so was interrupted."""
@@ -128,7 +135,10 @@ class Batch:
             if self._number == self._seen:
                 self._done()
                 if not self._sender.try_send():
-                    spawn(self._flush_slowly)
+                    try:
+                        spawn(self._flush_slowly)
+                    except RuntimeError:  # the system has no more threads
+                        self.held += 1  # at the next look
         else:
             self._quiet += 1
             if self._quiet > _PATIENCE:
@@ -178,8 +188,8 @@ class _Timer:
 
     def add(self, batch: Batch) -> None:
         """Look at ``batch`` until it has held nothing for a while."""
-        self._coming.put(weakref.ref(batch))
         self._thread.get()
+        self._coming.put(weakref.ref(batch))
 
     def end(self) -> None:
         """End the thread."""

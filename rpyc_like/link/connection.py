@@ -29,7 +29,7 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import Any, Final, Protocol
 
@@ -69,6 +69,7 @@ RAW: Final = "raw"
 _ENDS: Final = (EOFError, OSError)
 """Errors that mean that the peer, or the network, has ended a connection."""
 _SLICE = 0.05
+_LOOK = 0.5  # seconds after which a thread that reads looks whether its time has been changed
 _links_with_calls = housekeeper.links_with_calls
 _UNREAD: Outcome = ()
 _SETTLED: Outcome = (NOTHING,)
@@ -193,6 +194,7 @@ class MessageConnection:
         self._malformed: list[ProtocolError] = []  # what is to be logged outside of the role
         self._drops = False  # whether requests that have not begun do not delay that
         self._turn: object = None  # of the thread that serves alone; see serve_alone
+        self._successor = False  # whether a thread has been started to take the turn
         self.queued = Backlog()
         """Memory of what has been read and waits to be served."""
         self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
@@ -320,9 +322,10 @@ class MessageConnection:
         """Serves the connection until ``result`` is there or the time is over."""
         self._flush_held()
         left = None if deadline is None else deadline.timeleft()
+        left = _LOOK if left is None else min(left, _LOOK)
         first = None if in_pool() else self._read_answers(result, left)
         if not result._ready:
-            self._wait(result, deadline, first)
+            self._wait(result, deadline, first, result is not self.end)
         elif first is not None:
             self.act(first)
 
@@ -475,21 +478,28 @@ class MessageConnection:
         self.queued.remove(self.queued.weigh(outcome))
         return outcome
 
-    def _wait(self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None) -> None:
+    def _wait(
+        self,
+        result: AsyncResult,
+        deadline: Timeout | None,
+        first: Outcome | None,
+        changes: bool = False,
+    ) -> None:
         if in_pool():
             with waiting():
-                self._serve_while_waiting(result, deadline, first)
+                self._serve_while_waiting(result, deadline, first, changes)
         else:
-            self._serve_while_waiting(result, deadline, first)
+            self._serve_while_waiting(result, deadline, first, changes)
 
     @holds_the_role
     def _serve_while_waiting(
-        self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None
+        self, result: AsyncResult, deadline: Timeout | None, first: Outcome | None, changes: bool
     ) -> None:
         """The general way of waiting.
 
         Args:
             first: something to act on before.
+            changes: whether the program has the result and may change its deadline meanwhile.
         """
         ident = get_ident()
         gone, servers, threads = self.end, self.servers, self.waiters
@@ -513,11 +523,13 @@ class MessageConnection:
             )
 
         usual = server is None and self.dispatch is None and type(result) is AsyncResult
-        end = None if deadline is None else deadline.tmax
         try:
             if first is not None:
                 self.act(first)
             while not result._ready:
+                if changes:
+                    deadline = result._deadline
+                end = None if deadline is None else deadline.tmax
                 left = None if end is None else max(0.0, end - now())
                 # In a method that dispatches, this thread may have the role already.
                 outcome: Outcome | None = _UNREAD
@@ -531,6 +543,8 @@ class MessageConnection:
                         ):
                             if not usual and self._passes_late:
                                 left = _SLICE if left is None else min(left, _SLICE)
+                            if changes and (left is None or left > _LOOK):
+                                left = _LOOK  # while it reads, nobody can wake it
                             outcome = self._read(left)
                             if outcome is _SETTLED or servers or len(threads) > 1:
                                 outcome = self.read_on(result, outcome)
@@ -852,14 +866,25 @@ class MessageConnection:
     def _serve_turn(self) -> None:
         """Serves alone, until the connection is gone or another thread has taken over."""
         turn = self._turn = object()
+        self._successor = False
         self.serve_forever(turn=turn)
 
     def serve_instead(self) -> bool:
-        """Has another thread go on serving, if one serves alone; returns whether that was so."""
-        if self._turn is None:
+        """Has another thread go on serving, if one serves alone; returns whether that was so.
+
+        The turn is still that of the thread before until the other one has started.
+
+        Raises:
+            RuntimeError: the system has no more threads; nothing has changed.
+        """
+        if self._turn is None or self._successor:
             return False
-        self._turn = None  # until the thread has started
-        spawn(self._serve_instead)
+        self._successor = True
+        try:
+            spawn(self._serve_instead)
+        except BaseException:
+            self._successor = False
+            raise
         return True
 
     def _serve_instead(self) -> None:
@@ -1276,7 +1301,8 @@ class MessageConnection:
             return  # the end is told in order, when this thread has served it
         self.unbegun.discard(id_)
         if self._untold and not self.unbegun:
-            spawn(self.tell_lost)  # what has begun may take any time
+            with suppress(RuntimeError):  # no more threads: when this thread has served it
+                spawn(self.tell_lost)  # what has begun may take any time
 
     def _has_begun(self, id_: Any) -> None:
         """Note that a request has been served; what is told of the end may have waited for it."""
@@ -1489,9 +1515,11 @@ class MessageConnection:
             self._hung_up = True
             try:
                 spawn(self.serve_what_is_left)
-            except RuntimeError:  # the system has no more threads
+            except BaseException as error:
                 self._hung_up = False
-                return False
+                if not isinstance(error, RuntimeError) or raised_by_handler(error):
+                    raise
+                return False  # the system has no more threads
         return True
 
     def fail(self, error: BaseException) -> None:
@@ -1505,7 +1533,11 @@ class MessageConnection:
         What waits for the end is told by the threads that serve, when they have done so.
         """
         busy = self.running and not self.pooled
-        spawn(self._go_down if busy else self.tell_lost)
+        tell = self._go_down if busy else self.tell_lost
+        try:
+            spawn(tell)
+        except RuntimeError:  # the system has no more threads
+            tell()
 
     def _go_down(self) -> None:
         self._warn()

@@ -46,6 +46,7 @@ def future_of(result: AsyncResult, conn: ResultOwner) -> primitives.Future[Any]:
             conn.give_up(result)
 
     future.add_done_callback(cancelled)
+    result._ended = deliver
     result.add_callback(deliver)
     conn.read_for(result, deliver)
     return future
@@ -73,19 +74,30 @@ class ReadingAlong:
             self._workers.run(lambda: _wait(result, ended))
             return
         with self._lock:
-            if not self._runs:
-                spawn(self._run_reader)  # which waits for the lock
-                self._runs = True
+            self._read()
             self._results.append((result, ended))
 
+    def _read(self) -> None:
+        """Start the thread unless it runs; the caller holds the lock, which it takes first."""
+        if not self._runs:
+            spawn(self._run_reader)
+            self._runs = True
+
     def _run_reader(self) -> None:
-        while True:
+        try:
+            while True:
+                with self._lock:
+                    if not self._results:
+                        self._runs = False
+                        return
+                    result, ended = self._results.popleft()
+                _wait(result, ended)
+        except BaseException:  # of a callback, meant to end a thread of the program
             with self._lock:
-                if not self._results:
-                    self._runs = False
-                    return
-                result, ended = self._results.popleft()
-            _wait(result, ended)
+                self._runs = False
+                if self._results:
+                    self._read()
+            raise
 
 
 def _wait(result: AsyncResult, ended: Ended) -> None:

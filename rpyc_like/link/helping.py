@@ -11,6 +11,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from ..lib import primitives
+from ..lib.interrupts import raised_by_handler
 from ..lib.threads import spawn
 from ..wire.session import CALL, Outcome
 from .receiving import Waiter
@@ -65,10 +66,14 @@ class Helpers:
             helper = self._looking = Waiter(0)
         try:
             spawn(self._run, link, helper)
-        except RuntimeError:  # the system has no more threads
+        except BaseException as error:
             with self._lock:
-                self._count -= 1
-                self._looking = None
+                if not helper.ident and self._looking is helper:  # it has not begun
+                    self._count -= 1
+                    self._looking = None
+            if not isinstance(error, RuntimeError) or raised_by_handler(error):
+                raise
+            # The system has no more threads.
 
     def _run(self, link: MessageConnection, me: Waiter) -> None:
         me.ident = get_ident()

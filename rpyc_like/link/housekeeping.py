@@ -296,7 +296,8 @@ class _Calls(_Job):
                 if link.overtake is not None:
                     link.overtake()
                 elif any(outcome[0] is CALL for outcome in list(link.stash)):
-                    link.serve_instead()
+                    with contextlib.suppress(RuntimeError):  # no more threads: at the next look
+                        link.serve_instead()
 
 
 _Watched = tuple["weakref.ref[MessageConnection]", HeartbeatMonitor]
@@ -612,7 +613,10 @@ def _check_heartbeat(link: MessageConnection) -> None:
     was_silent = heart.silent
     dead = heart.look(receiver.arrivals)
     if heart.silent != was_silent:
-        spawn(link.application.fell_silent, heart.silent)
+        try:
+            spawn(link.application.fell_silent, heart.silent)
+        except RuntimeError:  # the system has no more threads
+            heart.silent = was_silent  # until the next look
     if not dead:
         return
     stream = link.channel.stream

@@ -31,6 +31,7 @@ __all__ = ["Poller", "can_poll"]
 
 logger = logging.getLogger("rpyc_like.link")
 
+_AGAIN = 0.05  # seconds after which a thread is asked for again that the system has refused
 _TURN = 64  # messages of one connection before the others are looked at again
 
 
@@ -142,6 +143,8 @@ class Poller:
 
     def _turn(self) -> None:
         events = self._selector.select(self._timeout())
+        if self._workers.lacks_threads:
+            self._workers.start_again()
         while self._coming:
             self._admit(self._coming[0])
             self._coming.popleft()
@@ -164,9 +167,11 @@ class Poller:
     def _timeout(self) -> float | None:
         if self._more:
             return 0
+        left = _AGAIN if self._workers.lacks_threads else None
         if self._deadlines:
-            return max(0.0, min(self._deadlines.values()) - primitives.monotonic())
-        return None
+            due = max(0.0, min(self._deadlines.values()) - primitives.monotonic())
+            left = due if left is None else min(left, due)
+        return left
 
     def _admit(self, member: _Member) -> None:
         self._members[member.fd] = member
@@ -201,7 +206,10 @@ class Poller:
             if outcome[0] is APART:
                 member.decoding = True
                 self._selector.unregister(member.fd)
-                self._decoders.run(partial(self._decode, member, outcome[1]))
+                try:
+                    self._decoders.run(partial(self._decode, member, outcome[1]))
+                except RuntimeError:  # the system has no more threads
+                    self._decode(member, outcome[1])
                 return True
             self._act(member, outcome)
             if outcome[0] is BROKEN:

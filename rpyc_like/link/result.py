@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -112,6 +113,7 @@ class AsyncResult:
     """The thread that calls a program's own ``__call__`` with the answer; 0 before it does."""
 
     _future: Future[Any] | None = None
+    _ended: Callable[[AsyncResult], None] | None = None  # completes the future
 
     _cancelled_with_wait = False
     """Whether a wait that ends without the answer, as by Ctrl-C, cancels the request."""
@@ -142,7 +144,10 @@ class AsyncResult:
         Returns:
             Whether :meth:`run_callbacks` has something to do.
         """
-        if self._ready or (self._deadline is not None and self._deadline.expired()):
+        if self._ready:
+            return False
+        if self._deadline is not None and self._deadline.expired():
+            self._wake_waiters()
             return False
         self._failed = failed
         self._value = value
@@ -159,7 +164,8 @@ class AsyncResult:
 
     def remove_waiter(self, waiter: Waiter) -> None:
         """Ends what :meth:`add_waiter` began."""
-        self._waiters.remove(waiter)
+        with suppress(ValueError):  # a signal handler's exception came when it had been removed
+            self._waiters.remove(waiter)
 
     def waiters(self) -> list[Waiter]:
         """Return the threads that wait for the answer."""
@@ -189,15 +195,16 @@ class AsyncResult:
             TimeoutError: it did not come before the result expired.
             ConnectionClosed: it will never come.
         """
-        if not self._ready:
+        while not self._ready:
+            deadline = self._deadline
             try:
-                self._conn.wait_for(self, self._deadline)
+                self._conn.wait_for(self, deadline)
             except BaseException:
                 if self._cancelled_with_wait:
                     self.cancel()
                 raise
-        if not self._ready:
-            raise self._conn.expire(self)
+            if not self._ready and self._deadline is deadline:
+                raise self._conn.expire(self)
 
     def add_callback(self, func: Callable[[AsyncResult], Any]) -> None:
         """Has ``func(result)`` called when the answer is there, at once if it is.
@@ -211,7 +218,16 @@ class AsyncResult:
 
     def set_expiry(self, timeout: float | None) -> None:
         """Sets how many seconds from now the answer may take (None: for ever)."""
-        self._deadline = None if timeout is None else Timeout(timeout)
+        known, self._deadline = self._deadline, None if timeout is None else Timeout(timeout)
+        if self._ready:
+            return
+        self._wake_waiters()
+        if self._ended is not None and known is None and timeout is not None:
+            self._conn.read_for(self, self._ended)  # nobody has looked at the time until now
+
+    def _wake_waiters(self) -> None:
+        for waiter in self.waiters():
+            waiter.wake()
 
     @property
     def ready(self) -> bool:

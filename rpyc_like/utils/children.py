@@ -183,7 +183,11 @@ class Input:
     def send(self, data: bytes) -> None:
         """Write in a thread of its own, as fast as the program reads. Called once."""
         self._sending = True
-        spawn(self._send, data)
+        try:
+            spawn(self._send, data)
+        except BaseException:
+            self._sending = False  # nobody else would close the pipe
+            raise
 
     def _send(self, data: bytes) -> None:
         view = memoryview(data)

@@ -1430,8 +1430,8 @@ MUTATIONS = [
     Mutation(
         "127",
         "link/backlog.py",
-        "self._changed = primitives.Condition()  #",
-        "self._changed = primitives.Condition(primitives.Lock())  #",
+        "self._lock = primitives.RLock()  # guards both",
+        "self._lock = primitives.Lock()  # guards both",
         f"{GARBAGE}::test_the_backlog_is_interrupted",
     ),
     Mutation(
@@ -1483,18 +1483,11 @@ MUTATIONS = [
         "        self._waiters.append(waiter)\n"
         "        return self._waiters\n"
         "\n"
-        "    def remove_waiter(self, waiter: Waiter) -> None:\n"
-        '        """Ends what :meth:`add_waiter` began."""\n'
-        "        self._waiters.remove(waiter)\n"
-        "\n"
-        "    def waiters(self) -> list[Waiter]:\n",
+        "    def remove_waiter(self, waiter: Waiter) -> None:\n",
         "        self.__dict__['_waiters'].append(waiter)\n"
         "        return self._waiters\n"
         "\n"
         "    def remove_waiter(self, waiter: Waiter) -> None:\n"
-        "        self._waiters.remove(waiter)\n"
-        "\n"
-        "    def waiters(self) -> list[Waiter]:\n"
         "        self.__dict__\n",
         f"{GARBAGE}::test_a_result_is_looked_at_when_a_wait_begins",
     ),
@@ -2829,9 +2822,8 @@ MUTATIONS += [
     Mutation(
         "111",
         "link/futures.py",
-        "                spawn(self._run_reader)  # which waits for the lock\n"
-        "                self._runs = True\n",
-        "                self._runs = True\n                spawn(self._run_reader)\n",
+        "            spawn(self._run_reader)\n            self._runs = True\n",
+        "            self._runs = True\n            spawn(self._run_reader)\n",
         f"{EXIT}::test_a_future_without_a_thread",
     ),
     Mutation(

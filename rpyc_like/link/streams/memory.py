@@ -27,12 +27,15 @@ class _Direction:
 class MemoryStream(NativeStream):
     """One end of a pair; make pairs with :meth:`create_pair`."""
 
-    __slots__ = ("_changed", "_closed", "_incoming", "_outgoing", "landed", "roused", "went")
+    __slots__ = (
+        *("_changed", "_closed", "_incoming", "_lock", "_outgoing", "landed", "roused", "went"),
+    )
 
     def __init__(
         self, changed: primitives.Condition, incoming: _Direction, outgoing: _Direction
     ) -> None:
         self._changed = changed
+        self._lock = changed._lock  # type: ignore[attr-defined]
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
@@ -57,19 +60,19 @@ class MemoryStream(NativeStream):
 
     @property
     def entered(self) -> bool:
-        return self._changed._is_owned()  # type: ignore[attr-defined,no-any-return]
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     @property
     def rousable(self) -> bool:
         return True
 
     def rouse(self) -> None:
-        with self._changed:
+        with self._lock:
             self.roused = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._incoming.ended = self._outgoing.ended = True
             self._changed.notify_all()
@@ -78,12 +81,12 @@ class MemoryStream(NativeStream):
         return self._incoming.ended
 
     def finish(self) -> None:
-        with self._changed:
+        with self._lock:
             self._outgoing.ended = True
             self._changed.notify_all()
 
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise ConnectionClosed("stream is closed")
             side = self._incoming
@@ -100,7 +103,7 @@ class MemoryStream(NativeStream):
 
     @noting
     def send_some(self, data: bytes | memoryview) -> int:
-        with self._changed:
+        with self._lock:
             side = self._outgoing
             if side.ended:
                 raise ConnectionClosed("stream is closed")
@@ -116,7 +119,7 @@ class MemoryStream(NativeStream):
 
     @waits
     def wait(self, events: int, timeout: float | None) -> int:
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._possible() & events or self.roused, timeout)
             return self._possible() & events
 
