@@ -30,6 +30,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import get_ident
 from typing import Any, Final, Protocol
 
@@ -1532,16 +1533,18 @@ class MessageConnection:
 
         What waits for the end is told by the threads that serve, when they have done so.
         """
-        busy = self.running and not self.pooled
-        tell = self._go_down if busy else self.tell_lost
+        tell = self.tell_lost
+        if self.running and not self.pooled:
+            # The method keeps the application alive, which the connection refers to weakly.
+            tell = partial(self._go_down, self.application.went_down)
         try:
             spawn(tell)
         except RuntimeError:  # the system has no more threads
             tell()
 
-    def _go_down(self) -> None:
+    def _go_down(self, tell: Callable[[], object]) -> None:
         self._warn()
-        self.application.went_down()
+        tell()
 
     def _warn(self) -> None:
         """Log that the peer has broken the protocol, if it has. A log handler may ask others."""

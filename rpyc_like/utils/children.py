@@ -345,11 +345,19 @@ class ChildStream(PipeStream):
         child: started with pipes as its standard input and output.
     """
 
-    __slots__ = ("_child",)
+    __slots__ = ("_child", "_process")
 
     def __init__(self, child: Child) -> None:
         super().__init__(child.stdout, child.stdin)
         self._child: Child | None = child  # until it has answered
+        self._process = child
+
+    def close(self) -> None:
+        """Close the pipes; a child that has been stopped goes on, and finds that."""
+        super().close()
+        if hasattr(signal, "SIGCONT"):
+            with contextlib.suppress(OSError):
+                self._process.send_signal(signal.SIGCONT)
 
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
         if self._child is None:

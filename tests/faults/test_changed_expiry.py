@@ -113,8 +113,10 @@ def test_a_callback_may_shorten_the_limit(conn: Any) -> None:
 
 
 def test_a_future_follows_a_limit_set_later(conn: Any) -> None:
-    """A future that somebody has taken before fails when the time is over."""
-    result = rpyc.async_(conn.root.hold)(1)
+    """A future that somebody has taken before fails when the time is over, whatever is read for."""
+    hold = rpyc.async_(conn.root.hold)
+    hold(0).as_future()  # the thread that reads for futures waits for this
+    result = hold(1)
     future = result.as_future()
     result.set_expiry(0.01)
     with pytest.raises(TimeoutError, match=r"within 0\.01 s"):

@@ -448,3 +448,13 @@ def test_case_113_a_child_is_not_signalled_while_it_is_reaped() -> None:
     assert child.wait(60) == -signal.SIGKILL
     assert child.stdin is not None
     child.stdin.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="there are no such signals")
+def test_a_stopped_child_ends_with_its_connection() -> None:
+    """A child that has been stopped is no orphan when its connection has been closed."""
+    conn = rpyc.classic.connect_subproc()
+    conn.ping()
+    os.kill(conn.proc.pid, signal.SIGSTOP)
+    conn.close()
+    assert conn.proc.wait(60) is not None

@@ -286,7 +286,8 @@ def test_silent_clients(serving: Any, caplog: pytest.LogCaptureFixture) -> None:
 def open_at(port: int) -> list[socket.socket]:
     """Return the open sockets of this process that have a port at their end."""
     socks = [one for one in gc.get_objects() if type(one) is socket.socket]
-    return [one for one in socks if one.fileno() != -1 and one.getsockname()[1] == port]
+    near = [one for one in socks if one.family == socket.AF_INET and one.fileno() != -1]
+    return [one for one in near if one.getsockname()[1] == port]
 
 
 @SERVERS

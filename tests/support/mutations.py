@@ -3196,6 +3196,67 @@ MUTATIONS += [
     ),
 ]
 
+REFUSED = "tests/faults/test_refused_threads.py"
+EXPIRY = "tests/faults/test_changed_expiry.py"
+MUTATIONS += [
+    Mutation(
+        "137",
+        "link/connection.py",
+        "        except BaseException:\n            self._successor = False\n            raise\n",
+        "        except ZeroDivisionError:\n            raise\n",
+        f"{REFUSED}::test_a_refused_next_thread_is_started_later",
+    ),
+    Mutation(
+        "137",
+        "lib/background_loop.py",
+        "            loop = Context().run(asyncio.new_event_loop)\n",
+        "            loop = _loop = Context().run(asyncio.new_event_loop)\n",
+        f"{REFUSED}::test_the_loop_for_coroutines_is_started_at_the_next_call",
+    ),
+    Mutation(
+        "137",
+        "link/futures.py",
+        "            spawn(self._run_reader)\n            self._runs = True\n",
+        "            self._runs = True\n            spawn(self._run_reader)\n",
+        f"{REFUSED}::test_futures_are_read_for_when_the_first_thread_was_refused",
+    ),
+    Mutation(
+        "137",
+        "link/batching.py",
+        "                    except RuntimeError:  # the system has no more threads\n",
+        "                    except ZeroDivisionError:\n",
+        f"{REFUSED}::test_the_timer_goes_on_when_a_sender_was_refused",
+    ),
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "            if self.lacks_threads:\n                self.start_again()\n",
+        "",
+        f"{REFUSED}::test_work_is_done_when_the_pools_first_thread_was_refused",
+    ),
+    Mutation(
+        "138",
+        "link/connection.py",
+        "                    deadline = result._deadline\n",
+        "                    pass\n",
+        f"{EXPIRY}::test_a_limit_set_later_ends_a_wait",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "            self._conn.read_for(self, self._ended)",
+        "            pass",
+        f"{EXPIRY}::test_a_future_follows_a_limit_set_later",
+    ),
+    Mutation(
+        "129",
+        "link/backlog.py",
+        "with self._lock:",
+        "with self._changed:",
+        "tests/faults/test_interrupted_locks.py",
+    ),
+]
+
 
 def check(mutation: Mutation, folder: Path) -> str | None:
     """Runs the tests of a mutation in a copy of the tree; returns what is wrong, or None."""
