@@ -50,6 +50,7 @@ typedef struct {
     int settled;    /* whether the last message came within the window */
     int shorter;    /* waits, one after the other, that were shorter than usual */
     int unhinted;   /* waits that were not polled since the last hint was followed */
+    int roused;     /* whether waits end at once, until somebody has noticed */
 } Pace;
 
 static int64_t
@@ -126,6 +127,31 @@ blocked(Pace *pace, int64_t began)
     }
 }
 
+/* Runs signal handlers. Returns whether the wait ends: one has raised, or has called rouse(). */
+static int
+interrupted(Pace *pace)
+{
+    return PyErr_CheckSignals() || pace->roused;
+}
+
+/* Returns nothing from a wait that was interrupted, or has not begun. */
+static PyObject *
+leave(PyObject *nothing)
+{
+    if (PyErr_Occurred())
+        return NULL;
+    Py_INCREF(nothing);
+    return nothing;
+}
+
+/* rouse(wanted): whether the wait that the caller has interrupted, and later ones, get nothing. */
+static PyObject *
+pace_rouse(Pace *pace, PyObject *wanted)
+{
+    pace->roused = wanted == Py_True;
+    Py_RETURN_NONE;
+}
+
 /* recv(fd, limit, [note]): bytes, or None if the time is over that the socket's SO_RCVTIMEO gives;
    bytes are in note.landed as well. */
 static PyObject *
@@ -144,6 +170,8 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
     limit = PyLong_AsSsize_t(args[1]);
     if (PyErr_Occurred())
         return NULL;
+    if (pace->roused)
+        return leave(Py_None);
     data = PyBytes_FromStringAndSize(NULL, limit);
     if (data == NULL)
         return NULL;
@@ -167,9 +195,9 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
             Py_END_ALLOW_THREADS;
             if (polls) {
                 polled(pace, error != EAGAIN && error != EWOULDBLOCK, began);
-                if (error && PyErr_CheckSignals()) { /* one may have come meanwhile */
+                if (error && interrupted(pace)) { /* one may have come meanwhile */
                     Py_DECREF(data);
-                    return NULL;
+                    return leave(Py_None);
                 }
             }
             if (error == EAGAIN || error == EWOULDBLOCK) {
@@ -182,9 +210,9 @@ pace_recv(Pace *pace, PyObject *const *args, Py_ssize_t count)
             }
             if (error != EINTR)
                 break;
-            if (PyErr_CheckSignals()) {
+            if (interrupted(pace)) {
                 Py_DECREF(data);
-                return NULL;
+                return leave(Py_None);
             }
         }
     }
@@ -236,6 +264,8 @@ pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
     }
     if (PyErr_Occurred())
         return NULL;
+    if (pace->roused)
+        return leave(Py_False);
     found = look(fds, size);
     if (found == 0 && (until == 0 || began < until)) {
         polls = may_poll(pace);
@@ -247,8 +277,8 @@ pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
             } while (found == 0 && now() - began < window);
             Py_END_ALLOW_THREADS;
             polled(pace, found != 0, began);
-            if (found == 0 && PyErr_CheckSignals()) /* one may have come meanwhile */
-                return NULL;
+            if (found == 0 && interrupted(pace)) /* one may have come meanwhile */
+                return leave(Py_False);
         }
         while (found == 0) {
             if (until) {
@@ -262,8 +292,8 @@ pace_wait(Pace *pace, PyObject *const *args, Py_ssize_t count)
             error = errno;
             Py_END_ALLOW_THREADS;
             if (found < 0 && error == EINTR) {
-                if (PyErr_CheckSignals())
-                    return NULL;
+                if (interrupted(pace))
+                    return leave(Py_False);
                 found = 0;
             }
             else if (found < 0) {
@@ -321,7 +351,7 @@ pace_init(Pace *pace, PyObject *args, PyObject *names)
     pace->skip = pace->penalty = 1; /* the first wait is never polled */
     pace->usual = LEAST + MOST;
     pace->debt = pace->ended = 0;
-    pace->settled = pace->shorter = pace->unhinted = 0;
+    pace->settled = pace->shorter = pace->unhinted = pace->roused = 0;
     return 0;
 }
 
@@ -333,6 +363,7 @@ pace_dealloc(Pace *pace)
 
 static PyMethodDef pace_methods[] = {
     {"recv", (PyCFunction)(void (*)(void))pace_recv, METH_FASTCALL, NULL},
+    {"rouse", (PyCFunction)pace_rouse, METH_O, NULL},
     {"send", (PyCFunction)(void (*)(void))pace_send, METH_FASTCALL, NULL},
     {"wait", (PyCFunction)(void (*)(void))pace_wait, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},

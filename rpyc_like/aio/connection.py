@@ -253,9 +253,9 @@ class Connection(ClassicNames, Serving):
     def expire(self, result: Any) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
         self._give_up(result)
-        if isinstance(result, AsyncResult) and result._deadline is not None:
-            return self._late(result._deadline.seconds)
-        return self._late(self._config["sync_request_timeout"])
+        if isinstance(result, AsyncResult):
+            return self._late(None if result._deadline is None else result._deadline.seconds)
+        return self._late(result.timeout)
 
     # -- signs of life
 
@@ -322,7 +322,7 @@ class Connection(ClassicNames, Serving):
     async def _close(self) -> None:
         if not self._session.closing():
             return
-        self._closed_here = True
+        self._closed_here = self._link.closed_here = True
         self._state_changed("closing")
         try:
             if not self._link.lost:

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..core.channel import Channel
 from ..core.service import Service
+from ..lib import primitives
 from ..lib.connection_threads import ConnectionThreads
 from ..lib.settings import Kind, check_arguments, count, one_of
 from ..lib.threads import spawn
@@ -132,6 +133,9 @@ class Server:
         self._door = _Door(self._arrived, self._workers, service, **options)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: set[asyncio.Task[None]] = set()
+        self._arriving = primitives.RLock()  # guards the next two
+        self._coming: set[Any] = set()  # sockets that the loop has not begun to serve
+        self._closed = False  # whether none is begun any more
         self._ended: asyncio.Event | None = None
 
     @property
@@ -225,6 +229,11 @@ class Server:
         Idempotent.
         """
         await asyncio.to_thread(self._door.close)
+        with self._arriving:  # threads may still let in who was accepted before
+            self._closed = True
+            late, self._coming = self._coming, set()
+        for sock in late:
+            self._door._drop(sock)
         clients = {task for task in self._clients if task is not asyncio.current_task()}
         if clients:
             await asyncio.wait(clients, timeout=_LAST)
@@ -242,14 +251,24 @@ class Server:
         return True
 
     def _arrived(self, sock: Any, credentials: Any) -> None:
-        if not self._on_loop(lambda: self._begin(sock, credentials)):
+        with self._arriving:
+            taken = not self._closed and self._on_loop(lambda: self._begin(sock, credentials))
+            if taken:
+                self._coming.add(sock)
+        if not taken:
             self._door._drop(sock)
 
     def _begin(self, sock: Any, credentials: Any) -> None:
+        with self._arriving:
+            if sock not in self._coming:
+                return  # the server has been closed
+            self._coming.remove(sock)
         assert self._loop is not None
         task = self._loop.create_task(self._serve(sock, credentials))
         self._clients.add(task)
         task.add_done_callback(self._clients.discard)
+        # Not in the task itself, which does nothing if it is cancelled before it has begun.
+        task.add_done_callback(lambda _: self._door._drop(sock))
 
     async def _serve(self, sock: Any, credentials: Any) -> None:
         """Serves a client until it is gone."""
@@ -267,4 +286,3 @@ class Server:
         finally:
             if conn is not None:
                 await conn.close()
-            self._door._drop(sock)

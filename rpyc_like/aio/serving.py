@@ -25,13 +25,14 @@ from ..core.netref import is_netref
 from ..core.service import Service
 from ..errors import LimitExceeded
 from ..lib.code import hasattr_static
-from ..lib.connection_threads import ConnectionThread, ConnectionThreads, Executor
+from ..lib.connection_threads import TOO_DEEP, ConnectionThread, ConnectionThreads, Executor
 from ..lib.contexts import SharedContext
 from ..lib.finalizers import may_run_code
 from ..lib.in_worker import elsewhere
 from ..lib.stack import has_room
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.backlog import weight_of
+from ..link.calls import weak_name_of
 from ..link.result import Unfinished, thrown
 from ..link.serving import IN_TASK, call_on_loop, call_serving, current
 from ..wire.messages import REQUEST
@@ -70,7 +71,6 @@ _FUNCTIONS: Final = (FunctionType, staticmethod, classmethod)
 _NESTED_TASKS, _NESTED_THREADS = 10_000, 1_000
 """Most of a connection's that wait for the peer, which may go on asking then."""
 _ASKING: Final = 4  # times max_queued_bytes, of requests that wait for the peer
-_TOO_DEEP: Final = "calls between the two sides are nested too deeply"
 _OPENING: Final = -1
 """Stands for the number of a request while the service is told of the connection."""
 
@@ -91,8 +91,9 @@ class Serving(ThreadSide):
         self._executor = None
         self._context = SharedContext()  # of all functions that serve the connection
         self._last: Callable[[], Any] | None = None  # what is done when the connection is gone
-        self._threads_of: dict[int, ConnectionThread] = {}
-        """Threads that wait for what the peer's requests with these numbers are part of."""
+        self._threads_of: dict[int, ConnectionThread | None] = {}
+        """Who waits for what the peer's requests with these numbers are part of: a thread of the
+        connection's, or None for something else, such as another connection's function."""
         self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
         self._asking: dict[int, int] = {}  # requests whose tasks wait for the peer, how often
         self._opening = False  # whether the service is being told of the connection
@@ -105,6 +106,7 @@ class Serving(ThreadSide):
         if self._workers is not None:
             width = self._config["concurrent_calls"]
             self._executor = self._workers.executor(self._context, self._loop.call_later, width)
+            self._executor.name = weak_name_of(self)
             self._local_objects.dropped = []
 
     def _learn_features(self, features: int) -> None:
@@ -131,7 +133,7 @@ class Serving(ThreadSide):
             if inspect.isawaitable(value):
                 await self._in_context(value)
         except BaseException as error:
-            if self._refused is not None and error is self._refused:
+            if self._refused is not None and isinstance(error, LimitExceeded):
                 return  # the client is answered with it
             try:
                 self._link.lose(None)
@@ -144,7 +146,8 @@ class Serving(ThreadSide):
 
     def _refuse(self, error: LimitExceeded) -> None:
         """Note that there is no thread to call ``on_connect`` in: nothing is served then."""
-        self._refused = error
+        what = "threads of connections (on_connect was not called: connect again later)"
+        self._refused = LimitExceeded(what, error.got, error.limit, argument=error.argument)
         logger.warning("! %s: on_connect was not called, and requests are refused: %s", self, error)
 
     async def _in_thread(
@@ -158,12 +161,12 @@ class Serving(ThreadSide):
         executor, served = self._executor, current()
         assert executor is not None
         id_ = _OPENING if served is None else served[1]
-        thread = self._threads_of.get(id_)
+        thread, awaited = self._threads_of.get(id_), id_ in self._threads_of
         work = partial(self._serving, served, func)
 
         def submit(job: Any) -> None:
             try:
-                executor.submit(job, thread)
+                executor.submit(job, thread, awaited=awaited)
             except LimitExceeded as error:
                 if refused is not None:
                     refused(error)
@@ -179,19 +182,12 @@ class Serving(ThreadSide):
     ) -> Any:
         """Call a function that serves a request, in the connection's thread and context."""
         if current() is not None and not has_room():
-            raise RecursionError(_TOO_DEEP)
+            raise RecursionError(TOO_DEEP)
         return call_serving(served, func, *args)
 
     def _in_context(self, value: Any) -> Coroutine[Any, Any, Any]:
         """Return a coroutine that awaits something of the program in the connection's context."""
         return self._context.within(value, IN_TASK, current())
-
-    def _waiting_for(self, target: Target) -> ConnectionThread | None:
-        """Return the thread that waits for what has caused a request of the peer's."""
-        if target[1] is None:
-            return None
-        cause = self._session.pending.get(target[1])
-        return cause.origin if type(cause) is AioResult else None
 
     def is_awaited(self, target: Target) -> bool:
         """Return whether something that is being served waits for a request of the peer's."""
@@ -206,7 +202,7 @@ class Serving(ThreadSide):
         if self._local_objects.dropped:
             self._let_go()
         if len(self._asking) >= _NESTED_TASKS or len(self._sleepers) >= _NESTED_THREADS:
-            self._fail(id_, RecursionError(_TOO_DEEP))
+            self._fail(id_, RecursionError(TOO_DEEP))
             return
         most = _ASKING * self._config["max_queued_bytes"]
         if self._asking_size > most:
@@ -215,9 +211,10 @@ class Serving(ThreadSide):
             return
         token = IN_TASK.set((self._link, id_, target[2]))
         before = len(self._tasks) + self._in_threads
-        thread = self._waiting_for(target)
-        if thread is not None:
-            self._threads_of[id_] = thread
+        if target[1] is not None and self._executor is not None:
+            cause = self._session.pending.get(target[1])
+            if type(cause) is AioResult:
+                self._threads_of[id_] = cause.origin
         try:
             if type(args) is tuple:
                 self._serve(id_, target[0], args)
@@ -274,7 +271,8 @@ class Serving(ThreadSide):
             self._finish(id_, handler(self, *args))
         else:
             work = partial(self._work, id_, current(), handler, args)
-            executor.submit(work, self._threads_of.get(id_))
+            awaited = id_ in self._threads_of
+            executor.submit(work, self._threads_of.get(id_), awaited=awaited)
             self._in_threads += 1
             self._hold()
 
@@ -369,7 +367,7 @@ class Serving(ThreadSide):
             return
         if link.calls.known:
             link.calls.forget(id_)
-        if self._weights:
+        if self._weights or self._threads_of:
             self._served(id_)
         if codec.native and not self._proxies.released and not self._rewinds:
             frame = codec.native.reply(True, id_, value)

@@ -23,7 +23,7 @@ from ..lib.timing import Timeout
 from ..lib.workers import waiting
 from ..link.aio import AioMessageConnection
 from ..link.receiving import Waiter
-from ..link.result import AsyncResult
+from ..link.result import AsyncResult, awaited
 from .proxies import Deferred
 
 __all__ = ["ThreadSide", "wrong_face"]
@@ -77,7 +77,7 @@ class ThreadSide(Endpoint):
                 return use.take(self.sync_request(handler, *args))
         timeout = self._config["sync_request_timeout"]
         try:
-            return self.async_request(handler, *args, timeout=timeout).value
+            return awaited(self.async_request(handler, *args, timeout=timeout))
         except ForeignMemory as refusal:
             return call_with_copies(self.sync_request, (handler, *args), refusal)
 

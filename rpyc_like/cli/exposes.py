@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -121,10 +122,10 @@ def run(options: Any) -> int:
         config.update(client_settings(config))
     config.update(options.config)
     tree = exposes(root, config, options.max_nodes, options.max_depth)
+    text = "\n".join(_lines(tree))
     if options.json:
-        print(json.dumps(_as_json(tree, options.deny), indent=2))
-    else:
-        print("\n".join(_lines(tree)))
+        text = json.dumps(_as_json(tree, options.deny), indent=2)
+    _print(text)
     status = 0
     for pattern, node in denied(tree, options.deny):
         status = 1
@@ -150,6 +151,16 @@ def run(options: Any) -> int:
     return status
 
 
+def _print(text: str) -> None:
+    """Print the result; who reads it may want its beginning only, as ``head`` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # else the interpreter complains at its end
+        os.close(nowhere)
+
+
 def _load(text: str) -> Any:
     """Return the object that ``module:name`` names; the name may be dotted."""
     module, colon, name = text.partition(":")
@@ -168,6 +179,8 @@ def _lines(tree: Tree) -> Iterator[str]:
         yield "full control: the peer may do everything in this process"
         return
     yield from _below(tree.root, "")
+    for change in tree.changes:
+        yield f"names that may be read {change}, but for those of the service itself"
     ladders = tree.ladders
     if tree.is_cut:
         yield "the tree is cut (--max-nodes, --max-depth): there is more"
@@ -206,6 +219,7 @@ def _as_json(tree: Tree, patterns: list[str]) -> dict[str, Any]:
         "root": _node_as_json(tree.root),
         "full_control": tree.full_control,
         "is_cut": tree.is_cut,
+        "changes": tree.changes,
         "ladders": [node.path for node in tree.ladders],
         "denied": found,
     }

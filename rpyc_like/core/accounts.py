@@ -1,25 +1,21 @@
 """What is done and kept for the peer of a connection, counted.
 
 :mod:`rpyc_like.wire.meter` has the accounts themselves; here they are tied to a connection. A
-:class:`Kept` is the connection's, and counts what outlives a request. An :class:`Account` belongs
+:class:`.Kept` is the connection's, and counts what outlives a request. An :class:`Account` belongs
 to one request: the steps that are done for it, and the memory that its unfinished answer takes.
 """
 
 from __future__ import annotations
 
 import sys
-import weakref
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
 from ..errors import LimitExceeded, RpycLikeError
-from ..lib import primitives
-from ..link import forking
 from ..link.calls import current_call
-from ..link.housekeeping import housekeeper
-from ..wire.meter import LOOK_EVERY, Meter, Work, measure
+from ..link.kept import ENTRY, Kept
+from ..wire.meter import LOOK_EVERY, Work, measure
 from . import brine
 
 __all__ = [
@@ -52,107 +48,9 @@ MAX_TAKEN: Final = 16 << 20
 CALL: Final = 4096
 """Bytes that an ``async def`` call under way costs: a coroutine, a task, and its context."""
 
-ENTRY: Final = 200
-"""Bytes that a reference to an object costs: the entry in the table of exported objects."""
-
 _OUTCOME: Final = 120  # bytes of the outcome of a step: a tuple, and a place in a list
 _PIECE: Final = 1 << 16  # bytes that are counted on the connection's meter at once
 _SLACK: Final = 1 << 20  # bytes that may stay counted although they are held no more
-
-
-class Kept:
-    """Memory that is kept for the peer of one connection, counted by any thread.
-
-    Args:
-        meter: the account of the connection.
-        schedule_flush: has what a weak reference is to flushed soon; safe in finalizers.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_armed",
-        "_closed",
-        "_lock",
-        "_returned",
-        "_schedule_flush",
-        "meter",
-    )
-
-    def __init__(
-        self,
-        meter: Meter,
-        schedule_flush: Callable[[weakref.ref[Any]], object] = housekeeper.schedule_flush,
-    ) -> None:
-        self.meter = meter
-        self._schedule_flush = schedule_flush
-        self._returned: deque[int] = deque()
-        self._armed = False  # whether it is flushed soon
-        self._closed = False
-        self.orphan()
-        forking.remember(self)
-
-    def orphan(self) -> None:
-        """Make the lock anew in a forked child, which lacks the thread that may hold it."""
-        # Guards the meter. A finalizer that runs in the middle may come here again.
-        self._lock = primitives.RLock()
-
-    @property
-    def held(self) -> int:
-        """How many bytes are kept."""
-        with self._lock:
-            self._settle()
-            return self.meter.held
-
-    def hold(self, size: int, what: str) -> None:
-        """Count ``size`` bytes more.
-
-        Args:
-            what: for which they are kept, in words.
-
-        Raises:
-            LimitExceeded: that would be more than the connection or its server may keep.
-        """
-        with self._lock:
-            self._settle()
-            if not self._closed:
-                self.meter.hold(size, what)
-
-    def release(self, size: int) -> None:
-        """Count ``size`` bytes less."""
-        self._returned.append(size)
-        with self._lock:
-            self._settle()
-
-    def release_later(self, size: int) -> None:
-        """Count ``size`` bytes less in a moment, or before something else. Safe in finalizers."""
-        self._returned.append(size)
-        if not self._armed:
-            self._armed = True
-            self._schedule_flush(weakref.ref(self))
-
-    def flush_released(self) -> bool:
-        """Count what finalizers have left; return that nothing is left for later."""
-        self._armed = False  # before: who comes from now on calls again
-        with self._lock:
-            self._settle()
-        return False
-
-    def close(self) -> None:
-        """Count nothing any more: the connection is gone."""
-        with self._lock:
-            self._returned.clear()
-            if not self._closed:
-                self._closed = True
-                self.meter.release(self.meter.held)
-
-    def _settle(self) -> None:
-        try:
-            while self._returned:
-                size = self._returned.popleft()
-                if not self._closed:
-                    self.meter.release(size)
-        except IndexError:
-            pass  # a finalizer has been faster
 
 
 class Account:

@@ -169,13 +169,13 @@ KINDS: dict[str, Kind] = {
     "max_requests": _SIZE,
     "max_steps": _SIZE,
     "max_queued_bytes": _SIZE,
-    "busy_poll": settings.number(unit="microseconds"),
+    "busy_poll": settings.number(0, 1000, unit="microseconds"),
     "max_unknown_answers": settings.count(0),
     "frame_timeout": _TIME,
     "send_timeout": _TIME,
     "concurrent_calls": _SIZE,
     "concurrent_tasks": _SIZE,
-    "heartbeat": _TIME,
+    "heartbeat": settings.number(0.05, 3600, optional=True),
 }
 """What the value of each key must be."""
 

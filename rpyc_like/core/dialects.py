@@ -15,7 +15,6 @@ peer's dialect over a new connection if the guess was wrong.
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Callable
 from itertools import starmap
@@ -50,7 +49,6 @@ from .objects import StaleReference
 
 __all__ = ["MAX_REQUESTS", "Dialect", "DialectMismatch", "RpycCodec", "Target", "recognise"]
 
-logger = logging.getLogger("rpyc_like.core")
 
 MAX_REQUESTS = 100_000
 """Default limit of a peer's unanswered requests."""
@@ -156,6 +154,8 @@ class RpycCodec:
         self._unmetered = unmetered_size(max_memory)
         self.releases_at_once = True
         """Whether references given back with DEL are counted in wire order, without a handler."""
+        self.unheld = False
+        """Whether the peer has given back what it does not hold, and this is still to be logged."""
         self.became_usual: Callable[[], None] | None = None
         """Is called when ``native`` is there, because the peer has been heard."""
         self.learn: Callable[[int], None] | None = None
@@ -609,7 +609,7 @@ class RpycCodec:
         if not self.boxer.exports.give_back(raw, count):
             if self.features & consts.FEATURE_RELEASE:
                 raise ProtocolError("peer gave back references that it does not hold")
-            logger.info("< gave back references that it does not hold")
+            self.unheld = True
 
 
 def _batch(released: list[tuple[bytes, int]]) -> bytes:

@@ -19,6 +19,7 @@ from ..lib.c_guards import Guard
 from ..lib.lifetimes import weak_call
 from ..lib.stand_ins import dict_of
 from ..link.housekeeping import housekeeper
+from ..link.made_objects import MadeObjects
 from ..link.receiving import FrameReceiver
 from ..link.result import Stopped, Unfinished, thrown
 from ..link.sending import FrameSender
@@ -33,7 +34,6 @@ from .boxing import Boxer, Steps
 from .classes import RemoteClasses
 from .config import make_config
 from .dialects import Dialect, RpycCodec
-from .made_objects import MadeObjects
 from .netref import BaseNetref
 from .objects import ExportTable, ProxyTable
 from .read_ahead import ReadAhead

@@ -16,6 +16,7 @@ from typing import Any, Final
 from .. import errors
 from ..errors import RemoteError
 from ..lib.code import clean_name
+from ..lib.lazy import late_import
 from ..lib.modules import class_in
 from ..lib.received_errors import values_of
 from ..lib.stand_ins import (
@@ -197,6 +198,7 @@ def _texts(own: type, texts: Any, program: Sequence[type]) -> dict[str, Any]:
 
 def _reduce(self: BaseException, protocol: Any) -> Any:
     """Pickle a received exception as what was received."""
-    from . import vinegar  # needs this module
+    with late_import():
+        from . import vinegar  # needs this module
 
     return vinegar.reduced(self)

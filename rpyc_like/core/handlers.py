@@ -17,7 +17,7 @@ from types import FunctionType, MethodType
 from typing import Any, Final
 
 from ..errors import AccessDenied
-from ..lib import c_guards
+from ..lib import c_guards, growth
 from ..lib.access_policy import check_call, exact_name
 from ..lib.brief import brief
 from ..lib.code import BINARY, COMPARISONS, IMPLICIT, get_methods, hasattr_static
@@ -92,8 +92,10 @@ def delattr_(conn: Any, obj: Any, name: Any) -> None:
 
 def setattr_(conn: Any, obj: Any, name: Any, value: Any) -> None:
     """Sets an attribute."""
-    if type(obj) is defaultdict and not conn._config["allow_all_attrs"]:
-        c_guards.check_factory(conn._guard, obj, value)
+    if not conn._config["allow_all_attrs"]:
+        if type(obj) is defaultdict:
+            c_guards.check_factory(conn._guard, obj, value)
+        growth.keep(conn._made, value)
     return conn._access_attr(obj, name, (value,), "_rpyc_setattr", "allow_setattr", setattr)  # type: ignore[no-any-return]
 
 
@@ -297,7 +299,10 @@ def del_(conn: Any, obj: Any, count: Any = 1) -> None:
         if type(count) is not int:
             raise TypeError(f"expected a count, got {type(count).__name__}")
         if not conn._local_objects.give_back_object(obj, count):
-            logger.info("< gave back references that it does not hold")
+            conn._codec.unheld = True
+    if conn._codec.unheld:
+        conn._codec.unheld = False
+        logger.info("< gave back references that it does not hold")
 
 
 def inspect_(conn: Any, id_pack: IdPack) -> Any:

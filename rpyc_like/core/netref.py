@@ -31,6 +31,7 @@ from ..lib.code import COMPARISONS, clean_name, get_methods, instance_methods
 from ..lib.compat import maxint
 from ..lib.exact import exact, exact_items
 from ..lib.identity import IdPack, get_id_pack
+from ..lib.lazy import late_import
 from ..lib.modules import class_in, imported
 from ..lib.stand_ins import StandIn, dict_of, is_among, mro_of
 from . import brine, consts
@@ -275,12 +276,14 @@ def _compare(proxy: Any, other: Any, op: str) -> Any:
     if type(other) in CONTAINERS and op in ("__eq__", "__ne__") and type(proxy) in _COMPARED:
         conn = _get_conn(proxy)
         if conn._reads_ahead and syncreq is _syncreq:
-            from .copying import equals_local
+            with late_import():
+                from .copying import equals_local
 
             return equals_local(proxy, other) is (op == "__eq__")
     outcome = syncreq(proxy, consts.HANDLE_CMP, other, op)
     if outcome is NotImplemented and type(other) not in brine.simple_types:
-        from .copying import retried_comparison
+        with late_import():
+            from .copying import retried_comparison
 
         return retried_comparison(proxy, other, op)
     return outcome
@@ -364,7 +367,8 @@ def _call_method(name: str) -> Callable[..., Any]:
 
 def _radd_method(name: str) -> Callable[..., Any]:
     def __radd__(self: Any, other: Any) -> Any:
-        from .copying import copy_of, is_container
+        with late_import():
+            from .copying import copy_of, is_container
 
         if is_netref(other) or not is_container(self):
             return NotImplemented
@@ -404,7 +408,8 @@ def _array_by_attributes(numpy: Any, proxy: Any, name: str) -> Any:
         raise ValueError(f"expected an array of numbers, times or text, got dtype {kind!r:.80}")
     shape = exact_items(array.shape, int, "a size")
     data = exact(array.tobytes(), bytes, "the content of an array")
-    from .snapshot_checks import check_items
+    with late_import():
+        from .snapshot_checks import check_items
 
     flat = numpy.frombuffer(data, numpy.dtype(kind))
     check_items(flat)
@@ -418,7 +423,8 @@ def _array_by_snapshot(numpy: Any, proxy: Any, refusal: AttributeError) -> Any:
         AccessDenied: it cannot be had as a snapshot, either. NumPy would make an array of objects
             without an error.
     """
-    from .snapshots import snapshot  # needs this module
+    with late_import():
+        from .snapshots import snapshot  # needs this module
 
     try:
         copied = snapshot(proxy)

@@ -18,10 +18,10 @@ from ..errors import LimitExceeded
 from ..lib import primitives
 from ..lib.identity import IdPack, class_pack, fresh_id, known_class, name_pack
 from ..link import forking
+from ..link.kept import ENTRY, Kept
+from ..link.made_objects import MadeObjects
 from . import brine
-from .accounts import ENTRY, Kept
 from .foreign_memory import check_memory
-from .made_objects import MadeObjects
 
 __all__ = ["MAX_OBJECTS", "Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
 

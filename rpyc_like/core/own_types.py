@@ -24,7 +24,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from ..errors import MalformedValue, ProtocolError
+from ..errors import LocalProtocolError, MalformedValue, ProtocolError
+from ..lib.workers import refusing_to_wait
 from . import _brine_py
 from ._brine_py import dump, load_at
 
@@ -89,6 +90,12 @@ def _load(stream: io.BytesIO) -> Any:
     return value
 
 
+_IN_CODEC: Final = (
+    "a function that is registered with brine asks a peer while a message is encoded or decoded; "
+    "expected that the value is made without requests"
+)
+
+
 class _DumpRegistry(dict[type, Callable[[Any, list[bytes]], Any]]):
     """Types to the functions that append an object's brine to a list."""
 
@@ -98,7 +105,8 @@ class _DumpRegistry(dict[type, Callable[[Any, list[bytes]], Any]]):
 
         def dumped(obj: Any) -> bytes:
             parts: list[bytes] = []
-            func(obj, parts)
+            with refusing_to_wait(_IN_CODEC):
+                func(obj, parts)
             return b"".join(parts)
 
         _brine_py.own_dumps[kind] = dumped
@@ -122,9 +130,12 @@ class _LoadRegistry(dict[bytes, Callable[[io.BytesIO], Any]]):
             stream = io.BytesIO(data)
             stream.seek(position)
             try:
-                value = func(stream)
-            except (ProtocolError, IndexError):
-                raise
+                with refusing_to_wait(_IN_CODEC):
+                    value = func(stream)
+            except (ProtocolError, IndexError) as error:
+                if not isinstance(error, LocalProtocolError):
+                    raise
+                raise MalformedValue(f"cannot load what follows tag {tag!r}: {error}") from error
             except Exception as error:
                 raise MalformedValue(f"cannot load what follows tag {tag!r}: {error!r}") from error
             if not position <= stream.tell() <= len(data):

@@ -25,6 +25,7 @@ from ..lib.identity import IdPack
 from ..lib.identity import get_id_pack as get_id_pack
 from ..lib.in_flight import to_mark, under_way
 from ..lib.interrupts import raised_by_handler
+from ..lib.lazy import late_import
 from ..lib.lifetimes import weak_call
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
@@ -32,7 +33,7 @@ from ..lib.workers import WorkerPool
 from ..link.channel import client_of
 from ..link.connection import MessageConnection
 from ..link.housekeeping import HeartbeatMonitor, housekeeper
-from ..link.result import AsyncResult, Delivery, Unfinished
+from ..link.result import AsyncResult, Delivery, Unfinished, awaited
 from ..link.streams.base import ExplainedEnd
 from . import brine, consts, handlers
 
@@ -111,13 +112,15 @@ class _Classic:
 
 
 def _make_coroutines() -> Coroutines:
-    from .coroutines import Coroutines
+    with late_import():
+        from .coroutines import Coroutines
 
     return Coroutines()
 
 
 def _make_reading_along() -> ReadingAlong:
-    from ..link.futures import ReadingAlong
+    with late_import():
+        from ..link.futures import ReadingAlong
 
     return ReadingAlong()
 
@@ -268,7 +271,7 @@ class Connection(Endpoint):
         """
         if self._remote_root is None:
             result = self.async_request(consts.HANDLE_GETROOT, timeout=timeout)
-            self._remote_root = result.value
+            self._remote_root = awaited(result)
         return self._remote_root
 
     def add_state_callback(self, func: Callable[[Any, str], Any]) -> None:
@@ -290,7 +293,7 @@ class Connection(Endpoint):
             if self._reads:
                 self._reconsider(handler, args)
             if AsyncResult is not _AsyncResult:
-                return self.async_request(handler, *args, timeout=timeout).value
+                return awaited(self.async_request(handler, *args, timeout=timeout))
             link = self._link
             if self._codec.heard:
                 if self._stands_ahead:
@@ -305,7 +308,11 @@ class Connection(Endpoint):
                 result = AsyncResult(self)
                 result.set_expiry(timeout)
                 self._request(result, handler, args)
-                link.wait(result, result._deadline)
+                try:
+                    link.wait(result, result._deadline)
+                except BaseException:
+                    link.give_up(result)
+                    raise
             if not result._ready:
                 raise self.expire(result)
             try:
@@ -393,7 +400,7 @@ class Connection(Endpoint):
         if type(type(func)) is DeferredMetaclass:
             func = resolved(func)
         pairs = tuple(kwargs.items())
-        return self.async_request(consts.HANDLE_CALL, func, args, pairs, timeout=timeout).value
+        return awaited(self.async_request(consts.HANDLE_CALL, func, args, pairs, timeout=timeout))
 
     def ping(self, data: Any = None, timeout: float | None = 3) -> None:
         """Has the peer echo ``data``.
@@ -403,7 +410,7 @@ class Connection(Endpoint):
             TimeoutError: nothing came back within ``timeout`` seconds.
         """
         sent = "abcdefghijklmnopqrstuvwxyz" * 20 if data is None else data
-        echo = self.async_request(consts.HANDLE_PING, sent, timeout=timeout).value
+        echo = awaited(self.async_request(consts.HANDLE_PING, sent, timeout=timeout))
         if echo != sent:
             raise PingError("echo mismatches sent data")
 
@@ -803,7 +810,7 @@ class Connection(Endpoint):
         """Says goodbye and closes. Takes at most 2 seconds, whatever the peer does. Idempotent."""
         if not self._session.closing():
             return
-        self._closed_here = True
+        self._closed_here = self._link.closed_here = True
         self._state_changed("closing")
         try:
             before_closed = self._config["before_closed"]

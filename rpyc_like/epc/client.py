@@ -8,6 +8,8 @@ from threading import current_thread
 from typing import Any, ClassVar
 
 from ..lib import primitives
+from ..lib.os_errors import address_text, naming
+from ..lib.settings import PORT, checked
 from ..link.logins import Login, log_in
 from ..link.result import AsyncResult
 from ..link.streams.socket import SocketStream
@@ -74,7 +76,10 @@ class EPCClient(EPCCore):
         if isinstance(socket_or_address, socket.socket):
             sock = socket_or_address
         else:
-            sock = socket.create_connection(tuple(socket_or_address))
+            host, port = socket_or_address
+            checked("the port to connect to", PORT, port)
+            with naming(address_text(host, port)):
+                sock = socket.create_connection((host, port))
         if self._login is not None:
             try:
                 log_in(SocketStream(sock), self._login)

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 from ..errors import AuthenticationError
 from ..lib import primitives, settings
-from ..lib.settings import FLAG, Kind, check_arguments
+from ..lib.os_errors import address_text, naming
+from ..lib.settings import FLAG, Kind, check_arguments, checked
 from ..lib.threads import spawn
 from ..link import admission
 from ..link.admission import (
@@ -97,6 +98,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         **options: Any,
     ) -> None:
         check_arguments(ARGUMENTS, locals())
+        checked("the port in 'server_address'", settings.PORT, server_address[1])
         if ":" in server_address[0]:
             self.address_family = socket.AF_INET6
         self.admission = Admission(
@@ -114,9 +116,10 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
         self.authenticator = authenticator
         self._credentials: dict[Any, Any] = {}  # of clients that are let in and not served yet
         # The last one: it binds the address, and closes the socket if that fails.
-        socketserver.TCPServer.__init__(
-            self, server_address, RequestHandlerClass, bind_and_activate
-        )
+        with naming(address_text(*server_address[:2])):
+            socketserver.TCPServer.__init__(
+                self, server_address, RequestHandlerClass, bind_and_activate
+            )
         if exit_with_stdin:
             when_stdin_ends(self.shutdown)
 
@@ -188,7 +191,7 @@ class EPCServer(socketserver.TCPServer, EPCClientManager, EPCCore):
             try:
                 request, credentials = client.log_in(self.authenticator)
             except AuthenticationError as error:
-                self.admission.refuse(client_address, error)
+                self.admission.reject(client, error)
                 return
             self.let_in(given, client, request, credentials)
         try:

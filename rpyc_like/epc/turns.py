@@ -134,7 +134,7 @@ class Turns:
     def _refuse(self, request: Any, client: Client, error: Exception) -> None:
         self._logins -= 1
         if isinstance(error, AuthenticationError):
-            self._server.admission.refuse(client.name, error)
+            self._server.admission.reject(client, error)
         else:
             self._server.logger.error("a login of %s failed", client.name, exc_info=error)
         self._server.shutdown_request(request)

@@ -13,6 +13,7 @@ object itself is asked, once, and what it answers is the value.
 from __future__ import annotations
 
 import sys
+import typing
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,6 +40,7 @@ from .stdlib import (
     MISSING,
     UNBOUND,
     facts_of,
+    field_leads_to_memory,
     find,
     full_name,
     instance_dict,
@@ -46,6 +48,7 @@ from .stdlib import (
     is_of_library,
     is_of_module,
     is_wrapper,
+    leads_to_memory,
     unwrapped,
 )
 
@@ -67,6 +70,7 @@ __all__ = [
     "Ladder",
     "check_call",
     "check_public",
+    "check_special",
     "check_value",
     "contents",
     "decide",
@@ -148,6 +152,13 @@ def _each(kinds: str, names: str) -> dict[str, frozenset[str]]:
     """Return the same names for several classes."""
     return dict.fromkeys(kinds.split(), _names(names))
 
+
+_SUBSCRIBED: Final = {
+    f"typing.{one.__name__}": one
+    for one in vars(typing).values()
+    if isinstance(one, type) and one.__module__ == "typing" and "__getitem__" in vars(one)
+}
+"""Classes of aliases and special forms: subscription compiles texts."""
 
 LADDERS: Final = (
     Ladder(
@@ -265,11 +276,12 @@ LADDERS: Final = (
     ),
     Ladder(
         "aliases such as `list[int]`",
-        "called as the class that they stand for; no public attribute is read",
-        refused=_each(
-            "types.GenericAlias",
-            "*",
-        ),
+        "called as the class that they stand for; no public attribute is read, and those of"
+        " `typing` are not subscripted",
+        refused={
+            **_each("types.GenericAlias", "*"),
+            **_each(" ".join(_SUBSCRIBED), "__getitem__"),
+        },
         is_usual=True,
     ),
     Ladder(
@@ -375,9 +387,10 @@ LADDERS: Final = (
     ),
     Ladder(
         "objects of `ctypes` that lead to any memory: pointers, `c_char_p`, `c_wchar_p`,"
-        " `py_object`",
-        "no public attribute and no item is read or set, and pointers are not passed on to"
-        " functions of the standard library",
+        " `py_object`, functions, arrays of these, and structures and unions with such fields",
+        "no public attribute, no item and no such field is read or set, they are not passed on to"
+        " functions of the standard library, and their classes are not called; numbers, arrays of"
+        " numbers and fields with numbers are used",
         refused=_each(
             "_ctypes._Pointer ctypes.c_char_p ctypes.c_wchar_p ctypes.py_object",
             "* __getitem__ __setitem__ __delitem__",
@@ -522,7 +535,7 @@ _ERROR_NAMES: Final = _names(_ERROR)
 (_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _ITEMS: Final = frozenset({"__getitem__", "__setitem__", "__delitem__"})
-_POINTER: Final = "_ctypes._Pointer"
+_MEMORY: Final = _NAMES["_ctypes._Pointer"]
 _GUARDED: Final = UNREACHABLE.union(*(names for row in LADDERS for names in row.refused.values()))
 _KIND_MODULES: Final = frozenset(kind.rpartition(".")[0] for kind in _NAMES)
 _CALLERS: Final = _names(
@@ -556,8 +569,10 @@ def decide(
     Raises:
         AccessDenied: no rule does.
     """
-    if not settings[perm] or not (name.isascii() or _is_normal(settings, name)):
-        raise _denied(name)
+    if not (name.isascii() or _is_normal(settings, name)):
+        raise _denied(name, perm=perm)
+    if not settings[perm]:
+        raise _switched_off(is_proxy, settings, obj, name, perm)
     rule = ALL if settings["allow_all_attrs"] else _rule(is_proxy, settings, obj, name)
     if rule is not ALL and issubclass(type(obj), BaseException) and made_from_peer(obj):
         return name, _received(obj, name, rule and perm == "allow_getattr"), rule
@@ -565,7 +580,7 @@ def decide(
     if not exposed:
         if rule:
             return name, MISSING, rule
-        raise _refusal(is_proxy, settings, obj, name)
+        raise _refusal(is_proxy, settings, obj, name, perm)
     found = False
     if not is_proxy(obj):
         attribute, value, how = _choose(obj, name, exposed, rule)
@@ -575,14 +590,14 @@ def decide(
         if not any("__getattr__" in dict_of(base) for base in mro_of(type(obj))):
             if how:
                 return attribute, MISSING, how
-            raise _refusal(is_proxy, settings, obj, name)
+            raise _refusal(is_proxy, settings, obj, name, perm)
     if perm == "allow_getattr":
         return _ask(obj, name, exposed, rule, found)
     if rule:
         return name, MISSING, rule
     if hasattr(obj, exposed):
         return exposed, MISSING, EXPOSED
-    raise _denied(name)
+    raise _denied(name, perm=perm)
 
 
 def _received(obj: Any, name: str, is_allowed: Any) -> Any:
@@ -682,8 +697,10 @@ def _rule(
             return EXPOSED
     if settings["allow_safe_attrs"] and name in settings["safe_attrs"]:
         if name in _ITEMS:
-            # Only classes of ctypes have other metaclasses and are in the table.
-            if type(type(obj)) is type or is_proxy(obj) or _refusing(obj, name, kind) is None:
+            own = type(obj)
+            if type(own) is type and id(own) not in _REFUSING_ITEMS:  # nearly all
+                return SAFE
+            if is_proxy(obj) or _refusing(obj, name, kind) is None:
                 return SAFE
         elif name not in _WRITES or is_proxy(obj) or _refusing(obj, name, kind) is None:
             return SAFE
@@ -839,7 +856,9 @@ def _unlisted(mro: tuple[type, ...], name: str) -> Ladder | None:
     return None
 
 
-def _refused_by(mro: Iterable[type], name: str, guarded: bool) -> Ladder | None:
+def _refused_by(mro: tuple[type, ...], name: str, guarded: bool) -> Ladder | None:
+    if type(mro[0]) is not type and field_leads_to_memory(mro[0], name):
+        return _MEMORY
     for base in mro:
         if module_of(base) in _KIND_MODULES:
             row = _refuses(full_name(base), name)
@@ -912,6 +931,30 @@ def check_public(value: Any, name: str) -> None:
     decide(_is_never_proxy, PUBLIC_ONLY, value, name, "allow_setattr")
 
 
+_SPECIAL: Final[Settings] = {
+    **PUBLIC_ONLY,
+    "allow_public_attrs": False,
+    "allow_safe_attrs": True,
+    "safe_attrs": frozenset("__getitem__ __iter__ __next__ __len__ __str__".split()),
+}
+
+
+def check_special(value: Any, name: str) -> None:
+    """Raise AccessDenied if a peer of such a protocol may not have a special method called.
+
+    Classes have those of their metaclasses: ``cls[...]`` runs no ``__class_getitem__``. What has
+    no ``__iter__`` is iterated by its items.
+    """
+    kind = type(value)
+    if id(kind) in _WEAK_PROXIES:
+        kind = value.__class__
+    if name == "__iter__" and find(ABSENT, name, kind) is MISSING:
+        name = "__getitem__"
+    if name == "__getitem__" and issubclass(kind, type) and find(ABSENT, name, kind) is MISSING:
+        raise _denied(name, "classes are not subscripted")
+    decide(_is_never_proxy, _SPECIAL, value, name, "allow_getattr")
+
+
 def exact_name(name: Any) -> str:
     """Return the name that a peer sent as a str, or as bytes of UTF-8."""
     if type(name) is bytes:
@@ -928,12 +971,31 @@ def exact_name(name: Any) -> str:
     return str(name)
 
 
-def _denied(name: str, reason: str = "") -> AccessDenied:
-    return AccessDenied(f"cannot access {name[:MAX_NAME]!r}" + (reason and f": {reason}"))
+_DONE: Final = {"allow_getattr": "read", "allow_setattr": "set", "allow_delattr": "deleted"}
+_AIMS: Final = {"allow_setattr": " to set it", "allow_delattr": " to delete it"}
+
+
+def _denied(name: str, reason: str = "", perm: str = "allow_getattr") -> AccessDenied:
+    """Return the error for an access; RPyC's programs know how its text begins.
+
+    Args:
+        perm: the key of the master switch for what the peer wants to do.
+    """
+    aim = _AIMS.get(perm, "")
+    return AccessDenied(f"cannot access {name[:MAX_NAME]!r}{aim}" + (reason and f": {reason}"))
+
+
+def _switched_off(
+    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str, perm: str
+) -> AccessDenied:
+    """Return the error for an access of a kind that is switched off for all names."""
+    if name[:1] == "_" and not _rule(is_proxy, settings, obj, name):
+        return _denied(name, perm=perm)
+    return _denied(name, f"no name is {_DONE[perm]} here (configuration key {perm!r})", perm)
 
 
 def _refusal(
-    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str
+    is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str, perm: str
 ) -> AccessDenied:
     """Return the error for a name that no rule allows, with the row of the table if there is one.
 
@@ -941,17 +1003,22 @@ def _refusal(
     every object, so that it tells nothing about this one.
     """
     if name[:1] == "_" or name in INTERNALS or is_proxy(obj):
-        return _denied(name)
+        return _denied(name, perm=perm)
     if not settings["allow_public_attrs"]:
         keys = "configuration key 'allow_public_attrs'"
+        exposed = repr(settings["exposed_prefix"] + name[:MAX_NAME])
         if settings["allow_exposed_attrs"] and settings["exposed_prefix"]:
-            keys = f"name it {settings['exposed_prefix'] + name[:MAX_NAME]!r}, or {keys}"
-        return _denied(name, f"public names are not read here ({keys})")
+            keys = f"name it {exposed}, or {keys}"
+        elif settings["exposed_prefix"]:
+            keys = f"configuration key 'allow_exposed_attrs' for {exposed}, or {keys}"
+        return _denied(name, f"public names are not {_DONE[perm]} here ({keys})", perm)
     row = _not_public(obj, name)
     if row is None:
-        return _denied(name)
+        return _denied(name, perm=perm)
     return _denied(
-        name, f"it leads further than {describe(type(obj))} (configuration key 'allow_ladders')"
+        name,
+        f"it leads further than {describe(type(obj))} (configuration key 'allow_ladders')",
+        perm,
     )
 
 
@@ -975,7 +1042,10 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
         raise _not_called("call", obj)
     for arg in (*args, *(value for _, value in kwargs)):
         kind = type(arg)
-        if type(kind) is not type and _POINTER in map(full_name, mro_of(kind)):
+        if kind is tuple or kind is list:
+            _check_parts(arg)
+            continue
+        if type(kind) is not type and leads_to_memory(kind):
             raise _not_called("pass on", arg)
         if id(kind) in _PLAIN or not (
             kind is FunctionType or is_wrapper(kind) or is_c_callable(arg)
@@ -983,6 +1053,21 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
             continue
         if ladder(arg) is not None:
             raise _not_called("pass on", arg)
+
+
+def _check_parts(arg: Any) -> None:
+    """Raise AccessDenied for what a function would find in a tuple or list and may not use."""
+    stack = [arg]
+    while stack:
+        parts = stack.pop()
+        if _PLAIN.issuperset(map(id, map(type, parts))):
+            continue
+        for one in parts:
+            kind = type(one)
+            if kind is tuple:
+                stack.append(one)
+            elif type(kind) is not type and leads_to_memory(kind):
+                raise _not_called("pass on", one)
 
 
 def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
@@ -1055,6 +1140,8 @@ def _ladder_class(cls: type) -> Ladder | None:
     mro = mro_of(cls)
     if is_among(type, mro):
         return _METACLASSES
+    if type(cls) is not type and leads_to_memory(cls):
+        return _MEMORY
     for base in mro:
         row = _CALLS.get(full_name(base))
         if row is not None:
@@ -1116,6 +1203,8 @@ def risk(value: Any) -> Ladder | None:
     if issubclass(kind, ModuleType):
         return _ladder_module(value) or _ANY_MODULE
     row = ladder(value)
+    if row is None and type(kind) is not type and leads_to_memory(kind):
+        row = _MEMORY
     if row is None:
         mro = mro_of(value if issubclass(kind, type) else kind)
         known = (_NAMES.get(full_name(base)) for base in mro)
@@ -1169,7 +1258,7 @@ def _exported(
     is_class = issubclass(type(obj), type)
     kind, holder = (obj, ABSENT) if is_class else (type(obj), obj)
     names = {name for base in mro_of(kind) for name in dict_of(base)} | {*instance_dict(holder)}
-    for name in sorted(names):
+    for name in sorted(name for name in names if type(name) is str):
         got = reachable(is_proxy, settings, holder, name, kind if is_class else None)
         if got is not None and got[2] is not SAFE and got[0] == name:
             yield name, got[1]
@@ -1207,3 +1296,5 @@ _PLAIN: Final = frozenset(
 """Types of values that lead nowhere, and whose ``repr`` runs no code of the program."""
 
 _WEAK_PROXIES: Final = frozenset(map(id, (ProxyType, CallableProxyType)))
+_REFUSING_ITEMS: Final = _WEAK_PROXIES.union(map(id, _SUBSCRIBED.values()))
+"""Types of objects whose items may be refused, besides those of ctypes: these have metaclasses."""

@@ -144,13 +144,15 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
         args, pairs = _checked(guard, called, named)
         if guard.keeper is None:
             return source_of(func(*args, **dict(pairs)))
-        growth = Growth(guard.keeper, called, _values_of(pairs), values)
+        growth = Growth(guard.keeper, called, pairs, values)
         try:
             result = source_of(func(*args, **dict(pairs)))
         finally:
             growth.measure()
         if getrefcount(result) <= _NEW:
             growth.measure_result(result, guard.open_account)
+        else:
+            growth.measure_member(result)
         return result
 
 

@@ -7,7 +7,8 @@ connection. When no more may be started, the connection that has been idle for l
 thread up; it gets another one with its next function.
 
 A thread that waits for a peer does not count. Meanwhile it runs what that peer asks because of the
-function that waits.
+function that waits. What a peer asks because another connection's function waits for it is run at
+once: another thread stands in where the connection's waits too.
 """
 
 from __future__ import annotations
@@ -22,10 +23,18 @@ from ..errors import LimitExceeded, LocalProtocolError
 from . import primitives
 from .contexts import SharedContext
 from .interpreter import at_end
+from .logs import LateLog
 from .threads import spawn
 from .workers import WorkerPool, here
 
-__all__ = ["ConnectionThread", "ConnectionThreads", "Executor", "ThreadExecutor", "current_thread"]
+__all__ = [
+    "TOO_DEEP",
+    "ConnectionThread",
+    "ConnectionThreads",
+    "Executor",
+    "ThreadExecutor",
+    "current_thread",
+]
 
 logger = logging.getLogger("rpyc_like.lib")
 
@@ -39,22 +48,35 @@ _PATIENCE = 1.0
 """Seconds for which a function waits for a thread that waits for the peer: long enough for usual
 callbacks, because functions that run in another thread find nothing that is kept by thread."""
 
+_MOST_AT_ONCE = 1000
+"""Threads of one connection: a peer decides how deep calls between connections are nested."""
+
+TOO_DEEP = "calls between the two sides are nested too deeply"
+"""What a RecursionError says then."""
+
 
 class Executor(Protocol):
     """Runs the plain functions of one connection."""
 
     nests: bool
     """Whether a thread that waits runs anything meanwhile: nothing tells what caused what."""
+    name: Callable[[], str]
+    """Returns the name of the connection for the log."""
 
-    def submit(self, job: Job, thread: Any = None, *, first: bool = False) -> None:
+    def submit(
+        self, job: Job, thread: Any = None, *, first: bool = False, awaited: bool = False
+    ) -> None:
         """Have a function run, after those before it.
 
         Args:
             thread: waits for a peer that has asked for this because of that.
             first: whether it runs before others, also in a thread that waits, and is not refused.
+            awaited: whether something else than this connection's threads waits for it, such as
+                another connection's function. It runs before others that are not.
 
         Raises:
             LimitExceeded: there is no thread for it.
+            RecursionError: too many of the connection's threads wait.
         """
 
     def close(self, last: Job | None = None) -> None:
@@ -78,6 +100,7 @@ class ConnectionThreads:
         self.beside = WorkerPool(beside)
         """Threads for callbacks, which belong to no connection's thread."""
         self.lock = primitives.RLock()  # guards everything below and the state of the executors
+        self.log = LateLog(logger, self.lock._is_owned)  # type: ignore[attr-defined]
         self.threads: set[ConnectionThread] = set()
         self._active = 0  # threads that do not wait for a peer
         self._idle: OrderedDict[ConnectionThread, None] = OrderedDict()  # longest idle first
@@ -158,27 +181,30 @@ class ConnectionThreads:
         try:
             spawn(thread.work)
         except RuntimeError as error:  # the system has no more threads
-            logger.warning("! cannot start a thread: %s", error)
+            self.log.add("! cannot start a thread: %s", error)
             self._active -= 1
             self.threads.discard(thread)
             executor.threads.remove(thread)
             return False
+        executor.begin_with(thread)
         return True
 
     def warn(self) -> None:
         """Log once that connections lose their threads."""
         if not self._warned:
             self._warned = True
-            logger.warning(
+            self.log.add(
                 "! all %d threads are in use (argument 'max_threads'): connections that have been "
                 "idle for longest lose theirs, and what a program keeps in it",
                 self.most,
             )
 
-    def begin_wait(self) -> None:
+    def begin_wait(self, executor: ThreadExecutor) -> None:
         """Count a thread no more that waits for a peer."""
         self._active -= 1
-        if self._needy:
+        if executor.awaited and executor.all_wait:
+            self.give(executor)
+        elif self._needy:
             self.share_out()
 
     def end_wait(self) -> None:
@@ -218,76 +244,117 @@ class ThreadExecutor:
         self._width = width
         self._kept = kept
         self.nests = True  # until the peer is known to tell what has caused its requests
+        self.name: Callable[[], str] = str  # returns the name of the connection for the log
         self.threads: list[ConnectionThread] = []  # as many as may run at once are kept
         self.jobs: deque[Job] = deque()
+        self.awaited: deque[Job] = deque()  # run before those
         self.last: Job | None = None
         self.closed = False
         self.needy = False  # whether it is to get a thread
         self._begun = 0  # functions, those not counted that ran while a thread waited
+        self._overdue = False  # whether jobs run though the threads that are kept wait
 
-    def submit(self, job: Job, thread: Any = None, *, first: bool = False) -> None:
+    def submit(
+        self, job: Job, thread: Any = None, *, first: bool = False, awaited: bool = False
+    ) -> None:
         """Have a function run; see :class:`Executor`."""
+        try:
+            self._submit(job, thread, first, awaited)
+        finally:
+            self._all.log.flush()
+
+    def _submit(self, job: Job, thread: Any, first: bool, awaited: bool) -> None:
         with self._lock:
             if self._all.closed:
                 return
             if first and self.threads:
-                thread = self.threads[0]
-            if thread is not None and thread in self.threads:
-                thread.give(job)
+                self.threads[0].give(job)
                 return
+            if thread is not None and thread in self.threads:
+                if thread.serves or not thread.waits:
+                    thread.give_nested(job)
+                    return
+                awaited = True  # that thread waits for something else
+            if awaited and len(self.threads) >= _MOST_AT_ONCE:
+                raise RecursionError(TOO_DEEP)
             if not first and self._all.strict and not self.threads and self._all.full:
-                threads = len(self._all.threads) + 1
-                raise LimitExceeded(
-                    "threads of connections", threads, self._all.most, argument="max_threads"
-                )
-            self.jobs.append(job)
-            if self._offered() or self._watched:
+                threads, most = len(self._all.threads) + 1, self._all.most
+                what = "threads of connections (call again when another one has ended)"
+                raise LimitExceeded(what, threads, most, argument="max_threads")
+            (self.awaited if awaited else self.jobs).append(job)
+            if self._offered(awaited) or self._watched:
                 return
             self._watched = True
             begun = self._begun
         self._call_later(_PATIENCE, self._look, begun)
 
-    def _offered(self) -> bool:
-        """Return whether a thread will look for something to do."""
+    def _offered(self, awaited: bool) -> bool:
+        """Return whether a thread will look for something to do.
+
+        Args:
+            awaited: whether it is something that must not wait for a thread that waits itself.
+        """
         for thread in self.threads:
             # One that has just done something looks again before it sleeps. Where calls may run at
             # once, one that comes after another is served in the same thread so.
             looks = not thread.busy and (thread.serves or not thread.waits)
-            if thread.idle or (looks and len(self.jobs) == 1):
+            if thread.idle or (looks and len(self.jobs) + len(self.awaited) == 1):
                 thread.rouse()
                 return True
             if self.nests and thread.serves:
                 thread.rouse()
                 return False  # it may stop waiting at this moment, and be busy for long
-        if len(self.threads) < self._width:
+        if len(self.threads) < self._width or (awaited and self.all_wait):
             self._all.give(self)
             return not self.needy  # else looked at again: the system may be out of threads
         return False
 
     @property
+    def all_wait(self) -> bool:
+        """Whether each thread waits for a peer."""
+        return all(thread.waits for thread in self.threads)
+
+    @property
     def needs_thread(self) -> bool:
         """Whether there is something to run, and no thread that will."""
-        return bool(self.jobs) or (self.last is not None and not self.threads)
+        if self.jobs and (self._overdue or len(self.threads) < self._width):
+            return True
+        return bool(self.awaited) or (self.last is not None and not self.threads)
+
+    def begin_with(self, thread: ConnectionThread) -> None:
+        """Have a new thread do first what others wait for, whatever the other threads do by now."""
+        if self.awaited:
+            self._begun += 1
+            thread.give(self.awaited.popleft())
 
     def _look(self, begun: int) -> None:
         """Run the next function in another thread, if the connection's waits for a peer for long.
 
         What it waits for may depend on that function, in ways that this side cannot see: a client
-        may have several threads.
+        may have several threads. Or it waits in this process, for a lock that another connection's
+        function holds while it waits for this peer.
 
         Args:
             begun: how many functions had been begun at the last look.
         """
         with self._lock:
-            if self._begun == begun and all(thread.waits for thread in self.threads):
+            if self._begun == begun and (self.awaited or self.all_wait):
+                self._overdue = self.all_wait
                 self._all.give(self)
-            self._watched = bool(self.jobs) or self.needy
+            self._watched = bool(self.jobs or self.awaited) or self.needy
             begun = self._begun
+        self._all.log.flush()
         if self._watched:
             self._call_later(_PATIENCE, self._look, begun)
 
     def close(self, last: Job | None = None) -> None:
         """End when everything has been done; see :class:`Executor`."""
+        try:
+            self._close(last)
+        finally:
+            self._all.log.flush()
+
+    def _close(self, last: Job | None) -> None:
         with self._lock:
             if self.closed:
                 return
@@ -311,9 +378,13 @@ class ThreadExecutor:
         first = self.threads[0] is thread
         if not first and sum(not other.waits for other in self.threads) > self._width:
             return None  # the thread that it stood in for has come back
-        if self.jobs:
+        if first:
+            self._overdue = False
+        stands_in = self.threads.index(thread) >= self._width
+        jobs = self.jobs if not self.awaited else self.awaited
+        if jobs and (jobs is self.awaited or self._overdue or not stands_in):
             self._begun += 1
-            job = self.jobs.popleft()
+            job = jobs.popleft()
             if self.jobs and len(self.threads) < self._width:
                 self._all.give(self)
             return job
@@ -330,25 +401,25 @@ class ThreadExecutor:
 
     def run(self, job: Job, thread: ConnectionThread) -> None:
         """Run a function in the connection's context, in a thread that is not in it yet."""
-        after = self._context.run(_run, job)
+        after = self._context.run(self.attempt, job)
         thread.busy = False
-        _run(after)
+        self.attempt(after)
 
-
-def _run(func: Callable[[], T] | None) -> T | None:
-    try:
-        return None if func is None else func()
-    except BaseException:
-        logger.exception("! a connection's function failed")
-        return None
+    def attempt(self, func: Callable[[], T] | None) -> T | None:
+        """Run a function, and log what it raises."""
+        try:
+            return None if func is None else func()
+        except BaseException:
+            logger.exception("! %s: a function of the connection failed", self.name())
+            return None
 
 
 class ConnectionThread:
     """A thread of a connection.
 
-    :meth:`give`, :meth:`rouse` and :meth:`end` are called with the lock of
-    :class:`ConnectionThreads` held. :meth:`work`, :meth:`wait` and :meth:`set_waiting` take that
-    lock themselves. :meth:`wake` needs none.
+    :meth:`give`, :meth:`give_nested`, :meth:`rouse` and :meth:`end` are called with the lock of
+    :class:`ConnectionThreads` held. :meth:`work` and :meth:`wait` take that lock themselves.
+    :meth:`wake` needs none.
     """
 
     def __init__(self, threads: ConnectionThreads, executor: ThreadExecutor) -> None:
@@ -356,7 +427,8 @@ class ConnectionThread:
         self._lock = threads.lock
         self._signal = primitives.Lock()  # released to wake the thread
         self._signal.acquire()
-        self._inbox: deque[Job] = deque()  # what it may wait for
+        self._inbox: deque[Job] = deque()  # run before all else, also while it waits
+        self._nested: deque[Job] = deque()  # what its own requests have caused
         self._ended = False
         self.executor = executor
         self.idle = False
@@ -372,6 +444,11 @@ class ConnectionThread:
     def give(self, job: Job) -> None:
         """Have it run a function before others, also while it waits."""
         self._inbox.append(job)
+        self.rouse()
+
+    def give_nested(self, job: Job) -> None:
+        """Have it run what one of its own requests has caused, before others."""
+        self._nested.append(job)
         self.rouse()
 
     def rouse(self) -> None:
@@ -401,9 +478,11 @@ class ConnectionThread:
         while True:
             with self._lock:
                 job = None if self._ended else self._next()
-                if self._ended:
-                    return
+                ended = self._ended
                 self.busy = job is not None
+            self._all.log.flush()
+            if ended:
+                return
             if job is None:
                 self._signal.acquire()
             else:
@@ -411,8 +490,8 @@ class ConnectionThread:
 
     def _next(self) -> Job | None:
         """Return what to do next; None if the thread is to sleep, or has ended."""
-        if self._inbox:
-            return self._inbox.popleft()
+        if self._inbox or self._nested:
+            return (self._inbox or self._nested).popleft()
         job = self.executor.take(self)
         if job is None and not self.idle:
             executor = self.executor
@@ -445,8 +524,7 @@ class ConnectionThread:
                 "a finalizer asks the peer while its thread is being given work, and other "
                 "connections could not go on; expected async_(...) without waiting"
             )
-        before = self.set_waiting(True)
-        served, self.serves = self.serves, True
+        before = self._set_waiting(True, True)
         try:
             while not ready():
                 with self._lock:
@@ -454,48 +532,51 @@ class ConnectionThread:
                     job = self._next_nested()
                     self.busy = within or job is not None
                 if job is not None:
-                    self.serves = False
-                    self.set_waiting(False)
+                    self._set_waiting(False, False)
                     if within:
-                        _run(_run(job))  # in the context of what waits
+                        attempt = self.executor.attempt
+                        attempt(attempt(job))  # in the context of what waits
                     else:
                         self.executor.run(job, self)
-                    self.set_waiting(True)
-                    self.serves = True
+                    self._set_waiting(True, True)
                 elif not self._signal.acquire(True, seconds):
                     look()
         finally:
-            self.serves = served
-            self.set_waiting(before)
+            self._set_waiting(*before)
 
     def _next_nested(self) -> Job | None:
-        if self._inbox:
-            return self._inbox.popleft()
+        if self._inbox or self._nested:
+            return (self._inbox or self._nested).popleft()
         executor = self.executor
-        if executor.jobs and (executor.nests or not self.busy):
+        if executor.nests or not self.busy:
             # A finalizer that waits between two functions must not hold up the next one.
-            return executor.jobs.popleft()
+            jobs = executor.awaited or executor.jobs
+            return jobs.popleft() if jobs else None
         return None
 
-    def set_waiting(self, waits: bool) -> bool:
-        """Note whether it waits for a peer; return whether it did before."""
+    def _set_waiting(self, waits: bool, serves: bool) -> tuple[bool, bool]:
+        """Note whether it waits for a peer, and serves that meanwhile; return what was noted."""
         with self._lock:
-            before = self.waits
-            if before != waits:
-                self.waits = waits
-                if waits:
-                    self._all.begin_wait()
-                else:
-                    self._all.end_wait()
+            before = self.waits, self.serves
+            self.waits, self.serves = waits, serves
+            if waits and not serves:
+                # On another connection it serves nothing, and may wait for just that.
+                self.executor.awaited.extend(self._nested)
+                self._nested.clear()
+            if waits and not before[0]:
+                self._all.begin_wait(self.executor)
+            elif before[0] and not waits:
+                self._all.end_wait()
+        self._all.log.flush()
         return before
 
     # What lib.workers.waiting() calls, when the thread waits on another connection.
 
     def _begin_wait(self, lane: object) -> None:
-        self.set_waiting(True)
+        self._set_waiting(True, False)
 
     def _end_wait(self, lane: object) -> None:
-        self.set_waiting(False)
+        self._set_waiting(False, False)
 
 
 def current_thread(executor: Executor | None) -> ConnectionThread | None:

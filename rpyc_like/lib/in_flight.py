@@ -177,18 +177,20 @@ class Use:
 
     def _older(self) -> Iterator[Use]:
         """Yield the calls of other threads that this one must not go before."""
-        frames: Any = None
+        frames: dict[int, FrameType] = {}
         older = True
-        for use in list(_in_order):
-            if use is self:
-                older = False
-            elif use._thread != self._thread:
-                if frames is None:
-                    frames = sys._current_frames()
-                    del frames[self._thread]  # which holds this dict
-                both_ask = older and self._asks_plainly() and use._asks_plainly()
-                if both_ask or use._waits(frames.get(use._thread)):
-                    yield use
+        try:
+            for use in list(_in_order):
+                if use is self:
+                    older = False
+                elif use._thread != self._thread:
+                    frames = frames or sys._current_frames()
+                    both_ask = older and self._asks_plainly() and use._asks_plainly()
+                    if both_ask or use._waits(frames.get(use._thread)):
+                        yield use
+        finally:
+            # Else frames of threads that look at each other keep one another, and all in them.
+            frames.clear()
 
     def _clash(self, others: Iterable[Use], reads: bool = False) -> tuple[Use, Any] | None:
         """Return another call that works on the same object, and that one.

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are used."""
+"""Imports when something is used, of packages' names and in functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["lazily"]
+__all__ = ["late_import", "lazily"]
+
+
+class late_import:  # noqa: N801 (used like a function)
+    """A context to import in what only some programs need; finalizers may be the first to do so.
+
+    Raises:
+        RuntimeError: the interpreter is shutting down, and imports nothing any more.
+    """
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, traceback: Any) -> None:
+        if error is not None and issubclass(type(error), ImportError) and not sys.meta_path:
+            raise RuntimeError(
+                "the interpreter is shutting down, and imports nothing any more (atexit functions "
+                "may still use what was not used before)"
+            ) from error
 
 
 def lazily(
@@ -28,9 +45,11 @@ def lazily(
 
     def __getattr__(name: str) -> Any:
         if name in names:
-            value = getattr(import_module(_relative(names[name]), package), name)
+            with late_import():
+                value = getattr(import_module(_relative(names[name]), package), name)
         elif name in modules:
-            value = import_module(_relative(modules[name]), package)
+            with late_import():
+                value = import_module(_relative(modules[name]), package)
         else:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         setattr(sys.modules[package], name, value)

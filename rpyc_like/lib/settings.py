@@ -21,6 +21,7 @@ __all__ = [
     "FUNCTION",
     "MAPPING",
     "NAMES",
+    "PORT",
     "TEXT",
     "TRACEBACKS",
     "Kind",
@@ -159,6 +160,16 @@ def _names(value: Any) -> Any:
     return value
 
 
+def _port(value: Any) -> Any:
+    # Decimal texts are what programs have from their command lines.
+    if isinstance(value, bool) or (isinstance(value, str) and not value.isdecimal()):
+        raise TypeError
+    number = int(value) if isinstance(value, str) else operator.index(value)
+    if not 0 <= number <= 65535:
+        raise ValueError
+    return number
+
+
 def _mapping(value: Any) -> Any:
     if value is not None and not isinstance(value, Mapping):
         raise TypeError
@@ -166,9 +177,10 @@ def _mapping(value: Any) -> Any:
 
 
 ANYTHING: Final = Kind("anything", lambda value: value)
-FLAG: Final = Kind("a bool (True or False)", _flag)
+FLAG: Final = Kind("a bool (True or False), an integer or None", _flag)
 FUNCTION: Final = Kind("a callable, or None", _function)
 MAPPING: Final = Kind("a mapping of configuration keys, or None", _mapping)
 NAMES: Final = Kind("a set of names", _names)
+PORT: Final = Kind("a port, an integer from 0 to 65535", _port)
 TEXT: Final = Kind("a str, or None", _text)
 TRACEBACKS: Final = Kind("True, False, 'short' or 'off'", _tracebacks)

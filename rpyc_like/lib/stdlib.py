@@ -405,6 +405,71 @@ def is_of_library(cls: type) -> bool:
     return type(module) is str and module.partition(".")[0] in STDLIB
 
 
+_NUMBERS: Final = frozenset("cubBhHiIlLqQfdgvP?CDEFG")
+"""Codes (``_type_``) of the simple types of ctypes that are numbers or single characters."""
+
+
+def leads_to_memory(cls: Any) -> bool:
+    """Return whether a type of ctypes holds addresses that are followed, at any depth.
+
+    Those are all but numbers, arrays of them, and structures and unions of both. Not remembered:
+    a structure may get its fields after its class was made.
+    """
+    seen: set[int] = set()
+    left = [cls]
+    while left:
+        cls = left.pop()
+        if id(cls) in seen:
+            continue
+        seen.add(id(cls))
+        base = _ctypes_base(cls)
+        if base == "_ctypes._SimpleCData":
+            if _first(cls, "_type_") not in _NUMBERS:
+                return True
+        elif base == "_ctypes.Array" and _first(cls, "_type_") is not None:
+            left.append(_first(cls, "_type_"))
+        elif base in _FIELDED:
+            left += [field[1] for field in _fields_of(cls)]
+        elif base:
+            return True
+    return False
+
+
+def field_leads_to_memory(cls: Any, name: str) -> bool:
+    """Return whether a field of a type of ctypes does, which is not one of the program's methods.
+
+    The fields of a union share their memory: one such field makes all of them so.
+    """
+    if not leads_to_memory(cls):
+        return False
+    owner = next((base for base in mro_of(cls) if name in dict_of(base)), None)
+    if owner is None:
+        return True
+    if module_of(type(dict_of(owner)[name])) != "_ctypes":  # no field
+        return is_of_library(owner)
+    types_ = [field[1] for field in _fields_of(cls) if field[0] == name]
+    is_union = _ctypes_base(cls) != "_ctypes.Structure"
+    return is_union or not types_ or any(map(leads_to_memory, types_))
+
+
+_FIELDED: Final = frozenset(("_ctypes.Structure", "_ctypes.Union"))
+
+
+def _ctypes_base(cls: Any) -> str:
+    """Return the full name of the base of a class in ctypes; "" if it has none."""
+    return next((full_name(base) for base in mro_of(cls) if module_of(base) == "_ctypes"), "")
+
+
+def _fields_of(cls: Any) -> list[Any]:
+    """Return the fields of a structure or union of ctypes, with its bases': names and types."""
+    return [field for base in mro_of(cls) for field in dict_of(base).get("_fields_", ())]
+
+
+def _first(cls: Any, name: str) -> Any:
+    """Return what the nearest class has under a name; None if none has it."""
+    return next((dict_of(base)[name] for base in mro_of(cls) if name in dict_of(base)), None)
+
+
 def _in_library(cls: type) -> bool:
     module = module_of(cls)
     return type(module) is str and LIBRARY[module]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 from . import primitives
@@ -12,15 +13,20 @@ from .interpreter import MAIN, daemons_allowed, remember
 __all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready", "start_thread"]
 
 SPAWN_THREAD_PREFIX = "RpycSpawnThread"
+_numbers = count(1)  # of the threads in this process
 
 
 def spawn(*args: Any, **kwargs: Any) -> primitives.Thread:
     """Starts ``func(*args, **kwargs)`` in a daemon thread and returns the thread.
 
-    The function is the first argument.
+    The function is the first argument. The thread has its name, and a number.
     """
     func, *args = args  # type: ignore[assignment]
-    name = f"{SPAWN_THREAD_PREFIX}-{getattr(func, '__name__', 'call')}"
+    named: Any = func
+    while isinstance(named, partial):
+        named = named.func
+    does = getattr(named, "__qualname__", "call").rpartition("<locals>.")[2]
+    name = f"{SPAWN_THREAD_PREFIX}-{does}-{next(_numbers)}"
     return start_thread(partial(func, *args, **kwargs), name)
 
 

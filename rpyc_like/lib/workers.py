@@ -13,11 +13,13 @@ from collections.abc import Callable, Hashable, Iterator
 from threading import current_thread, local
 from typing import Any, Protocol
 
+from ..errors import LocalProtocolError
 from . import primitives
 from .interpreter import MAIN
+from .logs import LateLog
 from .threads import spawn
 
-__all__ = ["WorkerPool", "here", "in_pool", "waiting"]
+__all__ = ["WorkerPool", "here", "in_pool", "refusing_to_wait", "waiting"]
 
 logger = logging.getLogger("rpyc_like.lib")
 
@@ -68,6 +70,37 @@ def waiting(for_room: bool = False) -> Iterator[None]:
         here.waits = False
 
 
+class _Unable:
+    """Stands for the pool of a thread whose function may not wait."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def _begin_wait(self, lane: Any) -> None:
+        raise LocalProtocolError(self._text)
+
+    def _end_wait(self, lane: Any) -> None:
+        """Does nothing: no wait has begun."""
+
+
+class refusing_to_wait:  # noqa: N801 -- used as a statement
+    """Have the current thread get LocalProtocolError in the block where it would wait for a peer.
+
+    Args:
+        text: says why.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._pool = _Unable(text)
+
+    def __enter__(self) -> None:
+        self._before = here.pool, here.run, here.waits
+        here.pool, here.run, here.waits = self._pool, None, False
+
+    def __exit__(self, *exc: object) -> None:
+        here.pool, here.run, here.waits = self._before
+
+
 class _Lane:
     """Work that is done in order."""
 
@@ -108,6 +141,7 @@ class WorkerPool:
         self._idle_limit = idle if MAIN else 0.0  # no thread may be left in the others
         self._lock = primitives.RLock()  # guards everything below
         self._changed = primitives.Condition(self._lock)
+        self._log = LateLog(logger, self._lock._is_owned)  # type: ignore[attr-defined]
         self._lanes: dict[Hashable, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._active = 0  # threads that do not wait for anything but work
@@ -140,6 +174,7 @@ class WorkerPool:
             self._offer(found)
             if self.lacks_threads:
                 self.start_again()
+        self._log.flush()
 
     def start_again(self) -> None:
         """Try once more to start a thread, which the system has refused, if work waits for one."""
@@ -147,6 +182,7 @@ class WorkerPool:
             self.lacks_threads = bool(self._ready)
             if self.lacks_threads:
                 self._call()
+        self._log.flush()
 
     def overtake(self, lane: Hashable) -> None:
         """Has the next function of a lane run, though the last one has not ended; it is given up.
@@ -162,6 +198,7 @@ class WorkerPool:
             found.runners -= 1
             self._active -= 1
             self._offer(found)
+        self._log.flush()
 
     def close(self) -> None:
         """Takes nothing more; the threads end when they have done what there is."""
@@ -190,7 +227,7 @@ class WorkerPool:
                 self._active -= 1
                 if not self.lacks_threads:
                     self.lacks_threads = True
-                    logger.warning("! cannot start a thread: %s", error)
+                    self._log.add("! cannot start a thread: %s", error)
             except BaseException:
                 self._active -= 1
                 raise
@@ -227,7 +264,9 @@ class WorkerPool:
                 lane = self._next()
                 if lane is None:
                     self._leave()
-                    return
+            self._log.flush()
+            if lane is None:
+                return
             here.lane = lane
             try:
                 self._run_lane(lane)
@@ -258,6 +297,7 @@ class WorkerPool:
                 self._offer(lane)
             elif not lane.runners and self._lanes.get(lane.key) is lane:
                 del self._lanes[lane.key]
+        self._log.flush()
 
     def _leave(self) -> None:
         self._active -= 1
@@ -273,6 +313,7 @@ class WorkerPool:
                 self._offer(lane)
             if self._ready:
                 self._call()
+        self._log.flush()
 
     def _end_wait(self, lane: _Lane | None) -> None:
         with self._lock:

@@ -18,11 +18,13 @@ import errno
 import ipaddress
 import logging
 import os
+import re
 import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import chain, islice
+from threading import local
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..errors import AuthenticationError, LimitExceeded, ProtocolError
@@ -53,6 +55,7 @@ __all__ = [
     "address_key",
     "exhausted",
     "frame_arrived",
+    "login_is_watched",
     "unread",
 ]
 
@@ -79,12 +82,28 @@ _SHARES: Final = 4  # addresses that fill the room, unless there is another limi
 _FEWEST_CUT: Final = 16  # at once, where the system has no descriptors, threads or processes left
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
 _TRIES: Final = 20
+_SHOWN: Final = 300  # characters of an authenticator's error
 _LOOKED_AT: Final = 100  # clients, for one that has not sent what this side has not read yet
 _PEEKED: Final = 1 << 16  # bytes of a first frame; a longer one is not looked at
 _BREATHS, _BREATH = 10, 0.005  # pauses in which what has arrived may be read
+_RENEWED = 1.0  # seconds after which there may be so many again: a flood is not accepted slower
 
 PAUSE: Final = 0.1
 """Seconds until something is tried again for which the system had nothing left."""
+
+
+class _LoggingIn(local):
+    """Whether this thread logs a client in that has to be done by a deadline of the server."""
+
+    watched = False
+
+
+_logging_in: Final = _LoggingIn()
+
+
+def login_is_watched() -> bool:
+    """Return whether a server cuts the login off that this thread does, so that it need not end."""
+    return _logging_in.watched
 
 
 def exhausted(error: BaseException) -> bool:
@@ -188,8 +207,10 @@ class Client:
         spare = self._spare_descriptor()
         try:
             self.admission.change_spare(self, spare)
+            _logging_in.watched = True
             sock, credentials = authenticator(self._sock)
         finally:
+            _logging_in.watched = False
             self.admission.change_spare(self, None)
             os.close(spare)
         if not self.admission.logged_in(self, sock):
@@ -334,6 +355,7 @@ class Admission:
         self._lines: dict[Any, _Line] = {}  # by the keys of addresses
         self._crowded: OrderedDict[Any, None] = OrderedDict()  # keys of more than their share
         self._deadlines: OrderedDict[Client, None] = OrderedDict()
+        self._renewed = self._breaths = 0.0  # when there were pauses again, how many are left
         self._watching = False  # whether the thread runs
         self._closed = False
         self.logger = logger = logger or logging.getLogger("rpyc_like.server")
@@ -342,9 +364,15 @@ class Admission:
             logger, "! cut off %s: it has not logged in in time (argument 'auth_timeout')"
         )
         self._refused = CountedWarning(logger, "! refused %s: %s")
+        self._not_let_in = CountedWarning(
+            logger, "%s failed to authenticate, rejecting connection: %s"
+        )
         self._short = CountedWarning(logger, "! cannot take in a client: %s")
         self._malformed = CountedWarning(logging.getLogger("rpyc_like.link"), MALFORMED)
-        self._counted = (self._cut, self._late, self._malformed, self._refused, self._short)
+        self._counted = (
+            *(self._cut, self._late, self._malformed, self._not_let_in, self._refused),
+            self._short,
+        )
 
     @property
     def silent(self) -> int:
@@ -397,7 +425,7 @@ class Admission:
             for line in lines:
                 if line.discard(client):
                     line.add(client, known=True)
-        return True
+        return self._breaths > 0
 
     def change_spare(self, client: Client, descriptor: int | None) -> None:
         """Set what a client is hung up on with, other than its socket."""
@@ -424,7 +452,7 @@ class Admission:
         Returns:
             How many are cut off: a quarter of them, but at least 16 if there are so many.
         """
-        self._note(self._short, error)
+        self._note(self._short, error, cause=error)
         victims = []
         with self._lock:
             for _ in range(max(_FEWEST_CUT, len(self._line) // 4)):
@@ -439,11 +467,21 @@ class Admission:
 
     def note_malformed(self, who: object, error: object) -> None:
         """Log that a client has broken the protocol."""
-        self._note(self._malformed, who, error)
+        self._note(self._malformed, who, error, cause=error)
 
     def refuse(self, who: object, why: object) -> None:
         """Log that a client is not served."""
-        self._note(self._refused, who, why)
+        self._note(self._refused, who, why, cause=why)
+
+    def reject(self, client: Client, error: Exception) -> None:
+        """Log that an authenticator has refused a client, with why.
+
+        That a client was cut off is logged already, with the limit.
+        """
+        if not client.cut_off:
+            text = str(error)[:_SHOWN]  # it may quote what the client has sent
+            why = "".join([char if char.isprintable() else "?" for char in text])
+            self._note(self._not_let_in, client.name, why, cause=re.sub(r"\d+", "N", why))
 
     def close(self) -> None:
         """End the thread, and log what has been counted."""
@@ -470,19 +508,25 @@ class Admission:
 
     def _make_place(self, key: Any) -> Client | None:
         """Take out who makes room for a client of an address, if there is none; return that."""
-        patience = _BREATHS
         while True:
             with self._lock:
                 if len(self._line) < max(1, self.max_silent_clients):
                     return None
                 line = self._line_of_victim(key)
-                victim = line.oldest(patient=patience > 0)
+                victim = line.oldest(patient=self._has_breath())
                 if victim is not None:
                     victim.why = self._limit(line)
                     self._take_out(victim)
                     return victim
-            patience -= 1
+                self._breaths -= 1
             primitives.sleep(_BREATH)
+
+    def _has_breath(self) -> bool:
+        """Return whether there may be a pause; there are few in a second, for all clients."""
+        now = primitives.monotonic()
+        if now >= self._renewed + _RENEWED:
+            self._renewed, self._breaths = now, _BREATHS
+        return self._breaths > 0
 
     def _line_of_victim(self, key: Any) -> _Line:
         line = self._lines.get(key)
@@ -512,12 +556,12 @@ class Admission:
         with self._lock:
             client.cut_off = True
             client.hang_up()
-        self._note(counted, client.name, *why)
+        self._note(counted, client.name, *why, cause=why)
 
     # -- what is due
 
-    def _note(self, counted: CountedWarning, *args: object) -> None:
-        counted.count(*args)
+    def _note(self, counted: CountedWarning, *args: object, cause: object) -> None:
+        counted.count(*args, cause=cause)
         if counted.due is not None:
             with self._lock, contextlib.suppress(RuntimeError):  # it is told at the end then
                 self._watch()
@@ -557,8 +601,7 @@ class Admission:
             for client in late:
                 self._cut_off(client, self._late)
             for one in counted:
-                if one.due is not None and one.due <= now:
-                    one.flush()
+                one.flush_due(now)
 
 
 def unread(sock: Any) -> int:

@@ -22,7 +22,7 @@ from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
 from . import forking
 from .apart import takes_long
 from .backlog import Backlog, Stash
-from .calls import Calls, name_of, warn_malformed
+from .calls import Calls, closed_error, name_of, warn_malformed
 from .channel import endpoints
 from .express import Shortcut
 from .housekeeping import HeartbeatMonitor
@@ -34,6 +34,7 @@ __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
 logger = logging.getLogger("rpyc_like.link")
 
+_NEVER = float("inf")
 _UNSENT = 1 << 20  # bytes after which answers leave although more is being taken in
 _BURST = 100  # messages that are taken before others have their turn
 _FEW = 2  # unanswered requests up to which a message leaves at once, and does not wait for others
@@ -47,7 +48,7 @@ class AioResult:
         loop: the connection's.
     """
 
-    __slots__ = ("deadline", "future", "id_", "origin")
+    __slots__ = ("deadline", "future", "id_", "origin", "timeout")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[tuple[bool, Any]] = loop.create_future()
@@ -55,6 +56,8 @@ class AioResult:
         self.id_: int | None = None
         self.deadline: float | None = None
         """When the time is over, on the monotonic clock."""
+        self.timeout: float | None = None
+        """Seconds from sending the request until then."""
         self.origin: Any = None
         """The thread that waits for what this is part of."""
 
@@ -121,6 +124,7 @@ class AioMessageConnection:
         self.application = application
         self.error: BaseException | None = None
         self.closed_class: type[ConnectionClosed] = ConnectionClosed
+        self.closed_here = False  # whether the program has closed the connection
         """What is raised when the connection is gone."""
         self.ended = asyncio.Event()
         self.drops = False
@@ -131,6 +135,7 @@ class AioMessageConnection:
         """Watches over the peer, if it is to send signs of life."""
         self.loop = asyncio.get_running_loop()
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
+        self._looks = _NEVER  # when it is looked next which answers are late
         self._reading = False  # whether what is sent leaves when all that has come has been taken
         self._flushing = False  # whether what is held leaves soon
         self._room: asyncio.Event | None = None  # there while the system takes nothing more
@@ -321,14 +326,16 @@ class AioMessageConnection:
 
         Args:
             before: payloads that must reach the peer first.
-            timeout: seconds that the answer may take. They are the same for all requests.
+            timeout: seconds that the answer may take.
         """
         session = self.session
         if session.state is State.CLOSED:
             raise self.closed_error()
         if timeout is not None:
-            result.deadline = primitives.monotonic() + timeout
-            if self._expire not in self._timers:
+            result.timeout = timeout
+            result.deadline = deadline = primitives.monotonic() + timeout
+            if deadline < self._looks:
+                self._looks = deadline
                 self._after(timeout, self._expire)
         if self._frame_request is not None and not before:
             id_ = next(session.pending.numbers)
@@ -344,12 +351,15 @@ class AioMessageConnection:
     def _expire(self) -> None:
         """Ends the waits whose time is over, the oldest first."""
         now = primitives.monotonic()
+        self._looks = _NEVER
         for entry in self.session.pending.waiting().values():
             if isinstance(entry, AioResult) and entry.deadline is not None:
-                if entry.deadline > now:
-                    self._after(entry.deadline - now, self._expire)
-                    return
-                entry.settle(True, self.application.expire(entry))
+                if entry.deadline <= now:
+                    entry.settle(True, self.application.expire(entry))
+                else:
+                    self._looks = min(self._looks, entry.deadline)
+        if self._looks < _NEVER:
+            self._after(self._looks - now, self._expire)
 
     def send(self, *payloads: Any) -> None:
         """Sends payloads, in one write."""
@@ -491,15 +501,22 @@ class AioMessageConnection:
     # -- time
 
     def _after(self, seconds: float | None, func: Callable[[], None]) -> None:
-        """Has ``func`` called in so many seconds, once, however often this is asked for."""
-        if seconds is not None and func not in self._timers:
+        """Has ``func`` called in so many seconds: once, at the earliest time that was asked for."""
+        if seconds is None:
+            return
+        when = self.loop.time() + seconds
+        timer = self._timers.get(func)
+        if timer is not None:
+            if timer.when() <= when:
+                return
+            timer.cancel()
 
-            def ring() -> None:
-                del self._timers[func]
-                if not self.lost:
-                    func()
+        def ring() -> None:
+            del self._timers[func]
+            if not self.lost:
+                func()
 
-            self._timers[func] = self.loop.call_later(seconds, ring, context=idle_context())
+        self._timers[func] = self.loop.call_at(when, ring, context=idle_context())
 
     def call_soon(self, func: Callable[[], Any]) -> bool:
         """Has ``func`` called on the loop, from any thread; returns whether the loop still runs."""
@@ -531,9 +548,7 @@ class AioMessageConnection:
 
     def closed_error(self) -> ConnectionClosed:
         """Returns the error for whoever still wants something."""
-        closed = self.closed_class(str(self.error) if self.error else "connection is closed")
-        closed.__cause__ = self.error
-        return closed
+        return closed_error(self.closed_class, self.error, self.closed_here)
 
     def _break(self, error: BaseException) -> None:
         if self.lost:

@@ -14,6 +14,7 @@ from ..lib.contexts import SharedContext
 from ..lib.in_worker import elsewhere
 from ..wire.session import Session
 from .aio import AioMessageConnection, AioResult
+from .calls import weak_name_of
 from .result import raised
 from .serving import IN_TASK, call_on_loop, call_serving, current, idle_context
 
@@ -59,6 +60,7 @@ class AioPeer:
         if workers is not None:
             later = asyncio.get_running_loop().call_later
             self._executor = workers.executor(self._context, later, width, kept=1)
+            self._executor.name = weak_name_of(self)
             self._executor.nests = False  # a thread that waits does so for something else
         self._tasks: dict[asyncio.Task[None], Any] = {}  # and the requests that they serve
         self._link = AioMessageConnection(channel, session, self)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import weakref
+from collections.abc import Callable
 from typing import Any, Final
 
-from ..errors import LimitExceeded, ProtocolError
+from ..errors import ConnectionClosed, LimitExceeded, ProtocolError
 from ..lib import primitives
 from .serving import current
 
-__all__ = ["Call", "Calls", "current_call", "name_of"]
+__all__ = ["Call", "Calls", "closed_error", "current_call", "name_of", "weak_name_of"]
 
 
 class _Known:
@@ -65,6 +67,34 @@ def name_of(application: Any) -> str:
     """Return the name of a connection for the log, with the peer's address where it is known."""
     endpoints = getattr(application, "endpoints", None)
     return f"{application!r} from {endpoints[1]}" if endpoints else repr(application)
+
+
+def closed_error(
+    kind: type[ConnectionClosed], error: BaseException | None, closed_here: bool
+) -> ConnectionClosed:
+    """Return the error for whoever wants something of a connection that has ended.
+
+    Args:
+        kind: its class.
+        error: why the connection has ended, None if this side has ended it.
+        closed_here: whether the program closed it; the peer hangs up then.
+    """
+    if error is None or (closed_here and isinstance(error, (EOFError, OSError))):
+        return kind("connection closed by this side")
+    closed = kind(str(error))
+    closed.__cause__ = error
+    return closed
+
+
+def weak_name_of(application: Any) -> Callable[[], str]:
+    """Return a function that returns :func:`name_of` a connection, which it does not keep alive."""
+    reference = weakref.ref(application)
+
+    def name() -> str:
+        found = reference()
+        return "a connection that is gone" if found is None else name_of(found)
+
+    return name
 
 
 logger = logging.getLogger("rpyc_like.link")

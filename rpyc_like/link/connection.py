@@ -30,10 +30,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import get_ident
 from typing import Any, Final, Protocol
 
-from ..errors import ConnectionClosed, ProtocolError
+from ..errors import ConnectionClosed, LocalProtocolError, ProtocolError
 from ..lib import primitives
 from ..lib.interpreter import at_end
 from ..lib.interrupts import raised_by_handler
@@ -47,12 +48,12 @@ from . import forking
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash
 from .batching import Batch
-from .calls import Calls, name_of, warn_malformed
+from .calls import Calls, closed_error, name_of, warn_malformed
 from .channel import endpoints
 from .express import Express, Shortcut
 from .helping import Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
-from .interrupted import check_not_reading, holds_the_role, leaves_the_role
+from .interrupted import Inside, check_not_reading, holds_the_role, leaves_the_role, look_inside
 from .receiving import AT_ONCE, MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender, PeerStuck
@@ -145,6 +146,7 @@ class MessageConnection:
         self.end = AsyncResult(None)  # only this class waits for it
         self.error: BaseException | None = None
         self.closed_class: type[ConnectionClosed] = ConnectionClosed
+        self.closed_here = False  # whether the program has closed the connection
         """What whoever waits or wants something gets after the end."""
         self.dispatch: Callable[[bytes], None] | None = None
         """Is given each payload, and gives it to :meth:`take`; see :meth:`dispatch_with`."""
@@ -190,12 +192,14 @@ class MessageConnection:
         self._hung_up = False  # whether what is left is being served
         self._answered: list[Any] = []  # results whose callbacks are run with those of the end
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
+        self._malformed: list[ProtocolError] = []  # what is to be logged outside of the role
         self._drops = False  # whether requests that have not begun do not delay that
         self._turn: object = None  # of the thread that serves alone; see serve_alone
         self._successor = False  # whether a thread has been started to take the turn
         self.queued = Backlog()
         """Memory of what has been read and waits to be served."""
         self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
+        self._early: dict[int, AsyncResult] = {}  # see file_early
         self.stash = Stash(self.queued)
         """What was read too early to be acted on. Belongs to the reading role."""
         self.guards: list[Guarded] = [self.queued]
@@ -347,7 +351,7 @@ class MessageConnection:
         """
         reading = self.reading
         if self.unsent:
-            self.check_not_reading()
+            self.look_inside()
         outcome = None
         taken = False
         try:
@@ -580,8 +584,11 @@ class MessageConnection:
                 elif left == 0:
                     return
                 elif not result._ready:
-                    self.check_not_reading()
-                    reading.sleep(me, found, left)
+                    inside = self.look_inside()
+                    if inside is None:
+                        reading.sleep(me, found, left)
+                    else:
+                        self._read_inside(inside, result, left)
         finally:
             waiters.remove(me)
             me.awaited = outer
@@ -596,6 +603,15 @@ class MessageConnection:
             else:
                 me.wake()  # in a signal handler the outer wait may have been woken meanwhile
             reading.offer()
+
+    def _read_inside(self, inside: Inside, result: AsyncResult, timeout: float | None) -> None:
+        """Reads a message and acts on it, in code that has interrupted this thread's reading."""
+        if self._passes_late:
+            timeout = _SLICE if timeout is None else min(timeout, _SLICE)
+        with inside.reading():
+            outcome = self.read_on(result, self._read(timeout))
+            if outcome is not None and outcome is not _SETTLED:
+                self.act(outcome)
 
     def _is_delivered(self, result: AsyncResult, ident: int) -> bool:
         """Returns whether another thread gives the answer to a program's own kind of result."""
@@ -676,6 +692,15 @@ class MessageConnection:
         result.id_, result.target = id_, target
         self.session.pending.file(id_, result)
         return result
+
+    def file_early(self, id_: int, target: Any) -> None:
+        """Files a request whose thread was interrupted while it waits, and has not done so."""
+        if id_ not in self._early:
+            self._early[id_] = self.file(id_, target)
+
+    def filed_early(self, id_: int) -> AsyncResult | None:
+        """Returns, once, what :meth:`file_early` has filed."""
+        return self._early.pop(id_, None)
 
     def wait_on(
         self, result: AsyncResult, timeout: float | None, started: float, first: Outcome | None
@@ -962,6 +987,7 @@ class MessageConnection:
         """
         self._flush_held()
         reading = self.reading
+        insides = reading.insides
         while True:
             outcome = self.take_unserved() if self.unserved else None
             if outcome is not None:
@@ -989,7 +1015,7 @@ class MessageConnection:
                     return False
                 self._await_role(left)
         if outcome is None:
-            return False
+            return reading.insides != insides  # then code that has interrupted this one served
         if outcome is not _SETTLED:
             self.act(outcome)
             if outcome[0] is BROKEN and self.end._ready:
@@ -1178,7 +1204,7 @@ class MessageConnection:
         remaining = self.application.recover(error)
         if remaining is not None:
             if isinstance(remaining, ProtocolError):
-                warn_malformed(self.application, remaining)
+                self._malformed.append(remaining)
             self._mark_lost(remaining)  # act does the rest, when the role has been given up
 
     @leaves_the_role
@@ -1312,6 +1338,14 @@ class MessageConnection:
         """Refuses to wait in code that has interrupted this thread's reading or writing."""
         check_not_reading(self)
 
+    def look_inside(self) -> Inside | None:
+        """Returns how code may read on that has interrupted this thread's reading, if it has.
+
+        Raises:
+            LocalProtocolError: it has, and may not.
+        """
+        return look_inside(self)
+
     def thread_waiting_for(self, id_: Any) -> int | None:
         """Returns the thread that waits for the answer to this side's request ``id_``."""
         entry = self.session.pending.get(id_)
@@ -1352,10 +1386,10 @@ class MessageConnection:
         try:
             (taken,) = map(reading.lock.acquire, AT_ONCE)
             with waiting(for_room=True):
-                if not taken:
-                    stream.wait(WRITE, _SLICE)
-                elif stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():
-                    stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
+                if taken:
+                    self._pull(stream)
+                else:
+                    self._pull_inside(stream)
         except BaseException:
             if taken:
                 self.check_taken(None)
@@ -1365,6 +1399,22 @@ class MessageConnection:
                 reading.lock.release()
                 if reading.sleepers:
                     reading.offer()
+
+    def _pull(self, stream: NativeStream) -> None:
+        if stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():
+            stream.wait(WRITE, _SLICE)  # the end has come, or no more may pile up
+
+    def _pull_inside(self, stream: NativeStream) -> None:
+        """Does so if this thread has the role, and was interrupted; otherwise another one reads."""
+        try:
+            inside = self.look_inside()
+        except LocalProtocolError:
+            inside = None
+        if inside is None:
+            stream.wait(WRITE, _SLICE)
+        else:
+            with inside.reading():
+                self._pull(stream)
 
     # -- the end
 
@@ -1386,10 +1436,7 @@ class MessageConnection:
         """
         if self._orphaned:
             return self.closed_class("the process has forked; this copy of the connection is dead")
-        error = self.error or error
-        closed = self.closed_class(str(error) if error else "connection is closed")
-        closed.__cause__ = error
-        return closed
+        return closed_error(self.closed_class, self.error or error, self.closed_here)
 
     def close(self, farewell: Callable[[], None], limit: float) -> None:
         """Says goodbye, waits for the peer to hang up, and closes.
@@ -1486,12 +1533,23 @@ class MessageConnection:
 
         What waits for the end is told by the threads that serve, when they have done so.
         """
-        busy = self.running and not self.pooled
-        tell = self.application.went_down if busy else self.tell_lost
+        tell = self.tell_lost
+        if self.running and not self.pooled:
+            # The method keeps the application alive, which the connection refers to weakly.
+            tell = partial(self._go_down, self.application.went_down)
         try:
             spawn(tell)
         except RuntimeError:  # the system has no more threads
             tell()
+
+    def _go_down(self, tell: Callable[[], object]) -> None:
+        self._warn()
+        tell()
+
+    def _warn(self) -> None:
+        """Log that the peer has broken the protocol, if it has. A log handler may ask others."""
+        while self._malformed:
+            warn_malformed(self.application, self._malformed.pop())
 
     def _mark_lost(self, error: BaseException | None) -> bool:
         """Close the channel and settle what waits; return whether this is the first call.
@@ -1532,6 +1590,7 @@ class MessageConnection:
         """
         if self.unbegun and not self._drops:
             return  # who begins the last of these calls it again
+        self._warn()
         try:
             entries = self._untold.pop()
         except IndexError:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -34,7 +34,7 @@ def load_private(path: str | Path, password: str | None = None) -> Ed25519Privat
     secret = None if password is None else password.encode()
     try:
         key = load_ssh_private_key(Path(path).read_bytes(), secret)
-    except TypeError as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")

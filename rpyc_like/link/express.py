@@ -20,7 +20,7 @@ from ..lib.workers import here
 from ..wire.messages import REPLY
 from ..wire.pending import ABANDONED
 from ..wire.session import State
-from .interrupted import holds_the_role, leaves_the_role
+from .interrupted import files_late, holds_the_role, leaves_the_role
 from .receiving import AT_ONCE, FrameReceiver, Waiter
 from .result import AsyncResult
 from .sending import FrameSender
@@ -66,6 +66,7 @@ class Express:
         self._frame_request = shortcut.frame_request
         self.open: Callable[[bytes], Any] = shortcut.open_frames
 
+    @files_late
     @holds_the_role
     def ask(self, link: MessageConnection, target: Any, args: Any, timeout: float | None) -> Any:
         """Sends a request and waits for its answer.
@@ -107,8 +108,11 @@ class Express:
                         and not receiver.payloads
                     ):
                         return got[2]
-                result = link.file(id_, target)
-                outcome = None if got is None else link.read_on(result, link.understand(got))
+                if got is None:
+                    result, outcome = link.filed_early(id_) or link.file(id_, target), None
+                else:
+                    result = link.file(id_, target)
+                    outcome = link.read_on(result, link.understand(got))
         except BaseException as error:
             own = isinstance(error, (EOFError, OSError, ProtocolError))
             if not own or raised_by_handler(error):
@@ -121,7 +125,7 @@ class Express:
                 raise
             if frame is None:
                 raise
-            result = link.file(id_, target)
+            result = link.filed_early(id_) or link.file(id_, target)
             outcome = None
             if not (self._sender.broken and link.fails_alone(result, error)):
                 outcome = link.broken(error)
@@ -145,7 +149,8 @@ class Express:
         started: float,
     ) -> Any:
         """Does the same while another thread reads."""
-        link.check_not_reading()
+        if link.look_inside() is not None:
+            return link.exchange(target, args, timeout, (), id_)
         frame = result = me = waits = None
         ident = get_ident()
         try:
@@ -195,6 +200,9 @@ class Express:
         if link.end._ready:
             return
         pending = link.session.pending
+        early = link.filed_early(id_)
+        if early is not None and early._ready:
+            return
         if pending.abandon(id_) or id_ not in pending:
             pending.file(id_, ABANDONED)
             link.application.gave_up(id_)
@@ -291,7 +299,7 @@ class Express:
                 link.lose(error)
         try:
             if link.unsent:
-                link.check_not_reading()
+                link.look_inside()
             link.wait_on(result, timeout, started, outcome)
         except BaseException:
             link.give_up(result)

@@ -66,13 +66,16 @@ class ReadingAlong:
 
         Args:
             ended: is called then.
+
+        Raises:
+            RuntimeError: the system has no more threads, or the interpreter is shutting down.
         """
         if result._deadline is not None:
             self._workers.run(lambda: _wait(result, ended))
             return
         with self._lock:
-            self._results.append((result, ended))
             self._read()
+            self._results.append((result, ended))
 
     def _read(self) -> None:
         """Start the thread unless it runs; the caller holds the lock, which it takes first."""

@@ -18,10 +18,12 @@ import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed
 from ..lib import primitives
+from ..lib.exiting import WRITING
 from ..lib.first_use import FirstUse
 from ..lib.interpreter import at_end
 from ..lib.threads import spawn, start_thread
@@ -130,6 +132,7 @@ class Housekeeper:
         self._ends = _Ends()
         self._jobs: list[_Job] = [self._releases, self._calls, self._heartbeats, self._ends]
         self._me = Waiter(0)
+        self._ident: int | None = None  # of the thread
         self._asleep = True  # whether the thread must be woken for what is added
         self._thread = FirstUse(lambda: start_thread(self._run, "rpyc_like-housekeeper"))
 
@@ -177,6 +180,10 @@ class Housekeeper:
 
     # -- the thread
 
+    def is_current(self) -> bool:
+        """Return whether the current thread is the housekeeping thread."""
+        return self._ident == get_ident()
+
     def _wake(self) -> None:
         # No lock, and in this order: finalizers and signal handlers come here, even in the thread.
         self._asleep = False
@@ -185,12 +192,13 @@ class Housekeeper:
         self._ends.wake()
 
     def _run(self) -> None:
+        self._ident = get_ident()
         while not self._ended:
             self.turns += 1
             try:
                 self._turn()
-            except Exception:
-                logger.exception("! the housekeeping thread failed, and goes on")
+            except Exception as error:
+                _log_apart(error, "! the housekeeping thread failed, and goes on")
                 primitives.sleep(TICK)
 
     def _turn(self) -> None:
@@ -479,15 +487,33 @@ class _Ends(_Job):
         return True
 
 
+def _log_apart(error: BaseException, text: str, *args: object) -> None:
+    """Log an error, which the thread of the housekeeper leaves to another one.
+
+    A log handler may ask a peer, and wait for it.
+    """
+
+    def log() -> None:
+        with WRITING as allowed:
+            if allowed:
+                logger.error(text, *args, exc_info=error)
+
+    if housekeeper.is_current():
+        with contextlib.suppress(RuntimeError):  # the system has no more threads
+            spawn(log)
+            return
+    log()
+
+
 def _guarded(func: Callable[[Any], Any], subject: Any) -> Any:
     """Return ``func(subject)``, ``None`` if it fails, which is logged with the connection."""
     try:
         return func(subject)
     except EOFError:
         pass  # it was closed meanwhile
-    except Exception:
+    except Exception as error:
         connection = name_of(getattr(subject, "application", subject))
-        logger.exception("! %s: %s failed", connection, func.__name__.lstrip("_"))
+        _log_apart(error, "! %s: %s failed", connection, func.__name__.lstrip("_"))
 
 
 def _flush(flushable: Flushable) -> bool:
@@ -560,15 +586,18 @@ def _decode_apart(link: MessageConnection, payload: bytes) -> None:
 @holds_the_role
 def _decode(link: MessageConnection, payload: bytes) -> None:
     """Decode a message, with the reading role; leave it then."""
+    failure = None
     try:
         outcome = link.understand(payload)
         if len(outcome) > 1 and outcome[0] is not BROKEN:
             link.stash.append(outcome)
     except Exception as error:
-        logger.exception("! %s: cannot decode a message", name_of(link.application))
+        failure = error
         link.broken(error)
     finally:
         link.reading.leave()
+    if failure is not None:
+        _log_apart(failure, "! %s: cannot decode a message", name_of(link.application))
     if link.end._ready:
         link.have_told()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import ConnectionClosed
 from ..lib import primitives
+from ..lib.os_errors import address_text, naming
 from ..wire.framing import Framer
 from .admission import PAUSE, Admission, Client, ListenerAccount, exhausted, frame_arrived
 from .streams.base import WakePipe
@@ -51,13 +52,16 @@ def listen_tcp(
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
     if host is None:
         host = "::1" if ipv6 else "127.0.0.1"
-    address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0][4]
+    place, kind = address_text(host, port), socket.SOCK_STREAM
+    with naming(place):
+        address = socket.getaddrinfo(host, port, family, kind, 0, socket.AI_PASSIVE)[0][4]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if reuse_addr and os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(backlog)
+        with naming(place):
+            sock.bind(address)
+            sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
@@ -76,7 +80,8 @@ def listen_unix(path: str, backlog: int, mode: int = 0o600) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.fchmod(sock.fileno(), mode)  # Linux makes the file with it; others are told below
-        sock.bind(path)
+        with naming(path):
+            sock.bind(path)
         os.chmod(path, mode)
         sock.listen(backlog)
     except BaseException:
@@ -163,6 +168,7 @@ class Listener:
         self._chores = chores
         self._admission = admission
         self._watched: dict[int, Callable[[], object]] = {}  # by their descriptors
+        self._held: dict[int, Callable[[], object]] = {}  # what drops who waits, by descriptor
         self._calls: deque[Callable[[], object]] = deque()  # to be made by who accepts
         self._waiting: deque[socket.socket] = deque()  # those that had somebody when last asked
         self.crowded = False
@@ -246,12 +252,14 @@ class Listener:
         """
         client.held = True
         descriptor = sock.fileno()
+        self._held[descriptor] = gone
 
         def look() -> None:
             whole = frame_arrived(sock, make_framer())
             if whole is None:
                 return  # the system tells when more has come
             self.unwatch(descriptor)
+            del self._held[descriptor]
             if whole:
                 client.held = False
                 arrived()
@@ -259,6 +267,13 @@ class Listener:
                 gone()
 
         self.watch(descriptor, look)
+
+    def drop_held(self) -> None:
+        """Drop the clients that wait: called by the thread that called :meth:`turn`, at the end."""
+        while self._held:
+            descriptor, gone = self._held.popitem()
+            self.unwatch(descriptor)
+            gone()
 
     def call_soon(self, func: Callable[[], object]) -> None:
         """Have ``func`` called by :meth:`turn`. May be called from any thread."""

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from ..errors import ProtocolError
 from ..lib import primitives
 from .connection import MessageConnection
+from .interrupted import holds_the_role
 from .listener import Listener
 from .receiving import AT_ONCE, FrameReceiver
 
@@ -84,6 +85,7 @@ class Lobby(Generic[T]):
         self._listener.unwatch(descriptor)
 
 
+@holds_the_role
 def _has_frame(link: MessageConnection) -> bool:
     """Read what has come; return whether a frame is there, or nothing more will come."""
     if link.backlog or link.stash:

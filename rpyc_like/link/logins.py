@@ -26,11 +26,12 @@ def read_token(token: str | bytes | Path) -> bytes:
     Raises:
         ValueError: it has less than 16 bytes: who hears a login could guess it.
     """
+    where = f" in {str(token)!r}" if isinstance(token, Path) else ""
     if isinstance(token, Path):
         token = token.read_bytes().strip()
     data = token.encode() if isinstance(token, str) else token
     if len(data) < 16:
-        raise ValueError(f"expected a token of at least 16 bytes, got {len(data)}")
+        raise ValueError(f"expected a token of at least 16 bytes{where}, got {len(data)}")
     return data
 
 

@@ -44,6 +44,11 @@ def can_poll(link: Any) -> bool:
     )
 
 
+def _lose(link: MessageConnection, error: Exception) -> None:
+    logger.error("! %s: reading failed", name_of(link.application), exc_info=error)
+    link.lose(error)
+
+
 class _Member:
     """A connection that is read by a poller."""
 
@@ -178,8 +183,7 @@ class Poller:
             try:
                 going_on = self._read(member)
             except Exception as error:
-                logger.exception("! %s: reading failed", name_of(member.link.application))
-                self._workers.run(partial(member.link.lose, error), member)
+                self._workers.run(partial(_lose, member.link, error), member)
                 going_on = False
             if not going_on:
                 self._forget(member)
@@ -238,14 +242,17 @@ class Poller:
 
     def _decode(self, member: _Member, payload: bytes) -> None:
         """Decode a message that takes long, in a thread of its own."""
+        failure = None
         try:
             outcome = member.link.understand(payload)
         except Exception as error:
-            application = member.link.application
-            logger.exception("! %s: cannot decode a message", name_of(application))
+            failure = error
             outcome = member.link.broken(error)
+        name = name_of(member.link.application) if failure else ""
         self._decoded.append((member, outcome))
         self._wake.wake()
+        if failure:  # a log handler may ask the peer: not before others can read
+            logger.error("! %s: cannot decode a message", name, exc_info=failure)
 
     def _read_on(self, member: _Member, outcome: Outcome) -> None:
         """Act on a message that has been decoded, and read what comes after it."""

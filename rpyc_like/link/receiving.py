@@ -118,6 +118,20 @@ class FrameReceiver:
         return type(framer) is RpycFramer and framer.max_frame_size >= _LARGEST_CHUNK
 
     @property
+    def rests(self) -> bool:
+        """Whether a wait for the first bytes of a message may be interrupted by who reads on."""
+        return (
+            self._stream.rousable
+            and self._stream.landed is None
+            and self._framer.idle
+            and not self.payloads
+            and self._large is None
+            and self._unread is None
+            and self.clock is None
+            and self.ended is None
+        )
+
+    @property
     def hides(self) -> bool:
         """Whether there may be more of which the system does not tell."""
         return self._stream.hides
@@ -134,6 +148,7 @@ class FrameReceiver:
             elif self.clock is None and self.ended is None and self._unread is None:
                 data = self._stream.recv_wait(timeout, self._chunk)
                 if data is None:
+                    self._unread = self._stream.landed  # nothing, unless the wait was interrupted
                     return None
                 self.arrivals += len(data)
                 # Most of what arrives is exactly one frame: then there is nothing to note.
@@ -227,6 +242,7 @@ class FrameReceiver:
             elif self.clock is not None and self.clock.expired():
                 self.ended = self.clock.error()
             else:
+                self._unread = self._stream.landed  # as in receive
                 return None
         payload, queued = self.payloads[0], 0
         if self._queued_bytes and len(self.payloads) > 1:
@@ -239,7 +255,12 @@ class FrameReceiver:
     def _again(self) -> Any:
         """Return what landed before an interrupt, once; and begin to note what lands."""
         data = self._stream.landed = self._unread
+        if data is None:
+            return None
         self._unread = None
+        if self._large is not None and type(data) is bytes:  # and there may be more than its rest
+            room = len(self._large.view)
+            data, self._unread = data[:room], data[room:] or None
         return data
 
     def _ready(self, payload: Any) -> Any:
@@ -672,9 +693,13 @@ class ReadingRole:
     thing that ``finally`` calls gives the lock back, ``if taken``: before that, none is run either.
     """
 
-    __slots__ = ("kept_by", "lock", "offered", "sleepers")
+    __slots__ = ("inside", "insides", "kept_by", "lock", "offered", "sleepers")
 
     def __init__(self) -> None:
+        self.inside: int | None = None
+        """The thread that has the role, and reads on in what has interrupted its own reading."""
+        self.insides = 0
+        """How often a thread has done so."""
         self.offered: Waiter | None = None
         """Who has been woken to take the role and is on its way: a hint, not a promise."""
         self.kept_by: int | None = None

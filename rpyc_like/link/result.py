@@ -7,13 +7,23 @@ from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..lib.lazy import late_import
 from ..lib.timing import Timeout
 from .receiving import Waiter
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["AsyncResult", "Delivery", "ResultOwner", "Stopped", "Unfinished", "raised", "thrown"]
+__all__ = [
+    "AsyncResult",
+    "Delivery",
+    "ResultOwner",
+    "Stopped",
+    "Unfinished",
+    "awaited",
+    "raised",
+    "thrown",
+]
 
 
 class Unfinished:
@@ -105,6 +115,9 @@ class AsyncResult:
     _future: Future[Any] | None = None
     _ended: Callable[[AsyncResult], None] | None = None  # completes the future
 
+    _cancelled_with_wait = False
+    """Whether a wait that ends without the answer, as by Ctrl-C, cancels the request."""
+
     # No __getattr__ here: it would make each attribute of the class slow. And no self.__dict__:
     # Python 3.11 makes it at the first look, and a second one if a finalizer looks while the first
     # one is being allocated. Then it frees what is in them twice.
@@ -184,7 +197,12 @@ class AsyncResult:
         """
         while not self._ready:
             deadline = self._deadline
-            self._conn.wait_for(self, deadline)
+            try:
+                self._conn.wait_for(self, deadline)
+            except BaseException:
+                if self._cancelled_with_wait:
+                    self.cancel()
+                raise
             if not self._ready and self._deadline is deadline:
                 raise self._conn.expire(self)
 
@@ -261,20 +279,53 @@ class AsyncResult:
         """
         found = self._future
         if found is None:
-            from .futures import future_of
+            with late_import():
+                from .futures import future_of
 
             found = self._future = future_of(self, self._conn)
         return found
 
     def __await__(self) -> Generator[Any, None, Any]:
-        import asyncio
+        with late_import():
+            import asyncio
 
         return asyncio.wrap_future(self.as_future()).__await__()
+
+    def cancel(self) -> bool:
+        """Give the request up: nobody waits for its answer any more.
+
+        A peer of this package is told. Whoever takes the value gets
+        :class:`concurrent.futures.CancelledError`.
+
+        Returns:
+            Whether the answer had not come before.
+        """
+        if self._ready:
+            return False
+        from concurrent.futures import CancelledError
+
+        self.settle(True, CancelledError("the request was cancelled by this side"))
+        self._conn.give_up(self)
+        self.run_callbacks()
+        return True
 
     # Names of older releases.
     is_ready = ready
     result = value
     on_ready = add_callback
+
+
+def awaited(result: AsyncResult) -> Any:
+    """Return the answer to a request; cancel the request if the wait for it is interrupted.
+
+    For requests that the package makes and waits for itself: the program does not hold ``result``,
+    and cannot wait for it again.
+    """
+    result._cancelled_with_wait = True
+    try:
+        return result.value
+    finally:
+        del result  # an exception's traceback would keep it, and it keeps the exception
 
 
 class Delivery:

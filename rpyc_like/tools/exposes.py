@@ -31,16 +31,18 @@ from types import (
     UnionType,
     WrapperDescriptorType,
 )
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..core import access, brine
-from ..core.service import Slave
+from ..core.service import Service, Slave
 from ..lib import access_policy
 from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
 from ..lib.code import clean_name
 from ..lib.stand_ins import dict_of, is_among, module_of, mro_of
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "Tree", "denied", "exposes"]
+
+_CHANGES: Final = {"allow_setattr": "set", "allow_delattr": "deleted"}
 
 MAX_NODES: Final = 10_000
 """Default bound of the number of attributes in a tree."""
@@ -94,6 +96,8 @@ class Tree:
     """Whether a peer may do everything; nothing is listed then."""
     is_cut: bool = False
     """Whether there is more than the bounds allow."""
+    changes: list[str] = field(default_factory=list)
+    """What a peer may do besides reading, by which keys."""
 
     def __iter__(self) -> Iterator[Node]:
         nodes = [self.root]
@@ -114,6 +118,19 @@ class Tree:
         return [one for one in self if one.what.startswith(UNKNOWN) or one.what.endswith(ends)]
 
 
+_ITEM: Final = "[...]"  # names of nodes: an item, another alternative, a class itself
+_ALTERNATIVE: Final = "(or)"
+_CLASS: Final = "(class)"
+
+
+class _Part(NamedTuple):
+    """A class that an annotation names beside that of the object itself."""
+
+    cls: type
+    mark: str
+    """What it is: an item or an alternative; the class itself after ``_CLASS``."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Subject:
     """An object that is at hand, or only its class."""
@@ -123,12 +140,16 @@ class _Subject:
     """The class, if ``obj`` is ``ABSENT``."""
     result: Any = MISSING
     """What a call of a function returns: a class, or ``UNKNOWN``."""
-    parts: tuple[type, ...] = ()
+    parts: tuple[_Part, ...] = ()
     """Classes that the annotation of it, or of its result, names as items or alternatives."""
 
     @property
-    def key(self) -> tuple[int, ...]:
-        return (id(self.obj), id(self.kind), id(self.result), *map(id, self.parts))
+    def key(self) -> tuple[Any, ...]:
+        return (id(self.obj), id(self.kind), id(self.result), self.marked)
+
+    @property
+    def marked(self) -> tuple[tuple[int, str], ...]:
+        return tuple((id(part.cls), part.mark) for part in self.parts)
 
 
 def exposes(
@@ -152,7 +173,8 @@ def exposes(
     full = bool(config["allow_all_attrs"]) or is_among(Slave, mro_of(kind))
     if not full:
         walker.walk(subject, node)
-    return Tree(node, full, walker.is_cut)
+    changes = [f"may be {done} as well ({key})" for key, done in _CHANGES.items() if config[key]]
+    return Tree(node, full, walker.is_cut, changes)
 
 
 def denied(tree: Tree, patterns: list[str]) -> list[tuple[str, Node]]:
@@ -202,7 +224,11 @@ def _closed(nodes: list[Node]) -> list[Node]:
         node = left.pop()
         if not any(node is known for known in found):
             found.append(node)
-            left += [child for child in node.children if child.name in ("()", "[...]")]
+            left += [
+                child
+                for child in node.children
+                if child.name in ("()", _ITEM, _ALTERNATIVE, _CLASS)
+            ]
             left += [node.same] if node.same is not None else []
     return found
 
@@ -214,7 +240,7 @@ class _Walker:
         self._config = config
         self._left = max_nodes
         self._max_depth = max_depth
-        self._seen: dict[tuple[int, ...], Node] = {}
+        self._seen: dict[tuple[Any, ...], Node] = {}
         self._kept: list[Any] = []  # objects whose ids are keys
         self.is_cut = False
 
@@ -261,6 +287,10 @@ class _Walker:
         if actual is tuple or kind is object:
             return  # travels by value, or is not known
         mro = mro_of(actual)
+        sets = (dict_of(base).get("_rpyc_setattr") for base in mro)
+        if next((one for one in sets if one is not None), _REFUSES) is not _REFUSES:
+            rule, what = access_policy.OWN, "set: _rpyc_setattr decides"
+            yield None, Node(_joined(node.path, "*"), "*", "*", rule, what)
         if any("_rpyc_getattr" in dict_of(base) for base in mro):
             yield None, self._unknown(node, "*", access_policy.OWN, "_rpyc_getattr decides")
             return
@@ -403,10 +433,15 @@ class _Walker:
     ) -> Iterator[tuple[_Subject | None, Node]]:
         """Yield nodes of the classes that an annotation names beside that of the object itself."""
         for part in subject.parts:
-            if self._take():
-                what = f"instance of {full_name(part)}"
-                child = Node(f"{node.path}[...]", "[...]", "[...]", rule, what)
-                yield _Subject(ABSENT, part), child
+            if not self._take():
+                continue
+            name = _ALTERNATIVE if part.mark.endswith(_ALTERNATIVE) else _ITEM
+            if part.mark.startswith(_CLASS):
+                name = _ITEM if part.mark.endswith(_ITEM) else _CLASS
+                yield self._node(node, name, name, rule, part.cls, subject)
+            else:
+                what = f"instance of {full_name(part.cls)}"
+                yield _Subject(ABSENT, part.cls), Node(f"{node.path}{name}", name, name, rule, what)
 
     def _result(self, subject: _Subject, node: Node) -> Iterator[tuple[_Subject | None, Node]]:
         """Yield the node of what a call returns."""
@@ -428,6 +463,7 @@ class _Walker:
 
 _VALUES: Final = frozenset({*brine.simple_types, tuple, frozenset, type(None)})
 _FUNCTIONS: Final = frozenset({FunctionType, BuiltinFunctionType, MethodType})
+_REFUSES: Final = dict_of(Service).get("_rpyc_setattr")
 _METHODS: Final = frozenset(
     {MethodDescriptorType, ClassMethodDescriptorType, WrapperDescriptorType}
 )
@@ -480,10 +516,10 @@ def _is_own(obj: Any, name: str) -> bool:
     return name in access_policy.instance_dict(obj) or issubclass(type(obj), ModuleType)
 
 
-def _walkable(result: Any, parts: tuple[type, ...] = ()) -> _Subject | None:
+def _walkable(result: Any, parts: tuple[_Part, ...] = ()) -> _Subject | None:
     """Return a subject for instances of a class, None for values and what is unknown."""
     if parts:
-        parts = tuple(part for part in parts if part is not result)
+        parts = tuple(one for one in parts if one.cls is not result or one.mark != _ALTERNATIVE)
         if result is MISSING or result is UNKNOWN:
             return _Subject(ABSENT, object, parts=parts)
     if result is MISSING or result is UNKNOWN:
@@ -564,7 +600,7 @@ def _annotated(func: Any, owner: _Subject) -> Any:
     return _resolved(_annotations(func).get("return", MISSING), func.__globals__, owner)
 
 
-def _parts_annotated(func: Any, owner: _Subject) -> tuple[type, ...]:
+def _parts_annotated(func: Any, owner: _Subject) -> tuple[_Part, ...]:
     """Return the classes that the return annotation of a function names in brackets or ``|``."""
     if type(func) is not FunctionType:
         return ()
@@ -572,7 +608,7 @@ def _parts_annotated(func: Any, owner: _Subject) -> tuple[type, ...]:
     return tuple(_unique(_mentioned(annotation, func.__globals__, owner, _MAX_NESTED)))
 
 
-def _parts_stored(cls: type, name: str) -> tuple[type, ...]:
+def _parts_stored(cls: type, name: str) -> tuple[_Part, ...]:
     """Return such classes of the annotation of an attribute in a class body."""
     for base in mro_of(cls):
         annotation = _annotations(base).get(name, MISSING)
@@ -583,17 +619,25 @@ def _parts_stored(cls: type, name: str) -> tuple[type, ...]:
     return ()
 
 
-def _unique(classes: Iterator[type]) -> Iterator[type]:
-    seen: set[int] = set()
-    for cls in classes:
-        if id(cls) not in seen:
-            seen.add(id(cls))
-            yield cls
+def _unique(parts: Iterator[_Part]) -> Iterator[_Part]:
+    seen: set[tuple[int, bool]] = set()
+    for part in parts:
+        known = (id(part.cls), part.mark.startswith(_CLASS))
+        if known not in seen:
+            seen.add(known)
+            yield part
+
+
+def _below(mark: str, is_one_of: bool, is_class: bool = False) -> str:
+    """Return the mark of what stands in the brackets of an annotation that has a mark itself."""
+    if is_class:
+        return _CLASS + mark
+    return (mark or _ALTERNATIVE) if is_one_of else _ITEM
 
 
 def _mentioned(
-    annotation: Any, names: Mapping[str, Any], owner: _Subject, left: int, inside: bool = False
-) -> Iterator[type]:
+    annotation: Any, names: Mapping[str, Any], owner: _Subject, left: int, mark: str = ""
+) -> Iterator[_Part]:
     """Yield the classes that an annotation names as items, arguments or alternatives.
 
     Args:
@@ -601,7 +645,7 @@ def _mentioned(
         names: the module in which it stands.
         owner: the object of which ``Self`` is the class.
         left: levels to go down.
-        inside: whether it is an item or alternative of another one.
+        mark: "" if it stands for the object itself, else what it is of another one.
     """
     kind = type(annotation)
     if not left or annotation is MISSING:
@@ -609,56 +653,61 @@ def _mentioned(
     if kind is str:
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             tree = ast.parse(annotation, mode="eval").body
-            yield from _mentioned_in(tree, names, owner, left - 1, inside)
+            yield from _mentioned_in(tree, names, owner, left - 1, mark)
     elif issubclass(kind, type) and kind.__module__ != "types":
         found = _plain_class(annotation)
-        if inside and found is not UNKNOWN and not is_among(found, _VALUES):
-            if not is_among(found, _KNOWN_CONTAINERS):
-                yield found
+        if mark and found is not UNKNOWN:
+            hides = not is_among(found, _VALUES) and not is_among(found, _KNOWN_CONTAINERS)
+            if hides or mark.startswith(_CLASS):
+                yield _Part(found, mark)
     elif kind.__module__ in ("typing", "types"):  # list[X], X | Y, Annotated[X, ...]
         if kind.__name__ == "ForwardRef":
-            yield from _mentioned(annotation.__forward_arg__, names, owner, left - 1, inside)
+            yield from _mentioned(annotation.__forward_arg__, names, owner, left - 1, mark)
             return
         origin = getattr(annotation, "__origin__", None)
-        if inside and issubclass(type(origin), type):
-            yield from _mentioned(origin, names, owner, left - 1, True)
+        if mark and issubclass(type(origin), type):
+            yield from _mentioned(origin, names, owner, left - 1, mark)
         args = getattr(annotation, "__args__", ())
         if kind.__name__ == "_LiteralGenericAlias" or type(args) is not tuple:
             return
+        is_one_of = "Union" in kind.__name__ or "Annotated" in kind.__name__
+        below = _below(mark, is_one_of, origin is type)
         for one in args[-1:] if "Callable" in kind.__name__ else args:
-            yield from _mentioned(one, names, owner, left - 1, True)
+            yield from _mentioned(one, names, owner, left - 1, below)
 
 
 def _mentioned_in(
-    tree: ast.expr, names: Mapping[str, Any], owner: _Subject, left: int, inside: bool
-) -> Iterator[type]:
+    tree: ast.expr, names: Mapping[str, Any], owner: _Subject, left: int, mark: str
+) -> Iterator[_Part]:
     """Do the same for the syntax tree of a text."""
     if not left:
         return
     if isinstance(tree, ast.Constant):
         if type(tree.value) is str:
-            yield from _mentioned(tree.value, names, owner, left - 1, inside)
+            yield from _mentioned(tree.value, names, owner, left - 1, mark)
     elif isinstance(tree, ast.BinOp):
         for one in (tree.left, tree.right):
-            yield from _mentioned_in(one, names, owner, left - 1, True)
+            yield from _mentioned_in(one, names, owner, left - 1, _below(mark, True))
     elif isinstance(tree, ast.Subscript):
         base = tree.value
         name = base.id if isinstance(base, ast.Name) else getattr(base, "attr", "")
         items = tree.slice.elts if isinstance(tree.slice, ast.Tuple) else [tree.slice]
-        if inside:
-            yield from _mentioned_in(base, names, owner, left - 1, True)
+        if mark and name not in ("type", "Type"):
+            yield from _mentioned_in(base, names, owner, left - 1, mark)
         if name == "Literal":
             return
         items = items[:1] if name == "Annotated" else items[-1:] if name == "Callable" else items
-        inside = inside or name == "Annotated" or name not in _INNER
+        if name not in _INNER or name == "Annotated":
+            is_one_of = name in ("Annotated", "Union")
+            mark = _below(mark, is_one_of, name in ("type", "Type"))
         for one in items:
-            yield from _mentioned_in(one, names, owner, left - 1, inside)
+            yield from _mentioned_in(one, names, owner, left - 1, mark)
     elif isinstance(tree, (ast.Name, ast.Attribute)):
         if (tree.id if isinstance(tree, ast.Name) else tree.attr) == "Self":
-            if inside and owner.kind is not None:
-                yield owner.kind
+            if mark and owner.kind is not None:
+                yield _Part(owner.kind, mark)
         else:
-            yield from _mentioned(_named(tree, names), names, owner, left - 1, inside)
+            yield from _mentioned(_named(tree, names), names, owner, left - 1, mark)
 
 
 def _annotations(obj: Any) -> Mapping[str, Any]:

@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 from ..errors import AuthenticationError
 from ..lib.modules import needed
 from ..lib.modules import safe_import as safe_import
+from ..lib.settings import checked, number
 from ..lib.timing import Timeout
+from ..link.admission import login_is_watched
 from ..link.logins import read_token
 from ..link.streams.tls import server_context
 from ..wire import login as wire
@@ -40,8 +42,23 @@ __all__ = [
 
 logger = logging.getLogger("rpyc_like.server")
 
-_HANDSHAKE_LIMIT = 10.0
+_HANDSHAKE_LIMIT = 10.0  # seconds, where no server has a limit of its own
+_TIMEOUT = number(optional=True)
 _PEER_CREDENTIALS = struct.Struct("@iII")
+_NO_TLS = "the client does not speak TLS"
+_NOT_TRUSTED = "the client does not accept this server's certificate"
+_MEANINGS = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client has shown no certificate",
+    "CERTIFICATE_VERIFY_FAILED": "the client's certificate is not accepted",
+    "HTTP_REQUEST": _NO_TLS,
+    "SSLV3_ALERT_BAD_CERTIFICATE": _NOT_TRUSTED,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": _NOT_TRUSTED,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _NOT_TRUSTED,
+    "TLSV1_ALERT_UNKNOWN_CA": _NOT_TRUSTED,
+    "UNKNOWN_PROTOCOL": _NO_TLS,
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+}
+"""What reasons of OpenSSL's mean here."""
 _CERTIFICATE = "rpyc_like_certificate"  # of the server, on its sockets: the hash of it
 
 
@@ -55,6 +72,10 @@ class SSLAuthenticator:
         keyfile, certfile: the server's key and certificate.
         ca_certs: whose clients are let in; with it a client certificate is required.
         cert_reqs, ssl_version, ciphers: as for :func:`rpyc_like.link.streams.tls.server_context`.
+        timeout: seconds that a handshake may take, if less than ``auth_timeout`` of the server.
+
+    Raises:
+        OSError: a file cannot be read, or does not hold what it should (``ssl.SSLError``).
     """
 
     def __init__(
@@ -65,7 +86,9 @@ class SSLAuthenticator:
         cert_reqs: int | None = None,
         ssl_version: int | None = None,
         ciphers: str | None = None,
+        timeout: float | None = None,
     ) -> None:
+        self.timeout = checked("argument 'timeout'", _TIMEOUT, timeout)
         self.keyfile = keyfile
         self.certfile = certfile
         self.ca_certs = ca_certs
@@ -74,6 +97,7 @@ class SSLAuthenticator:
         self.ciphers = ciphers
         self._loading = threading.RLock()  # guards _loaded
         self._loaded: tuple[Any, ssl.SSLContext, bytes] | None = None
+        self._context()  # so that wrong files are found before anything is bound
 
     @property
     def authenticates(self) -> bool:
@@ -104,18 +128,26 @@ class SSLAuthenticator:
 
     def __call__(self, sock: socket.socket) -> tuple[ssl.SSLSocket, Any]:
         context, certificate = self._context()
+        limit = _limit(self.timeout)
         try:
-            sock.settimeout(_HANDSHAKE_LIMIT)
+            sock.settimeout(limit)
             wrapped = context.wrap_socket(sock, server_side=True)
+        except TimeoutError as error:
+            raise AuthenticationError(f"no TLS handshake {_within(limit)}") from error
         except (ssl.SSLError, OSError) as error:
-            raise AuthenticationError(f"TLS handshake failed: {error}") from error
+            why = _MEANINGS.get(getattr(error, "reason", ""))
+            text = f"{why} ({error})" if why else error
+            raise AuthenticationError(f"TLS handshake failed: {text}") from error
         setattr(wrapped, _CERTIFICATE, certificate)
         return wrapped, wrapped.getpeercert()
 
 
 def _state(file: str) -> tuple[int, int, int]:
     """Returns what changes with the content of a file."""
-    found = os.stat(file)
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0, 0  # reading it will say why
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
@@ -127,6 +159,17 @@ def _first(pem: str) -> str:
     if start < 0 or stop < 0:
         raise ValueError("expected a certificate (PEM)")
     return pem[start : stop + len(end)]
+
+
+def _limit(timeout: float | None) -> float | None:
+    """Return the seconds that a login may take: a server cuts it off, if it is one of a server."""
+    if timeout is not None or login_is_watched():
+        return timeout
+    return _HANDSHAKE_LIMIT
+
+
+def _within(limit: float | None) -> str:
+    return f"within {limit or 0:g} s (argument 'timeout' of the authenticator)"
 
 
 class PeerUser(NamedTuple):
@@ -168,6 +211,7 @@ class _LoginAuthenticator:
     """Talks with a client that logs in; see :mod:`rpyc_like.wire.login`."""
 
     method = b""
+    timeout: float | None = None
 
     def check(self, transcript: Transcript, proof: bytes) -> Any:
         """Returns the credentials.
@@ -182,7 +226,7 @@ class _LoginAuthenticator:
         raise NotImplementedError
 
     def __call__(self, sock: socket.socket) -> tuple[socket.socket, Any]:
-        with _limited(sock) as deadline:
+        with _limited(sock, _limit(self.timeout)) as deadline:
             nonce, certificate = wire.new_nonce(), getattr(sock, _CERTIFICATE, b"")
             sock.sendall(MAGIC + wire.pack(self.method, nonce, certificate))
             size = wire.check_size(_read(sock, 2, deadline))
@@ -207,11 +251,17 @@ class TokenAuthenticator(_LoginAuthenticator):
     Args:
         token: the secret, or the path of a file that holds it; or names of clients and the token of
             each.
+        timeout: seconds that a login may take, if less than ``auth_timeout`` of the server.
     """
 
     method = TOKEN
 
-    def __init__(self, token: str | bytes | Path | Mapping[str, str | bytes | Path]) -> None:
+    def __init__(
+        self,
+        token: str | bytes | Path | Mapping[str, str | bytes | Path],
+        timeout: float | None = None,
+    ) -> None:
+        self.timeout = checked("argument 'timeout'", _TIMEOUT, timeout)
         tokens = token if isinstance(token, Mapping) else {"": token}
         self._tokens = {name.encode(): read_token(one) for name, one in tokens.items()}
         self._nobodys = os.urandom(32)
@@ -237,11 +287,18 @@ class KeyAuthenticator(_LoginAuthenticator):
         authorized: path of a file with a line ``ssh-ed25519 KEY COMMENT`` for each, as OpenSSH's
             ``authorized_keys``. It is read for each client.
         key: path of this server's own private key, for clients that want to see it.
+        timeout: seconds that a login may take, if less than ``auth_timeout`` of the server.
     """
 
     method = KEY
 
-    def __init__(self, authorized: str | Path, key: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        authorized: str | Path,
+        key: str | Path | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.timeout = checked("argument 'timeout'", _TIMEOUT, timeout)
         self._keys = needed("rpyc_like.link.ed25519", "cryptography")
         self._authorized = authorized
         self._keys.load_authorized(authorized)
@@ -296,13 +353,15 @@ class Chain:
 
 
 @contextlib.contextmanager
-def _limited(sock: socket.socket) -> Iterator[Timeout]:
+def _limited(sock: socket.socket, limit: float | None) -> Iterator[Timeout]:
     """Makes what goes wrong in a login an AuthenticationError, and bounds all of it in time."""
     before = sock.gettimeout()
     try:
-        sock.settimeout(_HANDSHAKE_LIMIT)
-        yield Timeout(_HANDSHAKE_LIMIT)
+        sock.settimeout(limit)
+        yield Timeout(limit)
         sock.settimeout(before)
+    except TimeoutError as error:
+        raise AuthenticationError(f"login failed: no login message {_within(limit)}") from error
     except (OSError, EOFError) as error:
         raise AuthenticationError(f"login failed: {error}") from error
 
@@ -311,7 +370,7 @@ def _read(sock: socket.socket, size: int, deadline: Timeout) -> bytes:
     data = b""
     while len(data) < size:
         if deadline.expired():
-            raise TimeoutError(f"no login message within {deadline.seconds:g} s")
+            raise TimeoutError
         sock.settimeout(deadline.timeleft())
         got = sock.recv(size - len(data))
         if not got:

@@ -49,6 +49,10 @@ GRACE = 0.0 if COMPAT_RPYC6 else 5.0
 
 ARGUMENTS: dict[str, Kind] = {
     **admission.ARGUMENTS,
+    "port": settings.Kind(
+        f"{settings.PORT.expected}, 0 or None for one that is free",
+        lambda port: None if port is None else settings.PORT.take(port),
+    ),
     "ipv6": FLAG,
     "backlog": settings.count(-1),
     "reuse_addr": FLAG,
@@ -194,7 +198,6 @@ class Server:
             self._accepting = Listener(
                 listeners, self.admission, socket_path, listener_timeout, self._chores
             )
-            self.protocol_config.setdefault("logger", self.logger)
             warn_of_ladders(service, self.protocol_config)
         except BaseException:
             for listener in set(listeners).difference(sockets):  # nobody else knows of these
@@ -254,6 +257,7 @@ class Server:
             except KeyboardInterrupt:
                 self.logger.warning("keyboard interrupt!")
             finally:
+                self._accepting.drop_held()
                 self.close()
 
     def _start_in_thread(self) -> threading.Thread:
@@ -428,8 +432,8 @@ class Server:
         try:
             wrapped, credentials = self._let_in(sock)
             kept = self._serve_client(wrapped, credentials)
-        except AuthenticationError:
-            self.logger.info("%s failed to authenticate, rejecting connection", client.name)
+        except AuthenticationError as error:
+            self.admission.reject(client, error)
             if not client.cut_off:
                 self._refused()
         except Exception as error:
@@ -497,7 +501,8 @@ class Server:
 
     def _make_connection(self, sock: Any, credentials: Any) -> Connection:
         endpoints = (sock.getsockname(), sock.getpeername())
-        config = dict(self.protocol_config, credentials=credentials, endpoints=endpoints)
+        config = {"logger": self.logger, **self.protocol_config}
+        config.update(credentials=credentials, endpoints=endpoints)
         channel = Channel(SocketStream(sock))
         channel.admitted = client = self._admitted.get(sock)
         conn = self._connect(channel, config)

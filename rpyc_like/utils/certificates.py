@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..lib.safe_paths import create_new, join_name
+from ..lib.settings import checked, count
 
 __all__ = ["CA_DAYS", "DAYS", "make_authority", "make_client", "make_server"]
 
@@ -40,6 +41,7 @@ DAYS = 30
 
 _AUTHORITY: Final = "ca"
 _KEY, _CERTIFICATE = ".key", ".pem"
+_DAYS: Final = count(1, 36_500)
 _SKEW = datetime.timedelta(minutes=5)
 
 
@@ -151,6 +153,7 @@ def _name(text: str) -> x509.Name:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
 ) -> x509.CertificateBuilder:
+    checked("days", _DAYS, days)
     now = datetime.datetime.now(datetime.timezone.utc)
     return (
         x509.CertificateBuilder()

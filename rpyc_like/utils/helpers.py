@@ -107,7 +107,9 @@ class timed:  # noqa: N801
         self.timeout = timeout
 
     def __call__(self, *args: Any, **kwargs: Any) -> AsyncResult:
-        return self.proxy._within(self.timeout, args, kwargs)
+        result = self.proxy._within(self.timeout, args, kwargs)
+        result._cancelled_with_wait = True  # there is one wait for it, as for a plain call
+        return result
 
     def __repr__(self) -> str:
         return f"timed({self.proxy.proxy!r}, {self.timeout!r})"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from ..errors import ProtocolError
+from ..lib.settings import PORT, checked
 from .registry_messages import Seal, answer_of, make_message
 from .registry_server import MAX_DGRAM_SIZE, REGISTRY_PORT, Address
 
@@ -40,7 +41,7 @@ class RegistryClient:
     ) -> None:
         self._seal = None if secret is None else Seal(secret)
         self.ip = ip
-        self.port = port
+        self.port = checked("argument 'port'", PORT, port)
         self.timeout = timeout
         self.logger = self._get_logger() if logger is None else logger
 

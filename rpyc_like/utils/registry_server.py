@@ -17,6 +17,8 @@ from ..core import brine
 from ..errors import ProtocolError
 from ..lib.brief import brief
 from ..lib.logs import CountedWarning
+from ..lib.os_errors import address_text, naming
+from ..lib.settings import PORT, checked
 from ..link.admission import Admission, Client
 from ..link.listener import Listener
 from ..link.streams.base import READ, WakePipe, wait_for_fds
@@ -322,7 +324,7 @@ class RegistryServer:
                 raise ValueError(f"unknown command {brief(command)}")
             value = getattr(self, f"cmd_{command.lower()}")(host, *args)
         except (ProtocolError, ValueError, TypeError) as error:
-            self._complaints.count(host, error)
+            self._complaints.count(host, error, cause=error)
             return None
         except Exception:  # of a program's on_service_added, for instance
             self.logger.exception("! a message from %s", host)
@@ -399,12 +401,16 @@ def _fitting(value: Any, limit: int) -> bytes:
 
 
 def _bound(kind: int, host: str, port: int, reuse: bool) -> socket.socket:
-    info = socket.getaddrinfo(host, port, 0, kind, 0, socket.AI_PASSIVE)[0]
+    checked("argument 'port'", PORT, port)
+    place = address_text(host, port)
+    with naming(place):
+        info = socket.getaddrinfo(host, port, 0, kind, 0, socket.AI_PASSIVE)[0]
     sock = socket.socket(info[0], kind)
     try:
         if reuse:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(info[4])
+        with naming(place):
+            sock.bind(info[4])
     except BaseException:
         sock.close()
         raise

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..errors import ConnectionClosed
+from ..lib.settings import PORT, checked
 from ..lib.timing import Timeout
 from ..link.streams import Stream, TunneledSocketStream
 from .children import Output
@@ -133,6 +134,7 @@ def through_ssh(machine: Any, port: int) -> Stream:
     Args:
         machine: a plumbum ``SshMachine`` or ``ParamikoMachine``.
     """
+    checked("argument 'remote_port'", PORT, port)
     if hasattr(machine, "connect_sock"):
         return ParamikoStream(machine.connect_sock(port))
     options: Sequence[str] = ("-W", f"localhost:{port}")

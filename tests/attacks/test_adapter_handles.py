@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import sys
+import typing
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,8 +53,66 @@ class Offered:
         return itertools.count()
 
     @staticmethod
+    def words() -> Handle:
+        return Handle([1])
+
+    @staticmethod
     def text() -> Handle:
         return Handle("lent")
+
+
+class Subscripted:
+    """Has code that runs when it is subscripted."""
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        raise AssertionError("was run")
+
+
+TEXTS = (ctypes.c_char_p * 2)()
+
+
+class Odd:
+    """What a service should not offer, and may."""
+
+    pointer = staticmethod(lambda: ctypes.pointer(ctypes.c_int(5)))
+    texts = staticmethod(lambda: TEXTS)
+    proxy = staticmethod(lambda: weakref.proxy(TEXTS))
+    alias = staticmethod(lambda: vars(typing)["List"])
+    special = staticmethod(lambda: typing.Optional)
+    subscripted = staticmethod(lambda: Subscripted)
+    numbers = staticmethod(lambda: Handle((ctypes.c_int * 2)(1, 2)))
+
+
+@pytest.mark.parametrize("name", ["pointer", "texts", "proxy", "alias", "special", "subscripted"])
+def test_items_are_the_policys_too(name: str) -> None:
+    """No request for items gets round what the policy says of an object."""
+    with wired(resolve=only({"odd": Odd})) as wire:
+        handle = wire.call(b"odd", name.encode())[2]
+        requests = [(b"item", handle, b"x")]
+        if name in ("pointer", "texts", "proxy"):
+            requests += [(b"item", handle, 0), (b"iterate", handle)]
+        for request in requests:
+            answer = wire.call(BUILTIN, *request)
+            assert answer[0] == b"e"
+            assert answer[2][1] == DENIED, request
+
+
+def test_items_of_numbers_are_given() -> None:
+    """An exported array of numbers has items."""
+    with wired(resolve=only({"odd": Odd})) as wire:
+        handle = wire.call(b"odd", b"numbers")[2]
+        assert wire.call(BUILTIN, b"item", handle, 1)[2] == 2
+        iterator = wire.call(BUILTIN, b"iterate", handle)[2]
+        assert wire.call(BUILTIN, b"next", iterator, 9)[2] == [1, 2]
+
+
+@pytest.mark.parametrize("name", [b"item", b"text", b"value"])
+def test_objects_are_not_named_arguments(wire: Wire, name: bytes) -> None:
+    """What a request works on is its first argument, which is looked at."""
+    named = (Atom(b"$kwargs"), [(Atom(b"value"), b"x"), (Atom(b"name"), Atom(b"upper"))])
+    answer = wire.call(BUILTIN, name, named)
+    assert answer[0] == b"e"
+    assert b"named arguments" in bytes(answer[2][2])
 
 
 @pytest.fixture
@@ -111,6 +172,20 @@ def test_values_that_are_kept_are_counted(wire: Wire) -> None:
     assert wire.call(BUILTIN, b"iterate", list(range(1000, 30_000)))[0] == b"e"
     wire.call(BUILTIN, b"release", handles[0])
     assert wire.call(BUILTIN, b"hold", bytes(40_000))[0] == b"r"
+
+
+def test_growth_of_exported_objects_is_counted(wire: Wire) -> None:
+    """What a peer puts into a list counts as long as the list lives."""
+    words = wire.call(b"offered", b"words")[2]
+    put = (BUILTIN, b"method", words, Atom(b"append"))
+    answers = [wire.call(*put, [bytes([n]) * 20_000]) for n in range(10)]
+    assert answers[0][0] == b"r"
+    assert answers[-1][0] == b"e"
+    assert b"max_held_memory" in bytes(answers[-1][2][2])
+    wire.call(BUILTIN, b"release", words)
+    others = wire.call(b"offered", b"words")[2]
+    put = (BUILTIN, b"method", others, Atom(b"append"))
+    assert all(wire.call(*put, [bytes([n]) * 20_000])[0] == b"r" for n in range(3))
 
 
 @pytest.mark.parametrize("count", [-5, 0, 1.5, b"x", 1 << 70])

@@ -29,6 +29,7 @@ from rpyc_like.epc.service import EPCService
 from rpyc_like.erlport import erlterms
 from rpyc_like.erlport.service import ErlangService
 from rpyc_like.errors import LimitExceeded
+from rpyc_like.lib import primitives
 from rpyc_like.link.admission import Admission, ListenerAccount, address_key
 from rpyc_like.link.logins import TokenLogin
 from rpyc_like.utils.registry import TCPRegistryClient
@@ -400,6 +401,31 @@ def test_case_100_the_log_names_the_errors_of_the_system(
 def test_case_100_this_machine_has_no_share(host: str) -> None:
     """Clients of this machine are not told from one another."""
     assert address_key(host) is None
+
+
+def test_case_100_a_flood_is_accepted_as_fast_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses in which clients may be read are few in a second, not in each accept."""
+    paused: list[float] = []
+    monkeypatch.setattr(primitives, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(primitives, "sleep", paused.append)
+    admission = Admission(3)
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            here, there = socket.socketpair()
+            stack.enter_context(here)
+            stack.enter_context(there)
+            there.sendall(b"hello")  # and nobody reads it
+            admission.admit(here, False)
+        assert admission.silent == 3
+        assert 0 < len(paused) <= 10
+        monkeypatch.setattr(primitives, "monotonic", lambda: 1001.5)
+        paused.clear()
+        here, there = socket.socketpair()
+        stack.enter_context(here)
+        stack.enter_context(there)
+        admission.admit(here, False)
+        assert len(paused) == 10
+    admission.close()
 
 
 def test_case_100_who_has_logged_in_goes_last() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -135,3 +138,86 @@ def test_case_126_unknown_results_fail_if_wanted(
     assert ("unknown results" in capsys.readouterr().err) == (
         service == "Unknown" and options != []
     )
+
+
+class Other:
+    """Another class."""
+
+    exposed_name = "x"
+
+
+class Answers(rpyc.Service):
+    """Returns what its annotations say in other ways than by a class."""
+
+    def exposed_runner(self) -> type[subprocess.Popen[str]]:
+        raise AssertionError
+
+    def exposed_maker(self) -> typing.Type[Item]:  # noqa: UP006
+        raise AssertionError
+
+    def exposed_either(self) -> Item | Other | None:
+        raise AssertionError
+
+    def exposed_items(self) -> Iterator[Item]:
+        raise AssertionError
+
+    def exposed_soon(self) -> typing.AsyncIterator[Item]:
+        raise AssertionError
+
+    def _rpyc_setattr(self, name: str, value: Any) -> None:
+        raise AssertionError
+
+
+def shown(service: Any, **config: Any) -> dict[str, str]:
+    """Return what the nodes of a tree are, by their paths."""
+    return {node.path: node.what for node in exposes(service, {**make_config(None), **config})}
+
+
+def test_a_class_that_is_returned_is_reached_itself() -> None:
+    """``type[X]`` leads to the class, which ``--deny`` matches, and to its instances."""
+    found = shown(Answers)
+    assert found["runner()(class)"] == "class subprocess.Popen"
+    assert found["maker()(class)"] == f"class {HERE}.Item"
+    assert found["maker()(class)()"] == f"instance of {HERE}.Item"
+    tree = exposes(Answers, make_config(None))
+    assert denied(tree, ["subprocess.Popen"])
+
+
+def test_alternatives_are_no_items() -> None:
+    """Each alternative is shown, with another mark than an item has."""
+    nodes = [*exposes(Answers, make_config(None))]
+    either = {node.what for node in nodes if node.path == "either()(or)"}
+    assert either == {f"instance of {HERE}.Item", f"instance of {HERE}.Other"}
+    assert not any(node.path == "either()[...]" for node in nodes)
+
+
+@pytest.mark.parametrize("name", ["items", "soon"])
+def test_items_of_an_iterator_are_followed(name: str) -> None:
+    """A path leads through what an iterator gives."""
+    assert denied(exposes(Answers, make_config(None)), [f"{name}.secret"])
+
+
+def test_what_may_be_set_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """The tree says that names may be set, and where the service decides that."""
+    assert shown(Answers)["*"] == "set: _rpyc_setattr decides"
+    where = f"{HERE}:Answers"
+    for key, word in (("allow_setattr", "set"), ("allow_delattr", "deleted")):
+        assert main(["exposes", where, "--config", f"{key}=True"]) == 0
+        assert f"may be {word} as well ({key})" in capsys.readouterr().out
+    assert main(["exposes", where]) == 0
+    assert "as well" not in capsys.readouterr().out
+
+
+def test_a_reader_that_wants_the_beginning_only() -> None:
+    """``| head`` ends the output without a traceback."""
+    command = [sys.executable, "-m", "rpyc_like", "exposes", "rpyc_like:Service", "--json"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=200, check=False
+        )
+    finally:
+        os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == 0

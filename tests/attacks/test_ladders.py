@@ -113,6 +113,37 @@ class Plain:
     partial = functools.partialmethod(method)
 
 
+class OwnText(ctypes.c_char_p):
+    """A text of C, by another name."""
+
+
+class Named(ctypes.Structure):
+    """A structure that has an address and a number."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("number", ctypes.c_int))
+
+
+class Nesting(ctypes.Structure):
+    """A structure that has addresses further inside."""
+
+    _fields_ = (("inner", Named), ("texts", ctypes.c_char_p * 2), ("numbers", ctypes.c_int * 2))
+
+
+class Either(ctypes.Union):
+    """A number that is an address as well."""
+
+    _fields_ = (("text", ctypes.c_char_p), ("number", ctypes.c_long))
+
+
+class Numbers(ctypes.BigEndianStructure):
+    """A structure of numbers."""
+
+    _fields_ = (("one", ctypes.c_int), ("many", ctypes.c_double * 2))
+
+    def total(self) -> float:
+        return float(self.one + sum(self.many))
+
+
 class Generic(typing.Generic[typing.TypeVar("T")]):  # type: ignore[misc]
     """Has the ``__class_getitem__`` of typing, which compiles texts."""
 
@@ -215,6 +246,8 @@ CALLABLES: dict[str, Any] = {
     "subprocess.run": subprocess.run,
     "Popen": subprocess.Popen,
     "namedtuple": collections.namedtuple,
+    "a structure with a text": Named,
+    "a class of arrays of texts": ctypes.c_char_p * 2,
 }
 """What a service may have exported and a restricted peer does not call."""
 
@@ -249,6 +282,17 @@ next(_running)
 SUBJECTS: dict[str, tuple[Any, str]] = {
     "a pointer": (ctypes.pointer(ctypes.c_int(5)), "contents __getitem__ __setitem__ value"),
     "a text of C": (ctypes.c_char_p(b"x"), "value"),
+    **{
+        f"an array of {kind.__name__}": ((kind * 2)(), "__getitem__ __setitem__ __delitem__")
+        for kind in (
+            *(ctypes.c_char_p, ctypes.c_wchar_p, ctypes.py_object, ctypes.POINTER(ctypes.c_int)),
+            *(Named, Either, ctypes.c_char_p * 2, ctypes.CFUNCTYPE(ctypes.c_int), OwnText),
+        )
+    },
+    "a structure with a text": (Named(b"x", 1), "name"),
+    "a structure of structures": (Nesting(), "inner texts"),
+    "a union with a text": (Either(), "text number"),
+    "a proxy of an array": (weakref.proxy(TEXTS := (ctypes.c_char_p * 2)()), "__getitem__"),
     "a text": (Text("{0.__class__}"), "format format_map"),
     "a class of texts": (Text, "format format_map mro"),
     "a formatter": (string.Formatter(), "format vformat get_field get_value"),
@@ -290,6 +334,10 @@ SUBJECTS: dict[str, tuple[Any, str]] = {
 """Objects, and names that a peer with public attributes does not get of them."""
 
 
+NUMBERS = (ctypes.c_int * 2)(1, 2)
+STRUCTURE = Numbers(1, (2.0, 3.0))
+
+
 class Attic(rpyc.Service):
     """Exports whatever the tests name."""
 
@@ -304,6 +352,12 @@ class Attic(rpyc.Service):
 
     def exposed_object(self) -> Any:
         return PLAIN
+
+    def exposed_numbers(self) -> Any:
+        return NUMBERS
+
+    def exposed_structure(self) -> Any:
+        return STRUCTURE
 
     def exposed_items(self) -> Any:
         return [PLAIN]
@@ -409,11 +463,32 @@ def test_tools_of_threads_call_no_ladders(attic: Any) -> None:
     assert submit(attic.root.callable("len"), "abc").result() == 3
 
 
-def test_pointers_are_not_passed_on(attic: Any) -> None:
+@pytest.mark.parametrize("name", ["a pointer", "an array of c_char_p", "a structure with a text"])
+def test_pointers_are_not_passed_on(attic: Any, name: str) -> None:
     """No function of the standard library reads memory for a peer."""
-    pointer = attic.root.subject("a pointer")
-    with pytest.raises(AttributeError, match="cannot pass on"):
-        attic.root.callable("len")(pointer)
+    pointer = attic.root.subject(name)
+    for given in (pointer, (pointer,), ((1, (pointer,)),)):
+        with pytest.raises(AttributeError, match="cannot pass on"):
+            attic.root.callable("len")(given)
+
+
+def test_numbers_of_ctypes_are_used(attic: Any) -> None:
+    """Arrays of numbers, structures of them and numbers beside an address are read and set."""
+    numbers = attic.root.exposed_numbers()
+    numbers[1] = 5
+    assert [numbers[0], numbers[1], len(numbers)] == [1, 5, 2]
+    assert attic.root.callable("len")(numbers) == 2
+    shape = attic.root.exposed_structure()
+    assert (shape.one, shape.many[1], shape.total()) == (1, 3.0, 6.0)
+    assert attic.root.subject("a structure with a text").number == 1
+    assert attic.root.subject("a structure of structures").numbers[1] == 0
+
+
+def test_a_server_starts_whatever_keys_an_object_has() -> None:
+    """Keys of an object's dictionary that are no texts are no names for a peer."""
+    odd = Plain()
+    vars(odd).update({1: 2, (3,): 4})  # type: ignore[dict-item]
+    access.warn_of_ladders(odd, {"allow_public_attrs": True})
 
 
 def test_a_method_of_the_program_is_its_own(attic: Any) -> None:

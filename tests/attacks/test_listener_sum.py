@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -364,3 +365,27 @@ def test_malformed_clients_are_counted_in_the_log(
         server.close()
     lines = [one.getMessage() for one in caplog.records if one.name == "rpyc_like.link"]
     assert 0 < len(lines) < clients
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_limit_has_lines_of_its_own(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Clients that exceed one limit, or speak no RPyC, do not hide those that exceed another."""
+    config = {"max_digits": 100, "max_depth": 50, "max_frame_size": 10_000}
+    deep: Any = 1
+    for _ in range(60):
+        deep = (deep,)
+    server = KINDS[kind](rpyc.VoidService, protocol_config=config)
+    try:
+        for value in (10**300, deep, os.urandom(20_000)) * 2:
+            with rpyc.connect("127.0.0.1", server.port) as conn, pytest.raises(EOFError):
+                conn.ping(value)
+        with socket.create_connection(("127.0.0.1", server.port), 60) as sock:
+            sock.sendall(b"\0\0\0\0\7\0\0\0\0\0")
+            with contextlib.suppress(ConnectionError):
+                while sock.recv(1 << 16):
+                    pass
+    finally:
+        server.close()
+    lines = [one.getMessage() for one in caplog.records if one.name == "rpyc_like.link"]
+    for word in ("max_digits", "max_depth", "max_frame_size", "MalformedFrame"):
+        assert any(word in line for line in lines), (word, lines)

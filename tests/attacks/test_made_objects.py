@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import array
+import bz2
 import collections
+import enum
 import io
 import itertools
 import json
+import lzma
+import operator
+import textwrap
+import xml.etree.ElementTree
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +25,15 @@ from tests.support.eventually import eventually
 from .served import KINDS, Served
 
 KEPT = 4 << 20
-CONFIG = {"max_kept_memory": KEPT, "allow_public_attrs": True}
+CONFIG = {"max_kept_memory": KEPT, "allow_public_attrs": True, "allow_setattr": True}
+
+
+class Box:
+    """Keeps attributes."""
+
+
+class Marks(enum.IntFlag):
+    A = 1
 
 
 class Containers(rpyc.Service):
@@ -27,12 +42,21 @@ class Containers(rpyc.Service):
     exposed_list_class = list
     exposed_loads = staticmethod(json.loads)
     exposed_repeat = itertools.repeat
+    exposed_wrapper = textwrap.TextWrapper
+    exposed_flag = Marks
+    exposed_deflater = staticmethod(zlib.compressobj)
+    exposed_inflater = staticmethod(zlib.decompressobj)
+    exposed_compressor = bz2.BZ2Compressor
+    exposed_lzma = lzma.LZMACompressor
 
     def __init__(self) -> None:
         self.exposed_own: list[Any] = []
         self.exposed_queue: collections.deque[Any] = collections.deque()
         self.exposed_values: dict[Any, Any] = {}
         self.exposed_file = io.BytesIO()
+        self.exposed_error = ValueError()
+        self.exposed_element = xml.etree.ElementTree.Element("a")
+        self.exposed_box = Box()
 
     def exposed_list(self) -> list[int]:
         """Return a new list."""
@@ -118,6 +142,29 @@ MANY: dict[str, Callable[[Any], Any]] = {
     "instances of a class": lambda root: [root.list_class("x" * 20_000) for _ in range(100)],
     "parsed texts": lambda root: [root.loads("[" + "[]," * 1000 + "1]") for _ in range(100)],
     "arguments of an iterator": lambda root: [root.repeat("x" * 100_000) for _ in range(100)],
+    "tuples of small values": lambda root: [
+        operator.setitem(root.values, n, (n, *(None,) * 20_000)) for n in range(100)
+    ],
+    "tuples of short texts": lambda root: [
+        operator.setitem(root.values, n, tuple(f"{n}{i:030}" for i in range(1000)))
+        for n in range(100)
+    ],
+    "sets of small values": lambda root: [
+        operator.setitem(root.values, n, frozenset(range(2000))) for n in range(50)
+    ],
+    "notes of an error": lambda root: [root.error.add_note("x" * 100_000) for _ in range(100)],
+    "attributes of an element": lambda root: [
+        root.element.set(str(n), "x" * 100_000) for n in range(100)
+    ],
+    "named arguments that objects keep": lambda root: [
+        root.wrapper(initial_indent="x" * 100_000) for _ in range(100)
+    ],
+    "attributes": lambda root: [setattr(root.box, f"a{n}", "x" * 100_000) for n in range(100)],
+    "members of an enum": lambda root: [root.flag((1 << 20) + n) for n in range(10_000)],
+    "objects that deflate": lambda root: [root.deflater() for _ in range(100)],
+    "objects that inflate": lambda root: [root.inflater() for _ in range(1000)],
+    "compressors": lambda root: [root.compressor(9) for _ in range(3)],
+    "compressors by name": lambda root: [root.lzma(preset=9) for _ in range(3)],
     "a file": lambda root: [root.file.write(b"x" * 100_000) for _ in range(100)],
 }
 

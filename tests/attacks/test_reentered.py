@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import csv
 import functools
+import gc
 import re
 import subprocess
 import sys
 import threading
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
@@ -294,6 +296,58 @@ def test_case_120_who_is_gone_waits_no_longer(connect: Callable[[], Any]) -> Non
     finally:
         items.go_on.set()
         thread.join(LIMIT)
+
+
+class Kept:
+    """Something that a thread works with."""
+
+
+def test_case_120_threads_that_look_at_each_other_keep_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What any thread works with is freed when it has ended, without the garbage collector."""
+    both_look = threading.Barrier(2, timeout=LIMIT)
+    kept: list[weakref.ref[Kept]] = []
+    begun, over = threading.Event(), threading.Event()
+    current_frames = sys._current_frames
+
+    def look() -> Any:
+        both_look.wait()
+        found = current_frames()
+        both_look.wait()
+        return found
+
+    def call() -> None:
+        with Use("index", ([],), 10, "max_steps"):
+            pass
+
+    def work() -> None:
+        mine = Kept()
+        kept.append(weakref.ref(mine))
+        begun.set()
+        assert over.wait(LIMIT)
+
+    monkeypatch.setattr(sys, "_current_frames", look)
+    third = Use("index", ([],), 10, "max_steps")
+    third._thread = -1
+    monkeypatch.setitem(in_flight._in_order, third, None)
+    monkeypatch.setitem(under_way, -1, [third])
+    working = threading.Thread(target=work)
+    calling = [threading.Thread(target=call) for _ in range(2)]
+    gc.disable()
+    try:
+        working.start()
+        assert begun.wait(LIMIT)
+        for thread in calling:
+            thread.start()
+        for thread in calling:
+            thread.join(LIMIT)
+        over.set()
+        working.join(LIMIT)
+        assert [one() for one in kept] == [None]
+    finally:
+        over.set()
+        gc.enable()
 
 
 def test_case_120_a_loop_never_waits() -> None:

@@ -18,6 +18,7 @@ import trustme
 
 import rpyc_like as rpyc
 from rpyc_like.lib.exiting import Writing
+from rpyc_like.link import futures
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import ThreadedServer
 from tests.support.eventually import eventually
@@ -141,6 +142,60 @@ def test_case_111_a_connection_that_is_left_open(places: list[str], name: str) -
     assert run(PROGRAMS[name], *places) == (0, "42\n", "")
 
 
+FIRST_USES = """
+def first_uses():
+    yield lambda: conn.eval("40 + 2")
+    yield lambda: conn.modules.operator.add(40, 2)
+    yield lambda: len(conn.builtins.str("*" * 42))
+    yield lambda: conn.teleport(answer)()
+    yield lambda: rpyc.async_(conn.root.eval)("42").value
+    yield lambda: 42 if [4, 2] == conn.root.eval("[4, 2]") else 0
+    yield lambda: rpyc.snapshot(conn.root.eval("[42]"))[0]
+def answer():
+    return 42
+def use(write=sys.stdout.write, uses=first_uses, errors=(EOFError, RuntimeError)):
+    for one in uses():
+        try:
+            write(f"{one()}\\n")
+        except errors:
+            write("error\\n")
+        except BaseException as error:
+            write(f"{error!r}\\n")
+"""
+
+
+def test_case_111_first_uses_at_exit(places: list[str]) -> None:
+    """A function that is called at the exit may use what the program has not used before."""
+    program = "import atexit\n" + TCP + FIRST_USES + "atexit.register(use)\n"
+    assert run(program, *places) == (0, "42\n" * 7, "")
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_case_111_first_uses_at_shutdown(places: list[str], used: bool) -> None:
+    """A finalizer at the very end gets its answers, or ConnectionClosed or RuntimeError."""
+    finalizer = "class Last:\n    def __del__(self, use=use): use()\nlast = Last()\n"
+    program = TCP + FIRST_USES + finalizer + ("conn.eval('1')\n" if used else "")
+    status, written, errors = run(program, *places)
+    assert (status, errors) == (0, "")
+    assert len(written.split()) == 7
+    assert set(written.split()) <= {"42", "error"}
+
+
+def test_a_future_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can read for a future there is none; the next one is read for."""
+
+    def no_threads(*_: Any) -> None:
+        raise RuntimeError("no more threads")
+
+    with rpyc.classic.connect_thread() as conn:
+        ask = rpyc.async_(conn.eval)
+        with monkeypatch.context() as patched:
+            patched.setattr(futures, "spawn", no_threads)
+            with pytest.raises(RuntimeError):
+                ask("1").as_future()
+        assert ask("2").as_future().result(60) == 2
+
+
 def test_case_111_the_end_waits_for_threads_that_write() -> None:
     """The end of the interpreter lets a thread finish what it writes, and no other begin."""
     writing, inside, go_on = Writing(), threading.Event(), threading.Event()
@@ -262,9 +317,10 @@ def test_case_112_ctrl_c_during_a_call(lines: list[str]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_case_112_ctrl_c_in_the_quickstart() -> None:
-    """Ctrl-C at the quickstart's prompt, and during a call, leaves the server alone."""
-    with terminal("-m", "rpyc_like.cli.quickstart") as child:
+@pytest.mark.parametrize("start", [("-m", "rpyc_like.cli.quickstart"), ("bin/quickstart",)])
+def test_case_112_ctrl_c_in_the_quickstart(start: tuple[str, ...]) -> None:
+    """Ctrl-C at the quickstart's prompt, and during a call, leaves session and server alone."""
+    with terminal(*start) as child:
         child.expect_exact(">>> ")
         child.sendintr()
         child.expect_exact("KeyboardInterrupt")

@@ -20,7 +20,7 @@ from rpyc_like.errors import LocalProtocolError
 from rpyc_like.lib.connection_threads import ConnectionThread, ConnectionThreads, current_thread
 from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.first_use import FirstUse
-from rpyc_like.link import housekeeping
+from rpyc_like.link import housekeeping, lobby
 from rpyc_like.link.backlog import Backlog
 from rpyc_like.link.helping import Helpers
 from rpyc_like.link.receiving import Waiter
@@ -299,6 +299,24 @@ def test_the_housekeeping_thread_is_interrupted(
                 housekeeping._decode(link, b"")
             else:
                 housekeeping._read_now(link)
+        assert seen
+        link.check_not_reading()
+
+
+def test_who_looks_for_a_first_frame_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer that would wait where a server reads a silent client's first frame is refused."""
+    seen: list[None] = []
+    with rpyc.connect_thread() as conn:
+        link = conn._link
+
+        def interrupt(*_: object) -> None:
+            with pytest.raises(LocalProtocolError):
+                link.check_not_reading()
+            seen.append(None)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(link.receiver, "receive", interrupt)
+            assert not lobby._has_frame(link)
         assert seen
         link.check_not_reading()
 

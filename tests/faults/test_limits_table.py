@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import rpyc_like as rpyc
 from rpyc_like import LimitExceeded
 from rpyc_like.core import brine
 from rpyc_like.errors import ConnectionClosed, LocalProtocolError
+from rpyc_like.utils import base_server
 from rpyc_like.utils.authenticators import AuthenticationError
 from tests.support.eventually import eventually
 
@@ -278,6 +281,29 @@ def test_silent_clients(serving: Any, caplog: pytest.LogCaptureFixture) -> None:
             with socket.create_connection(address, LIMIT):
                 assert not first.recv(1)
         eventually(lambda: "max_silent_clients" in caplog.text)
+
+
+def open_at(port: int) -> list[socket.socket]:
+    """Return the open sockets of this process that have a port at their end."""
+    socks = [one for one in gc.get_objects() if type(one) is socket.socket]
+    near = [one for one in socks if one.family == socket.AF_INET and one.fileno() != -1]
+    return [one for one in near if one.getsockname()[1] == port]
+
+
+@SERVERS
+def test_a_silent_client_when_the_server_closes(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has made another one leave, and says nothing, is hung up on; no socket is left over."""
+    monkeypatch.setattr(base_server.Server, "_cut", lambda self: None)  # which may come too late
+    with ExitStack() as stack:
+        with serving(Subject, {"max_silent_clients": 1}) as port:
+            address = ("127.0.0.1", port)
+            first = stack.enter_context(socket.create_connection(address, LIMIT))
+            second = stack.enter_context(socket.create_connection(address, LIMIT))
+            assert not first.recv(1)
+        assert not second.recv(1)
+        assert eventually(lambda: not open_at(port))
 
 
 @SERVERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -34,6 +35,7 @@ from rpyc_like.utils.authenticators import (
 )
 from rpyc_like.utils.server import ForkingServer, ThreadedServer, ThreadPoolServer
 from rpyc_like.wire import login as wire
+from tests.support.eventually import eventually
 
 from .test_waits import QUIET
 
@@ -507,3 +509,95 @@ def test_epc_and_erlang_behind_other_servers() -> None:
         assert (kind, number) == (b"r", 1)
         assert b"ann 2" in bytes(answer if isinstance(answer, bytes) else bytes(answer))
         stream.close()
+
+
+LOG = logging.getLogger("tests.logins")
+
+
+def _lines_for(
+    caplog: pytest.LogCaptureFixture, authenticator: Any, act: Callable[[int], None], **options: Any
+) -> list[str]:
+    """Return the warnings of a server after a client has done something."""
+    caplog.clear()
+    with ThreadedServer(Caller, authenticator=authenticator, logger=LOG, **options) as server:
+        server._start_in_thread()
+        act(server.port)
+        eventually(lambda: any(one.name == LOG.name for one in caplog.records))
+    found = [one for one in caplog.records if one.name == LOG.name]
+    assert all(one.levelno == logging.WARNING for one in found)
+    return [one.getMessage() for one in found]
+
+
+def _say(port: int, data: bytes = b"") -> None:
+    """Send something and wait for the end of the connection."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.settimeout(60)
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(data)
+            while sock.recv(4096):
+                pass
+
+
+def _try(connect: Callable[..., Any], *args: Any, **options: Any) -> None:
+    """Connect and ask, in vain."""
+    with pytest.raises((OSError, EOFError, AuthenticationError)):
+        connect(*args, **options).root
+
+
+def test_the_log_says_why_a_login_failed(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """A failed login is a warning that says why: the token, the certificate, TLS, the time."""
+    files = Files(tmp_path)
+    token, tls = TokenAuthenticator(TOKEN), SSLAuthenticator(files.key, files.cert)
+    asking = SSLAuthenticator(files.key, files.cert, files.cert)
+    wrong = TokenLogin("y" * 24)
+    secure = {"ca_certs": files.ca}
+    for authenticator, act, why in (
+        (token, lambda port: _try(rpyc.connect, "localhost", port, login=wrong), "the token"),
+        (tls, lambda port: _say(port, b"\0\0\0\5\0hello\n" * 9), "does not speak TLS"),
+        (tls, lambda port: _say(port, b"GET / HTTP/1.1\r\n\r\n"), "does not speak TLS"),
+        (
+            asking,
+            lambda port: _try(rpyc.ssl_connect, "127.0.0.1", port, **secure),
+            "has shown no certificate",
+        ),
+        (TokenAuthenticator(TOKEN, timeout=0.1), _say, "0.1 s (argument 'timeout' of the auth"),
+        (
+            SSLAuthenticator(files.key, files.cert, timeout=0.1),
+            _say,
+            "0.1 s (argument 'timeout' of the authenticator)",
+        ),
+    ):
+        lines = _lines_for(caplog, authenticator, act)
+        assert len(lines) == 1 and why in lines[0], lines
+        assert "failed to authenticate, rejecting connection" in lines[0]
+        assert lines[0].isprintable()
+    lines = _lines_for(caplog, token, _say, auth_timeout=0.1)
+    assert len(lines) == 1 and "auth_timeout" in lines[0], lines
+
+
+def test_failed_logins_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Many failed logins of one kind are few lines."""
+    wrong = TokenLogin("y" * 24)
+
+    def attempts(port: int) -> None:
+        for _ in range(5):
+            _try(rpyc.connect, "127.0.0.1", port, login=wrong)
+
+    lines = _lines_for(caplog, TokenAuthenticator(TOKEN), attempts)
+    assert 0 < len(lines) < 5
+
+
+def test_the_servers_time_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A login may take as long as ``auth_timeout`` says, whatever the default elsewhere is."""
+    monkeypatch.setattr("rpyc_like.utils.authenticators._HANDSHAKE_LIMIT", 0.05)
+    files = Files(tmp_path)
+    for authenticator in (TokenAuthenticator(TOKEN), SSLAuthenticator(files.key, files.cert)):
+        with ThreadedServer(
+            Caller, authenticator=authenticator, auth_timeout=60, logger=QUIET
+        ) as server:
+            server._start_in_thread()
+            with socket.create_connection(("127.0.0.1", server.port)) as sock:
+                sock.settimeout(0.5)
+                with pytest.raises(TimeoutError):
+                    while True:
+                        assert sock.recv(4096), "hung up"

@@ -17,7 +17,8 @@ import trustme
 
 import rpyc_like as rpyc
 from rpyc_like.errors import ConnectionClosed
-from rpyc_like.utils.authenticators import SSLAuthenticator
+from rpyc_like.link.logins import KeyLogin, TokenLogin
+from rpyc_like.utils.authenticators import SSLAuthenticator, TokenAuthenticator
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
 
@@ -149,3 +150,38 @@ def test_case_81_cut_off_without_goodbye(authority: Authority) -> None:
     eventually(lambda: conn.closed)
     thread.join()
     listener.close()
+
+
+def test_files_are_checked_before_anything_is_bound(authority: Authority, tmp_path: Path) -> None:
+    """Files that are missing, garbage or no pair are refused, by the name of the file."""
+    pair, other = authority.issue("localhost"), authority.issue("localhost")
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("no key")
+    half = tmp_path / "half.pem"
+    half.write_text(f"{ssl.PEM_HEADER}\nAAAA\n{ssl.PEM_FOOTER}\n")
+    missing = str(tmp_path / "missing.pem")
+    for bad in (missing, str(garbage), str(half)):
+        for files, argument in (
+            ((bad, pair.cert, None), "keyfile"),
+            ((pair.key, bad, None), "certfile"),
+            ((pair.key, pair.cert, bad), "ca_certs"),
+        ):
+            with pytest.raises(OSError, match=argument) as caught:
+                SSLAuthenticator(*files)
+            assert Path(bad).name in str(caught.value)
+            assert isinstance(caught.value, FileNotFoundError if bad == missing else ssl.SSLError)
+            options = dict(zip(("keyfile", "certfile", "ca_certs"), files))
+            with pytest.raises(OSError, match=argument):
+                rpyc.ssl_connect("127.0.0.1", 1, **options)
+    with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH") as caught:
+        SSLAuthenticator(other.key, pair.cert)
+    assert Path(other.key).name in str(caught.value) and Path(pair.cert).name in str(caught.value)
+
+
+def test_what_a_login_needs_names_its_file(tmp_path: Path) -> None:
+    """A token that is too short, and a key that is none, are refused by the name of the file."""
+    file = tmp_path / "secret"
+    file.write_text("short")
+    for make in (TokenAuthenticator, TokenLogin, KeyLogin):
+        with pytest.raises(ValueError, match="secret"):
+            make(file)

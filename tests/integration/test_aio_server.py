@@ -555,3 +555,43 @@ def test_chains_of_the_other_side() -> None:
     asyncio.run(body(blocking), debug=True)  # type: ignore[arg-type]
     blocking.close()
     thread.join(60)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_client_that_the_loop_does_not_begin(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was accepted while the server closes is hung up on, and leaves no socket behind."""
+
+    async def main() -> None:
+        here, there = socket.socketpair()
+        server = aio.Server(Service, port=0, logger=QUIET)
+        async with server:
+            if when == "before":
+                with monkeypatch.context() as patched:
+                    patched.setattr(server, "_on_loop", lambda func: True)  # it ends before
+                    server._arrived(here, None)
+        if when == "after":
+            server._arrived(here, None)
+        assert here.fileno() == -1
+        await asyncio.sleep(0)
+        assert not server._clients
+        there.close()
+
+    asyncio.run(main())
+
+
+def test_a_client_whose_task_is_cancelled_at_once() -> None:
+    """A loop that ends before a client's task has begun leaves no socket behind."""
+
+    async def main() -> None:
+        here, there = socket.socketpair()
+        async with aio.Server(Service, port=0, logger=QUIET) as server:
+            server._arrived(here, None)
+            while not server._clients:
+                await asyncio.sleep(0)
+            for task in server._clients:
+                task.cancel()
+            await asyncio.wait(server._clients)
+            assert here.fileno() == -1
+        there.close()
+
+    asyncio.run(main())

@@ -124,6 +124,17 @@ def test_how_long_they_live(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("days", ["0", "-1", "1000000"])
+def test_how_long_they_must_live(tmp_path: Path, days: str) -> None:
+    """A certificate that would have expired already is not made."""
+    text = refused("ca", "-d", str(tmp_path / "new"), "--days", days)
+    assert f"days: expected an integer from 1 to 36500; got {days}" in text
+    make("ca", "-d", str(tmp_path))
+    for command in ("server", "client"):
+        assert "days: expected" in refused(command, "-d", str(tmp_path), "x", "--days", days)
+    assert not list(tmp_path.glob("x.*"))
+
+
 def test_tokens(tmp_path: Path) -> None:
     """A token that a command makes lets a client in, alone and within TLS."""
     token = tmp_path / "token"

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,12 +68,16 @@ def test_full_control_needs_authentication(service: Any, ipv6: bool, host: str) 
     ThreadedServer(rpyc.VoidService, hostname=host, ipv6=ipv6, port=0).close()
 
 
-def test_encryption_is_no_authentication() -> None:
+def test_encryption_is_no_authentication(tmp_path: Path) -> None:
     """TLS that asks nobody for a certificate lets everybody in."""
-    hiding = SSLAuthenticator("key", "cert")
+    pair = trustme.CA().issue_cert("localhost")
+    files = [str(tmp_path / name) for name in ("key", "cert")]
+    pair.private_key_pem.write_to_path(files[0])
+    pair.cert_chain_pems[0].write_to_path(files[1])
+    hiding = SSLAuthenticator(*files)
     with pytest.raises(AuthenticationError):
         ThreadedServer(rpyc.ClassicService, hostname="0.0.0.0", port=0, authenticator=hiding)
-    asking = SSLAuthenticator("key", "cert", "clients")
+    asking = SSLAuthenticator(*files, files[1])
     options = {"hostname": "0.0.0.0", "port": 0, "authenticator": asking}
     ThreadedServer(rpyc.ClassicService, **options).close()
 

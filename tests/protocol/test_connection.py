@@ -571,3 +571,34 @@ def test_a_method_of_a_closed_connection_is_not_read() -> None:
     conn.close()
     with pytest.raises(EOFError):
         root.get_service_name
+
+
+def test_the_error_says_who_closed_the_connection(pair: MakePair) -> None:
+    """After this side's own close() no error says that the peer closed the connection."""
+    client, server = pair(rpyc.ClassicService)
+    proxy = client.root.namespace
+    waiting = rpyc.async_(client.root.eval)("1")
+    assert waiting.value == 1
+    client.close()
+    for ask in (lambda: client.ping(), lambda: proxy["x"], lambda: client.root.eval("1")):
+        with pytest.raises(ConnectionClosed, match=r"^connection closed by this side$") as caught:
+            ask()
+        assert caught.value.__cause__ is None
+    assert client.reason is None
+    eventually(lambda: server.closed)
+    with pytest.raises(ConnectionClosed, match="closed by peer"):
+        server.ping()
+
+
+def test_the_reason_of_an_end_is_kept_when_it_is_closed_later(pair: MakePair) -> None:
+    """A connection that its peer has closed says so also after close() on this side."""
+    client, server = pair(rpyc.ClassicService)
+    client.ping()
+    closing = threading.Thread(target=server.close)
+    closing.start()
+    with pytest.raises(ConnectionClosed):
+        client.ping()
+    closing.join(60)
+    client.close()
+    with pytest.raises(ConnectionClosed, match="closed by peer"):
+        client.ping()

@@ -50,3 +50,39 @@ def test_a_private_name_is_given_no_way(pair: MakePair, name: str) -> None:
     with pytest.raises(AttributeError) as caught:
         getattr(client.root.get("plain"), name)
     assert "allow_public_attrs" not in str(caught.value)
+
+
+ACTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "allow_getattr": ("", lambda obj: obj.name),
+    "allow_setattr": (" to set it", lambda obj: setattr(obj, "name", 3)),
+    "allow_delattr": (" to delete it", lambda obj: delattr(obj, "name")),
+}
+
+
+@pytest.mark.parametrize("key", ACTS)
+def test_what_is_switched_off_says_the_key(pair: MakePair, key: str) -> None:
+    """A refused access says whether it was to read, set or delete, and the key that allows it."""
+    aim, act = ACTS[key]
+    client, server = pair(Subject, there_config={"allow_public_attrs": True})
+    found = client.root.get("plain")
+    server._config[key] = False
+    with pytest.raises(AttributeError, match=f"^cannot access 'name'{aim}: .*'{key}'"):
+        act(found)
+
+
+@pytest.mark.parametrize("key", ["allow_setattr", "allow_delattr"])
+def test_what_is_not_exposed_says_what_was_wanted(pair: MakePair, key: str) -> None:
+    """A name that only the rule for public names would let through is refused for the act."""
+    aim, act = ACTS[key]
+    client, _ = pair(Subject, there_config={key: True})
+    with pytest.raises(AttributeError, match=f"^cannot access 'name'{aim}: .*allow_public_attrs"):
+        act(client.root.get("plain"))
+
+
+def test_exposed_names_that_are_switched_off_say_their_key(pair: MakePair) -> None:
+    """Without ``allow_exposed_attrs`` the error names that key for the exposed name."""
+    client, server = pair(Subject)
+    found = client.root.get("plain")
+    server._config["allow_exposed_attrs"] = False
+    with pytest.raises(AttributeError, match="'allow_exposed_attrs' for 'exposed_name'"):
+        found.name

@@ -39,7 +39,9 @@ SCHEDULES = "tests/schedules/test_schedules.py::test_scenario"
 WAITS, THREADS = "tests/faults/test_waits.py", "tests/faults/test_threads.py"
 HOUSEKEEPING = "tests/faults/test_housekeeping.py"
 NETWORK, TLS = "tests/faults/test_network.py", "tests/faults/test_tls.py"
-AFFINITY = "tests/faults/test_affinity.py"
+AFFINITY, ACROSS = "tests/faults/test_affinity.py", "tests/faults/test_asked_across.py"
+AIO_SERVER = "tests/integration/test_aio_server.py"
+TIMERS, LOGGING = "tests/faults/test_loop_timers.py", "tests/faults/test_log_handlers.py"
 ADAPTERS_AFFINITY = "tests/faults/test_affinity_adapters.py"
 
 MADE, SIZES = "tests/attacks/test_made_objects.py", "tests/attacks/test_result_sizes.py"
@@ -777,6 +779,13 @@ MUTATIONS = [
         f"{WAITS}::test_case_65_ctrl_c",
     ),
     Mutation(
+        "65",
+        "link/result.py",
+        "                if self._cancelled_with_wait:\n",
+        "                if False:\n",
+        f"{WAITS}::test_ctrl_c_in_each_wait",
+    ),
+    Mutation(
         "66",
         "link/sending.py",
         "                self._wait_for_room()\n",
@@ -788,8 +797,8 @@ MUTATIONS = [
     Mutation(
         "67",
         "link/interrupted.py",
-        "        if code in _OUTSIDE:\n",
-        "        if True:\n",
+        "                return Inside(link, asked)\n",
+        "                raise _error('reads')\n",
         f"{WAITS}::test_case_67_a_signal_handler_that_asks",
     ),
     Mutation(
@@ -851,8 +860,8 @@ MUTATIONS = [
     ),
     Mutation(
         "74",
-        "link/connection.py",
-        "        closed.__cause__ = error\n",
+        "link/calls.py",
+        "    closed.__cause__ = error\n",
         "",
         f"{NETWORK}::test_case_74_a_server_that_is_killed",
     ),
@@ -1296,9 +1305,9 @@ MUTATIONS = [
     Mutation(
         "115",
         "link/interrupted.py",
-        "if first <= frame.f_lineno <= last:",
-        "if False:",
-        f"{FINALIZERS}::test_garbage_that_asks",
+        'raise _error("reads")\n',
+        "return None\n",
+        "tests/faults/test_asking.py::test_a_thread_that_is_elsewhere_is_refused",
         "native",
     ),
     Mutation(
@@ -1421,8 +1430,8 @@ MUTATIONS = [
     Mutation(
         "127",
         "link/backlog.py",
-        "        self._lock = primitives.RLock()  #",
-        "        self._lock = primitives.Lock()  #",
+        "self._lock = primitives.RLock()  # guards both",
+        "self._lock = primitives.Lock()  # guards both",
         f"{GARBAGE}::test_the_backlog_is_interrupted",
     ),
     Mutation(
@@ -1464,8 +1473,8 @@ MUTATIONS = [
     Mutation(
         "127",
         "lib/connection_threads.py",
-        "(executor.nests or not self.busy)",
-        "executor.nests",
+        "if executor.nests or not self.busy:",
+        "if executor.nests:",
         f"{GARBAGE}::test_a_finalizer_waits_between_two_functions",
     ),
     Mutation(
@@ -1474,22 +1483,11 @@ MUTATIONS = [
         "        self._waiters.append(waiter)\n"
         "        return self._waiters\n"
         "\n"
-        "    def remove_waiter(self, waiter: Waiter) -> None:\n"
-        '        """Ends what :meth:`add_waiter` began."""\n'
-        "        with suppress(ValueError):  # a signal handler's exception came when it had been "
-        "removed\n"
-        "            self._waiters.remove(waiter)\n"
-        "\n"
-        "    def waiters(self) -> list[Waiter]:\n",
+        "    def remove_waiter(self, waiter: Waiter) -> None:\n",
         "        self.__dict__['_waiters'].append(waiter)\n"
         "        return self._waiters\n"
         "\n"
         "    def remove_waiter(self, waiter: Waiter) -> None:\n"
-        "        with suppress(ValueError):  # a signal handler's exception came when it had been "
-        "removed\n"
-        "            self._waiters.remove(waiter)\n"
-        "\n"
-        "    def waiters(self) -> list[Waiter]:\n"
         "        self.__dict__\n",
         f"{GARBAGE}::test_a_result_is_looked_at_when_a_wait_begins",
     ),
@@ -1714,6 +1712,13 @@ MUTATIONS += [
     Mutation(
         "100",
         "link/admission.py",
+        "                self._breaths -= 1\n",
+        "",
+        f"{DOOR}::test_case_100_a_flood_is_accepted_as_fast_as_it_comes",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
         "            return self._lines[crowded]\n",
         "            return self._line\n",
         f"{DOOR}::test_case_100_one_address_pushes_out_its_own",
@@ -1868,7 +1873,7 @@ MUTATIONS += [
     Mutation(
         "108",
         "erlport/modern/handles.py",
-        '                self._meter.hold(price, "values that the peer has kept")\n',
+        '                self._kept.hold(price, "values that the peer has kept")\n',
         "",
         f"{HANDLES}::test_values_that_are_kept_are_counted",
     ),
@@ -2171,7 +2176,7 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
-        "core/accounts.py",
+        "link/kept.py",
         "            self._schedule_flush(weakref.ref(self))\n",
         "",
         "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
@@ -2264,7 +2269,7 @@ MUTATIONS += [
     Mutation(
         "128",
         "lib/connection_threads.py",
-        "thread.idle or (looks and len(self.jobs) == 1)",
+        "thread.idle or (looks and len(self.jobs) + len(self.awaited) == 1)",
         "thread.idle",
         f"{AFFINITY}::test_the_next_function_needs_no_other_thread",
     ),
@@ -2285,7 +2290,7 @@ MUTATIONS += [
     Mutation(
         "114",
         "lib/connection_threads.py",
-        "self._context.run(_run, job)",
+        "self._context.run(self.attempt, job)",
         "_run(job)",
         f"{AFFINITY}::test_plain_and_async_functions_share_the_context",
     ),
@@ -2320,15 +2325,15 @@ MUTATIONS += [
     Mutation(
         "114",
         "lib/connection_threads.py",
-        "all(thread.waits for thread in self.threads)",
-        "False",
+        "(self.awaited or self.all_wait)",
+        "self.awaited",
         f"{AFFINITY}::test_a_callback_that_needs_another_thread_of_the_client",
     ),
     Mutation(
         "114",
         "lib/connection_threads.py",
-        "self._active -= 1\n        if self._needy:",
-        "if self._needy:",
+        "self._active -= 1\n        if executor.awaited",
+        "if executor.awaited",
         f"{AFFINITY}::test_threads_that_wait_for_clients_are_no_fewer",
     ),
     Mutation(
@@ -2651,6 +2656,13 @@ MUTATIONS += [
         f"{REENTERED}::test_case_120_a_loop_never_waits",
     ),
     Mutation(
+        "120",
+        "lib/in_flight.py",
+        "            frames.clear()",
+        "            pass",
+        f"{REENTERED}::test_case_120_threads_that_look_at_each_other_keep_nothing",
+    ),
+    Mutation(
         "133",
         "core/protocol.py",
         "            self._hold_weakly()\n",
@@ -2667,8 +2679,8 @@ MUTATIONS += [
     Mutation(
         "133",
         "link/aio.py",
-        "call_later(seconds, ring, context=idle_context())",
-        "call_later(seconds, ring)",
+        "call_at(when, ring, context=idle_context())",
+        "call_at(when, ring)",
         f"{FREED}::test_an_asyncio_connection_is_freed",
     ),
     Mutation(
@@ -2715,6 +2727,200 @@ MUTATIONS += [
         f"{LEFT}::test_others_serve_what_they_cannot_answer",
     ),
     Mutation(
+        "136",
+        "aio/serving.py",
+        "                self._threads_of[id_] = cause.origin\n",
+        "                if cause.origin is not None:\n"
+        "                    self._threads_of[id_] = cause.origin\n",
+        f"{ACROSS}::test_clients_in_a_ring",
+    ),
+    Mutation(
+        "136",
+        "aio/serving.py",
+        "        if self._weights or self._threads_of:",
+        "        if self._weights:",
+        f"{ACROSS}::test_a_quick_request_leaves_nothing_behind",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        " or (awaited and self.all_wait)",
+        "",
+        f"{ACROSS}::test_a_thread_stands_in_for_one_that_waits",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "if executor.awaited and executor.all_wait:",
+        "if False:",
+        f"{ACROSS}::test_a_thread_stands_in_when_the_other_begins_to_wait",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "                if thread.serves or not thread.waits:",
+        "                if True:",
+        f"{ACROSS}::test_what_a_thread_has_caused_does_not_wait_for_its_other_waits",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "                self.executor.awaited.extend(self._nested)\n"
+        "                self._nested.clear()\n",
+        "                pass\n",
+        f"{ACROSS}::test_what_a_thread_has_caused_does_not_wait_for_its_other_waits",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "(jobs is self.awaited or self._overdue or not stands_in)",
+        "True",
+        f"{ACROSS}::test_who_stands_in_takes_nothing_else",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "(self.awaited or self.all_wait)",
+        "self.all_wait",
+        f"{ACROSS}::test_a_lock_over_a_callback_of_another_connection",
+    ),
+    Mutation(
+        "136",
+        "lib/connection_threads.py",
+        "if awaited and len(self.threads) >= _MOST_AT_ONCE:",
+        "if False:",
+        f"{ACROSS}::test_a_connection_has_only_so_many_threads",
+    ),
+    Mutation(
+        "65",
+        "link/aio.py",
+        "            if deadline < self._looks:",
+        "            if self._looks == _NEVER:",
+        f"{TIMERS}::test_a_shorter_time_counts_from_then_on",
+    ),
+    Mutation(
+        "65",
+        "link/aio.py",
+        "                    self._looks = min(self._looks, entry.deadline)",
+        "                    self._looks = entry.deadline",
+        f"{TIMERS}::test_times_in_any_order",
+    ),
+    Mutation(
+        "65",
+        "link/aio.py",
+        "            if timer.when() <= when:",
+        "            if True:",
+        f"{TIMERS}::test_a_shorter_interval_of_heartbeats_counts_from_then_on",
+    ),
+    Mutation(
+        "111",
+        "lib/lazy.py",
+        "if error is not None and",
+        "if False and",
+        f"{EXIT}::test_case_111_first_uses_at_shutdown",
+    ),
+    Mutation(
+        "111",
+        "link/futures.py",
+        "            spawn(self._run_reader)\n            self._runs = True\n",
+        "            self._runs = True\n            spawn(self._run_reader)\n",
+        f"{EXIT}::test_a_future_without_a_thread",
+    ),
+    Mutation(
+        "127",
+        "link/lobby.py",
+        "@holds_the_role\n",
+        "",
+        f"{GARBAGE}::test_who_looks_for_a_first_frame_is_interrupted",
+    ),
+    Mutation(
+        "127",
+        "lib/logs.py",
+        "        self._lines.append((text, *args))\n",
+        "        self._logger.warning(text, *args)\n",
+        f"{LOGGING}::test_connections_lose_their_threads",
+    ),
+    Mutation(
+        "127",
+        "lib/workers.py",
+        "                self._log.add(",
+        "                logger.warning(",
+        f"{LOGGING}::test_a_worker_cannot_start",
+    ),
+    Mutation(
+        "127",
+        "lib/connection_threads.py",
+        "            self._submit(job, thread, first, awaited)\n        finally:\n"
+        "            self._all.log.flush()\n",
+        "            self._submit(job, thread, first, awaited)\n        finally:\n"
+        "            pass\n",
+        f"{LOGGING}::test_a_connections_thread_cannot_start",
+    ),
+    Mutation(
+        "127",
+        "core/dialects.py",
+        "            self.unheld = True\n",
+        '            __import__("logging").getLogger("rpyc_like.core").info("does not hold")\n',
+        f"{LOGGING}::test_references_that_a_peer_does_not_hold",
+    ),
+    Mutation(
+        "127",
+        "link/connection.py",
+        "                self._malformed.append(remaining)\n",
+        "                warn_malformed(self.application, remaining)\n",
+        f"{LOGGING}::test_a_peer_that_breaks_the_protocol",
+    ),
+    Mutation(
+        "127",
+        "link/housekeeping.py",
+        "        failure = error\n        link.broken(error)\n",
+        '        logger.exception("! cannot decode")\n        link.broken(error)\n',
+        f"{LOGGING}::test_the_housekeeping_thread_cannot_decode",
+    ),
+    Mutation(
+        "127",
+        "link/housekeeping.py",
+        "    if housekeeper.is_current():\n        with",
+        "    if False:\n        with",
+        f"{LOGGING}::test_the_housekeeping_thread_fails",
+    ),
+    Mutation(
+        "127",
+        "link/pool.py",
+        "partial(_lose, member.link, error)",
+        "partial(_lose(member.link, error) or member.link.lose, error)",
+        f"{LOGGING}::test_a_pool_cannot_read",
+    ),
+    Mutation(
+        "118",
+        "link/sending.py",
+        "            queue += (frame,)\n            if not taken or queue[0] is not frame:\n",
+        "            before = bool(queue)\n            queue += (frame,)\n"
+        "            if not taken or before:\n",
+        "tests/unit/test_sending.py::test_no_frame_is_lost_that_another_thread_queues",
+    ),
+    Mutation(
+        "134",
+        "aio/server.py",
+        "        for sock in late:\n",
+        "        for sock in ():\n",
+        f"{AIO_SERVER}::test_a_client_that_the_loop_does_not_begin",
+    ),
+    Mutation(
+        "134",
+        "aio/server.py",
+        "        task.add_done_callback(lambda _: self._door._drop(sock))\n",
+        "",
+        f"{AIO_SERVER}::test_a_client_whose_task_is_cancelled_at_once",
+    ),
+    Mutation(
+        "132",
+        "utils/base_server.py",
+        "                self._accepting.drop_held()\n",
+        "",
+        "tests/faults/test_limits_table.py::test_a_silent_client_when_the_server_closes",
+    ),
+    Mutation(
         "99",
         "lib/c_guards.py",
         "            growth.measure()\n",
@@ -2730,6 +2936,48 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
+        "erlport/modern/instance.py",
+        "            keeper=self.handles.made,\n",
+        "",
+        "tests/attacks/test_adapter_handles.py::test_growth_of_exported_objects_is_counted",
+    ),
+    Mutation(
+        "99",
+        "lib/growth.py",
+        "        found.append((whole, total))",
+        "        pass",
+        f"{MADE}::test_what_a_peer_keeps_is_counted",
+    ),
+    Mutation(
+        "99",
+        "lib/growth.py",
+        "        if self._enlarges or _may_keep(call):",
+        "        if self._enlarges:",
+        f"{MADE}::test_what_a_peer_keeps_is_counted",
+    ),
+    Mutation(
+        "99",
+        "lib/growth.py",
+        "            self._hidden = _hidden(call, dict(pairs))\n",
+        "",
+        f"{MADE}::test_what_a_peer_keeps_is_counted",
+    ),
+    Mutation(
+        "99",
+        "lib/c_guards.py",
+        "            growth.measure_member(result)",
+        "            pass",
+        f"{MADE}::test_what_a_peer_keeps_is_counted",
+    ),
+    Mutation(
+        "99",
+        "core/handlers.py",
+        "        growth.keep(conn._made, value)\n",
+        "",
+        f"{MADE}::test_what_a_peer_keeps_is_counted",
+    ),
+    Mutation(
+        "99",
         "core/objects.py",
         "                self._made.release((entry.obj,))",
         "                pass",
@@ -2737,7 +2985,7 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
-        "core/made_objects.py",
+        "link/made_objects.py",
         "                if record.growth:  # the",
         "                if False:  # the",
         f"{MADE}::test_what_a_program_takes_is_free",
@@ -2780,9 +3028,51 @@ MUTATIONS += [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if type(kind) is not type and _POINTER in",
-        "        if False and _POINTER in",
+        "        if type(kind) is not type and leads_to_memory(kind):\n            raise",
+        "        if False:\n            raise",
         f"{LADDERS}::test_pointers_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "            elif type(kind) is not type and leads_to_memory(kind):",
+        "            elif False:",
+        f"{LADDERS}::test_pointers_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        '            if _first(cls, "_type_") not in _NUMBERS:',
+        "            if False:",
+        f"{LADDERS}::test_names_that_lead_further_are_refused",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "    if type(cls) is not type and leads_to_memory(cls):\n        return",
+        "    if False:\n        return",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "erlport/modern/handles.py",
+        "    if name in _SPECIAL and args:",
+        "    if False:",
+        "tests/attacks/test_adapter_handles.py::test_items_are_the_policys_too",
+    ),
+    Mutation(
+        "89",
+        "erlport/modern/instance.py",
+        '        if kwargs and name not in CALLS and name != "keep":',
+        "        if False:",
+        "tests/attacks/test_adapter_handles.py::test_objects_are_not_named_arguments",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
+        "sorted(name for name in names if type(name) is str)",
+        "sorted(names)",
+        f"{LADDERS}::test_a_server_starts_whatever_keys_an_object_has",
     ),
     Mutation(
         "100",
@@ -2790,6 +3080,119 @@ MUTATIONS += [
         "    if note is None:\n        logger",
         "    if True:\n        logger",
         "tests/attacks/test_listener_sum.py::test_malformed_clients_are_counted_in_the_log",
+    ),
+    Mutation(
+        "100",
+        "lib/logs.py",
+        "found = self._sum_of(_kind(cause), now)",
+        "found = self._sum_of(None, now)",
+        "tests/attacks/test_listener_sum.py::test_each_limit_has_lines_of_its_own",
+    ),
+]
+
+ASKING = "tests/faults/test_asking.py"
+WHILE = f"{ASKING}::test_a_signal_handler_asks_while_its_thread_waits"
+
+MUTATIONS += [
+    Mutation(
+        "135",
+        "link/interrupted.py",
+        "        if self._asked is not None:\n",
+        "        if False:\n",
+        WHILE,
+        "native",
+    ),
+    Mutation(
+        "135", "link/streams/base.py", "            self.rouse()\n", "            pass\n", WHILE
+    ),
+    Mutation(
+        "135",
+        "link/streams/base.py",
+        "self._pace.rouse(True)",
+        "self.roused = True",
+        WHILE,
+        "native",
+    ),
+    Mutation(
+        "135", "link/connection.py", "return reading.insides != insides", "return False", WHILE
+    ),
+    Mutation(
+        "135",
+        "link/streams/memory.py",
+        "self._possible() & events or self.roused",
+        "self._possible() & events",
+        WHILE,
+    ),
+    Mutation(
+        "135",
+        "link/streams/pipe.py",
+        "            self._wake.wake()\n",
+        "            pass\n",
+        WHILE,
+    ),
+    Mutation(
+        "135",
+        "link/streams/socket.py",
+        "                self._limit_receiving(_LEAST)\n",
+        "                pass\n",
+        WHILE,
+    ),
+    Mutation(
+        "135",
+        "link/interrupted.py",
+        "                role.inside = get_ident()\n",
+        "                pass\n",
+        f"{ASKING}::test_a_signal_handler_serves_what_its_request_causes",
+    ),
+    Mutation(
+        "135",
+        "link/interrupted.py",
+        'if names.get("link", names.get("self")) is link:',
+        'if code in _OUTSIDE or names.get("link", names.get("self")) is link:',
+        f"{ASKING}::test_a_signal_handler_asks_another_peer_that_calls_back",
+    ),
+    Mutation(
+        "135",
+        "link/interrupted.py",
+        "if not first <= frame.f_lineno <= last:",
+        "if True:",
+        f"{ASKING}::test_a_thread_that_is_elsewhere_is_refused",
+    ),
+    Mutation(
+        "135",
+        "link/connection.py",
+        "            with inside.reading():\n                self._pull(stream)\n",
+        "            stream.wait(WRITE, _SLICE)\n",
+        f"{ASKING}::test_who_sends_much_in_a_handler_reads_meanwhile",
+    ),
+    Mutation(
+        "135",
+        "link/receiving.py",
+        "self._unread = self._stream.landed  # nothing",
+        "self._unread = None  # nothing",
+        f"{ASKING}::test_what_an_interrupted_wait_gets_is_kept",
+    ),
+    Mutation(
+        "135",
+        "link/receiving.py",
+        "data, self._unread = data[:room], data[room:] or None",
+        "pass",
+        f"{ASKING}::test_what_an_interrupted_wait_gets_is_kept",
+    ),
+    Mutation(
+        "135",
+        "link/express.py",
+        "        if early is not None and early._ready:\n",
+        "        if False:\n",
+        f"{ASKING}::test_an_error_of_a_signal_handler_that_has_asked",
+        "native",
+    ),
+    Mutation(
+        "135",
+        "core/own_types.py",
+        "            with refusing_to_wait(_IN_CODEC):\n                func(obj, parts)\n",
+        "            func(obj, parts)\n",
+        f"{ASKING}::test_functions_of_brine_ask",
     ),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -66,6 +67,38 @@ def test_a_frame_never_lands_inside_another() -> None:
     sender._role = RoleTakenLate(threading.Lock(), leave_half)  # type: ignore[assignment]
     sender.send(b"second")
     assert ErlangFramer(1).feed(stream.data) == [b"first", b"second"]
+
+
+def test_no_frame_is_lost_that_another_thread_queues() -> None:
+    """A frame that is queued before any line of a write leaves, and so does the one written."""
+    lines: list[int] = []
+
+    def write(line: int | None) -> bytes:
+        """Write a frame, with another one queued before a line; return what has gone."""
+        stream = Recorder()
+        sender = FrameSender(stream, ErlangFramer(1))
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            if frame.f_code is not FrameSender.try_frame.__code__:
+                return None
+            if event == "line":
+                lines.append(frame.f_lineno)
+                if line is not None and frame.f_lineno == line:
+                    sender.hold(b"other")
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            sender.try_frame(b"mine")
+        finally:
+            sys.settrace(before)
+        sender.flush()
+        return stream.data
+
+    assert write(None) == b"mine"
+    for line in sorted({*lines}):
+        assert sorted(write(line)) == sorted(b"mine" + b"other"), line
 
 
 @pytest.mark.parametrize("room", [1, 3, 7, 1000])

@@ -18,6 +18,7 @@ import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.core import config
 from rpyc_like.core.config import DEFAULT_CONFIG, KINDS
+from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.server import EPCServer
 from rpyc_like.epc.service import EPCService
 from rpyc_like.erlport.service import ErlangService, PortService
@@ -180,6 +181,7 @@ WRONG: list[tuple[str, Any]] = [
 ]
 OF_SERVERS: list[tuple[str, Any]] = [
     *WRONG,
+    *(("port", port) for port in (-1, 65536, 70000, "x", "70000", 1.5, True, b"1")),
     ("grace", "x"),
     ("grace", math.nan),
     ("idle_timeout", -1),
@@ -213,9 +215,10 @@ def make(kind: str, **options: Any) -> None:
     """Make a server, with asyncio on a loop."""
 
     async def main() -> None:
-        SERVERS[kind](rpyc.Service, port=0, **options)
+        SERVERS[kind](rpyc.Service, **options)
 
-    asyncio.run(main()) if kind == "asyncio" else SERVERS[kind](rpyc.Service, port=0, **options)
+    options = {"port": 0, **options}
+    asyncio.run(main()) if kind == "asyncio" else SERVERS[kind](rpyc.Service, **options)
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -305,3 +308,77 @@ def test_case_125_wrong_keys_of_a_client() -> None:
         server._start_in_thread()
         with pytest.raises(TypeError, match=r"^config\['max_steps'\]"):
             rpyc.connect("127.0.0.1", server.port, config={"max_steps": "x"})
+
+
+async def aio_connect(host: str, port: Any) -> None:
+    """Connect on a loop."""
+    await aio.connect(host, port)
+
+
+PORTS = [-1, 65536, 70_000, "x", None, 1.5, True]
+
+
+@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize(
+    "connect",
+    [
+        lambda port: rpyc.connect("127.0.0.1", port),
+        lambda port: rpyc.ssl_connect("127.0.0.1", port),
+        lambda port: rpyc.classic.connect("127.0.0.1", port),
+        lambda port: asyncio.run(aio_connect("127.0.0.1", port)),
+        lambda port: EPCClient(("127.0.0.1", port)),
+        lambda port: EPCServer(("127.0.0.1", port)),
+        lambda port: rpyc.utils.registry.UDPRegistryClient(port=port),
+        lambda port: rpyc.utils.registry.TCPRegistryClient("127.0.0.1", port=port),
+        lambda port: rpyc.utils.registry.UDPRegistryServer(port=port),
+    ],
+)
+def test_wrong_ports_are_refused(connect: Callable[[Any], Any], port: Any) -> None:
+    """What is no port is refused, by its value."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        connect(port)
+    assert re.search(r"port.*: expected a port, .* 65535; got ", str(caught.value))
+
+
+def test_a_port_may_be_a_decimal_text() -> None:
+    """What a program has from its command line is a port, as with RPyC."""
+    with rpyc.ThreadedServer(rpyc.VoidService, port="0") as server:
+        server._start_in_thread()
+        with rpyc.connect("127.0.0.1", str(server.port)) as conn:  # type: ignore[arg-type]
+            conn.ping()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "bounds"),
+    [
+        *(("heartbeat", value, "0.05 to 3600") for value in (0, 0.01, 3601)),
+        *(("busy_poll", value, "0 to 1000") for value in (-1, 1001, 5000)),
+    ],
+)
+def test_documented_bounds_hold(key: str, value: Any, bounds: str) -> None:
+    """A number beyond the bounds that the documentation names is refused, with the key."""
+    assert re.match(rf"config\['{key}'\]: expected .* from {bounds}", refused(key, value))
+
+
+def test_the_kind_of_flags_is_said() -> None:
+    """The error says all that a flag may be."""
+    assert "expected a bool (True or False), an integer or None" in refused("allow_all_attrs", "x")
+
+
+def test_a_server_leaves_the_callers_configuration_alone() -> None:
+    """One dictionary may be that of two servers, each of which logs under its own name."""
+    shared: dict[str, Any] = {"max_steps": 1000}
+    found: list[Any] = []
+
+    class Seeing(rpyc.Service):
+        def on_connect(self, conn: Any) -> None:
+            found.append(conn._config["logger"])
+
+    for _ in range(2):
+        with rpyc.ThreadedServer(Seeing, port=0, protocol_config=shared) as server:
+            server._start_in_thread()
+            with rpyc.connect("127.0.0.1", server.port) as conn:
+                conn.ping()
+            assert found.pop() is server.logger
+            assert server.protocol_config is shared
+    assert shared == {"max_steps": 1000}

@@ -10,7 +10,7 @@ from typing import Any
 from ...lib import access_policy, c_guards
 from ...lib.stdlib import LIBRARY
 
-__all__ = ["call", "check_name", "public", "warn_of_tools"]
+__all__ = ["call", "check_name", "check_special", "public", "warn_of_tools"]
 
 logger = logging.getLogger("rpyc_like.erlport")
 
@@ -32,6 +32,11 @@ def call(guard: c_guards.Guard, func: Any, args: tuple[Any, ...], kwargs: dict[s
 def check_name(value: Any, name: str) -> None:
     """Raise AccessDenied if Erlang may not set attribute ``name`` of ``value``."""
     access_policy.check_public(value, name)
+
+
+def check_special(value: Any, name: str) -> None:
+    """Raise AccessDenied if Erlang may not have special method ``name`` of ``value`` called."""
+    access_policy.check_special(value, name)
 
 
 def public(value: Any, path: str) -> Any:

@@ -22,8 +22,10 @@ from ...errors import AccessDenied, LimitExceeded
 from ...lib import primitives
 from ...lib.brief import brief
 from ...lib.c_guards import Guard, check_method, check_weight, taken, using
+from ...link.kept import Kept as KeptMemory
+from ...link.made_objects import MadeObjects
 from ...wire.meter import Meter, Work, memory_of
-from .access import check_name, public
+from .access import check_name, check_special, public
 from .erlterms import CONTENTS, PICKLE_PROTOCOL, Atom, Objects, OpaqueObject
 
 __all__ = [
@@ -101,16 +103,14 @@ class Account:
     """Items that are taken for one request, and their memory, which counts until it is closed.
 
     Args:
-        meter: the account of the connection.
-        lock: guards ``meter``.
+        kept: the account of the connection.
         work: counts the items.
     """
 
-    __slots__ = ("_held", "_lock", "_meter", "_work")
+    __slots__ = ("_held", "_kept", "_work")
 
-    def __init__(self, meter: Meter, lock: Any, work: Work) -> None:
-        self._meter = meter
-        self._lock = lock
+    def __init__(self, kept: KeptMemory, work: Work) -> None:
+        self._kept = kept
         self._work = work
         self._held = 0
 
@@ -118,9 +118,8 @@ class Account:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with self._lock:
-            self._meter.release(self._held)
-            self._held = 0
+        self._kept.release(self._held)
+        self._held = 0
 
     def count(self, steps: int = 1) -> None:
         """Count steps; raise LimitExceeded if there are too many."""
@@ -133,9 +132,8 @@ class Account:
     def hold(self, item: Any) -> None:
         """Count the memory of an item; raise LimitExceeded if it is too much."""
         size = memory_of(item, CONTENTS)
-        with self._lock:
-            self._meter.hold(size, "items that are taken for a request")
-            self._held += size
+        self._kept.hold(size, "items that are taken for a request")
+        self._held += size
 
 
 class Handles(Objects):
@@ -155,7 +153,9 @@ class Handles(Objects):
         max_memory: int | None = MAX_HELD_MEMORY,
     ) -> None:
         self._limit = limit
-        self._meter = Meter(max_memory, "max_held_memory")
+        self._kept = KeptMemory(Meter(max_memory, "max_held_memory"))
+        self.made = MadeObjects(self._kept)
+        """What the peer has made or enlarged by calls of the library."""
         self._pickled = pickled
         self._prefix = _PREFIX + secrets.token_hex(8).encode() + b":"
         self._numbers = itertools.count(1)
@@ -182,20 +182,20 @@ class Handles(Objects):
                 if len(self._entries) >= self._limit:
                     key = "max_handles"
                     raise LimitExceeded("objects held", self._limit + 1, self._limit, key)
-                self._meter.hold(price, "values that the peer has kept")
+                self._kept.hold(price, "values that the peer has kept")
                 name = self._prefix + b"%d" % next(self._numbers)
                 self._names[id(value)] = name
                 self._entries[name] = _Entry(value, price)
             entry = self._entries[name]
             entry.count += 1
             if entry.price and source is _EXPORTED:  # the program exports it as well
-                self._meter.release(entry.price)
+                self._kept.release(entry.price)
                 entry.price = 0
         return name
 
     def count_for(self, total: Callable[[int], object]) -> None:
         """Have ``total`` told as well of what the peer has kept; before it keeps anything."""
-        self._meter.total = total
+        self._kept.meter.total = total
 
     def export_iterator(self, value: Any) -> Handle:
         """Return what is to be sent for an iterator of an object, or of a value of the peer's."""
@@ -215,7 +215,7 @@ class Handles(Objects):
             limit: how many there may be.
             look: called now and then; raises if nobody waits for the items any more.
         """
-        return Account(self._meter, self._lock, Work(limit, "max_items", look))
+        return Account(self._kept, Work(limit, "max_items", look))
 
     def find(self, data: bytes) -> Any:
         if self._pickled and not data.startswith(_PREFIX):
@@ -242,7 +242,8 @@ class Handles(Objects):
             if entry.count > 0:
                 return entry.count
             del self._entries[name], self._names[id(value)]
-            self._meter.release(entry.price)
+            self._kept.release(entry.price)
+            self.made.release((value,))
             return 0
 
     def clear(self) -> None:
@@ -250,7 +251,8 @@ class Handles(Objects):
         with self._lock:
             entries, self._entries = self._entries, {}
             self._names.clear()
-            self._meter.release(self._meter.held)
+        self._kept.close()
+        self.made.clear()
         entries.clear()  # which may run code of the program
 
 
@@ -323,8 +325,20 @@ EXPORTED_ONLY: Final = frozenset({"call", "getattr", "method", "setattr"})
 """Those of which the object must have been exported, unless Erlang may do everything anyway."""
 
 
+_SPECIAL: Final = {
+    "item": "__getitem__",
+    "iterate": "__iter__",
+    "length": "__len__",
+    "next": "__next__",
+    "text": "__str__",
+}
+"""Those that call a special method of the object: which."""
+
+
 def check_exported(handles: Handles, name: str, args: Any) -> None:
     """Raise AccessDenied if a builtin is not for its object, which is the first argument."""
+    if name in _SPECIAL and args:
+        check_special(args[0], _SPECIAL[name])
     if name in EXPORTED_ONLY and args and not handles.is_exported(args[0]):
         _living(args[0])
         raise AccessDenied(f"expected a handle of an exported object, got {brief(args[0])}")

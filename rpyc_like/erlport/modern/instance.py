@@ -232,10 +232,12 @@ class Instance:
         kwargs: dict[str, Any] = {}
         if args and _is_kwargs(args[-1]):
             args, kwargs = args[:-1], _kwargs(args[-1][1])
+        if kwargs and name not in CALLS and name != "keep":  # the policy looks at args[0]
+            raise TypeError(f"expected no named arguments of {name}, got {brief(sorted(kwargs))}")
         guard = None if self._resolve is any_module else self._guard
-        if name == "next" and len(args) == 2 and not kwargs:
+        if name == "next" and len(args) == 2:
             return next_items(args[0], args[1], self._max_items, lambda: self._look(id_), guard)
-        if name == "iterate" and len(args) == 1 and not kwargs:
+        if name == "iterate" and len(args) == 1:
             return self.handles.export_iterator(args[0])
         if name == "setattr" and self._resolve is not any_module:
             raise AccessDenied("attributes are set only in programs that Erlang has started")
@@ -271,7 +273,10 @@ class Instance:
     def _guard(self) -> Guard:
         """The guard of functions in C for a peer that may not do everything."""
         limits = {"max_steps": self._max_items, "max_depth": _DEEPEST, "allow_ladders": False}
-        return Guard(limits, self._open_account, self._max_result, "max_items", None)
+        return Guard(
+            *(limits, self._open_account, self._max_result, "max_items", None),
+            keeper=self.handles.made,
+        )
 
     def _open_account(self) -> Account:
         """Return an account of the items that are taken for the request being served."""

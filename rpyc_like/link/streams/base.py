@@ -8,8 +8,9 @@ stream's blocking face is written in terms of those, once.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from types import BuiltinFunctionType, TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import BuiltinFunctionType, CodeType, TracebackType
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
@@ -30,7 +31,9 @@ __all__ = [
     "fd_hung_up",
     "has_own_io",
     "polls_natively",
+    "rests",
     "wait_for_fds",
+    "waits",
 ]
 
 READ, WRITE = 1, 2
@@ -124,6 +127,23 @@ def noting(func: _Func) -> _Func:
     return func
 
 
+_WAITS: set[CodeType] = set()
+
+
+def waits(func: _Func) -> _Func:
+    """Mark a method of a stream that waits for bytes, or is called by one, and reads none before.
+
+    Another function may read meanwhile; see :meth:`NativeStream.interrupting`.
+    """
+    _WAITS.add(func.__code__)  # type: ignore[attr-defined]
+    return func
+
+
+def rests(code: CodeType) -> bool:
+    """Return whether a function is one that was marked with :func:`waits`."""
+    return code in _WAITS
+
+
 class NativeStream(Stream):
     """A stream whose elementary operations never block.
 
@@ -146,6 +166,37 @@ class NativeStream(Stream):
 
     It is set in the step that writes, as :attr:`landed`, by methods that are :func:`noting`.
     """
+
+    roused: Any = False
+    """Whether a wait for bytes was interrupted and is to get nothing; see :meth:`interrupting`."""
+
+    @property
+    def rousable(self) -> bool:
+        """Whether :meth:`interrupting` can be used."""
+        return False
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Have code read that has interrupted a :meth:`recv_wait` of its own thread.
+
+        Afterwards that gets nothing, although its time is not over, so that its caller looks at
+        what was read meanwhile. If it has got bytes all the same, :attr:`landed` has them.
+        """
+        if self.roused:
+            self.calm()  # for now: this wait is to get something
+        try:
+            yield
+        finally:
+            self.landed = None
+            self.rouse()
+
+    def rouse(self) -> None:
+        """Set :attr:`roused`, and end the wait."""
+        self.roused = True
+
+    def calm(self) -> None:
+        """Unset :attr:`roused`, when it has been noticed."""
+        self.roused = False
 
     @property
     def gathers(self) -> bool:
@@ -174,6 +225,7 @@ class NativeStream(Stream):
         """
         raise NotImplementedError
 
+    @waits
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
         """Waits for bytes and returns them, ``b""`` at the end, None when the time is over.
 
@@ -183,11 +235,15 @@ class NativeStream(Stream):
             return self.recv_some(limit)
         deadline = Timeout(timeout)
         while self.wait(READ, deadline.timeleft()):
+            if self.roused:
+                break
             data = self.recv_some(limit)
             if data is not None:
                 return data
             if deadline.expired():
                 break
+        if self.roused:
+            self.calm()
         return None
 
     def send_some(self, data: bytes | memoryview) -> int:
@@ -314,6 +370,7 @@ if primitives.poll is not None:
             for fd, events in self._wanted.items():
                 self._poll.register(fd, _POLL_BITS[events])
 
+        @waits
         def wait(self, timeout: float | None) -> int:
             seen = 0
             # Rounded up: a poll that returns too early would only be made again.
@@ -387,12 +444,17 @@ class DescriptorStream(NativeStream):
         "_reader",
         "_users",
         "landed",
+        "roused",
         "went",
     )
+
+    _blocks = False
+    """Whether :meth:`_peek` can be used where the compiled core is missing."""
 
     def __init__(self) -> None:
         self._closed = False
         self.landed = None
+        self.roused = False
         self.went = 0
         self._lock = primitives.RLock()  # guards _users, _reader and the decision to release
         self._users = 0
@@ -418,6 +480,33 @@ class DescriptorStream(NativeStream):
     def _release(self) -> None:
         """Gives the descriptors back."""
         raise NotImplementedError
+
+    def _peek(self, timeout: float | None) -> int:
+        """Waits for bytes, as :meth:`wait`, in a way that :meth:`rouse` can end."""
+        raise NotImplementedError
+
+    @property
+    def rousable(self) -> bool:
+        return self._pace is not None or self._blocks
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        self.hold()  # the interrupted wait goes on with the descriptor
+        try:
+            with super().interrupting():
+                yield
+        finally:
+            self.let_go()
+
+    def rouse(self) -> None:
+        self.roused = True
+        if self._pace is not None:
+            self._pace.rouse(True)
+
+    def calm(self) -> None:
+        self.roused = False
+        if self._pace is not None:
+            self._pace.rouse(False)
 
     @property
     def closed(self) -> bool:
@@ -481,6 +570,7 @@ class DescriptorStream(NativeStream):
         if self._closed:
             raise ConnectionClosed("stream is closed")
 
+    @waits
     def wait(self, events: int, timeout: float | None) -> int:
         poller: _Poller | None = None
         counted = False
@@ -494,6 +584,8 @@ class DescriptorStream(NativeStream):
                     poller, self._reader = self._reader, None
             if self._pace is not None and events == READ:
                 seen = READ if self._pace.wait(self._read_fds, timeout) else 0
+            elif self._blocks and events == READ:
+                seen = self._peek(timeout)
             else:
                 if poller is None:
                     poller = _Poller(self._fds(events))

@@ -15,6 +15,8 @@ from selectors import EVENT_WRITE
 from typing import Any
 
 from ...lib import primitives
+from ...lib.os_errors import address_text, naming
+from ...lib.settings import PORT, checked
 from ...lib.timing import Timeout
 
 __all__ = ["connect_socket"]
@@ -44,8 +46,11 @@ def connect_socket(
 
     Raises:
         OSError: the last error met (:class:`ConnectionRefusedError`, :class:`socket.gaierror`).
+        TypeError, ValueError: the port is none.
     """
-    addresses = _in_turn(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+    checked("argument 'port'", PORT, port)
+    with naming(address_text(host, port)):
+        addresses = _in_turn(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
     attempt = 0
     while True:
         try:
@@ -103,13 +108,13 @@ class _Race:
         except BaseException:
             sock.close()
             raise
+        self._addresses[sock] = address
         if code in _UNDER_WAY:
             self._running[sock] = Timeout(self._timeout)
-            self._addresses[sock] = address
             return None
         if code == 0:
             return sock
-        self._failed(sock, OSError(code, os.strerror(code)))
+        self._refused(sock, code)
         return None
 
     def _failed(self, sock: socket.socket, error: OSError) -> None:
@@ -117,9 +122,14 @@ class _Race:
         self._running.pop(sock, None)
         sock.close()
 
+    def _refused(self, sock: socket.socket, code: int) -> None:
+        self._failed(sock, OSError(code, f"{os.strerror(code)}: {self._place(sock)}"))
+
+    def _place(self, sock: socket.socket) -> str:
+        return address_text(*self._addresses[sock][:2])
+
     def _silence(self, sock: socket.socket) -> str:
-        host, port = self._addresses[sock][:2]
-        return f"no answer from {host} port {port} within {self._timeout} s"
+        return f"no answer from {self._place(sock)} within {self._timeout} s"
 
     def _wait(self, limit: float | None) -> socket.socket | None:
         """Waits for an attempt to succeed, for one to fail, or until the time is over."""
@@ -133,7 +143,7 @@ class _Race:
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code == 0:
                 return sock  # type: ignore[no-any-return]
-            self._failed(sock, OSError(code, os.strerror(code)))
+            self._refused(sock, code)
         for sock, deadline in list(self._running.items()):
             if deadline.expired():
                 self._failed(sock, TimeoutError(self._silence(sock)))

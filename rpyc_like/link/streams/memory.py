@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import ConnectionClosed
 from ...lib import primitives
-from .base import READ, WRITE, NativeStream, noting
+from .base import READ, WRITE, NativeStream, noting, waits
 
 __all__ = ["MemoryStream"]
 
@@ -27,7 +27,9 @@ class _Direction:
 class MemoryStream(NativeStream):
     """One end of a pair; make pairs with :meth:`create_pair`."""
 
-    __slots__ = ("_changed", "_closed", "_incoming", "_lock", "_outgoing", "landed", "went")
+    __slots__ = (
+        *("_changed", "_closed", "_incoming", "_lock", "_outgoing", "landed", "roused", "went"),
+    )
 
     def __init__(
         self, changed: primitives.Condition, incoming: _Direction, outgoing: _Direction
@@ -38,6 +40,7 @@ class MemoryStream(NativeStream):
         self._outgoing = outgoing
         self._closed = False
         self.landed: Any = None
+        self.roused = False
         self.went = 0
 
     @classmethod
@@ -58,6 +61,15 @@ class MemoryStream(NativeStream):
     @property
     def entered(self) -> bool:
         return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def rousable(self) -> bool:
+        return True
+
+    def rouse(self) -> None:
+        with self._lock:
+            self.roused = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         with self._lock:
@@ -105,9 +117,10 @@ class MemoryStream(NativeStream):
             self._changed.notify_all()  # also if a handler has kept an earlier write from it
             return size
 
+    @waits
     def wait(self, events: int, timeout: float | None) -> int:
         with self._lock:
-            self._changed.wait_for(lambda: self._possible() & events, timeout)
+            self._changed.wait_for(lambda: self._possible() & events or self.roused, timeout)
             return self._possible() & events
 
     def _possible(self) -> int:

@@ -134,7 +134,24 @@ class PipeStream(DescriptorStream):
             with ignoring(OSError):
                 self.outgoing.close()
 
+    @property
+    def rousable(self) -> bool:
+        return True
+
+    def rouse(self) -> None:
+        super().rouse()
+        if self._pace is None:
+            self._wake.wake()
+
+    def calm(self) -> None:
+        super().calm()
+        with self._lock:
+            if self._pace is None and not self._closed:  # else waits are to end for good
+                self._wake.clear()
+
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
+        if self.roused:
+            self.calm()
         self._check_open()
         try:
             if self._in_blocks and not self.wait(READ, 0):

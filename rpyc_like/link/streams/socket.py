@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 from ...errors import ConnectionClosed
 from ...lib import primitives
 from ...lib.interrupts import ignoring, raised_by_handler
-from .base import READ, DescriptorStream, ExplainedEnd, noting, polls_natively
+from ...lib.os_errors import naming
+from .base import READ, DescriptorStream, ExplainedEnd, noting, polls_natively, waits
 from .dialing import connect_socket
 
 __all__ = ["SocketStream", "TunneledSocketStream"]
@@ -28,6 +29,7 @@ _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 _LITTLE = 1 << 14
 _TIMEVAL = struct.Struct("@ll")
+_LEAST = 1e-6  # seconds that SO_RCVTIMEO can be
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 S = TypeVar("S", bound="SocketStream")
@@ -71,7 +73,7 @@ class SocketStream(DescriptorStream):
         self._direct = native  # whether an operation is one step, which no signal handler cuts
         if not native:
             self._pace = None
-        self._limit = 0  # what SO_RCVTIMEO is set to
+        self._limit: float = 0  # what SO_RCVTIMEO is set to
         self._limited_for: float | None = -1  # the timeout that asked for it
         if isinstance(sock, ssl.SSLSocket):
             self._guard = primitives.RLock()
@@ -123,7 +125,8 @@ class SocketStream(DescriptorStream):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(timeout)
-            sock.connect(path)
+            with naming(path):
+                sock.connect(path)
             sock.settimeout(None)
         except OSError:
             sock.close()
@@ -222,6 +225,7 @@ class SocketStream(DescriptorStream):
         with ignoring(OSError):
             self.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]
 
+    @waits
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
         if timeout != self._limited_for:
             if not self._blocks or (timeout is not None and timeout < 1):
@@ -238,8 +242,9 @@ class SocketStream(DescriptorStream):
             if self._pace is not None:
                 data = self._pace.recv(self._fd, limit, self)
             else:
-                (self.landed,) = map(self.sock.recv, (limit,))
-                data = self.landed
+                if not self.roused:
+                    (self.landed,) = map(self.sock.recv, (limit,))
+                data = None if self.roused else self.landed
         except BlockingIOError as error:
             if raised_by_handler(error):
                 raise
@@ -252,18 +257,23 @@ class SocketStream(DescriptorStream):
             self._receiving = False
             if self._closed:
                 self._release()
-        if data is None:  # the system waited as long as it was told
+        if data is None:
+            if self.roused:
+                self.calm()
+                return None
+            # The system has waited as long as it was told.
             return self.recv_wait(None if timeout is None else timeout - self._limit, limit)
         if self._quickack:
             self._ack()
         return data
 
-    def _limit_receiving(self, seconds: int) -> None:
+    def _limit_receiving(self, seconds: float) -> None:
         """Has the system wait that long; 0 for ever.
 
-        It is the largest power of two that a timeout holds, so that it changes rarely.
+        For :meth:`recv_wait` it is the largest power of two that a timeout holds, so that it
+        changes rarely.
         """
-        limit = _TIMEVAL.pack(seconds, 0)
+        limit = _TIMEVAL.pack(int(seconds), min(int(seconds % 1 * 1e6 + 0.999), 999_999))
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         except OSError as error:
@@ -271,6 +281,45 @@ class SocketStream(DescriptorStream):
                 raise
             raise ConnectionClosed(f"cannot read: {error}") from error
         self._limit = seconds
+
+    @waits
+    def _peek(self, timeout: float | None) -> int:
+        self._limited_for = -1
+        if timeout:
+            self._limit_receiving(max(_LEAST, timeout))
+        elif timeout is None:
+            self._limit_receiving(0)
+        if self.roused:
+            return 0
+        try:
+            self.sock.recv(1, socket.MSG_PEEK | (_DONTWAIT if timeout == 0 else 0))
+        except BlockingIOError as error:
+            if raised_by_handler(error):
+                raise
+            return 0
+        except OSError as error:
+            if raised_by_handler(error):
+                raise
+            raise ConnectionClosed(f"cannot read: {error}") from error
+        return READ
+
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        receiving = self._receiving
+        self.hold()
+        try:
+            with super().interrupting():
+                yield
+        finally:
+            self._receiving = receiving
+            self.let_go()
+
+    def rouse(self) -> None:
+        super().rouse()
+        if self._pace is None and not self._closed:
+            self._limited_for = -1
+            with ignoring(ConnectionClosed):
+                self._limit_receiving(_LEAST)
 
     @noting
     def send_some(self, data: bytes | memoryview) -> int:
@@ -357,6 +406,7 @@ class SocketStream(DescriptorStream):
     def _fds(self, events: int) -> list[tuple[int, int]]:
         return [(self._fd, events)]
 
+    @waits
     def wait(self, events: int, timeout: float | None) -> int:
         if self._guard is not None and events & READ:
             with self._guard:
@@ -382,9 +432,11 @@ class TunneledSocketStream(SocketStream):
     def recv_some(self, limit: int = 1 << 16) -> bytes | None:
         return self._explained(super().recv_some, limit)
 
+    @waits
     def recv_wait(self, timeout: float | None, limit: int = 1 << 16) -> bytes | None:
         return self._explained(super().recv_wait, timeout, limit)
 
+    @waits
     def _explained(self, receive: Callable[..., bytes | None], *args: Any) -> bytes | None:
         """Receives; the end, or an error, is explained with what the tunnel has said."""
         try:

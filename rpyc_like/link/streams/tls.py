@@ -8,13 +8,15 @@ readable.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import ConnectionClosed
 from ...lib import primitives
 from ...lib.interrupts import ignoring, raised_by_handler
 from ...lib.timing import Timeout
-from .base import READ, WRITE, NativeStream, noting
+from .base import READ, WRITE, NativeStream, noting, waits
 
 __all__ = ["TlsStream", "client_context", "server_context"]
 
@@ -47,11 +49,11 @@ def client_context(
     context.verify_mode = reqs
     context.check_hostname = check_hostname and reqs != ssl.CERT_NONE
     if ca_certs is not None:
-        context.load_verify_locations(ca_certs)
+        _load_authorities(context, ca_certs)
     elif context.verify_mode != ssl.CERT_NONE:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if certfile is not None:
-        context.load_cert_chain(certfile, keyfile)
+        _load_pair(context, certfile, keyfile)
     if ciphers is not None:
         context.set_ciphers(ciphers)
     return context
@@ -71,17 +73,70 @@ def server_context(
         keyfile, certfile: the server's key and certificate.
         ca_certs: whose clients are let in; with it a client certificate is required, unless
             ``cert_reqs`` says otherwise.
+
+    Raises:
+        OSError: a file cannot be read; the error names it and the argument.
+        ssl.SSLError: a file does not hold what it should, or key and certificate are no pair.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if ssl_version is None else ssl_version)
-    context.load_cert_chain(certfile, keyfile)
+    _load_pair(context, certfile, keyfile)
     if ca_certs is not None:
-        context.load_verify_locations(ca_certs)
+        _load_authorities(context, ca_certs)
         context.verify_mode = ssl.CERT_REQUIRED
     if cert_reqs is not None:
         context.verify_mode = ssl.VerifyMode(cert_reqs)
     if ciphers is not None:
         context.set_ciphers(ciphers)
     return context
+
+
+def _load_authorities(context: ssl.SSLContext, ca_certs: str) -> None:
+    """Trust the certificates of a file."""
+    _check_readable(ca_certs, "ca_certs")
+    try:
+        context.load_verify_locations(ca_certs)
+    except ssl.SSLError as error:
+        raise _unusable("certificates of authorities", ca_certs, "ca_certs", error) from error
+
+
+def _load_pair(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
+    """Use a certificate and its private key, which are in one file if there is no ``keyfile``."""
+    _check_readable(certfile, "certfile")
+    if keyfile is not None:
+        _check_readable(keyfile, "keyfile")
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except ssl.SSLError as error:
+        key, argument = (certfile, "certfile") if keyfile is None else (keyfile, "keyfile")
+        if error.reason == "KEY_VALUES_MISMATCH":
+            what = f"the private key of the certificate {str(certfile)!r}"
+            raise _unusable(what, key, argument, error) from error
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certfile)
+        except ssl.SSLError:
+            raise _unusable("a certificate", certfile, "certfile", error) from error
+        raise _unusable("a private key", key, argument, error) from error
+
+
+def _check_readable(path: str, argument: str) -> None:
+    """Open a file for a moment: OpenSSL's errors do not name it."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        text = f"{error.strerror} (argument {argument!r})"
+        raise type(error)(error.errno, text, str(path)) from None
+
+
+def _unusable(what: str, path: str, argument: str, error: ssl.SSLError) -> ssl.SSLError:
+    """Return the error for a file that does not hold what it should."""
+    why = error.reason or error.strerror or "nothing usable found"
+    text = (
+        f"expected {what} (PEM) in {str(path)!r}, got something else: {why} (argument {argument!r})"
+    )
+    made = ssl.SSLError(error.errno or 1, text)
+    made.reason, made.library = error.reason, error.library
+    return made
 
 
 class TlsStream(NativeStream):
@@ -161,6 +216,26 @@ class TlsStream(NativeStream):
     @landed.setter
     def landed(self, value: Any) -> None:
         self._landed = self.inner.landed = value
+
+    @property
+    def roused(self) -> Any:
+        """Whether a wait for bytes was interrupted and is to get nothing."""
+        return self.inner.roused
+
+    @property
+    def rousable(self) -> bool:
+        return self.inner.rousable
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        with self.inner.interrupting():
+            try:
+                yield
+            finally:
+                self.landed = None
+
+    def calm(self) -> None:
+        self.inner.calm()
 
     def _handshake(self, deadline: Timeout) -> None:
         while True:
@@ -338,6 +413,7 @@ class TlsStream(NativeStream):
                 self._accepted = size
             self._unsure = None
 
+    @waits
     def wait(self, events: int, timeout: float | None) -> int:
         if events & READ:
             with self._lock:

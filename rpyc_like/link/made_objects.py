@@ -11,8 +11,9 @@ from typing import Any, Final
 from ..errors import LimitExceeded
 from ..lib import primitives
 from ..lib.growth import own_size
-from ..link import forking
-from .accounts import ENTRY, Kept
+from . import forking
+from .housekeeping import housekeeper
+from .kept import ENTRY, Kept
 
 __all__ = ["MadeObjects"]
 
@@ -48,7 +49,11 @@ class MadeObjects:
         *("_schedule_flush", "_unpaid"),
     )
 
-    def __init__(self, kept: Kept, schedule_flush: Callable[[weakref.ref[Any]], object]) -> None:
+    def __init__(
+        self,
+        kept: Kept,
+        schedule_flush: Callable[[weakref.ref[Any]], object] = housekeeper.schedule_flush,
+    ) -> None:
         self._kept = kept
         self._schedule_flush = schedule_flush
         self.records: dict[int, _Record] = {}
