@@ -38,6 +38,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import fetch
+from rpyc_like.erlport.modern.handles import Handles
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.errors import LimitExceeded
 from rpyc_like.lib.result_sizes import check_result
@@ -419,6 +420,7 @@ def test_erlang_gives_no_size_either() -> None:
     instance = Instance.__new__(Instance)
     instance._resolve = only({"operator": operator})
     instance._max_result = LIMIT
+    instance.handles = Handles()
     with pytest.raises(LimitExceeded, match="max_memory"):
         instance._do(operator.mul, ["a", N], {})
     assert instance._do(operator.mul, ["a", 3], {}) == "aaa"
