@@ -62,6 +62,7 @@ from rpyc_like.core.service import ClassicClient
 from rpyc_like.epc.core import EPCDispatcher
 from rpyc_like.erlport.modern.access import public
 from rpyc_like.erlport.modern.erlterms import Atom
+from rpyc_like.erlport.modern.handles import Handles
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.erlport.service import ErlangService
 from rpyc_like.errors import AccessDenied
@@ -988,6 +989,7 @@ def test_erlang_calls_no_ladder(how: str) -> None:
     """Neither by name nor by handle does Erlang call what leads further."""
     space = types.SimpleNamespace(get=getattr, make=functools.partial, run=function)
     instance = Instance.__new__(Instance)
+    instance.handles = Handles()
     instance._resolve = only({"space": space})
     instance._max_result = 1 << 26
     requests: dict[str, Callable[[str], Any]] = {
