@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -168,9 +169,25 @@ def test_answers_wait_while_the_peer_does_not_read(served: Served) -> None:
     raw.close()
 
 
+class AnswersTogether(Answers):
+    """Gives its answers when a hundred have been asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = 0
+        self._all_asked = asyncio.Event()
+
+    async def exposed_data(self, size: int) -> bytes:
+        self._asked += 1
+        if self._asked == 100:
+            self._all_asked.set()
+        await self._all_asked.wait()
+        return await super().exposed_data(size)
+
+
 def test_answers_of_tasks_are_not_made_before_they_can_go(served: Served) -> None:
     """What async functions have given waits as it is, and is counted."""
-    server = served.server("aio", Answers)
+    server = served.server("aio", AnswersTogether)
     conn = served.client(server)
     root = conn.root
     (there,) = server.connections
