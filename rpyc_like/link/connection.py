@@ -326,7 +326,8 @@ class MessageConnection:
         left = _LOOK if left is None else min(left, _LOOK)
         first = None if in_pool() else self._read_answers(result, left)
         if not result._ready:
-            self._wait(result, deadline, first, result is not self.end)
+            own = deadline is None or result._deadline is not None  # not given for this wait alone
+            self._wait(result, deadline, first, own and result is not self.end)
         elif first is not None:
             self.act(first)
 
