@@ -854,6 +854,7 @@ def lost_peer_with_heartbeats(world: World) -> None:
     """A peer falls silent; heartbeats find it out while two threads wait."""
     config = {"heartbeat": 0.5}
     client, server = world.pair(config=config, their_config=config)
+    world.schedule.limit = 15.0  # the server may serve both calls, for 5 s each
     root = client.root
     root.add(1, 1)
 
