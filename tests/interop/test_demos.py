@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.demos import DEMOS, for_rpyc, run_both
 
-
 WARNED = {
     "password_handshake": "failed to authenticate, rejecting connection: wrong name or password"
 }
