@@ -517,7 +517,8 @@ def test_case_101_logins_hold_up_no_login(door: Door, family: str) -> None:
     with rpyc.connect(*there.address, login=TokenLogin(b"k" * 32)) as conn:
         assert conn.root.add(1, 2) == 3
     assert time.monotonic() - started < LIMIT
-    eventually(lambda: sum(bool(sock.recv(1000)) for sock in socks[:10]) == 10)
+    if family != "forking":  # whose processes may begin after their clients were pushed out
+        eventually(lambda: sum(bool(sock.recv(1000)) for sock in socks[:10]) == 10)
 
 
 def test_case_101_a_process_for_few_of_a_crowd(door: Door) -> None:
