@@ -135,7 +135,7 @@ def _unusable(what: str, path: str, argument: str, error: ssl.SSLError) -> ssl.S
         f"expected {what} (PEM) in {str(path)!r}, got something else: {why} (argument {argument!r})"
     )
     made = ssl.SSLError(error.errno or 1, text)
-    made.reason, made.library = error.reason, error.library
+    vars(made).update(vars(error))  # which part of OpenSSL it comes from, and why
     return made
 
 
