@@ -212,9 +212,9 @@ def callback_waits_for_another(world: World) -> None:
 @scenario
 def callback_is_read_by_another(world: World) -> None:
     """The same while another thread reads, which hands the second callback to the first thread."""
-    client, server = world.connect()
-    world.go(server.serve_threaded, 2, name="server")
+    client, server = world.pair()
     root = client.root
+    world.go(server.serve_all, name="server")
     event = worlds.Event()
 
     def first(number: int) -> int:
@@ -240,12 +240,9 @@ def callbacks_come_before_an_answer(world: World) -> None:
         worlds.sleep(0.3)
         served.append(number)
 
-    def twice() -> None:
-        root.fire_twice(slow)
-
-    twice()
+    root.fire_twice(slow)
     check(served, [1, 2])
-    root.call(lambda number: twice(), 1)
+    root.call(lambda number: root.fire_twice(slow), 1)
     check(served, [1, 2, 1, 2])
 
 
