@@ -9,8 +9,9 @@ session's business, and what to do for a request is the application's.
   or is left to the threads that serve, or stays in the stash for the next reader. Each thread looks
   for all of these when it has the role, before it reads, and when it is listed as a sleeper, before
   it sleeps. So nobody waits for something that has been read.
-* A thread goes on with its answer when what came before that is served, or left to others that serve,
-  though another thread has read both. Where the watchdog has, the stash keeps the answer's place.
+* A thread goes on with its answer when what came before that is served, or left to others that
+  serve, though another thread has read both. If that was the watchdog, the stash keeps the answer's
+  place.
 * A thread that waits while another reads sleeps, and is woken by its answer, by work handed to
   it, or by the role.
 * A thread that waits for an answer serves the requests that its own request has caused. It leaves
