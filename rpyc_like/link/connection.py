@@ -9,6 +9,9 @@ session's business, and what to do for a request is the application's.
   or is left to the threads that serve, or stays in the stash for the next reader. Each thread looks
   for all of these when it has the role, before it reads, and when it is listed as a sleeper, before
   it sleeps. So nobody waits for something that has been read.
+* A thread goes on with its answer when what came before that is served, or left to others that
+  serve, though another thread has read both. If that was the watchdog, the stash keeps the answer's
+  place.
 * A thread that waits while another reads sleeps, and is woken by its answer, by work handed to
   it, or by the role.
 * A thread that waits for an answer serves the requests that its own request has caused. It leaves
@@ -324,7 +327,7 @@ class MessageConnection:
         self._flush_held()
         left = None if deadline is None else deadline.timeleft()
         left = _LOOK if left is None else min(left, _LOOK)
-        first = None if in_pool() else self._read_answers(result, left)
+        first = self._not_read(result) if in_pool() else self._read_answers(result, left)
         if not result._ready:
             own = deadline is None or result._deadline is not None  # not given for this wait alone
             self._wait(result, deadline, first, own and result is not self.end)
@@ -369,7 +372,15 @@ class MessageConnection:
                 reading.lock.release()
                 if reading.sleepers:
                     reading.offer()
-        return None if outcome is _SETTLED else outcome
+        if outcome is _SETTLED:
+            return None
+        return self._not_read(result) if outcome is None else outcome
+
+    def _not_read(self, result: AsyncResult) -> Outcome | None:
+        """Does what is left if another thread has read the answer before this one could."""
+        if result._ready:
+            self.act_on_earlier(result)
+        return None
 
     def has_inbox(self) -> bool:
         """Returns whether something was handed to the current thread, which waits already."""
@@ -590,6 +601,8 @@ class MessageConnection:
                         reading.sleep(me, found, left)
                     else:
                         self._read_inside(inside, result, left)
+            if me.inbox or self.stash:
+                self.act_on_earlier(result)
         finally:
             waiters.remove(me)
             me.awaited = outer
@@ -645,7 +658,7 @@ class MessageConnection:
         self._request(result, target, args, before, id_)
         self.exchanges += 1
         try:
-            first = None if in_pool() else self._read_answers(result, timeout)
+            first = self._not_read(result) if in_pool() else self._read_answers(result, timeout)
             self.wait_on(result, timeout, started, first)
         except BaseException:
             self.give_up(result)
@@ -724,6 +737,44 @@ class MessageConnection:
             self._wait(result, deadline, first)
         elif first is not None:
             self.act(first)
+
+    @holds_the_role
+    def act_on_earlier(self, result: AsyncResult) -> None:
+        """Acts on what the peer has sent before its answer, when another thread has read both.
+
+        That is what was handed to this thread, and what the watchdog has kept: nobody else may
+        read, and the program may wait for it next.
+        """
+        me, lock = self.waiters.get(get_ident()), self.reading.lock
+        if me is not None:
+            for _ in range(len(me.inbox)):  # what comes from now on has come later
+                self._act_on_handed(me)
+        while self._is_behind(result):
+            outcome = None
+            taken = False
+            try:
+                (taken,) = map(lock.acquire, (True,), (_SLICE,))
+                if taken and self._is_behind(result):
+                    outcome = self.stash.popleft()
+                    if outcome[0] is CALL:
+                        serves = not self.servers or self._must_serve(get_ident())
+                        outcome = self.file_request(outcome, serves)
+            finally:
+                if taken:
+                    lock.release()
+                    if self.reading.sleepers:
+                        self.reading.offer()
+            if outcome is not None:
+                self.act(outcome)
+
+    def _is_behind(self, result: AsyncResult) -> bool:
+        """Returns whether an answer stands in the stash, behind what the peer sent before."""
+        if not any(outcome[1] is result for outcome in list(self.stash)) or self.end._ready:
+            return False
+        try:
+            return self.look_inside() is None
+        except LocalProtocolError:
+            return False  # the thread has the role, in what has been interrupted
 
     @leaves_the_role
     def leave(self, me: Waiter) -> None:
@@ -1115,7 +1166,7 @@ class MessageConnection:
             return (RAW, payload)
         if takes_long(payload, self.receiver):
             return (APART, payload)
-        return self.understand(payload)
+        return self.understand(payload, bool(self.stash))
 
     def broken(self, error: BaseException) -> Outcome:
         """Notes that nothing more can be read, in the reading role."""
@@ -1140,14 +1191,19 @@ class MessageConnection:
         if self.unserved and not self.servers:
             self._rouse()
 
-    def understand(self, payload: Any) -> Outcome:
-        """Returns what a payload means, or a message; answers are settled. In the reading role."""
+    def understand(self, payload: Any, in_order: bool = False) -> Outcome:
+        """Returns what a payload means, or a message; answers are settled. In the reading role.
+
+        Args:
+            in_order: whether to return an answer as well for which nothing more is to be done, so
+                that it can be noted what stands before it.
+        """
         if type(payload) is tuple:
             if payload[0] is CALL:
                 return payload
             entry = self.session.pending.pop(payload[1])
             if type(entry) is AsyncResult:  # nearly always
-                if entry.settle(False, payload[2]):
+                if entry.settle(False, payload[2]) or in_order:
                     return (ANSWER, entry)
                 return _SETTLED
             if entry is not None:
@@ -1157,7 +1213,7 @@ class MessageConnection:
             outcome = self.session.receive(payload)
         kind = outcome[0]
         if kind is ANSWER:
-            if not outcome[1].settle(outcome[2], outcome[3]):
+            if not outcome[1].settle(outcome[2], outcome[3]) and not in_order:
                 return _SETTLED
         elif kind is BROKEN:
             self._break(outcome[1])

@@ -192,6 +192,8 @@ class Express:
                 link.leave(waits)
             if me is not None:
                 me.awaited = None  # the thread has its waiter for longer
+        if result._ready and (me is None or link.stash):
+            link.act_on_earlier(result)
         return result
 
     @staticmethod

@@ -588,7 +588,7 @@ def _decode(link: MessageConnection, payload: bytes) -> None:
     """Decode a message, with the reading role; leave it then."""
     failure = None
     try:
-        outcome = link.understand(payload)
+        outcome = link.understand(payload, bool(link.stash))
         if len(outcome) > 1 and outcome[0] is not BROKEN:
             link.stash.append(outcome)
     except Exception as error:

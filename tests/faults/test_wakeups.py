@@ -50,6 +50,10 @@ class Served(rpyc.Service):
         results = [rpyc.async_(first)(), rpyc.async_(second)()]
         return [result.value for result in results]
 
+    def exposed_start_both(self, first: Any, second: Any) -> None:
+        """Calls two functions without waiting for either."""
+        rpyc.async_(first)(), rpyc.async_(second)()
+
     def exposed_submit(self, func: Any, *args: Any) -> Any:
         return self.pool.submit(func, *args)
 
@@ -196,6 +200,25 @@ def test_a_callback_may_wait_for_the_next(connect: Connect, background: Any) -> 
     event = threading.Event()
     got = conn.root.call_both(lambda: event.wait(LIMIT), event.set)
     assert list(got) == [True, None]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_precedes_an_answer_is_served_first(connect: Connect, nested: bool) -> None:
+    """What was sent before an answer is served before it, though the watchdog has read both."""
+    conn = connect()
+    served: list[int] = []
+
+    def slow() -> None:
+        (waiter,) = conn._link.waiters.values()
+        while not waiter.awaited._ready:  # by the watchdog
+            time.sleep(0.01)
+        served.append(1)
+
+    def start() -> list[int]:
+        conn.root.start_both(slow, lambda: served.append(2))
+        return [*served]
+
+    assert [*(conn.root.call(start) if nested else start())] == [1, 2]
 
 
 def test_callbacks_stay_in_their_thread(connect: Connect, background: Any) -> None:

@@ -109,6 +109,10 @@ class Server(Service):
     def exposed_fire(self, func: Any) -> None:
         async_(func)(1)
 
+    def exposed_fire_twice(self, func: Any) -> None:
+        async_(func)(1)
+        async_(func)(2)
+
 
 class Item:
     """Something to lend."""

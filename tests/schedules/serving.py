@@ -209,6 +209,46 @@ def callback_waits_for_another(world: World) -> None:
     )
 
 
+@scenario
+def callback_is_read_by_another(world: World) -> None:
+    """The same while another thread reads, which hands the second callback to the first thread."""
+    client, server = world.connect()
+    world.go(server.serve_threaded, 2, name="server")
+    root = client.root
+    while not client._codec.features:  # the peer's may be the second of its answers
+        worlds.sleep(0.01)
+        root.add(1, 1)
+    event = worlds.Event()
+
+    def first(number: int) -> int:
+        root.fire(lambda number: event.set())
+        check(event.wait(5), True)
+        root.set()
+        return number
+
+    world.each(
+        lambda: check(root.call(first, 1), 1),
+        lambda: check(root.wait(), True),
+    )
+
+
+@scenario
+def callbacks_come_before_an_answer(world: World) -> None:
+    """A thread serves what was sent before its answer, though its first callback takes long."""
+    client, _ = world.pair()
+    root = client.root
+    served: list[int] = []
+
+    def slow(number: int) -> None:
+        worlds.sleep(0.3)
+        served.append(number)
+
+    root.fire_twice(slow)
+    check(served, [1, 2])
+    root.call(lambda number: root.fire_twice(slow), 1)
+    check(served, [1, 2, 1, 2])
+
+
 # -- housekeeping
 
 
