@@ -24,7 +24,7 @@ from .growth import Growth, Keeper
 from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import ItemWork, Use, count_item
 from .proxies import copy_of, is_container, is_proxy
-from .result_sizes import check_call_result
+from .result_sizes import check_call_result, check_number
 from .stdlib import Call, facts_of, is_c_callable, is_library_function, kind_of, members
 
 __all__ = [
@@ -104,6 +104,7 @@ class Guard:
 
     def _weigh(self, item: Any) -> None:
         if id(type(item)) not in stdlib.SIMPLE_IDS:
+            check_number(item, self.max_result)
             check_weight(self, item)
             if type(item) is tuple:
                 for one in (item, *item[:_PARTS]):  # a part of the peer's container, maybe

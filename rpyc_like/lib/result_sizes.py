@@ -13,7 +13,7 @@ import zlib
 from array import array
 from collections import UserList, UserString, deque
 from collections.abc import Callable, Iterable
-from decimal import Context, Decimal
+from decimal import Context, Decimal, getcontext
 from fractions import Fraction
 from io import BytesIO, StringIO
 from itertools import count, islice
@@ -38,7 +38,7 @@ from .stdlib import (
     parameters_of,
 )
 
-__all__ = ["check_call_result", "check_result"]
+__all__ = ["check_call_result", "check_number", "check_result"]
 
 _TEXTS: Final = (str, bytes, bytearray)
 _SEQUENCES: Final = (*_TEXTS, list, tuple, deque, array, UserList, UserString)
@@ -265,7 +265,10 @@ def _translated(owner: Any, args: Args, named: Named) -> float:
     return len(owner) * max(map(_size, values), default=1)
 
 
-_PERCENT: Final = re.compile(r"%(?:\([^)]*\))?[-#0 +]*(\*|\d+)?(?:\.(\*|\d+)?)?", re.ASCII)
+_PERCENT: Final = re.compile(
+    r"%(?:\([^)]*\))?[-#0 +]*(\*|\d+)?(?:\.(\*|\d+)?)?[hlL]?([diu])?",
+    re.ASCII,
+)
 _WIDTHS: Final = re.compile(r"\d+")
 
 
@@ -274,11 +277,14 @@ def _percent(owner: Any, args: Args, named: Named) -> float:
     given = args[0] if args else ()
     values = _values(given)
     most = _largest(values)
+    longest = max(map(_whole_number, values), default=0)
     total = _size(owner)
     fields = 0
     for match in _PERCENT.finditer(text):
         fields += 1
-        total += sum(most if one == "*" else _digits(one) for one in match.groups() if one)
+        *widths, whole = match.groups()
+        total += sum(most if one == "*" else _digits(one) for one in widths if one)
+        total += longest if whole else 0
     once = issubclass(type(given), tuple)
     return total + (sum if once else lambda sizes: fields * max(sizes, default=0))(
         list(map(_size_of_text, values))
@@ -293,11 +299,12 @@ def _format(owner: Any, args: Args, named: Named) -> float:
         values += _values(args[0])  # of format_map
     most = _largest(values)
     longest = max(map(_size_of_text, values), default=0)
+    digits = _most_digits(values)
     total = _size(owner)
     try:
         for _, field, spec, _ in Formatter().parse(str(owner)):
             if field is not None:
-                total += longest + _width(spec or "")
+                total += longest + _width(spec or "") + (digits if spec else 0)
                 if spec and "{" in spec:
                     total += most
     except ValueError:
@@ -420,6 +427,23 @@ def _exponent(value: Any) -> int:
     return 0
 
 
+def _most_digits(values: Args) -> int:
+    """Return how many digits the longest decimal number has, in containers at any depth too."""
+    most = 0
+    stack: Args = [values]
+    seen: set[int] = set()
+    while stack:
+        one: Any = stack.pop()
+        if issubclass(type(one), dict):
+            one = list(dict.values(one))
+        if not issubclass(type(one), (list, tuple)):
+            most = max(most, _exponent(one))
+        elif id(one) not in seen:
+            seen.add(id(one))
+            stack += one
+    return most
+
+
 def _number_work(call: Call, args: Args, named: Named) -> float:
     """Return what computing with large whole numbers costs; most of it takes their square."""
     name = call.name
@@ -429,17 +453,25 @@ def _number_work(call: Call, args: Args, named: Named) -> float:
     if call.sort is METHOD and not call.skip:
         args = [call.owner, *args]
         values.append(call.owner)
-    several = type(call.module) is str and call.module in _OF_ITEMS
-    words = [_words_in(value) if several else _words(value) for value in values]
+    module = call.module if type(call.module) is str else ""
+    words = [_words_in(value) if module in _OF_ITEMS else _words(value) for value in values]
+    fractions = sum(map(_whole_numbers, values)) if module == "statistics" else 0
     total = sum(words)
     if name in ("pow", "__pow__", "__rpow__"):
         return _modular_power(args, named)
     if total < _LARGE:
-        return 0
+        return fractions
     if name.strip("_") in ("mul", "rmul", "imul"):
         few = max(1, min(one for one in words if one) if all(words[:2]) else 1)
         return float(max(words) * few**_KARATSUBA) / _AT_ONCE
-    return total * total / _AT_ONCE
+    return max(fractions, total * total / _AT_ONCE)
+
+
+def check_number(number: Any, limit: int, key: str = "max_memory") -> None:
+    """Raise LimitExceeded if a decimal number is too large to be made a fraction."""
+    size = _whole_number(number)
+    if size > limit:
+        raise LimitExceeded("size of the result in bytes", min(size, _HUGE), limit, key)
 
 
 def _modular_power(given: Args, named: Named) -> float:
@@ -455,6 +487,7 @@ _WORD: Final = 30  # bits of a digit of CPython's
 _AT_ONCE: Final = 2  # products of two such digits in the time that a byte of a text may take
 _LARGE: Final = 1000  # digits; below, no operation takes long
 _KARATSUBA: Final = 0.585
+_CONTAINERS: Final = (list, tuple, deque, set, frozenset, dict)
 _OF_ITEMS: Final = frozenset(("math", "statistics"))
 _LINEAR: Final = frozenset(
     "__add__ __radd__ __sub__ __rsub__ __neg__ __pos__ __abs__ __invert__ __and__ __or__ __xor__ "
@@ -473,8 +506,8 @@ def _words(value: Any) -> int:
 
 
 def _words_in(value: Any) -> int:
-    """Return the same for all numbers in a sequence together."""
-    if issubclass(type(value), (list, tuple, deque)):
+    """Return the same for all numbers in a container together."""
+    if issubclass(type(value), _CONTAINERS):
         return sum(map(_words, value))
     if type(value) is range:
         return len(value[:_HUGE]) * max(map(_words, (value.start, value.stop)))
@@ -544,12 +577,26 @@ def _combinations(owner: Any, args: Args, named: Named) -> float:
 def _whole(owner: Any, args: Args, named: Named) -> float:
     """Of what makes a whole number or a fraction of a decimal number or a text."""
     value = args[0] if args else owner
-    digits = _exponent(value)
     if issubclass(type(value), str):
-        digits = sum(map(_digits, _EXPONENT.findall(value)))
-    return digits // 2 * _WORK
+        return sum(map(_digits, _EXPONENT.findall(value))) // 2 * _WORK
+    return _whole_number(value)
 
 
+def _whole_number(value: Any) -> int:
+    """Return what it costs to write a decimal number out as a whole number or a fraction."""
+    if not issubclass(type(value), Decimal) or not value.is_finite():
+        return 0
+    digits = max(_exponent(value), len(value.as_tuple().digits))
+    return digits * digits // _DIGITS
+
+
+def _whole_numbers(value: Any) -> int:
+    """Return the same for all decimal numbers in a container together."""
+    values = value if issubclass(type(value), _CONTAINERS) else [value]
+    return sum(map(_whole_number, values))
+
+
+_DIGITS: Final = 64  # squared, that are converted in the time of a byte of a text
 _EXPONENT: Final = re.compile(r"[eE][-+]?(\d+)")
 
 
@@ -558,6 +605,9 @@ def _groups(owner: Any, args: Args, named: Named) -> float:
     names = ("r", "n", "repeat")
     most = max(_number(args, 1), *(_named(named, name) for name in names))
     return (_size(args[0]) if args else 0) + _PLACE * most
+
+
+_COPY: Final = 80  # bytes of one iterator of ``tee``, with its place
 
 
 def _product(owner: Any, args: Args, named: Named) -> float:
@@ -577,6 +627,22 @@ def _precision(owner: Any, args: Args, named: Named) -> float:
     context = next((one for one in (owner, *args[:1]) if issubclass(type(one), Context)), None)
     own = 0 if context is None else context.prec
     return max(own, _number(args, 0), _named(named, "prec")) // 2 * _WORK
+
+
+def _series(owner: Any, args: Args, named: Named) -> float:
+    """Of a logarithm or a power of decimal numbers, computed with a precision by a series."""
+    given = (owner, *args, *named.values())
+    contexts = [one for one in given if issubclass(type(one), Context)]
+    context = contexts[0] if contexts else getcontext()
+    return float(context.prec**3 // _TERMS)
+
+
+def _decimal_power(owner: Any, args: Args, named: Named) -> float:
+    exponent = args[0] if args else 0
+    return 0 if type(exponent) is int else _series(owner, [], named)
+
+
+_TERMS: Final = 16  # digits cubed that take the time of a byte of a text
 
 
 # -- replacements in texts
@@ -846,6 +912,7 @@ _LIBRARY_FUNCTIONS: Final[dict[str, Callable[[Named], float]]] = {
     **dict.fromkeys(
         ("string.Template.substitute", "string.Template.safe_substitute"), _of_template
     ),
+    "fractions.Fraction.from_decimal": lambda given: _whole_number(given.get("dec")),
     **dict.fromkeys(("textwrap.indent", "textwrap.wrap", "textwrap.fill"), _of_lines),
     **dict.fromkeys(("json.dumps", "pprint.pformat", "pprint.pprint"), _of_json),
     "gzip.decompress": lambda given: _inflated("gzip")(None, [given.get("data")], {}),
@@ -906,6 +973,8 @@ _METHODS: Final[tuple[tuple[Any, dict[str, Estimate]], ...]] = (
     (re.Match, {"expand": _with_groups}),
     (struct.Struct, {"pack": lambda owner, args, named: owner.size}),
     (object, {"getrandbits": _random_bits}),
+    ((Decimal, Context), dict.fromkeys(("exp", "ln", "log10", "power"), _series)),
+    (Decimal, {"__pow__": _decimal_power, "__rpow__": _decimal_power}),
     (Context, {name: _precision for name in dir(Context) if name[:1] != "_"}),
 )
 _FUNCTIONS: Final[dict[str, Estimate]] = {
@@ -916,7 +985,7 @@ _FUNCTIONS: Final[dict[str, Estimate]] = {
     **dict.fromkeys(("operator.iadd", "operator.iconcat"), _of_function("__iadd__")),
     "operator.setitem": lambda owner, args, named: _extended(None, args[2:], named),
     "builtins.pow": lambda owner, args, named: (
-        0 if len(args) > 2 or "mod" in named else _raised(args[0] if args else 0, args[1:], named)
+        0 if len(args) > 2 or "mod" in named else _of_function("__pow__")(None, args, named)
     ),
     "time.strftime": _strftime,
     "builtins.format": lambda owner, args, named: _formatted(
@@ -930,7 +999,7 @@ _FUNCTIONS: Final[dict[str, Estimate]] = {
     "posix.urandom": _count,
     "nt.urandom": _count,
     "struct.pack": _packed,
-    "itertools.tee": _groups,
+    "itertools.tee": lambda owner, args, named: _number(args, 1, 2) * _COPY,
     "decimal.setcontext": _precision,
     "zlib.decompress": _inflated("zlib"),
     "hashlib.scrypt": _scrypt,

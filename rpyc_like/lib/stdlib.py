@@ -515,7 +515,13 @@ def _is_only_iterator(mro: tuple[type, ...]) -> bool:
     dicts = [dict_of(base) for base in mro if base is not object]
     if not any("__next__" in names for names in dicts):
         return False
-    names: set[Any] = set().union(*dicts)
+    # Class methods make objects, and are not what one is for.
+    names: set[Any] = {
+        name
+        for own in dicts
+        for name, value in own.items()
+        if type(value) is not ClassMethodDescriptorType
+    }
     return all(type(name) is str and (name[:1] == "_" or name in _OF_GENERATORS) for name in names)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import csv
+import decimal
 import io
 import itertools
 import json
 import math
+import operator
 import queue
 import statistics
 import sys
@@ -51,6 +54,10 @@ class Library(rpyc.Service):
     exposed_mean = staticmethod(statistics.mean)
     exposed_multimode = staticmethod(statistics.multimode)
     exposed_sum = staticmethod(sum)
+    exposed_any = staticmethod(any)
+    exposed_join = staticmethod(str.join)
+    exposed_contains = staticmethod(operator.contains)
+    exposed_decimal = decimal.Decimal
     exposed_sorted = staticmethod(sorted)
     exposed_max = staticmethod(max)
     exposed_dumps = staticmethod(json.dumps)
@@ -66,6 +73,10 @@ class Library(rpyc.Service):
     def exposed_count(self) -> Any:
         """Return an iterator without end."""
         return itertools.count()
+
+    def exposed_elements(self) -> Any:
+        """Return elements of which there are very many."""
+        return collections.Counter({"": 10**12}).elements()
 
     def exposed_numbers(self) -> Iterator[int]:
         """Yield a few numbers."""
@@ -100,6 +111,11 @@ ENDLESS: dict[str, Callable[[Any], Any]] = {
     "next of filter": lambda root: next(root.filter(None, root.repeat(0))),
     "next of compress": lambda root: next(root.compress(root.repeat(1), root.repeat(0))),
     "next of chain": lambda root: next(root.chain(root.repeat(()))),
+    "chain": lambda root: root.any(root.chain(root.repeat(()))),
+    "chain of long ones": lambda root: root.any(root.chain(root.map(root.repeat, (0,), (10**12,)))),
+    "join of a chain": lambda root: root.join("", root.chain(root.repeat(["", ""]))),
+    "search in a chain": lambda root: root.contains(root.chain(root.repeat([1])), 2),
+    "elements": lambda root: root.any(root.elements()),
     "next of a copy": lambda root: next(root.deepcopy(root.filter(None, root.repeat(0)))),
     "next of a map in a filter": lambda root: next(
         root.filter(None, root.map(root.sum, root.repeat(())))
@@ -119,7 +135,7 @@ ENDLESS: dict[str, Callable[[Any], Any]] = {
     "pair": lambda root: root.dict(root.list([root.repeat(1)])),
     "arguments": lambda root: next(root.starmap(root.sum, root.list([root.repeat(1)]))),
     "view": lambda root: root.keys | root.repeat(1),
-    "elements": lambda root: root.element.extend(root.repeat(root.element)),
+    "XML elements": lambda root: root.element.extend(root.repeat(root.element)),
     "function in Python": lambda root: root.mean(root.repeat(1)),
     "long range": lambda root: root.dist(root.range, root.range),
     "sorted": lambda root: root.sorted(root.repeat(1)),
@@ -140,6 +156,14 @@ def test_a_peer_passes_no_iterator_without_end(root: Any, case: str) -> None:
 
 HONEST: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "next of islice": (lambda root: next(root.islice(root.count(), 1000, None)), 1000),
+    "chain": (lambda root: list(root.chain([[1, 2], [3]])), [1, 2, 3]),
+    "any of a chain": (lambda root: root.any(root.chain(root.list([[0], [0, 1]]))), True),
+    "mean of decimals": (
+        lambda root: (
+            root.mean(iter([root.decimal("1.5e10"), root.decimal("1.5e10")])) == 15 * 10**9
+        ),
+        True,
+    ),
     "filter": (lambda root: list(root.filter(None, root.numbers())), [1, 2]),
     "zip": (lambda root: list(root.zip(root.count(), ["a", "b"])), [(0, "a"), (1, "b")]),
     "map": (lambda root: list(root.map(root.sum, [[1], [2, 3]])), [1, 5]),
@@ -166,6 +190,14 @@ def test_usual_iterators_work(root: Any, case: str) -> None:
     work, expected = HONEST[case]
     result = work(root)
     assert (list(result) if isinstance(expected, list) else result) == expected
+
+
+def test_decimal_numbers_that_an_iterator_gives_are_looked_at(root: Any) -> None:
+    """The mean of one item is a fraction with as many digits as its exponent says."""
+    with pytest.raises(Exception, match="max_memory"):
+        root.mean(iter([root.decimal("1e99999999")]))
+    with pytest.raises(Exception, match="max_memory"):
+        root.mean(root.map(root.decimal, ["1e99999999"]))
 
 
 def test_what_is_stored_stays_what_it_is(pair: Callable[..., Any]) -> None:
@@ -208,6 +240,7 @@ def test_numpy_takes_a_long_range(pair: Callable[..., Any]) -> None:
 def test_files_and_readers_are_no_mere_iterators() -> None:
     """Functions that take a file read it."""
     assert is_only_iterator(itertools.count)
+    assert is_only_iterator(itertools.chain)
     assert is_only_iterator(type(iter([])))
     assert is_only_iterator(type(_ for _ in ()))
     assert not is_only_iterator(io.StringIO)

@@ -124,6 +124,8 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "factorial": (math.factorial, N),
     "comb": (math.comb, 2 * N, N),
     "perm": (math.perm, N, N),
+    "int of many digits": (int, decimal.Decimal("9" * 300_000)),
+    "mean of many digits": (statistics.mean, [decimal.Decimal("9" * 300_000)]),
     "int of a decimal": (int, decimal.Decimal("1e300000000")),
     "floor": (math.floor, decimal.Decimal("1e300000000")),
     "ratio": (decimal.Decimal("1e300000000").as_integer_ratio,),
@@ -131,6 +133,7 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "combinations": (itertools.combinations, "ab", N),
     "permutations": (itertools.permutations, "ab", N),
     "tee": (itertools.tee, [], N),
+    "each iterator of tee": (itertools.tee, [], 10**6),
     "struct": (struct.pack, "1000000000s", b""),
     "Struct": (struct.Struct("1000000000s").pack, b""),
     "getrandbits": (random.getrandbits, 8 * N),
@@ -179,9 +182,27 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "month": (calendar.TextCalendar().formatmonth, 2020, 1, 10**7),
     "week": (calendar.TextCalendar().formatweek, [], 10**8),
     "pretty indent": (pprint.pformat, [[1] * 1000], 10**6),
+    "fraction of a decimal": (fractions.Fraction.from_decimal, decimal.Decimal("1e300000000")),
+    "mean": (statistics.mean, (decimal.Decimal("1e300000000"),)),
+    "mean of small numbers": (statistics.mean, [decimal.Decimal("1e-300000000")]),
+    "variance of a set": (statistics.pvariance, {decimal.Decimal("1e300000000")}),
+    "whole number of a decimal": ("%d".__mod__, decimal.Decimal("1e300000000")),
+    "whole number in bytes": (b"%s %-5li".__mod__, (b"", decimal.Decimal("1e300000000"))),
+    "whole number by name": ("%(a)d".__mod__, {"a": decimal.Decimal("1e300000000")}),
+    "mod of bytes": (operator.mod, bytearray(b"%d"), decimal.Decimal("1e300000000")),
+    "format of a decimal": ("{:f}".format, decimal.Decimal("1e300000000")),
+    "format of a small decimal": ("{:f}".format, decimal.Decimal("1e-300000000")),
+    "format of an item": ("{0[0][a]:f}".format, [{"a": decimal.Decimal("1e300000000")}]),
+    "format_map of a decimal": ("{a:f}".format_map, {"a": decimal.Decimal("1e300000000")}),
+    "ln": (decimal.Context(prec=10**5).ln, decimal.Decimal(2)),
+    "exp": (decimal.Decimal(2).exp, decimal.Context(prec=10**5)),
+    "power": (decimal.Context(prec=10**5).power, decimal.Decimal(2), decimal.Decimal("0.5")),
     "digits of a context": (decimal.Context(prec=N).divide, 1, 3),
 }
 NAMED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "fraction": (fractions.Fraction.from_decimal, {"dec": decimal.Decimal("1e300000000")}),
+    "mean": (statistics.mean, {"data": [decimal.Decimal("1e300000000")]}),
+    "log10": (decimal.Decimal(2).log10, {"context": decimal.Context(prec=10**5)}),
     "product": (partial(itertools.product, "ab"), {"repeat": N}),
     "format": ("{:>{w}}".format, {"w": N}),
     "tabsize": ("\t".expandtabs, {"tabsize": N}),
@@ -205,7 +226,10 @@ NAMED: dict[str, tuple[Any, dict[str, Any]]] = {
     "size of a buffer": (partial(zlib.decompress, zlib.compress(b"a")), {"bufsize": 3 * N}),
     "modulus": (pow, {"exp": BIG, "mod": BIG + 1}),
 }
-ALONE = {"base", "number", "numerator", "length", "obj", "data", "theyear", "bufsize", "exp"}
+ALONE = {"base", "number", "numerator", "length", "obj", "data", "theyear", "bufsize", "exp"} | {
+    "dec",
+    "context",
+}
 """Names of arguments beside which there is no other."""
 SMALL: dict[str, tuple[Any, ...]] = {
     "many of the most common": (collections.Counter("abc").most_common, N),
@@ -235,6 +259,20 @@ SMALL: dict[str, tuple[Any, ...]] = {
     "replace": ("abc".replace, "x", "y" * 10000),
     "bytes of a list": (bytes, [1, 2, 3]),
     "decimal": (int, decimal.Decimal("12.5")),
+    "fraction of a decimal": (fractions.Fraction.from_decimal, decimal.Decimal("1.5e10")),
+    "mean of decimals": (statistics.mean, [decimal.Decimal("12.5"), decimal.Decimal("1e-20")]),
+    "tee": (itertools.tee, [], 1000),
+    "infinite": (statistics.mean, [decimal.Decimal("inf")]),
+    "mode of decimals": (statistics.mode, [decimal.Decimal("12.5")] * 1000),
+    "percent of a decimal": ("%d %.2f".__mod__, (decimal.Decimal("1e20"), decimal.Decimal(2))),
+    "text of a large decimal": ("%s".__mod__, decimal.Decimal("1e300000000")),
+    "large decimal as it is": ("{}".format, decimal.Decimal("1e300000000")),
+    "format of a decimal": ("{:.2f}".format, decimal.Decimal("12.345")),
+    "root of a large decimal": (math.sqrt, decimal.Decimal("1e300")),
+    "ln": (decimal.Context(prec=50).ln, decimal.Decimal(2)),
+    "exp": (decimal.Decimal(2).exp, decimal.Context(prec=1000)),
+    "power of decimals": (pow, decimal.Decimal(2), decimal.Decimal("0.5")),
+    "whole power": (pow, decimal.Decimal(2), N // 2000),
     "range": (range, N),
     "spaces": (re.compile(r"\s+").sub, " ", "abc " * 10**5),
     "groups": (re.sub, r"(\w+)", r"<\1>", "word " * 10**5),
@@ -323,6 +361,16 @@ def test_usual_results_are_allowed(case: str) -> None:
     func, *args = SMALL[case]
     check(func, *args)
     func(*args)
+
+
+@pytest.mark.parametrize("power", [pow, operator.pow, decimal.Decimal.__pow__])
+def test_a_power_is_computed_with_the_precision_of_the_thread(power: Any) -> None:
+    """Powers of decimal numbers take the current context, whose precision may be a peer's."""
+    with decimal.localcontext() as context:
+        context.prec = 10**5
+        with pytest.raises(LimitExceeded, match="max_memory"):
+            check(power, decimal.Decimal(2), decimal.Decimal("0.5"))
+        check(power, decimal.Decimal(2), 3)
 
 
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
