@@ -147,6 +147,8 @@ class RpycCodec:
         self.heard = False
         self._plain = False  # whether the usual dialect is spoken: 6, unbound
         self.features = 0
+        self.accepted = 0
+        """The features that the peer may use: it has been told, and may answer later."""
         self.link: Any = None
         self._limits = (max_depth, max_digits)
         self._max_requests = max_requests
@@ -426,14 +428,14 @@ class RpycCodec:
             handler, position = load_at(payload, position - 1, *self._limits)
             if type(handler) is not int:
                 handler = brief(handler)  # there is none, and it may not even be hashable
-        if handler == consts.HANDLE_RELEASE and self.features & consts.FEATURE_RELEASE:
+        if handler == consts.HANDLE_RELEASE and self.accepted & consts.FEATURE_RELEASE:
             if payload[position : position + 3] != b"\x11\x51\x10":
                 raise MalformedValue("expected a boxed tuple of pairs of id pack and count")
             self._check_end(payload, self._released(payload, position + 3))
             return (CAST, None)
-        if handler == consts.HANDLE_REWIND and self.features & consts.FEATURE_CHUNKS:
+        if handler == consts.HANDLE_REWIND and self.accepted & consts.FEATURE_CHUNKS:
             return self._rewound(payload, position)
-        if handler in _SAYINGS and self.features & _SAYINGS[handler][0]:
+        if handler in _SAYINGS and self.accepted & _SAYINGS[handler][0]:
             return self._said(handler, payload, position)
         if handler == consts.HANDLE_DEL and self.releases_at_once:
             args: Any = (None,)

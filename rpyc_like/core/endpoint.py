@@ -277,6 +277,7 @@ class Endpoint(HasState):
         if features & consts.FEATURE_DESCRIPTIONS and self._tells_functions:
             self._boxer.describe = partial(handlers.description, self)
         self._codec.features = features
+        self._codec.accepted |= features
         self._stands_ahead = not features & consts.FEATURE_RELEASE  # else releases ride along
         self._boxer.keep_classes = bool(features & consts.FEATURE_CLASS_IDS)
         self._boxer.keep_surrogates = bool(features & consts.FEATURE_TYPES)
@@ -424,6 +425,7 @@ class Endpoint(HasState):
         payloads: list[bytes] = []
         if not self._greeted:
             self._greeted = True
+            self._codec.accepted = self._features
             hello = self._session.request(
                 _HelloAnswer(self), consts.HANDLE_HELLO, (self._own_features(),)
             )

@@ -231,6 +231,19 @@ def test_case_26_wrong_counts_of_ours(attack: Any, count: int) -> None:
     assert "does not hold" in str(error)
 
 
+def test_case_26_references_come_back_before_the_answer_to_hello(attack: Any) -> None:
+    """A peer that has read HELLO may use the features in it before another thread answers."""
+    one = attack()
+    mine = one.make()
+    one.victim.async_request(consts.HANDLE_PING, "x")
+    greeting = brine.load(one.channel.recv()[1:])
+    assert greeting[1][0] == consts.HANDLE_HELLO
+    number = one.request(consts.HANDLE_RELEASE, (1, (((mine, 1),),)))
+    assert one.works()
+    assert mine not in one.victim._local_objects
+    assert number not in one.victim._codec.serving
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -101,6 +101,13 @@ MUTATIONS = [
         f"{ADAPTERS}::test_case_3_other_protocols",
     ),
     Mutation(
+        "26",
+        "core/endpoint.py",
+        "self._codec.accepted = self._features",
+        "pass",
+        f"{STATE}::test_case_26_references_come_back_before_the_answer_to_hello",
+    ),
+    Mutation(
         "51",
         "epc/answers.py",
         "        except Exception:  # of the error's own methods\n",
