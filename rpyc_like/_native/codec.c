@@ -24,6 +24,7 @@
 #define UNMETERED (1 << 19) /* bytes from which load() has the memory counted, by the pure half */
 #define FEW 64           /* items of which any number may have the same hash */
 #define HEAVY 200        /* items from which comparing a tuple takes long */
+#define MOST_HEAVY 1000  /* of a frozenset's items that are looked at here */
 
 static PyObject *pure_dump_small, *pure_load_at, *pure_load, *pure_dumpable, *own_dumps;
 static PyObject *count_memory;
@@ -359,12 +360,21 @@ is_heavy(PyObject *item, Py_ssize_t *left)
     return *left <= 0;
 }
 
-/* Returns whether so many items may share a hash that the pure half is to have a look. */
+static int
+compare_hashes(const void *one, const void *other)
+{
+    Py_hash_t a = *(const Py_hash_t *)one, b = *(const Py_hash_t *)other;
+    return (a > b) - (a < b);
+}
+
+/* Returns whether so many items may share a hash that the pure half is to have a look: more than
+   FEW of any kind, or two that take long to compare. */
 static int
 may_collide(Reader *r, PyObject *items)
 {
-    Py_ssize_t i, size = PyTuple_GET_SIZE(items), slots = size | 1;
+    Py_ssize_t i, size = PyTuple_GET_SIZE(items), slots = size | 1, heavy = 0;
     unsigned char *counts = PyMem_Calloc(slots, 1);
+    Py_hash_t hashes[MOST_HEAVY];
     int found = counts == NULL;
     for (i = 0; !found && i < size; i++) {
         PyObject *item = PyTuple_GET_ITEM(items, i);
@@ -372,11 +382,20 @@ may_collide(Reader *r, PyObject *items)
         Py_hash_t hash = PyObject_Hash(item);
         if (hash == -1 && PyErr_Occurred())
             found = 1;
+        else if (!is_heavy(item, &left))
+            found = ++counts[(size_t)hash % slots] > FEW;
+        else if (heavy == MOST_HEAVY)
+            found = 1;
         else
-            found = (counts[(size_t)hash % slots] += is_heavy(item, &left) ? FEW / 4 : 1) > FEW;
+            hashes[heavy++] = hash;
         step(r);
     }
     PyMem_Free(counts);
+    if (!found && heavy) {
+        qsort(hashes, heavy, sizeof(hashes[0]), compare_hashes);
+        for (i = 1; !found && i < heavy; i++)
+            found = hashes[i - 1] == hashes[i];
+    }
     return found;
 }
 

@@ -35,9 +35,10 @@ from typing import Any, Final
 from ..errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ..lib.brief import brief
 from ..lib.digits import from_decimal, to_decimal
+from ..lib.hashes import update_in_slices
 from ..lib.joining import join
 from ..wire.meter import (
-    LOOK_EVERY,
+    MAX_EQUAL_HASHES,
     UNMETERED_SIZE,
     Budget,
     budget_for,
@@ -640,11 +641,10 @@ def _finish(shape: int, items: list[Any]) -> Any:
         return slice(*inner)
     try:
         check_hashes(inner)
-        if len(inner) <= LOOK_EVERY:
+        if len(inner) <= MAX_EQUAL_HASHES:
             return frozenset(inner)
         made: set[Any] = set()
-        for start in range(0, len(inner), LOOK_EVERY):  # others may run between the slices
-            made.update(inner[start : start + LOOK_EVERY])
+        update_in_slices(made, inner)
         return frozenset(made)
     except (TypeError, RecursionError) as error:
         raise MalformedValue(f"expected hashable items in a frozenset: {error}") from None

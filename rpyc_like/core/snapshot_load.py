@@ -34,11 +34,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 from ..errors import LimitExceeded, MalformedValue
 from ..lib.brief import brief
 from ..lib.code import clean_name
+from ..lib.hashes import update_in_slices
 from ..lib.modules import imported
 from ..lib.stand_ins import dict_of, is_among, mro_of
 from ..lib.value_classes import FindClass, registered_class
 from ..wire.meter import (
-    LOOK_EVERY,
     MAX_EQUAL_HASHES,
     check_hashes,
     measure,
@@ -360,7 +360,9 @@ def _plain_dict(token: tuple[Any, ...]) -> tuple[Any, int]:
 
 def _frozen(items: list[Any]) -> frozenset[Any]:
     check_hashes(items)
-    return frozenset(items)
+    made: set[Any] = set()
+    update_in_slices(made, items)
+    return frozenset(made)
 
 
 def _filling(empty: Any) -> Callable[[list[Any]], Any]:
@@ -374,8 +376,7 @@ def _filling(empty: Any) -> Callable[[list[Any]], Any]:
                 empty[key] = value
         elif isinstance(empty, set):
             check_hashes(items)
-            for start in range(0, len(items), LOOK_EVERY):  # others may run between the slices
-                empty.update(items[start : start + LOOK_EVERY])
+            update_in_slices(empty, items)
         else:
             empty.extend(items)
         return empty

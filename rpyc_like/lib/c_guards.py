@@ -354,6 +354,9 @@ def _check_container(
         elif name in stdlib.ADDS_KEYS:
             for one in given[skip : skip + 1 if name == "fromkeys" else None]:
                 _check_keys(table, one, pairs)
+        elif name in stdlib.TAKES_ITEMS:
+            for one in given[skip:]:
+                _check_keys(table, one, kept=False)
 
 
 def _check_function(guard: Guard, call: Call, named: Any) -> None:
@@ -554,21 +557,20 @@ def _is_sequence(value: Any) -> bool:
 
 
 class _Probe:
-    """A key that equals none, and counts those that it is compared with: all of one hash."""
+    """A key that equals none, and meets those that it is compared with: all of one hash."""
 
-    __slots__ = ("_hash", "_met")
+    __slots__ = ("_hash", "met")
 
     def __init__(self, key: Hashable) -> None:
         self._hash = hash(key)
-        self._met = 0
+        self.met: list[Any] = []
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        self._met += 1
-        if self._met >= MAX_EQUAL_HASHES:
-            raise MalformedValue(f"expected at most {MAX_EQUAL_HASHES} keys of one hash, got more")
+        if len(self.met) < 2 * MAX_EQUAL_HASHES:  # the program may have put in any number
+            self.met.append(other)
         return False
 
 
@@ -576,13 +578,14 @@ _SPREAD: Final = (str, bytes, bool, type(None))
 _OWN_HASH: Final = 1 << 60  # whole numbers below hash to themselves
 
 
-def _check_keys(table: Any, added: Any, pairs: bool = False) -> None:
+def _check_keys(table: Any, added: Any, pairs: bool = False, kept: bool = True) -> None:
     """Raise MalformedValue if too many keys of one hash would be in a set or dict.
 
     Args:
         table: the set or dict, anything else for an empty one.
         added: the keys, in a container.
         pairs: whether they come with their values, if that is no dict.
+        kept: whether they are put into the table, not only looked up there.
     """
     table, added = stdlib.table_of(table), stdlib.table_of(added)
     if not facts_of(type(added)).is_native:
@@ -594,11 +597,18 @@ def _check_keys(table: Any, added: Any, pairs: bool = False) -> None:
         return
     check_hashes(keys)
     kind = next((base for base in (dict, set, frozenset) if issubclass(type(table), base)), None)
-    if kind is None or len(table) < MAX_EQUAL_HASHES:
+    if kind is None or (len(table) < MAX_EQUAL_HASHES and len(keys) <= MAX_EQUAL_HASHES):
         return
-    for key in keys:
-        if not kind.__contains__(table, key):
-            kind.__contains__(table, _Probe(key))
+    probes = {hash(key): _Probe(key) for key in keys}
+    met: list[Any] = []
+    for probe in probes.values():
+        kind.__contains__(table, probe)
+        met += probe.met
+    if met and len(keys) > 1:  # each key is compared with those
+        check_hashes([*met, *keys], len(met) + MAX_EQUAL_HASHES)
+    for key in keys if kept else ():
+        if len(probes[hash(key)].met) >= MAX_EQUAL_HASHES and not kind.__contains__(table, key):
+            raise MalformedValue(f"expected at most {MAX_EQUAL_HASHES} keys of one hash, got more")
 
 
 def _is_spread(key: Any) -> bool:

@@ -172,6 +172,18 @@ def test_keys_of_one_hash_do_not_add_up(root: Any, name: str) -> None:
     assert root.size(name) >= 200
 
 
+@pytest.mark.parametrize("method", ["update", "intersection", "issubset"])
+def test_keys_are_compared_with_those_of_the_container(root: Any, method: str) -> None:
+    """Large ones of its hash cost as much as those that come together."""
+    large = [(0,) * 231 + (key,) for key in COLLIDING[:64]]
+    table = root.made("set")
+    table.update(tuple(large[:60]))
+    with pytest.raises(Exception, match="keys of one hash with more than"):
+        getattr(table, method)(tuple(large[-1:] * 1000))
+    getattr(table, method)(tuple(large[-1:]))
+    getattr(table, method)(tuple([(0, 1)] * 1000))
+
+
 def test_keys_of_several_clients_add_up(pair: Callable[..., Any]) -> None:
     """It is the container that is looked at, not who asks."""
     service = Tools()

@@ -129,3 +129,82 @@ def test_the_check_is_no_more_than_linear() -> None:
 
     meter.check_hashes([Key(number) for number in range(20_000)])
     assert looked <= 2 * 20_000
+
+
+SHARING = tuple([(0,) * 230 + (number * PRIME,) for number in range(1, 65)])
+"""Keys of one hash: a number in each is another."""
+
+
+def test_repeated_large_keys_of_one_hash_are_refused() -> None:
+    """64 distinct ones pass; each that repeats would be compared with half of them."""
+    assert len(brine.load(b"\x1a" + brine.dump(SHARING))) == 64
+    keys = tuple([SHARING[number * 37 % 64] for number in range(6000)])
+    with pytest.raises(MalformedValue, match="keys of one hash with more than"):
+        brine.load(b"\x1a" + brine.dump(keys))
+    for kind in ("set", "Counter"):  # of a key each, which is not shared
+        tokens = CONTAINERS[kind](keys)
+        plain = [((0, 231), *one) if type(one) is tuple else (one,) for one in tokens[1:]]
+        with pytest.raises(MalformedValue, match="keys of one hash with more than"):
+            snapshot_load.load(((), (tokens[0], *[part for one in plain for part in one])))
+
+
+@pytest.mark.parametrize("size", [3, 3000])
+def test_repeated_equal_keys_pass(size: int) -> None:
+    """Comparing a key with an equal one costs no more than reading it, however often it comes."""
+    for keys in (((0,) * size,) * 500, ((-1, 0), (-2, 0)) * 30_000, (frozenset(range(9)),) * 3000):
+        assert brine.load(b"\x1a" + brine.dump(keys)) == frozenset(keys)
+
+
+def test_comparisons_of_a_check_are_bounded() -> None:
+    """Keys that repeat are compared with a bounded number of items, whatever their number is."""
+    compared = 0
+
+    class Item:
+        def __hash__(self) -> int:
+            return 0
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return True
+
+    keys = [(*[Item() for _ in range(50)], (number % 64 + 1) * PRIME) for number in range(5000)]
+    with pytest.raises(MalformedValue, match="keys of one hash with more than"):
+        meter.check_hashes(keys)
+    assert compared < 2_000_000  # of 8,000,000 that a set would do
+
+
+def _nested(level: int, kind: int) -> Any:
+    """Return the brine of frozensets in each other, four of a hash each; the kinds differ deep."""
+    if not level:
+        return brine.dump(2.0 ** (61 * (kind - 10)))  # all have the hash 1
+    return _head([_nested(level - 1, one) for one in (0, 1, 2, 3 + kind)])
+
+
+def _head(items: list[bytes]) -> bytes:
+    return b"\x1a" + brine.tuple_head(len(items)) + b"".join(items)
+
+
+def test_nested_frozensets_of_one_hash_are_refused() -> None:
+    """Comparing four of them takes exponentially longer than reading them."""
+    found = brine.load(_head([_nested(2, kind) for kind in range(4)]))
+    assert len(found) == 4
+    with pytest.raises(MalformedValue, match="keys of one hash with more than"):
+        brine.load(_head([_nested(6, kind) for kind in range(4)]))
+
+
+def test_frozensets_of_minus_one_and_minus_two_pass() -> None:
+    """Those numbers have the same hash, and so have containers of them."""
+    keys = [frozenset([(sign, other), frozenset([sign])]) for sign in (-1, -2) for other in (-1, 3)]
+    made = frozenset(keys)
+    assert brine.load(brine.dump(made)) == made
+    assert snapshot_load.load(((), ((4, 4), *_tokens(keys)))) == made
+
+
+def _tokens(keys: Any) -> list[Any]:
+    found: list[Any] = []
+    for key in keys:
+        found.append((4, len(key)))
+        for item in key:
+            found += [(0 if type(item) is tuple else 4, len(item)), *item]
+    return found

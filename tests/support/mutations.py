@@ -1123,9 +1123,30 @@ MUTATIONS = [
     Mutation(
         "93",
         "lib/hashes.py",
-        "    if any(_is_larger(key, most) for key in group):",
-        "    if False:",
+        "        if self._wasted > self._most:",
+        "        if False:",
         f"{HASHES}::test_large_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "93",
+        "lib/hashes.py",
+        "        self._waste(min(size, other_size))",
+        "        self._waste(0)",
+        f"{HASHES}::test_repeated_large_keys_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "93",
+        "lib/hashes.py",
+        "            self._done += _STEP",
+        "            self._done += 0",
+        f"{HASHES}::test_nested_frozensets_of_one_hash_are_refused",
+    ),
+    Mutation(
+        "93",
+        "lib/c_guards.py",
+        "    if met and len(keys) > 1:",
+        "    if False:",
+        f"{CALLABLES}::test_keys_are_compared_with_those_of_the_container",
     ),
     Mutation(
         "94",
@@ -2111,8 +2132,8 @@ MUTATIONS += [
     Mutation(
         "92",
         "lib/c_guards.py",
-        "            kind.__contains__(table, _Probe(key))\n",
-        "            pass\n",
+        "    for key in keys if kept else ():\n",
+        "    for key in ():\n",
         f"{CALLABLES}::test_keys_of_one_hash_do_not_add_up",
     ),
     Mutation(
