@@ -24,7 +24,7 @@ from .growth import Growth, Keeper
 from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import ItemWork, Use, count_item
 from .proxies import copy_of, is_container, is_proxy
-from .result_sizes import check_call_result, check_number
+from .result_sizes import OF_ITEMS, check_call_result, check_number
 from .stdlib import Call, facts_of, is_c_callable, is_library_function, kind_of, members
 
 __all__ = [
@@ -204,6 +204,7 @@ def _checked(guard: Guard, call: Call, named: Any) -> tuple[tuple[Any, ...], Any
     """
     if call.takes_iterators:
         named = _with_counted(guard, call, named)
+    named = _with_items(guard, call, named)
     named = check_call_result(call, _pairs_of(named), guard.max_result)
     if call.sort is stdlib.CLASS:
         named = _check_class(guard, call, named)
@@ -250,11 +251,33 @@ def _check_class(guard: Guard, call: Call, named: Any) -> Any:
     return named
 
 
+def _with_items(guard: Guard, call: Call, named: Any) -> Any:
+    """Take the items of arguments whose size decides how large the result gets.
+
+    Returns:
+        The named arguments.
+    """
+    given, first, module = call.given, call.first, call.module
+    if call.name == "join" and (call.sort is stdlib.METHOD or module == "collections"):
+        _make_list(guard, given, first, first, False)
+        return _with_list(guard, named)
+    if call.name not in stdlib.TAKES_TABLES and not (type(module) is str and module in OF_ITEMS):
+        return named
+
+    def taken(value: Any) -> Any:
+        if is_proxy(value) and is_container(value):
+            return copy_for_peer(guard, value)
+        return [*value] if type(value) is CountedItems else value
+
+    given[first:] = map(taken, given[first:])
+    return [(name, taken(value)) for name, value in _pairs_of(named)]
+
+
 def _with_list(guard: Guard, named: Any) -> Any:
     """Return the named arguments of a container, with a list for a lazy iterable."""
     pairs = []
     for name, value in _pairs_of(named):
-        if type(name) is str and name in ("iterable", "initlist", "data"):
+        if type(name) is str and name in ("iterable", "initlist", "data", "seq"):
             items = [value]
             _make_list(guard, items, 0, 0, False)
             (value,) = items
@@ -306,8 +329,6 @@ def _check_method(
         return
     if name in stdlib.SEARCHING and issubclass(cls, range):
         _check_search(guard, owner, given[skip:])
-    elif name == "join" and facts.kind is stdlib.TEXT:
-        _make_list(guard, given, skip, first, False)
     elif facts.kind in stdlib.CONTAINERS:
         _check_container(guard, owner, cls, name, given, first, skip)
     elif name in stdlib.LOOKING or name in stdlib.COPYING or name in stdlib.FORMATTING:

@@ -52,17 +52,18 @@ def check_hashes(keys: Iterable[Hashable], limit: int = MAX_EQUAL_HASHES) -> Non
     """
     if not isinstance(keys, Collection):
         keys = tuple(keys)
-    nested = not _NESTED.isdisjoint(map(type, keys))
-    harmless = 1 if nested else _HARMLESS
-    if len(keys) <= harmless:
+    few = len(keys) <= _FEW
+    doubled = len(keys) - len(set(map(hash, keys))) if few else len(keys)
+    if not doubled:
+        return
+    plain = _NESTED.isdisjoint(map(type, keys))
+    harmless = _HARMLESS if plain else 1
+    if doubled < harmless:
         return
     suspects: Iterable[Hashable] = keys
-    if len(keys) <= _FEW:
-        if len(set(map(hash, keys))) > len(keys) - harmless:
-            return
-    else:
+    if not few:
         # As many counters as keys: only keys that share one can have the same hash.
-        size = len(keys) * (_SPARSE if nested else 1) | 1
+        size = len(keys) * (1 if plain else _SPARSE) | 1
         counters = bytearray(size)
         for key in keys:
             place = hash(key) % size

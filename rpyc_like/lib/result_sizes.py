@@ -12,7 +12,7 @@ import sys
 import zlib
 from array import array
 from collections import UserList, UserString, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Context, Decimal, getcontext
 from fractions import Fraction
 from io import BytesIO, StringIO
@@ -35,10 +35,11 @@ from .stdlib import (
     Call,
     find,
     full_name,
+    members,
     parameters_of,
 )
 
-__all__ = ["check_call_result", "check_number", "check_result"]
+__all__ = ["OF_ITEMS", "check_call_result", "check_number", "check_result"]
 
 _TEXTS: Final = (str, bytes, bytearray)
 _SEQUENCES: Final = (*_TEXTS, list, tuple, deque, array, UserList, UserString)
@@ -253,9 +254,9 @@ def _replaced(owner: Any, args: Args, named: Named) -> float:
 
 
 def _joined(owner: Any, args: Args, named: Named) -> float:
-    items = args[0] if args else ()
+    items: Any = args[0] if args else named.get("seq", ())
     if not issubclass(type(items), (list, tuple, set, frozenset, dict, str)):
-        return 0
+        items = members(items)
     return len(items) * _size(owner) + sum(map(_size, items))
 
 
@@ -266,9 +267,10 @@ def _translated(owner: Any, args: Args, named: Named) -> float:
 
 
 _PERCENT: Final = re.compile(
-    r"%(?:\([^)]*\))?[-#0 +]*(\*|\d+)?(?:\.(\*|\d+)?)?[hlL]?([diu])?",
+    r"[-#0 +]*(\*|\d+)?(?:\.(\*|\d+)?)?[hlL]?([diu])?",
     re.ASCII,
 )
+_PARENTHESES: Final = re.compile("[()]")
 _WIDTHS: Final = re.compile(r"\d+")
 
 
@@ -280,15 +282,39 @@ def _percent(owner: Any, args: Args, named: Named) -> float:
     longest = max(map(_whole_number, values), default=0)
     total = _size(owner)
     fields = 0
-    for match in _PERCENT.finditer(text):
+    for *widths, whole in _percent_fields(text):
         fields += 1
-        *widths, whole = match.groups()
         total += sum(most if one == "*" else _digits(one) for one in widths if one)
         total += longest if whole else 0
     once = issubclass(type(given), tuple)
     return total + (sum if once else lambda sizes: fields * max(sizes, default=0))(
         list(map(_size_of_text, values))
     )
+
+
+def _percent_fields(text: str) -> Iterator[tuple[str | None, ...]]:
+    """Yield width, precision and kind of number of each field of a format with ``%``."""
+    at = text.find("%")
+    while at >= 0:
+        at += 1
+        if text[at : at + 1] == "(":
+            at = _end_of_name(text, at)
+            if not at:
+                return  # the operation fails here
+        match = _PERCENT.match(text, at)
+        assert match is not None  # all of it is optional
+        yield match.groups()
+        at = text.find("%", max(match.end(), at + (text[at : at + 1] == "%")))
+
+
+def _end_of_name(text: str, at: int) -> int:
+    """Return where a name in parentheses ends, which may have others in it; 0 if nowhere."""
+    depth = 0
+    for match in _PARENTHESES.finditer(text, at):
+        depth += 1 if match[0] == "(" else -1
+        if not depth:
+            return match.end()
+    return 0
 
 
 def _format(owner: Any, args: Args, named: Named) -> float:
@@ -454,7 +480,7 @@ def _number_work(call: Call, args: Args, named: Named) -> float:
         args = [call.owner, *args]
         values.append(call.owner)
     module = call.module if type(call.module) is str else ""
-    words = [_words_in(value) if module in _OF_ITEMS else _words(value) for value in values]
+    words = [_words_in(value) if module in OF_ITEMS else _words(value) for value in values]
     fractions = sum(map(_whole_numbers, values)) if module == "statistics" else 0
     total = sum(words)
     if name in ("pow", "__pow__", "__rpow__"):
@@ -488,7 +514,8 @@ _AT_ONCE: Final = 2  # products of two such digits in the time that a byte of a 
 _LARGE: Final = 1000  # digits; below, no operation takes long
 _KARATSUBA: Final = 0.585
 _CONTAINERS: Final = (list, tuple, deque, set, frozenset, dict)
-_OF_ITEMS: Final = frozenset(("math", "statistics"))
+OF_ITEMS: Final = frozenset(("math", "statistics"))
+"""Modules whose functions compute with the items of containers."""
 _LINEAR: Final = frozenset(
     "__add__ __radd__ __sub__ __rsub__ __neg__ __pos__ __abs__ __invert__ __and__ __or__ __xor__ "
     "__rand__ __ror__ __rxor__ __lshift__ __rshift__ __rlshift__ __rrshift__ __eq__ __ne__ __lt__ "

@@ -1071,5 +1071,7 @@ BY_PLACE: Final = _names("random bisect secrets")
 """Modules whose functions look at some items of a long range."""
 TAKES_ROWS: Final = _names("writerows executemany")
 """Methods that take the items of each item."""
+TAKES_TABLES: Final = _names("translate format_map mod __mod__ substitute safe_substitute")
+"""Functions that put the values of a container into a text, each as often as it is named."""
 TAKES_AT_ONCE: Final = _names("prod extend")
 """Functions that need all items before they begin, or hide what an iterator raises."""

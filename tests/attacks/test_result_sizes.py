@@ -404,6 +404,20 @@ def test_a_chain_is_bounded_too(pair: Callable[..., Any]) -> None:
         fetch(result)
 
 
+@pytest.mark.parametrize("end", ["", ")"])
+def test_a_name_without_an_end_is_looked_for_once(end: str) -> None:
+    """The estimate of ``%`` is linear: for the square of this number it would take minutes."""
+    check(("%(" * 10**6 + end).__mod__, 1)
+
+
+def test_the_end_of_a_name_is_found() -> None:
+    """There may be parentheses in it."""
+    for text in ("%((a))1000000000d", "%(a(b)c)1000000000d", "%%%()1000000000d", "%(%)1000000000d"):
+        with pytest.raises(LimitExceeded, match="max_memory"):
+            check(text.__mod__, {})
+    check("%%1000000000d".__mod__, {})
+
+
 def test_the_limit_is_configured(pair: Callable[..., Any]) -> None:
     """``max_memory`` is the limit."""
     client, _ = pair(Numbers(), there_config={"max_memory": 1 << 20})
@@ -442,6 +456,61 @@ def test_a_proxy_that_says_how_large_is_asked_once(pair: Callable[..., Any], cas
     number.asked = 1
     with pytest.raises(Exception, match="max_memory"):
         PROXIES[case](client.root, number)
+
+
+class Text(str):
+    """A text of another class."""
+
+
+class Cases(rpyc.Service):
+    """Exports the function of a case."""
+
+    def exposed_func(self, name: str) -> Any:
+        """Return what is called."""
+        return BY_REFERENCE[name][0]
+
+
+BY_REFERENCE: dict[str, tuple[Any, ...]] = {
+    **{name: TOO_LARGE[name] for name in ("join", "prod", "a value many times", "Template")},
+    "join of bytes": ((b"a" * 10000).join, [b""] * 10000),
+    "join of a UserString": (collections.UserString("a" * 10000).join, [""] * 10000),
+    "join of a class": (str.join, "a" * 10000, [""] * 10000),
+    "join of a subclass": (Text("a" * 10000).join, [""] * 10000),
+    "table": (("a" * 10000).translate, {97: "b" * 10000}),
+    "mod of a table": (operator.mod, "%(a)s" * 10000, {"a": "b" * 10000}),
+    "dist": (math.dist, [1 << 300_000] * 2, [1] * 2),
+}
+LAZY = [name for name in BY_REFERENCE if "join" in name] + ["prod"]
+
+
+@pytest.mark.parametrize("case", BY_REFERENCE)
+def test_what_the_peer_keeps_is_looked_at_too(pair: Callable[..., Any], case: str) -> None:
+    """A container of the peer's is refused like a tuple that it sends."""
+    client, _ = pair(Cases(), there_config={"allow_public_attrs": True})
+    with pytest.raises(Exception, match="max_memory"):
+        client.root.func(case)(*BY_REFERENCE[case][1:])
+
+
+@pytest.mark.parametrize("case", LAZY)
+def test_what_the_peer_yields_is_looked_at_too(pair: Callable[..., Any], case: str) -> None:
+    """A generator of the peer's is refused like a tuple that it sends."""
+    client, _ = pair(Cases(), there_config={"allow_public_attrs": True})
+    *args, items = BY_REFERENCE[case][1:]
+    with pytest.raises(Exception, match="max_memory"):
+        client.root.func(case)(*args, (one for one in items))
+
+
+def test_small_containers_of_the_peer_are_used(pair: Callable[..., Any]) -> None:
+    """What they become is what a tuple or dict of this side would."""
+    client, _ = pair(Cases(), there_config={"allow_public_attrs": True})
+    func = client.root.func
+    assert len(func("join")(["b", "c"])) == 10002
+    assert len(func("join of a UserString")(seq=["b", "c"])) == 10002
+    assert func("prod")([2, 3]) == func("prod")(iter([2, 3])) == 6
+    assert func("mod of a table")("%(a)s%(b)d", {"a": ["x"], "b": 1}) == "['x']1"
+    assert func("Template")({"x": "y"}) == "y" * 1000
+    assert func("table")({97: "b"}) == "b" * 10000
+    assert func("dist")([0, 0], [3, 4]) == 5
 
 
 def test_functions_of_the_program_decide_themselves(pair: Callable[..., Any]) -> None:

@@ -66,6 +66,27 @@ ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
     Mutation(
+        "123",
+        "lib/c_guards.py",
+        "        _make_list(guard, given, first, first, False)\n        return",
+        "        return",
+        f"{SIZES}::test_what_the_peer_yields_is_looked_at_too",
+    ),
+    Mutation(
+        "123",
+        "lib/c_guards.py",
+        "    given[first:] = map(taken, given[first:])\n",
+        "",
+        f"{SIZES}::test_what_the_peer_keeps_is_looked_at_too",
+    ),
+    Mutation(
+        "123",
+        "lib/result_sizes.py",
+        'depth += 1 if match[0] == "(" else -1',
+        'depth = 0 if match[0] == ")" else 1',
+        f"{SIZES}::test_the_end_of_a_name_is_found",
+    ),
+    Mutation(
         "126",
         "tools/exposes.py",
         "_walkable(result, subject.parts)",
