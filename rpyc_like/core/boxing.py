@@ -531,8 +531,6 @@ class Boxer:
         pack = _read_id_pack(raw)
         key = pack if pack[2] == 0 else (pack[0], pack[1], 1)
         if key not in self.classes:
-            if max(abs(pack[1]), abs(pack[2])) >= _MAX_ID:
-                raise MalformedValue(f"expected numbers below 2**64, got {brief(pack[1])}")
             if self.budget is not None:
                 self.budget.spend(_CLASS)
             self.learn_class(pack, methods)
@@ -566,7 +564,12 @@ class Boxer:
 
         Args:
             methods: the answer to INSPECT, pairs of a name and a docstring.
+
+        Raises:
+            MalformedValue: the numbers in ``pack`` are larger than any of an object.
         """
+        if max(abs(pack[1]), abs(pack[2])) >= _MAX_ID:
+            raise MalformedValue(f"expected numbers below 2**64, got {brief(pack[1:])}")
         description = split_description(methods)
         plain, names, _, functions = description
         if pack[2] and "__array__" not in dict(plain):

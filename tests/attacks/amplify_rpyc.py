@@ -35,6 +35,25 @@ def _repeated(size: int, *items: bytes) -> bytes:
     return tuple_head(count * len(items)) + pattern * count
 
 
+def _nested(size: int, width: int) -> bytes:
+    """Return brine of frozensets in each other whose items differ deep inside only."""
+    known: dict[tuple[int, int], bytes] = {}
+
+    def made(level: int, kind: int) -> bytes:
+        if not level:
+            return brine.dump(2.0 ** (61 * (kind % 32 - 16)))  # all have the hash 1
+        if (level, kind) not in known:
+            kinds = (*range(width - 1), width - 1 + kind)
+            items = [made(level - 1, one) for one in kinds]
+            known[level, kind] = b"\x1a" + tuple_head(width) + b"".join(items)
+        return known[level, kind]
+
+    level = 1
+    while len(made(level, 0)) * width < size:
+        level += 1
+    return made(level, 0)
+
+
 def _item(chance: Random, depth: int) -> bytes:
     """Return a small value of any shape."""
     kind = chance.randrange(6 if depth else 2)
@@ -71,6 +90,11 @@ def values(size: int, chance: Random) -> Iterator[tuple[str, bytes]]:
     yield "bytes", b"\x0f" + size.to_bytes(4, "big") + bytes(size)
     count = size // 20
     yield "equal hashes", b"\x1a" + brine.dump(tuple([n * _PRIME for n in range(1, count)]))
+    kinds = [brine.dump(((0,) * 230, n * _PRIME)) for n in range(1, 65)]
+    repeated = [kinds[n * 37 % 64] for n in range(max(1, size // len(kinds[0])))]
+    yield "repeated keys of one hash", b"\x1a" + tuple_head(len(repeated)) + b"".join(repeated)
+    for width in (2, 4, 8):
+        yield f"frozensets of {width} of one hash in each other", _nested(size, width)
     yield "a frozenset", b"\x1a" + brine.dump(tuple(range(200, 200 + size // 8)))
     yield "digits", _repeated(size, b"\x17" + (20_000).to_bytes(4, "big") + b"9" * 20_000)
     yield "malformed at the end", _repeated(size, b"\x10\x50")[:-1] + b"\x07"

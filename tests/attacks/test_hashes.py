@@ -9,6 +9,10 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import brine, consts, handlers, snapshot_load
+from rpyc_like.core.boxing import Boxer
+from rpyc_like.core.classes import RemoteClasses
+from rpyc_like.core.config import make_config
+from rpyc_like.core.objects import ExportTable, ProxyTable
 from rpyc_like.errors import MalformedValue, ProtocolError
 from rpyc_like.wire import meter
 
@@ -112,6 +116,23 @@ def test_numbers_of_requests_do_not_collide(served: Served) -> None:
         with pytest.raises(ProtocolError, match="expected the number of a request"):
             codec.decode(payload)
     assert codec.decode(b"\x01\x11" + brine.dump((1 << 60) - 1) + b"\x11\x51\x11\x51\x02")
+
+
+def test_numbers_of_classes_do_not_collide() -> None:
+    """A class that the peer has been asked about is a key, too, and so is a described one."""
+    boxer = Boxer(
+        object(), ExportTable(), ProxyTable(lambda: None), RemoteClasses(make_config(None))
+    )
+    for pack in (("m.X", 8 * PRIME + 8, 0), ("m.X", -(1 << 64), 0), ("m.X", 1, 1 << 64)):
+        steps = boxer.unbox((consts.LABEL_REMOTE_REF, pack)).steps()
+        assert next(steps)[0] == consts.HANDLE_INSPECT
+        with pytest.raises(MalformedValue, match="expected numbers below"):
+            steps.send(())
+    steps = boxer.unbox((consts.LABEL_REMOTE_REF, ("m.X", (1 << 64) - 1, 0))).steps()
+    next(steps)
+    with pytest.raises(StopIteration):
+        steps.send(())
+    assert len(boxer.classes) == 1
 
 
 def test_the_check_is_no_more_than_linear() -> None:

@@ -66,6 +66,13 @@ ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
     Mutation(
+        "93",
+        "core/boxing.py",
+        "if max(abs(pack[1]), abs(pack[2])) >= _MAX_ID:",
+        "if False:",
+        f"{HASHES}::test_numbers_of_classes_do_not_collide",
+    ),
+    Mutation(
         "123",
         "lib/c_guards.py",
         "        _make_list(guard, given, first, first, False)\n        return",
