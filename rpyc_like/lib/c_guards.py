@@ -20,6 +20,7 @@ from . import access_policy, chained, in_flight, stdlib, weights
 from .brief import brief
 from .code import COMPARISONS
 from .counted_items import CountedItems, source_of
+from .growth import Account as StepAccount
 from .growth import Growth, Keeper
 from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import ItemWork, Use, count_item
@@ -39,11 +40,8 @@ __all__ = [
 ]
 
 
-class Account(Protocol):
+class Account(StepAccount, Protocol):
     """Steps that are done for a request, and memory that is held for it, counted."""
-
-    def count(self, steps: int = 1) -> object:
-        """Count steps; raise if there are too many."""
 
     def check(self) -> object:
         """Raise if nobody waits for the answer any more."""

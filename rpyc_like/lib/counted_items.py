@@ -11,9 +11,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from .stdlib import facts_of
-
-__all__ = ["CountedItems", "is_only_iterator", "source_of"]
+__all__ = ["CountedItems", "source_of"]
 
 
 class CountedItems:
@@ -54,14 +52,6 @@ class CountedItems:
 
     def __repr__(self) -> str:
         return repr(self.source)
-
-
-def is_only_iterator(kind: type) -> bool:
-    """Return whether all that objects of a type are for is giving their items.
-
-    A file has items too, but functions that take one read it.
-    """
-    return facts_of(kind).is_iterator
 
 
 def source_of(obj: Any) -> Any:

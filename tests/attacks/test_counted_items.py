@@ -23,8 +23,9 @@ from xml.etree import ElementTree
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.lib.counted_items import CountedItems, is_only_iterator
+from rpyc_like.lib.counted_items import CountedItems
 from rpyc_like.lib.in_flight import count_item
+from rpyc_like.lib.stdlib import facts_of
 
 STEPS = 20_000
 LIMIT = {"max_steps": STEPS, "allow_public_attrs": True}
@@ -239,13 +240,13 @@ def test_numpy_takes_a_long_range(pair: Callable[..., Any]) -> None:
 
 def test_files_and_readers_are_no_mere_iterators() -> None:
     """Functions that take a file read it."""
-    assert is_only_iterator(itertools.count)
-    assert is_only_iterator(itertools.chain)
-    assert is_only_iterator(type(iter([])))
-    assert is_only_iterator(type(_ for _ in ()))
-    assert not is_only_iterator(io.StringIO)
-    assert not is_only_iterator(list)
-    assert not is_only_iterator(type(csv.reader([])))
+    assert facts_of(itertools.count).is_iterator
+    assert facts_of(itertools.chain).is_iterator
+    assert facts_of(type(iter([]))).is_iterator
+    assert facts_of(type(_ for _ in ())).is_iterator
+    assert not facts_of(io.StringIO).is_iterator
+    assert not facts_of(list).is_iterator
+    assert not facts_of(type(csv.reader([]))).is_iterator
 
 
 def test_counted_items_are_copied_with_their_count() -> None:
