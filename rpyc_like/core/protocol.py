@@ -33,6 +33,7 @@ from ..lib.workers import WorkerPool
 from ..link.channel import client_of
 from ..link.connection import MessageConnection
 from ..link.housekeeping import HeartbeatMonitor, housekeeper
+from ..link.lost_requests import LostRequests
 from ..link.result import AsyncResult, Delivery, Unfinished, awaited
 from ..link.streams.base import ExplainedEnd
 from . import brine, consts, handlers
@@ -164,6 +165,7 @@ class Connection(Endpoint):
         self._dropped: list[Export] = []
         self._local_objects.dropped = self._dropped
         self._link.looked_after = True
+        self._link.lost_requests = LostRequests(self._unanswered)
         self._codec.link = self._link
         self._link.names_threads = self._codec.dialect.bound
         self._codec.became_usual = self._use_shortcut

@@ -57,6 +57,7 @@ from .express import Express, Shortcut
 from .helping import Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import Inside, check_not_reading, holds_the_role, leaves_the_role, look_inside
+from .lost_requests import LostRequests
 from .receiving import AT_ONCE, MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
 from .result import AsyncResult, Delivery
 from .sending import FrameSender, PeerStuck
@@ -173,6 +174,8 @@ class MessageConnection:
         """The peer's requests that were being served at the watchdog's last look."""
         self.looked_after = False
         """Whether what arrives is taken in while the connection's own threads are occupied."""
+        self.lost_requests: LostRequests | None = None
+        """Answers what interrupted threads have read and do not serve."""
         self.heart: HeartbeatMonitor | None = None
         """Watches over the peer, if it is to send signs of life."""
         self.exchanges = 0
@@ -327,12 +330,16 @@ class MessageConnection:
         self._flush_held()
         left = None if deadline is None else deadline.timeleft()
         left = _LOOK if left is None else min(left, _LOOK)
-        first = self._not_read(result) if in_pool() else self._read_answers(result, left)
-        if not result._ready:
-            own = deadline is None or result._deadline is not None  # not given for this wait alone
-            self._wait(result, deadline, first, own and result is not self.end)
-        elif first is not None:
-            self.act(first)
+        try:
+            first = self._not_read(result) if in_pool() else self._read_answers(result, left)
+            if not result._ready:
+                own = deadline is None or result._deadline is not None  # not for this wait alone
+                self._wait(result, deadline, first, own and result is not self.end)
+            elif first is not None:
+                self.act(first)
+        except BaseException:
+            self.look_for_lost_requests()
+            raise
 
     def _flush_held(self) -> None:
         """Sends what is held; where that fails, the connection is lost."""
@@ -699,6 +706,12 @@ class MessageConnection:
         """Forgets a request that nobody waits for any more; its answer will be dropped."""
         if result.id_ is not None and self.session.pending.abandon(result.id_):
             self.application.gave_up(result.id_)
+        self.look_for_lost_requests()
+
+    def look_for_lost_requests(self) -> None:
+        """Has requests answered that this thread may have read, if it was interrupted then."""
+        if self.lost_requests is not None and self.lost_requests.suspect(self):
+            housekeeper.watch_calls(self)
 
     def file(self, id_: int, target: Any) -> AsyncResult:
         """Files a request that has been sent; for the holder of the reading role."""
@@ -799,6 +812,9 @@ class MessageConnection:
         self.servers[ident] = waiter
         try:
             yield waiter
+        except BaseException:
+            self.look_for_lost_requests()
+            raise
         finally:
             if known is None:
                 self.servers.pop(ident, None)

@@ -2216,6 +2216,13 @@ MUTATIONS += [
     ),
     Mutation(
         "129",
+        "link/housekeeping.py",
+        "lost = link.lost_requests is not None and link.lost_requests.look(link)",
+        "lost = False",
+        "tests/faults/test_interrupts.py::test_an_interrupted_callback_is_answered",
+    ),
+    Mutation(
+        "129",
         "link/streams/pipe.py",
         "(self.went,) = map(os.write, (self._out,), (data,))",
         "self.went = os.write(self._out, data)",
