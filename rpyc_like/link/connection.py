@@ -314,6 +314,8 @@ class MessageConnection:
             raise self.closed_error()
         result.target = target
         result.id_, payload = self.session.request(result, target, args, id_)
+        if self.queued.full:
+            self.queued.reconsider()
         try:
             self.send(*before, payload)
         except BaseException as error:
@@ -1096,7 +1098,7 @@ class MessageConnection:
 
     def read_new(self, timeout: float | None) -> Outcome | None:
         """Reads one message that has not been read yet; see :meth:`_read`."""
-        if self.queued.full and not self.queued.wait(timeout, lambda: self.end._ready):
+        if self.queued.full and not self.queued.wait(timeout, self._may_read_on):
             return None
         payload = None
         try:
@@ -1113,6 +1115,10 @@ class MessageConnection:
                 return self.broken(error)
             self.check_taken(payload)
             raise
+
+    def _may_read_on(self) -> bool:
+        """Whether to read, although what has been read takes much memory."""
+        return self.end._ready or not self.queued.keeps_from_reading(len(self.session.pending) > 0)
 
     def check_taken(self, payload: Any) -> None:
         """Go on after an exception in the reading role, which a signal handler may raise anywhere.

@@ -222,7 +222,8 @@ class Poller:
         queued = member.link.queued
         if queued.full:
             queued.on_room = partial(self.look_at, (member.fd,))
-            if queued.full:  # and not just while that was set
+            asks = len(member.link.session.pending) > 0
+            if queued.keeps_from_reading(asks):  # and not just while that was set
                 if not member.paused:
                     member.paused = True
                     self._selector.unregister(member.fd)

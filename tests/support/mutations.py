@@ -1185,6 +1185,13 @@ MUTATIONS = [
     ),
     Mutation(
         "96",
+        "link/backlog.py",
+        "return not asks or self._beyond > 0",
+        "return True or self._beyond > 0",
+        "tests/attacks/test_queued.py::test_what_waits_for_an_answer_gets_it",
+    ),
+    Mutation(
+        "96",
         "link/connection.py",
         "        size = self.queued.weigh(outcome)\n",
         "        size = 0\n",
