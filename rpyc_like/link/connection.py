@@ -1353,9 +1353,7 @@ class MessageConnection:
         before, in_task = THREAD.now, IN_TASK.get()
         if (before or in_task) is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
-            self.calls.forget(id_)
-            self._has_begun(id_)
-            self.application.refuse(id_, RecursionError(text))
+            self.refuse(id_, RecursionError(text))
             return
         goes_on = None
         try:
@@ -1374,6 +1372,12 @@ class MessageConnection:
                 self._count_running(id_, args)
             if self.unbegun:
                 self._has_begun(id_)
+
+    def refuse(self, id_: Any, error: Exception) -> None:
+        """Answer a request with an error instead of serving it."""
+        self.calls.forget(id_)
+        self._has_begun(id_)
+        self.application.refuse(id_, error)
 
     def begun(self, id_: Any) -> None:
         """Note that a request has its function and arguments: the end takes nothing from it now."""

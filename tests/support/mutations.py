@@ -1326,6 +1326,14 @@ MUTATIONS = [
     ),
     Mutation(
         "116",
+        "link/pool.py",
+        "due, now = {*self._more}, primitives.monotonic()",
+        "due, now = {*self._more}, primitives.monotonic()\n        self._wake.clear()",
+        "tests/faults/test_wakeups.py"
+        "::test_a_poller_serves_a_connection_that_comes_while_it_looks_at_others",
+    ),
+    Mutation(
+        "116",
         "link/connection.py",
         "                self.batch.flush()\n            except ConnectionClosed as error:\n",
         "                self.batch.flush()\n            except ValueError as error:\n",
