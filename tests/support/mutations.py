@@ -1375,7 +1375,7 @@ MUTATIONS = [
         "link/result.py",
         "            self._result.delivered_by = get_ident()\n",
         "            self._result.delivered_by = None\n",
-        f"{SCHEDULES}[own_result_class]",
+        f"{SCHEDULES}[own_result_class_and_the_end]",
         "native",
     ),
     Mutation(
