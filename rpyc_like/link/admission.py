@@ -17,6 +17,7 @@ import contextlib
 import errno
 import ipaddress
 import logging
+import math
 import os
 import re
 import socket
@@ -132,8 +133,7 @@ class ListenerAccount:
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""
-        # Guards held. A finalizer that runs in the middle may come here again.
-        self._lock = primitives.RLock()
+        self._lock = primitives.RLock()  # guards held
 
     def add(self, size: int) -> None:
         """Count ``size`` bytes more, or less if it is negative.
@@ -141,12 +141,15 @@ class ListenerAccount:
         Raises:
             LimitExceeded: that would be more than the limit; nothing has been counted.
         """
+        limit = math.inf if self.limit is None else self.limit
         with self._lock:
             held = self.held + size
-            if size > 0 and self.limit is not None and held > self.limit:
-                what = "memory kept for all clients of the server, in bytes"
-                raise LimitExceeded(what, held, self.limit, argument=self.argument)
-            self.held = held
+            fits = size <= 0 or held <= limit
+            if fits:
+                self.held = held
+        if not fits:  # made without the lock: it may cause finalizers to run
+            what = "memory kept for all clients of the server, in bytes"
+            raise LimitExceeded(what, held, limit, argument=self.argument)
 
 
 class Client:

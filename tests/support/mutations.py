@@ -61,6 +61,7 @@ FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wake
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
+BALANCE = "tests/attacks/test_account_balance.py"
 SETTINGS = "tests/unit/test_settings.py"
 ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
@@ -1792,6 +1793,34 @@ MUTATIONS += [
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "        if total is not None and not counted and not beyond:",
+        "        if False:",
+        f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_added_holds_nothing",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "            total, on_room = self.total, None\n",
+        "            total, on_room = None, None\n",
+        f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_removed_holds_nothing",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "            if self._closed:\n                return\n",
+        "",
+        f"{BALANCE}::test_what_comes_after_the_end_is_not_counted",
+    ),
+    Mutation(
+        "99",
+        "link/made_objects.py",
+        "        unpaid = min(size, self._unpaid)\n",
+        "        unpaid = 0\n",
+        f"{BALANCE}::test_growth_that_could_not_be_counted_is_given_back",
     ),
     Mutation(
         "96",
