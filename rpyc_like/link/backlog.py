@@ -67,6 +67,7 @@ class Backlog:
         """Returns how many bytes a message takes."""
         self._beyond = 0  # bytes that the listener's account has refused
         self._closed = False
+        self._sizes: dict[int, int] = {}  # of messages, by their ids
         self.orphan()
         forking.remember(self)
 
@@ -117,6 +118,18 @@ class Backlog:
             total(beyond - size)
         if on_room is not None:
             on_room()
+
+    def put(self, outcome: Outcome) -> None:
+        """Count a message that is handed to another thread; the caller keeps it until then."""
+        self._sizes[id(outcome)] = size = self.weigh(outcome)
+        self.add(size)
+
+    def take(self, outcome: Outcome) -> None:
+        """Count a message no more that was :meth:`put`.
+
+        It is not weighed again: that takes time, and its weight may have changed.
+        """
+        self.remove(self._sizes.pop(id(outcome), 0))
 
     @contextmanager
     def serving(self, args: Any) -> Iterator[None]:

@@ -188,3 +188,16 @@ def test_growth_that_could_not_be_counted_is_given_back() -> None:
     made._look()
     made.check(0)
     assert kept.held < SIZE
+
+
+def test_growth_that_could_not_be_counted_is_forgiven() -> None:
+    """What an object has lost again before there was room has never been counted."""
+    kept = Kept(Meter(10 * SIZE), lambda it: None)
+    made = MadeObjects(kept, lambda it: None)
+    grown: list[Any] = []
+    kept.hold(8 * SIZE, "something")
+    made.resize(grown, 5 * SIZE)
+    made.resize(grown, -5 * SIZE)
+    assert kept.held == 8 * SIZE
+    made.check(SIZE)
+    assert kept.held == 8 * SIZE

@@ -1820,7 +1820,21 @@ MUTATIONS += [
         "link/made_objects.py",
         "        unpaid = min(size, self._unpaid)\n",
         "        unpaid = 0\n",
+        f"{BALANCE}::test_growth_that_could_not_be_counted_is_forgiven",
+    ),
+    Mutation(
+        "99",
+        "link/made_objects.py",
+        "            self._record(obj).growth += size\n",
+        "            else:\n                self._record(obj).growth += size\n",
         f"{BALANCE}::test_growth_that_could_not_be_counted_is_given_back",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "        self.remove(self._sizes.pop(id(outcome), 0))",
+        "        self.remove(self.weigh(outcome))",
+        f"{QUEUED}::test_a_message_is_weighed_once",
     ),
     Mutation(
         "96",
