@@ -125,8 +125,8 @@ MUTATIONS = [
     Mutation(
         "36",
         "utils/registry_server.py",
-        "if self._rate.allows(host) else None",
-        "if True else None",
+        "        if not self._rate.allows(_owner(host)):",
+        "        if False:",
         f"{REGISTRY}::test_answers_are_small_and_few",
     ),
     Mutation(
@@ -1571,8 +1571,8 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_messages.py",
-        "or not name.isprintable()",
-        "or False",
+        " and text.isprintable()",
+        "",
         f"{REGISTRIES}::test_names_are_printable_and_ports_are_ports",
     ),
     Mutation(
@@ -2230,6 +2230,41 @@ MUTATIONS += [
         "            self._schedule_flush(weakref.ref(self))\n",
         "",
         "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        'checked_name(exact(value, str, "a name").upper())',
+        "checked_name(value).upper()",
+        f"{REGISTRIES}::test_a_name_is_as_long_as_it_is_kept[0-UDP]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_messages.py",
+        "tuple(filter(_is_name, names))",
+        "tuple(map(checked_name, names))",
+        f"{REGISTRIES}::test_a_bad_name_in_a_list_hides_no_other[bad0]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if sum(map(_size, hosts)) <= MAX_DGRAM_SIZE - _SEAL_SIZE:",
+        "if len(hosts) <= _SURE_TO_FIT:",
+        f"{REGISTRIES}::test_few_long_names_hide_nobody[2]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "        if not self._rate.allows(_owner(host)):",
+        "        if not self._rate.allows(host):",
+        f"{REGISTRIES}::test_one_network_has_one_rate",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "names = [name for name, entered in held if entered == address]",
+        "names = list(self.services)",
+        f"{REGISTRIES}::test_a_host_goes_without_a_look_at_others",
     ),
     Mutation(
         "103",
