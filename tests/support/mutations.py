@@ -1789,6 +1789,13 @@ MUTATIONS += [
     ),
     Mutation(
         "101",
+        "link/admission.py",
+        "return min(first, key=lambda client: client.due or 0.0, default=None)",
+        "return first[0] if first else None",
+        f"{DOOR}::test_case_101_the_next_deadline_is_the_earliest",
+    ),
+    Mutation(
+        "101",
         "utils/forking_server.py",
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
