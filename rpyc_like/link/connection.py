@@ -446,7 +446,7 @@ class MessageConnection:
 
     def _leave_unserved(self, outcome: Outcome) -> None:
         """Leave a request to the threads that serve."""
-        self.queued.add(self.queued.weigh(outcome))
+        self.queued.put(outcome)
         self.unbegun.add(outcome[1])
         self.unserved.append((primitives.monotonic(), outcome))
 
@@ -478,7 +478,7 @@ class MessageConnection:
             waiter = self.waiters.get(thread)
             if waiter is None:
                 return False
-            self.queued.add(self.queued.weigh(outcome))
+            self.queued.put(outcome)
             self.unbegun.add(outcome[1])
             if not waiter.inbox:
                 waiter.since = primitives.monotonic()
@@ -497,7 +497,7 @@ class MessageConnection:
             return None
         if self.unserved and not self.end._ready:  # else what is left is served in order
             self._rouse()
-        self.queued.remove(self.queued.weigh(outcome))
+        self.queued.take(outcome)
         return outcome
 
     def _wait(
@@ -1011,7 +1011,7 @@ class MessageConnection:
         if thread is None or thread.ident == get_ident():
             return False
         outcome = (RAW, payload)
-        self.queued.add(self.queued.weigh(outcome))
+        self.queued.put(outcome)
         thread.inbox.append(outcome)
         thread.wake()
         return True
@@ -1339,7 +1339,7 @@ class MessageConnection:
         except IndexError:
             return None
         waiter.since = primitives.monotonic()
-        self.queued.remove(self.queued.weigh(outcome))
+        self.queued.take(outcome)
         return outcome
 
     def _act_on_handed(self, me: Waiter) -> None:

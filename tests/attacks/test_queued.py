@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import zlib
@@ -16,6 +17,7 @@ from rpyc_like.core import brine, consts
 from rpyc_like.core.boxing import Incomplete
 from rpyc_like.link.backlog import Backlog, Stash, weight_of
 from rpyc_like.link.channel import Channel
+from rpyc_like.link.receiving import Waiter
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.wire.session import CALL
 from tests.support.eventually import eventually
@@ -225,3 +227,25 @@ def test_the_sum_of_a_listener_counts() -> None:
     two.add(500)
     two.close()
     assert account.held == 0
+
+
+def test_a_message_is_weighed_once() -> None:
+    """What was counted for a message is what is given back, though its weight has changed."""
+    with rpyc.connect_thread() as conn:
+        link: Any = conn._link
+        weights = itertools.count(1000, 1000)
+        link.queued.weigh = lambda outcome: next(weights)
+        waiter = link.server_thread = link.waiters[-1] = Waiter(-1)
+        for number in range(3):
+            assert link._hand((CALL, -number, None, ()), -1)
+            assert link.hand_over(b"a message")
+        link._leave_unserved((CALL, -10, None, ()))
+        assert link.queued.size == sum(range(1000, 8000, 1000))
+        while link.take_handed(waiter) is not None:
+            pass
+        assert link.take_unserved() is not None
+        assert link.queued.size == 0
+        assert next(weights) == 8000
+        del link.waiters[-1]
+        link.server_thread = None
+        link.unbegun.clear()

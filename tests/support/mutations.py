@@ -61,6 +61,7 @@ FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wake
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
+BALANCE = "tests/attacks/test_account_balance.py"
 SETTINGS = "tests/unit/test_settings.py"
 ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
@@ -124,8 +125,8 @@ MUTATIONS = [
     Mutation(
         "36",
         "utils/registry_server.py",
-        "if self._rate.allows(host) else None",
-        "if True else None",
+        "        if not self._rate.allows(_owner(host)):",
+        "        if False:",
         f"{REGISTRY}::test_answers_are_small_and_few",
     ),
     Mutation(
@@ -1585,8 +1586,8 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_messages.py",
-        "or not name.isprintable()",
-        "or False",
+        " and text.isprintable()",
+        "",
         f"{REGISTRIES}::test_names_are_printable_and_ports_are_ports",
     ),
     Mutation(
@@ -1803,10 +1804,59 @@ MUTATIONS += [
     ),
     Mutation(
         "101",
+        "link/admission.py",
+        "return min(first, key=lambda client: client.due or 0.0, default=None)",
+        "return first[0] if first else None",
+        f"{DOOR}::test_case_101_the_next_deadline_is_the_earliest",
+    ),
+    Mutation(
+        "101",
         "utils/forking_server.py",
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "        if total is not None and not counted and not beyond:",
+        "        if False:",
+        f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_added_holds_nothing",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "            total, on_room = self.total, None\n",
+        "            total, on_room = None, None\n",
+        f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_removed_holds_nothing",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "            if self._closed:\n                return\n",
+        "",
+        f"{BALANCE}::test_what_comes_after_the_end_is_not_counted",
+    ),
+    Mutation(
+        "99",
+        "link/made_objects.py",
+        "        unpaid = min(size, self._unpaid)\n",
+        "        unpaid = 0\n",
+        f"{BALANCE}::test_growth_that_could_not_be_counted_is_forgiven",
+    ),
+    Mutation(
+        "99",
+        "link/made_objects.py",
+        "            self._record(obj).growth += size\n",
+        "            else:\n                self._record(obj).growth += size\n",
+        f"{BALANCE}::test_growth_that_could_not_be_counted_is_given_back",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "        self.remove(self._sizes.pop(id(outcome), 0))",
+        "        self.remove(self.weigh(outcome))",
+        f"{QUEUED}::test_a_message_is_weighed_once",
     ),
     Mutation(
         "96",
@@ -2202,6 +2252,41 @@ MUTATIONS += [
         "            self._schedule_flush(weakref.ref(self))\n",
         "",
         "tests/attacks/test_cursors.py::test_what_an_idle_client_has_dropped_is_free_for_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        'checked_name(exact(value, str, "a name").upper())',
+        "checked_name(value).upper()",
+        f"{REGISTRIES}::test_a_name_is_as_long_as_it_is_kept[0-UDP]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_messages.py",
+        "tuple(filter(_is_name, names))",
+        "tuple(map(checked_name, names))",
+        f"{REGISTRIES}::test_a_bad_name_in_a_list_hides_no_other[bad0]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if sum(map(_size, hosts)) <= MAX_DGRAM_SIZE - _SEAL_SIZE:",
+        "if len(hosts) <= _SURE_TO_FIT:",
+        f"{REGISTRIES}::test_few_long_names_hide_nobody[2]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "        if not self._rate.allows(_owner(host)):",
+        "        if not self._rate.allows(host):",
+        f"{REGISTRIES}::test_one_network_has_one_rate",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "names = [name for name, entered in held if entered == address]",
+        "names = list(self.services)",
+        f"{REGISTRIES}::test_a_host_goes_without_a_look_at_others",
     ),
     Mutation(
         "103",
