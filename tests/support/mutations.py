@@ -3358,6 +3358,25 @@ MUTATIONS += [
 ]
 
 
+ENDED = "tests/faults/test_ended_workers.py"
+MUTATIONS += [
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "        finally:  # also of SystemExit",
+        "        except AssertionError:  # also of SystemExit",
+        f"{ENDED}::test_a_pool_replaces_a_worker_that_has_ended",
+    ),
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "        if run.overtaken:\n            self._active += 1\n        else:\n",
+        "        if not run.overtaken:\n",
+        f"{ENDED}::test_a_worker_that_was_given_up_may_end",
+    ),
+]
+
+
 def check(mutation: Mutation, folder: Path) -> str | None:
     """Runs the tests of a mutation in a copy of the tree; returns what is wrong, or None."""
     path = folder / "rpyc_like" / mutation.file
