@@ -3374,6 +3374,20 @@ MUTATIONS += [
         "        if not run.overtaken:\n",
         f"{ENDED}::test_a_worker_that_was_given_up_may_end",
     ),
+    Mutation(
+        "73",
+        "link/admission.py",
+        "            return\n        except RuntimeError as error:",
+        "            return\n        except ZeroDivisionError as error:",
+        f"{REFUSED}::test_a_server_without_a_thread_for_deadlines_goes_on",
+    ),
+    Mutation(
+        "73",
+        "link/admission.py",
+        "            self.forget(client)\n            self._cut_off(client, self._refused",
+        "            self._cut_off(client, self._refused",
+        f"{REFUSED}::test_the_refused_client_is_not_counted",
+    ),
 ]
 
 
