@@ -37,11 +37,12 @@ def together(func: Callable[[], Any], threads: int = 4) -> list[Any]:
         except Exception as error:
             results.append(error)
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
+    assert len(results) == threads, "a thread waits in vain"
     return results
 
 
