@@ -165,7 +165,7 @@ class Connection(Endpoint):
         self._dropped: list[Export] = []
         self._local_objects.dropped = self._dropped
         self._link.looked_after = True
-        self._link.lost_requests = LostRequests(self._unanswered)
+        self._link.lost_requests = LostRequests(weak_call(self, "_unanswered"))
         self._codec.link = self._link
         self._link.names_threads = self._codec.dialect.bound
         self._codec.became_usual = self._use_shortcut

@@ -31,7 +31,7 @@ class LostRequests:
         unanswered: returns the numbers of the peer's requests that have no answer yet.
     """
 
-    def __init__(self, unanswered: Callable[[], set[Any]]) -> None:
+    def __init__(self, unanswered: Callable[[], set[Any] | None]) -> None:
         self._unanswered = unanswered
         self._suspects: set[Any] = set()
         self._due = 0.0
@@ -58,7 +58,7 @@ class LostRequests:
             one for one in (*list(link.stash), *payloads) if type(one) is tuple and one[0] is CALL
         ]
         served = {*link.running, *link.unbegun, *(one[1] for one in kept)}
-        return self._unanswered() - served
+        return (self._unanswered() or set()) - served  # None when the connection is gone
 
 
 def _refuse(link: MessageConnection, lost: set[Any]) -> None:
