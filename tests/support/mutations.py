@@ -3358,7 +3358,7 @@ MUTATIONS += [
 ]
 
 
-ENDED = "tests/faults/test_ended_workers.py"
+ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
 MUTATIONS += [
     Mutation(
         "137",
@@ -3387,6 +3387,20 @@ MUTATIONS += [
         "            self.forget(client)\n            self._cut_off(client, self._refused",
         "            self._cut_off(client, self._refused",
         f"{REFUSED}::test_the_refused_client_is_not_counted",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "        self._answers.append(_Failure(value) if failed else value)\n",
+        "        self._answers = [_Failure(value) if failed else value]\n",
+        f"{AT_ONCE}::test_an_answer_that_comes_while_the_request_is_cancelled_changes_nothing",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "            return False  # it has come at this moment\n",
+        "            pass\n",
+        f"{AT_ONCE}::test_cancelling_at_the_moment_of_the_answer_is_too_late",
     ),
 ]
 
