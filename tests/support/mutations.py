@@ -3358,6 +3358,7 @@ MUTATIONS += [
 ]
 
 
+ADOPTED = "tests/faults/test_adopted.py"
 ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
 MUTATIONS += [
     Mutation(
@@ -3401,6 +3402,13 @@ MUTATIONS += [
         "            return False  # it has come at this moment\n",
         "            pass\n",
         f"{AT_ONCE}::test_cancelling_at_the_moment_of_the_answer_is_too_late",
+    ),
+    Mutation(
+        "69",
+        "core/protocol.py",
+        "        self._begin_without_threads()\n        for result",
+        "        for result",
+        f"{ADOPTED}::test_a_future_with_a_limit_comes",
     ),
 ]
 
