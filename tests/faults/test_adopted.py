@@ -1,4 +1,4 @@
-"""A connection that a forked child takes over: all that had threads in the parent has new ones."""
+"""What had threads in the parent of a forked child has new ones there, once it is taken over."""
 
 from __future__ import annotations
 
@@ -113,3 +113,44 @@ def test_callbacks_are_served_at_the_same_time(port: int) -> None:
     """The pool of ``concurrent_calls`` has threads of the child's."""
     call = "print(conn.root.twice(lambda value: value + 1))"
     assert run(port, call, call, {"concurrent_calls": 2})[-1] == "3"
+
+
+REACTOR = """\
+import os, socket, threading
+from rpyc_like.core import reactor
+
+class File:
+    def __init__(self):
+        self.ours, self.theirs = socket.socketpair()
+        self.called = threading.Event()
+        self.fileno = self.ours.fileno
+    def on_readable(self):
+        self.ours.recv(1)
+        self.called.set()
+
+def use():
+    reactor.start_reactor()
+    file = File()
+    reactor._reactor.register_read(file)
+    file.theirs.send(b"x")
+    return file.called.wait(20)
+
+assert use()
+child = os.fork()
+if not child:
+    os._exit(not use())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_the_reactor_is_started_again() -> None:
+    """The process's reactor calls back in a child, also when it ran in the parent."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", REACTOR],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.stdout == "0\n"

@@ -3410,6 +3410,13 @@ MUTATIONS += [
         "        for result",
         f"{ADOPTED}::test_a_future_with_a_limit_comes",
     ),
+    Mutation(
+        "69",
+        "core/reactor.py",
+        "forking.after_fork(_begin_anew)\n",
+        "",
+        f"{ADOPTED}::test_the_reactor_is_started_again",
+    ),
 ]
 
 
