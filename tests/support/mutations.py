@@ -3358,7 +3358,7 @@ MUTATIONS += [
 ]
 
 
-ADOPTED = "tests/faults/test_adopted.py"
+ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
 ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
 MUTATIONS += [
     Mutation(
@@ -3416,6 +3416,20 @@ MUTATIONS += [
         "forking.after_fork(_begin_anew)\n",
         "",
         f"{ADOPTED}::test_the_reactor_is_started_again",
+    ),
+    Mutation(
+        "138",
+        "aio/threads.py",
+        "            result.set_expiry(timeout)  # this",
+        "            # this",
+        f"{STOPPED}::test_a_call_ends_with_its_time_out",
+    ),
+    Mutation(
+        "34",
+        "aio/connection.py",
+        "self._loop).result(_CLOSE_LIMIT)",
+        "self._loop).result()",
+        f"{STOPPED}::test_closing_ends",
     ),
 ]
 
