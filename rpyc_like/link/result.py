@@ -232,8 +232,9 @@ class AsyncResult:
         if self._ready:
             return
         self._wake_waiters()
-        if self._ended is not None and known is None and timeout is not None:
-            self._conn.read_for(self, self._ended)  # nobody has looked at the time until now
+        due, before = (None if one is None else one.tmax for one in (self._deadline, known))
+        if self._ended is not None and due is not None and (before is None or due < before):
+            self._conn.read_for(self, self._ended)  # nobody looks at the time so early
 
     def _wake_waiters(self) -> None:
         for waiter in self.waiters():

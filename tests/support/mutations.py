@@ -3431,6 +3431,13 @@ MUTATIONS += [
         "self._loop).result()",
         f"{STOPPED}::test_closing_ends",
     ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "(before is None or due < before)",
+        "before is None",
+        f"{EXPIRY}::test_a_future_of_an_asyncio_connection_follows_a_shortened_limit",
+    ),
 ]
 
 
