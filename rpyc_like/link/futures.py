@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
@@ -42,8 +41,7 @@ def future_of(result: AsyncResult, conn: ResultOwner) -> primitives.Future[Any]:
 
     def cancelled(future: primitives.Future[Any]) -> None:
         if future.cancelled():
-            result.settle(True, CancelledError())
-            conn.give_up(result)
+            result.cancel()
 
     future.add_done_callback(cancelled)
     result._ended = deliver

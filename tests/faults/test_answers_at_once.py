@@ -21,6 +21,8 @@ class Conn:
     def give_up(self, result: AsyncResult) -> None:
         self.given_up.append(result)
 
+    def read_for(self, result: AsyncResult, ended: object) -> None: ...
+
 
 class Meanwhile(Timeout):
     """A deadline at which, when it is first looked at, another thread does something."""
@@ -80,3 +82,20 @@ def test_a_second_answer_counts_for_nothing() -> None:
     assert (result.value, result.error, seen) == (1, False, [1])
     result(False, 2)
     assert result.value == 1
+
+
+def test_a_cancelled_future_cancels_its_request() -> None:
+    """Callbacks of the result are called, as if the result had been cancelled."""
+    result, seen = result_and_seen()
+    assert result.as_future().cancel()
+    assert seen == [CancelledError]
+    assert result._conn.given_up == [result]  # type: ignore[attr-defined]
+    assert result.cancel() is False
+
+
+def test_a_future_is_cancelled_too_late() -> None:
+    """A future that has its answer cannot be cancelled, and callbacks were called once."""
+    result, seen = result_and_seen()
+    future = result.as_future()
+    result(False, 42)
+    assert (future.cancel(), future.result(), seen) == (False, 42, [42])

@@ -3438,6 +3438,13 @@ MUTATIONS += [
         "before is None",
         f"{EXPIRY}::test_a_future_of_an_asyncio_connection_follows_a_shortened_limit",
     ),
+    Mutation(
+        "138",
+        "link/futures.py",
+        "            result.cancel()\n",
+        "            conn.give_up(result)\n",
+        f"{AT_ONCE}::test_a_cancelled_future_cancels_its_request",
+    ),
 ]
 
 
