@@ -303,7 +303,7 @@ class AsyncResult:
             with late_import():
                 from .futures import future_of
 
-            found = self._future = future_of(self, self._conn)
+            found = future_of(self, self._conn)
         return found
 
     def __await__(self) -> Generator[Any, None, Any]:

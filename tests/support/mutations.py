@@ -3358,6 +3358,7 @@ MUTATIONS += [
 ]
 
 
+FIRST = "tests/faults/test_first_use.py"
 ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
 ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
 MUTATIONS += [
@@ -3444,6 +3445,20 @@ MUTATIONS += [
         "            result.cancel()\n",
         "            conn.give_up(result)\n",
         f"{AT_ONCE}::test_a_cancelled_future_cancels_its_request",
+    ),
+    Mutation(
+        "116",
+        "link/futures.py",
+        '    future = set_first(result, "_future", made)\n',
+        "    future = result._future = made\n",
+        f"{FIRST}::test_a_future_that_another_thread_has_made_is_taken",
+    ),
+    Mutation(
+        "116",
+        "link/futures.py",
+        "            fail(error)  # for threads",
+        "            pass  # for threads",
+        f"{FIRST}::test_a_future_that_nobody_reads_for_fails",
     ),
 ]
 
