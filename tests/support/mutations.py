@@ -3358,7 +3358,7 @@ MUTATIONS += [
 ]
 
 
-FIRST = "tests/faults/test_first_use.py"
+FIRST, SILENT = "tests/faults/test_first_use.py", "tests/faults/test_silent_transfers.py"
 ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
 ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
 MUTATIONS += [
@@ -3459,6 +3459,13 @@ MUTATIONS += [
         "            fail(error)  # for threads",
         "            pass  # for threads",
         f"{FIRST}::test_a_future_that_nobody_reads_for_fails",
+    ),
+    Mutation(
+        "138",
+        "utils/transfer.py",
+        '    result.set_expiry(conn._config["sync_request_timeout"])\n',
+        "",
+        f"{SILENT}::test_an_upload_ends",
     ),
 ]
 
