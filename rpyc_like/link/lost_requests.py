@@ -31,7 +31,7 @@ class LostRequests:
         unanswered: returns the numbers of the peer's requests that have no answer yet.
     """
 
-    def __init__(self, unanswered: Callable[[], set[Any]]) -> None:
+    def __init__(self, unanswered: Callable[[], set[Any] | None]) -> None:
         self._unanswered = unanswered
         self._suspects: dict[Any, float] = {}  # when they were noted
 
@@ -67,7 +67,7 @@ class LostRequests:
         served = {*link.running, *(one[1] for one in kept if type(one) is tuple and one[0] is CALL)}
         if link.workers is not None:
             served |= link.unbegun  # workers keep them
-        return self._unanswered() - served
+        return (self._unanswered() or set()) - served  # None when the connection is gone
 
 
 def _refuse(link: MessageConnection, lost: list[Any]) -> None:

@@ -3458,6 +3458,118 @@ MUTATIONS += [
 ]
 
 
+FIRST, SILENT = "tests/faults/test_first_use.py", "tests/faults/test_silent_transfers.py"
+ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
+ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
+MUTATIONS += [
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "        finally:  # also of SystemExit",
+        "        except AssertionError:  # also of SystemExit",
+        f"{ENDED}::test_a_pool_replaces_a_worker_that_has_ended",
+    ),
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "        if run.overtaken:\n            self._active += 1\n        else:\n",
+        "        if not run.overtaken:\n",
+        f"{ENDED}::test_a_worker_that_was_given_up_may_end",
+    ),
+    Mutation(
+        "73",
+        "link/admission.py",
+        "            return\n        except RuntimeError as error:",
+        "            return\n        except ZeroDivisionError as error:",
+        f"{REFUSED}::test_a_server_without_a_thread_for_deadlines_goes_on",
+    ),
+    Mutation(
+        "73",
+        "link/admission.py",
+        "            self.forget(client)\n            self._cut_off(client, self._refused",
+        "            self._cut_off(client, self._refused",
+        f"{REFUSED}::test_the_refused_client_is_not_counted",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "        self._answers.append(_Failure(value) if failed else value)\n",
+        "        self._answers = [_Failure(value) if failed else value]\n",
+        f"{AT_ONCE}::test_an_answer_that_comes_while_the_request_is_cancelled_changes_nothing",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "            return False  # it has come at this moment\n",
+        "            pass\n",
+        f"{AT_ONCE}::test_cancelling_at_the_moment_of_the_answer_is_too_late",
+    ),
+    Mutation(
+        "69",
+        "core/protocol.py",
+        "        self._begin_without_threads()\n        for result",
+        "        for result",
+        f"{ADOPTED}::test_a_future_with_a_limit_comes",
+    ),
+    Mutation(
+        "69",
+        "core/reactor.py",
+        "forking.after_fork(_begin_anew)\n",
+        "",
+        f"{ADOPTED}::test_the_reactor_is_started_again",
+    ),
+    Mutation(
+        "138",
+        "aio/threads.py",
+        "            result.set_expiry(timeout)  # this",
+        "            # this",
+        f"{STOPPED}::test_a_call_ends_with_its_time_out",
+    ),
+    Mutation(
+        "34",
+        "aio/connection.py",
+        "self._loop).result(_CLOSE_LIMIT)",
+        "self._loop).result()",
+        f"{STOPPED}::test_closing_ends",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "(before is None or due < before)",
+        "before is None",
+        f"{EXPIRY}::test_a_future_of_an_asyncio_connection_follows_a_shortened_limit",
+    ),
+    Mutation(
+        "138",
+        "link/futures.py",
+        "            result.cancel()\n",
+        "            conn.give_up(result)\n",
+        f"{AT_ONCE}::test_a_cancelled_future_cancels_its_request",
+    ),
+    Mutation(
+        "116",
+        "link/futures.py",
+        '    future = set_first(result, "_future", made)\n',
+        "    future = result._future = made\n",
+        f"{FIRST}::test_a_future_that_another_thread_has_made_is_taken",
+    ),
+    Mutation(
+        "116",
+        "link/futures.py",
+        "            fail(error)  # for threads",
+        "            pass  # for threads",
+        f"{FIRST}::test_a_future_that_nobody_reads_for_fails",
+    ),
+    Mutation(
+        "138",
+        "utils/transfer.py",
+        '    result.set_expiry(conn._config["sync_request_timeout"])\n',
+        "",
+        f"{SILENT}::test_an_upload_ends",
+    ),
+]
+
+
 def check(mutation: Mutation, folder: Path) -> str | None:
     """Runs the tests of a mutation in a copy of the tree; returns what is wrong, or None."""
     path = folder / "rpyc_like" / mutation.file
