@@ -792,8 +792,12 @@ class MessageConnection:
     @leaves_the_role
     def leave(self, me: Waiter) -> None:
         """Ends a thread's waiting; does what others have handed to it."""
-        with self.inbox_lock:
-            self.waiters.pop(me.ident, None)
+        try:
+            for _ in range(len(me.inbox)):  # what waits in there for an answer finds the rest
+                self._act_on_handed(me)
+        finally:
+            with self.inbox_lock:
+                self.waiters.pop(me.ident, None)
         while me.inbox:
             self._act_on_handed(me)
 

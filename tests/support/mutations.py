@@ -66,6 +66,20 @@ ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
     Mutation(
+        "117",
+        "link/express.py",
+        "                me = Waiter(ident)\n",
+        '                me = vars(here).setdefault("waiter", Waiter(ident))\n',
+        f"{WAKEUPS}::test_a_callback_asks_over_another_connection",
+    ),
+    Mutation(
+        "117",
+        "link/connection.py",
+        "            for _ in range(len(me.inbox)):  # what waits in there",
+        "            for _ in ():  # what waits in there",
+        f"{WAKEUPS}::test_a_callback_asks_for_what_the_next_one_does",
+    ),
+    Mutation(
         "126",
         "tools/exposes.py",
         "_walkable(result, subject.parts)",
