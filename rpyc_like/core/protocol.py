@@ -538,16 +538,12 @@ class Connection(Endpoint):
         return self.serve(timeout, False)
 
     def poll_all(self, timeout: float | Timeout = 0) -> bool:
-        """Serves what comes within ``timeout`` seconds; returns whether anything did."""
-        limit = Timeout(timeout)
-        served = False
-        try:
-            while self.poll(limit):
-                served = True
-        except EOFError as error:
-            if raised_by_handler(error):
-                raise
-        return served
+        """Serves what comes within ``timeout`` seconds; returns whether anything did.
+
+        A message that is being served then is served to its end. With 0 seconds, what has arrived
+        is served, and nothing that comes meanwhile.
+        """
+        return self._link.poll_all(self.poll, timeout)
 
     def serve_all(self) -> None:
         """Serves until the connection is closed."""

@@ -182,7 +182,7 @@ class Express:
         finally:
             if me is not None and result is not None:
                 result.remove_waiter(me)
-                link.leave(me)
+                link.leave(me, result._ready)
         if result._ready and (me is None or link.stash):
             link.act_on_earlier(result)
         return result
