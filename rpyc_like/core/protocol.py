@@ -157,6 +157,7 @@ class Connection(Endpoint):
         self._flushing = primitives.Lock()  # held while releases are sent in a thread of their own
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
+        self._link.max_helpers = self._config["max_helpers"]
         self._link.guards += (self._local_objects, self._proxies)
         if self._overrides("_dispatch"):
             self._link.dispatch_with(self._dispatch)
@@ -503,6 +504,11 @@ class Connection(Endpoint):
                 f"; the peer has never answered (it was addressed in {self._codec.dialect}, see "
                 "configuration keys 'dialect' and 'bind_threads')"
             )
+        elif self._found_no_helper(result):
+            text += (
+                "; requests of the peer have waited meanwhile, because all threads that serve them "
+                "were busy (configuration key 'max_helpers' here)"
+            )
         elif self._session.pending.waiting():
             text += (
                 "; other calls over this connection were not answered either, and the peer may "
@@ -514,6 +520,12 @@ class Connection(Endpoint):
                 "or in a BgServingThread"
             )
         return TimeoutError(text)
+
+    def _found_no_helper(self, result: AsyncResult) -> bool:
+        """Returns whether a request of the peer has waited for a thread since this one was sent."""
+        limit = result._deadline
+        start = 0.0 if limit is None else (limit.tmax or 0.0) - (limit.seconds or 0.0)
+        return self._link.helpers.fell_short_since(start)
 
     # -- serving
 

@@ -54,7 +54,7 @@ from .batching import Batch
 from .calls import Calls, closed_error, name_of, warn_malformed
 from .channel import endpoints
 from .express import Express, Shortcut
-from .helping import Helpers
+from .helping import MAX_HELPERS, Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import Inside, check_not_reading, holds_the_role, leaves_the_role, look_inside
 from .lost_requests import LostRequests
@@ -207,6 +207,8 @@ class MessageConnection:
         """Memory of what has been read and waits to be served."""
         self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
         self._early: dict[int, AsyncResult] = {}  # see file_early
+        self.max_helpers = MAX_HELPERS
+        """How many threads may serve what the connection's own threads are too busy for."""
         self.stash = Stash(self.queued)
         """What was read too early to be acted on. Belongs to the reading role."""
         self.guards: list[Guarded] = [self.queued]

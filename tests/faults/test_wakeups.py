@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import protocol
+from rpyc_like.core import consts, protocol
 from rpyc_like.core.protocol import Connection
 from rpyc_like.lib import impl
 from rpyc_like.link.express import Express
+from rpyc_like.link.receiving import Waiter
 from rpyc_like.utils.server import ThreadedServer
+from rpyc_like.wire.session import CALL
 
 from ..support.eventually import eventually
 
@@ -282,6 +284,20 @@ def test_a_busy_thread_gets_help(connect: Connect, background: Any) -> None:
     assert waiting.value is True
     done.set()
     assert future.result() is None
+
+
+def test_helpers_take_what_waits_at_the_same_time(connect: Connect) -> None:
+    """Requests that have waited for a busy thread are taken without a pause in between."""
+    link = connect()._link
+    waiter = link.waiters[0] = Waiter(0)
+    for number in range(3):
+        request = (CALL, -number, (consts.HANDLE_PING, None, 0, 0), ("x",))
+        link.queued.add(link.queued.weigh(request))
+        waiter.inbox.append(request)
+    waiter.since = time.monotonic() - 1
+    taken = [link.helpers._overdue(link, time.monotonic())[0] for _ in range(3)]
+    del link.waiters[0]
+    assert [request[1] for request in taken] == [0, -1, -2]
 
 
 def test_a_reader_is_not_handed_a_request(connect: Connect) -> None:

@@ -67,6 +67,35 @@ ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
     Mutation(
+        "117",
+        "link/connection.py",
+        "            outcome: Outcome = waiter.inbox.popleft()\n",
+        "            outcome: Outcome = waiter.inbox.popleft()\n"
+        "            waiter.since = primitives.monotonic()\n",
+        f"{WAKEUPS}::test_helpers_take_what_waits_at_the_same_time",
+    ),
+    Mutation(
+        "117",
+        "core/protocol.py",
+        'self._link.max_helpers = self._config["max_helpers"]',
+        "pass",
+        f"{MANY}::test_callbacks_that_wait_for_one_another",
+    ),
+    Mutation(
+        "117",
+        "core/protocol.py",
+        "elif self._found_no_helper(result):",
+        "elif False:",
+        f"{MANY}::test_more_callbacks_than_helpers_name_the_setting",
+    ),
+    Mutation(
+        "117",
+        "link/helping.py",
+        "                spawn(self._warn, link)\n",
+        "                pass\n",
+        f"{MANY}::test_more_callbacks_than_helpers_name_the_setting",
+    ),
+    Mutation(
         "34",
         "link/connection.py",
         "                if left == 0 and looked:\n",
