@@ -54,7 +54,7 @@ from .batching import Batch
 from .calls import Calls, closed_error, name_of, warn_malformed
 from .channel import endpoints
 from .express import Express, Shortcut
-from .helping import Helpers
+from .helping import MAX_HELPERS, Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import Inside, check_not_reading, holds_the_role, leaves_the_role, look_inside
 from .lost_requests import LostRequests
@@ -75,6 +75,7 @@ _ENDS: Final = (EOFError, OSError)
 """Errors that mean that the peer, or the network, has ended a connection."""
 _SLICE = 0.05
 _LOOK = 0.5  # seconds after which a thread that reads looks whether its time has been changed
+_MANY = 1000  # messages that one look serves where a stream does not tell how many have arrived
 _links_with_calls = housekeeper.links_with_calls
 _UNREAD: Outcome = ()
 _SETTLED: Outcome = (NOTHING,)
@@ -206,6 +207,8 @@ class MessageConnection:
         """Memory of what has been read and waits to be served."""
         self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
         self._early: dict[int, AsyncResult] = {}  # see file_early
+        self.max_helpers = MAX_HELPERS
+        """How many threads may serve what the connection's own threads are too busy for."""
         self.stash = Stash(self.queued)
         """What was read too early to be acted on. Belongs to the reading role."""
         self.guards: list[Guarded] = [self.queued]
@@ -545,6 +548,7 @@ class MessageConnection:
             )
 
         usual = server is None and self.dispatch is None and type(result) is AsyncResult
+        looked = first is not None  # at least once, however little time there is
         try:
             if first is not None:
                 self.act(first)
@@ -553,6 +557,9 @@ class MessageConnection:
                     deadline = result._deadline
                 end = None if deadline is None else deadline.tmax
                 left = None if end is None else max(0.0, end - now())
+                if left == 0 and looked:
+                    return  # whatever the peer goes on sending
+                looked = True
                 # In a method that dispatches, this thread may have the role already.
                 outcome: Outcome | None = _UNREAD
                 taken = False
@@ -580,8 +587,6 @@ class MessageConnection:
                         self.act(outcome)
                     continue
                 if outcome is None:
-                    if deadline is not None and deadline.expired():
-                        return
                     continue
                 if me.inbox:
                     self._act_on_handed(me)
@@ -621,11 +626,11 @@ class MessageConnection:
                 me.roused = False
                 if self.unserved:
                     self._rouse()
+            reading.offer()
             if outermost:
-                self.leave(me)
+                self.leave(me, result._ready)
             else:
                 me.wake()  # in a signal handler the outer wait may have been woken meanwhile
-            reading.offer()
 
     def _read_inside(self, inside: Inside, result: AsyncResult, timeout: float | None) -> None:
         """Reads a message and acts on it, in code that has interrupted this thread's reading."""
@@ -701,7 +706,7 @@ class MessageConnection:
             raise
         finally:
             result.remove_waiter(me)
-            self.leave(me)
+            self.leave(me, result._ready)
         return result
 
     def give_up(self, result: Any) -> None:
@@ -792,12 +797,32 @@ class MessageConnection:
             return False  # the thread has the role, in what has been interrupted
 
     @leaves_the_role
-    def leave(self, me: Waiter) -> None:
-        """Ends a thread's waiting; does what others have handed to it."""
-        with self.inbox_lock:
-            self.waiters.pop(me.ident, None)
-        while me.inbox:
-            self._act_on_handed(me)
+    def leave(self, me: Waiter, acts: bool = True) -> None:
+        """Ends a thread's waiting.
+
+        Args:
+            acts: whether it does what others have handed to it; if not, other threads do.
+        """
+        try:
+            for _ in range(len(me.inbox) if acts else 0):
+                self._act_on_handed(me)  # what waits in there for an answer finds the rest
+        finally:
+            with self.inbox_lock:
+                self.waiters.pop(me.ident, None)
+            if me.inbox:
+                self._leave_handed(me)
+
+    def _leave_handed(self, me: Waiter) -> None:
+        """Leave what was handed to a thread that waits no more to others."""
+        while (outcome := self.take_handed(me)) is not None:
+            if outcome[0] is not CALL:
+                self.act(outcome)
+            elif self.workers is not None:
+                self._queue(outcome, self.application.route(outcome[2])[1])
+            else:
+                self._leave_unserved(outcome)
+        if self.unserved and self.has_work:
+            self._rouse()
 
     # -- serving
 
@@ -1092,6 +1117,51 @@ class MessageConnection:
                 raise self.closed_error()
         return True
 
+    def poll_all(self, poll: Callable[[Timeout], bool], timeout: float | Timeout | None) -> bool:
+        """Serves what comes in time, or what has arrived by now; returns whether anything did.
+
+        Args:
+            poll: serves one message if one comes in time, and returns whether it did.
+        """
+        limit = Timeout(timeout)
+        most = None if not limit.expired() else 1
+        served = False
+        try:
+            while most != 0 and poll(limit):
+                if most is not None:  # what comes from now on has come later
+                    most = most - 1 if served else self._take_in()
+                elif limit.expired():
+                    most = 0
+                served = True
+        except EOFError as error:
+            if raised_by_handler(error):
+                raise
+        return served
+
+    @holds_the_role
+    def _take_in(self) -> int:
+        """Takes in what has arrived; returns how many messages wait to be acted on."""
+        if not isinstance(self.receiver, FrameReceiver):
+            return _MANY  # it does not tell
+        reading = self.reading
+        taken = False
+        try:
+            (taken,) = map(reading.lock.acquire, AT_ONCE)
+            if taken:
+                self.receiver.pull()
+        except BaseException as error:
+            own = isinstance(error, (EOFError, OSError, ProtocolError))
+            if not own or raised_by_handler(error):  # else who reads finds out
+                if taken:
+                    self.check_taken(None)
+                raise
+        finally:
+            if taken:
+                reading.lock.release()
+                if reading.sleepers:
+                    reading.offer()
+        return len(self.receiver.payloads) + len(self.stash) + len(self.unserved)
+
     def _read(self, timeout: float | None) -> Outcome | None:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
         return self.stash.popleft() if self.stash else self.read_new(timeout)
@@ -1338,12 +1408,12 @@ class MessageConnection:
             outcome: Outcome = waiter.inbox.popleft()
         except IndexError:
             return None
-        waiter.since = primitives.monotonic()
         self.queued.take(outcome)
         return outcome
 
     def _act_on_handed(self, me: Waiter) -> None:
         """Act on the oldest message that another thread has handed to this one."""
+        me.since = primitives.monotonic()
         outcome = self.take_handed(me)
         if outcome is not None:
             self.act_here(outcome)

@@ -83,6 +83,10 @@ class Server(Service):
     def exposed_kept_value(self) -> Any:
         return self.kept[-1]()
 
+    def exposed_fire_kept(self) -> None:
+        for func in self.kept:
+            async_(func)()
+
     def exposed_make(self) -> Any:
         return Item()
 
@@ -721,6 +725,29 @@ def small_backlog(world: World) -> None:
         conn.close()
     poller.close()
     pool.close()
+
+
+@scenario
+def callbacks_ask_over_another_connection(world: World) -> None:
+    """Callbacks of plain calls ask over the other of two connections that threads serve."""
+    conns = [world.pair()[0] for _ in range(2)]
+    roots = [conn.root for conn in conns]
+    served: list[tuple[object, object]] = []
+
+    def callback(own: Any, root: Any) -> None:
+        call = rpyc_like.current_call()
+        served.append((call and call.connection, own))
+        check(root.add(1, 1), 2)
+
+    for conn, root, other in zip(conns, roots, reversed(roots)):
+        for _ in range(2):
+            root.keep(lambda conn=conn, other=other: callback(conn, other))
+        world.go(until_end(conn.serve_all), name="reader")
+    worlds.sleep(0.01)  # both are read by then
+    world.each(roots[0].fire_kept, roots[1].fire_kept)
+    worlds.sleep(0.1)
+    check(len(served), 4)
+    check([one for one in served if one[0] is not one[1]], [])
 
 
 # -- references

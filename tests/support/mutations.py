@@ -62,10 +62,92 @@ MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
 BALANCE = "tests/attacks/test_account_balance.py"
+FLOODS = "tests/faults/test_floods.py"
 SETTINGS = "tests/unit/test_settings.py"
 ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
+    Mutation(
+        "117",
+        "link/connection.py",
+        "            outcome: Outcome = waiter.inbox.popleft()\n",
+        "            outcome: Outcome = waiter.inbox.popleft()\n"
+        "            waiter.since = primitives.monotonic()\n",
+        f"{WAKEUPS}::test_helpers_take_what_waits_at_the_same_time",
+    ),
+    Mutation(
+        "117",
+        "core/protocol.py",
+        'self._link.max_helpers = self._config["max_helpers"]',
+        "pass",
+        f"{MANY}::test_callbacks_that_wait_for_one_another",
+    ),
+    Mutation(
+        "117",
+        "core/protocol.py",
+        "elif self._found_no_helper(result):",
+        "elif False:",
+        f"{MANY}::test_more_callbacks_than_helpers_name_the_setting",
+    ),
+    Mutation(
+        "117",
+        "link/helping.py",
+        "                spawn(self._warn, link)\n",
+        "                pass\n",
+        f"{MANY}::test_more_callbacks_than_helpers_name_the_setting",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                if left == 0 and looked:\n",
+        "                if False:\n",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                elif limit.expired():\n                    most = 0\n",
+        "",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                    most = most - 1 if served else self._take_in()\n",
+        "                    pass\n",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "len(me.inbox) if acts else 0",
+        "len(me.inbox)",
+        f"{FLOODS}::test_what_was_handed_over_is_left_to_others",
+    ),
+    Mutation(
+        "34",
+        "link/receiving.py",
+        "if deadline.seconds and not self.payloads and deadline.expired():",
+        "if False:",
+        f"{FLOODS}::test_the_time_ends_while_a_large_frame_comes",
+    ),
+    Mutation(
+        "117",
+        "link/express.py",
+        "                me = Waiter(ident)\n",
+        '                me = vars(here).setdefault("waiter", Waiter(ident))\n',
+        f"{WAKEUPS}::test_a_callback_asks_over_another_connection",
+        "native",
+    ),
+    Mutation(
+        "117",
+        "link/connection.py",
+        "        try:\n            for _ in range(len(me.inbox) if acts",
+        "        self.waiters.pop(me.ident)\n"
+        "        try:\n            for _ in range(len(me.inbox) if acts",
+        f"{WAKEUPS}::test_a_callback_asks_for_what_the_next_one_does",
+        "native",
+    ),
     Mutation(
         "126",
         "tools/exposes.py",
