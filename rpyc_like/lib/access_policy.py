@@ -28,7 +28,6 @@ from types import (
     ModuleType,
 )
 from typing import Any, Final, NamedTuple
-from weakref import CallableProxyType, ProxyType
 
 from ..errors import AccessDenied
 from .internals import INTERNALS
@@ -39,6 +38,7 @@ from .stdlib import (
     MAX_WRAPPED,
     MISSING,
     UNBOUND,
+    WEAK_PROXIES,
     facts_of,
     field_leads_to_memory,
     find,
@@ -49,6 +49,8 @@ from .stdlib import (
     is_of_module,
     is_wrapper,
     leads_to_memory,
+    step_into,
+    through_proxy,
     unwrapped,
 )
 
@@ -587,6 +589,8 @@ def decide(
         found = value is not MISSING
         if found and (not rule or attribute is name):
             return attribute, MISSING, how
+        if id(type(obj)) in WEAK_PROXIES:
+            return decide(is_proxy, settings, through_proxy(obj), name, perm)
         if not any("__getattr__" in dict_of(base) for base in mro_of(type(obj))):
             if how:
                 return attribute, MISSING, how
@@ -648,6 +652,7 @@ def reachable(
     """
     if not settings["allow_getattr"] or len(name) > MAX_NAME:
         return None
+    obj = through_proxy(obj)
     rule = _rule(is_proxy, settings, obj, name, kind)
     if not (name.isascii() or _is_normal(settings, name)):
         return None
@@ -672,7 +677,7 @@ def visible(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name:
 
 def rule_of(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str) -> str:
     """Return the rule that allows ``name`` of ``obj``; ``OWN`` if only the program does."""
-    return _rule(is_proxy, settings, obj, name) or OWN
+    return _rule(is_proxy, settings, through_proxy(obj), name) or OWN
 
 
 def check_value(name: str, value: Any) -> None:
@@ -757,10 +762,9 @@ def _refusing(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
     guarded = name in _GUARDED
     if kind is not None:
         return _refused_by(mro_of(kind), name, guarded)
+    obj = through_proxy(obj)
     kind = type(obj)
-    if id(kind) in _WEAK_PROXIES:
-        kind = obj.__class__
-    elif issubclass(kind, ModuleType):
+    if issubclass(kind, ModuleType):
         return _ladder_module(obj)
     row = _refused_by(mro_of(kind), name, guarded)
     if row is None and issubclass(kind, type):
@@ -783,9 +787,8 @@ def _closed(obj: Any, name: str, kind: type | None) -> Ladder | None:
     """Return the row of other objects if a base of ``obj`` gives ``name`` to nobody."""
     if kind is not None:
         return _unlisted(mro_of(kind), name)
+    obj = through_proxy(obj)
     kind = type(obj)
-    if id(kind) in _WEAK_PROXIES:
-        kind = obj.__class__
     if issubclass(kind, ModuleType) or (issubclass(kind, BaseException) and made_from_peer(obj)):
         return None
     if issubclass(kind, type):
@@ -879,8 +882,7 @@ def _refuses(kind: str, name: str) -> Ladder | None:
 
 def is_module(value: Any) -> bool:
     """Return whether ``value`` is a module, or a weak proxy of one."""
-    kind = type(value)
-    return issubclass(value.__class__ if id(kind) in _WEAK_PROXIES else kind, ModuleType)
+    return issubclass(type(through_proxy(value)), ModuleType)
 
 
 def _ladder_module(module: Any) -> Ladder | None:
@@ -945,9 +947,7 @@ def check_special(value: Any, name: str) -> None:
     Classes have those of their metaclasses: ``cls[...]`` runs no ``__class_getitem__``. What has
     no ``__iter__`` is iterated by its items.
     """
-    kind = type(value)
-    if id(kind) in _WEAK_PROXIES:
-        kind = value.__class__
+    kind = type(through_proxy(value))
     if name == "__iter__" and find(ABSENT, name, kind) is MISSING:
         name = "__getitem__"
     if name == "__getitem__" and issubclass(kind, type) and find(ABSENT, name, kind) is MISSING:
@@ -1092,14 +1092,18 @@ def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
             return _ladder_descriptor(obj, args)
         elif issubclass(kind, type):
             return _ladder_class(obj)
-        elif is_wrapper(kind):
-            obj = unwrapped(obj)
-        elif module_of(kind) == "typing":
-            obj = find(obj, "__origin__")
         else:
-            if id(kind) in _WEAK_PROXIES and not issubclass(obj.__class__, FunctionType):
-                return _WRAPPERS if obj.__class__.__module__ in TOOLS else None
-            return _refused_by(mro_of(kind), "__call__", False)
+            row = _refused_by(mro_of(kind), "__call__", False)
+            if row is not None:
+                return row
+            step = step_into(obj)
+            if step is not None:
+                obj, more, _ = step
+                args = (*more, *args)
+            elif is_wrapper(kind):  # made into a method when it is read
+                obj = unwrapped(obj)
+            else:
+                return None
     return _WRAPPERS
 
 
@@ -1186,8 +1190,9 @@ def describe(obj: Any) -> str:
         return f"{obj.__module__ or type(owner).__name__}.{obj.__qualname__}"
     if issubclass(type(obj), ModuleType):
         return f"module {instance_dict(obj).get('__name__')}"
-    if is_wrapper(type(obj)):
-        return f"{type(obj).__name__} of {describe(unwrapped(obj))}"
+    inner = through_proxy(unwrapped(obj))
+    if inner is not obj:
+        return f"{type(obj).__name__} of {describe(inner)}"
     return f"an object of class {full_name(type(obj))}"
 
 
@@ -1199,6 +1204,7 @@ def risk(value: Any) -> Ladder | None:
 
     Runs no code of ``value``.
     """
+    value = through_proxy(value)
     kind = type(value)
     if issubclass(kind, ModuleType):
         return _ladder_module(value) or _ANY_MODULE
@@ -1234,7 +1240,8 @@ def exported_ladders(
     level = [("", root)]
     for _ in range(depth + 1):
         following = []
-        for path, obj in level:
+        for path, exported in level:
+            obj = through_proxy(exported)
             if is_proxy(obj) or id(obj) in seen or len(seen) > _MAX_LOOKED_AT:
                 continue
             seen.add(id(obj))
@@ -1295,6 +1302,5 @@ _PLAIN: Final = frozenset(
 )
 """Types of values that lead nowhere, and whose ``repr`` runs no code of the program."""
 
-_WEAK_PROXIES: Final = frozenset(map(id, (ProxyType, CallableProxyType)))
-_REFUSING_ITEMS: Final = _WEAK_PROXIES.union(map(id, _SUBSCRIBED.values()))
+_REFUSING_ITEMS: Final = WEAK_PROXIES.union(map(id, _SUBSCRIBED.values()))
 """Types of objects whose items may be refused, besides those of ctypes: these have metaclasses."""

@@ -385,7 +385,7 @@ class _GuardedCall:
         args = tuple([_original(arg) for arg in args])
         kwargs = {name: _original(value) for name, value in kwargs.items()}
         func = self._func
-        if not is_c_callable(func) and not is_library_function(func):
+        if not _needs_guard(func):
             return func(*args, **kwargs)
         if not self._guard.config["allow_ladders"]:
             access_policy.check_call(func, args, kwargs.items())
@@ -429,7 +429,8 @@ def _needs_guard(arg: Any) -> bool:
     """Return whether it matters that a peer's arguments reach this object unseen."""
     if issubclass(type(arg), type):
         return facts_of(type(arg)).is_called_in_c and facts_of(arg).is_guarded
-    return is_c_callable(arg) or is_library_function(arg)
+    leads_on = facts_of(type(arg)).calls is not None
+    return leads_on or is_c_callable(arg) or is_library_function(arg)
 
 
 # -- what a peer passes
@@ -505,7 +506,7 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
             return [counted_row(one) for one in value]
         if compares and facts_of(kind).is_native:
             return listed(value)
-        if not facts_of(kind).is_iterator:
+        if not _is_iterator(value):
             return value
         return CountedItems(map(counted_row, value) if rows else value, count_item, held)
 
@@ -513,7 +514,7 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
         return CountedItems(iter(value), count_item, held)
 
     def counted_row(row: Any) -> Any:
-        if not facts_of(type(row)).is_iterator:
+        if not _is_iterator(row):
             return row
         return CountedItems(row, count_item, True)
 
@@ -522,6 +523,11 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
     if name in stdlib.TAKES_AT_ONCE and len(given) > first and type(given[first]) is CountedItems:
         given[first] = list(given[first])
     return [(name, counted(value)) for name, value in _pairs_of(named)] if named else named
+
+
+def _is_iterator(value: Any) -> bool:
+    """Return whether a value, or what it is a weak proxy of, is only there to give its items."""
+    return facts_of(type(stdlib.through_proxy(value))).is_iterator
 
 
 def _check_own_keys(value: Any) -> None:

@@ -951,6 +951,20 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
+        "lib/stdlib.py",
+        "        return target_of(func), (), _EMPTY\n",
+        "        return None\n",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "    return None if called is None else _bound(called, func)",
+        "    return None",
+        f"{CALLABLES}::test_what_stands_for_a_function_in_c_is_guarded",
+    ),
+    Mutation(
+        "89",
         "lib/access_policy.py",
         "    if row is not None:\n        raise _not_called",
         "    if False:\n        raise _not_called",
