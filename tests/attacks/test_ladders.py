@@ -388,6 +388,9 @@ class Attic(rpyc.Service):
     def exposed_own(self) -> Any:
         return OwnFormat("x")
 
+    def exposed_special(self, name: str) -> Any:
+        return type("Special", (), dict.fromkeys(("__exit__", "__eq__"), CALLABLES[name]))()
+
     def exposed_class(self, name: str) -> Any:
         return {"generic": Generic, "subscripted": Subscripted, "list": list, "enum": Color}[name]
 
@@ -453,6 +456,17 @@ def test_ladders_are_not_passed_on(attic: Any, name: str) -> None:
     items = attic.root.items()
     assert denied(attic.sync_request, consts.HANDLE_CALLATTR, items, "sort", (), (("key", func),))
     assert denied(attic.sync_request, consts.HANDLE_CALL, attic.root.callable("len"), (func,), ())
+
+
+@pytest.mark.parametrize(
+    "name", ["type", "vars", "a static method of exec", "an instance that calls os.popen"]
+)
+def test_ladders_are_no_special_methods(attic: Any, name: str) -> None:
+    """Leaving a block and comparing call no ladder either, with an exception or without."""
+    special = attic.root.special(name)
+    for error in (None, ValueError("x")):
+        assert denied(attic.sync_request, consts.HANDLE_CTXEXIT, special, error)
+    assert denied(attic.sync_request, consts.HANDLE_CMP, special, 5, "__eq__")
 
 
 @pytest.mark.parametrize("name", SUBJECTS)

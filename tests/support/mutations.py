@@ -951,6 +951,20 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
+        "core/handlers.py",
+        "        return conn._handle_call(leave, (None, None, None))\n",
+        "        return leave(None, None, None)\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        check_call(method, ())\n",
+        "        pass\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
         "lib/stdlib.py",
         "        return target_of(func), (), _EMPTY\n",
         "        return None\n",
@@ -1014,9 +1028,9 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
-        "erlport/modern/access.py",
-        "    access_policy.check_call(func, args, kwargs.items())\n",
-        "",
+        "lib/c_guards.py",
+        "        access_policy.check_call(func, args, named.items())\n",
+        "        pass\n",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -2430,9 +2444,9 @@ ADAPTER_GUARDS = "tests/attacks/test_adapter_guards.py"
 MUTATIONS += [
     Mutation(
         "119",
-        "erlport/modern/access.py",
-        "    return c_guards.call(guard, func, args, kwargs)",
-        "    return func(*args, **kwargs)",
+        "erlport/modern/instance.py",
+        "            return call_for_peer(self._guard, func, tuple(args), kwargs)",
+        "            return func(*args, **kwargs)",
         f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
     ),
     Mutation(
