@@ -3029,6 +3029,20 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
+        "epc/answers.py",
+        "self._calls.call(func, tuple(args))",
+        "func(*args)",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
+        "epc/accounts.py",
+        "        self._kept.close()\n",
+        "",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
         "core/handlers.py",
         "        growth.keep(conn._made, value)\n",
         "",
