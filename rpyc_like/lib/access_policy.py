@@ -44,11 +44,11 @@ from .stdlib import (
     find,
     full_name,
     instance_dict,
-    is_c_callable,
     is_of_library,
     is_of_module,
     is_wrapper,
     leads_to_memory,
+    members,
     step_into,
     through_proxy,
     unwrapped,
@@ -1041,33 +1041,48 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
     if row is not None:
         raise _not_called("call", obj)
     for arg in (*args, *(value for _, value in kwargs)):
-        kind = type(arg)
-        if kind is tuple or kind is list:
-            _check_parts(arg)
-            continue
-        if type(kind) is not type and leads_to_memory(kind):
-            raise _not_called("pass on", arg)
-        if id(kind) in _PLAIN or not (
-            kind is FunctionType or is_wrapper(kind) or is_c_callable(arg)
-        ):
-            continue
-        if ladder(arg) is not None:
-            raise _not_called("pass on", arg)
+        if id(type(arg)) not in _PLAIN and _may_lead(type(arg)):
+            _check_passed(arg)
 
 
-def _check_parts(arg: Any) -> None:
-    """Raise AccessDenied for what a function would find in a tuple or list and may not use."""
-    stack = [arg]
-    while stack:
-        parts = stack.pop()
-        if _PLAIN.issuperset(map(id, map(type, parts))):
-            continue
-        for one in parts:
-            kind = type(one)
-            if kind is tuple:
-                stack.append(one)
-            elif type(kind) is not type and leads_to_memory(kind):
+def _may_lead(kind: type) -> bool:
+    """Return whether an object of a type, or what it holds, may be refused to be passed on."""
+    facts = facts_of(kind)
+    return facts.is_native or facts.passes or _may_be_ladder(kind)
+
+
+def _may_be_ladder(kind: type) -> bool:
+    facts = facts_of(kind)
+    return (
+        kind is FunctionType
+        or facts.is_called_in_c
+        or facts.calls is not None
+        or is_wrapper(kind)
+        or (type(kind) is not type and leads_to_memory(kind))
+    )
+
+
+def _check_passed(arg: Any) -> None:
+    """Raise AccessDenied for a ladder, or for one in a container, however deep."""
+    seen: set[int] = set()
+    left = [arg]
+    while left:
+        one = left.pop()
+        kind = type(one)
+        facts = facts_of(kind)
+        if _may_be_ladder(kind):
+            if (type(kind) is not type and leads_to_memory(kind)) or ladder(one) is not None:
                 raise _not_called("pass on", one)
+        if (facts.is_native or facts.passes) and id(one) not in seen:
+            seen.add(id(one))
+            parts = members(one)
+            # A container has many items and few types.
+            kinds = dict(zip(map(id, map(type, parts)), map(type, parts)))
+            looked_at = {
+                key for key, each in kinds.items() if key not in _PLAIN and _may_lead(each)
+            }
+            if looked_at:
+                left += [part for part in parts if id(type(part)) in looked_at]
 
 
 def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:

@@ -385,6 +385,9 @@ class Attic(rpyc.Service):
     def exposed_items(self) -> Any:
         return [PLAIN]
 
+    def exposed_put(self, items: Any, name: str) -> None:
+        items.append([[CALLABLES[name]], items])
+
     def exposed_own(self) -> Any:
         return OwnFormat("x")
 
@@ -456,6 +459,30 @@ def test_ladders_are_not_passed_on(attic: Any, name: str) -> None:
     items = attic.root.items()
     assert denied(attic.sync_request, consts.HANDLE_CALLATTR, items, "sort", (), (("key", func),))
     assert denied(attic.sync_request, consts.HANDLE_CALL, attic.root.callable("len"), (func,), ())
+
+
+@pytest.mark.parametrize("holder", ["tuple", "nested", "dict", "values", "iterator", "own list"])
+def test_ladders_in_containers_are_not_passed_on(attic: Any, holder: str) -> None:
+    """Nor is a container that has one, however deep, whoever has made it."""
+    func, items, callables = (
+        attic.root.callable("getattr"),
+        attic.root.items(),
+        attic.root.callables,
+    )
+    items.clear()
+    ways: dict[str, Callable[[], Any]] = {
+        "tuple": lambda: (func,),
+        "nested": lambda: ((1, (func, 2)),),
+        "dict": lambda: callables,
+        "values": lambda: callables.values(),
+        "iterator": lambda: callables.values().__iter__(),
+        "own list": lambda: items,
+    }
+    given = ways[holder]()
+    if holder == "own list":
+        attic.root.put(items, "getattr")
+    assert denied(attic.sync_request, consts.HANDLE_CALL, attic.root.callable("len"), (given,), ())
+    assert denied(attic.sync_request, consts.HANDLE_CALLATTR, items, "extend", (given,), ())
 
 
 @pytest.mark.parametrize(
@@ -637,6 +664,16 @@ def test_the_table_is_closed() -> None:
         assert all(row.refused.values()), row.title
     kinds = [kind for row in LADDERS for kind in row.refused]
     assert len(kinds) == len({*kinds})
+
+
+def test_objects_that_hold_one_another_are_looked_through_once() -> None:
+    """Containers in themselves, and an object that calls itself, are passed on or refused."""
+    items: list[Any] = [1, Plain()]
+    items += [items, {"items": items}, (items,)]
+    check_call(len, (items,))
+    endless = called_with(None)
+    type(endless).__call__ = endless
+    assert ladder(endless) is not None
 
 
 def test_looking_at_an_object_runs_none_of_its_code() -> None:

@@ -951,6 +951,13 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
+        "lib/access_policy.py",
+        "            if looked_at:\n",
+        "            if False:\n",
+        f"{LADDERS}::test_ladders_in_containers_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
         "core/handlers.py",
         "        return conn._handle_call(leave, (None, None, None))\n",
         "        return leave(None, None, None)\n",
@@ -1001,8 +1008,8 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if ladder(arg) is not None:",
-        "        if False:",
+        " or ladder(one) is not None:",
+        ":",
         f"{LADDERS}::test_ladders_are_not_passed_on",
     ),
     Mutation(
@@ -3163,15 +3170,15 @@ MUTATIONS += [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if type(kind) is not type and leads_to_memory(kind):\n            raise",
-        "        if False:\n            raise",
+        "            if (type(kind) is not type and leads_to_memory(kind)) or ladder",
+        "            if ladder",
         f"{LADDERS}::test_pointers_are_not_passed_on",
     ),
     Mutation(
         "89",
         "lib/access_policy.py",
-        "            elif type(kind) is not type and leads_to_memory(kind):",
-        "            elif False:",
+        "        or (type(kind) is not type and leads_to_memory(kind))\n    )",
+        "    )",
         f"{LADDERS}::test_pointers_are_not_passed_on",
     ),
     Mutation(
