@@ -1070,9 +1070,8 @@ def _check_passed(arg: Any) -> None:
         one = left.pop()
         kind = type(one)
         facts = facts_of(kind)
-        if _may_be_ladder(kind):
-            if (type(kind) is not type and leads_to_memory(kind)) or ladder(one) is not None:
-                raise _not_called("pass on", one)
+        if _may_be_ladder(kind) and ladder(one) is not None:
+            raise _not_called("pass on", one)
         if (facts.is_native or facts.passes) and id(one) not in seen:
             seen.add(id(one))
             parts = members(one)
