@@ -447,7 +447,7 @@ LISTED: Final[Mapping[str, frozenset[str]]] = {
         "_decimal _pydecimal difflib enum fractions functools hashlib _hashlib _blake2 _md5 _sha1 "
         "_sha2 _sha256 _sha512 _sha3 hmac _hmac http io _io ipaddress itertools numbers operator "
         "_operator queue _queue random _random re _sre statistics _struct textwrap time typing "
-        "urllib.parse uuid zlib zoneinfo zoneinfo._zoneinfo _collections _weakrefset graphlib "
+        "urllib.parse uuid zlib _collections _weakrefset graphlib "
         "asyncio.locks asyncio.mixins asyncio.queues",
         "*",
     ),
@@ -514,6 +514,8 @@ LISTED: Final[Mapping[str, frozenset[str]]] = {
     **_each("threading.Timer", "start cancel join is_alive name daemon ident native_id"),
     **_each("weakref.finalize", "alive"),
     **_each("xml.etree.ElementTree.ElementTree", "getroot find findtext findall iter iterfind"),
+    # "no_cache" and "from_file" look for files and import what may have them.
+    **_each("zoneinfo.ZoneInfo zoneinfo._zoneinfo.ZoneInfo", "key utcoffset tzname dst fromutc"),
     **_each("zipfile.ZipFile", "namelist infolist getinfo read testzip comment filename close"),
     **_each(
         "zipfile.ZipInfo",

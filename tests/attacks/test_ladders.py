@@ -49,6 +49,7 @@ import urllib.request
 import urllib.robotparser
 import weakref
 import zipfile
+import zoneinfo
 from collections.abc import Callable, Iterator
 from types import GenericAlias
 from typing import Any
@@ -728,12 +729,14 @@ CLOSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a timer": (lambda: threading.Timer(1, print), "args kwargs function"),
     "a finalizer": (lambda: weakref.finalize(PLAIN, print), "peek detach"),
     "a view of memory": (lambda: memoryview(b"secret")[:1], "obj"),
+    "a time zone": (lambda: zoneinfo.ZoneInfo("UTC"), "no_cache from_file clear_cache"),
 }
 """Objects of the standard library, and public names that its peers do not get."""
 
 LISTED: dict[str, tuple[Any, str]] = {
     "a date": (datetime.date(2000, 1, 1), "year isoformat"),
     "a queue": (queue.Queue(), "put get"),
+    "a time zone": (zoneinfo.ZoneInfo("UTC"), "key utcoffset tzname dst"),
     "a stream": (io.StringIO(), "read write"),
     "an event": (threading.Event(), "set wait"),
     "a counter": (collections.Counter(), "most_common items"),
