@@ -1035,6 +1035,41 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
+        "            if looked_at:\n",
+        "            if False:\n",
+        f"{LADDERS}::test_ladders_in_containers_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        return conn._handle_call(leave, (None, None, None))\n",
+        "        return leave(None, None, None)\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        check_call(method, ())\n",
+        "        pass\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "        return target_of(func), (), _EMPTY\n",
+        "        return None\n",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "    return None if called is None else _bound(called, func)",
+        "    return None",
+        f"{CALLABLES}::test_what_stands_for_a_function_in_c_is_guarded",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
         "    if row is not None:\n        raise _not_called",
         "    if False:\n        raise _not_called",
         f"{LADDERS}::test_ladders_are_not_called",
@@ -1056,8 +1091,8 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if ladder(arg) is not None:",
-        "        if False:",
+        " and ladder(one) is not None:",
+        " and False:",
         f"{LADDERS}::test_ladders_are_not_passed_on",
     ),
     Mutation(
@@ -1083,9 +1118,9 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
-        "erlport/modern/access.py",
-        "    access_policy.check_call(func, args, kwargs.items())\n",
-        "",
+        "lib/c_guards.py",
+        "        access_policy.check_call(func, args, named.items())\n",
+        "        pass\n",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -2605,9 +2640,9 @@ ADAPTER_GUARDS = "tests/attacks/test_adapter_guards.py"
 MUTATIONS += [
     Mutation(
         "119",
-        "erlport/modern/access.py",
-        "    return c_guards.call(guard, func, args, kwargs)",
-        "    return func(*args, **kwargs)",
+        "erlport/modern/instance.py",
+        "            return call_for_peer(self._guard, func, tuple(args), kwargs)",
+        "            return func(*args, **kwargs)",
         f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
     ),
     Mutation(
@@ -3190,6 +3225,20 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
+        "epc/answers.py",
+        "self._calls.call(func, tuple(args))",
+        "func(*args)",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
+        "epc/accounts.py",
+        "        self._kept.close()\n",
+        "",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
         "core/handlers.py",
         "        growth.keep(conn._made, value)\n",
         "",
@@ -3310,15 +3359,8 @@ MUTATIONS += [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if type(kind) is not type and leads_to_memory(kind):\n            raise",
-        "        if False:\n            raise",
-        f"{LADDERS}::test_pointers_are_not_passed_on",
-    ),
-    Mutation(
-        "89",
-        "lib/access_policy.py",
-        "            elif type(kind) is not type and leads_to_memory(kind):",
-        "            elif False:",
+        "        or (type(kind) is not type and leads_to_memory(kind))\n    )",
+        "    )",
         f"{LADDERS}::test_pointers_are_not_passed_on",
     ),
     Mutation(
