@@ -41,6 +41,7 @@ from rpyc_like import fetch
 from rpyc_like.erlport.modern.handles import Handles
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.errors import LimitExceeded
+from rpyc_like.lib import result_sizes
 from rpyc_like.lib.result_sizes import check_result
 from tests.faults.adapters import EpcVictim
 
@@ -511,6 +512,19 @@ def test_small_containers_of_the_peer_are_used(pair: Callable[..., Any]) -> None
     assert func("Template")({"x": "y"}) == "y" * 1000
     assert func("table")({97: "b"}) == "b" * 10000
     assert func("dist")([0, 0], [3, 4]) == 5
+
+
+@pytest.mark.parametrize("func", [re.compile("a").sub, partial(re.sub, "a")])
+def test_a_pattern_runs_once_more_only_for_a_result_that_may_be_large(
+    func: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of a pattern has no bound, so it is not taken twice without need."""
+    counted: list[Any] = []
+    monkeypatch.setattr(result_sizes, "_in_matches", lambda *args: counted.append(args) or 0)
+    check_result(func, ["b" * 100, "a" * 10_000], (), 1 << 30)
+    assert not counted
+    check_result(func, ["b" * 100, "a" * 10_000], (), 1 << 16)
+    assert len(counted) == 1
 
 
 def test_functions_of_the_program_decide_themselves(pair: Callable[..., Any]) -> None:
