@@ -1078,6 +1078,13 @@ MUTATIONS = [
     Mutation(
         "90",
         "tools/exposes.py",
+        "            if result is UNKNOWN and self._take():\n",
+        "            if False:\n",
+        "tests/attacks/test_exposes.py::test_results_of_callables_in_c_are_shown",
+    ),
+    Mutation(
+        "90",
+        "tools/exposes.py",
         "access_policy.contents(obj, _MAX_LOOKED_AT)",
         "access_policy.contents(obj, 5)",
         "tests/attacks/test_exposes.py::test_items_of_every_container_are_looked_at",
