@@ -162,6 +162,24 @@ _SUBSCRIBED: Final = {
 }
 """Classes of aliases and special forms: subscription compiles texts."""
 
+_WRAPPERS: Final = Ladder(
+    "methods of `object` and `type` that do the same (`object.__getattribute__`,"
+    " `type.__call__`, `__reduce_ex__`, `__subclasses__` ...)",
+    "not called and not passed on, bound or not",
+)
+_ANY_MODULE: Final = Ladder(
+    "other modules",
+    "public functions, classes and values of an exported one are used; no public attribute"
+    " leads to a module",
+)
+_OTHERS: Final = Ladder(
+    "other objects of the standard library",
+    "public names are read of values, containers and plain synchronisation"
+    " (`rpyc_like.lib.access_policy.LISTED`), and of no others; what a class of the program"
+    " adds is its own",
+    is_usual=True,
+)
+
 LADDERS: Final = (
     Ladder(
         "texts, and the methods that format with them",
@@ -249,11 +267,7 @@ LADDERS: Final = (
             "builtins.traceback types.GenericAlias"
         ),
     ),
-    Ladder(
-        "methods of `object` and `type` that do the same (`object.__getattribute__`,"
-        " `type.__call__`, `__reduce_ex__`, `__subclasses__` ...)",
-        "not called and not passed on, bound or not",
-    ),
+    _WRAPPERS,
     Ladder(
         "functions, methods, properties, cells, partial objects and other wrappers",
         "called, if what they wrap is called; what they are made of is refused",
@@ -413,18 +427,8 @@ LADDERS: Final = (
             "pydoc logging.config"
         ),
     ),
-    Ladder(
-        "other modules",
-        "public functions, classes and values of an exported one are used; no public attribute"
-        " leads to a module",
-    ),
-    Ladder(
-        "other objects of the standard library",
-        "public names are read of values, containers and plain synchronisation"
-        " (`rpyc_like.lib.access_policy.LISTED`), and of no others; what a class of the program"
-        " adds is its own",
-        is_usual=True,
-    ),
+    _ANY_MODULE,
+    _OTHERS,
 )
 """What leads further than it looks, and what a peer may do with it unless everything is allowed.
 
@@ -531,12 +535,7 @@ _CALLS: Final = {name: row for row in LADDERS for name in row.calls}
 _MODULES: Final = {name: row for row in LADDERS for name in row.modules}
 _METACLASSES: Final = _NAMES["builtins.type"]
 _FORMATS: Final = _NAMES["builtins.str"]
-(_ANY_MODULE,) = (row for row in LADDERS if row.title == "other modules")
-(_OTHERS,) = (row for row in LADDERS if row.title.startswith("other objects"))
-
-
 _ERROR_NAMES: Final = _names(_ERROR)
-(_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _ITEMS: Final = frozenset({"__getitem__", "__setitem__", "__delitem__"})
 _MEMORY: Final = _NAMES["_ctypes._Pointer"]
