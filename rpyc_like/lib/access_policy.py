@@ -142,6 +142,8 @@ class Ladder(NamedTuple):
     """Full names of functions and classes that are not called."""
     modules: frozenset[str] = frozenset()
     """Modules with no public attribute for a peer, and whose functions are not called."""
+    callables_of: frozenset[str] = frozenset()
+    """Modules of which no function and no class is called; methods of their objects are."""
     is_usual: bool = False
     """Whether a service that exports such an object is not warned about it."""
 
@@ -248,6 +250,36 @@ LADDERS: Final = (
                 *(f"exec{how}" for how in "l le lp lpe v ve vp vpe".split()),
                 *(f"spawn{how}" for how in "l le lp lpe v ve vp vpe".split()),
             )
+        ),
+    ),
+    Ladder(
+        "functions and classes of modules that start processes, connect or open files"
+        " (`multiprocessing`, `mailbox`, `netrc`, `dbm`, `smtplib`, `ftplib` ...), others that"
+        " connect, and functions that end processes (`socket.create_connection`, `os.kill`,"
+        " `os._exit` ...)",
+        "not called and not passed on; exceptions are",
+        refused={
+            **_each("multiprocessing.context.BaseContext", "*"),
+            **_each("urllib.request.OpenerDirector", "open error"),
+        },
+        calls=_names(
+            "socket.create_connection socket.create_server socket.socketpair socket.fromfd "
+            "asyncio.streams.open_connection asyncio.streams.start_server "
+            "asyncio.streams.open_unix_connection asyncio.streams.start_unix_server "
+            "xml.etree.ElementTree.iterparse tempfile.TemporaryDirectory tempfile.TemporaryFile "
+            "signal.raise_signal signal.pthread_kill _signal.raise_signal _signal.pthread_kill"
+        ).union(
+            f"{module}.{name}"
+            for module in ("os", "posix", "nt")
+            for name in ("kill", "killpg", "_exit", "abort")
+        ),
+        callables_of=_names(
+            "multiprocessing multiprocessing.connection multiprocessing.context "
+            "multiprocessing.managers multiprocessing.pool multiprocessing.process "
+            "multiprocessing.shared_memory multiprocessing.util concurrent.futures.process "
+            "dbm dbm.dumb dbm.gnu dbm.ndbm dbm.sqlite3 _dbm _gdbm mailbox netrc filecmp fileinput "
+            "ftplib imaplib nntplib poplib smtplib telnetlib http.client http.server socketserver "
+            "xmlrpc.client xmlrpc.server zipapp venv ensurepip webbrowser"
         ),
     ),
     Ladder(
@@ -533,6 +565,7 @@ _FREELY_CALLED: Final = frozenset({"sys"})
 _NAMES: Final = {kind: row for row in LADDERS for kind in row.refused}
 _CALLS: Final = {name: row for row in LADDERS for name in row.calls}
 _MODULES: Final = {name: row for row in LADDERS for name in row.modules}
+_CALLABLES_OF: Final = {name: row for row in LADDERS for name in row.callables_of}
 _METACLASSES: Final = _NAMES["builtins.type"]
 _FORMATS: Final = _NAMES["builtins.str"]
 _ERROR_NAMES: Final = _names(_ERROR)
@@ -549,7 +582,7 @@ _CALLERS: Final = _names(
 """Modules with functions that call what they are given."""
 TOOLS: Final = _CALLERS.union(
     name if name in _MODULES else name.rpartition(".")[0] for name in (*_CALLS, *_NAMES, *_MODULES)
-)
+).union(_CALLABLES_OF)
 """Modules in which functions written in Python are looked at before they are called."""
 
 
@@ -1165,14 +1198,15 @@ def _ladder_class(cls: type) -> Ladder | None:
         row = _CALLS.get(full_name(base))
         if row is not None:
             return row
-    return _row_of_tools(module_of(cls))
+    return _row_of_tools(module_of(cls), is_among(BaseException, mro))
 
 
-def _row_of_tools(module: Any) -> Ladder | None:
+def _row_of_tools(module: Any, is_error: bool = False) -> Ladder | None:
     """Return the row of a module whose functions and classes are not called."""
     if type(module) is not str or module in _FREELY_CALLED:
         return None
-    return _row_of_module(module)
+    row = None if is_error else _CALLABLES_OF.get(module)
+    return row or _row_of_module(module)
 
 
 def _looks_nothing_up(text: str, depth: int = 0) -> bool:

@@ -958,6 +958,13 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
+        "lib/access_policy.py",
+        "    row = None if is_error else _CALLABLES_OF.get(module)\n",
+        "    row = None\n",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
         "core/handlers.py",
         "        return conn._handle_call(leave, (None, None, None))\n",
         "        return leave(None, None, None)\n",
