@@ -431,13 +431,21 @@ def oldslicing(
     for name in (attempt, fallback):
         if exact_name(name) not in SLICINGS:
             raise AccessDenied(f"expected the name of a slicing method, got {brief(name)}")
+    last = (1 << 31) - 1 if stop is None else stop
     try:
         method = conn._handle_getattr(obj, attempt)
+    except AttributeError:
+        return conn._handle_call(conn._handle_getattr(obj, fallback), (start, last, *args))
+    try:
         return conn._handle_call(method, (slice(start, stop), *args))
-    except Exception:
-        if stop is None:
-            stop = (1 << 31) - 1
-        return conn._handle_call(conn._handle_getattr(obj, fallback), (start, stop, *args))
+    except TypeError:  # it takes no slices, maybe; any other error is the answer
+        try:
+            method = conn._handle_getattr(obj, fallback)
+        except AttributeError:
+            method = None
+        if method is None:
+            raise
+    return conn._handle_call(method, (start, last, *args))
 
 
 def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:

@@ -142,6 +142,8 @@ class Ladder(NamedTuple):
     """Full names of functions and classes that are not called."""
     modules: frozenset[str] = frozenset()
     """Modules with no public attribute for a peer, and whose functions are not called."""
+    callables_of: frozenset[str] = frozenset()
+    """Modules of which no function and no class is called; methods of their objects are."""
     is_usual: bool = False
     """Whether a service that exports such an object is not warned about it."""
 
@@ -161,6 +163,24 @@ _SUBSCRIBED: Final = {
     if isinstance(one, type) and one.__module__ == "typing" and "__getitem__" in vars(one)
 }
 """Classes of aliases and special forms: subscription compiles texts."""
+
+_WRAPPERS: Final = Ladder(
+    "methods of `object` and `type` that do the same (`object.__getattribute__`,"
+    " `type.__call__`, `__reduce_ex__`, `__subclasses__` ...)",
+    "not called and not passed on, bound or not",
+)
+_ANY_MODULE: Final = Ladder(
+    "other modules",
+    "public functions, classes and values of an exported one are used; no public attribute"
+    " leads to a module",
+)
+_OTHERS: Final = Ladder(
+    "other objects of the standard library",
+    "public names are read of values, containers and plain synchronisation"
+    " (`rpyc_like.lib.access_policy.LISTED`), and of no others; what a class of the program"
+    " adds is its own",
+    is_usual=True,
+)
 
 LADDERS: Final = (
     Ladder(
@@ -233,6 +253,36 @@ LADDERS: Final = (
         ),
     ),
     Ladder(
+        "functions and classes of modules that start processes, connect or open files"
+        " (`multiprocessing`, `mailbox`, `netrc`, `dbm`, `smtplib`, `ftplib` ...), others that"
+        " connect, and functions that end processes (`socket.create_connection`, `os.kill`,"
+        " `os._exit` ...)",
+        "not called and not passed on; exceptions are",
+        refused={
+            **_each("multiprocessing.context.BaseContext", "*"),
+            **_each("urllib.request.OpenerDirector", "open error"),
+        },
+        calls=_names(
+            "socket.create_connection socket.create_server socket.socketpair socket.fromfd "
+            "asyncio.streams.open_connection asyncio.streams.start_server "
+            "asyncio.streams.open_unix_connection asyncio.streams.start_unix_server "
+            "xml.etree.ElementTree.iterparse tempfile.TemporaryDirectory tempfile.TemporaryFile "
+            "signal.raise_signal signal.pthread_kill _signal.raise_signal _signal.pthread_kill"
+        ).union(
+            f"{module}.{name}"
+            for module in ("os", "posix", "nt")
+            for name in ("kill", "killpg", "_exit", "abort")
+        ),
+        callables_of=_names(
+            "multiprocessing multiprocessing.connection multiprocessing.context "
+            "multiprocessing.managers multiprocessing.pool multiprocessing.process "
+            "multiprocessing.shared_memory multiprocessing.util concurrent.futures.process "
+            "dbm dbm.dumb dbm.gnu dbm.ndbm dbm.sqlite3 _dbm _gdbm mailbox netrc filecmp fileinput "
+            "ftplib imaplib nntplib poplib smtplib telnetlib http.client http.server socketserver "
+            "xmlrpc.client xmlrpc.server zipapp venv ensurepip webbrowser"
+        ),
+    ),
+    Ladder(
         "`type` and other classes of classes",
         "not called and not passed on; `mro` and `register` are refused of classes",
         refused=_each(
@@ -249,11 +299,7 @@ LADDERS: Final = (
             "builtins.traceback types.GenericAlias"
         ),
     ),
-    Ladder(
-        "methods of `object` and `type` that do the same (`object.__getattribute__`,"
-        " `type.__call__`, `__reduce_ex__`, `__subclasses__` ...)",
-        "not called and not passed on, bound or not",
-    ),
+    _WRAPPERS,
     Ladder(
         "functions, methods, properties, cells, partial objects and other wrappers",
         "called, if what they wrap is called; what they are made of is refused",
@@ -413,18 +459,8 @@ LADDERS: Final = (
             "pydoc logging.config"
         ),
     ),
-    Ladder(
-        "other modules",
-        "public functions, classes and values of an exported one are used; no public attribute"
-        " leads to a module",
-    ),
-    Ladder(
-        "other objects of the standard library",
-        "public names are read of values, containers and plain synchronisation"
-        " (`rpyc_like.lib.access_policy.LISTED`), and of no others; what a class of the program"
-        " adds is its own",
-        is_usual=True,
-    ),
+    _ANY_MODULE,
+    _OTHERS,
 )
 """What leads further than it looks, and what a peer may do with it unless everything is allowed.
 
@@ -529,14 +565,10 @@ _FREELY_CALLED: Final = frozenset({"sys"})
 _NAMES: Final = {kind: row for row in LADDERS for kind in row.refused}
 _CALLS: Final = {name: row for row in LADDERS for name in row.calls}
 _MODULES: Final = {name: row for row in LADDERS for name in row.modules}
+_CALLABLES_OF: Final = {name: row for row in LADDERS for name in row.callables_of}
 _METACLASSES: Final = _NAMES["builtins.type"]
 _FORMATS: Final = _NAMES["builtins.str"]
-(_ANY_MODULE,) = (row for row in LADDERS if row.title == "other modules")
-(_OTHERS,) = (row for row in LADDERS if row.title.startswith("other objects"))
-
-
 _ERROR_NAMES: Final = _names(_ERROR)
-(_WRAPPERS,) = (row for row in LADDERS if row.title.startswith("methods of `object`"))
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _ITEMS: Final = frozenset({"__getitem__", "__setitem__", "__delitem__"})
 _MEMORY: Final = _NAMES["_ctypes._Pointer"]
@@ -550,7 +582,7 @@ _CALLERS: Final = _names(
 """Modules with functions that call what they are given."""
 TOOLS: Final = _CALLERS.union(
     name if name in _MODULES else name.rpartition(".")[0] for name in (*_CALLS, *_NAMES, *_MODULES)
-)
+).union(_CALLABLES_OF)
 """Modules in which functions written in Python are looked at before they are called."""
 
 
@@ -1166,14 +1198,15 @@ def _ladder_class(cls: type) -> Ladder | None:
         row = _CALLS.get(full_name(base))
         if row is not None:
             return row
-    return _row_of_tools(module_of(cls))
+    return _row_of_tools(module_of(cls), is_among(BaseException, mro))
 
 
-def _row_of_tools(module: Any) -> Ladder | None:
+def _row_of_tools(module: Any, is_error: bool = False) -> Ladder | None:
     """Return the row of a module whose functions and classes are not called."""
     if type(module) is not str or module in _FREELY_CALLED:
         return None
-    return _row_of_module(module)
+    row = None if is_error else _CALLABLES_OF.get(module)
+    return row or _row_of_module(module)
 
 
 def _looks_nothing_up(text: str, depth: int = 0) -> bool:

@@ -782,6 +782,8 @@ def _bound(called: Any, obj: Any) -> tuple[Any, tuple[Any, ...], Mapping[str, An
         own = instance_dict(called)
         return own["func"], (obj, *own["args"]), own["keywords"]
     binds = kind is not MethodType and find(ABSENT, "__get__", kind) is not MISSING
+    if issubclass(kind, partial):  # on 3.13 it only warns of what it does later
+        binds = sys.version_info >= (3, 14)
     return called, ((obj,) if binds else ()), _EMPTY
 
 

@@ -39,7 +39,7 @@ from ..lib import access_policy
 from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
 from ..lib.code import clean_name
 from ..lib.stand_ins import dict_of, is_among, module_of, mro_of
-from ..lib.stdlib import through_proxy
+from ..lib.stdlib import MAX_WRAPPED, step_into, through_proxy
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "Tree", "denied", "exposes"]
 
@@ -381,8 +381,8 @@ class _Walker:
             child.object = str(access_policy.instance_dict(value).get("__name__"))
             child.what = f"module {child.object}"
             return _Subject(value)
-        is_known = is_among(kind, (property, *_SLOTS))
-        if not is_known and any("__get__" in dict_of(base) for base in mro_of(kind)):
+        is_read = type(raw) is staticmethod or is_among(kind, (property, *_SLOTS))
+        if not is_read and any("__get__" in dict_of(base) for base in mro_of(kind)):
             if owner.kind is not None or not _is_own(owner.obj, child.attribute):
                 child.what = f"{UNKNOWN} (descriptor of class {full_name(kind)})"
                 return None
@@ -450,12 +450,9 @@ class _Walker:
         if obj is not ABSENT and issubclass(type(obj), type):
             result = obj
         elif result is MISSING and node.name != "":
-            kind = type(obj) if subject.kind is None else subject.kind
-            called = access_policy.find(ABSENT, "__call__", kind)
-            if type(called) is FunctionType:
-                result = _annotated(called, subject)
-                if _walkable(result) is None and self._take():
-                    yield None, self._unknown(node, "()", "call", "__call__ decides")
+            result = _called(obj, subject)
+            if result is UNKNOWN and self._take():
+                yield None, self._unknown(node, "()", "call", "__call__ decides")
         below = None if result is MISSING else _walkable(result, subject.parts)
         if below is not None and not node.ladder and self._take():
             what = "some object" if result is UNKNOWN else f"instance of {full_name(result)}"
@@ -571,12 +568,13 @@ def _module_dict(cls: type) -> Mapping[str, Any]:
 
 def _parameters(func: Any, raw: Any, owner: _Subject) -> str:
     """Return the parameters of a function in brackets, told from its code."""
+    is_bound = func is raw or type(raw) is classmethod  # not so: static methods, weak proxies
     func = access_policy.unwrapped(func)
     if type(func) is not FunctionType:
         return "(...)"
     code = func.__code__
     names = [*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
-    is_method = type(raw) is not staticmethod and (
+    is_method = is_bound and (
         owner.kind is not None or type(raw) is classmethod or _is_method_of(owner.obj, func)
     )
     if is_method and names:
@@ -599,6 +597,26 @@ def _annotated(func: Any, owner: _Subject) -> Any:
     if type(func) is not FunctionType:
         return UNKNOWN
     return _resolved(_annotations(func).get("return", MISSING), func.__globals__, owner)
+
+
+def _called(obj: Any, subject: _Subject) -> Any:
+    """Return the class of what calling an object returns, or ``UNKNOWN``; MISSING if it is not."""
+    kind = type(obj) if subject.kind is None else subject.kind
+    called = access_policy.find(ABSENT, "__call__", kind)
+    if called is MISSING or type(called) is FunctionType:
+        return called if called is MISSING else _annotated(called, subject)
+    if obj is ABSENT:
+        return UNKNOWN
+    for _ in range(MAX_WRAPPED):
+        step = step_into(obj)
+        inner = access_policy.unwrapped(obj) if step is None else step[0]
+        if inner is obj:
+            break
+        obj = inner
+    if issubclass(type(obj), type):
+        return _plain_class(obj)
+    called = access_policy.find(ABSENT, "__call__", type(obj))
+    return _annotated(obj if type(obj) is FunctionType else called, subject)
 
 
 def _parts_annotated(func: Any, owner: _Subject) -> tuple[_Part, ...]:

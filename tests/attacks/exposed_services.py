@@ -15,6 +15,7 @@ import string
 import sys
 import threading
 import typing
+import weakref
 from typing import Any
 
 import rpyc_like as rpyc
@@ -305,6 +306,35 @@ class Annotated(rpyc.Service):
         return []
 
 
+def unannotated():  # type: ignore[no-untyped-def]
+    return Item()
+
+
+class OfClass:
+    """Instances call what the class has from elsewhere."""
+
+    __call__ = staticmethod(helper)
+
+
+ITEM = Item()
+
+
+class Callables(rpyc.Service):
+    """Exports objects that are called by code in C."""
+
+    exposed_known = staticmethod(functools.partial(helper))
+    exposed_item = staticmethod(functools.partial(Item))
+    exposed_of_class = OfClass()
+    exposed_unknown = staticmethod(functools.partial(unannotated))
+    exposed_reference = weakref.ref(ITEM)
+    exposed_proxy = weakref.proxy(ITEM)
+    exposed_function = weakref.proxy(helper)
+
+
+class Referring(rpyc.Service):
+    exposed_reference = weakref.ref(ITEM)
+
+
 shop = Shop()
 plain = Plain()
 slots = Slots()
@@ -314,6 +344,7 @@ cyclic = Cyclic()
 texts = Texts()
 more_containers = MoreContainers()
 annotated = Annotated()
+callables = Callables()
 handler = Handler()
 
 PUBLIC = {"allow_public_attrs": True}
@@ -336,6 +367,8 @@ SERVICES: dict[str, tuple[Any, dict[str, Any]]] = {
     "a prefix": (plain, {"exposed_prefix": "pub", "allow_safe_attrs": False}),
     "more containers": (more_containers, {}),
     "annotated": (annotated, {}),
+    "callables": (callables, {}),
+    "callables, public": (callables, PUBLIC),
     "of the library": (handler, PUBLIC),
     "a class, of the library": (Handler, PUBLIC),
     "nothing": (shop, {"allow_getattr": False}),

@@ -222,6 +222,26 @@ def test_unknown_results_are_counted_beside_denied_names(
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        *((name, f"instance of {HERE}.Item") for name in ("known", "item", "of_class", "function")),
+        *((name, "?") for name in ("unknown", "reference")),
+    ],
+)
+def test_results_of_callables_in_c_are_shown(name: str, result: str) -> None:
+    """What a partial object or a weak reference returns is followed, or unknown."""
+    nodes = {node.path: node for node in exposes(exposed_services.callables, make_config({}))}
+    assert nodes[f"{name}()"].what.startswith(result)
+
+
+def test_unknown_results_of_callables_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--strict`` fails if an object that is called in C may return anything."""
+    assert main(["exposes", f"{HERE}:Referring", "--deny", "nowhere"]) == 0
+    assert main(["exposes", f"{HERE}:Referring", "--strict", "--deny", "nowhere"]) == 1
+    assert "(__call__ decides)" in capsys.readouterr().out
+
+
 def test_ladders_that_the_configuration_allows() -> None:
     """What is said of a ladder is what happens to it."""
     tree = exposes(exposed_services.Careless, make_config({"allow_ladders": True}))

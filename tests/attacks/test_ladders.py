@@ -9,11 +9,13 @@ import code
 import codecs
 import collections
 import concurrent.futures
+import concurrent.futures.process
 import configparser
 import contextlib
 import contextvars
 import ctypes
 import datetime
+import dbm.dumb
 import enum
 import functools
 import gc
@@ -25,7 +27,10 @@ import io
 import itertools
 import json
 import logging
+import mailbox
 import mimetypes
+import multiprocessing
+import netrc
 import operator
 import optparse
 import os
@@ -36,6 +41,8 @@ import queue
 import shelve
 import shlex
 import shutil
+import smtplib
+import socket
 import socketserver
 import sqlite3
 import string
@@ -48,6 +55,7 @@ import typing
 import urllib.request
 import urllib.robotparser
 import weakref
+import xml.etree.ElementTree
 import zipfile
 import zoneinfo
 from collections.abc import Callable, Iterator
@@ -267,6 +275,17 @@ CALLABLES: dict[str, Any] = {
     "subprocess.run": subprocess.run,
     "Popen": subprocess.Popen,
     "namedtuple": collections.namedtuple,
+    "multiprocessing.Pool": multiprocessing.Pool,
+    "ProcessPoolExecutor": concurrent.futures.process.ProcessPoolExecutor,
+    "OpenerDirector.open": urllib.request.OpenerDirector().open,
+    "dbm.dumb.open": dbm.dumb.open,
+    "netrc": netrc.netrc,
+    "mbox": mailbox.mbox,
+    "SMTP": smtplib.SMTP,
+    "create_connection": socket.create_connection,
+    "iterparse": xml.etree.ElementTree.iterparse,
+    "os.kill": os.kill,
+    "os._exit": os._exit,
     "a structure with a text": Named,
     "a class of arrays of texts": ctypes.c_char_p * 2,
 }
@@ -282,6 +301,8 @@ HARMLESS: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
     "a method": (Plain().method, (), 5),
     "a builtin method": ([3, 4].index, (4,), 1),
     "os.getcwd": (os.getcwd, (), os.getcwd()),
+    "gethostname": (socket.gethostname, (), socket.gethostname()),
+    "an error of a refused module": (smtplib.SMTPException, ("x",), None),
     "an attrgetter": (operator.attrgetter("real"), (5,), 5),
     "an itemgetter": (operator.itemgetter(1), ((5, 6),), 6),
     "a partial": (functools.partial(max, 3), (4,), 4),

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import itertools
 import types
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -286,6 +287,49 @@ def test_names_in_other_places(name: str, make_conn: Any) -> None:
             assert is_denied(conn._handle_oldslicing, *slicing), attribute
             slicing = (Subject(), "__getitem__", attribute, 0, 1, ())
             assert is_denied(conn._handle_oldslicing, *slicing), attribute
+
+
+class Sliced:
+    """Takes slices in the way of Python 2, and notes what it is asked."""
+
+    def __init__(self, error: type[Exception] | None) -> None:
+        self.error = error
+        self.asked: list[Any] = []
+
+    def __getitem__(self, key: Any) -> Any:
+        self.asked.append(key)
+        if self.error is not None:
+            raise self.error("x")
+        return key
+
+    def __getslice__(self, start: int, stop: int) -> Any:
+        self.asked.append((start, stop))
+        return start, stop
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [(None, [slice(0, 5)]), (TypeError, [slice(0, 5), (0, 5)]), (ValueError, [slice(0, 5)])],
+)
+def test_old_slicing_falls_back_once(
+    error: type[Exception] | None, asked: list[Any], make_conn: Any
+) -> None:
+    """Numbers come after a slice that was not taken, and after no other error."""
+    conn, sliced = make_conn({"allow_all_attrs": True}), Sliced(error)
+    ask = (sliced, "__getitem__", "__getslice__", 0, 5, ())
+    if error is ValueError:
+        with pytest.raises(ValueError, match="x"):
+            conn._handle_oldslicing(*ask)
+    else:
+        conn._handle_oldslicing(*ask)
+    assert sliced.asked == asked
+
+
+def test_old_slicing_keeps_the_error_of_what_knows_no_other_way(make_conn: Any) -> None:
+    """Where there is no method of Python 2, the error of the first one is the answer."""
+    conn = make_conn({"allow_all_attrs": True})
+    with pytest.raises(TypeError, match="slice"):
+        conn._handle_oldslicing(deque([1]), "__getitem__", "__getslice__", 0, 5, ())
 
 
 @pytest.mark.parametrize("name", TABLE)

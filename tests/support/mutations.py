@@ -1069,6 +1069,13 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
+        "lib/access_policy.py",
+        "    row = None if is_error else _CALLABLES_OF.get(module)\n",
+        "    row = None\n",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
         "core/handlers.py",
         "        return conn._handle_call(leave, (None, None, None))\n",
         "        return leave(None, None, None)\n",
@@ -1185,6 +1192,13 @@ MUTATIONS = [
         "or not _is_programs(obj, name, kind):",
         "or True:",
         f"{LADDERS}::test_what_the_program_keeps_is_its_own",
+    ),
+    Mutation(
+        "90",
+        "tools/exposes.py",
+        "            if result is UNKNOWN and self._take():\n",
+        "            if False:\n",
+        "tests/attacks/test_exposes.py::test_results_of_callables_in_c_are_shown",
     ),
     Mutation(
         "90",
