@@ -1747,6 +1747,27 @@ MUTATIONS += [
     ),
     Mutation(
         "100",
+        "link/admission.py",
+        "                if len(self._line) < max(1, self.max_silent_clients):",
+        "                if True:",
+        f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[threaded]",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "                if len(self._line) < max(1, self.max_silent_clients):",
+        "                if True:",
+        f"{DOOR}::test_case_100_silent_clients_of_a_registry",
+    ),
+    Mutation(
+        "101",
+        "link/admission.py",
+        "                if len(self._line) < max(1, self.max_silent_clients):",
+        "                if True:",
+        f"{DOOR}::test_case_101_logins_hold_up_no_login[threaded]",
+    ),
+    Mutation(
+        "100",
         "link/listener.py",
         "        admission.make_room(error)\n",
         "",
