@@ -390,6 +390,7 @@ class Admission:
 
         Args:
             logs_in: whether there is a deadline, by which :meth:`Client.log_in` must have ended.
+                Where the system has no thread to see to that, the client is hung up on.
         """
         timeout = self.auth_timeout if logs_in else None
         due = None if timeout is None else primitives.monotonic() + timeout
@@ -404,10 +405,27 @@ class Admission:
                 self._measure(key)
             if timeout is not None:
                 self._deadlines.setdefault(timeout, OrderedDict())[client] = None
-                self._watch()
         if victim is not None:
             self._cut_off(victim, self._cut, victim.why)
+        if timeout is not None:
+            self._see_to_deadlines(client)
         return client
+
+    def _see_to_deadlines(self, client: Client) -> None:
+        """Have the thread run, for which others make room; hang up on a new client in vain."""
+        try:
+            with self._lock:
+                self._watch()
+            return
+        except RuntimeError as error:  # the system has no more threads
+            if self.make_room(error, client):
+                primitives.sleep(PAUSE)
+        try:
+            with self._lock:
+                self._watch()
+        except RuntimeError as error:
+            self.forget(client)
+            self._cut_off(client, self._refused, error)
 
     def logged_in(self, client: Client, sock: Any) -> bool:
         """Note that a client has logged in.

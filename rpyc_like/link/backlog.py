@@ -23,6 +23,7 @@ from .result import Unfinished
 __all__ = ["Backlog", "Stash", "weight_of"]
 
 _OVERHEAD = 512  # bytes that a message takes beside its values
+_ASKING = 4  # times the limit, while this side waits for answers
 _LOOK = 0.05  # seconds after which one who waits looks whether the connection is gone
 
 
@@ -162,16 +163,32 @@ class Backlog:
     def _note(self) -> None:
         self.full = self.size >= self.limit or self._beyond > 0
 
-    def wait(self, timeout: float | None, gone: Callable[[], bool]) -> bool:
+    def keeps_from_reading(self, asks: bool) -> bool:
+        """Return whether nothing more may be read.
+
+        Args:
+            asks: whether this side waits for answers. What waits to be served may wait for them.
+        """
+        if not self.full:
+            return False
+        return not asks or self._beyond > 0 or self.size >= _ASKING * self.limit
+
+    def reconsider(self) -> None:
+        """Have whoever has stopped reading look again, since this side waits for an answer now."""
+        on_room, self.on_room = self.on_room, None
+        if on_room is not None:
+            on_room()
+
+    def wait(self, timeout: float | None, anyway: Callable[[], bool]) -> bool:
         """Wait until more may be read; return whether it may.
 
         Args:
             timeout: seconds, None for ever.
-            gone: whether the connection is gone, which ends the wait.
+            anyway: whether it may in any case, which ends the wait.
         """
         end = None if timeout is None else primitives.monotonic() + timeout
         with self._lock:
-            while self.full and not gone():
+            while self.full and not anyway():
                 left = _LOOK if end is None else min(_LOOK, end - primitives.monotonic())
                 if left <= 0:
                     return False

@@ -288,7 +288,8 @@ class _Calls(_Job):
     def _check_calls(self, link: MessageConnection) -> None:
         running = set(link.running)
         long, link.attended = running & link.attended, running
-        if not running:
+        lost = link.lost_requests is not None and link.lost_requests.look(link)
+        if not running and not lost:
             self._links.discard(link)
         elif long:
             _read(link)

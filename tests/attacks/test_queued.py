@@ -55,6 +55,16 @@ class Slow(rpyc.Service):
         return len(data)
 
 
+class Asking(rpyc.Service):
+    """Calls back."""
+
+    def exposed_ask(self, data: bytes, func: Any) -> Any:
+        return len(data), func()
+
+    async def exposed_ask_long(self, data: bytes, func: Any) -> Any:
+        return len(data), await rpyc.async_(func)()
+
+
 class Raw:
     """A client whose requests are deflated, in a thread of its own; reads nothing."""
 
@@ -156,6 +166,17 @@ def test_coroutines_are_counted(served: Served) -> None:
         assert queued.size <= LIMIT + 2 * SIZE
         service.released.set()
         eventually(lambda: queued.size == 0)
+
+
+@pytest.mark.parametrize(("kind", "config"), KINDS, ids=lambda value: str(value))
+@pytest.mark.parametrize("name", ["ask_long", "ask"])
+def test_what_waits_for_an_answer_gets_it(
+    served: Served, name: str, kind: str, config: dict[str, Any]
+) -> None:
+    """Reading goes on for a request that asks the peer, though its arguments are at the limit."""
+    server = served.server(kind, Asking(), max_queued_bytes=SIZE, **config)
+    conn = served.client(server)
+    assert getattr(conn.root, name)(bytes(2 * SIZE), lambda: 7) == (2 * SIZE, 7)
 
 
 def test_a_message_is_weighed_with_all_that_is_in_it() -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextvars import copy_context
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core.channel import Channel
+from rpyc_like.link import lost_requests
 from rpyc_like.link.streams import MemoryStream, PipeStream
 
 from .test_affinity import until
@@ -118,10 +120,10 @@ def _by_line(interrupt: Any, conn: Any) -> None:
         sys.settrace(before)
 
 
-def _by_call(interrupt: Any, conn: Any) -> None:
+def _by_call(interrupt: Any, conn: Any, program: Callable[[Any], None] = _program) -> None:
     try:
         sys.setprofile(interrupt)
-        _program(conn)
+        program(conn)
     finally:
         sys.setprofile(None)
 
@@ -216,6 +218,49 @@ def test_an_interrupted_write_leaves_the_connection_usable(stream: Any) -> None:
     }
     assert writes
     assert [one for one in writes.items() if one[1] != "kept"] == []
+
+
+class _Counting(_Service):
+    """Notes how many callbacks it waits for."""
+
+    def __init__(self) -> None:
+        self.waits: list[int] = []
+
+    def exposed_back(self, func: Any, value: int) -> Any:
+        self.waits.append(value)
+        try:
+            return func(value)
+        finally:
+            self.waits.remove(value)
+
+
+def _call_back(conn: Any) -> None:
+    assert conn.root.back(lambda value: value + 1, 4) == 5
+
+
+@_untraced
+def test_an_interrupted_callback_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a handler raises, the peer does not wait in vain for the callback's answer."""
+    monkeypatch.setattr(lost_requests, "_PATIENCE", 0.1)
+    done, at = False, 0
+    while not done:
+        at += 1
+        here, there = MemoryStream.create_pair()
+        service = _Counting()
+        served = service._connect(Channel(there))
+        thread = threading.Thread(target=served.serve_all, daemon=True)
+        thread.start()
+        conn: Any = rpyc.VoidService()._connect(Channel(here), {"sync_request_timeout": 60})
+        assert conn.root.add(0, 0) == 0
+        interrupt = _InterruptAfterCall(at)
+        with contextlib.suppress(KeyboardInterrupt):
+            copy_context().run(_by_call, interrupt, conn, _call_back)
+        with contextlib.suppress(EOFError):
+            conn.root.add(1, 2)  # what has come after the interrupt is served now
+        done = not interrupt.where
+        until(lambda: conn.closed or not service.waits, "the answer", 20)  # noqa: B023
+        conn.close()
+        thread.join(10)
 
 
 def test_an_interrupted_write_of_a_stream_that_takes_no_notes_ends_both_sides(

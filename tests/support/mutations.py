@@ -62,10 +62,92 @@ MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
 BALANCE = "tests/attacks/test_account_balance.py"
+FLOODS = "tests/faults/test_floods.py"
 SETTINGS = "tests/unit/test_settings.py"
 ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
+    Mutation(
+        "117",
+        "link/connection.py",
+        "            outcome: Outcome = waiter.inbox.popleft()\n",
+        "            outcome: Outcome = waiter.inbox.popleft()\n"
+        "            waiter.since = primitives.monotonic()\n",
+        f"{WAKEUPS}::test_helpers_take_what_waits_at_the_same_time",
+    ),
+    Mutation(
+        "117",
+        "core/protocol.py",
+        'self._link.max_helpers = self._config["max_helpers"]',
+        "pass",
+        f"{MANY}::test_callbacks_that_wait_for_one_another",
+    ),
+    Mutation(
+        "117",
+        "core/protocol.py",
+        "elif self._found_no_helper(result):",
+        "elif False:",
+        f"{MANY}::test_more_callbacks_than_helpers_name_the_setting",
+    ),
+    Mutation(
+        "117",
+        "link/helping.py",
+        "                spawn(self._warn, link)\n",
+        "                pass\n",
+        f"{MANY}::test_more_callbacks_than_helpers_name_the_setting",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                if left == 0 and looked:\n",
+        "                if False:\n",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                elif limit.expired():\n                    most = 0\n",
+        "",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                    most = most - 1 if served else self._take_in()\n",
+        "                    pass\n",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "len(me.inbox) if acts else 0",
+        "len(me.inbox)",
+        f"{FLOODS}::test_what_was_handed_over_is_left_to_others",
+    ),
+    Mutation(
+        "34",
+        "link/receiving.py",
+        "if deadline.seconds and not self.payloads and deadline.expired():",
+        "if False:",
+        f"{FLOODS}::test_the_time_ends_while_a_large_frame_comes",
+    ),
+    Mutation(
+        "117",
+        "link/express.py",
+        "                me = Waiter(ident)\n",
+        '                me = vars(here).setdefault("waiter", Waiter(ident))\n',
+        f"{WAKEUPS}::test_a_callback_asks_over_another_connection",
+        "native",
+    ),
+    Mutation(
+        "117",
+        "link/connection.py",
+        "        try:\n            for _ in range(len(me.inbox) if acts",
+        "        self.waiters.pop(me.ident)\n"
+        "        try:\n            for _ in range(len(me.inbox) if acts",
+        f"{WAKEUPS}::test_a_callback_asks_for_what_the_next_one_does",
+        "native",
+    ),
     Mutation(
         "126",
         "tools/exposes.py",
@@ -953,6 +1035,41 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
+        "            if looked_at:\n",
+        "            if False:\n",
+        f"{LADDERS}::test_ladders_in_containers_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        return conn._handle_call(leave, (None, None, None))\n",
+        "        return leave(None, None, None)\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        check_call(method, ())\n",
+        "        pass\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "        return target_of(func), (), _EMPTY\n",
+        "        return None\n",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "    return None if called is None else _bound(called, func)",
+        "    return None",
+        f"{CALLABLES}::test_what_stands_for_a_function_in_c_is_guarded",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
         "    if row is not None:\n        raise _not_called",
         "    if False:\n        raise _not_called",
         f"{LADDERS}::test_ladders_are_not_called",
@@ -974,8 +1091,8 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if ladder(arg) is not None:",
-        "        if False:",
+        " and ladder(one) is not None:",
+        " and False:",
         f"{LADDERS}::test_ladders_are_not_passed_on",
     ),
     Mutation(
@@ -1001,9 +1118,9 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
-        "erlport/modern/access.py",
-        "    access_policy.check_call(func, args, kwargs.items())\n",
-        "",
+        "lib/c_guards.py",
+        "        access_policy.check_call(func, args, named.items())\n",
+        "        pass\n",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -1186,6 +1303,13 @@ MUTATIONS = [
     ),
     Mutation(
         "96",
+        "link/backlog.py",
+        "return not asks or self._beyond > 0",
+        "return True or self._beyond > 0",
+        "tests/attacks/test_queued.py::test_what_waits_for_an_answer_gets_it",
+    ),
+    Mutation(
+        "96",
         "link/connection.py",
         "        size = self.queued.weigh(outcome)\n",
         "        size = 0\n",
@@ -1320,6 +1444,14 @@ MUTATIONS = [
     ),
     Mutation(
         "116",
+        "link/pool.py",
+        "due, now = {*self._more}, primitives.monotonic()",
+        "due, now = {*self._more}, primitives.monotonic()\n        self._wake.clear()",
+        "tests/faults/test_wakeups.py"
+        "::test_a_poller_serves_a_connection_that_comes_while_it_looks_at_others",
+    ),
+    Mutation(
+        "116",
         "link/connection.py",
         "                self.batch.flush()\n            except ConnectionClosed as error:\n",
         "                self.batch.flush()\n            except ValueError as error:\n",
@@ -1361,7 +1493,7 @@ MUTATIONS = [
         "link/result.py",
         "            self._result.delivered_by = get_ident()\n",
         "            self._result.delivered_by = None\n",
-        f"{SCHEDULES}[own_result_class]",
+        f"{SCHEDULES}[own_result_class_and_the_end]",
         "native",
     ),
     Mutation(
@@ -2322,6 +2454,13 @@ MUTATIONS += [
     ),
     Mutation(
         "129",
+        "link/housekeeping.py",
+        "lost = link.lost_requests is not None and link.lost_requests.look(link)",
+        "lost = False",
+        "tests/faults/test_interrupts.py::test_an_interrupted_callback_is_answered",
+    ),
+    Mutation(
+        "129",
         "link/streams/pipe.py",
         "(self.went,) = map(os.write, (self._out,), (data,))",
         "self.went = os.write(self._out, data)",
@@ -2522,9 +2661,9 @@ ADAPTER_GUARDS = "tests/attacks/test_adapter_guards.py"
 MUTATIONS += [
     Mutation(
         "119",
-        "erlport/modern/access.py",
-        "    return c_guards.call(guard, func, args, kwargs)",
-        "    return func(*args, **kwargs)",
+        "erlport/modern/instance.py",
+        "            return call_for_peer(self._guard, func, tuple(args), kwargs)",
+        "            return func(*args, **kwargs)",
         f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
     ),
     Mutation(
@@ -3107,6 +3246,20 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
+        "epc/answers.py",
+        "self._calls.call(func, tuple(args))",
+        "func(*args)",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
+        "epc/accounts.py",
+        "        self._kept.close()\n",
+        "",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
         "core/handlers.py",
         "        growth.keep(conn._made, value)\n",
         "",
@@ -3227,15 +3380,8 @@ MUTATIONS += [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if type(kind) is not type and leads_to_memory(kind):\n            raise",
-        "        if False:\n            raise",
-        f"{LADDERS}::test_pointers_are_not_passed_on",
-    ),
-    Mutation(
-        "89",
-        "lib/access_policy.py",
-        "            elif type(kind) is not type and leads_to_memory(kind):",
-        "            elif False:",
+        "        or (type(kind) is not type and leads_to_memory(kind))\n    )",
+        "    )",
         f"{LADDERS}::test_pointers_are_not_passed_on",
     ),
     Mutation(
@@ -3453,6 +3599,118 @@ MUTATIONS += [
         "with self._lock:",
         "with self._changed:",
         "tests/faults/test_interrupted_locks.py",
+    ),
+]
+
+
+FIRST, SILENT = "tests/faults/test_first_use.py", "tests/faults/test_silent_transfers.py"
+ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
+ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
+MUTATIONS += [
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "        finally:  # also of SystemExit",
+        "        except AssertionError:  # also of SystemExit",
+        f"{ENDED}::test_a_pool_replaces_a_worker_that_has_ended",
+    ),
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "        if run.overtaken:\n            self._active += 1\n        else:\n",
+        "        if not run.overtaken:\n",
+        f"{ENDED}::test_a_worker_that_was_given_up_may_end",
+    ),
+    Mutation(
+        "73",
+        "link/admission.py",
+        "            return\n        except RuntimeError as error:",
+        "            return\n        except ZeroDivisionError as error:",
+        f"{REFUSED}::test_a_server_without_a_thread_for_deadlines_goes_on",
+    ),
+    Mutation(
+        "73",
+        "link/admission.py",
+        "            self.forget(client)\n            self._cut_off(client, self._refused",
+        "            self._cut_off(client, self._refused",
+        f"{REFUSED}::test_the_refused_client_is_not_counted",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "        self._answers.append(_Failure(value) if failed else value)\n",
+        "        self._answers = [_Failure(value) if failed else value]\n",
+        f"{AT_ONCE}::test_an_answer_that_comes_while_the_request_is_cancelled_changes_nothing",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "            return False  # it has come at this moment\n",
+        "            pass\n",
+        f"{AT_ONCE}::test_cancelling_at_the_moment_of_the_answer_is_too_late",
+    ),
+    Mutation(
+        "69",
+        "core/protocol.py",
+        "        self._begin_without_threads()\n        for result",
+        "        for result",
+        f"{ADOPTED}::test_a_future_with_a_limit_comes",
+    ),
+    Mutation(
+        "69",
+        "core/reactor.py",
+        "forking.after_fork(_begin_anew)\n",
+        "",
+        f"{ADOPTED}::test_the_reactor_is_started_again",
+    ),
+    Mutation(
+        "138",
+        "aio/threads.py",
+        "            result.set_expiry(timeout)  # this",
+        "            # this",
+        f"{STOPPED}::test_a_call_ends_with_its_time_out",
+    ),
+    Mutation(
+        "34",
+        "aio/connection.py",
+        "self._loop).result(_CLOSE_LIMIT)",
+        "self._loop).result()",
+        f"{STOPPED}::test_closing_ends",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "(before is None or due < before)",
+        "before is None",
+        f"{EXPIRY}::test_a_future_of_an_asyncio_connection_follows_a_shortened_limit",
+    ),
+    Mutation(
+        "138",
+        "link/futures.py",
+        "            result.cancel()\n",
+        "            conn.give_up(result)\n",
+        f"{AT_ONCE}::test_a_cancelled_future_cancels_its_request",
+    ),
+    Mutation(
+        "116",
+        "link/futures.py",
+        '    future = set_first(result, "_future", made)\n',
+        "    future = result._future = made\n",
+        f"{FIRST}::test_a_future_that_another_thread_has_made_is_taken",
+    ),
+    Mutation(
+        "116",
+        "link/futures.py",
+        "            fail(error)  # for threads",
+        "            pass  # for threads",
+        f"{FIRST}::test_a_future_that_nobody_reads_for_fails",
+    ),
+    Mutation(
+        "138",
+        "utils/transfer.py",
+        '    result.set_expiry(conn._config["sync_request_timeout"])\n',
+        "",
+        f"{SILENT}::test_an_upload_ends",
     ),
 ]
 
