@@ -1957,7 +1957,7 @@ MUTATIONS += [
     Mutation(
         "96",
         "link/backlog.py",
-        "        if total is not None and not counted and not beyond:",
+        "        if total is not None and not beyond:",
         "        if False:",
         f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_added_holds_nothing",
     ),
