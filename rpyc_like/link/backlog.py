@@ -93,12 +93,13 @@ class Backlog:
             except LimitExceeded:
                 beyond = size
         with self._lock:
-            counted = not self._closed
-            if counted:
+            if not self._closed:
                 self.size += size
-                self._beyond += beyond
+                if beyond:
+                    self._beyond += beyond
                 self._note()
-        if total is not None and not counted and not beyond:  # it has ended meanwhile
+                return
+        if total is not None and not beyond:  # it has ended meanwhile
             total(-size)
 
     def remove(self, size: int) -> None:
@@ -106,17 +107,19 @@ class Backlog:
         with self._lock:
             if self._closed:
                 return
+            total, on_room = self.total, None
             was_full = self.full
             self.size -= size
-            beyond = min(size, self._beyond)
-            self._beyond -= beyond
+            if self._beyond:
+                beyond = min(size, self._beyond)
+                self._beyond -= beyond
+                size -= beyond
             self._note()
-            total, on_room = self.total, None
             if was_full and not self.full:
                 self._changed.notify_all()
                 on_room, self.on_room = self.on_room, None
-        if total is not None and size > beyond:
-            total(beyond - size)
+        if total is not None and size:
+            total(-size)
         if on_room is not None:
             on_room()
 

@@ -42,8 +42,8 @@ from tests.support.sockets import receive_exactly
 RPYC = ["threaded", "pool", "forking", "oneshot", "gevent", "aio"]
 EPC = ["epc", "epc-threads", "epc-service", "aio-epc"]
 ERLANG = ["erlang", "aio-erlang"]
-LASTING = [*RPYC, *EPC, *ERLANG]  # a registry hangs up after its answer
-ALL = [*LASTING, "registry"]
+LASTING = [*RPYC, *EPC, *ERLANG]
+"""Families of servers; a registry hangs up after its answer."""
 ONE_BY_ONE = ["oneshot", "epc"]
 
 LIMIT = 25.0
@@ -160,19 +160,40 @@ def cut(socks: list[socket.socket]) -> list[bool]:
     return [sock in ready for sock in socks]
 
 
-def limit(family: str, count: int) -> dict[str, Any]:
-    """Returns the argument that bounds silent clients; a registry has a fixed one."""
-    return {} if family == "registry" else {"max_silent_clients": count}
+def ended(socks: list[socket.socket]) -> int:
+    """Return on how many clients the other side has hung up, whatever it has said before."""
+    count = 0
+    for sock in socks:
+        sock.settimeout(0)
+        try:
+            while sock.recv(1000):
+                pass
+            count += 1
+        except BlockingIOError:
+            pass
+        except OSError:
+            count += 1
+    return count
 
 
-@pytest.mark.parametrize("family", ALL)
+@pytest.mark.parametrize("family", LASTING)
 def test_case_100_silent_clients_keep_nobody_out(door: Door, family: str) -> None:
-    """An honest client is served at once beside more silent ones than there may be."""
-    there = door(family, **limit(family, 10))
-    there.silent(30)
+    """An honest client is served beside more silent ones than there may be; these are cut off."""
+    there = door(family, max_silent_clients=10)
+    socks = there.silent(30)
     started = time.monotonic()
+    with there.client() as ask:  # while one is served, a server of one client goes on
+        assert ask() == 3
+        assert time.monotonic() - started < LIMIT
+        eventually(lambda: ended(socks) >= 20)
+
+
+def test_case_100_silent_clients_of_a_registry(door: Door) -> None:
+    """A registry, whose limit is fixed, cuts off as many as there are too many."""
+    there = door("registry")
+    there.silent(130)
     assert there.add() == 3
-    assert time.monotonic() - started < LIMIT
+    eventually(lambda: any("(limit is 100, MAX_CLIENTS" in line for line in there.ask("lines")))
 
 
 @pytest.mark.parametrize("family", LASTING)
@@ -210,11 +231,12 @@ def test_case_100_those_who_have_spoken_stay(door: Door, family: str) -> None:
 def test_case_100_half_a_frame_is_silence(door: Door, family: str) -> None:
     """Clients that begin a frame and stop make room like those that say nothing."""
     there = door(family, max_silent_clients=10)
-    socks = there.silent(30, b"0000")
+    socks = there.silent(30, b"\0\0\0" if family in ERLANG else b"0000")
     started = time.monotonic()
-    assert there.add() == 3
-    assert time.monotonic() - started < LIMIT
-    eventually(lambda: sum(cut(socks)) >= 20)
+    with there.client() as ask:
+        assert ask() == 3
+        assert time.monotonic() - started < LIMIT
+        eventually(lambda: ended(socks) >= 20)
 
 
 @pytest.mark.parametrize("family", ["threaded", "pool", "aio", "epc-threads", "forking"])
@@ -222,12 +244,14 @@ def test_case_100_a_flood_from_many_threads(door: Door, family: str) -> None:
     """Honest clients are served while others connect all the time and say nothing."""
     there = door(family, max_silent_clients=50)
     over = threading.Event()
+    connected: list[int] = []
 
     def flood() -> None:
         held: list[socket.socket] = []
         while not over.is_set():
             with contextlib.suppress(OSError):
                 held.append(socket.create_connection(there.address, 10))
+                connected.append(1)
             if len(held) > 100:
                 held.pop(0).close()
         for sock in held:
@@ -241,6 +265,9 @@ def test_case_100_a_flood_from_many_threads(door: Door, family: str) -> None:
             started = time.monotonic()
             assert there.add() == 3
             assert time.monotonic() - started < LIMIT
+        eventually(lambda: len(connected) > 300)
+        eventually(lambda: there.ask("server.admission.silent") >= 50)
+        assert there.ask("server.admission.silent") < 60  # some threads may take in one each
     finally:
         over.set()
         for thread in threads:
@@ -516,9 +543,10 @@ def test_case_101_logins_hold_up_no_login(door: Door, family: str) -> None:
     started = time.monotonic()
     with rpyc.connect(*there.address, login=TokenLogin(b"k" * 32)) as conn:
         assert conn.root.add(1, 2) == 3
-    assert time.monotonic() - started < LIMIT
-    if family != "forking":  # whose processes may begin after their clients were pushed out
-        eventually(lambda: sum(bool(sock.recv(1000)) for sock in socks[:10]) == 10)
+        assert time.monotonic() - started < LIMIT
+        if family != "forking":  # whose processes may begin after their clients were pushed out
+            eventually(lambda: sum(bool(sock.recv(1000)) for sock in socks[:10]) == 10)
+        eventually(lambda: ended(socks) >= 20)
 
 
 def test_case_101_a_process_for_few_of_a_crowd(door: Door) -> None:
@@ -538,19 +566,22 @@ def test_case_101_a_thousand_silent_clients_of_a_forking_server(
 ) -> None:
     """An honest client is served beside a thousand that say nothing and may take processes."""
     there = door("forking", login=login)
-    there.silent(1000)
+    socks = there.silent(1000)
     options = {} if login is None else {"login": TokenLogin(b"k" * 32)}
     assert there.add(**options) == 3
+    eventually(lambda: ended(socks) >= 900)
+    assert there.ask("server.admission.silent") <= 50
 
 
 @pytest.mark.parametrize("family", ["epc", "epc-threads", "epc-service", "aio-epc"])
 def test_case_101_logins_of_emacs(door: Door, family: str) -> None:
     """The same for EPC."""
     there = door(family, login="token", max_silent_clients=10)
-    there.silent(30)
+    socks = there.silent(30)
     started = time.monotonic()
     assert there.add(login=TokenLogin(b"k" * 32)) == 3
     assert time.monotonic() - started < LIMIT
+    eventually(lambda: ended(socks) >= 20)
 
 
 def test_case_101_no_thread_for_each_login(door: Door) -> None:

@@ -1942,6 +1942,27 @@ MUTATIONS += [
     ),
     Mutation(
         "100",
+        "link/admission.py",
+        "                if len(self._line) < max(1, self.max_silent_clients):",
+        "                if True:",
+        f"{DOOR}::test_case_100_silent_clients_keep_nobody_out[threaded]",
+    ),
+    Mutation(
+        "100",
+        "link/admission.py",
+        "                if len(self._line) < max(1, self.max_silent_clients):",
+        "                if True:",
+        f"{DOOR}::test_case_100_silent_clients_of_a_registry",
+    ),
+    Mutation(
+        "101",
+        "link/admission.py",
+        "                if len(self._line) < max(1, self.max_silent_clients):",
+        "                if True:",
+        f"{DOOR}::test_case_101_logins_hold_up_no_login[threaded]",
+    ),
+    Mutation(
+        "100",
         "link/listener.py",
         "        admission.make_room(error)\n",
         "",
@@ -1999,7 +2020,7 @@ MUTATIONS += [
     Mutation(
         "96",
         "link/backlog.py",
-        "        if total is not None and not counted and not beyond:",
+        "        if total is not None and not beyond:",
         "        if False:",
         f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_added_holds_nothing",
     ),
