@@ -3358,6 +3358,7 @@ MUTATIONS += [
 ]
 
 
+SERVICES = "tests/faults/test_thread_services.py"
 FIRST, SILENT = "tests/faults/test_first_use.py", "tests/faults/test_silent_transfers.py"
 ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
 ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
@@ -3466,6 +3467,20 @@ MUTATIONS += [
         '    result.set_expiry(conn._config["sync_request_timeout"])\n',
         "",
         f"{SILENT}::test_an_upload_ends",
+    ),
+    Mutation(
+        "117",
+        "utils/factory.py",
+        "                conn.poll()  # its on_connect may ask this side\n",
+        "                pass\n",
+        f"{SERVICES}::test_the_service_asks_at_once",
+    ),
+    Mutation(
+        "117",
+        "utils/factory.py",
+        "            raise failure[0]\n    except",
+        "            pass\n    except",
+        f"{SERVICES}::test_the_error_of_the_service_is_raised",
     ),
 ]
 
