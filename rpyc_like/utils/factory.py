@@ -241,11 +241,25 @@ def ssh_connect(
     Args:
         remote_machine: a plumbum ``SshMachine`` or ``ParamikoMachine``.
         remote_port: what the server listens on there.
-        timeout, nodelay: accepted as everywhere; the machine's own settings hold.
+        timeout: seconds in which the server must answer for the first time, which is waited for.
+            Without it nothing is waited for: an error comes with the first call.
+        nodelay: accepted as everywhere; the machine's own settings hold.
+
+    Raises:
+        TimeoutError: the server has not answered in time.
     """
     from .tunnels import through_ssh
 
-    return connect_stream(through_ssh(remote_machine, remote_port), service, config)
+    conn = connect_stream(through_ssh(remote_machine, remote_port), service, config)
+    if timeout is not None:
+        step = f"connecting to port {remote_port} of {remote_machine} through ssh"
+        try:
+            with start_limit(timeout, step, conn._channel.close) as limit:
+                conn.fetch_root(limit)
+        except BaseException:
+            conn.close()
+            raise
+    return conn
 
 
 def connect_thread(

@@ -9,6 +9,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core.service import Service
+from rpyc_like.utils import factory
 
 
 class Failing(Service):
@@ -67,8 +68,9 @@ def test_the_error_of_the_service_is_raised(service: type[Service]) -> None:
 
 
 @pytest.mark.parametrize("service", [Numbered, AskingNumbered])
-def test_the_service_asks_at_once(service: type[Service]) -> None:
+def test_the_service_asks_at_once(service: type[Service], monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that asks in ``on_connect`` is answered, also by a side that does the same."""
+    monkeypatch.setattr(factory, "_BEGIN_LIMIT", 600)
     remote = Asking if service is Numbered else AskingNumbered
     conn = outcome_in_thread(service=service, remote_service=remote)
     with conn:

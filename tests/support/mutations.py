@@ -3359,6 +3359,7 @@ MUTATIONS += [
 
 
 SERVICES = "tests/faults/test_thread_services.py"
+STARTS = "tests/faults/test_starts.py"
 FIRST, SILENT = "tests/faults/test_first_use.py", "tests/faults/test_silent_transfers.py"
 ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
 ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
@@ -3481,6 +3482,27 @@ MUTATIONS += [
         "            raise failure[0]\n    except",
         "            pass\n    except",
         f"{SERVICES}::test_the_error_of_the_service_is_raised",
+    ),
+    Mutation(
+        "113",
+        "utils/factory.py",
+        "                conn.fetch_root(limit)\n        except BaseException:\n            conn.close()",
+        "                pass\n        except BaseException:\n            conn.close()",
+        f"{STARTS}::test_ssh_connect_has_its_time_out",
+    ),
+    Mutation(
+        "113",
+        "epc/client.py",
+        "            sock = connect_socket(host, port, attempts=_ATTEMPTS)\n",
+        "            sock = socket.create_connection((host, port))\n",
+        f"{STARTS}::test_an_epc_client_gives_up_an_address_that_is_silent",
+    ),
+    Mutation(
+        "117",
+        "utils/helpers.py",
+        "        except Exception as error:  # of a result's",
+        "        except EOFError as error:  # of a result's",
+        f"{STARTS}::test_a_background_thread_tells_that_a_callback_has_ended_it",
     ),
 ]
 
