@@ -3486,8 +3486,8 @@ MUTATIONS += [
     Mutation(
         "113",
         "utils/factory.py",
-        "                conn.fetch_root(limit)\n        except BaseException:\n            conn.close()",
-        "                pass\n        except BaseException:\n            conn.close()",
+        "as limit:\n                conn.fetch_root(limit)\n        except BaseException:\n",
+        "as limit:\n                pass\n        except BaseException:\n",
         f"{STARTS}::test_ssh_connect_has_its_time_out",
     ),
     Mutation(
@@ -3503,6 +3503,13 @@ MUTATIONS += [
         "        except Exception as error:  # of a result's",
         "        except EOFError as error:  # of a result's",
         f"{STARTS}::test_a_background_thread_tells_that_a_callback_has_ended_it",
+    ),
+    Mutation(
+        "138",
+        "aio/threads.py",
+        "        task.add_done_callback(partial(self._request_ended, result))\n",
+        "",
+        f"{STOPPED}::test_requests_that_are_cancelled_at_once_are_forgotten",
     ),
 ]
 
