@@ -3511,6 +3511,13 @@ MUTATIONS += [
         "",
         f"{STOPPED}::test_requests_that_are_cancelled_at_once_are_forgotten",
     ),
+    Mutation(
+        "116",
+        "link/result.py",
+        "                self.run_callbacks()  # the others",
+        "                pass  # the others",
+        f"{AT_ONCE}::test_callbacks_after_one_that_fails_are_called",
+    ),
 ]
 
 
