@@ -16,6 +16,7 @@ from typing import Any, Final
 from ..lib import settings
 from ..lib.code import IMPLICIT
 from ..lib.settings import FLAG, Kind
+from ..link.helping import MAX_HELPERS
 from ..link.receiving import FRAME_TIMEOUT, MAX_QUEUED
 from ..link.sending import SEND_TIMEOUT
 from ..link.streams.base import BUSY_POLL
@@ -136,6 +137,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "frame_timeout": FRAME_TIMEOUT,
     "send_timeout": SEND_TIMEOUT,
     "concurrent_calls": 1,
+    "max_helpers": MAX_HELPERS,
     "concurrent_tasks": 1000,
     "heartbeat": None,
 }
@@ -174,6 +176,7 @@ KINDS: dict[str, Kind] = {
     "frame_timeout": _TIME,
     "send_timeout": _TIME,
     "concurrent_calls": _SIZE,
+    "max_helpers": settings.count(0),
     "concurrent_tasks": _SIZE,
     "heartbeat": settings.number(0.05, 3600, optional=True),
 }

@@ -153,6 +153,7 @@ class Connection(Endpoint):
         self._reopened = False
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
+        self._link.max_helpers = self._config["max_helpers"]
         self._link.guards += (self._local_objects, self._proxies)
         if self._overrides("_dispatch"):
             self._link.dispatch_with(self._dispatch)
@@ -507,6 +508,11 @@ class Connection(Endpoint):
                 f"; the peer has never answered (it was addressed in {self._codec.dialect}, see "
                 "configuration keys 'dialect' and 'bind_threads')"
             )
+        elif self._found_no_helper(result):
+            text += (
+                "; requests of the peer have waited meanwhile, because all threads that serve them "
+                "were busy (configuration key 'max_helpers' here)"
+            )
         elif self._session.pending.waiting():
             text += (
                 "; other calls over this connection were not answered either, and the peer may "
@@ -518,6 +524,12 @@ class Connection(Endpoint):
                 "or in a BgServingThread"
             )
         return TimeoutError(text)
+
+    def _found_no_helper(self, result: AsyncResult) -> bool:
+        """Returns whether a request of the peer has waited for a thread since this one was sent."""
+        limit = result._deadline
+        start = 0.0 if limit is None else (limit.tmax or 0.0) - (limit.seconds or 0.0)
+        return self._link.helpers.fell_short_since(start)
 
     # -- serving
 
@@ -542,16 +554,12 @@ class Connection(Endpoint):
         return self.serve(timeout, False)
 
     def poll_all(self, timeout: float | Timeout = 0) -> bool:
-        """Serves what comes within ``timeout`` seconds; returns whether anything did."""
-        limit = Timeout(timeout)
-        served = False
-        try:
-            while self.poll(limit):
-                served = True
-        except EOFError as error:
-            if raised_by_handler(error):
-                raise
-        return served
+        """Serves what comes within ``timeout`` seconds; returns whether anything did.
+
+        A message that is being served then is served to its end. With 0 seconds, what has arrived
+        is served, and nothing that comes meanwhile.
+        """
+        return self._link.poll_all(self.poll, timeout)
 
     def serve_all(self) -> None:
         """Serves until the connection is closed."""

@@ -54,7 +54,7 @@ from .batching import Batch
 from .calls import Calls, closed_error, name_of, warn_malformed
 from .channel import endpoints
 from .express import Express, Shortcut
-from .helping import Helpers
+from .helping import MAX_HELPERS, Helpers
 from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import Inside, check_not_reading, holds_the_role, leaves_the_role, look_inside
 from .lost_requests import LostRequests
@@ -75,6 +75,7 @@ _ENDS: Final = (EOFError, OSError)
 """Errors that mean that the peer, or the network, has ended a connection."""
 _SLICE = 0.05
 _LOOK = 0.5  # seconds after which a thread that reads looks whether its time has been changed
+_MANY = 1000  # messages that one look serves where a stream does not tell how many have arrived
 _links_with_calls = housekeeper.links_with_calls
 _UNREAD: Outcome = ()
 _SETTLED: Outcome = (NOTHING,)
@@ -206,6 +207,8 @@ class MessageConnection:
         """Memory of what has been read and waits to be served."""
         self._going_on: dict[Any, int] = {}  # bytes of requests that no thread of it serves
         self._early: dict[int, AsyncResult] = {}  # see file_early
+        self.max_helpers = MAX_HELPERS
+        """How many threads may serve what the connection's own threads are too busy for."""
         self.stash = Stash(self.queued)
         """What was read too early to be acted on. Belongs to the reading role."""
         self.guards: list[Guarded] = [self.queued]
@@ -314,6 +317,8 @@ class MessageConnection:
             raise self.closed_error()
         result.target = target
         result.id_, payload = self.session.request(result, target, args, id_)
+        if self.queued.full:
+            self.queued.reconsider()
         try:
             self.send(*before, payload)
         except BaseException as error:
@@ -444,7 +449,7 @@ class MessageConnection:
 
     def _leave_unserved(self, outcome: Outcome) -> None:
         """Leave a request to the threads that serve."""
-        self.queued.add(self.queued.weigh(outcome))
+        self.queued.put(outcome)
         self.unbegun.add(outcome[1])
         self.unserved.append((primitives.monotonic(), outcome))
 
@@ -476,7 +481,7 @@ class MessageConnection:
             waiter = self.waiters.get(thread)
             if waiter is None:
                 return False
-            self.queued.add(self.queued.weigh(outcome))
+            self.queued.put(outcome)
             self.unbegun.add(outcome[1])
             if not waiter.inbox:
                 waiter.since = primitives.monotonic()
@@ -495,7 +500,7 @@ class MessageConnection:
             return None
         if self.unserved and not self.end._ready:  # else what is left is served in order
             self._rouse()
-        self.queued.remove(self.queued.weigh(outcome))
+        self.queued.take(outcome)
         return outcome
 
     def _wait(
@@ -543,6 +548,7 @@ class MessageConnection:
             )
 
         usual = server is None and self.dispatch is None and type(result) is AsyncResult
+        looked = first is not None  # at least once, however little time there is
         try:
             if first is not None:
                 self.act(first)
@@ -551,6 +557,9 @@ class MessageConnection:
                     deadline = result._deadline
                 end = None if deadline is None else deadline.tmax
                 left = None if end is None else max(0.0, end - now())
+                if left == 0 and looked:
+                    return  # whatever the peer goes on sending
+                looked = True
                 # In a method that dispatches, this thread may have the role already.
                 outcome: Outcome | None = _UNREAD
                 taken = False
@@ -578,8 +587,6 @@ class MessageConnection:
                         self.act(outcome)
                     continue
                 if outcome is None:
-                    if deadline is not None and deadline.expired():
-                        return
                     continue
                 if me.inbox:
                     self._act_on_handed(me)
@@ -619,11 +626,11 @@ class MessageConnection:
                 me.roused = False
                 if self.unserved:
                     self._rouse()
+            reading.offer()
             if outermost:
-                self.leave(me)
+                self.leave(me, result._ready)
             else:
                 me.wake()  # in a signal handler the outer wait may have been woken meanwhile
-            reading.offer()
 
     def _read_inside(self, inside: Inside, result: AsyncResult, timeout: float | None) -> None:
         """Reads a message and acts on it, in code that has interrupted this thread's reading."""
@@ -699,7 +706,7 @@ class MessageConnection:
             raise
         finally:
             result.remove_waiter(me)
-            self.leave(me)
+            self.leave(me, result._ready)
         return result
 
     def give_up(self, result: Any) -> None:
@@ -790,12 +797,32 @@ class MessageConnection:
             return False  # the thread has the role, in what has been interrupted
 
     @leaves_the_role
-    def leave(self, me: Waiter) -> None:
-        """Ends a thread's waiting; does what others have handed to it."""
-        with self.inbox_lock:
-            self.waiters.pop(me.ident, None)
-        while me.inbox:
-            self._act_on_handed(me)
+    def leave(self, me: Waiter, acts: bool = True) -> None:
+        """Ends a thread's waiting.
+
+        Args:
+            acts: whether it does what others have handed to it; if not, other threads do.
+        """
+        try:
+            for _ in range(len(me.inbox) if acts else 0):
+                self._act_on_handed(me)  # what waits in there for an answer finds the rest
+        finally:
+            with self.inbox_lock:
+                self.waiters.pop(me.ident, None)
+            if me.inbox:
+                self._leave_handed(me)
+
+    def _leave_handed(self, me: Waiter) -> None:
+        """Leave what was handed to a thread that waits no more to others."""
+        while (outcome := self.take_handed(me)) is not None:
+            if outcome[0] is not CALL:
+                self.act(outcome)
+            elif self.workers is not None:
+                self._queue(outcome, self.application.route(outcome[2])[1])
+            else:
+                self._leave_unserved(outcome)
+        if self.unserved and self.has_work:
+            self._rouse()
 
     # -- serving
 
@@ -1009,7 +1036,7 @@ class MessageConnection:
         if thread is None or thread.ident == get_ident():
             return False
         outcome = (RAW, payload)
-        self.queued.add(self.queued.weigh(outcome))
+        self.queued.put(outcome)
         thread.inbox.append(outcome)
         thread.wake()
         return True
@@ -1090,13 +1117,58 @@ class MessageConnection:
                 raise self.closed_error()
         return True
 
+    def poll_all(self, poll: Callable[[Timeout], bool], timeout: float | Timeout | None) -> bool:
+        """Serves what comes in time, or what has arrived by now; returns whether anything did.
+
+        Args:
+            poll: serves one message if one comes in time, and returns whether it did.
+        """
+        limit = Timeout(timeout)
+        most = None if not limit.expired() else 1
+        served = False
+        try:
+            while most != 0 and poll(limit):
+                if most is not None:  # what comes from now on has come later
+                    most = most - 1 if served else self._take_in()
+                elif limit.expired():
+                    most = 0
+                served = True
+        except EOFError as error:
+            if raised_by_handler(error):
+                raise
+        return served
+
+    @holds_the_role
+    def _take_in(self) -> int:
+        """Takes in what has arrived; returns how many messages wait to be acted on."""
+        if not isinstance(self.receiver, FrameReceiver):
+            return _MANY  # it does not tell
+        reading = self.reading
+        taken = False
+        try:
+            (taken,) = map(reading.lock.acquire, AT_ONCE)
+            if taken:
+                self.receiver.pull()
+        except BaseException as error:
+            own = isinstance(error, (EOFError, OSError, ProtocolError))
+            if not own or raised_by_handler(error):  # else who reads finds out
+                if taken:
+                    self.check_taken(None)
+                raise
+        finally:
+            if taken:
+                reading.lock.release()
+                if reading.sleepers:
+                    reading.offer()
+        return len(self.receiver.payloads) + len(self.stash) + len(self.unserved)
+
     def _read(self, timeout: float | None) -> Outcome | None:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
         return self.stash.popleft() if self.stash else self.read_new(timeout)
 
     def read_new(self, timeout: float | None) -> Outcome | None:
         """Reads one message that has not been read yet; see :meth:`_read`."""
-        if self.queued.full and not self.queued.wait(timeout, lambda: self.end._ready):
+        if self.queued.full and not self.queued.wait(timeout, self._may_read_on):
             return None
         payload = None
         try:
@@ -1113,6 +1185,10 @@ class MessageConnection:
                 return self.broken(error)
             self.check_taken(payload)
             raise
+
+    def _may_read_on(self) -> bool:
+        """Whether to read, although what has been read takes much memory."""
+        return self.end._ready or not self.queued.keeps_from_reading(len(self.session.pending) > 0)
 
     def check_taken(self, payload: Any) -> None:
         """Go on after an exception in the reading role, which a signal handler may raise anywhere.
@@ -1332,12 +1408,12 @@ class MessageConnection:
             outcome: Outcome = waiter.inbox.popleft()
         except IndexError:
             return None
-        waiter.since = primitives.monotonic()
-        self.queued.remove(self.queued.weigh(outcome))
+        self.queued.take(outcome)
         return outcome
 
     def _act_on_handed(self, me: Waiter) -> None:
         """Act on the oldest message that another thread has handed to this one."""
+        me.since = primitives.monotonic()
         outcome = self.take_handed(me)
         if outcome is not None:
             self.act_here(outcome)
@@ -1347,9 +1423,7 @@ class MessageConnection:
         before, in_task = THREAD.now, IN_TASK.get()
         if (before or in_task) is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
-            self.calls.forget(id_)
-            self._has_begun(id_)
-            self.application.refuse(id_, RecursionError(text))
+            self.refuse(id_, RecursionError(text))
             return
         goes_on = None
         try:
@@ -1368,6 +1442,12 @@ class MessageConnection:
                 self._count_running(id_, args)
             if self.unbegun:
                 self._has_begun(id_)
+
+    def refuse(self, id_: Any, error: Exception) -> None:
+        """Answer a request with an error instead of serving it."""
+        self.calls.forget(id_)
+        self._has_begun(id_)
+        self.application.refuse(id_, error)
 
     def begun(self, id_: Any) -> None:
         """Note that a request has its function and arguments: the end takes nothing from it now."""

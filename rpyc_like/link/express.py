@@ -9,8 +9,7 @@ is filed then; nobody can have missed it, because who has the role is the only o
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from threading import get_ident, local
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
@@ -32,8 +31,6 @@ __all__ = ["Express", "Shortcut"]
 
 
 _CLOSED = State.CLOSED
-_own = local()
-"""Each thread's waiter, for :meth:`Express._sleep` only: there it can wait for one thing."""
 
 
 class Shortcut(Protocol):
@@ -151,7 +148,7 @@ class Express:
         """Does the same while another thread reads."""
         if link.look_inside() is not None:
             return link.exchange(target, args, timeout, (), id_)
-        frame = result = me = waits = None
+        frame = result = me = None
         ident = get_ident()
         try:
             if not link.end._ready and link.session.state is not State.CLOSED:
@@ -160,10 +157,8 @@ class Express:
                 return link.exchange(target, args, timeout, (), id_)
             result = link.file(id_, target)
             if ident not in link.waiters:
-                try:
-                    me = _own.waiter
-                except AttributeError:
-                    me = _own.waiter = Waiter(ident)
+                # A new one each time: what it serves at the end may ask over another connection.
+                me = Waiter(ident)
                 me.awaited = result
                 link.waiters[ident] = me
                 result.add_waiter(me)
@@ -176,7 +171,7 @@ class Express:
                     link.lose(error)
             link.exchanges += 1
             if me is not None:
-                waits = self._sleep(link, me, result, timeout)
+                self._sleep(link, me, result, timeout)
             if not result._ready:
                 link.wait_on(result, timeout, started, None)
         except BaseException as error:
@@ -185,13 +180,9 @@ class Express:
                 self._abandon(link, id_)
             raise
         finally:
-            if me is not None and link.waiters.get(ident) is me:
-                waits = me  # it has not slept
-            if waits is not None and result is not None:
-                result.remove_waiter(waits)
-                link.leave(waits)
-            if me is not None:
-                me.awaited = None  # the thread has its waiter for longer
+            if me is not None and result is not None:
+                result.remove_waiter(me)
+                link.leave(me, result._ready)
         if result._ready and (me is None or link.stash):
             link.act_on_earlier(result)
         return result
@@ -211,14 +202,9 @@ class Express:
 
     def _sleep(
         self, link: MessageConnection, me: Waiter, result: AsyncResult, timeout: float | None
-    ) -> Waiter | None:
-        """Sleeps once while another thread reads, which is how long it usually takes.
-
-        Returns:
-            What the thread waits on from then on, if there is no answer.
-        """
+    ) -> None:
+        """Sleeps once while another thread reads, which is how long it usually takes."""
         reading = link.reading
-        waits = None
         try:
             me.arm()
             me.dormant = True
@@ -228,35 +214,14 @@ class Express:
                     me.sleep(timeout)
         finally:
             reading.wake_up(me)
-            if result._ready:
-                result.remove_waiter(me)
-                link.leave(me)
-                if reading.sleepers:
-                    reading.offer()
-            else:
-                waits = self._go_on_as(link, Waiter(me.ident), me, result)
-        return waits
-
-    def _go_on_as(
-        self, link: MessageConnection, waiter: Waiter, before: Waiter, result: AsyncResult
-    ) -> Waiter:
-        """Has the thread wait on ``waiter``; at no time it looks as if it did not wait."""
-        waiter.awaited = result
-        with link.inbox_lock:
-            result.add_waiter(waiter)
-            result.remove_waiter(before)
-            link.waiters[waiter.ident] = waiter
-            waiter.since = before.since
-            with suppress(IndexError):  # a helper takes one meanwhile
-                while before.inbox:
-                    waiter.inbox.append(before.inbox.popleft())
-        return waiter
+            if result._ready and reading.sleepers:
+                reading.offer()
 
     def post(self, link: MessageConnection, result: AsyncResult, target: Any, args: Any) -> None:
         """Sends a request whose answer goes to ``result``, perhaps a moment later."""
         pending = link.session.pending
         id_ = next(pending.numbers)
-        if type(result) is AsyncResult and link.bystander is None:
+        if type(result) is AsyncResult and link.bystander is None and not link.queued.full:
             if link.session.state is State.CLOSED:
                 raise link.closed_error()
             frame = None

@@ -7,21 +7,27 @@ thread does may wait for just that.
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from ..lib import primitives
+from ..lib.exiting import WRITING
 from ..lib.interrupts import raised_by_handler
 from ..lib.threads import spawn
 from ..wire.session import CALL, Outcome
+from .calls import name_of
 from .receiving import Waiter
 
 if TYPE_CHECKING:
     from .connection import MessageConnection
 
-__all__ = ["Helpers"]
+__all__ = ["MAX_HELPERS", "Helpers"]
 
-_MOST: Final = 16
+logger = logging.getLogger("rpyc_like.link")
+
+MAX_HELPERS: Final = 16
 """Helpers of one connection."""
 
 _PATIENCE: Final = 0.05
@@ -45,6 +51,7 @@ class Helpers:
     def __init__(self, lock: primitives.RLock) -> None:
         self._lock = lock
         self._count = 0
+        self._short_at: float | None = None  # when more were last wanted than there may be
         self._looking: Waiter | None = None
         self._at_once_until = 0.0
 
@@ -60,10 +67,19 @@ class Helpers:
             if helper is not None:
                 helper.wake()
                 return
-            if self._count >= _MOST or not link.has_work:
+            if not link.has_work:
                 return
-            self._count += 1
-            helper = self._looking = Waiter(0)
+            if self._count < link.max_helpers:
+                self._count += 1
+                helper = self._looking = Waiter(0)
+            else:
+                known, self._short_at = self._short_at, primitives.monotonic()
+        if helper is None:
+            if known is not None:
+                return
+            with suppress(RuntimeError):  # the system has no more threads
+                spawn(self._warn, link)
+            return
         try:
             spawn(self._run, link, helper)
         except BaseException as error:
@@ -74,6 +90,22 @@ class Helpers:
             if not isinstance(error, RuntimeError) or raised_by_handler(error):
                 raise
             # The system has no more threads.
+
+    def fell_short_since(self, start: float) -> bool:
+        """Return whether a request has found all helpers busy, since a time of the clock."""
+        return self._short_at is not None and self._short_at >= start
+
+    @staticmethod
+    def _warn(link: MessageConnection) -> None:
+        """Log that requests wait for a helper. A log handler may ask a peer."""
+        with WRITING as allowed:
+            if allowed:
+                logger.warning(
+                    "! %s: the threads that serve it are all busy, with %d helpers (configuration "
+                    "key 'max_helpers'); what the peer asks for waits",
+                    name_of(link.application),
+                    link.max_helpers,
+                )
 
     def _run(self, link: MessageConnection, me: Waiter) -> None:
         me.ident = get_ident()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..lib.interrupts import raised_by_handler
 from ..lib.timing import Timeout
 from ..wire.session import Session
 from .connection import MessageConnection
@@ -62,14 +61,7 @@ class PlainPeer:
 
     def poll_all(self, timeout: float = 0) -> bool:
         """Serves what has arrived."""
-        served = False
-        try:
-            while self.link.serve(Timeout(timeout), False):
-                served = True
-        except EOFError as error:
-            if raised_by_handler(error):
-                raise
-        return served
+        return self.link.poll_all(lambda limit: self.link.serve(limit, False), timeout)
 
     def finish(self, value: Unfinished) -> Any:
         """Has nothing to do: values are plain."""

@@ -239,6 +239,8 @@ class FrameReceiver:
                     self.arrivals += len(data)
                     self._take(data, open)
                 self._stream.landed = None
+                if deadline.seconds and not self.payloads and deadline.expired():
+                    return None  # a large frame is still coming
             elif self.clock is not None and self.clock.expired():
                 self.ended = self.clock.error()
             else:
@@ -600,7 +602,7 @@ class Waiter:
         """Whether it has been woken for a request that is left to serving threads."""
         self.inbox: deque[Any] = deque()
         self.since = 0.0
-        """When it last took something out of the inbox, or the inbox was empty."""
+        """When its thread last took something out of the inbox, or the inbox was empty."""
         self._signal = primitives.Lock()
 
     @property

@@ -245,7 +245,13 @@ def test_what_this_side_sends(serving: Any, key: str, value: Any, name: str) -> 
 
 @SERVERS
 @pytest.mark.parametrize(
-    ("key", "limit"), [("max_queued_bytes", 1000), ("concurrent_calls", 2), ("concurrent_tasks", 2)]
+    ("key", "limit"),
+    [
+        ("max_queued_bytes", 1000),
+        ("concurrent_calls", 2),
+        ("concurrent_tasks", 2),
+        ("max_helpers", 0),
+    ],
 )
 def test_what_waits(serving: Any, key: str, limit: int) -> None:
     """Nothing is refused: the next requests wait."""

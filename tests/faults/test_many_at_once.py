@@ -12,6 +12,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
+from tests.support.eventually import eventually
 
 QUIET = logging.getLogger("tests.many")
 QUIET.setLevel(logging.CRITICAL)
@@ -33,6 +34,11 @@ class Served(rpyc.Service):
 
     def exposed_call(self, func: Any, *args: Any) -> Any:
         return func(*args)
+
+    def exposed_call_at_once(self, func: Any, count: int) -> list[Any]:
+        """Calls a function several times without waiting in between."""
+        results = [rpyc.async_(func)() for _ in range(count)]
+        return [result.value for result in results]
 
     gave_up = threading.Event()
 
@@ -125,6 +131,43 @@ def test_a_call_behind_another_names_the_setting(start: Start) -> None:
         assert blocked.value is True
         conn._config["sync_request_timeout"] = LIMIT
         lock.release()
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[[Any], None]]:
+    """Serves connections in the background."""
+    threads: list[rpyc.BgServingThread] = []
+    yield lambda conn: threads.append(rpyc.BgServingThread(conn))
+    for thread in threads:
+        thread.stop()
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_callbacks_that_wait_for_one_another(start: Start, served: Any, count: int) -> None:
+    """The thread that waits and ``max_helpers`` others serve so many callbacks at once."""
+    barrier = threading.Barrier(count)
+    with connect(start(), max_helpers=count - 1) as conn:
+        served(conn)
+        assert len(conn.root.call_at_once(lambda: barrier.wait(LIMIT), count)) == count
+
+
+def test_more_callbacks_than_helpers_name_the_setting(
+    start: Start, served: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where one would wait in vain, the log and the error of the call name the setting."""
+    begun: list[int] = []
+    me = threading.get_ident()
+
+    def wait() -> None:
+        begun.append(threading.get_ident())
+        eventually(lambda: "'max_helpers'" in caplog.text or len(begun) == 3, "the line in the log")
+        if threading.get_ident() == me:
+            eventually(conn._link.waiters[me].awaited._deadline.expired, "the end of the time")
+
+    with connect(start(), 1.0, max_helpers=1) as conn:
+        served(conn)
+        with pytest.raises(TimeoutError, match="'max_helpers'"):
+            conn.root.call_at_once(wait, 3)
 
 
 def test_callbacks_among_three(start: Start) -> None:

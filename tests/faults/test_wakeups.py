@@ -8,6 +8,7 @@ import os
 import queue
 import select
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +18,24 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import protocol
+from rpyc_like.core import consts, protocol
+from rpyc_like.core.channel import Channel
 from rpyc_like.core.protocol import Connection
+from rpyc_like.lib import impl, primitives
+from rpyc_like.lib.workers import WorkerPool
+from rpyc_like.link.express import Express
+from rpyc_like.link.pool import Poller
+from rpyc_like.link.receiving import Waiter
+from rpyc_like.link.streams import SocketStream
 from rpyc_like.utils.server import ThreadedServer
+from rpyc_like.wire.session import CALL
+
+from ..support.eventually import eventually
 
 QUIET = logging.getLogger("tests.wakeups")
 QUIET.setLevel(logging.CRITICAL)
 LIMIT = 20.0
+needs_native = pytest.mark.skipif(impl.codec is None, reason="needs the quick way to ask")
 
 Connect = Callable[..., Any]
 
@@ -53,6 +65,14 @@ class Served(rpyc.Service):
     def exposed_start_both(self, first: Any, second: Any) -> None:
         """Calls two functions without waiting for either."""
         rpyc.async_(first)(), rpyc.async_(second)()
+
+    def exposed_keep(self, *functions: Any) -> None:
+        self.kept = functions
+
+    def exposed_start_kept(self) -> None:
+        """Calls what it keeps, without waiting."""
+        for function in self.kept:
+            rpyc.async_(function)()
 
     def exposed_submit(self, func: Any, *args: Any) -> Any:
         return self.pool.submit(func, *args)
@@ -271,6 +291,20 @@ def test_a_busy_thread_gets_help(connect: Connect, background: Any) -> None:
     assert future.result() is None
 
 
+def test_helpers_take_what_waits_at_the_same_time(connect: Connect) -> None:
+    """Requests that have waited for a busy thread are taken without a pause in between."""
+    link = connect()._link
+    waiter = link.waiters[0] = Waiter(0)
+    for number in range(3):
+        request = (CALL, -number, (consts.HANDLE_PING, None, 0, 0), ("x",))
+        link.queued.add(link.queued.weigh(request))
+        waiter.inbox.append(request)
+    waiter.since = time.monotonic() - 1
+    taken = [link.helpers._overdue(link, time.monotonic())[0] for _ in range(3)]
+    del link.waiters[0]
+    assert [request[1] for request in taken] == [0, -1, -2]
+
+
 def test_a_reader_is_not_handed_a_request(connect: Connect) -> None:
     """A request is served by the thread that has read it, if the one it is meant for reads now."""
     conn = connect()
@@ -286,6 +320,126 @@ def test_a_reader_is_not_handed_a_request(connect: Connect) -> None:
             time.sleep(0.01)
         link.act(request)
         assert future.result(LIMIT) == threading.get_ident()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has connections read by threads in the background, beside those that ask from then on."""
+    links: list[Any] = []
+    ask = Express.ask
+
+    def ask_beside(self: Any, link: Any, target: Any, args: Any, timeout: Any) -> Any:
+        if link not in links:
+            return ask(self, link, target, args, timeout)
+        id_ = next(link.session.pending.numbers)
+        return self._ask_beside(link, id_, target, args, timeout, time.monotonic())
+
+    def begin(*conns: Any) -> None:
+        for conn in conns:
+            conn.root.add(1, 1)  # which takes with it what stands ahead of the next request
+            threading.Thread(target=conn.serve_all, daemon=True).start()
+            eventually(conn._link.reading.lock.locked, "reading in the background")
+            links.append(conn._link)
+
+    monkeypatch.setattr(Express, "ask", ask_beside)
+    return begin
+
+
+@pytest.fixture
+def woken_late(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Has a thread look at its inbox when its answer is there; notes how much it finds then."""
+    found: list[int] = []
+    sleep = Express._sleep
+
+    def sleep_late(self: Any, link: Any, me: Any, result: Any, timeout: Any) -> None:
+        if not found:
+            eventually(lambda: result._ready, "the answer")
+            found.extend([len(me.inbox)] if me.inbox else [])
+        sleep(self, link, me, result, timeout)
+
+    monkeypatch.setattr(Express, "_sleep", sleep_late)
+    return found
+
+
+@needs_native
+def test_a_callback_asks_over_another_connection(
+    connect: Connect, read: Any, woken_late: list[int]
+) -> None:
+    """What is left of a connection's requests is served over that connection."""
+    first, second = connect(), connect()
+    served: list[Any] = []
+
+    def callback() -> None:
+        call = rpyc.current_call()
+        assert call is not None
+        served.append(call.connection)
+        if len(served) == 1:
+            served.append(second.root.add(1, 2))
+
+    first.root.keep(callback, callback)
+    start = first.root.start_kept
+    read(first, second)
+    start()
+    assert woken_late == [2]
+    assert served[0] is first and served[1] == 3 and served[2] is first
+
+
+@needs_native
+def test_a_callback_asks_for_what_the_next_one_does(
+    connect: Connect, read: Any, woken_late: list[int]
+) -> None:
+    """A thread that serves what was left to it serves the rest while it waits in there."""
+    conn = connect()
+    event = threading.Event()
+    served: list[Any] = []
+
+    def wait() -> None:
+        served.append(conn.root.call(event.wait, LIMIT / 2))
+
+    conn.root.keep(wait, event.set)
+    start = conn.root.start_kept
+    read(conn)
+    start()
+    assert woken_late == [2]
+    assert served == [True]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals")
+def test_a_signal_handler_asks_over_another_connection(
+    connect: Connect, read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that comes while a signal handler asks another peer wakes who waits for it."""
+    first, second = connect(), connect()
+    done = threading.Event()
+    monkeypatch.setattr(Served, "exposed_wait", lambda self: done.wait(LIMIT))
+    answers: list[Any] = []
+
+    def handle(number: int, frame: Any) -> None:
+        if done.is_set():
+            return
+        done.set()
+        pending = first._link.session.pending
+        eventually(lambda: not [*pending.waiting()], "the answer")
+        answers.append(second.root.add(1, 2))
+
+    def interrupt() -> None:
+        eventually(lambda: any(one.asleep for one in first._link.waiters.values()), "waiting")
+        while not done.wait(0.01):  # a signal that comes just before the thread sleeps is too early
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    main = threading.get_ident()
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=interrupt)
+    wait = first.root.wait
+    read(first, second)
+    thread.start()
+    try:
+        got = wait()
+    finally:
+        done.set()
+        thread.join(LIMIT)
+        signal.signal(signal.SIGUSR1, before)
+    assert got is True and answers == [3]
 
 
 def test_close_after_a_torn_write(connect: Connect) -> None:
@@ -345,3 +499,43 @@ def test_a_forked_child_waits_for_no_lock(connect: Connect) -> None:
     os.waitpid(child, 0)
     assert closed and os.read(reading, 100) == b"closed"
     os.close(reading)
+
+
+class Numbers(rpyc.Service):
+    """Adds."""
+
+    def exposed_add(self, first: int, second: int) -> int:
+        return first + second
+
+
+def test_a_poller_serves_a_connection_that_comes_while_it_looks_at_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is added after the poller has looked, and before it goes on, wakes it."""
+    pool = WorkerPool(1)
+    poller = Poller(pool)
+    pairs = [tuple(map(SocketStream, socket.socketpair())) for _ in range(2)]
+    there = [Numbers()._connect(Channel(far)) for _, far in pairs]
+    here = [
+        rpyc.VoidService()._connect(Channel(near), {"sync_request_timeout": 20})
+        for near, _ in pairs
+    ]
+    monotonic = primitives.monotonic
+    added = threading.Event()
+
+    def add_the_other() -> float:
+        if threading.current_thread() is poller.thread and not added.is_set():
+            added.set()
+            poller.add(there[1]._link, there[1].close)
+        return monotonic()
+
+    monkeypatch.setattr(primitives, "monotonic", add_the_other)
+    try:
+        poller.add(there[0]._link, there[0].close)
+        assert added.wait(60)
+        assert here[1].root.add(1, 2) == 3
+    finally:
+        for conn in here:
+            conn.close()
+        poller.close()
+        pool.close()

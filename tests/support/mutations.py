@@ -61,10 +61,93 @@ FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wake
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
+BALANCE = "tests/attacks/test_account_balance.py"
+FLOODS = "tests/faults/test_floods.py"
 SETTINGS = "tests/unit/test_settings.py"
 ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
+    Mutation(
+        "117",
+        "link/connection.py",
+        "            outcome: Outcome = waiter.inbox.popleft()\n",
+        "            outcome: Outcome = waiter.inbox.popleft()\n"
+        "            waiter.since = primitives.monotonic()\n",
+        f"{WAKEUPS}::test_helpers_take_what_waits_at_the_same_time",
+    ),
+    Mutation(
+        "117",
+        "core/protocol.py",
+        'self._link.max_helpers = self._config["max_helpers"]',
+        "pass",
+        f"{MANY}::test_callbacks_that_wait_for_one_another",
+    ),
+    Mutation(
+        "117",
+        "core/protocol.py",
+        "elif self._found_no_helper(result):",
+        "elif False:",
+        f"{MANY}::test_more_callbacks_than_helpers_name_the_setting",
+    ),
+    Mutation(
+        "117",
+        "link/helping.py",
+        "                spawn(self._warn, link)\n",
+        "                pass\n",
+        f"{MANY}::test_more_callbacks_than_helpers_name_the_setting",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                if left == 0 and looked:\n",
+        "                if False:\n",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                elif limit.expired():\n                    most = 0\n",
+        "",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "                    most = most - 1 if served else self._take_in()\n",
+        "                    pass\n",
+        f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "len(me.inbox) if acts else 0",
+        "len(me.inbox)",
+        f"{FLOODS}::test_what_was_handed_over_is_left_to_others",
+    ),
+    Mutation(
+        "34",
+        "link/receiving.py",
+        "if deadline.seconds and not self.payloads and deadline.expired():",
+        "if False:",
+        f"{FLOODS}::test_the_time_ends_while_a_large_frame_comes",
+    ),
+    Mutation(
+        "117",
+        "link/express.py",
+        "                me = Waiter(ident)\n",
+        '                me = vars(here).setdefault("waiter", Waiter(ident))\n',
+        f"{WAKEUPS}::test_a_callback_asks_over_another_connection",
+        "native",
+    ),
+    Mutation(
+        "117",
+        "link/connection.py",
+        "        try:\n            for _ in range(len(me.inbox) if acts",
+        "        self.waiters.pop(me.ident)\n"
+        "        try:\n            for _ in range(len(me.inbox) if acts",
+        f"{WAKEUPS}::test_a_callback_asks_for_what_the_next_one_does",
+        "native",
+    ),
     Mutation(
         "126",
         "tools/exposes.py",
@@ -124,8 +207,8 @@ MUTATIONS = [
     Mutation(
         "36",
         "utils/registry_server.py",
-        "if self._rate.allows(host) else None",
-        "if True else None",
+        "        if not self._rate.allows(_owner(host)):",
+        "        if False:",
         f"{REGISTRY}::test_answers_are_small_and_few",
     ),
     Mutation(
@@ -952,6 +1035,41 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
+        "            if looked_at:\n",
+        "            if False:\n",
+        f"{LADDERS}::test_ladders_in_containers_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        return conn._handle_call(leave, (None, None, None))\n",
+        "        return leave(None, None, None)\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        check_call(method, ())\n",
+        "        pass\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "        return target_of(func), (), _EMPTY\n",
+        "        return None\n",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "    return None if called is None else _bound(called, func)",
+        "    return None",
+        f"{CALLABLES}::test_what_stands_for_a_function_in_c_is_guarded",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
         "    if row is not None:\n        raise _not_called",
         "    if False:\n        raise _not_called",
         f"{LADDERS}::test_ladders_are_not_called",
@@ -973,8 +1091,8 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if ladder(arg) is not None:",
-        "        if False:",
+        " and ladder(one) is not None:",
+        " and False:",
         f"{LADDERS}::test_ladders_are_not_passed_on",
     ),
     Mutation(
@@ -1000,9 +1118,9 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
-        "erlport/modern/access.py",
-        "    access_policy.check_call(func, args, kwargs.items())\n",
-        "",
+        "lib/c_guards.py",
+        "        access_policy.check_call(func, args, named.items())\n",
+        "        pass\n",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -1185,6 +1303,13 @@ MUTATIONS = [
     ),
     Mutation(
         "96",
+        "link/backlog.py",
+        "return not asks or self._beyond > 0",
+        "return True or self._beyond > 0",
+        "tests/attacks/test_queued.py::test_what_waits_for_an_answer_gets_it",
+    ),
+    Mutation(
+        "96",
         "link/connection.py",
         "        size = self.queued.weigh(outcome)\n",
         "        size = 0\n",
@@ -1319,6 +1444,14 @@ MUTATIONS = [
     ),
     Mutation(
         "116",
+        "link/pool.py",
+        "due, now = {*self._more}, primitives.monotonic()",
+        "due, now = {*self._more}, primitives.monotonic()\n        self._wake.clear()",
+        "tests/faults/test_wakeups.py"
+        "::test_a_poller_serves_a_connection_that_comes_while_it_looks_at_others",
+    ),
+    Mutation(
+        "116",
         "link/connection.py",
         "                self.batch.flush()\n            except ConnectionClosed as error:\n",
         "                self.batch.flush()\n            except ValueError as error:\n",
@@ -1360,7 +1493,7 @@ MUTATIONS = [
         "link/result.py",
         "            self._result.delivered_by = get_ident()\n",
         "            self._result.delivered_by = None\n",
-        f"{SCHEDULES}[own_result_class]",
+        f"{SCHEDULES}[own_result_class_and_the_end]",
         "native",
     ),
     Mutation(
@@ -1570,8 +1703,8 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_messages.py",
-        "or not name.isprintable()",
-        "or False",
+        " and text.isprintable()",
+        "",
         f"{REGISTRIES}::test_names_are_printable_and_ports_are_ports",
     ),
     Mutation(
@@ -1788,10 +1921,59 @@ MUTATIONS += [
     ),
     Mutation(
         "101",
+        "link/admission.py",
+        "return min(first, key=lambda client: client.due or 0.0, default=None)",
+        "return first[0] if first else None",
+        f"{DOOR}::test_case_101_the_next_deadline_is_the_earliest",
+    ),
+    Mutation(
+        "101",
         "utils/forking_server.py",
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "        if total is not None and not counted and not beyond:",
+        "        if False:",
+        f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_added_holds_nothing",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "            total, on_room = self.total, None\n",
+        "            total, on_room = None, None\n",
+        f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_removed_holds_nothing",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "            if self._closed:\n                return\n",
+        "",
+        f"{BALANCE}::test_what_comes_after_the_end_is_not_counted",
+    ),
+    Mutation(
+        "99",
+        "link/made_objects.py",
+        "        unpaid = min(size, self._unpaid)\n",
+        "        unpaid = 0\n",
+        f"{BALANCE}::test_growth_that_could_not_be_counted_is_forgiven",
+    ),
+    Mutation(
+        "99",
+        "link/made_objects.py",
+        "            self._record(obj).growth += size\n",
+        "            else:\n                self._record(obj).growth += size\n",
+        f"{BALANCE}::test_growth_that_could_not_be_counted_is_given_back",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "        self.remove(self._sizes.pop(id(outcome), 0))",
+        "        self.remove(self.weigh(outcome))",
+        f"{QUEUED}::test_a_message_is_weighed_once",
     ),
     Mutation(
         "96",
@@ -2191,6 +2373,41 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_server.py",
+        'checked_name(exact(value, str, "a name").upper())',
+        "checked_name(value).upper()",
+        f"{REGISTRIES}::test_a_name_is_as_long_as_it_is_kept[0-UDP]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_messages.py",
+        "tuple(filter(_is_name, names))",
+        "tuple(map(checked_name, names))",
+        f"{REGISTRIES}::test_a_bad_name_in_a_list_hides_no_other[bad0]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if sum(map(_size, hosts)) <= MAX_DGRAM_SIZE - _SEAL_SIZE:",
+        "if len(hosts) <= _SURE_TO_FIT:",
+        f"{REGISTRIES}::test_few_long_names_hide_nobody[2]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "        if not self._rate.allows(_owner(host)):",
+        "        if not self._rate.allows(host):",
+        f"{REGISTRIES}::test_one_network_has_one_rate",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "names = [name for name, entered in held if entered == address]",
+        "names = list(self.services)",
+        f"{REGISTRIES}::test_a_host_goes_without_a_look_at_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
         "        self._check_room(_owner(host), len(new))\n",
         "",
         f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
@@ -2423,9 +2640,9 @@ ADAPTER_GUARDS = "tests/attacks/test_adapter_guards.py"
 MUTATIONS += [
     Mutation(
         "119",
-        "erlport/modern/access.py",
-        "    return c_guards.call(guard, func, args, kwargs)",
-        "    return func(*args, **kwargs)",
+        "erlport/modern/instance.py",
+        "            return call_for_peer(self._guard, func, tuple(args), kwargs)",
+        "            return func(*args, **kwargs)",
         f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
     ),
     Mutation(
@@ -3008,6 +3225,20 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
+        "epc/answers.py",
+        "self._calls.call(func, tuple(args))",
+        "func(*args)",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
+        "epc/accounts.py",
+        "        self._kept.close()\n",
+        "",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
         "core/handlers.py",
         "        growth.keep(conn._made, value)\n",
         "",
@@ -3128,15 +3359,8 @@ MUTATIONS += [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if type(kind) is not type and leads_to_memory(kind):\n            raise",
-        "        if False:\n            raise",
-        f"{LADDERS}::test_pointers_are_not_passed_on",
-    ),
-    Mutation(
-        "89",
-        "lib/access_policy.py",
-        "            elif type(kind) is not type and leads_to_memory(kind):",
-        "            elif False:",
+        "        or (type(kind) is not type and leads_to_memory(kind))\n    )",
+        "    )",
         f"{LADDERS}::test_pointers_are_not_passed_on",
     ),
     Mutation(
