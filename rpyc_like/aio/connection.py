@@ -20,6 +20,7 @@ from ..core.chain_requests import one_request, sending
 from ..core.channel import Channel
 from ..core.dialects import DialectMismatch
 from ..lib.connection_threads import ConnectionThreads
+from ..lib.first_use import set_first
 from ..lib.workers import waiting
 from ..link.aio import AioMessageConnection, AioResult
 from ..link.channel import client_of
@@ -127,7 +128,7 @@ class Connection(ClassicNames, Serving):
             return self._remote_root
         root = self.sync_request(consts.HANDLE_GETROOT)
         if self.waits:
-            self._remote_root = root
+            root = set_first(self, "_remote_root", root)
         elif self._remote_root is not None:
             object.__getattribute__(root, "____step__").settle(False, self._remote_root)
         return root

@@ -112,7 +112,17 @@ class ThreadSide(Endpoint):
     ) -> None:
         """Sends a request, on the loop."""
         work = self._deliver(result, timeout, handler, args, origin)
-        self._requests[result] = self._loop.create_task(work)
+        self._requests[result] = task = self._loop.create_task(work)
+        task.add_done_callback(partial(self._request_ended, result))
+
+    def _request_ended(self, result: AsyncResult, task: asyncio.Task[None]) -> None:
+        self._requests.pop(result, None)
+        if task.cancelled():  # before its first step
+            self._settle(result, True, ConnectionClosed("nobody waits for this answer any more"))
+
+    def _settle(self, result: AsyncResult, failed: bool, value: Any) -> None:
+        if result.settle(failed, value):
+            self._run_soon(result.run_callbacks)
 
     async def _deliver(
         self,
@@ -134,10 +144,7 @@ class ThreadSide(Endpoint):
             failed, value = True, ConnectionClosed("nobody waits for this answer any more")
         except Exception as error:
             failed, value = True, error
-        finally:
-            self._requests.pop(result, None)
-        if result.settle(failed, value):
-            self._run_soon(result.run_callbacks)
+        self._settle(result, failed, value)
 
     def _late(self, seconds: float | None) -> TimeoutError:
         return TimeoutError(f"result expired: no answer within {seconds} s")

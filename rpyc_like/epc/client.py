@@ -8,16 +8,18 @@ from threading import current_thread
 from typing import Any, ClassVar
 
 from ..lib import primitives
-from ..lib.os_errors import address_text, naming
 from ..lib.settings import PORT, checked
 from ..link.logins import Login, log_in
 from ..link.result import AsyncResult
+from ..link.streams.dialing import connect_socket
 from ..link.streams.socket import SocketStream
 from .core import EPCCore
 from .handler import ThreadingEPCHandler
 from .utils import ThreadedIterator, newthread
 
 __all__ = ["EPCClient", "EPCClientHandler", "EPCCore", "ThreadedIterator", "ThreadingEPCHandler"]
+
+_ATTEMPTS = 6  # of 3 seconds for each address of the host, as for connections of RPyC
 
 
 class EPCClientHandler(ThreadingEPCHandler):
@@ -72,14 +74,17 @@ class EPCClient(EPCCore):
             self.connect(socket_or_address)
 
     def connect(self, socket_or_address: Any) -> None:
-        """Connects, or begins on a connected socket."""
+        """Connects, or begins on a connected socket.
+
+        Raises:
+            OSError: nobody listens there, or no address of the host has answered in time.
+        """
         if isinstance(socket_or_address, socket.socket):
             sock = socket_or_address
         else:
             host, port = socket_or_address
             checked("the port to connect to", PORT, port)
-            with naming(address_text(host, port)):
-                sock = socket.create_connection((host, port))
+            sock = connect_socket(host, port, attempts=_ATTEMPTS)
         if self._login is not None:
             try:
                 log_in(SocketStream(sock), self._login)

@@ -295,7 +295,9 @@ class WorkerPool:
             try:
                 func()
             except Exception:
-                logger.exception("! a worker's function failed")
+                logger.exception(
+                    "! %s: a function failed (lane %r)", current_thread().name, lane.key
+                )
 
     def _end_run(self, lane: _Lane, run: _Run) -> None:
         if run.overtaken:

@@ -218,7 +218,7 @@ class AioMessageConnection:
         except (EOFError, OSError, ProtocolError) as error:
             self._break(error)
         except Exception as error:
-            logger.exception("! taking in a message")
+            logger.exception("! %s: taking in a message", name_of(self.application))
             self._break(error)
         finally:
             self._reading = False
@@ -276,7 +276,7 @@ class AioMessageConnection:
         try:
             self._act(self.session.decoded(*decoding.result()), size)
         except Exception as error:
-            logger.exception("! taking in a message")
+            logger.exception("! %s: taking in a message", name_of(self.application))
             self._break(error)
         self._read_on()
 

@@ -189,7 +189,11 @@ class AsyncResult:
                 callback = self._callbacks.pop(0)
             except IndexError:
                 return
-            callback(self)
+            try:
+                callback(self)
+            except BaseException:
+                self.run_callbacks()  # the others, futures among them, are not to blame
+                raise
 
     def __call__(self, is_exc: bool, obj: Any) -> None:
         """Delivers an answer: what :meth:`settle` and :meth:`run_callbacks` do."""
@@ -221,6 +225,11 @@ class AsyncResult:
 
         A later call happens in the thread that has read the answer; on the loop for a connection of
         an asyncio client, and in a thread of its own for one of :class:`rpyc_like.aio.Server`.
+
+        As in RPyC, an exception of the function comes out of what that thread is doing: it ends the
+        thread that serves a client, or a :class:`.BgServingThread`, and comes out of an unrelated
+        call of a thread that waits. Threads of pools, and loops, log it and go on. Other functions
+        that were added are called in any case.
         """
         self._callbacks.append(func)
         if self._ready:

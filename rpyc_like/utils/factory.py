@@ -20,6 +20,7 @@ from ..errors import DiscoveryError, ForbiddenError
 from ..lib.brief import brief
 from ..lib.modules import safe_import as safe_import
 from ..lib.threads import spawn
+from ..lib.timing import Timeout
 from ..link.logins import Login
 from .children import leave_terminal, start_child, start_limit
 from .opening import (
@@ -47,6 +48,7 @@ __all__ = [
     "unix_connect",
 ]
 
+_BEGIN_LIMIT, _BEGIN_LOOK = 10.0, 0.01  # seconds; a slower service is not waited for
 Config = dict[str, Any]
 ServiceLike = Union[type[Service], Service]  # noqa: UP007 - the far side of a deployment may be Python 3.9
 
@@ -239,11 +241,25 @@ def ssh_connect(
     Args:
         remote_machine: a plumbum ``SshMachine`` or ``ParamikoMachine``.
         remote_port: what the server listens on there.
-        timeout, nodelay: accepted as everywhere; the machine's own settings hold.
+        timeout: seconds in which the server must answer for the first time, which is waited for.
+            Without it nothing is waited for: an error comes with the first call.
+        nodelay: accepted as everywhere; the machine's own settings hold.
+
+    Raises:
+        TimeoutError: the server has not answered in time.
     """
     from .tunnels import through_ssh
 
-    return connect_stream(through_ssh(remote_machine, remote_port), service, config)
+    conn = connect_stream(through_ssh(remote_machine, remote_port), service, config)
+    if timeout is not None:
+        step = f"connecting to port {remote_port} of {remote_machine} through ssh"
+        try:
+            with start_limit(timeout, step, conn._channel.close) as limit:
+                conn.fetch_root(limit)
+        except BaseException:
+            conn.close()
+            raise
+    return conn
 
 
 def connect_thread(
@@ -252,18 +268,43 @@ def connect_thread(
     remote_service: ServiceLike = VoidService,
     remote_config: Config | None = None,
 ) -> Connection:
-    """Connects to a service that runs in a thread of this process."""
-    here, there = socket.socketpair()
-    ready = threading.Event()
+    """Connects to a service that runs in a thread of this process.
+
+    Raises:
+        Exception: the service, which has raised it, could not be started.
+    """
+    here, there = map(SocketStream, socket.socketpair())
+    begun = threading.Event()
+    failure: list[BaseException] = []
 
     def serve() -> None:
-        conn = connect_stream(SocketStream(there), remote_service, remote_config)
-        ready.set()
+        try:
+            conn = connect_stream(there, remote_service, remote_config)
+        except BaseException as error:
+            failure.append(error)
+            there.close()
+            return
+        finally:
+            begun.set()
         conn.serve_all()
 
     spawn(serve)
-    ready.wait(10)
-    return connect_stream(SocketStream(here), service, config)
+    try:
+        conn = connect_stream(here, service, config)
+        limit = Timeout(_BEGIN_LIMIT)
+        with contextlib.suppress(EOFError):  # it has not begun, or closes at once
+            while not begun.wait(_BEGIN_LOOK) and not limit.expired():
+                conn.poll()  # its on_connect may ask this side
+        begun.wait(limit.timeleft())
+        if failure:
+            conn.close()
+            raise failure[0]
+    except BaseException as error:
+        here.close()
+        if isinstance(error, EOFError) and begun.wait(_BEGIN_LIMIT) and failure:
+            raise failure[0] from error
+        raise
+    return conn
 
 
 def discover(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from threading import current_thread
@@ -32,6 +33,8 @@ __all__ = [
     "restricted",
     "timed",
 ]
+
+logger = logging.getLogger("rpyc_like.utils")
 
 
 class _Async:
@@ -203,7 +206,8 @@ class BgServingThread:
 
     Args:
         conn: the connection.
-        callback: called without arguments when the connection has ended by itself.
+        callback: called without arguments when the connection has ended by itself, or something
+            that was called here has raised an exception, which ends the thread.
         serve_interval, sleep_interval: accepted for compatibility; a callback is served when it
             arrives, and other threads need not be given time.
     """
@@ -236,9 +240,14 @@ class BgServingThread:
             with link.serving() if isinstance(link, MessageConnection) else nullcontext():
                 while self._active:
                     self._conn.serve(self._STOP_CHECK)
-        except EOFError:
+        except Exception as error:  # of a result's callback, for example: nobody serves any more
+            expected = isinstance(error, EOFError)
             if self._active and self._callback is not None:
+                if not expected:
+                    logger.exception("! %s: serving in the background has failed", self._conn)
                 self._callback()
+            elif not expected:
+                raise
         finally:
             self._stopped.set()
 

@@ -99,3 +99,15 @@ def test_a_future_is_cancelled_too_late() -> None:
     future = result.as_future()
     result(False, 42)
     assert (future.cancel(), future.result(), seen) == (False, 42, [42])
+
+
+def test_callbacks_after_one_that_fails_are_called() -> None:
+    """The error of a callback is raised, and the future that came after it has the answer."""
+    result = AsyncResult(Conn())
+    called: list[int] = []
+    result.add_callback(lambda result: called.append(1 // 0))
+    result.add_callback(lambda result: called.append(result.value))
+    future = result.as_future()
+    with pytest.raises(ZeroDivisionError):
+        result(False, 42)
+    assert (called, future.result(30)) == ([42], 42)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,12 +14,29 @@ import rpyc_like as rpyc
 from rpyc_like.errors import RemoteError
 from rpyc_like.lib.workers import WorkerPool, waiting
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 QUIET = logging.getLogger("tests.ended_workers")
 QUIET.setLevel(logging.CRITICAL)
 CLIENT = {"sync_request_timeout": 30}
+
+
+@pytest.fixture(autouse=True)
+def no_worker_is_left() -> Iterator[None]:
+    """Ends when the threads have ended, whose errors would be taken for another test's."""
+    before = set(threading.enumerate())
+    yield
+    eventually(
+        lambda: (
+            not [
+                thread
+                for thread in set(threading.enumerate()) - before
+                if "WorkerPool" in thread.name
+            ]
+        )
+    )
 
 
 def leave() -> None:
@@ -38,7 +57,8 @@ class Service(rpyc.Service):
 
     def exposed_later(self, callback: Any) -> None:
         self._result = rpyc.async_(callback)()
-        self._result.add_callback(lambda result: leave())
+        with contextlib.suppress(SystemExit):  # the answer has come already
+            self._result.add_callback(lambda result: leave())
 
     def exposed_echo(self, value: Any) -> Any:
         return value

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
+from rpyc_like import aio
+from rpyc_like.core import reactor
 from rpyc_like.core.service import ClassicService, SlaveService
 from rpyc_like.lib import background_loop, primitives
 from rpyc_like.lib.first_use import FirstUse, kept_first, set_first
+from rpyc_like.link import batching
+from rpyc_like.link.housekeeping import Housekeeper
 from rpyc_like.link.result import AsyncResult
+from rpyc_like.utils.server import ThreadedServer
 
+QUIET = logging.getLogger("tests.first_use")
+QUIET.setLevel(logging.CRITICAL)
 ROUNDS = 20
 CLASSIC = ("modules", "builtins", "builtin", "namespace", "eval", "execute", "teleport")
 
@@ -22,6 +32,12 @@ class Silent:
     """Stands for a connection that reads for nobody."""
 
     def read_for(self, result: AsyncResult, ended: object) -> None: ...
+
+
+def noted(calls: list[None]) -> list[None]:
+    """Stand in for what makes something; note that it was called."""
+    calls.append(None)
+    return calls
 
 
 @pytest.fixture
@@ -92,6 +108,51 @@ def test_the_future_of_a_result() -> None:
         assert len({id(one) for one in results}) == 1, results
         result(False, 5)
         assert results[0].result(30) == 5
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_the_root_of_an_asyncio_connection() -> None:
+    """All threads get the same root."""
+    server = ThreadedServer(SlaveService, logger=QUIET, grace=0)
+    server._start_in_thread()
+
+    async def main() -> None:
+        for _ in range(ROUNDS):
+            async with await aio.connect("127.0.0.1", server.port) as conn:
+                results = await asyncio.to_thread(together, lambda: conn.root)
+                assert len({id(one) for one in results}) == 1, results
+
+    asyncio.run(main())
+    server.close()
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_the_reactor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process has one reactor thread."""
+    begun: list[None] = []
+    monkeypatch.setattr(reactor, "_thread", FirstUse(partial(noted, begun)))
+    together(reactor.start_reactor)
+    assert len(begun) == 1
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_the_housekeeping_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A housekeeper has one thread."""
+    for _ in range(ROUNDS):
+        keeper, begun = Housekeeper(), []  # type: ignore[var-annotated]
+        monkeypatch.setattr(keeper._thread, "_make", partial(noted, begun))
+        together(keeper.start)
+        assert len(begun) == 1
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_the_thread_for_held_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What looks after held writes has one thread."""
+    for _ in range(ROUNDS):
+        timer, begun = batching._Timer(), []  # type: ignore[var-annotated]
+        monkeypatch.setattr(timer._thread, "_make", partial(noted, begun))
+        together(partial(timer.add, Silent()))  # type: ignore[arg-type]
+        assert len(begun) == 1
 
 
 @pytest.mark.usefixtures("many_switches")

@@ -296,7 +296,7 @@ def test_an_interrupted_start_of_a_helper_is_undone(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("rpyc_like.link.helping.spawn", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        helpers.call(SimpleNamespace(has_work=True))  # type: ignore[arg-type]
+        helpers.call(SimpleNamespace(has_work=True, max_helpers=16))  # type: ignore[arg-type]
     assert (helpers._count, helpers._looking) == (0, None)
 
 

@@ -1,4 +1,4 @@
-"""Threads that use an asyncio connection whose loop is stopped, but not closed."""
+"""Threads that use an asyncio connection while the loop does not run, or not yet."""
 
 from __future__ import annotations
 
@@ -91,3 +91,32 @@ def test_calls_work_when_the_loop_runs_again(stopped: Any) -> None:
         return await root.echo(2)
 
     assert loop.run_until_complete(ask()) == 2
+
+
+def test_requests_that_are_cancelled_at_once_are_forgotten(stopped: Any) -> None:
+    """Nothing is kept of a request that a thread gives up before the loop has come to it."""
+    loop, conn, root = stopped
+    echo = loop.run_until_complete(attribute(root, "echo"))
+
+    def ask_in_vain() -> Any:
+        result = rpyc.async_(echo)(1)
+        return result.cancel()
+
+    assert outcome_in_thread(ask_in_vain) is True
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert not conn._requests
+
+
+def test_requests_end_with_the_connection(stopped: Any) -> None:
+    """A request that the loop has not begun fails when the connection is closed."""
+    loop, conn, root = stopped
+    echo = loop.run_until_complete(attribute(root, "echo"))
+    result = outcome_in_thread(lambda: rpyc.async_(echo)(1))
+    loop.run_until_complete(conn.close())
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert isinstance(outcome_in_thread(lambda: result.value), (EOFError, int))
+    assert not conn._requests
+
+
+async def attribute(proxy: Any, name: str) -> Any:
+    return await getattr(proxy, name)

@@ -3666,6 +3666,8 @@ MUTATIONS += [
 ]
 
 
+SERVICES = "tests/faults/test_thread_services.py"
+STARTS = "tests/faults/test_starts.py"
 FIRST, SILENT = "tests/faults/test_first_use.py", "tests/faults/test_silent_transfers.py"
 ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
 ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
@@ -3774,6 +3776,55 @@ MUTATIONS += [
         '    result.set_expiry(conn._config["sync_request_timeout"])\n',
         "",
         f"{SILENT}::test_an_upload_ends",
+    ),
+    Mutation(
+        "117",
+        "utils/factory.py",
+        "                conn.poll()  # its on_connect may ask this side\n",
+        "                pass\n",
+        f"{SERVICES}::test_the_service_asks_at_once",
+    ),
+    Mutation(
+        "117",
+        "utils/factory.py",
+        "            raise failure[0]\n    except",
+        "            pass\n    except",
+        f"{SERVICES}::test_the_error_of_the_service_is_raised",
+    ),
+    Mutation(
+        "113",
+        "utils/factory.py",
+        "as limit:\n                conn.fetch_root(limit)\n        except BaseException:\n",
+        "as limit:\n                pass\n        except BaseException:\n",
+        f"{STARTS}::test_ssh_connect_has_its_time_out",
+    ),
+    Mutation(
+        "113",
+        "epc/client.py",
+        "            sock = connect_socket(host, port, attempts=_ATTEMPTS)\n",
+        "            sock = socket.create_connection((host, port))\n",
+        f"{STARTS}::test_an_epc_client_gives_up_an_address_that_is_silent",
+    ),
+    Mutation(
+        "117",
+        "utils/helpers.py",
+        "        except Exception as error:  # of a result's",
+        "        except EOFError as error:  # of a result's",
+        f"{STARTS}::test_a_background_thread_tells_that_a_callback_has_ended_it",
+    ),
+    Mutation(
+        "138",
+        "aio/threads.py",
+        "        task.add_done_callback(partial(self._request_ended, result))\n",
+        "",
+        f"{STOPPED}::test_requests_that_are_cancelled_at_once_are_forgotten",
+    ),
+    Mutation(
+        "116",
+        "link/result.py",
+        "                self.run_callbacks()  # the others",
+        "                pass  # the others",
+        f"{AT_ONCE}::test_callbacks_after_one_that_fails_are_called",
     ),
 ]
 
