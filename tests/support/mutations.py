@@ -67,6 +67,14 @@ ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
 
 MUTATIONS = [
     Mutation(
+        "117",
+        "link/express.py",
+        "                me = Waiter(ident)\n",
+        '                me = vars(here).setdefault("waiter", Waiter(ident))\n',
+        f"{SCHEDULES}[callbacks_ask_over_another_connection]",
+        "native",
+    ),
+    Mutation(
         "34",
         "link/connection.py",
         "act = self.act if result is not gone else self._act_while_closing",
