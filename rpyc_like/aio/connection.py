@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Coroutine
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -252,9 +253,10 @@ class Connection(ClassicNames, Serving):
 
     def expire(self, result: Any) -> BaseException:
         """Forgets a request that was not answered in time and returns the error to raise."""
-        self._give_up(result)
         if isinstance(result, AsyncResult):
+            self.give_up(result)
             return self._late(None if result._deadline is None else result._deadline.seconds)
+        self._give_up(result)
         return self._late(result.timeout)
 
     # -- signs of life
@@ -315,9 +317,9 @@ class Connection(ClassicNames, Serving):
         """
         if not self.waits:
             return self._close()
-        with waiting():
+        with waiting(), suppress(FutureTimeout):  # if the loop does not run: it closes later
             run = asyncio.run_coroutine_threadsafe
-            return task_context().run(run, self._close(), self._loop).result()
+            return task_context().run(run, self._close(), self._loop).result(_CLOSE_LIMIT)
 
     async def _close(self) -> None:
         if not self._session.closing():

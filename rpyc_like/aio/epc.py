@@ -17,11 +17,11 @@ Values, messages and errors are those of :mod:`rpyc_like.epc`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.async_items import is_async
 from ..epc import service
@@ -33,6 +33,7 @@ from ..epc.manager import EPCClientManager, runs_code
 from ..epc.peer import EpcSession, weight
 from ..lib.code import hasattr_static
 from ..lib.connection_threads import ConnectionThreads
+from ..lib.lifetimes import weak_call
 from ..link.aio_peer import AioPeer
 from ..link.channel import Channel, client_of
 from ..link.logins import Login
@@ -40,6 +41,9 @@ from ..link.streams.base import NativeStream
 from ..utils.opening import tcp_opener, unix_opener
 from ..wire.framing import EpcFramer
 from .opening import in_thread
+
+if TYPE_CHECKING:
+    from ..link.admission import Client
 
 __all__ = ["EPCConnection", "EPCService", "connect", "connect_stream", "unix_connect"]
 
@@ -64,6 +68,7 @@ class EPCConnection(Answers, AioPeer):
         AioPeer.__init__(self, Channel(stream, framer=EpcFramer()), session, workers, width)
         self._link.closed_class = EPCClosed
         self._link.queued.weigh = weight
+        self._calls = self._peer_calls(weak_call(self, "_look"))
 
     async def __aenter__(self) -> EPCConnection:
         return self
@@ -92,6 +97,17 @@ class EPCConnection(Answers, AioPeer):
     def late(self, target: Any, timeout: float) -> TimeoutError:
         """Returns the error for an answer that has not come in time."""
         return EPCTimeout(f"no answer to {target.name or METHODS} within {timeout} s")
+
+    def introduce(self, config: dict[str, Any], client: Client | None) -> None:
+        """Note what the server knows about the peer; see :meth:`.AioPeer.introduce`."""
+        super().introduce(config, client)
+        if client is not None:
+            self._calls.count_for(client.account.add)
+
+    def _look(self) -> None:
+        """Raise if the connection has ended."""
+        if self._link.lost:
+            raise self._link.closed_error()
 
     # -- the peer's requests
 
@@ -169,7 +185,18 @@ class EPCConnection(Answers, AioPeer):
         remove: Any = partial(self.server.remove_client, self)
         if not runs_code(self.server, "remove_client", "handle_client_disconnect"):
             remove = remove()
-        self.run_last(remove)
+        if self._calls.is_empty:
+            self._calls.close()
+            self.run_last(remove)
+        else:
+            self.run_last(partial(self._end, remove))
+
+    def _end(self, remove: Callable[[], object] | None) -> None:
+        try:
+            if remove is not None:
+                remove()
+        finally:
+            self._calls.close()
 
 
 class EPCService(service.EPCService):

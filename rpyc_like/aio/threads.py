@@ -77,7 +77,12 @@ class ThreadSide(Endpoint):
                 return use.take(self.sync_request(handler, *args))
         timeout = self._config["sync_request_timeout"]
         try:
-            return awaited(self.async_request(handler, *args, timeout=timeout))
+            result = self.async_request(handler, *args, timeout=timeout)
+            result.set_expiry(timeout)  # this thread's own, should the loop not run
+            try:
+                return awaited(result)
+            finally:
+                del result  # an exception's traceback would keep it, and it keeps the exception
         except ForeignMemory as refusal:
             return call_with_copies(self.sync_request, (handler, *args), refusal)
 

@@ -23,7 +23,7 @@ from ..lib.brief import brief
 from ..lib.code import BINARY, COMPARISONS, IMPLICIT, get_methods, hasattr_static
 from ..lib.identity import IdPack
 from ..lib.received_errors import made_from_peer
-from ..lib.stdlib import LIBRARY, is_c_callable
+from ..lib.stdlib import LIBRARY
 from . import consts, cursors, netref
 from .accounts import FAIR, MAX_TAKEN, Account
 from .async_items import AsyncItems
@@ -106,16 +106,14 @@ def call(conn: Any, obj: Any, args: Any, kwargs: Any = ()) -> Any:
         kwargs: pairs of a name and a value.
     """
     if not conn._config["allow_all_attrs"]:
-        # A function of the program costs no more Python calls: tests/protocol/test_counts.py.
-        if type(obj) is not FunctionType or LIBRARY[obj.__module__]:
-            if not conn._config["allow_ladders"]:
-                check_call(obj, args, kwargs)
-            if (
-                type(obj) is not MethodType
-                or type(obj.__func__) is not FunctionType
-                or LIBRARY[obj.__func__.__module__]
-            ):
-                return c_guards.call(conn._guard, obj, args, _keywords(kwargs))
+        # Functions and methods of the program, as call_for_peer() does it, without another Python
+        # call: tests/protocol/test_counts.py.
+        if (type(obj) is not FunctionType or LIBRARY[obj.__module__]) and (
+            type(obj) is not MethodType
+            or type(obj.__func__) is not FunctionType
+            or LIBRARY[obj.__func__.__module__]
+        ):
+            return c_guards.call_for_peer(conn._guard, obj, args, _keywords(kwargs))
     return obj(*args, **_keywords(kwargs)) if kwargs else obj(*args)
 
 
@@ -185,6 +183,8 @@ def cmp(conn: Any, obj: Any, other: Any, op: Any = "__cmp__") -> Any:
     if exact_name(op) not in COMPARISONS:
         raise AccessDenied(f"expected the name of a comparison, got {brief(op)}")
     method = _of_type(conn, obj, op)
+    if not conn._config["allow_all_attrs"] and not conn._config["allow_ladders"]:
+        check_call(method, ())
     with _using(conn, op, obj, other):
         return method(obj, other)
 
@@ -444,24 +444,17 @@ def ctxexit(conn: Any, obj: Any, exc: Any) -> Any:
     """Leaves a ``with`` block: calls ``__exit__`` with an exception, or with none."""
     kind = type(obj)
     aside = hasattr_static(kind, "__aexit__") and not hasattr_static(kind, "__exit__")
-    leave = _guarded(conn, conn._handle_getattr(obj, "__aexit__" if aside else "__exit__"))
+    leave = conn._handle_getattr(obj, "__aexit__" if aside else "__exit__")
     if type(exc) is tuple:
         exc = conn._restore_exc(exc)
     if not exc and not issubclass(type(exc), BaseException):
-        return leave(None, None, None)
+        return conn._handle_call(leave, (None, None, None))
     if not isinstance(exc, BaseException) or is_netref(exc):
         exc = _stand_in(conn, exc)
     try:
         raise exc
     except BaseException as error:
-        return leave(type(error), error, error.__traceback__)
-
-
-def _guarded(conn: Any, func: Any) -> Any:
-    """Return a function, or what calls it for a restricted peer if it is written in C."""
-    if conn._config["allow_all_attrs"] or not is_c_callable(func):
-        return func
-    return lambda *args: c_guards.call(conn._guard, func, args, {})
+        return conn._handle_call(leave, (type(error), error, error.__traceback__))
 
 
 def _stand_in(conn: Any, exc: Any) -> BaseException:

@@ -151,10 +151,6 @@ class Connection(Endpoint):
         self._installer: Any = None
         self._fetched_later: dict[str, Callable[[], Any]] = {}
         self._reopened = False
-        # Guards the order "encode, send" until the peer has been heard, because what was sent
-        # until then may have to be sent again. Never held later.
-        self._opening = primitives.RLock()
-        self._flushing = primitives.Lock()  # held while releases are sent in a thread of their own
         self._link = MessageConnection(channel, self._session, self)
         self._link.queued.total = self._total
         self._link.max_helpers = self._config["max_helpers"]
@@ -166,22 +162,30 @@ class Connection(Endpoint):
         self._dropped: list[Export] = []
         self._local_objects.dropped = self._dropped
         self._link.looked_after = True
-        self._link.lost_requests = LostRequests(self._unanswered)
+        self._link.lost_requests = LostRequests(weak_call(self, "_unanswered"))
         self._codec.link = self._link
         self._link.names_threads = self._codec.dialect.bound
         self._codec.became_usual = self._use_shortcut
-        self._coroutines = FirstUse(_make_coroutines)
-        self._reading_along = FirstUse(_make_reading_along)
-        self._threads = FirstUse(Workers)  # for peers that name the thread a request is meant for
         self._crowd = _CROWD  # requests from which expired ones are looked for
         self._pool: WorkerPool | None = None
-        if self._config["concurrent_calls"] > 1:
-            self._serve_several(WorkerPool(self._config["concurrent_calls"]))
+        self._begin_without_threads()
         housekeeper.start()
         housekeeper.watch_end(self._link)
 
     def _boxer_class(self) -> type[Boxer]:
         return OwnBoxer if self._overrides("_box", "_unbox", "_netref_factory") else Boxer
+
+    def _begin_without_threads(self) -> None:
+        """Make what has threads of its own, or a lock that one of them may hold."""
+        # Guards the order "encode, send" until the peer has been heard, because what was sent
+        # until then may have to be sent again. Never held later.
+        self._opening = primitives.RLock()
+        self._flushing = primitives.Lock()  # held while releases are sent in a thread of their own
+        self._coroutines = FirstUse(_make_coroutines)
+        self._reading_along = FirstUse(_make_reading_along)
+        self._threads = FirstUse(Workers)  # for peers that name the thread a request is meant for
+        if self._config["concurrent_calls"] > 1:
+            self._serve_several(WorkerPool(self._config["concurrent_calls"]))
 
     def _serve_several(self, pool: WorkerPool) -> None:
         """Has the peer's requests served by a pool; they begin in the order in which they came."""
@@ -865,7 +869,14 @@ class Connection(Endpoint):
 
     def adopt_after_fork(self) -> None:
         """Takes the connection over in a forked child, for a program that becomes a daemon."""
-        self._link.adopt()
+        link = self._link
+        link.adopt()
+        if self._threads.made is not None:
+            link.workers = None  # which are the parent's; the next request that needs some has them
+        self._begin_without_threads()
+        for result in self._session.pending.waiting().values():
+            if isinstance(result, _AsyncResult) and result._ended is not None:
+                self.read_for(result, result._ended)  # for a future that the parent has made
         housekeeper.start()
         housekeeper.watch_end(self._link)
 

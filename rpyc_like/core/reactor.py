@@ -12,6 +12,7 @@ from typing import Any
 from ..lib import primitives
 from ..lib.first_use import FirstUse
 from ..lib.threads import spawn
+from ..link import forking
 
 __all__ = ["SelectReactor", "start_reactor"]
 
@@ -63,3 +64,13 @@ _thread = FirstUse(lambda: spawn(_reactor.run))
 def start_reactor() -> None:
     """Runs the process's reactor in a thread, once."""
     _thread.get()
+
+
+def _begin_anew() -> None:
+    """Forget the thread, which has stayed with the parent of a forked child."""
+    global _thread
+    _reactor._lock = primitives.RLock()
+    _thread = FirstUse(lambda: spawn(_reactor.run))
+
+
+forking.after_fork(_begin_anew)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import ProtocolError
 from ..lib.brief import brief
-from ..lib.result_sizes import check_result
-from ..wire.meter import message_memory
+from .accounts import MAX_KEPT_MEMORY, PeerCalls
 from .codec import CALL, METHODS, Problem, Target
 from .errors import CallerUnknown, EPCError
 from .values import Symbol
@@ -23,6 +23,19 @@ class Answers:
     """
 
     server: Any
+    _calls: PeerCalls
+    """Calls what the peer names."""
+
+    def _peer_calls(self, look: Callable[[], object]) -> PeerCalls:
+        """Return what calls methods for the peer.
+
+        Args:
+            look: raises if the connection has ended.
+        """
+        server = self.server  # a program may have its own
+        reader = getattr(server, "reader", None)
+        most = getattr(server, "max_kept_memory", MAX_KEPT_MEMORY)
+        return PeerCalls(getattr(reader, "max_memory", None), most, look)
 
     @property
     def logger(self) -> Any:
@@ -53,10 +66,7 @@ class Answers:
             func = self.server.get_method(name)
         except AttributeError:
             return ["epc-error", uid, f"EPC-ERROR: No such method : {name[:1000]}"]
-        args = list(args)
-        reader = getattr(self.server, "reader", None)  # a program may have its own server
-        check_result(func, args, (), message_memory(0, getattr(reader, "max_memory", None)))
-        return ["return", uid, func(*args)]
+        return ["return", uid, self._calls.call(func, tuple(args))]
 
     def _handle_methods(self, uid: Any) -> list[Any]:
         """Returns the answer with names, argument lists (empty) and docstrings of the functions."""

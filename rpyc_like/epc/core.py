@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ..lib.access_policy import check_call, public
 from ..lib.settings import FLAG, Kind, check_arguments, count
 from ..lib.workers import WorkerPool
+from .accounts import MAX_KEPT_MEMORY
 from .reader import Reader
 
 __all__ = ["EPCCore", "EPCDispatcher"]
@@ -19,6 +20,7 @@ _MANY = 10_000
 
 ARGUMENTS: dict[str, Kind] = {
     "log_traceback": FLAG,
+    "max_kept_memory": count(1, optional=True),
     "max_threads": count(0, optional=True),
     "ordered": FLAG,
     "structured_errors": FLAG,
@@ -79,6 +81,9 @@ class EPCCore(EPCDispatcher):
         max_threads: how many calls of all peers are served at once; any number without it.
         ordered: whether the calls of a peer are served one after the other.
         structured_errors: whether errors are told as lists instead of a text.
+        max_kept_memory: how many bytes of memory calls of a peer may leave behind in what the
+            program offers that it has not written itself, such as the methods of a list; any
+            number with ``None``.
     """
 
     logger = logging.getLogger("epc")
@@ -92,6 +97,7 @@ class EPCCore(EPCDispatcher):
         max_threads: int | None = None,
         ordered: bool = False,
         structured_errors: bool = False,
+        max_kept_memory: int | None = MAX_KEPT_MEMORY,
     ) -> None:
         check_arguments(ARGUMENTS, locals())
         super().__init__()
@@ -100,6 +106,7 @@ class EPCCore(EPCDispatcher):
         self.reader = reader
         self.ordered = ordered
         self.structured_errors = structured_errors
+        self.max_kept_memory = max_kept_memory
         self.pool = WorkerPool(max_threads or _MANY) if max_threads or ordered else None
         self.set_debugger(debugger)
 

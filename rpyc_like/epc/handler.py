@@ -171,8 +171,10 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
         self.peer = EpcPeer(stream, self, self.server.reader)
         self.peer.credentials = self.server.take_credentials(self.request)
         client = self.server.take_client(self.request)
+        self._calls = self._peer_calls(weak_call(self, "_look"))
         if client is not None:
             self.peer.count_for(client)
+            self._calls.count_for(client.account.add)
         self.callmanager = EPCCallManager(self.peer)
         if type(self)._handle is not EPCHandler._handle:
             self.peer.link.dispatch_with(self._handle)
@@ -190,6 +192,11 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
         """Ends the connection."""
         self.peer.close()
 
+    def _look(self) -> None:
+        """Raise if the connection has ended."""
+        if self.peer.link.closed:
+            raise self.peer.link.closed_error()
+
     def close(self) -> None:
         """Hangs up; whoever waits for an answer gets :class:`EPCClosed`. Idempotent."""
         self.peer.close()
@@ -197,6 +204,7 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
     def disconnected(self, error: BaseException | None) -> None:
         """Takes the connection off the server's list."""
         self.server.remove_client(self)
+        self._calls.close()
         if self.peer.link.dispatch is not None:
             self.peer.link.dispatch = weak_call(self, "_handle")
 

@@ -44,6 +44,10 @@ class EPCConnection(ThreadingEPCHandler, ServedByServers):
         super()._prepare()
         self.introduce(*self._known)
 
+    def _count_for(self, client: Client) -> None:
+        super()._count_for(client)
+        self._calls.count_for(client.account.add)
+
     def serve(self) -> None:
         """Serves until the connection ends."""
         self.handle()

@@ -28,7 +28,6 @@ from types import (
     ModuleType,
 )
 from typing import Any, Final, NamedTuple
-from weakref import CallableProxyType, ProxyType
 
 from ..errors import AccessDenied
 from .internals import INTERNALS
@@ -39,16 +38,19 @@ from .stdlib import (
     MAX_WRAPPED,
     MISSING,
     UNBOUND,
+    WEAK_PROXIES,
     facts_of,
     field_leads_to_memory,
     find,
     full_name,
     instance_dict,
-    is_c_callable,
     is_of_library,
     is_of_module,
     is_wrapper,
     leads_to_memory,
+    members,
+    step_into,
+    through_proxy,
     unwrapped,
 )
 
@@ -445,7 +447,7 @@ LISTED: Final[Mapping[str, frozenset[str]]] = {
         "_decimal _pydecimal difflib enum fractions functools hashlib _hashlib _blake2 _md5 _sha1 "
         "_sha2 _sha256 _sha512 _sha3 hmac _hmac http io _io ipaddress itertools numbers operator "
         "_operator queue _queue random _random re _sre statistics _struct textwrap time typing "
-        "urllib.parse uuid zlib zoneinfo zoneinfo._zoneinfo _collections _weakrefset graphlib "
+        "urllib.parse uuid zlib _collections _weakrefset graphlib "
         "asyncio.locks asyncio.mixins asyncio.queues",
         "*",
     ),
@@ -512,6 +514,8 @@ LISTED: Final[Mapping[str, frozenset[str]]] = {
     **_each("threading.Timer", "start cancel join is_alive name daemon ident native_id"),
     **_each("weakref.finalize", "alive"),
     **_each("xml.etree.ElementTree.ElementTree", "getroot find findtext findall iter iterfind"),
+    # "no_cache" and "from_file" look for files and import what may have them.
+    **_each("zoneinfo.ZoneInfo zoneinfo._zoneinfo.ZoneInfo", "key utcoffset tzname dst fromutc"),
     **_each("zipfile.ZipFile", "namelist infolist getinfo read testzip comment filename close"),
     **_each(
         "zipfile.ZipInfo",
@@ -587,6 +591,8 @@ def decide(
         found = value is not MISSING
         if found and (not rule or attribute is name):
             return attribute, MISSING, how
+        if id(type(obj)) in WEAK_PROXIES:
+            return decide(is_proxy, settings, through_proxy(obj), name, perm)
         if not any("__getattr__" in dict_of(base) for base in mro_of(type(obj))):
             if how:
                 return attribute, MISSING, how
@@ -648,6 +654,7 @@ def reachable(
     """
     if not settings["allow_getattr"] or len(name) > MAX_NAME:
         return None
+    obj = through_proxy(obj)
     rule = _rule(is_proxy, settings, obj, name, kind)
     if not (name.isascii() or _is_normal(settings, name)):
         return None
@@ -672,7 +679,7 @@ def visible(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name:
 
 def rule_of(is_proxy: Callable[[Any], bool], settings: Settings, obj: Any, name: str) -> str:
     """Return the rule that allows ``name`` of ``obj``; ``OWN`` if only the program does."""
-    return _rule(is_proxy, settings, obj, name) or OWN
+    return _rule(is_proxy, settings, through_proxy(obj), name) or OWN
 
 
 def check_value(name: str, value: Any) -> None:
@@ -757,10 +764,9 @@ def _refusing(obj: Any, name: str, kind: type | None = None) -> Ladder | None:
     guarded = name in _GUARDED
     if kind is not None:
         return _refused_by(mro_of(kind), name, guarded)
+    obj = through_proxy(obj)
     kind = type(obj)
-    if id(kind) in _WEAK_PROXIES:
-        kind = obj.__class__
-    elif issubclass(kind, ModuleType):
+    if issubclass(kind, ModuleType):
         return _ladder_module(obj)
     row = _refused_by(mro_of(kind), name, guarded)
     if row is None and issubclass(kind, type):
@@ -783,9 +789,8 @@ def _closed(obj: Any, name: str, kind: type | None) -> Ladder | None:
     """Return the row of other objects if a base of ``obj`` gives ``name`` to nobody."""
     if kind is not None:
         return _unlisted(mro_of(kind), name)
+    obj = through_proxy(obj)
     kind = type(obj)
-    if id(kind) in _WEAK_PROXIES:
-        kind = obj.__class__
     if issubclass(kind, ModuleType) or (issubclass(kind, BaseException) and made_from_peer(obj)):
         return None
     if issubclass(kind, type):
@@ -879,8 +884,7 @@ def _refuses(kind: str, name: str) -> Ladder | None:
 
 def is_module(value: Any) -> bool:
     """Return whether ``value`` is a module, or a weak proxy of one."""
-    kind = type(value)
-    return issubclass(value.__class__ if id(kind) in _WEAK_PROXIES else kind, ModuleType)
+    return issubclass(type(through_proxy(value)), ModuleType)
 
 
 def _ladder_module(module: Any) -> Ladder | None:
@@ -945,9 +949,7 @@ def check_special(value: Any, name: str) -> None:
     Classes have those of their metaclasses: ``cls[...]`` runs no ``__class_getitem__``. What has
     no ``__iter__`` is iterated by its items.
     """
-    kind = type(value)
-    if id(kind) in _WEAK_PROXIES:
-        kind = value.__class__
+    kind = type(through_proxy(value))
     if name == "__iter__" and find(ABSENT, name, kind) is MISSING:
         name = "__getitem__"
     if name == "__getitem__" and issubclass(kind, type) and find(ABSENT, name, kind) is MISSING:
@@ -1041,33 +1043,47 @@ def check_call(obj: Any, args: Iterable[Any], kwargs: Iterable[tuple[Any, Any]] 
     if row is not None:
         raise _not_called("call", obj)
     for arg in (*args, *(value for _, value in kwargs)):
-        kind = type(arg)
-        if kind is tuple or kind is list:
-            _check_parts(arg)
-            continue
-        if type(kind) is not type and leads_to_memory(kind):
-            raise _not_called("pass on", arg)
-        if id(kind) in _PLAIN or not (
-            kind is FunctionType or is_wrapper(kind) or is_c_callable(arg)
-        ):
-            continue
-        if ladder(arg) is not None:
-            raise _not_called("pass on", arg)
+        if id(type(arg)) not in _PLAIN and _may_lead(type(arg)):
+            _check_passed(arg)
 
 
-def _check_parts(arg: Any) -> None:
-    """Raise AccessDenied for what a function would find in a tuple or list and may not use."""
-    stack = [arg]
-    while stack:
-        parts = stack.pop()
-        if _PLAIN.issuperset(map(id, map(type, parts))):
-            continue
-        for one in parts:
-            kind = type(one)
-            if kind is tuple:
-                stack.append(one)
-            elif type(kind) is not type and leads_to_memory(kind):
-                raise _not_called("pass on", one)
+def _may_lead(kind: type) -> bool:
+    """Return whether an object of a type, or what it holds, may be refused to be passed on."""
+    facts = facts_of(kind)
+    return facts.is_native or facts.passes or _may_be_ladder(kind)
+
+
+def _may_be_ladder(kind: type) -> bool:
+    facts = facts_of(kind)
+    return (
+        kind is FunctionType
+        or facts.is_called_in_c
+        or facts.calls is not None
+        or is_wrapper(kind)
+        or (type(kind) is not type and leads_to_memory(kind))
+    )
+
+
+def _check_passed(arg: Any) -> None:
+    """Raise AccessDenied for a ladder, or for one in a container, however deep."""
+    seen: set[int] = set()
+    left = [arg]
+    while left:
+        one = left.pop()
+        kind = type(one)
+        facts = facts_of(kind)
+        if _may_be_ladder(kind) and ladder(one) is not None:
+            raise _not_called("pass on", one)
+        if (facts.is_native or facts.passes) and id(one) not in seen:
+            seen.add(id(one))
+            parts = members(one)
+            # A container has many items and few types.
+            kinds = dict(zip(map(id, map(type, parts)), map(type, parts)))
+            looked_at = {
+                key for key, each in kinds.items() if key not in _PLAIN and _may_lead(each)
+            }
+            if looked_at:
+                left += [part for part in parts if id(type(part)) in looked_at]
 
 
 def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
@@ -1092,14 +1108,18 @@ def ladder(obj: Any, args: Iterable[Any] = ()) -> Ladder | None:
             return _ladder_descriptor(obj, args)
         elif issubclass(kind, type):
             return _ladder_class(obj)
-        elif is_wrapper(kind):
-            obj = unwrapped(obj)
-        elif module_of(kind) == "typing":
-            obj = find(obj, "__origin__")
         else:
-            if id(kind) in _WEAK_PROXIES and not issubclass(obj.__class__, FunctionType):
-                return _WRAPPERS if obj.__class__.__module__ in TOOLS else None
-            return _refused_by(mro_of(kind), "__call__", False)
+            row = _refused_by(mro_of(kind), "__call__", False)
+            if row is not None:
+                return row
+            step = step_into(obj)
+            if step is not None:
+                obj, more, _ = step
+                args = (*more, *args)
+            elif is_wrapper(kind):  # made into a method when it is read
+                obj = unwrapped(obj)
+            else:
+                return None
     return _WRAPPERS
 
 
@@ -1186,8 +1206,9 @@ def describe(obj: Any) -> str:
         return f"{obj.__module__ or type(owner).__name__}.{obj.__qualname__}"
     if issubclass(type(obj), ModuleType):
         return f"module {instance_dict(obj).get('__name__')}"
-    if is_wrapper(type(obj)):
-        return f"{type(obj).__name__} of {describe(unwrapped(obj))}"
+    inner = through_proxy(unwrapped(obj))
+    if inner is not obj:
+        return f"{type(obj).__name__} of {describe(inner)}"
     return f"an object of class {full_name(type(obj))}"
 
 
@@ -1199,6 +1220,7 @@ def risk(value: Any) -> Ladder | None:
 
     Runs no code of ``value``.
     """
+    value = through_proxy(value)
     kind = type(value)
     if issubclass(kind, ModuleType):
         return _ladder_module(value) or _ANY_MODULE
@@ -1234,7 +1256,8 @@ def exported_ladders(
     level = [("", root)]
     for _ in range(depth + 1):
         following = []
-        for path, obj in level:
+        for path, exported in level:
+            obj = through_proxy(exported)
             if is_proxy(obj) or id(obj) in seen or len(seen) > _MAX_LOOKED_AT:
                 continue
             seen.add(id(obj))
@@ -1295,6 +1318,5 @@ _PLAIN: Final = frozenset(
 )
 """Types of values that lead nowhere, and whose ``repr`` runs no code of the program."""
 
-_WEAK_PROXIES: Final = frozenset(map(id, (ProxyType, CallableProxyType)))
-_REFUSING_ITEMS: Final = _WEAK_PROXIES.union(map(id, _SUBSCRIBED.values()))
+_REFUSING_ITEMS: Final = WEAK_PROXIES.union(map(id, _SUBSCRIBED.values()))
 """Types of objects whose items may be refused, besides those of ctypes: these have metaclasses."""

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from sys import getrefcount
+from types import FunctionType, MethodType
 from typing import Any, Final, Protocol
 
 from ..errors import LimitExceeded, MalformedValue
@@ -25,7 +26,7 @@ from .hashes import MAX_EQUAL_HASHES, check_hashes
 from .in_flight import ItemWork, Use, count_item
 from .proxies import copy_of, is_container, is_proxy
 from .result_sizes import check_call_result, check_number
-from .stdlib import Call, facts_of, is_c_callable, is_library_function, kind_of, members
+from .stdlib import Call, facts_of, is_library_function, kind_of, members
 
 __all__ = [
     "Guard",
@@ -33,6 +34,7 @@ __all__ = [
     "check_method",
     "check_weight",
     "call",
+    "call_for_peer",
     "taken",
     "using",
     "copy_for_peer",
@@ -115,8 +117,34 @@ _DEEPEST: Final = 1000  # levels; the stack of a thread takes about ten times as
 _PARTS: Final = 8  # of an answer with items of a container, and more about it
 
 
+def call_for_peer(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Call what a restricted peer names, and return the result.
+
+    Whatever asks for the call: what is code of the program is called, a ladder is refused, and
+    everything else is called under the guards of this module.
+
+    Raises:
+        AccessDenied: the access policy refuses the call.
+        RuntimeError, TypeError, LimitExceeded, MalformedValue: as :func:`call`.
+    """
+    if _is_programs(func):
+        return func(*args, **named)
+    if not guard.config["allow_ladders"]:
+        access_policy.check_call(func, args, named.items())
+    return call(guard, func, args, named)
+
+
+def _is_programs(func: Any) -> bool:
+    """Return whether calling an object runs a function that the program has written in Python."""
+    plain = func.__func__ if type(func) is MethodType else func
+    if type(plain) is FunctionType:
+        return not stdlib.LIBRARY[plain.__module__]
+    facts = facts_of(type(plain))
+    return not facts.is_called_in_c and facts.calls is None and not issubclass(type(plain), type)
+
+
 def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Call a function in C, or one of the library, as a restricted peer wants it.
+    """Call a function in C, or one of the library, that a restricted peer may call.
 
     Raises:
         RuntimeError: another call works on the same objects, and waits for a peer.
@@ -384,12 +412,8 @@ class _GuardedCall:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         args = tuple([_original(arg) for arg in args])
         kwargs = {name: _original(value) for name, value in kwargs.items()}
-        func = self._func
-        if not is_c_callable(func) and not is_library_function(func):
-            return func(*args, **kwargs)
-        if not self._guard.config["allow_ladders"]:
-            access_policy.check_call(func, args, kwargs.items())
-        return in_flight.take(call(self._guard, func, args, kwargs))
+        result = call_for_peer(self._guard, self._func, args, kwargs)
+        return result if _is_programs(self._func) else in_flight.take(result)
 
     def __repr__(self) -> str:
         with using(self._guard, "repr", self._func):
@@ -429,7 +453,7 @@ def _needs_guard(arg: Any) -> bool:
     """Return whether it matters that a peer's arguments reach this object unseen."""
     if issubclass(type(arg), type):
         return facts_of(type(arg)).is_called_in_c and facts_of(arg).is_guarded
-    return is_c_callable(arg) or is_library_function(arg)
+    return callable(arg) and not _is_programs(arg)
 
 
 # -- what a peer passes
@@ -505,7 +529,7 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
             return [counted_row(one) for one in value]
         if compares and facts_of(kind).is_native:
             return listed(value)
-        if not facts_of(kind).is_iterator:
+        if not _is_iterator(value):
             return value
         return CountedItems(map(counted_row, value) if rows else value, count_item, held)
 
@@ -513,7 +537,7 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
         return CountedItems(iter(value), count_item, held)
 
     def counted_row(row: Any) -> Any:
-        if not facts_of(type(row)).is_iterator:
+        if not _is_iterator(row):
             return row
         return CountedItems(row, count_item, True)
 
@@ -522,6 +546,11 @@ def _with_counted(guard: Guard, call: Call, named: Any) -> Any:
     if name in stdlib.TAKES_AT_ONCE and len(given) > first and type(given[first]) is CountedItems:
         given[first] = list(given[first])
     return [(name, counted(value)) for name, value in _pairs_of(named)] if named else named
+
+
+def _is_iterator(value: Any) -> bool:
+    """Return whether a value, or what it is a weak proxy of, is only there to give its items."""
+    return facts_of(type(stdlib.through_proxy(value))).is_iterator
 
 
 def _check_own_keys(value: Any) -> None:

@@ -2,19 +2,23 @@
 
 :class:`FirstUse` makes what needs nobody else, under a lock. What is fetched from a peer must not
 be waited for under a lock, because the peer may ask back: :func:`kept_first` lets threads that come
-at the same moment each fetch it, and gives all of them the value that was stored first.
+at the same moment each fetch it, and gives all of them the value that was stored first. So does
+:func:`set_first`, for an attribute of an object that is too short-lived for a lock of its own.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, MutableMapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from . import primitives
 
-__all__ = ["FirstUse", "kept_first"]
+__all__ = ["FirstUse", "kept_first", "set_first"]
 
 T = TypeVar("T")
+
+_setting = primitives.RLock()  # guards looking at an attribute and setting it; see set_first
 
 
 class FirstUse(Generic[T]):
@@ -55,3 +59,26 @@ def kept_first(values: MutableMapping[str, T], name: str, make: Callable[[], T])
         return values[name]
     except KeyError:
         return values.setdefault(name, make())
+
+
+def set_first(owner: Any, name: str, value: T) -> T:
+    """Set an attribute, unless it is not ``None`` any more; return what it is.
+
+    Args:
+        value: that the caller has made, perhaps in vain.
+    """
+    with _setting:
+        if getattr(owner, name) is None:
+            setattr(owner, name, value)
+        found: T = getattr(owner, name)
+    return found
+
+
+def _begin_anew() -> None:
+    """Make the lock anew in a forked child, which lacks the thread that may hold it."""
+    global _setting
+    _setting = primitives.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

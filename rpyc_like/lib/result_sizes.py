@@ -86,6 +86,8 @@ def check_call_result(
     size = max(_number_work(call, [*call.given[: call.skip], *given], pairs), 0)
     size = max(size, _estimated(call, given, pairs))
     call.given[call.skip :] = given[:placed]
+    if size > limit and type(size) is _AtMost:
+        size = size.count()
     if size > limit:
         got = int(min(size, _HUGE))
         raise LimitExceeded("size of the result in bytes", got, limit, key)
@@ -662,12 +664,33 @@ def _of_matches(pattern: re.Pattern[Any], given: Named) -> float:
     size = _size(template)
     references = _references(template)
     most = _size(text) + (len(text) + 1) * (size + references * _size(text))
-    if most < _SMALL:
-        return most
-    count = given.get("count")
+    # A pattern can take any time, and the call itself will run it.
+    return _AtMost(most, lambda: _in_matches(pattern, template, text, given.get("count")))
+
+
+class _AtMost(float):
+    """A size in bytes that a result does not exceed.
+
+    Args:
+        size: the bound.
+        count: returns the size itself, with more work.
+    """
+
+    __slots__ = ("count",)
+    count: Callable[[], float]
+
+    def __new__(cls, size: float, count: Callable[[], float]) -> _AtMost:
+        bound = super().__new__(cls, size)
+        bound.count = count
+        return bound
+
+
+def _in_matches(pattern: re.Pattern[Any], template: Any, text: Any, count: Any) -> float:
+    """Return the size of a text in which matches are replaced."""
     found: Iterable[re.Match[Any]] = pattern.finditer(text)
     if type(count) is int and count > 0:
         found = islice(found, count)
+    size, references = _size(template), _references(template)
     wide = _size(text) // max(1, len(text))
     total = _size(text)
     for match in found:
@@ -898,13 +921,15 @@ def _of_library(func: Any, args: Args, named: Named) -> float:
     for place, name in enumerate(names[: len(args)]):
         if name in sized:
             given[name] = args[place] = _plain(args[place])
-    sizes = [given[name] * each for name, each in sized.items() if type(given.get(name, "")) is int]
+    sizes: list[float] = [
+        given[name] * each for name, each in sized.items() if type(given.get(name, "")) is int
+    ]
     special = _LIBRARY_FUNCTIONS.get(full)
     if special is not None:
-        sizes.append(int(special(given)))
+        sizes.append(special(given))
     if args:
         sizes.append(_of_method(args[0], func.__name__, args[1:], named))
-    return float(max(sizes, default=0))
+    return max(sizes, default=0)
 
 
 _LIBRARY_FUNCTIONS: Final[dict[str, Callable[[Named], float]]] = {

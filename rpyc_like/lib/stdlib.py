@@ -293,7 +293,8 @@ class Facts:
         kind: one of the kinds above, by the nearest base that has one.
         in_c: the nearest base that is written in C; ``object`` if there is none.
         is_called_in_c: whether C code runs when an instance is called.
-        calls: the function of the library in Python that runs when an instance is called, if any.
+        calls: what the class has for ``__call__`` if that is neither a function of the program nor
+            the class's own code in C: :func:`step_into` goes on with it. Else ``None``.
         is_function: whether instances are functions or bound methods written in C.
         is_bound: whether instances have a ``__self__`` that C code works on.
         is_guarded: whether instances are made by code of the library.
@@ -340,9 +341,8 @@ class Facts:
         called = next(
             (dict_of(base)["__call__"] for base in mro if "__call__" in dict_of(base)), None
         )
-        self.is_called_in_c = type(called) in (WrapperDescriptorType, MethodDescriptorType)
-        in_python = type(called) is FunctionType and id(type) not in ids
-        self.calls = called if in_python and LIBRARY[called.__module__] else None
+        self.calls = None if id(type) in ids or _is_last(called) else called
+        self.is_called_in_c = _runs_c_code(called)
         self.is_function = id(BuiltinFunctionType) in ids
         self.is_bound = self.is_function or cls is MethodWrapperType
         self.is_guarded = kind is not ERROR and any(map(_makes_instances, mro))
@@ -487,6 +487,26 @@ def _is_written_in_c(cls: Any) -> bool:
     )
 
 
+def _is_last(called: Any) -> bool:
+    """Return whether ``__call__`` of a class is no more than what it does itself."""
+    if type(called) is FunctionType:
+        return not LIBRARY[called.__module__]
+    return called is None or (id(type(called)) in UNBOUND and called.__name__ == "__call__")
+
+
+def _runs_c_code(called: Any) -> bool:
+    """Return whether what a class has for ``__call__`` leads to code that is not Python."""
+    for _ in range(MAX_WRAPPED):
+        kind = type(called)
+        if kind is FunctionType or called is MISSING or called is None:
+            return False
+        if id(kind) in UNBOUND or issubclass(kind, (type, BuiltinFunctionType)):
+            return True
+        inner = through_proxy(unwrapped(called))
+        called = find(ABSENT, "__call__", kind) if inner is called else inner
+    return True
+
+
 def _makes_instances(base: type) -> bool:
     return (
         base is not object
@@ -576,7 +596,7 @@ def _reaching(
     if base in _NATIVE:
         return lambda obj: list(base.__iter__(obj))
     if kind is WEAK:
-        return lambda obj: [_target_of(obj)]
+        return lambda obj: [target_of(obj)]
     if kind is ERROR:
         return _of_error
     for one in mro:
@@ -636,10 +656,16 @@ class _Unwrapping:
 
 
 _PROXIES: Final = (weakref.ProxyType, weakref.CallableProxyType)
+WEAK_PROXIES: Final = _ids(*_PROXIES)
 _UNWRAPPING: Final = _Unwrapping()
 
 
-def _target_of(obj: Any) -> Any:
+def through_proxy(obj: Any) -> Any:
+    """Return what a weak proxy stands for, anything else as it is; ``None`` if that is gone."""
+    return target_of(obj) if id(type(obj)) in WEAK_PROXIES else obj
+
+
+def target_of(obj: Any) -> Any:
     """Return what a weak reference or a weak proxy leads to; runs no code of that."""
     if issubclass(type(obj), weakref.ReferenceType):
         return weakref.ReferenceType.__call__(obj)
@@ -714,6 +740,51 @@ def unwrapped(obj: Any) -> Any:
     return unwrap(obj)
 
 
+def step_into(func: Any) -> tuple[Any, tuple[Any, ...], Mapping[str, Any]] | None:
+    """Return what calling an object calls, with the arguments that this puts before the caller's.
+
+    Runs no code of it.
+
+    Returns:
+        The next callable, positional and named arguments; ``None`` if the object is what runs.
+    """
+    kind = type(func)
+    if kind is FunctionType:
+        return None
+    if id(kind) in WEAK_PROXIES:
+        return target_of(func), (), _EMPTY
+    if issubclass(kind, partial):
+        return _func_of(func), _args_of(func), _keywords_of(func)
+    if kind is MethodType:
+        return func.__func__, (func.__self__,), _EMPTY
+    if kind is staticmethod:
+        return func.__func__, (), _EMPTY
+    if kind is MethodWrapperType and func.__name__ == "__call__":
+        return func.__self__, (), _EMPTY
+    if kind is GenericAlias or module_of(kind) == "typing":
+        return find(func, "__origin__"), (), _EMPTY
+    called = facts_of(kind).calls
+    return None if called is None else _bound(called, func)
+
+
+def _bound(called: Any, obj: Any) -> tuple[Any, tuple[Any, ...], Mapping[str, Any]]:
+    """Return what ``__call__`` of an object's class calls, and with what, when ``obj`` is called.
+
+    Args:
+        called: what the class has under that name.
+    """
+    kind = type(called)
+    if kind is staticmethod:
+        return unwrapped(called), (), _EMPTY
+    if kind is classmethod:
+        return unwrapped(called), (type(obj),), _EMPTY
+    if kind is partialmethod:
+        own = instance_dict(called)
+        return own["func"], (obj, *own["args"]), own["keywords"]
+    binds = kind is not MethodType and find(ABSENT, "__get__", kind) is not MISSING
+    return called, ((obj,) if binds else ()), _EMPTY
+
+
 def is_c_callable(obj: Any) -> bool:
     """Return whether calling an object runs something other than a function written in Python.
 
@@ -771,23 +842,12 @@ class Call:
         before = 0
         self.keywords: dict[str, Any] = {}
         for _ in range(MAX_WRAPPED):
-            kind = type(func)
-            more: tuple[Any, ...] = ()
-            if issubclass(kind, partial):
-                self.keywords = {**_keywords_of(func), **self.keywords}
-                func, more = _func_of(func), _args_of(func)
-            elif kind is MethodType:
-                func, more = func.__func__, (func.__self__,)
-            elif kind is staticmethod:
-                func = func.__func__
-            elif kind is MethodWrapperType and func.__name__ == "__call__":
-                func = func.__self__
-            elif kind is GenericAlias or module_of(kind) == "typing":
-                func = find(func, "__origin__")
-            elif facts_of(kind).calls is not None:
-                func, more = facts_of(kind).calls, (func,)
-            else:
+            step = step_into(func)
+            if step is None:
                 break
+            func, more, keywords = step
+            if keywords:
+                self.keywords = {**keywords, **self.keywords}
             given[:0] = more
             before += len(more)
         self.func, self.given, self.before = func, given, before

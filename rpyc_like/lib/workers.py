@@ -259,23 +259,33 @@ class WorkerPool:
 
     def _work(self) -> None:
         here.pool = self
-        while True:
+        try:
+            while self._work_on_lane():
+                pass
+        finally:  # also of SystemExit and the like, which end the thread: another one goes on
             with self._lock:
-                lane = self._next()
-                if lane is None:
-                    self._leave()
+                self._leave()
             self._log.flush()
-            if lane is None:
-                return
-            here.lane = lane
-            try:
-                self._run_lane(lane)
-            finally:
-                here.lane = here.run = None
-                del lane  # which may keep a connection while this thread is idle
 
-    def _run_lane(self, lane: _Lane) -> None:
+    def _work_on_lane(self) -> bool:
+        """Run what waits in one lane; return whether the thread is needed still."""
+        with self._lock:
+            lane = self._next()
+        self._log.flush()
+        if lane is None:
+            return False
         run = here.run = _Run()
+        here.lane = lane
+        try:
+            self._run_lane(lane, run)
+        finally:
+            here.lane = here.run = None
+            with self._lock:
+                self._end_run(lane, run)
+            self._log.flush()
+        return True
+
+    def _run_lane(self, lane: _Lane, run: _Run) -> None:
         for _ in range(self._batch):
             with self._lock:
                 if run.overtaken or not lane.work or lane.runners > lane.width:
@@ -286,18 +296,18 @@ class WorkerPool:
                 func()
             except Exception:
                 logger.exception("! a worker's function failed")
-        with self._lock:
-            if run.overtaken:
-                self._active += 1
-            else:
-                lane.runners -= 1
-                if lane.run is run:
-                    lane.run = None
-            if lane.work:
-                self._offer(lane)
-            elif not lane.runners and self._lanes.get(lane.key) is lane:
-                del self._lanes[lane.key]
-        self._log.flush()
+
+    def _end_run(self, lane: _Lane, run: _Run) -> None:
+        if run.overtaken:
+            self._active += 1
+        else:
+            lane.runners -= 1
+            if lane.run is run:
+                lane.run = None
+        if lane.work:
+            self._offer(lane)
+        elif not lane.runners and self._lanes.get(lane.key) is lane:
+            del self._lanes[lane.key]
 
     def _leave(self) -> None:
         self._active -= 1

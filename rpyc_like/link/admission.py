@@ -17,6 +17,7 @@ import contextlib
 import errno
 import ipaddress
 import logging
+import math
 import os
 import re
 import socket
@@ -132,8 +133,7 @@ class ListenerAccount:
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""
-        # Guards held. A finalizer that runs in the middle may come here again.
-        self._lock = primitives.RLock()
+        self._lock = primitives.RLock()  # guards held
 
     def add(self, size: int) -> None:
         """Count ``size`` bytes more, or less if it is negative.
@@ -141,12 +141,15 @@ class ListenerAccount:
         Raises:
             LimitExceeded: that would be more than the limit; nothing has been counted.
         """
+        limit = math.inf if self.limit is None else self.limit
         with self._lock:
             held = self.held + size
-            if size > 0 and self.limit is not None and held > self.limit:
-                what = "memory kept for all clients of the server, in bytes"
-                raise LimitExceeded(what, held, self.limit, argument=self.argument)
-            self.held = held
+            fits = size <= 0 or held <= limit
+            if fits:
+                self.held = held
+        if not fits:  # made without the lock: it may cause finalizers to run
+            what = "memory kept for all clients of the server, in bytes"
+            raise LimitExceeded(what, held, limit, argument=self.argument)
 
 
 class Client:
@@ -354,7 +357,8 @@ class Admission:
         self._line = _Line()
         self._lines: dict[Any, _Line] = {}  # by the keys of addresses
         self._crowded: OrderedDict[Any, None] = OrderedDict()  # keys of more than their share
-        self._deadlines: OrderedDict[Client, None] = OrderedDict()
+        self._deadlines: dict[float, OrderedDict[Client, None]] = {}
+        """Who is to log in, in the order of coming, by ``auth_timeout`` at that time."""
         self._renewed = self._breaths = 0.0  # when there were pauses again, how many are left
         self._watching = False  # whether the thread runs
         self._closed = False
@@ -386,6 +390,7 @@ class Admission:
 
         Args:
             logs_in: whether there is a deadline, by which :meth:`Client.log_in` must have ended.
+                Where the system has no thread to see to that, the client is hung up on.
         """
         timeout = self.auth_timeout if logs_in else None
         due = None if timeout is None else primitives.monotonic() + timeout
@@ -398,12 +403,29 @@ class Admission:
             if key is not None:
                 self._lines.setdefault(key, _Line()).add(client)
                 self._measure(key)
-            if due is not None:
-                self._deadlines[client] = None
-                self._watch()
+            if timeout is not None:
+                self._deadlines.setdefault(timeout, OrderedDict())[client] = None
         if victim is not None:
             self._cut_off(victim, self._cut, victim.why)
+        if timeout is not None:
+            self._see_to_deadlines(client)
         return client
+
+    def _see_to_deadlines(self, client: Client) -> None:
+        """Have the thread run, for which others make room; hang up on a new client in vain."""
+        try:
+            with self._lock:
+                self._watch()
+            return
+        except RuntimeError as error:  # the system has no more threads
+            if self.make_room(error, client):
+                primitives.sleep(PAUSE)
+        try:
+            with self._lock:
+                self._watch()
+        except RuntimeError as error:
+            self.forget(client)
+            self._cut_off(client, self._refused, error)
 
     def logged_in(self, client: Client, sock: Any) -> bool:
         """Note that a client has logged in.
@@ -417,7 +439,7 @@ class Admission:
         with self._lock:
             if client.cut_off:
                 return False
-            self._deadlines.pop(client, None)
+            self._end_deadline(client)
             client._sock = sock
             lines = [self._line]
             if client.key in self._lines:
@@ -547,7 +569,7 @@ class Admission:
                 del self._lines[key]
 
     def _take_out(self, client: Client) -> None:
-        self._deadlines.pop(client, None)
+        self._end_deadline(client)
         if self._line.discard(client) and client.key is not None:
             self._lines[client.key].discard(client)
             self._measure(client.key)
@@ -578,25 +600,35 @@ class Admission:
                 self._watching = False
                 raise
 
+    def _end_deadline(self, client: Client) -> None:
+        for timeout, line in list(self._deadlines.items()):
+            line.pop(client, None)
+            if not line:
+                del self._deadlines[timeout]
+
+    def _next_due(self) -> Client | None:
+        """Return the client that must have logged in first."""
+        first = [next(iter(line)) for line in self._deadlines.values()]
+        return min(first, key=lambda client: client.due or 0.0, default=None)
+
     def _run(self) -> None:
         counted = self._counted
         while True:
             late = []
             with self._lock:
                 now = primitives.monotonic()
-                while self._deadlines:
-                    client = next(iter(self._deadlines))
+                while (client := self._next_due()) is not None:
                     if client.due is None or client.due > now:
                         break
                     self._take_out(client)
                     late.append(client)
                 if not late and all(one.due is None or one.due > now for one in counted):
-                    due = [client.due for client in self._deadlines][:1]
-                    dues = [one for one in (*due, *(one.due for one in counted)) if one is not None]
-                    if not dues or self._closed:
+                    dues = [one.due for one in (client, *counted) if one is not None]
+                    left = min([due for due in dues if due is not None], default=None)
+                    if left is None or self._closed:
                         self._watching = False
                         return
-                    self._changed.wait(max(0.001, min(dues) - now))
+                    self._changed.wait(max(0.001, left - now))
                     continue
             for client in late:
                 self._cut_off(client, self._late)

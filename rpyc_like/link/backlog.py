@@ -23,6 +23,7 @@ from .result import Unfinished
 __all__ = ["Backlog", "Stash", "weight_of"]
 
 _OVERHEAD = 512  # bytes that a message takes beside its values
+_ASKING = 4  # times the limit, while this side waits for answers
 _LOOK = 0.05  # seconds after which one who waits looks whether the connection is gone
 
 
@@ -59,10 +60,15 @@ class Backlog:
         self.on_room: Callable[[], object] | None = None
         """Called once when the backlog is not full any more."""
         self.total: Callable[[int], object] | None = None
-        """Told of each change: the account of the listener. It raises if there is too much."""
+        """Called with each change, without a lock: the account of the listener.
+
+        It raises LimitExceeded if there is too much. To be set before anything is counted.
+        """
         self.weigh: Callable[[Outcome], int] = weight_of
         """Returns how many bytes a message takes."""
         self._beyond = 0  # bytes that the listener's account has refused
+        self._closed = False
+        self._sizes: dict[int, int] = {}  # of messages, by their ids
         self.orphan()
         forking.remember(self)
 
@@ -70,7 +76,7 @@ class Backlog:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""
         # A condition's own methods are Python's, in which a signal handler's exception may come
         # when the lock has been taken, or before it is released. A lock's are not.
-        self._lock = primitives.RLock()  # guards both numbers
+        self._lock = primitives.RLock()  # guards both numbers and _closed
         self._changed = primitives.Condition(self._lock)
 
     @property
@@ -80,33 +86,51 @@ class Backlog:
 
     def add(self, size: int) -> None:
         """Count a message that waits."""
-        beyond = 0
-        if self.total is not None:
+        total, beyond = self.total, 0
+        if total is not None:
             try:
-                self.total(size)
+                total(size)
             except LimitExceeded:
                 beyond = size
         with self._lock:
-            self.size += size
-            self._beyond += beyond
-            self._note()
+            counted = not self._closed
+            if counted:
+                self.size += size
+                self._beyond += beyond
+                self._note()
+        if total is not None and not counted and not beyond:  # it has ended meanwhile
+            total(-size)
 
     def remove(self, size: int) -> None:
         """Count a message that does not wait any more."""
         with self._lock:
+            if self._closed:
+                return
             was_full = self.full
             self.size -= size
             beyond = min(size, self._beyond)
             self._beyond -= beyond
             self._note()
-            on_room = None
+            total, on_room = self.total, None
             if was_full and not self.full:
                 self._changed.notify_all()
                 on_room, self.on_room = self.on_room, None
-        if self.total is not None and size > beyond:
-            self.total(beyond - size)
+        if total is not None and size > beyond:
+            total(beyond - size)
         if on_room is not None:
             on_room()
+
+    def put(self, outcome: Outcome) -> None:
+        """Count a message that is handed to another thread; the caller keeps it until then."""
+        self._sizes[id(outcome)] = size = self.weigh(outcome)
+        self.add(size)
+
+    def take(self, outcome: Outcome) -> None:
+        """Count a message no more that was :meth:`put`.
+
+        It is not weighed again: that takes time, and its weight may have changed.
+        """
+        self.remove(self._sizes.pop(id(outcome), 0))
 
     @contextmanager
     def serving(self, args: Any) -> Iterator[None]:
@@ -115,10 +139,8 @@ class Backlog:
         Raises:
             LimitExceeded: the listener's clients would hold too much.
         """
-        if self.total is None:
-            yield
-            return
-        with self.holding(self.weigh((CALL, None, None, args))):
+        size = 0 if self.total is None else self.weigh((CALL, None, None, args))
+        with self.holding(size):
             yield
 
     @contextmanager
@@ -141,16 +163,32 @@ class Backlog:
     def _note(self) -> None:
         self.full = self.size >= self.limit or self._beyond > 0
 
-    def wait(self, timeout: float | None, gone: Callable[[], bool]) -> bool:
+    def keeps_from_reading(self, asks: bool) -> bool:
+        """Return whether nothing more may be read.
+
+        Args:
+            asks: whether this side waits for answers. What waits to be served may wait for them.
+        """
+        if not self.full:
+            return False
+        return not asks or self._beyond > 0 or self.size >= _ASKING * self.limit
+
+    def reconsider(self) -> None:
+        """Have whoever has stopped reading look again, since this side waits for an answer now."""
+        on_room, self.on_room = self.on_room, None
+        if on_room is not None:
+            on_room()
+
+    def wait(self, timeout: float | None, anyway: Callable[[], bool]) -> bool:
         """Wait until more may be read; return whether it may.
 
         Args:
             timeout: seconds, None for ever.
-            gone: whether the connection is gone, which ends the wait.
+            anyway: whether it may in any case, which ends the wait.
         """
         end = None if timeout is None else primitives.monotonic() + timeout
         with self._lock:
-            while self.full and not gone():
+            while self.full and not anyway():
                 left = _LOOK if end is None else min(_LOOK, end - primitives.monotonic())
                 if left <= 0:
                     return False
@@ -158,11 +196,12 @@ class Backlog:
         return True
 
     def close(self) -> None:
-        """Count nothing any more: the connection is gone."""
+        """Count nothing any more: the connection is gone. Idempotent."""
         with self._lock:
-            size, self.size = self.size - self._beyond, 0
-            self._beyond, self.limit = 0, 1 << 62
-            total, self.total = self.total, None
+            size, total = self.size - self._beyond, self.total
+            self._closed = True
+            self.size = self._beyond = 0
+            self.total = None
             self._note()
             self._changed.notify_all()
         if total is not None:

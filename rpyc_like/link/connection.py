@@ -318,6 +318,8 @@ class MessageConnection:
             raise self.closed_error()
         result.target = target
         result.id_, payload = self.session.request(result, target, args, id_)
+        if self.queued.full:
+            self.queued.reconsider()
         try:
             self.send(*before, payload)
         except BaseException as error:
@@ -448,7 +450,7 @@ class MessageConnection:
 
     def _leave_unserved(self, outcome: Outcome) -> None:
         """Leave a request to the threads that serve."""
-        self.queued.add(self.queued.weigh(outcome))
+        self.queued.put(outcome)
         self.unbegun.add(outcome[1])
         self.unserved.append((primitives.monotonic(), outcome))
 
@@ -480,7 +482,7 @@ class MessageConnection:
             waiter = self.waiters.get(thread)
             if waiter is None:
                 return False
-            self.queued.add(self.queued.weigh(outcome))
+            self.queued.put(outcome)
             self.unbegun.add(outcome[1])
             if not waiter.inbox:
                 waiter.since = primitives.monotonic()
@@ -499,7 +501,7 @@ class MessageConnection:
             return None
         if self.unserved and not self.end._ready:  # else what is left is served in order
             self._rouse()
-        self.queued.remove(self.queued.weigh(outcome))
+        self.queued.take(outcome)
         return outcome
 
     def _wait(
@@ -1041,7 +1043,7 @@ class MessageConnection:
         if thread is None or thread.ident == get_ident():
             return False
         outcome = (RAW, payload)
-        self.queued.add(self.queued.weigh(outcome))
+        self.queued.put(outcome)
         thread.inbox.append(outcome)
         thread.wake()
         return True
@@ -1173,7 +1175,7 @@ class MessageConnection:
 
     def read_new(self, timeout: float | None) -> Outcome | None:
         """Reads one message that has not been read yet; see :meth:`_read`."""
-        if self.queued.full and not self.queued.wait(timeout, lambda: self.end._ready):
+        if self.queued.full and not self.queued.wait(timeout, self._may_read_on):
             return None
         payload = None
         try:
@@ -1190,6 +1192,10 @@ class MessageConnection:
                 return self.broken(error)
             self.check_taken(payload)
             raise
+
+    def _may_read_on(self) -> bool:
+        """Whether to read, although what has been read takes much memory."""
+        return self.end._ready or not self.queued.keeps_from_reading(len(self.session.pending) > 0)
 
     def check_taken(self, payload: Any) -> None:
         """Go on after an exception in the reading role, which a signal handler may raise anywhere.
@@ -1417,7 +1423,7 @@ class MessageConnection:
             outcome: Outcome = waiter.inbox.popleft()
         except IndexError:
             return None
-        self.queued.remove(self.queued.weigh(outcome))
+        self.queued.take(outcome)
         return outcome
 
     def _act_on_handed(self, me: Waiter) -> None:
@@ -1432,9 +1438,7 @@ class MessageConnection:
         before, in_task = THREAD.now, IN_TASK.get()
         if (before or in_task) is not None and not has_room():
             text = "calls between the two sides are nested too deeply for this interpreter's stack"
-            self.calls.forget(id_)
-            self._has_begun(id_)
-            self.application.refuse(id_, RecursionError(text))
+            self.refuse(id_, RecursionError(text))
             return
         goes_on = None
         try:
@@ -1453,6 +1457,12 @@ class MessageConnection:
                 self._count_running(id_, args)
             if self.unbegun:
                 self._has_begun(id_)
+
+    def refuse(self, id_: Any, error: Exception) -> None:
+        """Answer a request with an error instead of serving it."""
+        self.calls.forget(id_)
+        self._has_begun(id_)
+        self.application.refuse(id_, error)
 
     def begun(self, id_: Any) -> None:
         """Note that a request has its function and arguments: the end takes nothing from it now."""

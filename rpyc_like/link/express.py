@@ -221,7 +221,7 @@ class Express:
         """Sends a request whose answer goes to ``result``, perhaps a moment later."""
         pending = link.session.pending
         id_ = next(pending.numbers)
-        if type(result) is AsyncResult and link.bystander is None:
+        if type(result) is AsyncResult and link.bystander is None and not link.queued.full:
             if link.session.state is State.CLOSED:
                 raise link.closed_error()
             frame = None

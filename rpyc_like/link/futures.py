@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
 from ..lib import primitives
+from ..lib.first_use import set_first
 from ..lib.threads import Workers, spawn
 from .result import AsyncResult, ResultOwner, raised
 
@@ -22,8 +22,16 @@ Ended = Callable[[AsyncResult], None]
 
 
 def future_of(result: AsyncResult, conn: ResultOwner) -> primitives.Future[Any]:
-    """Returns a future for the answer to a request."""
-    future: primitives.Future[Any] = primitives.Future()
+    """Return the future for the answer to a request, which is made once."""
+    made: primitives.Future[Any] = primitives.Future()
+    future = set_first(result, "_future", made)
+    if future is made:
+        _begin(future, result, conn)
+    return future
+
+
+def _begin(future: primitives.Future[Any], result: AsyncResult, conn: ResultOwner) -> None:
+    """Have a future completed with the answer."""
     once = [None]
 
     def deliver(result: AsyncResult) -> None:
@@ -34,22 +42,30 @@ def future_of(result: AsyncResult, conn: ResultOwner) -> primitives.Future[Any]:
         try:
             value = result.value  # or raises that no answer has come in time
         except BaseException as error:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(raised(error))
+            fail(error)
         else:
             if future.set_running_or_notify_cancel():
                 future.set_result(value)
 
+    def fail(error: BaseException) -> None:
+        if future.set_running_or_notify_cancel():
+            future.set_exception(raised(error))
+
     def cancelled(future: primitives.Future[Any]) -> None:
         if future.cancelled():
-            result.settle(True, CancelledError())
-            conn.give_up(result)
+            result.cancel()
 
     future.add_done_callback(cancelled)
     result._ended = deliver
     result.add_callback(deliver)
-    conn.read_for(result, deliver)
-    return future
+    try:
+        conn.read_for(result, deliver)
+    except BaseException as error:
+        result._future = None  # the next caller tries again
+        if once:
+            once.clear()
+            fail(error)  # for threads that have the future already
+        raise
 
 
 class ReadingAlong:

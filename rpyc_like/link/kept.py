@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..lib import primitives
-from ..wire.meter import Meter
+from ..wire.meter import Contents, Meter, Work, memory_of
 from . import forking
 from .housekeeping import housekeeper
 
-__all__ = ["ENTRY", "Kept"]
+__all__ = ["ENTRY", "Kept", "RequestAccount"]
 
 ENTRY: Final = 200
 """Bytes that a reference to an object costs: the entry in the table of exported objects."""
@@ -111,3 +111,42 @@ class Kept:
                     self.meter.release(size)
         except IndexError:
             pass  # a finalizer has been faster
+
+
+class RequestAccount:
+    """Items that are taken for one request, and their memory, which counts until it is closed.
+
+    Args:
+        kept: the account of the connection.
+        work: counts the items.
+        contents: what containers of the protocol hold.
+    """
+
+    __slots__ = ("_contents", "_held", "_kept", "_work")
+
+    def __init__(self, kept: Kept, work: Work, contents: Contents) -> None:
+        self._kept = kept
+        self._work = work
+        self._contents = contents
+        self._held = 0
+
+    def __enter__(self) -> RequestAccount:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._kept.release(self._held)
+        self._held = 0
+
+    def count(self, steps: int = 1) -> None:
+        """Count steps; raise LimitExceeded if there are too many."""
+        self._work.do(steps)
+
+    def check(self) -> None:
+        """Raise an error if nobody waits for the items any more."""
+        self._work.do(0)
+
+    def hold(self, item: Any) -> None:
+        """Count the memory of an item; raise LimitExceeded if it is too much."""
+        size = memory_of(item, self._contents)
+        self._kept.hold(size, "items that are taken for a request")
+        self._held += size

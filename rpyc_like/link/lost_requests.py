@@ -8,7 +8,7 @@ threads may have it in hand; so the housekeeping thread looks again a moment lat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,37 +31,46 @@ class LostRequests:
         unanswered: returns the numbers of the peer's requests that have no answer yet.
     """
 
-    def __init__(self, unanswered: Callable[[], set[Any]]) -> None:
+    def __init__(self, unanswered: Callable[[], set[Any] | None]) -> None:
         self._unanswered = unanswered
-        self._suspects: set[Any] = set()
-        self._due = 0.0
+        self._suspects: dict[Any, float] = {}  # when they were noted
 
     def suspect(self, link: MessageConnection) -> bool:
         """Note what may have been lost when a thread was interrupted; return whether it is any."""
-        self._suspects |= self._unserved(link)
-        self._due = primitives.monotonic() + _PATIENCE
+        now = primitives.monotonic()
+        for id_ in self._unserved(link):
+            self._suspects.setdefault(id_, now)
         return bool(self._suspects)
 
     def look(self, link: MessageConnection) -> bool:
         """Answer what was lost, in another thread; return whether to look again later."""
-        if self._suspects and primitives.monotonic() >= self._due:
-            lost, self._suspects = self._suspects & self._unserved(link), set()
-            if lost and not link.end._ready:
-                with suppress(RuntimeError):  # no more threads
-                    spawn(_refuse, link, lost)
+        if not self._suspects:
+            return False
+        unserved, old = self._unserved(link), primitives.monotonic() - _PATIENCE
+        lost = []
+        for id_, since in list(self._suspects.items()):
+            if since <= old or id_ not in unserved:
+                del self._suspects[id_]
+                if id_ in unserved:
+                    lost.append(id_)
+        if lost and not link.end._ready:
+            with suppress(RuntimeError):  # no more threads
+                spawn(_refuse, link, lost)
         return bool(self._suspects)
 
     def _unserved(self, link: MessageConnection) -> set[Any]:
         """Return the unanswered requests that are neither served nor kept for a thread."""
-        payloads: Iterable[Any] = getattr(link.receiver, "payloads", ())
-        kept = [
-            one for one in (*list(link.stash), *payloads) if type(one) is tuple and one[0] is CALL
-        ]
-        served = {*link.running, *link.unbegun, *(one[1] for one in kept)}
-        return self._unanswered() - served
+        kept = [*list(link.stash), *getattr(link.receiver, "payloads", ())]
+        kept += [outcome for _, outcome in list(link.unserved)]
+        for waiter in (*list(link.waiters.values()), *list(link.servers.values())):
+            kept += list(waiter.inbox)
+        served = {*link.running, *(one[1] for one in kept if type(one) is tuple and one[0] is CALL)}
+        if link.workers is not None:
+            served |= link.unbegun  # workers keep them
+        return (self._unanswered() or set()) - served  # None when the connection is gone
 
 
-def _refuse(link: MessageConnection, lost: set[Any]) -> None:
+def _refuse(link: MessageConnection, lost: list[Any]) -> None:
     for id_ in lost:
         error = RuntimeError("the thread that was to serve the request has been interrupted")
-        link.application.refuse(id_, error)
+        link.refuse(id_, error)

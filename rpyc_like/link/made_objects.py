@@ -61,7 +61,7 @@ class MadeObjects:
         self._released: deque[int] = deque()  # ids of objects that may have been let go
         self._armed = False
         self._next = _FEW
-        self._unpaid = 0  # bytes that could not be counted when they were there already
+        self._unpaid = 0  # bytes of records that could not be counted: they were there already
         self.orphan()
         forking.remember(self)
 
@@ -74,8 +74,7 @@ class MadeObjects:
     def check(self, size: int) -> None:
         """Raise LimitExceeded if so many bytes more may not be kept."""
         with self._lock:
-            self._hold(self._unpaid + size)
-            self._unpaid = 0
+            self._hold(size, pays=True)
             self._kept.release(size)
 
     def add(self, obj: Any, size: int) -> None:
@@ -103,8 +102,7 @@ class MadeObjects:
                 self._hold(size)
             except LimitExceeded:
                 self._unpaid += size
-            else:
-                self._record(obj).growth += size
+            self._record(obj).growth += size
         self._look()
 
     def _record(self, obj: Any) -> _Record:
@@ -119,11 +117,30 @@ class MadeObjects:
         size = min(size - growth, record.size)
         record.growth -= growth
         record.size -= size
-        self._kept.release(growth + size)
+        self._give_back(growth + size)
 
-    def _hold(self, size: int) -> None:
+    def _give_back(self, size: int) -> None:
+        """Count fewer bytes; of those that could not be counted, there are fewer first."""
+        unpaid = min(size, self._unpaid)
+        self._unpaid -= unpaid
+        self._kept.release(size - unpaid)
+
+    def _take(self, size: int, pays: bool) -> None:
+        self._kept.hold(size + (self._unpaid if pays else 0), _WHAT)
+        if pays:
+            self._unpaid = 0
+
+    def _hold(self, size: int, pays: bool = False) -> None:
+        """Count more bytes.
+
+        Args:
+            pays: whether those as well that could not be counted before.
+
+        Raises:
+            LimitExceeded: that is too much, though what nobody uses has been dropped.
+        """
         try:
-            self._kept.hold(size, _WHAT)
+            self._take(size, pays)
         except LimitExceeded:
             for record in self.records.values():
                 if record.growth:  # the program may have taken something
@@ -131,7 +148,7 @@ class MadeObjects:
             for _ in range(_ROUNDS):
                 if not self._drop([*self.records]):
                     break
-            self._kept.hold(size, _WHAT)
+            self._take(size, pays)
 
     def _look(self) -> None:
         """Drop what has been let go if there have come many."""
@@ -170,7 +187,7 @@ class MadeObjects:
                 if record is not None and getrefcount(record.obj) <= _ALONE:
                     gone.append(self.records.pop(key))
             if gone:
-                self._kept.release(sum([one.size + one.growth for one in gone]))
+                self._give_back(sum([one.size + one.growth for one in gone]))
         return len(gone)  # their finalizers run now, after the lock
 
     def clear(self) -> None:

@@ -143,6 +143,8 @@ class Poller:
 
     def _turn(self) -> None:
         events = self._selector.select(self._timeout())
+        if any(key.fd == self._wake.fileno() for key, _ in events):
+            self._wake.clear()  # first: what comes from now on wakes the thread again
         if self._workers.lacks_threads:
             self._workers.start_again()
         while self._coming:
@@ -158,9 +160,7 @@ class Poller:
         self._more.clear()
         due |= {member for member, end in self._deadlines.items() if end <= now}
         for key, _ in events:
-            if key.fd == self._wake.fileno():
-                self._wake.clear()
-            elif key.fd in self._members:
+            if key.fd in self._members:
                 due.add(self._members[key.fd])
         self._handle(due)
 
@@ -222,7 +222,8 @@ class Poller:
         queued = member.link.queued
         if queued.full:
             queued.on_room = partial(self.look_at, (member.fd,))
-            if queued.full:  # and not just while that was set
+            asks = len(member.link.session.pending) > 0
+            if queued.keeps_from_reading(asks):  # and not just while that was set
                 if not member.paused:
                     member.paused = True
                     self._selector.unregister(member.fd)

@@ -47,6 +47,15 @@ class Unfinished:
         raise NotImplementedError
 
 
+class _Failure(Unfinished):
+    """An answer that is raised."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Any) -> None:
+        self.error = error
+
+
 class Stopped(Exception):
     """Stands for an answer that is StopIteration where a generator would not let that pass."""
 
@@ -104,8 +113,6 @@ class AsyncResult:
 
     # Most results are waited for once and forgotten: what they do not need is not made.
     _ready = False
-    _failed = False
-    _value: Any = None
     _deadline: Timeout | None = None
     id_: int | None = None
     target: Any = None
@@ -125,37 +132,40 @@ class AsyncResult:
     def __init__(self, conn: Any) -> None:
         self._conn: ResultOwner = conn
         self._waiters: list[Waiter] = []
+        # The first one counts: a thread may cancel the request while another one has its answer.
+        self._answers: list[Any] = []
         self._callbacks: list[Callable[[AsyncResult], Any]] = []
 
     def __repr__(self) -> str:
-        if self._ready:
-            state = "ready"
-        elif self._failed:
-            state = "error"
-        else:
-            state = "expired" if self.expired else "pending"
+        state = "ready" if self._ready else "expired" if self.expired else "pending"
         return f"<AsyncResult object ({state}) at {id(self):#x}>"
+
+    @property
+    def _failed(self) -> bool:
+        return bool(self._answers) and type(self._answers[0]) is _Failure
+
+    @property
+    def _value(self) -> Any:
+        value = self._answers[0] if self._answers else None
+        return value.error if type(value) is _Failure else value
 
     # -- delivery (by the connection)
 
     def settle(self, failed: bool, value: Any) -> bool:
-        """Stores the answer and wakes who waits. Runs no code of the program.
+        """Store the answer, unless there is one, and wake who waits. Runs no code of the program.
 
         Returns:
             Whether :meth:`run_callbacks` has something to do.
         """
-        if self._ready:
-            return False
         if self._deadline is not None and self._deadline.expired():
             self._wake_waiters()
             return False
-        self._failed = failed
-        self._value = value
+        self._answers.append(_Failure(value) if failed else value)
         self._ready = True
         if self._waiters:
             for waiter in self.waiters():
                 waiter.wake()
-        return bool(self._callbacks)
+        return True if self._callbacks else False  # noqa: SIM210 -- bool() is a call
 
     def add_waiter(self, waiter: Waiter) -> list[Waiter]:
         """Notes a thread to wake; returns the list to remove it from."""
@@ -222,8 +232,9 @@ class AsyncResult:
         if self._ready:
             return
         self._wake_waiters()
-        if self._ended is not None and known is None and timeout is not None:
-            self._conn.read_for(self, self._ended)  # nobody has looked at the time until now
+        due, before = (None if one is None else one.tmax for one in (self._deadline, known))
+        if self._ended is not None and due is not None and (before is None or due < before):
+            self._conn.read_for(self, self._ended)  # nobody looks at the time so early
 
     def _wake_waiters(self) -> None:
         for waiter in self.waiters():
@@ -261,10 +272,20 @@ class AsyncResult:
 
     def take(self) -> Any:
         """Returns or raises an answer that is there."""
-        value = self._value
+        value = self._answers[0]
         if issubclass(type(value), Unfinished):  # isinstance would ask a proxy
-            value = self._value = self._conn.finish(value)
-        if self._failed:
+            try:
+                return self._finish()
+            finally:
+                del self, value
+        return value
+
+    def _finish(self) -> Any:
+        failed, value = self._failed, self._value
+        if issubclass(type(value), Unfinished):
+            value = self._conn.finish(value)
+            self._answers = [_Failure(value) if failed else value]
+        if failed:
             try:
                 raise value
             finally:
@@ -282,7 +303,7 @@ class AsyncResult:
             with late_import():
                 from .futures import future_of
 
-            found = self._future = future_of(self, self._conn)
+            found = future_of(self, self._conn)
         return found
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -304,7 +325,10 @@ class AsyncResult:
             return False
         from concurrent.futures import CancelledError
 
-        self.settle(True, CancelledError("the request was cancelled by this side"))
+        error = CancelledError("the request was cancelled by this side")
+        self.settle(True, error)
+        if self._answers and self._value is not error:
+            return False  # it has come at this moment
         self._conn.give_up(self)
         self.run_callbacks()
         return True

@@ -39,6 +39,7 @@ from ..lib import access_policy
 from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
 from ..lib.code import clean_name
 from ..lib.stand_ins import dict_of, is_among, module_of, mro_of
+from ..lib.stdlib import through_proxy
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "Tree", "denied", "exposes"]
 
@@ -334,7 +335,7 @@ class _Walker:
     ) -> tuple[_Subject | None, Node]:
         """Return the node of a value that stands in a class or an instance, and what is below."""
         child = Node(_joined(parent.path, name), name, attribute, rule, UNKNOWN)
-        value = _bound(raw)
+        value = through_proxy(_bound(raw))
         row = access_policy.risk(value)
         if row is not None:
             free = self._config["allow_ladders"]

@@ -91,11 +91,15 @@ def checked_name(value: Any) -> str:
         TypeError, ValueError: it is none.
     """
     name = exact(value, str, "a name")
-    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+    if not _is_name(name):
         raise ValueError(
             f"expected a name of 1 to {MAX_NAME} printable characters, got {brief(name)}"
         )
     return name
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= MAX_NAME and text.isprintable()
 
 
 def answer_of(command: str, data: bytes) -> Any:
@@ -110,7 +114,8 @@ def answer_of(command: str, data: bytes) -> Any:
     if command == "LIST":
         if value is None:
             return None
-        return tuple([checked_name(name) for name in exact(value, tuple, "names")])
+        names = [exact(name, str, "a name") for name in exact(value, tuple, "names")]
+        return tuple(filter(_is_name, names))  # a bad one must not hide the others
     if exact(value, str, "OK") != "OK":
         raise ValueError(f"expected 'OK', got {brief(value)}")
     return value

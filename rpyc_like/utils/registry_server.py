@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from ..core import brine
 from ..errors import ProtocolError
 from ..lib.brief import brief
+from ..lib.exact import exact
 from ..lib.logs import CountedWarning
 from ..lib.os_errors import address_text, naming
 from ..lib.settings import PORT, checked
@@ -47,7 +48,8 @@ T = TypeVar("T")
 
 
 def _name(value: Any) -> str:
-    return checked_name(value).upper()
+    """Return the name that a service is kept under: capitals may be more characters."""
+    return checked_name(exact(value, str, "a name").upper())
 
 
 def _plain_host(host: str) -> str:
@@ -67,6 +69,11 @@ def _owner(host: str) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
+def _size(name: str) -> int:
+    """Return how many bytes a name takes in an answer, at most."""
+    return 5 + len(name.encode())
+
+
 def _in_turns(items: Iterable[T], owner: Callable[[T], str]) -> list[T]:
     """Return items so that each owner's first come before anybody's second.
 
@@ -82,21 +89,25 @@ def _in_turns(items: Iterable[T], owner: Callable[[T], str]) -> list[T]:
 
 
 class _Rate:
-    """How many answers an address gets: a number at once, and so many more each second."""
+    """How many answers a host gets: a number at once, and so many more each second."""
 
-    def __init__(self, burst: int = 100, per_second: float = 50.0, addresses: int = 4096) -> None:
+    def __init__(self, burst: int = 100, per_second: float = 50.0, hosts: int = 4096) -> None:
         self._burst = burst
         self._per_second = per_second
-        self._addresses = addresses
+        self._hosts = hosts
         self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def allows(self, host: str) -> bool:
-        """Counts one answer; returns whether it may be sent."""
+        """Count one answer; return whether it may be sent.
+
+        Args:
+            host: whose entries are counted together as well; see :func:`_owner`.
+        """
         now = time.monotonic()
         left, seen = self._known.pop(host, (float(self._burst), now))
         left = min(self._burst, left + (now - seen) * self._per_second)
         self._known[host] = (max(0.0, left - 1), now)
-        while len(self._known) > self._addresses:
+        while len(self._known) > self._hosts:
             self._known.popitem(last=False)
         return left >= 1
 
@@ -280,10 +291,11 @@ class RegistryServer:
                 for name, entries in self.services.items()
                 if wanted is None or any(address[0] == wanted for address in entries)
             }
-        found = list(hosts)
-        if len(found) > _SURE_TO_FIT:
-            found = _in_turns(found, lambda name: _owner(hosts[name]))
-        return tuple(found)
+        if sum(map(_size, hosts)) <= MAX_DGRAM_SIZE - _SEAL_SIZE:
+            return tuple(hosts)
+        # Short names first: a few long ones would fill the answer.
+        found = sorted(hosts, key=_size)
+        return tuple(_in_turns(found, lambda name: _owner(hosts[name])))
 
     def cmd_register(self, host: str, names: Any, port: Any) -> str:
         """Enters services of the host that the message came from."""
@@ -300,13 +312,16 @@ class RegistryServer:
         self._check_room(_owner(host), len(new))
         for name in wanted:
             self._add_service(name, address)
-        self.logger.debug("registered %s:%s as %s", *address, ", ".join(names))
+        self.logger.debug("registered %s:%s as %s", *address, ", ".join(wanted))
         return "OK"
 
     def cmd_unregister(self, host: str, port: Any) -> str:
         """Removes what runs on a port of the host that the message came from."""
         address = (host, checked_port(port))
-        for name in list(self.services):
+        with self._lock:
+            held = self._held.get(_owner(host), ())
+            names = [name for name, entered in held if entered == address]
+        for name in names:
             self._remove_service(name, address)
         self.logger.debug("unregistered %s:%s", *address)
         return "OK"
@@ -315,6 +330,8 @@ class RegistryServer:
 
     def _answer(self, data: bytes, host: str) -> bytes | None:
         """Returns the answer to a message, or None for none."""
+        if not self._rate.allows(_owner(host)):
+            return None
         nonce = None
         try:
             if self._seal is not None:
@@ -361,7 +378,7 @@ class RegistryServer:
                 continue
             with contextlib.suppress(OSError, ValueError):  # of an address that is none
                 host = _plain_host(addrinfo[0])
-                answer = self._answer(data, host) if self._rate.allows(host) else None
+                answer = self._answer(data, host)
                 if answer is not None:
                     self._send(answer, addrinfo)
 

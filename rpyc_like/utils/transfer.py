@@ -21,6 +21,7 @@ from ..core.protocol import Connection
 from ..lib.brief import brief
 from ..lib.exact import exact, exact_count, exact_items
 from ..lib.safe_paths import Folder, join_name
+from ..link.result import AsyncResult
 
 __all__ = [
     "Progress",
@@ -95,12 +96,12 @@ def upload_file(
             under_way = None
             while closed is None and (chunk := source.read(next(sizes))):
                 if under_way is not None:
-                    under_way.wait()
+                    _in_time(conn, under_way).wait()
                 under_way = asyncreq(target, HANDLE_CALLATTR, "write", (chunk,), ())
                 done += len(chunk)
                 _tell(progress, localpath, done, size)
             if under_way is not None:
-                under_way.value  # noqa: B018
+                _in_time(conn, under_way).value  # noqa: B018
         finally:
             if closed is None:
                 target.close()
@@ -364,9 +365,15 @@ def _copy_file(
                 target.write(chunk)
                 done += len(chunk)
                 _tell(progress, localpath, done, size)
-                chunk = b"" if last else _chunk(under_way.value, wanted)
+                chunk = b"" if last else _chunk(_in_time(conn, under_way).value, wanted)
     finally:
         asyncreq(source, HANDLE_CALLATTR, "close", (), ())  # closing what was read cannot fail
+
+
+def _in_time(conn: Connection, result: AsyncResult) -> AsyncResult:
+    """Have a request expire that was sent ahead, so much later as if it were sent now."""
+    result.set_expiry(conn._config["sync_request_timeout"])
+    return result
 
 
 def _remote_file(conn: Connection, file: Any) -> Any:

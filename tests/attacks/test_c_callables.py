@@ -78,6 +78,9 @@ class Tools(rpyc.Service):
         self.exposed_cmp_to_key = functools.cmp_to_key
         self.exposed_nlargest = heapq.nlargest
         self.exposed_partial = functools.partial(self.exposed_array.append)
+        self._extend = self.exposed_array.extend
+        self.exposed_proxy = weakref.proxy(self._extend)
+        self.exposed_wired = type("Wired", (), {"__call__": self._extend})()
         self.exposed_isinstance = isinstance
         self.exposed_is = operator.is_
         self.exposed_queue = queue.SimpleQueue()  # type: ignore[var-annotated]
@@ -437,6 +440,19 @@ def test_methods_that_know_their_class_are_looked_at(root: Any, how: str) -> Non
     }[how]()
     with pytest.raises(Exception, match=NO_PROXY):
         root.array.extend(items)
+    assert index.asked == 0
+
+
+@pytest.mark.parametrize("name", ["proxy", "wired"])
+def test_what_stands_for_a_function_in_c_is_guarded(root: Any, name: str) -> None:
+    """A weak proxy, and an object whose class calls a function in C, are that function."""
+    index = Index()
+    root.list[0] = index
+    func = getattr(root, name)
+    with pytest.raises(Exception, match=NO_PROXY):
+        func(root.list)
+    with pytest.raises(Exception, match=NO_PROXY):
+        list(root.starmap(func, [(root.list,)]))
     assert index.asked == 0
 
 

@@ -563,6 +563,29 @@ def test_case_101_no_thread_for_each_login(door: Door) -> None:
     assert len([name for name in names if "admission" in name]) == 1
 
 
+@pytest.mark.parametrize("timeouts", [(3600.0, 0.05), (0.05, 3600.0), (3600.0, 600.0, 0.05)])
+def test_case_101_the_next_deadline_is_the_earliest(timeouts: tuple[float, ...]) -> None:
+    """A client has the time that was set when it came, whoever came before it."""
+    admission = Admission(auth_timeout=None)
+    with contextlib.ExitStack() as stack:
+        stack.callback(admission.close)
+        clients = {}
+        for timeout in timeouts:
+            here, there = socket.socketpair()
+            stack.enter_context(here)
+            stack.enter_context(there)
+            admission.auth_timeout = timeout
+            clients[timeout] = admission.admit(here, True), there
+        late, other_side = clients[0.05]
+        other_side.settimeout(60)
+        assert other_side.recv(1) == b""
+        assert late.cut_off
+        assert not any(client.cut_off for client, _ in clients.values() if client is not late)
+        for client, _ in clients.values():
+            client.leave()
+        assert not admission._deadlines
+
+
 def test_case_101_who_comes_late_is_not_served() -> None:
     """An authenticator that lets a client in after the deadline has not let it in."""
     release, told = threading.Event(), []

@@ -135,7 +135,12 @@ CASES: list[tuple[str, Callable[[Side], None], dict[str, Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("key", "exceed", "low", "high"), CASES, ids=lambda value: str(value)[:40])
+def name_of(value: Any) -> str:
+    """Name a part of a case, the same in each process."""
+    return str(getattr(value, "__name__", value))[:40]
+
+
+@pytest.mark.parametrize(("key", "exceed", "low", "high"), CASES, ids=name_of)
 def test_the_key_of_the_error_changes_the_limit(
     key: str, exceed: Callable[[Side], None], low: dict[str, Any], high: Any
 ) -> None:

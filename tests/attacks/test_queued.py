@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import zlib
@@ -16,6 +17,7 @@ from rpyc_like.core import brine, consts
 from rpyc_like.core.boxing import Incomplete
 from rpyc_like.link.backlog import Backlog, Stash, weight_of
 from rpyc_like.link.channel import Channel
+from rpyc_like.link.receiving import Waiter
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.wire.session import CALL
 from tests.support.eventually import eventually
@@ -51,6 +53,16 @@ class Slow(rpyc.Service):
         while not self.released.is_set():
             await asyncio.sleep(0.01)
         return len(data)
+
+
+class Asking(rpyc.Service):
+    """Calls back."""
+
+    def exposed_ask(self, data: bytes, func: Any) -> Any:
+        return len(data), func()
+
+    async def exposed_ask_long(self, data: bytes, func: Any) -> Any:
+        return len(data), await rpyc.async_(func)()
 
 
 class Raw:
@@ -156,6 +168,17 @@ def test_coroutines_are_counted(served: Served) -> None:
         eventually(lambda: queued.size == 0)
 
 
+@pytest.mark.parametrize(("kind", "config"), KINDS, ids=lambda value: str(value))
+@pytest.mark.parametrize("name", ["ask_long", "ask"])
+def test_what_waits_for_an_answer_gets_it(
+    served: Served, name: str, kind: str, config: dict[str, Any]
+) -> None:
+    """Reading goes on for a request that asks the peer, though its arguments are at the limit."""
+    server = served.server(kind, Asking(), max_queued_bytes=SIZE, **config)
+    conn = served.client(server)
+    assert getattr(conn.root, name)(bytes(2 * SIZE), lambda: 7) == (2 * SIZE, 7)
+
+
 def test_a_message_is_weighed_with_all_that_is_in_it() -> None:
     """Containers, texts, numbers; also where proxies are missing."""
     call = lambda args: weight_of((CALL, 1, None, args))  # noqa: E731
@@ -204,3 +227,25 @@ def test_the_sum_of_a_listener_counts() -> None:
     two.add(500)
     two.close()
     assert account.held == 0
+
+
+def test_a_message_is_weighed_once() -> None:
+    """What was counted for a message is what is given back, though its weight has changed."""
+    with rpyc.connect_thread() as conn:
+        link: Any = conn._link
+        weights = itertools.count(1000, 1000)
+        link.queued.weigh = lambda outcome: next(weights)
+        waiter = link.server_thread = link.waiters[-1] = Waiter(-1)
+        for number in range(3):
+            assert link._hand((CALL, -number, None, ()), -1)
+            assert link.hand_over(b"a message")
+        link._leave_unserved((CALL, -10, None, ()))
+        assert link.queued.size == sum(range(1000, 8000, 1000))
+        while link.take_handed(waiter) is not None:
+            pass
+        assert link.take_unserved() is not None
+        assert link.queued.size == 0
+        assert next(weights) == 8000
+        del link.waiters[-1]
+        link.server_thread = None
+        link.unbegun.clear()

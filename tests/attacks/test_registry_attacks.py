@@ -384,6 +384,51 @@ def test_answers_have_something_of_everybody(start: Callable[..., Any]) -> None:
     assert "HONEST" in listed
 
 
+# -- answers for everybody
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_one_network_has_one_rate(kind: str) -> None:
+    """The addresses of one IPv6 network get the answers of one host, others get theirs."""
+    with contextlib.closing(SERVERS[kind](host="127.0.0.1", port=0)) as server:
+        query = question("QUERY", "x")
+        asked = time.monotonic()
+        answers = [server._answer(query, f"2001:db8::{number:x}") for number in range(1000)]
+        most = 100 + 50 * (time.monotonic() - asked)
+        assert 100 <= sum(answer is not None for answer in answers) <= most + 1
+        assert server._answer(query, "2001:db8:0:1::1") is not None
+        assert server._answer(query, "192.0.2.1") is not None
+
+
+def test_clients_of_tcp_have_a_rate(start: Callable[..., Any]) -> None:
+    """A registry that is asked over TCP hangs up on who asks too often, without an answer."""
+    server = start("TCP")
+    query, answers, asked = question("QUERY", "x"), 0, time.monotonic()
+    for _ in range(300):
+        with socket.create_connection(("127.0.0.1", server.port), 60) as sock:
+            sock.sendall(query)
+            with contextlib.suppress(ConnectionError):
+                answers += bool(sock.recv(2000))
+    assert 100 <= answers <= 101 + 50 * (time.monotonic() - asked)
+
+
+def test_a_host_goes_without_a_look_at_others(start: Callable[..., Any]) -> None:
+    """What a host has unregistered is found among its own entries."""
+    server = start("UDP")
+    looked: list[str] = []
+    for number in range(20):
+        server.cmd_register(f"192.0.2.{number}", ("a", f"own-{number}"), 1)
+        server.cmd_register(f"192.0.2.{number}", ("b",), 2)
+    forget = server._forget
+    server._forget = lambda name, address: (looked.append(name), forget(name, address))[1]
+    assert server.cmd_unregister("192.0.2.99", 1) == "OK"
+    assert looked == []
+    assert server.cmd_unregister("192.0.2.7", 1) == "OK"
+    assert sorted(looked) == ["A", "OWN-7"]
+    assert ("192.0.2.7", 2) in server.services["B"]
+    assert ("192.0.2.8", 1) in server.services["A"]
+
+
 # -- what is entered
 
 
@@ -400,6 +445,44 @@ def test_names_are_printable_and_ports_are_ports(start: Callable[..., Any], kind
     assert "FINE" not in server.services
     assert client.register(["Fine name-1"], 1)
     assert client.discover("fine NAME-1") == (("127.0.0.1", 1),)
+
+
+LONGER = ["\ufb03" * 200, "\u00df" * 101, "x" * 150 + "\u0390" * 17]
+"""Names that are longer in capitals than a name may be."""
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("name", LONGER, ids=range(len(LONGER)))
+def test_a_name_is_as_long_as_it_is_kept(start: Callable[..., Any], kind: str, name: str) -> None:
+    """A name that gets too long in capitals is refused, and lists reach everybody."""
+    server = start(kind, allow_listing=True)
+    client = CLIENTS[kind]("127.0.0.1", server.port, timeout=60)
+    assert client.register(["honest"], 1)
+    assert not CLIENTS[kind]("127.0.0.1", server.port, timeout=0.1).register([name], 2)
+    assert client.list() == ("HONEST",)
+    assert client.register(["\ufb03" * 60], 3)
+    assert client.list() == ("HONEST", "FFI" * 60)
+
+
+@pytest.mark.parametrize("bad", ["x" * 201, "", "x\x1b[2J", "\ufb03" * 201])
+def test_a_bad_name_in_a_list_hides_no_other(bad: str) -> None:
+    """What another registry has let in is left out by the client, and nothing else."""
+    with Answering("UDP", lambda question: [brine.dump(("A", bad, "B"))]) as careless:
+        client = UDPRegistryClient("127.0.0.1", careless.port, timeout=20)
+        assert client.list() == ("A", "B")
+
+
+@pytest.mark.parametrize("count", [2, 19])
+def test_few_long_names_hide_nobody(start: Callable[..., Any], count: int) -> None:
+    """A list that is too long has something of everybody, however few names it has."""
+    server = start("UDP", allow_listing=True)
+    server.cmd_register("192.0.2.1", tuple("\u20ac" * 190 + str(n) for n in range(count)), 1)
+    server.cmd_register("192.0.2.2", ("\u20ac" * 200,), 1)
+    server.cmd_register("192.0.2.3", ("honest",), 1)
+    client = UDPRegistryClient("127.0.0.1", server.port, timeout=60)
+    listed = client.list()
+    assert listed is not None
+    assert "HONEST" in listed
 
 
 def test_a_hook_that_fails_ends_nothing(start: Callable[..., Any]) -> None:

@@ -41,6 +41,7 @@ from rpyc_like import fetch
 from rpyc_like.erlport.modern.handles import Handles
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.errors import LimitExceeded
+from rpyc_like.lib import result_sizes
 from rpyc_like.lib.result_sizes import check_result
 from tests.faults.adapters import EpcVictim
 
@@ -442,6 +443,19 @@ def test_a_proxy_that_says_how_large_is_asked_once(pair: Callable[..., Any], cas
     number.asked = 1
     with pytest.raises(Exception, match="max_memory"):
         PROXIES[case](client.root, number)
+
+
+@pytest.mark.parametrize("func", [re.compile("a").sub, partial(re.sub, "a")])
+def test_a_pattern_runs_once_more_only_for_a_result_that_may_be_large(
+    func: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of a pattern has no bound, so it is not taken twice without need."""
+    counted: list[Any] = []
+    monkeypatch.setattr(result_sizes, "_in_matches", lambda *args: counted.append(args) or 0)
+    check_result(func, ["b" * 100, "a" * 10_000], (), 1 << 30)
+    assert not counted
+    check_result(func, ["b" * 100, "a" * 10_000], (), 1 << 16)
+    assert len(counted) == 1
 
 
 def test_functions_of_the_program_decide_themselves(pair: Callable[..., Any]) -> None:

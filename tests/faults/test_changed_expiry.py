@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
+from rpyc_like import aio
 from rpyc_like.utils.server import ThreadedServer
 from tests.support.eventually import eventually
 
@@ -38,16 +39,23 @@ def service() -> Service:
 
 
 @pytest.fixture
-def conn(service: Service) -> Iterator[Any]:
-    """A connection to it."""
+def port(service: Service) -> Iterator[int]:
+    """The port of a server of it."""
     server = ThreadedServer(service, logger=QUIET, grace=0)
     server._start_in_thread()
-    made = rpyc.connect("127.0.0.1", server.port)
+    yield server.port
+    service.released.set()
+    server.close()
+
+
+@pytest.fixture
+def conn(service: Service, port: int) -> Iterator[Any]:
+    """A connection to it."""
+    made = rpyc.connect("127.0.0.1", port)
     made.ping()
     yield made
     service.released.set()
     made.close()
-    server.close()
 
 
 def waiting_for(result: Any, use: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
@@ -133,3 +141,37 @@ def test_an_awaited_result_follows_a_limit_set_later(conn: Any) -> None:
 
     with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
         asyncio.run(use())
+
+
+@pytest.mark.parametrize("first", [None, -1, 60])
+def test_a_future_follows_a_shortened_limit(conn: Any, first: float | None) -> None:
+    """A future fails when the second limit is over, also where the first one was finite."""
+    result = rpyc.async_(conn.root.hold)(1)
+    result.set_expiry(first)
+    future = result.as_future()
+    result.set_expiry(0.01)
+    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+        future.result(30)
+
+
+@pytest.mark.parametrize("first", [None, -1, 60])
+def test_a_future_of_an_asyncio_connection_follows_a_shortened_limit(
+    port: int, service: Service, first: float | None
+) -> None:
+    """So does one of an asyncio connection, where the loop looks at the time."""
+
+    def use(hold: Any) -> None:
+        result = rpyc.async_(hold)(1)
+        result.set_expiry(first)
+        future = result.as_future()
+        result.set_expiry(0.01)
+        with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+            future.result(30)
+
+    async def main() -> None:
+        async with await aio.connect("127.0.0.1", port) as other:
+            hold = await (await other.root).hold
+            await asyncio.to_thread(use, hold)
+            service.released.set()
+
+    asyncio.run(main())

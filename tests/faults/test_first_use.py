@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 
 from rpyc_like.core.service import ClassicService, SlaveService
-from rpyc_like.lib import background_loop
-from rpyc_like.lib.first_use import FirstUse, kept_first
+from rpyc_like.lib import background_loop, primitives
+from rpyc_like.lib.first_use import FirstUse, kept_first, set_first
+from rpyc_like.link.result import AsyncResult
 
 ROUNDS = 20
 CLASSIC = ("modules", "builtins", "builtin", "namespace", "eval", "execute", "teleport")
+
+
+class Silent:
+    """Stands for a connection that reads for nobody."""
+
+    def read_for(self, result: AsyncResult, ended: object) -> None: ...
 
 
 @pytest.fixture
@@ -37,11 +44,12 @@ def together(func: Callable[[], Any], threads: int = 4) -> list[Any]:
         except Exception as error:
             results.append(error)
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
+    assert len(results) == threads, "a thread waits in vain"
     return results
 
 
@@ -76,6 +84,17 @@ def test_parts_of_a_connection(pair: Callable[..., Any], name: str) -> None:
 
 
 @pytest.mark.usefixtures("many_switches")
+def test_the_future_of_a_result() -> None:
+    """All threads get the same future of a result, and it comes."""
+    for _ in range(10 * ROUNDS):
+        result = AsyncResult(Silent())
+        results = together(result.as_future, 3)
+        assert len({id(one) for one in results}) == 1, results
+        result(False, 5)
+        assert results[0].result(30) == 5
+
+
+@pytest.mark.usefixtures("many_switches")
 def test_background_loop() -> None:
     """The process has one background loop."""
     assert len({id(one) for one in together(background_loop._running)}) == 1
@@ -106,3 +125,47 @@ def test_kept_first_gives_all_the_value_that_was_stored_first() -> None:
         return "ours"
 
     assert kept_first(values, "name", make) == "theirs"
+
+
+def test_set_first_gives_all_the_value_that_was_set_first() -> None:
+    """An attribute that is set already stays, and the caller gets it."""
+
+    class Owner:
+        part: str | None = None
+
+    owner = Owner()
+    assert set_first(owner, "part", "theirs") == "theirs"
+    assert set_first(owner, "part", "ours") == "theirs"
+    assert owner.part == "theirs"
+
+
+def test_a_future_that_nobody_reads_for_fails() -> None:
+    """A thread that came at the same moment is told; the next call tries again."""
+    result, seen = AsyncResult(Silent()), []  # type: ignore[var-annotated]
+
+    def refuse(result: AsyncResult, ended: object) -> None:
+        seen.append(result.as_future())  # as another thread may, here
+        raise RuntimeError("can't start new thread")
+
+    result._conn.read_for = refuse  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="new thread"):
+        result.as_future()
+    with pytest.raises(RuntimeError, match="new thread"):
+        seen[0].result(30)
+    del result._conn.read_for
+    future = result.as_future()
+    result(False, 5)
+    assert future.result(30) == 5
+
+
+def test_a_future_that_another_thread_has_made_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that ask for the future of a result at once get the same one."""
+    result, theirs = AsyncResult(Silent()), []  # type: ignore[var-annotated]
+
+    def make() -> Any:
+        monkeypatch.undo()
+        theirs.append(result.as_future())  # as another thread may, here
+        return primitives.Future()
+
+    monkeypatch.setattr(primitives, "Future", make)
+    assert result.as_future() is theirs[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -18,10 +19,12 @@ from rpyc_like.core.coroutines import Coroutines
 from rpyc_like.lib import background_loop, primitives
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import batching
+from rpyc_like.link.admission import Admission
 from rpyc_like.link.futures import ReadingAlong
 from rpyc_like.link.helping import Helpers
 from rpyc_like.utils.children import Input
 from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
+from tests.support.both_servers import asyncio_server
 from tests.support.eventually import eventually
 
 QUIET = logging.getLogger("tests.refused_threads")
@@ -337,3 +340,49 @@ def test_an_asyncio_server_may_be_started_again(refusals: Refusals) -> None:
                 await conn.close()
 
     assert asyncio.run(use()) == 1
+
+
+@pytest.fixture(params=[ThreadedServer, ThreadPoolServer, None])
+def login_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The port of a server with an authenticator; without a class, it is an asyncio one."""
+    options = {"authenticator": lambda sock: (sock, None)}
+    if request.param is None:
+        with asyncio_server(Service(), options) as port:
+            yield port
+        return
+    server = request.param(Service(), logger=QUIET, grace=0, **options)
+    server._start_in_thread()
+    yield server.port
+    server.close()
+
+
+def test_a_server_without_a_thread_for_deadlines_goes_on(
+    login_port: int, refusals: Refusals
+) -> None:
+    """The client that no thread watches over is hung up on, the next one is served."""
+    refusals.add("rpyc_like-admission", 1000)
+    with pytest.raises(EOFError):
+        rpyc.connect("127.0.0.1", login_port).root.echo(0)
+    refusals.end()
+    with rpyc.connect("127.0.0.1", login_port) as conn:
+        assert conn.root.echo(1) == 1
+
+
+def test_a_client_with_a_deadline_is_served_when_others_make_room(
+    login_port: int, refusals: Refusals
+) -> None:
+    """A thread that was refused once is asked for again."""
+    refusals.add("rpyc_like-admission")
+    with rpyc.connect("127.0.0.1", login_port) as conn:
+        assert conn.root.echo(1) == 1
+
+
+def test_the_refused_client_is_not_counted(refusals: Refusals) -> None:
+    """A client that was hung up on is not silent any more, and has no deadline."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        admission = Admission(logger=QUIET)
+        refusals.add("rpyc_like-admission", 1000)
+        client = admission.admit(ours, logs_in=True)
+        assert (client.cut_off, admission.silent, list(admission._deadlines)) == (True, 0, [])
+        assert theirs.recv(1) == b""

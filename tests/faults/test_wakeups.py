@@ -8,6 +8,7 @@ import os
 import queue
 import select
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,14 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import consts, protocol
+from rpyc_like.core.channel import Channel
 from rpyc_like.core.protocol import Connection
-from rpyc_like.lib import impl
+from rpyc_like.lib import impl, primitives
+from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link.express import Express
+from rpyc_like.link.pool import Poller
 from rpyc_like.link.receiving import Waiter
+from rpyc_like.link.streams import SocketStream
 from rpyc_like.utils.server import ThreadedServer
 from rpyc_like.wire.session import CALL
 
@@ -494,3 +499,43 @@ def test_a_forked_child_waits_for_no_lock(connect: Connect) -> None:
     os.waitpid(child, 0)
     assert closed and os.read(reading, 100) == b"closed"
     os.close(reading)
+
+
+class Numbers(rpyc.Service):
+    """Adds."""
+
+    def exposed_add(self, first: int, second: int) -> int:
+        return first + second
+
+
+def test_a_poller_serves_a_connection_that_comes_while_it_looks_at_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is added after the poller has looked, and before it goes on, wakes it."""
+    pool = WorkerPool(1)
+    poller = Poller(pool)
+    pairs = [tuple(map(SocketStream, socket.socketpair())) for _ in range(2)]
+    there = [Numbers()._connect(Channel(far)) for _, far in pairs]
+    here = [
+        rpyc.VoidService()._connect(Channel(near), {"sync_request_timeout": 20})
+        for near, _ in pairs
+    ]
+    monotonic = primitives.monotonic
+    added = threading.Event()
+
+    def add_the_other() -> float:
+        if threading.current_thread() is poller.thread and not added.is_set():
+            added.set()
+            poller.add(there[1]._link, there[1].close)
+        return monotonic()
+
+    monkeypatch.setattr(primitives, "monotonic", add_the_other)
+    try:
+        poller.add(there[0]._link, there[0].close)
+        assert added.wait(60)
+        assert here[1].root.add(1, 2) == 3
+    finally:
+        for conn in here:
+            conn.close()
+        poller.close()
+        pool.close()

@@ -45,7 +45,7 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(
-    func: Callable[[World], object] | None = None, *, patience: float = 1.0, limit: float = 10.0
+    func: Callable[[World], object] | None = None, *, patience: float = 0.45, limit: float = 10.0
 ) -> Any:
     """Add a scenario; see :class:`.scheduler.Scheduler` for the seconds."""
     if func is None:
@@ -634,7 +634,7 @@ def own_results(delivering: Callable[[], object]) -> Iterator[None]:
         protocol.AsyncResult = usual
 
 
-@scenario
+@scenario(limit=0.6)  # readers look again now and then, which must not be what helps
 def own_result_class(world: World) -> None:
     """A program has put its own class in place of AsyncResult; two threads call."""
     client, _ = world.pair()
@@ -643,7 +643,7 @@ def own_result_class(world: World) -> None:
         world.each(lambda: check(root.add(1, 2), 3), lambda: check(root.add(2, 2), 4))
 
 
-@scenario
+@scenario(limit=1.0)  # readers look again now and then, which must not be what helps
 def own_result_class_in_the_background(world: World) -> None:
     """A BgServingThread delivers to results of a program's own class; no other answer comes."""
     client, _ = world.pair()

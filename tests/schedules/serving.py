@@ -137,6 +137,22 @@ def pool_loses_a_peer(world: World) -> None:
 
 
 @scenario
+def pool_takes_connections(world: World) -> None:
+    """Connections are added to a poller at the moment at which it looks at others."""
+    pool = WorkerPool(2)
+    poller = Poller(pool)
+    pairs = [world.connect() for _ in range(3)]
+
+    def join(number: int) -> None:
+        client, server = pairs[number]
+        poller.add(server._link, server.close)
+        check(client.root.add(number, 1), number + 1)
+
+    world.each(*(partial(join, number) for number in range(3)))
+    all_ended(world, pool, poller)
+
+
+@scenario
 def pool_takes_connections_while_it_closes(world: World) -> None:
     """Connections are added to a poller that is closed at the same moment."""
     pool = WorkerPool(2)

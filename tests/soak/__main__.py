@@ -3,7 +3,9 @@
 ``python -m tests.soak [--minutes 30] [--clients 200] [--server ThreadedServer] [--explain]``
 
 The server's memory is printed each minute under load, and measured three times without clients:
-after a tenth of the time, in the middle and at the end.
+after a tenth of the time, in the middle and at the end. What the server has without clients depends
+on how the allocator has filled its pages just before; so the means of the minutes under load are
+compared as well, the first third of the second half with the last one.
 """
 
 from __future__ import annotations
@@ -178,9 +180,14 @@ def quiet(server: Server, clients: list[Clients]) -> dict[str, int]:
 
 
 def load(
-    server: Server, clients: list[Clients], proxy: Proxy, seconds: float, explain: bool
+    server: Server,
+    clients: list[Clients],
+    proxy: Proxy,
+    seconds: float,
+    explain: bool,
+    states: list[dict[str, int]],
 ) -> Counter[str]:
-    """Disturbs what runs for a while, and prints the server's memory each minute."""
+    """Disturbs what runs for a while; prints the server's memory each minute, and keeps it."""
     done: Counter[str] = Counter()
     began = time.monotonic()
     minute = 1
@@ -190,6 +197,7 @@ def load(
         if time.monotonic() - began >= 60 * minute:
             minute += 1
             state = server.ask()
+            states.append(state)
             shown = ", ".join(f"{state[what]} {what}" for what in SHOWN)
             print(f"{time.strftime('%H:%M:%S')} {shown}", flush=True)
             if explain:
@@ -209,14 +217,16 @@ def main() -> None:
     looks = [server.ask()]
     ports = [server.port, proxy.port]
     clients = [Clients(one, options.clients // PROCESSES, ports) for one in range(PROCESSES)]
-    done = load(server, clients, proxy, 6 * options.minutes, options.explain)
+    states: list[dict[str, int]] = []
+    done = load(server, clients, proxy, 6 * options.minutes, options.explain, states)
     for part in (24, 30):
         looks.append(quiet(server, clients))
         if options.explain:
             server.ask("growth")
         for one in clients:
             one.start()
-        done += load(server, clients, proxy, part * options.minutes, options.explain)
+        states.clear()
+        done += load(server, clients, proxy, part * options.minutes, options.explain, states)
     time.sleep(8)  # what is under way ends, or is found to hang
     alive = sum((one.counts for one in clients), Counter())
     looks.append(quiet(server, clients))
@@ -237,6 +247,15 @@ def main() -> None:
         if what not in ("done", "doubled") and "finalizers" not in what:
             figures = "".join(f"{look[what]:>12}" for look in looks)
             print(f"{what:<16}{figures}  {after[what] / max(1, looks[2][what]) - 1:+.2%}")
+    third = len(states) // 3
+    if third:
+        print(f"{'under load':<16}{'after 50 %':>12}{'at the end':>12}")
+        for what in SHOWN:
+            first, last = (
+                sum(state[what] for state in part) / third
+                for part in (states[:third], states[-third:])
+            )
+            print(f"{what:<16}{first:>12.0f}{last:>12.0f}  {last / max(1, first) - 1:+.2%}")
     if options.explain:
         print(*server.ask("growth"), sep="\n")
     server.process.kill()

@@ -61,6 +61,7 @@ FINALIZERS, WAKEUPS = "tests/faults/test_finalizers.py", "tests/faults/test_wake
 MANY = "tests/faults/test_many_at_once.py"
 QUEUED, LIMITS = "tests/attacks/test_queued.py", "tests/attacks/test_limits_name_their_key.py"
 
+BALANCE = "tests/attacks/test_account_balance.py"
 FLOODS = "tests/faults/test_floods.py"
 SETTINGS = "tests/unit/test_settings.py"
 ANNOTATIONS = "tests/attacks/test_exposes_annotations.py"
@@ -228,8 +229,8 @@ MUTATIONS = [
     Mutation(
         "36",
         "utils/registry_server.py",
-        "if self._rate.allows(host) else None",
-        "if True else None",
+        "        if not self._rate.allows(_owner(host)):",
+        "        if False:",
         f"{REGISTRY}::test_answers_are_small_and_few",
     ),
     Mutation(
@@ -1056,6 +1057,41 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
+        "            if looked_at:\n",
+        "            if False:\n",
+        f"{LADDERS}::test_ladders_in_containers_are_not_passed_on",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        return conn._handle_call(leave, (None, None, None))\n",
+        "        return leave(None, None, None)\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "core/handlers.py",
+        "        check_call(method, ())\n",
+        "        pass\n",
+        f"{LADDERS}::test_ladders_are_no_special_methods",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "        return target_of(func), (), _EMPTY\n",
+        "        return None\n",
+        f"{LADDERS}::test_ladders_are_not_called",
+    ),
+    Mutation(
+        "89",
+        "lib/stdlib.py",
+        "    return None if called is None else _bound(called, func)",
+        "    return None",
+        f"{CALLABLES}::test_what_stands_for_a_function_in_c_is_guarded",
+    ),
+    Mutation(
+        "89",
+        "lib/access_policy.py",
         "    if row is not None:\n        raise _not_called",
         "    if False:\n        raise _not_called",
         f"{LADDERS}::test_ladders_are_not_called",
@@ -1077,8 +1113,8 @@ MUTATIONS = [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if ladder(arg) is not None:",
-        "        if False:",
+        " and ladder(one) is not None:",
+        " and False:",
         f"{LADDERS}::test_ladders_are_not_passed_on",
     ),
     Mutation(
@@ -1104,9 +1140,9 @@ MUTATIONS = [
     ),
     Mutation(
         "89",
-        "erlport/modern/access.py",
-        "    access_policy.check_call(func, args, kwargs.items())\n",
-        "",
+        "lib/c_guards.py",
+        "        access_policy.check_call(func, args, named.items())\n",
+        "        pass\n",
         f"{LADDERS}::test_erlang_calls_no_ladder",
     ),
     Mutation(
@@ -1289,6 +1325,13 @@ MUTATIONS = [
     ),
     Mutation(
         "96",
+        "link/backlog.py",
+        "return not asks or self._beyond > 0",
+        "return True or self._beyond > 0",
+        "tests/attacks/test_queued.py::test_what_waits_for_an_answer_gets_it",
+    ),
+    Mutation(
+        "96",
         "link/connection.py",
         "        size = self.queued.weigh(outcome)\n",
         "        size = 0\n",
@@ -1423,6 +1466,14 @@ MUTATIONS = [
     ),
     Mutation(
         "116",
+        "link/pool.py",
+        "due, now = {*self._more}, primitives.monotonic()",
+        "due, now = {*self._more}, primitives.monotonic()\n        self._wake.clear()",
+        "tests/faults/test_wakeups.py"
+        "::test_a_poller_serves_a_connection_that_comes_while_it_looks_at_others",
+    ),
+    Mutation(
+        "116",
         "link/connection.py",
         "                self.batch.flush()\n            except ConnectionClosed as error:\n",
         "                self.batch.flush()\n            except ValueError as error:\n",
@@ -1464,7 +1515,7 @@ MUTATIONS = [
         "link/result.py",
         "            self._result.delivered_by = get_ident()\n",
         "            self._result.delivered_by = None\n",
-        f"{SCHEDULES}[own_result_class]",
+        f"{SCHEDULES}[own_result_class_and_the_end]",
         "native",
     ),
     Mutation(
@@ -1674,8 +1725,8 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_messages.py",
-        "or not name.isprintable()",
-        "or False",
+        " and text.isprintable()",
+        "",
         f"{REGISTRIES}::test_names_are_printable_and_ports_are_ports",
     ),
     Mutation(
@@ -1892,10 +1943,59 @@ MUTATIONS += [
     ),
     Mutation(
         "101",
+        "link/admission.py",
+        "return min(first, key=lambda client: client.due or 0.0, default=None)",
+        "return first[0] if first else None",
+        f"{DOOR}::test_case_101_the_next_deadline_is_the_earliest",
+    ),
+    Mutation(
+        "101",
         "utils/forking_server.py",
         "        client.hang_up = partial(self._end_child, pid)\n",
         "        client.hang_up = int\n",
         f"{DOOR}::test_case_101_a_login_has_a_deadline[forking-block]",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "        if total is not None and not counted and not beyond:",
+        "        if False:",
+        f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_added_holds_nothing",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "            total, on_room = self.total, None\n",
+        "            total, on_room = None, None\n",
+        f"{BALANCE}::test_a_connection_that_ends_while_a_message_is_removed_holds_nothing",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "            if self._closed:\n                return\n",
+        "",
+        f"{BALANCE}::test_what_comes_after_the_end_is_not_counted",
+    ),
+    Mutation(
+        "99",
+        "link/made_objects.py",
+        "        unpaid = min(size, self._unpaid)\n",
+        "        unpaid = 0\n",
+        f"{BALANCE}::test_growth_that_could_not_be_counted_is_forgiven",
+    ),
+    Mutation(
+        "99",
+        "link/made_objects.py",
+        "            self._record(obj).growth += size\n",
+        "            else:\n                self._record(obj).growth += size\n",
+        f"{BALANCE}::test_growth_that_could_not_be_counted_is_given_back",
+    ),
+    Mutation(
+        "96",
+        "link/backlog.py",
+        "        self.remove(self._sizes.pop(id(outcome), 0))",
+        "        self.remove(self.weigh(outcome))",
+        f"{QUEUED}::test_a_message_is_weighed_once",
     ),
     Mutation(
         "96",
@@ -2295,6 +2395,41 @@ MUTATIONS += [
     Mutation(
         "103",
         "utils/registry_server.py",
+        'checked_name(exact(value, str, "a name").upper())',
+        "checked_name(value).upper()",
+        f"{REGISTRIES}::test_a_name_is_as_long_as_it_is_kept[0-UDP]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_messages.py",
+        "tuple(filter(_is_name, names))",
+        "tuple(map(checked_name, names))",
+        f"{REGISTRIES}::test_a_bad_name_in_a_list_hides_no_other[bad0]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "if sum(map(_size, hosts)) <= MAX_DGRAM_SIZE - _SEAL_SIZE:",
+        "if len(hosts) <= _SURE_TO_FIT:",
+        f"{REGISTRIES}::test_few_long_names_hide_nobody[2]",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "        if not self._rate.allows(_owner(host)):",
+        "        if not self._rate.allows(host):",
+        f"{REGISTRIES}::test_one_network_has_one_rate",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
+        "names = [name for name, entered in held if entered == address]",
+        "names = list(self.services)",
+        f"{REGISTRIES}::test_a_host_goes_without_a_look_at_others",
+    ),
+    Mutation(
+        "103",
+        "utils/registry_server.py",
         "        self._check_room(_owner(host), len(new))\n",
         "",
         f"{REGISTRIES}::test_all_names_of_a_message_are_registered_or_none",
@@ -2527,9 +2662,9 @@ ADAPTER_GUARDS = "tests/attacks/test_adapter_guards.py"
 MUTATIONS += [
     Mutation(
         "119",
-        "erlport/modern/access.py",
-        "    return c_guards.call(guard, func, args, kwargs)",
-        "    return func(*args, **kwargs)",
+        "erlport/modern/instance.py",
+        "            return call_for_peer(self._guard, func, tuple(args), kwargs)",
+        "            return func(*args, **kwargs)",
         f"{ADAPTER_GUARDS}::test_case_119_deques_are_not_nested_level_by_level",
     ),
     Mutation(
@@ -3112,6 +3247,20 @@ MUTATIONS += [
     ),
     Mutation(
         "99",
+        "epc/answers.py",
+        "self._calls.call(func, tuple(args))",
+        "func(*args)",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
+        "epc/accounts.py",
+        "        self._kept.close()\n",
+        "",
+        "tests/attacks/test_epc_calls.py",
+    ),
+    Mutation(
+        "99",
         "core/handlers.py",
         "        growth.keep(conn._made, value)\n",
         "",
@@ -3232,15 +3381,8 @@ MUTATIONS += [
     Mutation(
         "89",
         "lib/access_policy.py",
-        "        if type(kind) is not type and leads_to_memory(kind):\n            raise",
-        "        if False:\n            raise",
-        f"{LADDERS}::test_pointers_are_not_passed_on",
-    ),
-    Mutation(
-        "89",
-        "lib/access_policy.py",
-        "            elif type(kind) is not type and leads_to_memory(kind):",
-        "            elif False:",
+        "        or (type(kind) is not type and leads_to_memory(kind))\n    )",
+        "    )",
         f"{LADDERS}::test_pointers_are_not_passed_on",
     ),
     Mutation(
@@ -3458,6 +3600,118 @@ MUTATIONS += [
         "with self._lock:",
         "with self._changed:",
         "tests/faults/test_interrupted_locks.py",
+    ),
+]
+
+
+FIRST, SILENT = "tests/faults/test_first_use.py", "tests/faults/test_silent_transfers.py"
+ADOPTED, STOPPED = "tests/faults/test_adopted.py", "tests/faults/test_stopped_loop.py"
+ENDED, AT_ONCE = "tests/faults/test_ended_workers.py", "tests/faults/test_answers_at_once.py"
+MUTATIONS += [
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "        finally:  # also of SystemExit",
+        "        except AssertionError:  # also of SystemExit",
+        f"{ENDED}::test_a_pool_replaces_a_worker_that_has_ended",
+    ),
+    Mutation(
+        "137",
+        "lib/workers.py",
+        "        if run.overtaken:\n            self._active += 1\n        else:\n",
+        "        if not run.overtaken:\n",
+        f"{ENDED}::test_a_worker_that_was_given_up_may_end",
+    ),
+    Mutation(
+        "73",
+        "link/admission.py",
+        "            return\n        except RuntimeError as error:",
+        "            return\n        except ZeroDivisionError as error:",
+        f"{REFUSED}::test_a_server_without_a_thread_for_deadlines_goes_on",
+    ),
+    Mutation(
+        "73",
+        "link/admission.py",
+        "            self.forget(client)\n            self._cut_off(client, self._refused",
+        "            self._cut_off(client, self._refused",
+        f"{REFUSED}::test_the_refused_client_is_not_counted",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "        self._answers.append(_Failure(value) if failed else value)\n",
+        "        self._answers = [_Failure(value) if failed else value]\n",
+        f"{AT_ONCE}::test_an_answer_that_comes_while_the_request_is_cancelled_changes_nothing",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "            return False  # it has come at this moment\n",
+        "            pass\n",
+        f"{AT_ONCE}::test_cancelling_at_the_moment_of_the_answer_is_too_late",
+    ),
+    Mutation(
+        "69",
+        "core/protocol.py",
+        "        self._begin_without_threads()\n        for result",
+        "        for result",
+        f"{ADOPTED}::test_a_future_with_a_limit_comes",
+    ),
+    Mutation(
+        "69",
+        "core/reactor.py",
+        "forking.after_fork(_begin_anew)\n",
+        "",
+        f"{ADOPTED}::test_the_reactor_is_started_again",
+    ),
+    Mutation(
+        "138",
+        "aio/threads.py",
+        "            result.set_expiry(timeout)  # this",
+        "            # this",
+        f"{STOPPED}::test_a_call_ends_with_its_time_out",
+    ),
+    Mutation(
+        "34",
+        "aio/connection.py",
+        "self._loop).result(_CLOSE_LIMIT)",
+        "self._loop).result()",
+        f"{STOPPED}::test_closing_ends",
+    ),
+    Mutation(
+        "138",
+        "link/result.py",
+        "(before is None or due < before)",
+        "before is None",
+        f"{EXPIRY}::test_a_future_of_an_asyncio_connection_follows_a_shortened_limit",
+    ),
+    Mutation(
+        "138",
+        "link/futures.py",
+        "            result.cancel()\n",
+        "            conn.give_up(result)\n",
+        f"{AT_ONCE}::test_a_cancelled_future_cancels_its_request",
+    ),
+    Mutation(
+        "116",
+        "link/futures.py",
+        '    future = set_first(result, "_future", made)\n',
+        "    future = result._future = made\n",
+        f"{FIRST}::test_a_future_that_another_thread_has_made_is_taken",
+    ),
+    Mutation(
+        "116",
+        "link/futures.py",
+        "            fail(error)  # for threads",
+        "            pass  # for threads",
+        f"{FIRST}::test_a_future_that_nobody_reads_for_fails",
+    ),
+    Mutation(
+        "138",
+        "utils/transfer.py",
+        '    result.set_expiry(conn._config["sync_request_timeout"])\n',
+        "",
+        f"{SILENT}::test_an_upload_ends",
     ),
 ]
 

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from types import FunctionType, MethodType
 from typing import Any
 
-from ...lib import access_policy, c_guards
-from ...lib.stdlib import LIBRARY
+from ...lib import access_policy
 
-__all__ = ["call", "check_name", "check_special", "public", "warn_of_tools"]
+__all__ = ["check_name", "check_special", "public", "warn_of_tools"]
 
 logger = logging.getLogger("rpyc_like.erlport")
-
-
-def call(guard: c_guards.Guard, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a function, if Erlang may call it so, and return its value.
-
-    Raises:
-        AccessDenied: the policy refuses the call.
-        TypeError, LimitExceeded, MalformedValue: see :func:`rpyc_like.lib.c_guards.call`.
-    """
-    access_policy.check_call(func, args, kwargs.items())
-    plain = func.__func__ if type(func) is MethodType else func
-    if type(plain) is FunctionType and not LIBRARY[plain.__module__]:
-        return func(*args, **kwargs)
-    return c_guards.call(guard, func, args, kwargs)
 
 
 def check_name(value: Any, name: str) -> None:

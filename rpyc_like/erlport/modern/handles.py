@@ -23,6 +23,7 @@ from ...lib import primitives
 from ...lib.brief import brief
 from ...lib.c_guards import Guard, check_method, check_weight, taken, using
 from ...link.kept import Kept as KeptMemory
+from ...link.kept import RequestAccount as Account
 from ...link.made_objects import MadeObjects
 from ...wire.meter import Meter, Work, memory_of
 from .access import check_name, check_special, public
@@ -97,43 +98,6 @@ class _Entry:
         self.value = value
         self.price = price
         self.count = 0
-
-
-class Account:
-    """Items that are taken for one request, and their memory, which counts until it is closed.
-
-    Args:
-        kept: the account of the connection.
-        work: counts the items.
-    """
-
-    __slots__ = ("_held", "_kept", "_work")
-
-    def __init__(self, kept: KeptMemory, work: Work) -> None:
-        self._kept = kept
-        self._work = work
-        self._held = 0
-
-    def __enter__(self) -> Account:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._kept.release(self._held)
-        self._held = 0
-
-    def count(self, steps: int = 1) -> None:
-        """Count steps; raise LimitExceeded if there are too many."""
-        self._work.do(steps)
-
-    def check(self) -> None:
-        """Raise an error if nobody waits for the items any more."""
-        self._work.do(0)
-
-    def hold(self, item: Any) -> None:
-        """Count the memory of an item; raise LimitExceeded if it is too much."""
-        size = memory_of(item, CONTENTS)
-        self._kept.hold(size, "items that are taken for a request")
-        self._held += size
 
 
 class Handles(Objects):
@@ -215,7 +179,7 @@ class Handles(Objects):
             limit: how many there may be.
             look: called now and then; raises if nobody waits for the items any more.
         """
-        return Account(self._kept, Work(limit, "max_items", look))
+        return Account(self._kept, Work(limit, "max_items", look), CONTENTS)
 
     def find(self, data: bytes) -> Any:
         if self._pickled and not data.startswith(_PREFIX):

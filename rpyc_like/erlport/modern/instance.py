@@ -17,7 +17,7 @@ from typing import Any, Final
 from ...errors import AccessDenied, ConnectionClosed, LocalProtocolError, ProtocolError
 from ...lib import primitives
 from ...lib.brief import brief
-from ...lib.c_guards import Guard
+from ...lib.c_guards import Guard, call_for_peer
 from ...lib.in_flight import to_mark, under_way
 from ...lib.settings import FLAG, FUNCTION, Kind, check_arguments, count, one_of
 from ...lib.workers import WorkerPool
@@ -29,7 +29,6 @@ from ...wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ...wire.meter import message_memory
 from ..errors import CallError, Error
 from ..peer import ErlangPeer
-from . import access
 from .access import public
 from .codec import CANCEL, ErlportCodec, Target, error_term
 from .erlterms import CONTENTS, Atom, List, Terms
@@ -266,7 +265,7 @@ class Instance:
         if type(args) not in (list, tuple, List):
             raise TypeError(f"expected a list of arguments, got {brief(args)}")
         if self._resolve is not any_module:
-            return access.call(self._guard, func, tuple(args), kwargs)
+            return call_for_peer(self._guard, func, tuple(args), kwargs)
         return func(*args, **kwargs)
 
     @cached_property
