@@ -821,7 +821,10 @@ class Connection(Endpoint):
     # -- the end
 
     def close(self) -> None:
-        """Says goodbye and closes. Takes at most 2 seconds, whatever the peer does. Idempotent."""
+        """Says goodbye and closes. Takes at most 2 seconds, whatever the peer does. Idempotent.
+
+        What the peer asks for meanwhile is served by other threads, or not at all.
+        """
         if not self._session.closing():
             return
         self._closed_here = self._link.closed_here = True
@@ -839,7 +842,7 @@ class Connection(Endpoint):
         finally:
             timeout = self._config["sync_request_timeout"]
             limit = _CLOSE_LIMIT if timeout is None else min(_CLOSE_LIMIT, timeout)
-            self._link.close(self._say_goodbye, limit)
+            self._link.close(self._say_goodbye, limit, lambda target: target[0] in _QUICK)
 
     def _say_goodbye(self) -> None:
         releases = self._releases() if self._codec.heard else []

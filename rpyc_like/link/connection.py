@@ -196,6 +196,7 @@ class MessageConnection:
         self._dispatch_lock: DispatchLock
         self._passes_late = False  # whether a program passes payloads on from other threads
         self._orphaned = False
+        self._is_quick: Callable[[Any], bool] = bool  # see close
         self._hung_up = False  # whether what is left is being served
         self._answered: list[Any] = []  # results whose callbacks are run with those of the end
         self._untold: list[list[Any]] = []  # whom to tell that the connection is lost
@@ -531,7 +532,9 @@ class MessageConnection:
         me = threads.get(ident)
         outermost = me is None
         if me is None:
-            me = threads[ident] = Waiter(ident)
+            me = Waiter(ident)
+            if result is not gone:  # who closes the connection is handed nothing
+                threads[ident] = me
         outer, me.awaited = me.awaited, result
         waiters = result.add_waiter(me)
         reading, lock, now = self.reading, self.reading.lock, primitives.monotonic
@@ -548,18 +551,22 @@ class MessageConnection:
             )
 
         usual = server is None and self.dispatch is None and type(result) is AsyncResult
-        looked = first is not None  # at least once, however little time there is
+        act = self.act if result is not gone else self._act_while_closing
+        # It looks at least once, however little time there is.
+        looks = first is None and deadline is not None and deadline.expired()
         try:
             if first is not None:
-                self.act(first)
+                act(first)
             while not result._ready:
                 if changes:
                     deadline = result._deadline
-                end = None if deadline is None else deadline.tmax
-                left = None if end is None else max(0.0, end - now())
-                if left == 0 and looked:
-                    return  # whatever the peer goes on sending
-                looked = True
+                left = None if deadline is None else deadline.tmax
+                if left is not None:
+                    left -= now()
+                    if left <= 0:
+                        if not looks:
+                            return  # whatever the peer goes on sending
+                        looks, left = False, 0.0
                 # In a method that dispatches, this thread may have the role already.
                 outcome: Outcome | None = _UNREAD
                 taken = False
@@ -584,7 +591,7 @@ class MessageConnection:
                             reading.offer()
                 if outcome:
                     if outcome is not _SETTLED:
-                        self.act(outcome)
+                        act(outcome)
                     continue
                 if outcome is None:
                     continue
@@ -1381,6 +1388,14 @@ class MessageConnection:
             assert kind is NOTHING or kind is BROKEN
             self.tell_lost()
 
+    def _act_while_closing(self, outcome: Outcome) -> None:
+        """Does so in a thread that closes the connection, and serves only what is quick."""
+        if outcome[0] is CALL and self.workers is None and not self._is_quick(outcome[2]):
+            self._leave_unserved(outcome)
+            self._rouse()
+        else:
+            self.act(outcome)
+
     def act_here(self, outcome: Outcome) -> None:
         """Does what a message asks for in this thread, whichever a request is meant for."""
         if outcome[0] is CALL:
@@ -1591,13 +1606,19 @@ class MessageConnection:
             return self.closed_class("the process has forked; this copy of the connection is dead")
         return closed_error(self.closed_class, self.error or error, self.closed_here)
 
-    def close(self, farewell: Callable[[], None], limit: float) -> None:
+    def close(
+        self, farewell: Callable[[], None], limit: float, is_quick: Callable[[Any], bool]
+    ) -> None:
         """Says goodbye, waits for the peer to hang up, and closes.
+
+        What the peer asks for meanwhile is served by other threads.
 
         Args:
             farewell: sends the protocol's goodbye.
             limit: seconds that all of it may take.
+            is_quick: whether a request for a target is served at once, without the program.
         """
+        self._is_quick = is_quick
         deadline = Timeout(limit)
         try:
             if not self._orphaned:

@@ -291,6 +291,8 @@ class _Calls(_Job):
         lost = link.lost_requests is not None and link.lost_requests.look(link)
         if not running and not lost:
             self._links.discard(link)
+            if link.running:  # what has begun since the look has found it still watched
+                self._links.add(link)
         elif long:
             _read(link)
             if all(map(link.calls.is_cancelled, running)) and len(running) <= _MOST_REPLACED:

@@ -827,6 +827,25 @@ def test_case_110_nothing_wakes_while_nothing_is_watched(
     here.end()
 
 
+def test_case_110_a_request_that_begins_during_a_look_is_watched() -> None:
+    """The watchdog goes on with a connection whose request has begun since it looked."""
+
+    class Attended(set[Any]):
+        def __rand__(self, others: Any) -> set[Any]:  # the look at what is served
+            Link.running.add(1)
+            return set()
+
+    class Link:
+        running: set[int] = set()
+        attended = Attended()
+        lost_requests = None
+
+    link: Any = Link()
+    links = {link}
+    housekeeping._Calls(links)._check_calls(link)
+    assert links == {link}
+
+
 def test_case_110_releases_do_not_wait_for_the_peer() -> None:
     """Releases over a stream of the program's own that blocks hold up no other connection."""
     blocked, go_on = threading.Event(), threading.Event()

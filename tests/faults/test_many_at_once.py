@@ -168,6 +168,7 @@ def test_more_callbacks_than_helpers_name_the_setting(
         served(conn)
         with pytest.raises(TimeoutError, match="'max_helpers'"):
             conn.root.call_at_once(wait, 3)
+    assert "'max_helpers'" in caplog.text
 
 
 def test_callbacks_among_three(start: Start) -> None:

@@ -405,6 +405,32 @@ def test_case_34_closing(pair: Any) -> None:
     assert told == [1]
 
 
+@pytest.mark.parametrize("bound", [False, True])
+def test_case_34_closing_serves_nothing(pair: Any, bound: bool) -> None:
+    """The thread that closes a connection serves no request of the peer, which may take long."""
+    threads: list[int] = []
+    sent, released = threading.Event(), threading.Event()
+
+    class Calling(Subject):
+        def exposed_call_soon(self, func: Any) -> None:
+            rpyc.async_(func)()
+            sent.set()
+
+    def callback() -> None:
+        threads.append(threading.get_ident())
+        released.wait(20)
+
+    config = {"bind_threads": bound}
+    client, _ = pair(Calling, there_config=config, here_config=config)
+    client.ping()
+    result = rpyc.async_(client.root.call_soon)(callback)
+    assert sent.wait(20)
+    client.close()
+    released.set()
+    assert result is not None
+    assert threading.get_ident() not in threads
+
+
 def test_case_34_closing_on_a_hung_peer(peer: Any) -> None:
     """A peer that does nothing holds close() up for two seconds at most, whatever the time-out."""
     one = peer(sync_request_timeout=30)

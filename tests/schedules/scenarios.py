@@ -87,6 +87,18 @@ class Server(Service):
         for func in self.kept:
             async_(func)()
 
+    def exposed_flood(self, func: Any, seconds: float) -> None:
+        """Call a function again and again, without waiting."""
+        end = worlds.monotonic() + seconds
+        call = async_(func)
+        while worlds.monotonic() < end:
+            call()
+            worlds.sleep(0.01)
+
+    def exposed_call_at_once(self, func: Any, count: int) -> int:
+        results = [async_(func)() for _ in range(count)]
+        return len([result.value for result in results])
+
     def exposed_make(self) -> Any:
         return Item()
 
@@ -748,6 +760,42 @@ def callbacks_ask_over_another_connection(world: World) -> None:
     worlds.sleep(0.1)
     check(len(served), 4)
     check([one for one in served if one[0] is not one[1]], [])
+
+
+@scenario(patience=4.0, limit=20.0)
+def time_ends_in_a_flood(world: World) -> None:
+    """A call's time ends while the peer goes on sending, with and without a serving thread."""
+    for served in (False, True):
+        client, _ = world.pair(config={"sync_request_timeout": 0.5})
+        if served:
+            world.go(until_end(client.serve_all), name="reader")
+        flood = client.root.flood
+        start = worlds.monotonic()
+        try:
+            flood(lambda: worlds.sleep(0.02), 3.0)
+        except TimeoutError:
+            pass
+        check(worlds.monotonic() - start < 1.0, True)
+
+
+@scenario
+def callbacks_that_wait_for_one_another(world: World) -> None:
+    """So many callbacks block as there are helpers, and the last one ends that."""
+    client, _ = world.pair(config={"max_helpers": 3})
+    root = client.root
+    check(root.add(1, 1), 2)
+    world.go(until_end(client.serve_all), name="reader")
+    worlds.sleep(0.1)  # it reads by then
+    begun: list[int] = []
+    all_there = worlds.Event()
+
+    def callback() -> None:
+        begun.append(1)
+        if len(begun) == 4:
+            all_there.set()
+        check(all_there.wait(5), True)
+
+    check(root.call_at_once(callback, 4), 4)
 
 
 # -- references

@@ -97,6 +97,28 @@ MUTATIONS = [
     ),
     Mutation(
         "117",
+        "link/express.py",
+        "                me = Waiter(ident)\n",
+        '                me = vars(here).setdefault("waiter", Waiter(ident))\n',
+        f"{SCHEDULES}[callbacks_ask_over_another_connection]",
+        "native",
+    ),
+    Mutation(
+        "34",
+        "link/connection.py",
+        "act = self.act if result is not gone else self._act_while_closing",
+        "act = self.act",
+        f"{STATE}::test_case_34_closing_serves_nothing",
+    ),
+    Mutation(
+        "110",
+        "link/housekeeping.py",
+        "            if link.running:  # what has begun",
+        "            if False:  # what has begun",
+        f"{HOUSEKEEPING}::test_case_110_a_request_that_begins_during_a_look_is_watched",
+    ),
+    Mutation(
+        "117",
         "link/connection.py",
         "            outcome: Outcome = waiter.inbox.popleft()\n",
         "            outcome: Outcome = waiter.inbox.popleft()\n"
@@ -127,8 +149,8 @@ MUTATIONS = [
     Mutation(
         "34",
         "link/connection.py",
-        "                if left == 0 and looked:\n",
-        "                if False:\n",
+        "                        if not looks:\n",
+        "                        if False:\n",
         f"{FLOODS}::test_the_time_ends_while_the_peer_sends",
     ),
     Mutation(
