@@ -156,10 +156,13 @@ def test_the_key_of_the_error_changes_the_limit(
 def test_all_limits_are_tried() -> None:
     """Each key of the configuration that limits what a peer sends has been tried here.
 
-    What is read ahead ends by itself (``test_queued``); steps are in ``test_work``.
+    What is read ahead ends by itself (``test_queued``); steps are in ``test_work``; what finds no
+    helper waits (``test_many_at_once``).
     """
     limits = {key for key in DEFAULT_CONFIG if key.startswith("max_")} | {"frame_timeout"}
-    assert limits - {key for key, *_ in CASES} == {"max_queued_bytes", "max_steps"}
+    assert limits - {key for key, *_ in CASES} == {
+        *("max_helpers", "max_queued_bytes", "max_steps")
+    }
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)

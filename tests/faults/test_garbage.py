@@ -252,11 +252,12 @@ def test_a_helper_is_interrupted() -> None:
     busy = Waiter(0)
     busy.inbox.append((CALL, 1, None, ()))
     link = SimpleNamespace(
+        max_helpers=16,
         inbox_lock=lock,
         end=AsyncResult(None),
         unserved=[],
         waiters={0: busy},
-        application=SimpleNamespace(route=route),
+        application=SimpleNamespace(max_helpers=16, route=route),
         take_handed=lambda waiter: waiter.inbox.popleft(),
         serving=contextlib.nullcontext,
         act_here=lambda outcome: served.set(),

@@ -26,6 +26,7 @@ HARMLESS = {
     "POLLIN",
     "POLLOUT",
     "POLLRDHUP",
+    "TimeoutError",
     "current_thread",
     "get_ident",
     "local",
