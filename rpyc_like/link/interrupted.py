@@ -63,16 +63,17 @@ def holds_the_role(func: _Func) -> _Func:
     beginning if it takes the role over.
     """
     assert isinstance(func, FunctionType)
-    first = last = line = 0
-    end = ""
+    lines: dict[str, list[int]] = {"acquire": [], "enter": [], "release": [], "leave": []}
+    line = 0
     for step in dis.get_instructions(func):
         line = step.starts_line if type(step.starts_line) is int else line
         line = getattr(step, "line_number", None) or line  # Python 3.13
-        if not first and step.argval in _ENDS:
-            first, end = line, _ENDS[step.argval]
-        elif (first and step.argval == end) or (not first and step.argval == "leave"):
-            last = max(last, line)
-    _REGIONS[func.__code__] = first or func.__code__.co_firstlineno, last
+        if step.argval in lines:
+            lines[step.argval].append(line)
+    begin = "acquire" if lines["acquire"] else "enter"
+    first = min(lines[begin], default=func.__code__.co_firstlineno)
+    last = max(lines[_ENDS[begin]])
+    _REGIONS[func.__code__] = first, last
     return func
 
 

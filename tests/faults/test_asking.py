@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import linecache
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ import rpyc_like as rpyc
 from rpyc_like.core import brine, consts
 from rpyc_like.core.channel import Channel
 from rpyc_like.errors import ConnectionClosed, LocalProtocolError
+from rpyc_like.link import interrupted
 from rpyc_like.link.interrupted import Inside
 from rpyc_like.link.receiving import FrameReceiver
 from rpyc_like.link.streams import MemoryStream, PipeStream, SocketStream, TlsStream
@@ -778,6 +780,14 @@ def test_functions_of_brine_ask(conn: Any, asking: Asking, decimals: None) -> No
     conn.root.ask_with(three)
     assert same(values) == values
     assert {*conn.root.outcomes()} <= {REFUSED, ANSWERED}
+
+
+def test_the_role_ends_where_it_is_given_up() -> None:
+    """What is noted of a function with the reading role ends at the line that gives it up."""
+    for code, (first, last) in interrupted._REGIONS.items():
+        assert first <= last, code
+        line = linecache.getline(code.co_filename, last).strip()
+        assert line in ("lock.release()", "reading.lock.release()", "link.reading.leave()"), code
 
 
 def test_a_function_of_brine_fails_because_it_asks(conn: Any, asking: Asking) -> None:
