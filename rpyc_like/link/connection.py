@@ -448,6 +448,21 @@ class MessageConnection:
         self._rouse()
         return None
 
+    def leave_kept_requests(self) -> None:
+        """Leave requests in the stash to helpers, where threads serve and others wait for answers.
+
+        Those others serve as well, and what one serves may wait for what was read after it. In the
+        reading role, for who has found all these threads busy.
+        """
+        servers = self.servers
+        beside = any(ident not in servers for ident in list(self.waiters))
+        if self.workers is None and servers and beside:
+            while self.stash and self.stash[0][0] is CALL:
+                outcome = self.file_request(self.stash.popleft(), False)
+                if outcome is not None:  # it is bound to its turn
+                    self.stash.appendleft(outcome)
+                    return
+
     def _leave_unserved(self, outcome: Outcome) -> None:
         """Leave a request to the threads that serve."""
         self.queued.put(outcome)

@@ -571,6 +571,7 @@ def _read_now(link: MessageConnection) -> None:
                 outcome[0] is CALL and link.application.serve_at_once(*outcome[1:])
             ):
                 link.stash.append(outcome)
+        link.leave_kept_requests()
     finally:
         if not handed_on:
             link.reading.leave()

@@ -783,9 +783,7 @@ def callbacks_that_wait_for_one_another(world: World) -> None:
     """So many callbacks block as there are helpers, and the last one ends that."""
     client, _ = world.pair(config={"max_helpers": 3})
     root = client.root
-    check(root.add(1, 1), 2)
     world.go(until_end(client.serve_all), name="reader")
-    worlds.sleep(0.1)  # it reads by then
     begun: list[int] = []
     all_there = worlds.Event()
 
