@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ class Contestant:
 
     def __init__(self, client: Side, server: Side, link: tuple[str, ...] = ()) -> None:
         self._processes: list[subprocess.Popen[str]] = []
+        self._errors = tempfile.TemporaryFile("w+")  # what all of them write to standard error
         port = self._start(server.env, server.script, "serve", server.name)
         env = {**client.env, "BENCH_SERVER": str(self._processes[0].pid)}
         if link:
@@ -52,7 +54,7 @@ class Contestant:
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
         )
         self._processes.append(process)
@@ -70,7 +72,12 @@ class Contestant:
         assert self._client.stdout is not None
         self._client.stdin.write(f"{row} {'once' if seconds is None else seconds}\n")
         self._client.stdin.flush()
-        found: dict[str, Any] | None = json.loads(self._client.stdout.readline())
+        line = self._client.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            written = self._errors.read()[-2000:]
+            raise RuntimeError(f"{self._client.args}: expected an answer for {row!r}:\n{written}")
+        found: dict[str, Any] | None = json.loads(line)
         return found
 
     def stop(self) -> None:
@@ -78,6 +85,7 @@ class Contestant:
         for process in reversed(self._processes):
             process.kill()
             process.communicate()
+        self._errors.close()
 
 
 def measure(

@@ -210,6 +210,7 @@ def object_rows(name, port):
         return rpyc.classic.connect("127.0.0.1", port)
 
     conn = connect()
+    conn._config["sync_request_timeout"] = None  # a large message may take longer
     root = conn.root
     f, make = root.f, root.make
     if hasattr(type(f), "____fetch__"):

@@ -127,6 +127,13 @@ MUTATIONS = [
     ),
     Mutation(
         "117",
+        "link/housekeeping.py",
+        "        link.leave_kept_requests()\n",
+        "",
+        f"{SCHEDULES}[callbacks_that_wait_for_one_another]",
+    ),
+    Mutation(
+        "117",
         "core/protocol.py",
         'self._link.max_helpers = self._config["max_helpers"]',
         "pass",
