@@ -40,7 +40,8 @@ class Contestant:
 
     def __init__(self, client: Side, server: Side, link: tuple[str, ...] = ()) -> None:
         self._processes: list[subprocess.Popen[str]] = []
-        self._errors = tempfile.TemporaryFile("w+")  # what all of them write to standard error
+        # What all of them write to standard error.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed by stop()
         port = self._start(server.env, server.script, "serve", server.name)
         env = {**client.env, "BENCH_SERVER": str(self._processes[0].pid)}
         if link:
