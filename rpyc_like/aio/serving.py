@@ -25,7 +25,13 @@ from ..core.netref import is_netref
 from ..core.service import Service
 from ..errors import LimitExceeded
 from ..lib.code import hasattr_static
-from ..lib.connection_threads import TOO_DEEP, ConnectionThread, ConnectionThreads, Executor
+from ..lib.connection_threads import (
+    TOO_DEEP,
+    ConnectionThread,
+    ConnectionThreads,
+    Executor,
+    Refusable,
+)
 from ..lib.contexts import SharedContext
 from ..lib.finalizers import may_run_code
 from ..lib.in_worker import elsewhere
@@ -97,7 +103,7 @@ class Serving(ThreadSide):
         self._tasks: dict[asyncio.Task[Any], int] = {}  # and the requests that they serve
         self._asking: dict[int, int] = {}  # requests whose tasks wait for the peer, how often
         self._opening = False  # whether the service is being told of the connection
-        self._refused: LimitExceeded | None = None  # why it was not, and nothing is served
+        self._refused: Exception | None = None  # why it was not, and nothing is served
         self._in_threads = 0  # requests that workers have not done yet
         self._weights: dict[int, int] = {}  # memory of the requests that take time
         self._asking_size = 0  # of those that wait for the peer: reading must go on for them
@@ -133,7 +139,7 @@ class Serving(ThreadSide):
             if inspect.isawaitable(value):
                 await self._in_context(value)
         except BaseException as error:
-            if self._refused is not None and isinstance(error, LimitExceeded):
+            if self._refused is not None and isinstance(error, (LimitExceeded, RuntimeError)):
                 return  # the client is answered with it
             try:
                 self._link.lose(None)
@@ -144,14 +150,17 @@ class Serving(ThreadSide):
             self._opening = False
             self._hold()
 
-    def _refuse(self, error: LimitExceeded) -> None:
+    def _refuse(self, error: Exception) -> None:
         """Note that there is no thread to call ``on_connect`` in: nothing is served then."""
-        what = "threads of connections (on_connect was not called: connect again later)"
-        self._refused = LimitExceeded(what, error.got, error.limit, argument=error.argument)
+        if isinstance(error, LimitExceeded):
+            what = "threads of connections (on_connect was not called: connect again later)"
+            self._refused = LimitExceeded(what, error.got, error.limit, argument=error.argument)
+        else:
+            self._refused = RuntimeError(f"on_connect was not called: {error}")
         logger.warning("! %s: on_connect was not called, and requests are refused: %s", self, error)
 
     async def _in_thread(
-        self, func: Callable[[], Any], refused: Callable[[LimitExceeded], object] | None = None
+        self, func: Callable[[], Any], refused: Callable[[Exception], object] | None = None
     ) -> Any:
         """Return what a function of the program returns in the connection's thread.
 
@@ -164,7 +173,8 @@ class Serving(ThreadSide):
         thread, awaited = self._threads_of.get(id_), id_ in self._threads_of
         work = partial(self._serving, served, func)
 
-        def submit(job: Any) -> None:
+        def submit(job: Refusable) -> None:
+            job.on_refused = refused
             try:
                 executor.submit(job, thread, awaited=awaited)
             except LimitExceeded as error:
@@ -270,7 +280,7 @@ class Serving(ThreadSide):
         elif self._is_for_loop(number, args):
             self._finish(id_, handler(self, *args))
         else:
-            work = partial(self._work, id_, current(), handler, args)
+            work = Refusable(self._work, id_, current(), handler, args)
             awaited = id_ in self._threads_of
             executor.submit(work, self._threads_of.get(id_), awaited=awaited)
             self._in_threads += 1
@@ -315,15 +325,23 @@ class Serving(ThreadSide):
         return None
 
     def _work(
-        self, id_: int, served: Any, handler: Callable[..., Any], args: tuple[Any, ...]
+        self,
+        id_: int,
+        served: Any,
+        handler: Callable[..., Any],
+        args: tuple[Any, ...],
+        refused: Exception | None = None,
     ) -> Callable[[], object]:
         """Do what the peer asks, in the connection's thread; return what answers.
 
         The answer leaves when the context is free: what the peer does next finds it so.
+
+        Args:
+            refused: the answer, where there is no thread.
         """
         link = self._link
-        outcome: list[Any] = [False, None]
-        if not link.drops and not link.calls.is_cancelled(id_):
+        outcome: list[Any] = [refused is not None, refused]
+        if refused is None and not link.drops and not link.calls.is_cancelled(id_):
             try:
                 outcome[1] = self._serving(served, handler, self, *args)
             except BaseException as error:

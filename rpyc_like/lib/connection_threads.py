@@ -4,7 +4,8 @@ So what a program keeps by thread (``threading.local``, SQLite connections) or b
 (:mod:`contextvars`, decimal contexts) is there in a connection's next request, and nothing of it
 reaches another connection. A thread is started for a connection's first function and ends with the
 connection. When no more may be started, the connection that has been idle for longest gives its
-thread up; it gets another one with its next function.
+thread up; it gets another one with its next function. What the system has no thread for is refused
+as soon as no thread of another connection could become free for it.
 
 A thread that waits for a peer does not count. Meanwhile it runs what that peer asks because of the
 function that waits. What a peer asks because another connection's function waits for it is run at
@@ -17,6 +18,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ..errors import LimitExceeded, LocalProtocolError
@@ -32,6 +34,7 @@ __all__ = [
     "ConnectionThread",
     "ConnectionThreads",
     "Executor",
+    "Refusable",
     "ThreadExecutor",
     "current_thread",
 ]
@@ -55,6 +58,22 @@ TOO_DEEP = "calls between the two sides are nested too deeply"
 """What a RecursionError says then."""
 
 
+class Refusable(partial):  # type: ignore[type-arg]
+    """A job that can be told that there is no thread for it.
+
+    Its function is called then where it was submitted, with the error as argument ``refused``.
+    """
+
+    on_refused: Callable[[Exception], object] | None = None
+    """Called with the error before."""
+
+    def refuse(self, error: Exception) -> None:
+        """Tell it."""
+        if self.on_refused is not None:
+            self.on_refused(error)
+        self(refused=error)()
+
+
 class Executor(Protocol):
     """Runs the plain functions of one connection."""
 
@@ -67,6 +86,8 @@ class Executor(Protocol):
         self, job: Job, thread: Any = None, *, first: bool = False, awaited: bool = False
     ) -> None:
         """Have a function run, after those before it.
+
+        It is refused, now or later, if it is :class:`Refusable` and the system has no more threads.
 
         Args:
             thread: waits for a peer that has asked for this because of that.
@@ -107,6 +128,8 @@ class ConnectionThreads:
         self._needy: deque[ThreadExecutor] = deque()  # have functions to run and no thread for them
         self._closed = False
         self._warned = False
+        self.refusal: Exception | None = None
+        """Why the system starts no thread, if none of another connection can become free."""
         at_end(self.close)
 
     def executor(
@@ -185,6 +208,10 @@ class ConnectionThreads:
             self._active -= 1
             self.threads.discard(thread)
             executor.threads.remove(thread)
+            if self.strict or not self._active:
+                self.refusal = error
+            elif self._idle:
+                next(iter(self._idle)).end()  # leaves room for the next attempt
             return False
         executor.begin_with(thread)
         return True
@@ -259,21 +286,23 @@ class ThreadExecutor:
     ) -> None:
         """Have a function run; see :class:`Executor`."""
         try:
-            self._submit(job, thread, first, awaited)
+            refused = self._submit(job, thread, first, awaited)
         finally:
             self._all.log.flush()
+        for other in refused:
+            self._refuse(other)
 
-    def _submit(self, job: Job, thread: Any, first: bool, awaited: bool) -> None:
+    def _submit(self, job: Job, thread: Any, first: bool, awaited: bool) -> list[Refusable]:
         with self._lock:
             if self._all.closed:
-                return
+                return []
             if first and self.threads:
                 self.threads[0].give(job)
-                return
+                return []
             if thread is not None and thread in self.threads:
                 if thread.serves or not thread.waits:
                     thread.give_nested(job)
-                    return
+                    return []
                 awaited = True  # that thread waits for something else
             if awaited and len(self.threads) >= _MOST_AT_ONCE:
                 raise RecursionError(TOO_DEEP)
@@ -282,11 +311,34 @@ class ThreadExecutor:
                 what = "threads of connections (call again when another one has ended)"
                 raise LimitExceeded(what, threads, most, argument="max_threads")
             (self.awaited if awaited else self.jobs).append(job)
-            if self._offered(awaited) or self._watched:
-                return
+            self._all.refusal = None  # of an earlier attempt
+            if self._offered(awaited):
+                return []
+            refused = self._take_refused()
+            if self._watched or not (self.jobs or self.awaited):
+                return refused
             self._watched = True
             begun = self._begun
         self._call_later(_PATIENCE, self._look, begun)
+        return refused
+
+    def _take_refused(self) -> list[Refusable]:
+        """Return the jobs for which there is no thread, and will be none; forget them."""
+        refused: list[Refusable] = []
+        if self.needy and self._all.refusal is not None and self.all_wait:
+            for jobs in [self.awaited] if self.threads else [self.awaited, self.jobs]:
+                refused += [job for job in jobs if isinstance(job, Refusable)]
+                kept = [job for job in jobs if not isinstance(job, Refusable)]
+                jobs.clear()
+                jobs.extend(kept)
+        return refused
+
+    def _refuse(self, job: Refusable) -> None:
+        error = RuntimeError(
+            "expected a thread for this call, got none: the server's system starts no more (call "
+            "again later, or raise its limit of threads, as with 'ulimit -u')"
+        )
+        self.attempt(partial(job.refuse, error))
 
     def _offered(self, awaited: bool) -> bool:
         """Return whether a thread will look for something to do.
@@ -338,12 +390,16 @@ class ThreadExecutor:
             begun: how many functions had been begun at the last look.
         """
         with self._lock:
+            self._all.refusal = None  # of an earlier attempt
             if self._begun == begun and (self.awaited or self.all_wait):
                 self._overdue = self.all_wait
                 self._all.give(self)
+            refused = self._take_refused()
             self._watched = bool(self.jobs or self.awaited) or self.needy
             begun = self._begun
         self._all.log.flush()
+        for job in refused:
+            self._refuse(job)
         if self._watched:
             self._call_later(_PATIENCE, self._look, begun)
 

@@ -9,6 +9,7 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, TypeVar
 
+from .connection_threads import Refusable
 from .threads import spawn
 
 __all__ = ["elsewhere", "in_new_thread"]
@@ -17,13 +18,11 @@ Outcome = tuple[bool, Any]
 T = TypeVar("T")
 
 
-async def elsewhere(
-    run: Callable[[Callable[[], Callable[[], None]]], Any], func: Callable[[], Any]
-) -> Outcome:
+async def elsewhere(run: Callable[[Refusable], Any], func: Callable[[], Any]) -> Outcome:
     """Have another thread call a function, and await what it returns.
 
     Args:
-        run: has a thread run something, and then what that returns.
+        run: has a thread run something, and then what that returns; or refuses it.
 
     Returns:
         Whether it failed, and the value or exception (StopIteration could not be raised here).
@@ -31,14 +30,14 @@ async def elsewhere(
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Outcome] = loop.create_future()
 
-    def work() -> Callable[[], None]:
+    def work(refused: Exception | None = None) -> Callable[[], None]:
         try:
-            outcome = [(False, func())]
+            outcome = [(False, func())] if refused is None else [(True, refused)]
         except BaseException as error:
             outcome = [(True, error)]
         return partial(_tell, loop, done, outcome)
 
-    run(work)
+    run(Refusable(work))
     return await done
 
 

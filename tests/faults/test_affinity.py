@@ -855,10 +855,10 @@ def threadless(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any, Any]
 
 
 def test_a_function_waits_for_a_thread_that_can_be_started(threadless: Any) -> None:
-    """A function is run later if the system has no more threads when it is submitted."""
+    """One that cannot be refused, as a finalizer, is run when the system has threads again."""
     executor, later, allow = threadless
     ran = threading.Event()
-    executor.submit(ran.set)
+    executor.submit(ran.set, first=True)
     func, *args = later.pop()
     func(*args)  # there is still none
     allow()

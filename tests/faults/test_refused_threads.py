@@ -7,7 +7,9 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.aio.epc import EPCService
 from rpyc_like.core.coroutines import Coroutines
+from rpyc_like.epc.client import EPCClient
 from rpyc_like.lib import background_loop, primitives
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import batching
@@ -340,6 +344,124 @@ def test_an_asyncio_server_may_be_started_again(refusals: Refusals) -> None:
                 await conn.close()
 
     assert asyncio.run(use()) == 1
+
+
+WORKER = "ConnectionThread.work"
+"""The threads that run plain functions of an asyncio server."""
+
+
+@pytest.fixture
+def clients() -> Iterator[Callable[..., Any]]:
+    """Starts an asyncio server with the first client, and connects others to it."""
+    with ExitStack() as stack:
+        ports: list[int] = []
+
+        def connect(service: Any = None, **options: Any) -> Any:
+            if service is not None:
+                ports.append(stack.enter_context(asyncio_server(service, options)))
+            config = {"sync_request_timeout": 30}
+            conn = rpyc.connect("127.0.0.1", ports[-1], config=config)
+            return stack.enter_context(conn)
+
+        yield connect
+
+
+def test_a_plain_call_without_a_thread_is_refused(
+    clients: Callable[..., Any], refusals: Refusals
+) -> None:
+    """It is answered at once; other calls of the connection are served, and later plain ones."""
+    conn = clients(Service())
+    refusals.add(WORKER, 1000)
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"expected a thread.*got none.*again later"):
+            conn.root.echo(1)
+    assert time.monotonic() - began < 10
+    assert conn.root.later(2) == 2
+    refusals.end()
+    assert conn.root.echo(3) == 3
+
+
+def test_an_idle_connection_gives_up_its_thread_where_the_system_has_no_more(
+    clients: Callable[..., Any], refusals: Refusals
+) -> None:
+    """A call that needs a thread gets one when another has ended; both connections go on."""
+    first = clients(Service())
+    second = clients()
+    assert first.root.echo(0) == 0
+    for value, conn in enumerate((second, first)):
+        refusals.add(WORKER)
+        assert conn.root.echo(value) == value
+        assert refusals.refused.acquire(timeout=0)
+
+
+def test_a_plain_call_waits_for_the_thread_of_another_connection(
+    clients: Callable[..., Any], refusals: Refusals
+) -> None:
+    """It waits while another connection's call runs; when that ends, it is served or refused."""
+    service = Service()
+    first = clients(service)
+    second = clients()
+    held = rpyc.async_(first.root.hold)()
+    assert service.begun.wait(30)
+    refusals.add(WORKER, 1000)
+    waits = rpyc.async_(second.root.echo)(1)
+    assert refusals.refused.acquire(timeout=30)
+    assert refusals.refused.acquire(timeout=30)  # which it gets no thread from either
+    assert not waits.ready
+    service.released.set()
+    held.wait()
+    with pytest.raises(RuntimeError, match="expected a thread"):
+        waits.value
+    refusals.end()
+    assert second.root.echo(2) == 2
+
+
+def test_strict_affinity_refuses_what_the_system_has_no_thread_for(
+    clients: Callable[..., Any], refusals: Refusals
+) -> None:
+    """No connection would give its thread up: the call is refused at once."""
+    first = clients(Service(), affinity="strict")
+    second = clients()
+    assert first.root.echo(1) == 1
+    refusals.add(WORKER, 1000)
+    with pytest.raises(RuntimeError, match="expected a thread"):
+        second.root.echo(2)
+    assert first.root.echo(3) == 3
+
+
+def test_a_plain_on_connect_without_a_thread_is_refused(
+    clients: Callable[..., Any], refusals: Refusals
+) -> None:
+    """The client's requests are answered with the reason."""
+
+    class Greeting(Service):
+        def on_connect(self, conn: Any) -> None:
+            raise AssertionError("called")
+
+    refusals.add(WORKER, 1000)
+    conn = clients(Greeting())
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="on_connect was not called: expected a thread"):
+            conn.root.later(1)
+
+
+def test_calls_of_other_protocols_without_a_thread_are_refused(
+    clients: Callable[..., Any], refusals: Refusals
+) -> None:
+    """An EPC call is answered with the error."""
+    service = EPCService()
+    service.register_function(lambda value: value, "echo")
+    with asyncio_server(service) as port:
+        client = EPCClient(("127.0.0.1", port))
+        try:
+            refusals.add(WORKER, 1000)
+            with pytest.raises(Exception, match="expected a thread"):
+                client.call_sync("echo", [1], timeout=30)
+            refusals.end()
+            assert client.call_sync("echo", [2], timeout=30) == 2
+        finally:
+            client.close()
 
 
 @pytest.fixture(params=[ThreadedServer, ThreadPoolServer, None])

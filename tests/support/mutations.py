@@ -3217,9 +3217,9 @@ MUTATIONS += [
     Mutation(
         "127",
         "lib/connection_threads.py",
-        "            self._submit(job, thread, first, awaited)\n        finally:\n"
+        "            refused = self._submit(job, thread, first, awaited)\n        finally:\n"
         "            self._all.log.flush()\n",
-        "            self._submit(job, thread, first, awaited)\n        finally:\n"
+        "            refused = self._submit(job, thread, first, awaited)\n        finally:\n"
         "            pass\n",
         f"{LOGGING}::test_a_connections_thread_cannot_start",
     ),
@@ -3670,6 +3670,27 @@ MUTATIONS += [
         "            if self.lacks_threads:\n                self.start_again()\n",
         "",
         f"{REFUSED}::test_work_is_done_when_the_pools_first_thread_was_refused",
+    ),
+    Mutation(
+        "137",
+        "lib/connection_threads.py",
+        "if self.strict or not self._active:",
+        "if False:",
+        f"{REFUSED}::test_a_plain_call_without_a_thread_is_refused",
+    ),
+    Mutation(
+        "137",
+        "lib/connection_threads.py",
+        "            elif self._idle:\n",
+        "            elif False:\n",
+        f"{REFUSED}::test_an_idle_connection_gives_up_its_thread_where_the_system_has_no_more",
+    ),
+    Mutation(
+        "137",
+        "lib/connection_threads.py",
+        "            refused = self._take_refused()\n            self._watched =",
+        "            refused = []\n            self._watched =",
+        f"{REFUSED}::test_a_plain_call_waits_for_the_thread_of_another_connection",
     ),
     Mutation(
         "138",
