@@ -15,7 +15,7 @@ from ..core.service import Service, VoidService
 from ..lib.brief import brief
 from ..lib.in_worker import in_new_thread
 from ..link.streams.base import NativeStream
-from ..utils.children import Child, no_answer, start_child
+from ..utils.children import START_TIMEOUT, Child, no_answer, start_child
 from ..utils.opening import ssl_opener, tcp_opener, unix_opener
 from .connection import Connection
 
@@ -191,14 +191,15 @@ def connect_subproc(
     args: Sequence[str],
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
-    timeout: float | None = None,
+    timeout: float | None = START_TIMEOUT,
 ) -> Opening:
     """Starts a program and connects to its standard input and output.
 
     The connection's ``proc`` is the :class:`subprocess.Popen`. It ends when the connection does.
 
     Args:
-        timeout: seconds in which the program must answer for the first time.
+        timeout: seconds in which the program must answer for the first time, which is waited for.
+            With None nothing is waited for.
 
     Raises:
         TimeoutError: it has not answered in time; it is killed.

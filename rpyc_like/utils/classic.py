@@ -17,7 +17,6 @@ from ..core.consts import STREAM_CHUNK as STREAM_CHUNK
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
 from ..core.service import ClassicClient, ClassicService, ModuleNamespace, Slave
-from ..errors import ConnectionClosed
 from ..lib.exact import exact, exact_items
 from ..link.logins import Login
 from . import factory
@@ -206,22 +205,23 @@ def connect_thread() -> Connection:
     return _ready(factory.connect_thread(_Client, remote_service=ClassicService))
 
 
-def connect_multiprocess(args: dict[str, Any] | None = None) -> Connection:
+def connect_multiprocess(
+    args: dict[str, Any] | None = None, timeout: float | None = START_TIMEOUT
+) -> Connection:
     """Connects to a classic server that runs in another process, started for it.
 
     Args:
         args: what its namespace holds from the beginning.
+        timeout: seconds in which it must answer for the first time.
+
+    Raises:
+        TimeoutError, ConnectionClosed: see :func:`factory.connect_multiprocess`.
     """
-    conn = factory.connect_multiprocess(_Client, remote_service=ClassicService, args=args or {})
-    proc = conn.proc
-    with start_limit(START_TIMEOUT, "starting a process", proc.kill) as limit:
-        try:
-            return _ready(conn, limit)
-        except EOFError as error:
-            proc.join(1)
-            raise ConnectionClosed(
-                f"the process did not answer: {error} (exit status {proc.exitcode})"
-            ) from error
+    return _ready(
+        factory.connect_multiprocess(
+            _Client, remote_service=ClassicService, args=args or {}, timeout=timeout
+        )
+    )
 
 
 # -- by value

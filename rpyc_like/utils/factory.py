@@ -16,13 +16,13 @@ from ..core.service import Service, VoidService
 from ..core.service import SlaveService as SlaveService
 from ..core.stream import PipeStream, SocketStream, Stream
 from ..core.stream import TunneledSocketStream as TunneledSocketStream
-from ..errors import DiscoveryError, ForbiddenError
+from ..errors import ConnectionClosed, DiscoveryError, ForbiddenError
 from ..lib.brief import brief
 from ..lib.modules import safe_import as safe_import
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
 from ..link.logins import Login
-from .children import leave_terminal, start_child, start_limit
+from .children import START_TIMEOUT, leave_terminal, start_child, start_limit
 from .opening import (
     CONNECT_TIMEOUT,
     ssl_opener,
@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 _BEGIN_LIMIT, _BEGIN_LOOK = 10.0, 0.01  # seconds; a slower service is not waited for
+_PATIENCE = 1.0  # seconds in which a process ends that is gone, or has been killed
 Config = dict[str, Any]
 ServiceLike = Union[type[Service], Service]  # noqa: UP007 - the far side of a deployment may be Python 3.9
 
@@ -193,7 +194,7 @@ def connect_subproc(
     args: Sequence[str],
     service: ServiceLike = VoidService,
     config: Config | None = None,
-    timeout: float | None = None,
+    timeout: float | None = START_TIMEOUT,
 ) -> Connection:
     """Starts a program and connects to its standard input and output.
 
@@ -202,7 +203,7 @@ def connect_subproc(
 
     Args:
         timeout: seconds in which the program must answer for the first time, which is waited for.
-            Without it nothing is waited for: an error comes with the first call.
+            With None nothing is waited for: an error comes with the first call.
 
     Returns:
         The connection; its ``proc`` is the :class:`subprocess.Popen`, which is waited for in the
@@ -405,14 +406,21 @@ def connect_multiprocess(
     remote_service: ServiceLike = VoidService,
     remote_config: Config | None = None,
     args: dict[str, Any] | None = None,
+    timeout: float | None = START_TIMEOUT,
 ) -> Connection:
     """Connects to a service that runs in another process, started for it.
 
     Args:
         args: what the namespace of a classic service holds from the beginning.
+        timeout: seconds in which the process must answer for the first time, which is waited for.
+            With None nothing is waited for: an error comes with the first call.
 
     Returns:
         The connection; its ``proc`` is the :class:`multiprocessing.Process`.
+
+    Raises:
+        TimeoutError: the process has not answered in time, and has been killed.
+        ConnectionClosed: it has ended instead.
     """
     from multiprocessing import Process
 
@@ -424,7 +432,30 @@ def connect_multiprocess(
             daemon=True,
         )
         proc.start()
-        port = listener.getsockname()[1]
-        conn = connect("127.0.0.1", port, service, config)
+        try:
+            conn = connect("127.0.0.1", listener.getsockname()[1], service, config)
+        except BaseException:
+            _end_process(proc)
+            raise
     conn.proc = proc
+    if timeout is not None:
+        try:
+            with start_limit(timeout, "starting a process", proc.kill) as limit:
+                conn.fetch_root(limit)
+        except EOFError as error:
+            _end_process(proc, _PATIENCE)
+            raise ConnectionClosed(
+                f"the process did not answer: {error} (exit status {proc.exitcode})"
+            ) from error
+        except BaseException:
+            conn.close()
+            _end_process(proc)
+            raise
     return conn
+
+
+def _end_process(proc: Any, patience: float = 0) -> None:
+    """Wait for a process, kill it if it goes on, and reap it."""
+    proc.join(patience)
+    proc.kill()
+    proc.join(_PATIENCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -21,10 +22,12 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
+from rpyc_like.aio import opening
 from rpyc_like.core.config import DEFAULT_CONFIG
 from rpyc_like.errors import ConnectionClosed, DeploymentError
-from rpyc_like.utils import children, zerodeploy
-from rpyc_like.utils.children import Child, Input, Output, Pids, start_limit
+from rpyc_like.utils import children, factory, zerodeploy
+from rpyc_like.utils.children import START_TIMEOUT, Child, Input, Output, Pids, start_limit
+from rpyc_like.utils.factory import connect_multiprocess
 from rpyc_like.utils.zerodeploy import SERVER_SCRIPT, DeployedServer
 from tests.support.eventually import eventually
 from tests.support.processes import is_alive
@@ -180,8 +183,11 @@ def test_case_113_a_program_that_is_not_there() -> None:
     """A missing program is an error that names it, whoever looks for it."""
     with pytest.raises(FileNotFoundError, match="no-such-python"):
         rpyc.connect_subproc(["no-such-python"])
+    args = ["/usr/bin/env", "no-such-python"]
+    with pytest.raises(ConnectionClosed, match=r"(?s)exit status 127.*no-such-python"):
+        rpyc.connect_subproc(args)
     with (
-        contextlib.closing(rpyc.connect_subproc(["/usr/bin/env", "no-such-python"])) as conn,
+        contextlib.closing(rpyc.connect_subproc(args, timeout=None)) as conn,
         pytest.raises(ConnectionClosed, match=r"(?s)exit status 127.*no-such-python"),
     ):
         conn.ping()
@@ -268,6 +274,98 @@ def test_case_113_a_silent_child_of_asyncio(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError, match=r"starting .*'timeout'") as caught:
         asyncio.run(main())
     ended(caught.value)
+
+
+@pytest.fixture
+def default_limits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """The limits of starts with which functions were called; these last a second."""
+    limits: list[float | None] = []
+
+    def limited(seconds: float | None, *args: Any) -> Any:
+        limits.append(seconds)
+        return start_limit(1, *args)
+
+    monkeypatch.setattr(factory, "start_limit", limited)
+    return limits
+
+
+def test_case_113_a_silent_child_by_default(
+    tmp_path: Path, silent: Path, default_limits: list[float | None]
+) -> None:
+    """Without the argument a child has 30 seconds."""
+    program = script(tmp_path, SILENT.format(str(silent)))
+    with pytest.raises(TimeoutError, match=r"starting .*'timeout'") as caught:
+        rpyc.connect_subproc([sys.executable, program])
+    ended(caught.value)
+    assert default_limits == [START_TIMEOUT]
+
+
+def test_case_113_a_silent_child_of_asyncio_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same on asyncio."""
+    limits: list[float | None] = []
+
+    async def answered(conn: Any, seconds: float | None, *args: Any) -> Any:
+        limits.append(seconds)
+        return conn
+
+    monkeypatch.setattr(opening, "_answered", answered)
+
+    async def main() -> None:
+        async with aio.connect_subproc([sys.executable, "-c", SERVING]):
+            pass
+
+    asyncio.run(main())
+    assert limits == [START_TIMEOUT]
+
+
+def fall_silent(listener: Any, service: Any, config: Any, args: Any) -> None:
+    """Do nothing, instead of serving, in a process of multiprocessing."""
+    Path(args["silent"]).touch()
+    time.sleep(60)
+
+
+def end_at_once(listener: Any, service: Any, config: Any, args: Any) -> None:
+    """End instead of serving."""
+    sys.exit(3)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("connect", [rpyc.classic.connect_multiprocess, connect_multiprocess])
+def test_case_113_a_silent_process(
+    silent: Path,
+    default_limits: list[float | None],
+    monkeypatch: pytest.MonkeyPatch,
+    connect: Any,
+) -> None:
+    """A process that does not answer is given up, killed and reaped; the error names the step."""
+    monkeypatch.setattr(factory, "_server", fall_silent)
+    with pytest.raises(TimeoutError, match=r"starting a process: .*'timeout'"):
+        connect(args={"silent": str(silent)})
+    assert multiprocessing.active_children() == []
+    assert default_limits == [START_TIMEOUT]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("connect", [rpyc.classic.connect_multiprocess, connect_multiprocess])
+def test_case_113_a_process_that_ends(monkeypatch: pytest.MonkeyPatch, connect: Any) -> None:
+    """The error of a process that has ended instead of answering tells how."""
+    monkeypatch.setattr(factory, "_server", end_at_once)
+    with pytest.raises(ConnectionClosed, match=r"did not answer.*exit status 3"):
+        connect(args={})
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_case_113_a_process_without_a_limit(silent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``None`` nothing is waited for."""
+    monkeypatch.setattr(factory, "_server", fall_silent)
+    conn = connect_multiprocess(args={"silent": str(silent)}, timeout=None)
+    conn.proc.kill()
+    conn.proc.join(60)
+    assert conn.proc.exitcode is not None
+    conn.close()
 
 
 AT_A_STEP = """\

@@ -2356,6 +2356,14 @@ MUTATIONS += [
     ),
     Mutation(
         "113",
+        "utils/factory.py",
+        '            with start_limit(timeout, "starting a process", proc.kill) as limit:\n'
+        "                conn.fetch_root(limit)\n",
+        "            conn.fetch_root(None)\n",
+        f"{CHILDREN}::test_case_113_a_silent_process",
+    ),
+    Mutation(
+        "113",
         "aio/opening.py",
         "conn.fetch_root(None)",
         "conn.fetch_root(conn._config['sync_request_timeout'])",
