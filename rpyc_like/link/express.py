@@ -196,7 +196,9 @@ class Express:
         early = link.filed_early(id_)
         if early is not None and early._ready:
             return
-        if pending.abandon(id_) or id_ not in pending:
+        if pending.abandon(id_):
+            link.application.gave_up(id_)
+        elif id_ not in pending:  # it has not been filed
             pending.file(id_, ABANDONED)
             link.application.gave_up(id_)
 

@@ -38,19 +38,23 @@ class PendingTable(Generic[E]):
     """Requests by id, from the moment of sending to the answer.
 
     Ids count from 0, per table. A table that lives on an unchanged connection never reuses one.
+
+    Threads may use it at once without a lock: each entry is taken out in one step, by whoever
+    settles, abandons or fails it.
     """
 
     def __init__(self) -> None:
         self.numbers = count()
-        self._entries: dict[Any, E | Verdict] = {}
+        self._entries: dict[Any, E] = {}
+        self._abandoned: set[Any] = set()
         self.unknown = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) + len(self._abandoned)
 
     def __contains__(self, id_: object) -> bool:
         """Returns whether an answer to ``id_`` is due, though perhaps nobody waits for it."""
-        return id_ in self._entries
+        return id_ in self._entries or id_ in self._abandoned
 
     def open(self, entry: E) -> int:
         """Files ``entry`` and returns its new id."""
@@ -60,21 +64,22 @@ class PendingTable(Generic[E]):
 
     def file(self, id_: int, entry: E | Verdict) -> None:
         """Files ``entry`` under a number that was taken from ``numbers``."""
-        self._entries[id_] = entry
+        if isinstance(entry, Verdict):
+            self._abandoned.add(id_)
+        else:
+            self._entries[id_] = entry
 
-    def pop(self, id_: int) -> E | Verdict | None:
-        """Removes and returns what is filed under ``id_``."""
+    def pop(self, id_: int) -> E | None:
+        """Removes and returns the live entry under ``id_``."""
         return self._entries.pop(id_, None)
 
     def get(self, id_: Any) -> E | None:
         """Returns the live entry under ``id_``, or None."""
-        entry = self._entries.get(id_)
-        return None if isinstance(entry, Verdict) else entry
+        return self._entries.get(id_)
 
     def waiting(self) -> dict[Any, E]:
         """Returns a copy of the live entries, by id."""
-        entries = list(self._entries.items())
-        return {id_: entry for id_, entry in entries if not isinstance(entry, Verdict)}
+        return self._entries.copy()
 
     def settle(self, id_: Any) -> E | Verdict:
         """Removes and returns the entry that an answer to ``id_`` belongs to.
@@ -83,10 +88,14 @@ class PendingTable(Generic[E]):
             The entry; ABANDONED if nobody waits for this answer any more; UNKNOWN (counted in
             ``unknown``) if no answer to ``id_`` was due.
         """
-        entry = self._entries.pop(id_, UNKNOWN)
-        if entry is UNKNOWN:
-            self.unknown += 1
-        return entry
+        entry = self._entries.pop(id_, None)
+        if entry is not None:
+            return entry
+        if id_ in self._abandoned:
+            self._abandoned.discard(id_)
+            return ABANDONED
+        self.unknown += 1
+        return UNKNOWN
 
     def abandon(self, id_: int) -> bool:
         """Keeps the id, so that a late answer is recognised, and forgets who waited.
@@ -94,17 +103,24 @@ class PendingTable(Generic[E]):
         Returns:
             Whether somebody did.
         """
-        if self.get(id_) is None:
+        if id_ not in self._entries:
             return False
-        self._entries[id_] = ABANDONED
+        self._abandoned.add(id_)  # before the entry leaves: its answer is due all the time
+        if self._entries.pop(id_, None) is None:
+            self._abandoned.discard(id_)  # it has been answered meanwhile
+            return False
         return True
 
     def discard(self, id_: int) -> None:
         """Forgets a request that was never sent."""
         self._entries.pop(id_, None)
+        self._abandoned.discard(id_)
 
     def fail_all(self) -> list[E]:
-        """Empties the table and returns the entries that waited, oldest first."""
-        entries = list(self._entries.values())
-        self._entries.clear()
-        return [entry for entry in entries if not isinstance(entry, Verdict)]
+        """Empties the table and returns the entries that waited, oldest first.
+
+        What is filed meanwhile stays, or is returned as well.
+        """
+        self._abandoned.clear()
+        entries = [self._entries.pop(id_, None) for id_ in list(self._entries)]
+        return [entry for entry in entries if entry is not None]

@@ -489,9 +489,16 @@ MUTATIONS = [
     Mutation(
         "19",
         "wire/pending.py",
-        "        self._entries[id_] = ABANDONED",
-        "        del self._entries[id_]",
+        "        self._abandoned.add(id_)  # before",
+        "        # before",
         f"{STATE}::test_case_19_late_answers_are_expected",
+    ),
+    Mutation(
+        "19",
+        "wire/pending.py",
+        "        if self._entries.pop(id_, None) is None:\n",
+        "        self._entries.pop(id_, None)\n        if False:\n",
+        "tests/unit/test_session.py::test_an_answer_while_a_request_is_given_up",
     ),
     Mutation(
         "20",

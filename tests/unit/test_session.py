@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
+
+import pytest
 
 from rpyc_like.errors import MalformedValue
 from rpyc_like.wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
@@ -108,3 +113,74 @@ def test_table_verdicts() -> None:
     assert table.settle(kept) is UNKNOWN
     assert table.settle(dropped) is UNKNOWN
     assert table.fail_all() == []
+
+
+def at_each_step(func: Callable[[], Any], other: Callable[[], Any]) -> Iterator[int]:
+    """Call a function once for each of its steps, and another one before that step.
+
+    The other is what a second thread does there. Yields the number of the step when both are done.
+    """
+    for step in count(1):
+        left = step
+
+        def trace(frame: Any, event: str, arg: Any) -> Any:
+            nonlocal left
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                left -= 1
+                if not left:
+                    other()
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            func()
+        finally:
+            sys.settrace(before)
+        yield step
+        if left > 0:
+            return
+
+
+@pytest.mark.parametrize("first", ["settle", "abandon"])
+def test_an_answer_while_a_request_is_given_up(first: str) -> None:
+    """Either the answer has its waiter, or the waiter has gone; nothing is left or unknown."""
+    table: PendingTable[str] = PendingTable()
+    outcomes: dict[str, Any] = {}
+    id_ = table.open("entry")
+
+    def call(name: str) -> None:
+        outcomes[name] = getattr(table, name)(id_)
+
+    second = "abandon" if first == "settle" else "settle"
+    seen = []
+    for _ in at_each_step(lambda: call(first), lambda: call(second)):
+        if second not in outcomes:
+            break  # there is no such step
+        seen.append(outcomes["settle"])
+        assert outcomes["abandon"] is (seen[-1] is ABANDONED), outcomes
+        assert len(table) == 0
+        assert table.unknown == 0
+        outcomes.clear()
+        id_ = table.open("entry")
+    assert set(seen) == {"entry", ABANDONED}
+
+
+def test_a_request_at_any_moment_of_the_end() -> None:
+    """What is filed while the table is emptied is failed, or still there."""
+    table: PendingTable[str] = PendingTable()
+    failed: list[str] = []
+    filed: list[int] = []
+    table.open("old")
+    steps = at_each_step(
+        lambda: failed.extend(table.fail_all()), lambda: filed.append(table.open("new"))
+    )
+    for _ in steps:
+        if not filed:
+            break  # there is no such step
+        assert [*failed, *table.waiting().values()] == ["old", "new"]
+        table.fail_all()
+        failed.clear()
+        filed.clear()
+        table.open("old")
