@@ -13,6 +13,7 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import VoidService
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
+from tests.support.joining import join
 
 Pair = tuple[Connection, Connection]
 
@@ -62,5 +63,4 @@ def pair() -> Iterator[Callable[..., Pair]]:
     for conn in made:
         conn.close()
     for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a serving thread did not end"
+        join(thread, 60, "a serving thread did not end")

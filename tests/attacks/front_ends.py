@@ -12,6 +12,7 @@ from typing import Any
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
+from tests.support.joining import join
 
 __all__ = ["FRONT_ENDS", "client_of", "port_of"]
 
@@ -80,4 +81,4 @@ def _asyncio(service: Any, config: dict[str, Any]) -> Iterator[int]:
         yield port
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(60)
+        join(thread)

@@ -12,6 +12,7 @@ import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 __all__ = ["KINDS", "AioThread", "Served", "eventually"]
 
@@ -51,8 +52,7 @@ class AioThread:
     def close(self) -> None:
         """Stop serving."""
         self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(60)
-        assert not self._thread.is_alive(), "the loop did not end"
+        join(self._thread, 60, "the loop did not end")
 
 
 class _Threads:

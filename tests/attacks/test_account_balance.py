@@ -16,6 +16,7 @@ from rpyc_like.link.kept import Kept
 from rpyc_like.link.made_objects import MadeObjects
 from rpyc_like.wire.meter import Meter
 from rpyc_like.wire.session import CALL
+from tests.support.joining import join
 
 SIZE = 1000
 
@@ -135,7 +136,7 @@ def test_connections_that_end_while_they_are_used_hold_nothing() -> None:
         thread.start()
         assert begun.wait(60)
         backlog.close()
-        thread.join(60)
+        join(thread)
     assert account.held == 0
 
 

@@ -32,6 +32,7 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
 from rpyc_like.errors import MalformedValue
 from rpyc_like.lib.stand_ins import is_among, mro_of, name_pair
+from tests.support.joining import join
 
 T = TypeVar("T")
 bases_of = type.__dict__["__bases__"].__get__
@@ -355,7 +356,7 @@ def test_case_86_an_instance_of_a_class_that_nobody_lent() -> None:
         assert instances_of(Vault) == []
     finally:
         server.close()
-        thread.join(60)
+        join(thread)
 
 
 def leave_with(conn: Connection, mine: Any) -> None:

@@ -35,6 +35,7 @@ from rpyc_like.link.logins import TokenLogin
 from rpyc_like.utils.registry import TCPRegistryClient
 from rpyc_like.utils.registry_server import TCPRegistryServer, UDPRegistryServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.peers import OURS, environment
 from tests.support.processes import children, has_proc
 from tests.support.sockets import receive_exactly
@@ -271,7 +272,7 @@ def test_case_100_a_flood_from_many_threads(door: Door, family: str) -> None:
     finally:
         over.set()
         for thread in threads:
-            thread.join(60)
+            join(thread)
 
 
 @pytest.mark.parametrize("family", ["threaded", "pool", "aio", "epc", "epc-threads", "erlang"])

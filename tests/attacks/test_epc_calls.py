@@ -15,6 +15,7 @@ from rpyc_like.epc.server import ThreadingEPCServer
 from rpyc_like.epc.service import EPCService
 from tests.attacks.front_ends import port_of
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 PRIME = (1 << 61) - 1
 MIB = 1 << 20
@@ -48,7 +49,7 @@ def offered(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Offered]]:
         finally:
             server.shutdown()
             server.server_close()
-            thread.join(60)
+            join(thread)
         return
     kind = aio_epc.EPCService if request.param == "asyncio" else EPCService
     service = kind(max_kept_memory=4 * MIB)
@@ -107,4 +108,4 @@ def test_what_emacs_has_kept_counts_for_the_server_until_it_goes() -> None:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(60)
+        join(thread)

@@ -36,6 +36,7 @@ from rpyc_like.erlport.service import ErlangService, PortService
 from rpyc_like.erlport.values import ImproperList
 from rpyc_like.wire.meter import memory_of
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.sockets import receive_exactly
 
 from .served import KINDS, QUIET
@@ -142,7 +143,7 @@ class _EpcServer:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(60)
+        join(self._thread)
 
 
 def epc_methods(kind: Any, work: Work, aio: bool) -> Any:

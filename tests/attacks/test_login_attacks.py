@@ -19,6 +19,7 @@ from rpyc_like.link.logins import TokenLogin, log_in
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.utils.authenticators import TokenAuthenticator
 from rpyc_like.wire import login as wire
+from tests.support.joining import join
 
 TOKEN = b"a secret of enough bytes"
 LENGTHS = [b"", b"n", b"n" * 31, b"n" * 33, b"n" * 64, bytes(1000)]
@@ -51,7 +52,7 @@ def door() -> Iterator[tuple[socket.socket, SimpleQueue[Any]]]:
     here.settimeout(60)
     yield here, outcome
     here.close()
-    thread.join(60)
+    join(thread)
 
 
 def say_to(here: socket.socket, client_nonce: Parts) -> tuple[list[bytes], bytes]:
@@ -120,7 +121,7 @@ def against(
         return error
     finally:
         stream.close()
-        thread.join(60)
+        join(thread)
     return None
 
 
@@ -199,7 +200,7 @@ def test_a_login_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
             TokenAuthenticator(TOKEN)(there)
     finally:
         ended.set()
-        thread.join(60)
+        join(thread)
         here.close()
 
 

@@ -21,6 +21,7 @@ from rpyc_like.link.receiving import Waiter
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.wire.session import CALL
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 from .served import Served
 
@@ -116,12 +117,12 @@ def flooded(
     sender.start()
     try:
         assert service.entered.wait(60)
-        sender.join(60)
+        join(sender)
         yield there, service
     finally:
         service.released.set()
         raw.sock.close()
-        sender.join(60)
+        join(sender)
 
 
 KINDS = [

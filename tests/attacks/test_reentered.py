@@ -29,6 +29,7 @@ from rpyc_like.lib.timing import Timeout
 from tests.attacks.front_ends import FRONT_ENDS, port_of
 from tests.attacks.reentered import REFUSED, SAFE, UNSAFE
 from tests.erlport.test_wire import wired
+from tests.support.joining import join
 from tests.support.peers import OURS, environment
 
 LIMIT = 60
@@ -150,7 +151,7 @@ def test_case_120_other_connections_wait_meanwhile(connect: Callable[[], Any]) -
     finally:
         items.go_on.set()
         for thread in threads:
-            thread.join(LIMIT)
+            join(thread, LIMIT)
         served.stop()
     assert got == [["a", "b"], ["a", "b"]]
 
@@ -182,7 +183,7 @@ def test_case_120_who_is_asked_sees_who_has_begun_meanwhile() -> None:
         assert ended
         use.unmark()
         for thread in threads:
-            thread.join(LIMIT)
+            join(thread, LIMIT)
     assert not under_way
 
 
@@ -201,7 +202,7 @@ def test_case_120_who_has_a_proxy_waits_before_it_begins(connect: Callable[[], A
         thread.start()
         waiting_for(1)
         ended.append(True)
-    thread.join(LIMIT)
+    join(thread, LIMIT)
     assert not under_way
 
 
@@ -228,7 +229,7 @@ def test_case_120_a_circle_of_waits_ends() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(LIMIT)
+        join(thread, LIMIT)
     assert sorted(outcomes) == ["asked", "refused"]
     assert not under_way
 
@@ -268,7 +269,7 @@ def test_case_120_clients_with_keys_of_their_own_have_their_turns(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(LIMIT)
+        join(thread, LIMIT)
     for each in served:
         each.stop()
     assert errors == []
@@ -295,7 +296,7 @@ def test_case_120_who_is_gone_waits_no_longer(connect: Callable[[], Any]) -> Non
         assert thread.is_alive()
     finally:
         items.go_on.set()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 class Kept:
@@ -341,9 +342,9 @@ def test_case_120_threads_that_look_at_each_other_keep_nothing(
         for thread in calling:
             thread.start()
         for thread in calling:
-            thread.join(LIMIT)
+            join(thread, LIMIT)
         over.set()
-        working.join(LIMIT)
+        join(working, LIMIT)
         assert [one() for one in kept] == [None]
     finally:
         over.set()
@@ -374,7 +375,7 @@ def test_case_120_a_loop_never_waits() -> None:
             asyncio.run(clear())
     finally:
         end.set()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 @pytest.fixture
@@ -397,7 +398,7 @@ def waiting_call() -> Iterator[OrderedDict[Any, Any]]:
         yield shared
     finally:
         end.set()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 LONG = list(range(2000))
@@ -445,7 +446,7 @@ def test_case_120_who_works_on_nothing_unsafe_costs_others_nothing() -> None:
             pass
     finally:
         end.set()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 @pytest.mark.parametrize("name", ["__getitem__", "get", "__contains__", "__len__", "keys", "items"])
@@ -477,7 +478,7 @@ def test_case_120_who_looks_up_holds_nobody_up() -> None:
         thread.start()
         assert done.wait(LIMIT)
         use.unmark()
-    thread.join(LIMIT)
+    join(thread, LIMIT)
     assert shared == {"x": 1}
 
 
@@ -504,7 +505,7 @@ def test_case_120_a_consumer_takes_what_a_live_stream_has_given(
         deadline.sleep(0.01)
     assert target.pop() == 1
     taken.set()
-    thread.join(LIMIT)
+    join(thread, LIMIT)
     assert list(target) == [2]
 
 
@@ -515,7 +516,7 @@ def test_who_waits_for_no_peer_refuses_nobody(connect: Callable[[], Any]) -> Non
     thread = threading.Thread(target=lambda: got.append(first.queue.get()))
     thread.start()
     second.queue.put(5)
-    thread.join(LIMIT)
+    join(thread, LIMIT)
     assert got == [5]
 
 
@@ -538,7 +539,7 @@ def test_threads_use_the_same_object_at_once(connect: Callable[[], Any]) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(LIMIT)
+        join(thread, LIMIT)
     assert errors == []
     assert len(roots[0].deque) == 3 + 4 * 50
 

@@ -23,6 +23,7 @@ from rpyc_like.utils.registry import (
 )
 from rpyc_like.utils.registry_messages import Seal
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 SECRET = b"k" * 32
 CLIENTS = {"UDP": UDPRegistryClient, "TCP": TCPRegistryClient}
@@ -87,8 +88,7 @@ def start() -> Iterator[Callable[..., Any]]:
     yield make
     for server, thread in made:
         server.close()
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
 
 
 def everything(client: Any) -> tuple[Any, ...]:
@@ -565,7 +565,7 @@ def test_closing_hangs_up_on_clients_that_have_asked_nothing() -> None:
     clients = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(5)]
     eventually(lambda: len(server._silent) == 5)
     server.close()
-    thread.join(60)
+    join(thread)
     for client in clients:
         with client:
             assert client.recv(1) == b""

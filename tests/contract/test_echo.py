@@ -21,6 +21,7 @@ from rpyc_like.link.streams import MemoryStream, NativeStream, PipeStream, Socke
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
 from rpyc_like.wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from rpyc_like.wire.session import Session
+from tests.support.joining import join
 from tests.support.shim import PATTERNS, shimmed
 
 FRAMERS: dict[str, Callable[[], Any]] = {
@@ -165,8 +166,7 @@ def echoes(
     thread.start()
     yield here, there
     here.link.lose(None)
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
     assert there.ended.wait(60)
 
 
@@ -197,8 +197,7 @@ def test_many_at_once(echoes: tuple[Echo, Echo]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
     assert not wrong
 
 
@@ -223,7 +222,7 @@ def test_own_channels() -> None:
     assert here.ask("echo", ["Text"]) == ["Text"]
     assert b'"tEXT"' in raw[0]
     here.link.lose(None)
-    thread.join(60)
+    join(thread)
 
 
 def test_a_small_frame_leaves_in_one_write() -> None:
@@ -297,5 +296,4 @@ def test_asyncio_driver(framer: str) -> None:
         await asyncio.sleep(0)
 
     asyncio.run(main(), debug=True)
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)

@@ -16,6 +16,7 @@ from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.streams import MemoryStream, NativeStream, PipeStream, SocketStream, TlsStream
 from rpyc_like.link.streams.base import READ, WRITE, has_own_io
 from rpyc_like.link.streams.tls import client_context, server_context
+from tests.support.joining import join
 from tests.support.shim import PATTERNS, shimmed
 
 Pair = tuple[NativeStream, NativeStream]
@@ -140,8 +141,7 @@ def test_much_in_both_directions_at_once(pair: Pair) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
     assert got == data[::-1]
 
 
@@ -191,7 +191,7 @@ def test_closing_ends_a_wait(pair: Pair, timeout: float | None) -> None:
     thread.start()
     time.sleep(0.05)
     here.close()
-    thread.join(60)
+    join(thread)
     assert ended.wait(60)
 
 

@@ -24,6 +24,7 @@ from rpyc_like.epc.handler import (
 )
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 KINDS = [EPCServer, ThreadingEPCServer]
 Start = Callable[..., Any]
@@ -48,8 +49,7 @@ def start() -> Iterator[Start]:
     for server, thread in made:
         server.shutdown()
         server.server_close()
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
 
 
 def echo(*args: Any) -> list[Any]:
@@ -202,8 +202,7 @@ def test_shutdown_with_clients(start: Start, kind: type[EPCServer]) -> None:
     begun = time.monotonic()
     server.shutdown()
     server.server_close()
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
     assert time.monotonic() - begun < 60
     with pytest.raises(EPCClosed):
         client.call_sync("echo", [1])
@@ -445,7 +444,7 @@ def test_ipv6_and_the_port(start: Start) -> None:
         assert client.call_sync("echo", [6]) == [6]
     server.shutdown()
     server.server_close()
-    thread.join(60)
+    join(thread)
 
 
 def raw(server: Any, *payloads: bytes, count: int = 1) -> list[bytes]:

@@ -28,6 +28,7 @@ from rpyc_like.link.streams.tls import client_context
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import ForkingServer, Server, ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.peers import OURS, environment
 
 QUIET = logging.getLogger("tests.epc")
@@ -117,8 +118,7 @@ def test_pairs_of_streams() -> None:
     thread = threading.Thread(target=conn.serve_all)
     thread.start()
     use(here)
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def epc_server(kind: Any = ThreadingEPCServer, **options: Any) -> Iterator[Any]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(60)
+        join(thread)
 
 
 def test_ordered() -> None:
@@ -223,8 +223,7 @@ def test_exit_with_the_last_client(kind: Any) -> None:
     client.methods_sync(10)
     assert thread.is_alive()
     client.close()
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
     server.server_close()
 
 

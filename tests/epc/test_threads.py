@@ -11,6 +11,7 @@ from typing import Any
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.server import ThreadingEPCServer
 from rpyc_like.link.relay import RUSH
+from tests.support.joining import join
 
 
 class Served:
@@ -56,7 +57,7 @@ def connected(**functions: Any) -> Iterator[tuple[Served, EPCClient]]:
         client.close()
         served.server.shutdown()
         served.server.server_close()
-        thread.join(60)
+        join(thread)
 
 
 def test_quick_calls_stay_in_one_thread() -> None:
@@ -138,7 +139,7 @@ def test_several_threads_call() -> None:
         for user in users:
             user.start()
         for user in users:
-            user.join(30)
+            join(user, 30)
         assert got == [0] * 180
 
 

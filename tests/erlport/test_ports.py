@@ -14,6 +14,7 @@ import pytest
 from rpyc_like.erlport import Atom, IncompleteData, Port, Protocol, decode, encode
 from rpyc_like.erlport.modern import erlproto
 from rpyc_like.errors import LimitExceeded, LocalProtocolError
+from tests.support.joining import join
 
 
 class Pipes:
@@ -170,8 +171,7 @@ def test_handle_may_be_overridden(pipes: Pipes) -> None:
     pipes.send(1, 2, 3, Atom("done"))
     assert [pipes.receive() for _ in range(3)] == [1, 2, 3]
     pipes.hang_up()
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
 
 
 def test_handle_may_be_called(pipes: Pipes) -> None:
@@ -229,7 +229,7 @@ def test_answers_go_out_while_a_slow_request_is_served(pipes: Pipes) -> None:
     gate.set()
     assert [pipes.receive() for _ in range(2)] == ["slow", "quick"]
     pipes.hang_up()
-    thread.join(60)
+    join(thread)
 
 
 def test_requests_from_other_threads(pipes: Pipes) -> None:
@@ -257,11 +257,11 @@ def test_requests_from_other_threads(pipes: Pipes) -> None:
     ids = [one[1] for one in got if type(one) is tuple]
     pipes.send(*[(Atom("r"), id_, id_ * 10) for id_ in reversed(ids)])
     for thread in asking:
-        thread.join(60)
+        join(thread)
     assert sorted(answers) == [id_ * 10 for id_ in sorted(ids)]
     assert threads == {serving.ident}
     pipes.hang_up()
-    serving.join(60)
+    join(serving)
 
 
 def test_late_answers_are_no_requests(pipes: Pipes) -> None:
@@ -278,7 +278,7 @@ def test_late_answers_are_no_requests(pipes: Pipes) -> None:
     pipes.send((Atom("r"), 0, Atom("late")), (Atom("r"), 0, Atom("again")))
     assert pipes.receive() == ("got", ("r", 0, "again"))
     pipes.hang_up()
-    serving.join(60)
+    join(serving)
 
 
 def test_the_end_fails_what_waits(pipes: Pipes) -> None:

@@ -30,6 +30,7 @@ from rpyc_like.erlport.modern.erlterms import (
 from rpyc_like.erlport.modern.handles import Handles
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.errors import AccessDenied, LimitExceeded
+from tests.support.joining import join
 from tests.support.peers import OURS, environment
 from tests.support.sockets import receive_exactly
 
@@ -63,8 +64,7 @@ class Wire:
 
     def close(self) -> None:
         self.sock.close()
-        self.thread.join(60)
-        assert not self.thread.is_alive()
+        join(self.thread)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_what_is_no_message_ends_the_conversation(payload: bytes) -> None:
         wire.raw(payload)
         with pytest.raises(EOFError):
             wire.receive()
-        wire.thread.join(60)
+        join(wire.thread)
         assert wire.instance.failure is not None
 
 
@@ -155,7 +155,7 @@ def test_frames_that_are_too_long() -> None:
         wire.sock.sendall(struct.pack(">I", 1001))
         with pytest.raises(EOFError):
             wire.receive()
-        wire.thread.join(60)
+        join(wire.thread)
         assert isinstance(wire.instance.failure, LimitExceeded)
 
 

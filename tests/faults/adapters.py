@@ -17,6 +17,7 @@ from rpyc_like.erlport.modern.codec import Target as ErlangTarget
 from rpyc_like.erlport.modern.erlterms import Atom, decode, encode
 from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.link.result import AsyncResult
+from tests.support.joining import join
 from tests.support.sockets import receive_exactly
 
 __all__ = ["KINDS", "EpcVictim", "ErlangVictim", "Victim"]
@@ -149,8 +150,7 @@ class Victim:
 
     def ended(self, timeout: float = 5) -> BaseException | None:
         """Waits until the victim has hung up and returns why it did."""
-        self.thread.join(timeout)
-        assert not self.thread.is_alive(), "the victim is still waiting"
+        join(self.thread, timeout, "the victim is still waiting")
         error: BaseException | None = self.link.error
         return error
 
@@ -158,8 +158,7 @@ class Victim:
         """Ends the conversation."""
         self.functions.go_on.set()
         self.sock.close()
-        self.thread.join(60)
-        assert not self.thread.is_alive()
+        join(self.thread)
 
 
 class EpcVictim(Victim):

@@ -16,6 +16,7 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
+from tests.support.joining import join
 
 
 class Thing:
@@ -96,8 +97,7 @@ class Attack:
 
     def ended(self, timeout: float = 5) -> BaseException:
         """Waits until the victim has hung up and returns why it did."""
-        self.thread.join(timeout)
-        assert not self.thread.is_alive(), "the victim is still waiting"
+        join(self.thread, timeout, "the victim is still waiting")
         error = self.victim._link.error
         assert error is not None
         return error
@@ -124,7 +124,7 @@ def attack(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Attack]]:
     for one in [*made, bystander]:
         one.victim._link.lose(None)
         one.stream.close()
-        one.thread.join(60)
+        join(one.thread)
 
 
 def frame(payload: bytes, flag: int = 0, length: int | None = None, end: bytes = b"\n") -> bytes:

@@ -13,6 +13,7 @@ import pytest
 
 from rpyc_like.errors import ConnectionClosed, ProtocolError
 from rpyc_like.lib.timing import Timeout
+from tests.support.joining import join
 
 from .adapters import KINDS, Victim
 
@@ -126,7 +127,7 @@ def test_case_34_closing(victim: Victim) -> None:
     for closer in closers:
         closer.start()
     for closer in closers:
-        closer.join(60)
+        join(closer)
     with pytest.raises(ConnectionClosed):
         waiting.value
     assert time.monotonic() - began < 25
@@ -151,7 +152,7 @@ def test_case_60_many_threads(victim: Victim) -> None:
     for place, number in enumerate(reversed(numbers)):
         victim.send(victim.answer(number, place))
     for thread in threads:
-        thread.join(60)
+        join(thread)
     assert sorted(got.values()) == list(range(20))
     assert set(got) == set(numbers)
 
@@ -205,8 +206,7 @@ def test_case_76_a_peer_that_does_not_read(victim: Victim) -> None:
     )
     sender.start()
     assert "taken nothing in" in str(victim.ended(20))
-    sender.join(60)
-    assert not sender.is_alive()
+    join(sender)
 
 
 def _until_closed(victim: Victim, payloads: list[bytes]) -> None:

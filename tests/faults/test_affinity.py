@@ -21,6 +21,7 @@ from rpyc_like import LimitExceeded, aio
 from rpyc_like.lib import connection_threads
 from rpyc_like.lib.contexts import SharedContext
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 resource: Any
 try:
@@ -58,8 +59,7 @@ class Running:
 
     def __exit__(self, *exc: object) -> None:
         self.loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(LIMIT)
-        assert not self._thread.is_alive()
+        join(self._thread, LIMIT)
 
     def connect(self, service: Any = rpyc.VoidService, **config: Any) -> Any:
         return rpyc.connect("127.0.0.1", self.server.port, service, config)
@@ -405,7 +405,7 @@ def test_a_callback_that_needs_another_thread_of_the_client() -> None:
         conn.root.put("meanwhile")
         assert conn.root.get() == "meanwhile"
         done.set()
-        caller.join(LIMIT)
+        join(caller, LIMIT)
         assert got == [True]
         assert conn.root.get() == "meanwhile"
         served.stop()

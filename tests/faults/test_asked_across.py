@@ -15,6 +15,7 @@ from rpyc_like.lib.connection_threads import ConnectionThreads
 from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.workers import waiting
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 from .test_affinity import LIMIT, Running
 
@@ -77,7 +78,7 @@ def _ask_around(running: Running, chained: bool) -> list[list[int]]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(2 * LIMIT)
+        join(thread, 2 * LIMIT)
     return got
 
 

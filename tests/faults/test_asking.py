@@ -35,6 +35,7 @@ from rpyc_like.link.streams import MemoryStream, PipeStream, SocketStream, TlsSt
 from rpyc_like.link.streams.tls import client_context, server_context
 from rpyc_like.wire.framing import RpycFramer
 from tests.soak.garbage import make_certificate
+from tests.support.joining import join
 from tests.support.settled import wait_until_settled
 
 TIMEOUT = 60.0
@@ -320,7 +321,7 @@ def near(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Any, 
         yield conn, service
     finally:
         conn.close()
-        thread.join(TIMEOUT)
+        join(thread, TIMEOUT)
 
 
 signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no such signals")
@@ -461,7 +462,7 @@ def test_a_signal_handler_asks_for_others_too(near: tuple[Any, Interrupting]) ->
     with handling(handle):
         assert conn.root.interrupt() == 7
     for thread in threads:
-        thread.join(TIMEOUT)
+        join(thread, TIMEOUT)
     assert answers == [3] * 5
 
 
@@ -728,8 +729,7 @@ def test_hooks_for_lost_exceptions_ask(
         if number % 10 == 0:
             thread = threading.Thread(target=fail)
             thread.start()
-            thread.join(TIMEOUT)
-            assert not thread.is_alive()
+            join(thread, TIMEOUT)
     asking.check()
 
 

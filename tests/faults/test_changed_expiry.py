@@ -14,6 +14,7 @@ import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.utils.server import ThreadedServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 QUIET = logging.getLogger("tests.changed_expiry")
 QUIET.setLevel(logging.CRITICAL)
@@ -85,7 +86,7 @@ def test_a_limit_set_later_ends_a_wait(conn: Any) -> None:
     result = rpyc.async_(conn.root.hold)(1)
     thread, got = waiting_for(result, lambda: result.value)
     result.set_expiry(0.01)
-    thread.join(60)
+    join(thread)
     assert is_late(got, 0.01)
 
 
@@ -96,7 +97,7 @@ def test_a_limit_set_later_ends_the_waits_of_all_threads(conn: Any) -> None:
     eventually(lambda: len(result._waiters) == 3)
     result.set_expiry(0.01)
     for thread, got in waits:
-        thread.join(60)
+        join(thread)
         assert is_late(got, 0.01)
 
 
@@ -109,7 +110,7 @@ def test_a_limit_taken_away_lets_a_wait_go_on(conn: Any, service: Service) -> No
     result.set_expiry(None)
     eventually(former.expired)
     service.released.set()
-    thread.join(60)
+    join(thread)
     assert got == [1]
 
 

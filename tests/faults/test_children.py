@@ -30,6 +30,7 @@ from rpyc_like.utils.children import START_TIMEOUT, Child, Input, Output, Pids, 
 from rpyc_like.utils.factory import connect_multiprocess
 from rpyc_like.utils.zerodeploy import SERVER_SCRIPT, DeployedServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.processes import is_alive
 
 from .test_exit import run, terminal
@@ -363,7 +364,7 @@ def test_case_113_a_process_without_a_limit(silent: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(factory, "_server", fall_silent)
     conn = connect_multiprocess(args={"silent": str(silent)}, timeout=None)
     conn.proc.kill()
-    conn.proc.join(60)
+    join(conn.proc)
     assert conn.proc.exitcode is not None
     conn.close()
 
@@ -542,7 +543,7 @@ def test_case_113_a_child_is_not_signalled_while_it_is_reaped() -> None:
         killer.start()
         killer.join(0.5)
         assert killer.is_alive()
-    killer.join(60)
+    join(killer)
     assert child.wait(60) == -signal.SIGKILL
     assert child.stdin is not None
     child.stdin.close()

@@ -12,6 +12,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.streams import SocketStream
+from tests.support.joining import join
 from tests.support.shim import Shim
 
 from .serving import Patient
@@ -50,8 +51,7 @@ class Conversation:
 
     def end(self) -> None:
         self.client.close()
-        self.thread.join(60)
-        assert not self.thread.is_alive(), "the server is still waiting"
+        join(self.thread, 60, "the server is still waiting")
         assert self.server.closed
         assert len(self.server._local_objects) == 0
 

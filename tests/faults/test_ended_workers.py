@@ -15,6 +15,7 @@ from rpyc_like.errors import RemoteError
 from rpyc_like.lib.workers import WorkerPool, waiting
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -98,8 +99,7 @@ def test_a_worker_that_was_given_up_may_end() -> None:
     pool.overtake("lane")
     assert done.wait(30)
     end.set()
-    workers[0].join(30)
-    assert not workers[0].is_alive()
+    join(workers[0], 30)
     with pool._lock:
         assert pool._active == len(pool.threads)
     last = threading.Event()

@@ -22,6 +22,7 @@ from rpyc_like.link import futures
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import ThreadedServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.processes import has_proc, is_alive
 
 pexpect = pytest.importorskip("pexpect")
@@ -222,7 +223,7 @@ def test_case_111_the_end_waits_for_threads_that_write() -> None:
     eventually(lambda: writing._ended)
     go_on.set()
     for thread in threads:
-        thread.join(60)
+        join(thread)
     with writing as allowed:
         assert [*seen, allowed] == [True, True, False]
 

@@ -17,6 +17,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.errors import LocalProtocolError
+from tests.support.joining import join
 
 QUIET = logging.getLogger("tests.finalizers")
 QUIET.setLevel(logging.CRITICAL)
@@ -169,6 +170,6 @@ def test_garbage_of_several_threads(conn: Any, eager: None) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(3 * LIMIT)
+        join(thread, 3 * LIMIT)
     assert not wrong
     assert set(outcomes) <= {3, "refused"}, set(map(repr, outcomes))

@@ -21,6 +21,7 @@ from rpyc_like.link import batching
 from rpyc_like.link.housekeeping import Housekeeper
 from rpyc_like.link.result import AsyncResult
 from rpyc_like.utils.server import ThreadedServer
+from tests.support.joining import join
 
 QUIET = logging.getLogger("tests.first_use")
 QUIET.setLevel(logging.CRITICAL)
@@ -64,7 +65,7 @@ def together(func: Callable[[], Any], threads: int = 4) -> list[Any]:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        join(worker)
     assert len(results) == threads, "a thread waits in vain"
     return results
 

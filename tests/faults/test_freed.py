@@ -31,6 +31,7 @@ from rpyc_like.link.aio import AioMessageConnection
 from rpyc_like.link.aio_peer import AioPeer
 from rpyc_like.link.connection import MessageConnection
 from rpyc_like.link.peer import PlainPeer
+from tests.support.joining import join
 
 from ..attacks.served import eventually
 from ..support.both_servers import LIMIT, QUIET, asyncio_server
@@ -116,7 +117,7 @@ def served(kind: Any, **options: Any) -> Iterator[int]:
         yield server.port
     finally:
         server.close()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 @pytest.mark.parametrize("config", [{}, {"concurrent_calls": 4}, {"heartbeat": 1.0}], ids=str)
@@ -268,7 +269,7 @@ def test_an_epc_connection_is_freed(kind: Any) -> None:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 def test_an_asyncio_epc_connection_is_freed() -> None:
@@ -312,7 +313,7 @@ def test_an_erlang_instance_is_freed() -> None:
         assert receive(here)[2] == 3
         found = [*made(2), weakref.ref(instance)]
         here.close()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
         del instance, thread, there
         gone(found)
 

@@ -28,6 +28,7 @@ from rpyc_like.link.result import AsyncResult
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.wire.session import CALL
 from tests.soak.garbage import TRANSPORTS, run
+from tests.support.joining import join
 
 LIMIT = 30.0
 CALLS = 100
@@ -77,8 +78,7 @@ def in_time(func: Callable[[], Any]) -> None:
 
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
-    thread.join(LIMIT)
-    assert not thread.is_alive()
+    join(thread, LIMIT)
     if errors:
         raise errors[0]
 

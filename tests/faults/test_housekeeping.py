@@ -38,6 +38,7 @@ from rpyc_like.link.streams import (
 from rpyc_like.link.streams.base import READ
 from rpyc_like.link.streams.tls import client_context, server_context
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 from .test_tls import Authority, authority
 
@@ -509,8 +510,7 @@ def test_case_109_a_connection_that_goes_on_elsewhere(
     server.async_request(1, "x")
     thread = threading.Thread(target=link.serve_what_is_left, daemon=True)
     thread.start()
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
     assert not client.closed
     old.close()
     there.close()

@@ -23,6 +23,7 @@ import rpyc_like as rpyc
 from rpyc_like.core.channel import Channel
 from rpyc_like.link import lost_requests
 from rpyc_like.link.streams import MemoryStream, PipeStream
+from tests.support.joining import join
 
 from .test_affinity import until
 
@@ -260,7 +261,7 @@ def test_an_interrupted_callback_is_answered(monkeypatch: pytest.MonkeyPatch) ->
         done = not interrupt.where
         until(lambda: conn.closed or not service.waits, "the answer", 20)  # noqa: B023
         conn.close()
-        thread.join(10)
+        join(thread, 10)
 
 
 def test_an_interrupted_write_of_a_stream_that_takes_no_notes_ends_both_sides(

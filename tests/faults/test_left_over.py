@@ -17,6 +17,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like.lib.threads import spawn
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 from ..support.both_servers import LIMIT, QUIET
 from .adapters import KINDS
@@ -77,7 +78,7 @@ def test_a_forking_server_serves_what_was_sent(tmp_path: Path) -> None:
         assert len(results) == MANY + 2
     finally:
         server.close()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 def of_kind(kind: Any) -> Callable[[Any], AbstractContextManager[int]]:
@@ -91,7 +92,7 @@ def of_kind(kind: Any) -> Callable[[Any], AbstractContextManager[int]]:
             yield server.port
         finally:
             server.close()
-            thread.join(LIMIT)
+            join(thread, LIMIT)
 
     return run
 

@@ -19,6 +19,7 @@ from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.link import housekeeping
 from rpyc_like.link.pool import Poller
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 LIMIT = 30.0
 
@@ -140,7 +141,7 @@ def test_the_housekeeping_thread_fails(handler: Handler, monkeypatch: pytest.Mon
         other._ended = True
 
     monkeypatch.setattr(other, "_turn", turn)
-    other._thread.get().join(LIMIT)
+    join(other._thread.get(), LIMIT)
     assert eventually(lambda: len(handler.got) == 2)
     assert {value for _, value in handler.got} == {(False, True)}
 

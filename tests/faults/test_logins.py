@@ -36,6 +36,7 @@ from rpyc_like.utils.authenticators import (
 from rpyc_like.utils.server import ForkingServer, ThreadedServer, ThreadPoolServer
 from rpyc_like.wire import login as wire
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 from .test_waits import QUIET
 
@@ -424,7 +425,7 @@ def test_somebody_in_the_middle(tmp_path: Path) -> None:
                 ca_certs=false.ca,
                 login=TokenLogin(TOKEN),
             )
-        thread.join(60)
+        join(thread)
         listener.close()
 
 
@@ -474,7 +475,7 @@ def test_epc_servers(kind: Any) -> None:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(60)
+        join(thread)
 
 
 def test_epc_and_erlang_behind_other_servers() -> None:

@@ -21,6 +21,7 @@ from rpyc_like.errors import ConnectionClosed
 from rpyc_like.link.streams import SocketStream, dialing
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 from .serving import Patient
 from .test_waits import QUIET, ROOT, in_process, output, program, served
@@ -61,7 +62,7 @@ def test_case_74_a_server_that_is_killed() -> None:
         process.kill()
         started = time.monotonic()
         for thread in threads:
-            thread.join(60)
+            join(thread)
         assert time.monotonic() - started < 50
         assert len(outcomes) == 4
         with pytest.raises(EOFError):
@@ -215,12 +216,12 @@ def test_case_78_neither_side_serves_while_it_sends() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        join(thread)
     assert outcomes == [True, True]
     closing = threading.Thread(target=conns[1].close)
     closing.start()
     conns[0].close()
-    closing.join(60)
+    join(closing)
 
 
 def test_case_79_monotonic_clocks_only() -> None:

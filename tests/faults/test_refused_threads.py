@@ -30,6 +30,7 @@ from rpyc_like.utils.children import Input
 from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
 from tests.support.both_servers import asyncio_server
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 QUIET = logging.getLogger("tests.refused_threads")
 QUIET.setLevel(logging.CRITICAL)
@@ -206,7 +207,7 @@ def test_futures_are_read_for_after_a_callback_has_ended_the_thread() -> None:
 
     reading.add(Answered(), leave)  # type: ignore[arg-type]
     eventually(lambda: threads)
-    threads[0].join(60)
+    join(threads[0])
     reading.add(Answered(), lambda _: ended.set())  # type: ignore[arg-type]
     assert ended.wait(30)
 

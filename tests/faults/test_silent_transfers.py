@@ -12,6 +12,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core.service import ClassicService, SlaveService
+from tests.support.joining import join
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes"),
@@ -61,7 +62,7 @@ def error_of(func: Callable[..., Any], *args: Any) -> BaseException:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(15)
+    join(thread, 15)
     assert errors, "the copy waits in vain"
     return errors[0]
 

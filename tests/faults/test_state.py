@@ -24,6 +24,7 @@ from rpyc_like.link.channel import Channel
 from rpyc_like.link.housekeeping import housekeeper
 from rpyc_like.link.streams import MemoryStream
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 from .conftest import Subject, Thing, closed_by
 from .test_waits import seconds_to_end
@@ -399,8 +400,7 @@ def test_case_34_closing(pair: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
     eventually(lambda: told)
     assert told == [1]
 

@@ -13,6 +13,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.utils.server import ThreadedServer
+from tests.support.joining import join
 
 QUIET = logging.getLogger("tests.stopped_loop")
 QUIET.setLevel(logging.CRITICAL)
@@ -57,7 +58,7 @@ def outcome_in_thread(func: Callable[[], Any]) -> Any:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(30)
+    join(thread, 30)
     assert got, "the thread waits in vain"
     return got[0]
 

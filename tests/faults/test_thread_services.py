@@ -10,6 +10,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like.core.service import Service
 from rpyc_like.utils import factory
+from tests.support.joining import join
 
 
 class Failing(Service):
@@ -54,7 +55,7 @@ def outcome_in_thread(**services: Any) -> Any:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(30)
+    join(thread, 30)
     assert got, "connecting takes too long"
     return got[0]
 

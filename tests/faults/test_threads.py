@@ -21,6 +21,7 @@ from rpyc_like import aio
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.utils.server import ThreadedServer
 from tests.support.eventually import eventually, eventually_here
+from tests.support.joining import join
 
 from .serving import Patient
 from .test_waits import QUIET, program, seconds_to_end, served
@@ -212,7 +213,7 @@ def test_case_68_a_thread_that_dies_while_it_reads(conn: Any) -> None:
             assert "interrupted while it read" in str(error)
 
     in_threads(3, wait)
-    thread.join(60)
+    join(thread)
     assert died.is_set()
     assert not conn._link.reading.lock.locked()
 

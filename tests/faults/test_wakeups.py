@@ -29,6 +29,7 @@ from rpyc_like.link.receiving import Waiter
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.utils.server import ThreadedServer
 from rpyc_like.wire.session import CALL
+from tests.support.joining import join
 
 from ..support.eventually import eventually
 
@@ -193,7 +194,7 @@ def test_a_dispatch_in_another_thread(connect: Connect, background: Any) -> None
         assert [add(number, 1) for number in range(20)] == [*range(1, 21)]
     finally:
         payloads.put(None)
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 def test_a_slow_result_loses_no_answer(
@@ -437,7 +438,7 @@ def test_a_signal_handler_asks_over_another_connection(
         got = wait()
     finally:
         done.set()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
         signal.signal(signal.SIGUSR1, before)
     assert got is True and answers == [3]
 

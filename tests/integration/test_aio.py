@@ -28,6 +28,7 @@ from rpyc_like.errors import AuthenticationError, ConnectionClosed
 from rpyc_like.link.aio import AioResult
 from rpyc_like.link.logins import TokenLogin
 from rpyc_like.utils.authenticators import SSLAuthenticator, TokenAuthenticator
+from tests.support.joining import join
 from tests.support.peers import ROOT, serving
 
 QUIET = logging.getLogger("tests.aio")
@@ -149,7 +150,7 @@ def server(service: Any = Things, **options: Any) -> Iterator[rpyc.ThreadedServe
         yield made
     finally:
         made.close()
-        thread.join(60)
+        join(thread)
 
 
 def with_server(body: Body) -> Callable[[], None]:
@@ -491,7 +492,7 @@ def test_ways_to_connect(tmp_path: Path) -> None:
         async with aio.connect_stream(here) as conn:
             data = bytes(5_000_000)
             assert await conn.root.echo(data) == data
-        serve.join(60)
+        join(serve)
 
     asyncio.run(pipes())
 

@@ -25,6 +25,7 @@ from rpyc_like.errors import AuthenticationError
 from rpyc_like.link.logins import TokenLogin
 from rpyc_like.utils.authenticators import SSLAuthenticator, TokenAuthenticator
 from tests.support.eventually import eventually_here
+from tests.support.joining import join
 from tests.support.peers import ROOT
 from tests.support.processes import descriptors
 
@@ -554,7 +555,7 @@ def test_chains_of_the_other_side() -> None:
     served.clear()
     asyncio.run(body(blocking), debug=True)  # type: ignore[arg-type]
     blocking.close()
-    thread.join(60)
+    join(thread)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

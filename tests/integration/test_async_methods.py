@@ -19,6 +19,7 @@ from rpyc_like import aio
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.utils.server import ThreadPoolServer
 from tests.support.eventually import eventually, eventually_here
+from tests.support.joining import join
 
 QUIET = logging.getLogger("tests.async_methods")
 QUIET.setLevel(logging.CRITICAL)
@@ -118,7 +119,7 @@ def server(kind: str, service: Any, **options: Any) -> Iterator[int]:
         yield made.port
     finally:
         made.close()
-        thread.join(60)
+        join(thread)
 
 
 @contextlib.contextmanager
@@ -144,8 +145,7 @@ def in_loop(service: Any, options: dict[str, Any]) -> Iterator[Any]:
         yield port.result(60)
     finally:
         stop.set_result(None)
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
 
 
 @pytest.fixture(params=KINDS)

@@ -17,6 +17,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like.core import consts
 from rpyc_like.utils.helpers import BgServingThread, buffiter, classpartial, restricted
+from tests.support.joining import join
 
 MakePair = Callable[..., Any]
 
@@ -230,8 +231,7 @@ def test_connect_multiprocess() -> None:
         assert conn.modules.os.getpid() == conn.proc.pid
     finally:
         conn.close()
-    conn.proc.join(60)
-    assert not conn.proc.is_alive()
+    join(conn.proc)
 
 
 def test_mock_classic_connection() -> None:

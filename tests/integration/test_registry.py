@@ -29,6 +29,7 @@ from rpyc_like.utils.registry import (
     UDPRegistryServer,
 )
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.processes import descriptors, has_proc
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,8 +61,7 @@ def start() -> Iterator[Callable[..., Any]]:
     for server in made:
         server.close()
     for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
 
 
 KINDS = {
@@ -105,11 +105,11 @@ def test_no_descriptor_is_left() -> None:
             thread = threading.Thread(target=server.start)
             thread.start()
             server.close()
-            thread.join(60)
+            join(thread)
         listening = rpyc.ThreadedServer(Calculator, port=0)
         thread = listening._start_in_thread()
         listening.close()
-        thread.join(60)
+        join(thread)
 
     run()
     gc.collect()
@@ -307,7 +307,7 @@ def test_servers_register(start: Any, kind: str) -> None:
     with rpyc.connect_by_service("calculator", registrar=registrar) as conn:
         assert conn.root.add(1, 2) == 3
     server.close()
-    thread.join(60)
+    join(thread)
     eventually(lambda: ("127.0.0.1", server.port) not in registrar.discover("adder"))
     registry.services.clear()
     registry.cmd_register("127.0.0.1", ("calculator",), 1)
@@ -394,7 +394,7 @@ def sealed(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Callable[..., 
 
     yield server, client
     server.close()
-    thread.join(60)
+    join(thread)
 
 
 def test_sealed_registry(sealed: tuple[Any, Callable[..., Any]]) -> None:
@@ -427,7 +427,7 @@ def test_a_client_trusts_its_registry_only(sealed: tuple[Any, Callable[..., Any]
         thread.start()
         asking = UDPRegistryClient("127.0.0.1", open_one.port, timeout=0.3, secret=SECRET)
         assert asking.discover("calc") == ()
-    thread.join(60)
+    join(thread)
 
 
 def test_seals() -> None:

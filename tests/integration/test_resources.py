@@ -16,6 +16,7 @@ import rpyc_like as rpyc
 from rpyc_like.core.service import ClassicService
 from rpyc_like.utils.server import ThreadedServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.processes import descriptors, has_proc
 
 
@@ -33,7 +34,7 @@ def server() -> Iterator[ThreadedServer]:
     thread = server._start_in_thread()
     yield server
     server.close()
-    thread.join(60)
+    join(thread)
 
 
 @pytest.mark.skipif(not has_proc(), reason="needs /proc")

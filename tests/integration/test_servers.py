@@ -19,6 +19,7 @@ import rpyc_like as rpyc
 from rpyc_like.lib.workers import WorkerPool
 from rpyc_like.utils.server import ForkingServer, Server, ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.processes import descriptors, has_proc
 
 QUIET = logging.getLogger("tests.servers")
@@ -176,8 +177,7 @@ def test_idle_exit(kind: type[Server]) -> None:
     with connect(server) as conn:
         assert conn.root.sleep(3) == "slept"
         assert thread.is_alive()
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -318,7 +318,7 @@ def test_pool_never_deadlocks_on_recursion(start: Start) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        join(thread)
     assert outcomes == [depth] * 4
     for conn in conns:
         conn.close()
@@ -360,7 +360,7 @@ def test_pool_with_many_clients(start: Start) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        join(thread)
     assert failures == []
     eventually(lambda: not server.clients)
 

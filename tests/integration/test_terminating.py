@@ -15,6 +15,7 @@ import pytest
 
 import rpyc_like as rpyc
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.peers import OURS, environment
 from tests.support.programs import answers
 
@@ -137,7 +138,7 @@ def test_gevent_calls_back(program: Callable[[str], Program]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        join(thread)
     assert outcomes == [(5, 6, 10**7)] * 4
 
 

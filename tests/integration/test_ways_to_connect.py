@@ -26,6 +26,7 @@ from rpyc_like.utils import factory
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import OneShotServer, Server, ThreadedServer
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.programs import answers
 from tests.support.settled import once_settled
 
@@ -54,8 +55,7 @@ def start() -> Iterator[Any]:
     yield make
     for server, thread in started:
         server.close()
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
 
 
 def test_tcp(start: Any) -> None:

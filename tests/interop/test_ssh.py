@@ -24,6 +24,7 @@ from rpyc_like.errors import DeploymentError
 from rpyc_like.utils.server import ThreadedServer
 from rpyc_like.utils.zerodeploy import DeployedServer, MultiServerDeployment
 from tests.support.eventually import eventually
+from tests.support.joining import join
 from tests.support.peers import OURS, environment, find_interpreter
 from tests.support.programs import Sshd, running_sshd
 
@@ -175,7 +176,7 @@ def test_paramiko(sshd: Sshd) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            join(thread)
         assert sorted(outcomes) == [0, 1, 2, 3, 4]
         conn.close()
         assert conn.closed

@@ -18,6 +18,7 @@ from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
 from tests.support.asked import Asked
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 Pair = tuple[Connection, Connection]
 MakePair = Callable[..., Pair]
@@ -189,7 +190,7 @@ def test_callbacks_run_in_the_waiting_thread(pair: MakePair) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        join(thread)
     assert not wrong
 
 
@@ -208,8 +209,7 @@ def test_many_threads_get_their_own_answers(pair: MakePair) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
     assert not wrong
 
 
@@ -361,8 +361,7 @@ def test_a_peer_that_vanishes_fails_every_waiter(pair: MakePair) -> None:
     time.sleep(0.05)
     server._channel.stream.close()
     for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
     release.set()
     assert [type(error) for error in errors] == [ConnectionClosed] * 3
     assert "closed by peer" in str(errors[0])
@@ -417,8 +416,7 @@ def test_serving_in_several_threads() -> None:
     results = [meet() for _ in range(3)]
     assert sorted(result.value for result in results) == [0, 1, 2]
     client.close()
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
 
 
 def test_serve_and_poll() -> None:
@@ -434,7 +432,7 @@ def test_serve_and_poll() -> None:
     thread = threading.Thread(target=server.serve_all)
     thread.start()
     client.close()
-    thread.join(60)
+    join(thread)
 
 
 def test_ping_and_custom_data(pair: MakePair) -> None:
@@ -598,7 +596,7 @@ def test_the_reason_of_an_end_is_kept_when_it_is_closed_later(pair: MakePair) ->
     closing.start()
     with pytest.raises(ConnectionClosed):
         client.ping()
-    closing.join(60)
+    join(closing)
     client.close()
     with pytest.raises(ConnectionClosed, match="closed by peer"):
         client.ping()

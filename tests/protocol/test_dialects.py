@@ -14,6 +14,7 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.errors import LimitExceeded, MalformedFrame, MalformedValue, ProtocolError
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
+from tests.support.joining import join
 
 GETROOT_6 = bytes.fromhex("0111501153115102")
 GETROOT_5 = bytes.fromhex("1251501153115102")
@@ -66,7 +67,7 @@ def raw_server() -> Iterator[Callable[..., Channel]]:
     for channel in channels:
         channel.close()
     for thread in threads:
-        thread.join(60)
+        join(thread)
 
 
 @pytest.mark.parametrize(
@@ -244,8 +245,7 @@ def test_malformed_messages_close(payload: str, error: type, pair: Any) -> None:
     thread = threading.Thread(target=conn.serve_all, daemon=True)
     thread.start()
     Channel(a).send(bytes.fromhex(payload))
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
     assert isinstance(conn._link.error, error)
     assert bystander.root.add(1, 1) == 2
 

@@ -20,6 +20,7 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.core.stream import SocketStream
 from rpyc_like.utils.factory import connect_channel
 from rpyc_like.utils.server import ThreadedServer
+from tests.support.joining import join
 
 MakePair = Callable[..., tuple[Connection, Connection]]
 
@@ -176,7 +177,7 @@ def test_own_dispatch(pair: MakePair) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        join(thread)
     assert sorted(results) == list(range(8))
 
 
@@ -421,7 +422,7 @@ def test_held_recvlock(pair: MakePair) -> None:
         thread.start()
         thread.join(0.3)
         assert answers == []
-    thread.join(60)
+    join(thread)
     assert answers == [1]
 
 

@@ -22,6 +22,7 @@ from rpyc_like.link import batching
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import SocketStream
 from tests.support.eventually import eventually
+from tests.support.joining import join
 
 Ends = tuple[Connection, Connection]
 needs_native = pytest.mark.skipif(impl.codec is None, reason="the compiled core is not in use")
@@ -68,8 +69,7 @@ def ends() -> Iterator[tuple[Connection, Notes]]:
     service.seen.clear()
     yield client, service
     client.close()
-    thread.join(60)
-    assert not thread.is_alive()
+    join(thread)
 
 
 def sizes(conn: Connection) -> list[int]:
@@ -174,8 +174,7 @@ def test_everything_at_once(ends: tuple[Connection, Notes]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+        join(thread)
     assert not wrong
 
 
@@ -220,7 +219,7 @@ def test_a_connection_that_is_forgotten_goes(ends: tuple[Connection, Notes]) -> 
     gone = weakref.ref(other)
     del other, note, results
     eventually(lambda: gc.collect() >= 0 and gone() is None)
-    thread.join(60)
+    join(thread)
 
 
 PROGRAM = """
@@ -248,7 +247,7 @@ def test_what_is_held_leaves_when_the_program_ends() -> None:
         assert service.seen == [*range(-1, 100)]
     finally:
         server.close()
-        thread.join(60)
+        join(thread)
 
 
 @needs_native
@@ -270,4 +269,4 @@ def test_one_thread_looks_at_all_connections() -> None:
     for client in clients:
         client.close()
     for thread in serving:
-        thread.join(60)
+        join(thread)

@@ -12,6 +12,8 @@ from typing import Any
 from rpyc_like import aio
 from rpyc_like.utils.server import ThreadedServer
 
+from .joining import join
+
 QUIET = logging.getLogger("tests.both_servers")
 QUIET.setLevel(logging.CRITICAL)
 LIMIT = 30.0
@@ -32,7 +34,7 @@ def blocking_server(service: Any, options: Any = None, **config: Any) -> Iterato
         yield server.port
     finally:
         server.close()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
 
 
 @contextmanager
@@ -55,4 +57,4 @@ def asyncio_server(service: Any, options: Any = None, **config: Any) -> Iterator
         yield made[1]
     finally:
         made[0].call_soon_threadsafe(ended.set)
-        thread.join(LIMIT)
+        join(thread, LIMIT)

@@ -13,6 +13,7 @@ from rpyc_like.lib.connection_threads import ConnectionThreads
 from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.logs import CountedWarning
 from rpyc_like.lib.threads import spawn
+from tests.support.joining import join
 
 LOG = logging.getLogger("tests.logs")
 
@@ -85,6 +86,6 @@ def test_threads_are_told_apart() -> None:
 
     ran = [spawn(Owner().work), spawn(partial(partial(Owner().work, 1), 2))]
     for thread in ran:
-        thread.join(60)
+        join(thread)
     assert all("Owner.work" in thread.name for thread in ran)
     assert ran[0].name != ran[1].name
