@@ -40,7 +40,7 @@ from typing import Any, Final, Protocol
 from ..errors import ConnectionClosed, LocalProtocolError, ProtocolError
 from ..lib import primitives
 from ..lib.interpreter import at_end
-from ..lib.interrupts import raised_by_handler
+from ..lib.interrupts import ignoring, raised_by_handler
 from ..lib.lifetimes import without_frames
 from ..lib.stack import has_room
 from ..lib.threads import spawn
@@ -1160,29 +1160,45 @@ class MessageConnection:
                 raise
         return served
 
-    @holds_the_role
     def _take_in(self) -> int:
         """Takes in what has arrived; returns how many messages wait to be acted on."""
         if not isinstance(self.receiver, FrameReceiver):
             return _MANY  # it does not tell
+        with ignoring(EOFError, OSError, ProtocolError):  # who reads finds out
+            self._pull_with(self.receiver.pull, None)
+        return len(self.receiver.payloads) + len(self.stash) + len(self.unserved)
+
+    @holds_the_role
+    def _pull_with(
+        self, pull: Callable[[], object], otherwise: Callable[[], object] | None
+    ) -> None:
+        """Take in what has arrived, in the reading role if nobody has it.
+
+        Only what a signal handler raises may end the connection here. After an error of the stream
+        whoever reads finds that, when all that came before has been acted on.
+
+        Args:
+            pull: does it in the role.
+            otherwise: is called where another thread has the role, or this one further out.
+        """
         reading = self.reading
         taken = False
         try:
             (taken,) = map(reading.lock.acquire, AT_ONCE)
             if taken:
-                self.receiver.pull()
+                pull()
+            elif otherwise is not None:
+                otherwise()
         except BaseException as error:
             own = isinstance(error, (EOFError, OSError, ProtocolError))
-            if not own or raised_by_handler(error):  # else who reads finds out
-                if taken:
-                    self.check_taken(None)
-                raise
+            if taken and (not own or raised_by_handler(error)):
+                self.check_taken(None)
+            raise
         finally:
             if taken:
                 reading.lock.release()
                 if reading.sleepers:
                     reading.offer()
-        return len(self.receiver.payloads) + len(self.stash) + len(self.unserved)
 
     def _read(self, timeout: float | None) -> Outcome | None:
         """Reads one message, in the reading role. Settles answers, and nothing more."""
@@ -1559,29 +1575,12 @@ class MessageConnection:
                 raise
             return True  # it fails at once
 
-    @holds_the_role
     def _read_while_full(self) -> None:
         """The stream is full: takes in what the peer sends, so that it can go on reading."""
         stream = self.channel.stream
         assert isinstance(stream, NativeStream)
-        reading = self.reading
-        taken = False
-        try:
-            (taken,) = map(reading.lock.acquire, AT_ONCE)
-            with waiting(for_room=True):
-                if taken:
-                    self._pull(stream)
-                else:
-                    self._pull_inside(stream)
-        except BaseException:
-            if taken:
-                self.check_taken(None)
-            raise
-        finally:
-            if taken:
-                reading.lock.release()
-                if reading.sleepers:
-                    reading.offer()
+        with waiting(for_room=True):
+            self._pull_with(partial(self._pull, stream), partial(self._pull_inside, stream))
 
     def _pull(self, stream: NativeStream) -> None:
         if stream.wait(READ | WRITE, _SLICE) & READ and not self.receiver.pull():

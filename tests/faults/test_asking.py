@@ -35,6 +35,7 @@ from rpyc_like.link.streams import MemoryStream, PipeStream, SocketStream, TlsSt
 from rpyc_like.link.streams.tls import client_context, server_context
 from rpyc_like.wire.framing import RpycFramer
 from tests.soak.garbage import make_certificate
+from tests.support.eventually import eventually
 from tests.support.joining import join
 from tests.support.settled import wait_until_settled
 
@@ -502,6 +503,30 @@ def test_who_sends_much_in_a_handler_reads_meanwhile(near: tuple[Any, Interrupti
         link.reading.release()
     assert frames
     assert conn.root.add(1, 2) == 3
+
+
+def test_the_end_of_a_full_stream_is_no_interrupt(
+    near: tuple[Any, Interrupting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sends much gets the error of the stream; what had arrived before is still acted on."""
+    conn, _ = near
+    link = conn._link
+    later = rpyc.async_(conn.root.add)(1, 2)
+    eventually(lambda: link.channel.stream.poll(0))
+    pull = link.receiver.pull
+
+    def end() -> bool:
+        pull()
+        link.receiver.ended = ConnectionClosed("connection closed by peer")
+        raise OSError("reset")
+
+    monkeypatch.setattr(link.receiver, "pull", end)
+    with pytest.raises(OSError, match="reset"):
+        link._read_while_full()
+    assert not link.lost
+    assert later.value == 3
+    with pytest.raises(ConnectionClosed, match="closed by peer"):
+        conn.ping()
 
 
 def frame_of(payload: bytes) -> bytes:

@@ -3708,6 +3708,13 @@ MUTATIONS += [
         f"{REFUSED}::test_a_plain_call_waits_for_the_thread_of_another_connection",
     ),
     Mutation(
+        "127",
+        "link/connection.py",
+        "            if taken and (not own or raised_by_handler(error)):\n",
+        "            if taken:\n",
+        "tests/faults/test_asking.py::test_the_end_of_a_full_stream_is_no_interrupt",
+    ),
+    Mutation(
         "138",
         "link/connection.py",
         "                    deadline = result._deadline\n",
