@@ -318,15 +318,30 @@ class Connection(ClassicNames, Serving):
         """
         if not self.waits:
             return self._close()
+        closing = self._close()
+        try:
+            future = task_context().run(asyncio.run_coroutine_threadsafe, closing, self._loop)
+        except RuntimeError:  # the loop is closed, and nobody else ends the connection
+            closing.close()
+            if self._begin_closing():
+                self._link.lose(None)
+                for result in list(self._requests):  # whose tasks do nothing any more
+                    self._settle(result, True, self._link.closed_error())
+            return None
         with waiting(), suppress(FutureTimeout):  # if the loop does not run: it closes later
-            run = asyncio.run_coroutine_threadsafe
-            return task_context().run(run, self._close(), self._loop).result(_CLOSE_LIMIT)
+            return future.result(_CLOSE_LIMIT)
 
-    async def _close(self) -> None:
+    def _begin_closing(self) -> bool:
+        """Note that this side closes; return whether this is the first time."""
         if not self._session.closing():
-            return
+            return False
         self._closed_here = self._link.closed_here = True
         self._state_changed("closing")
+        return True
+
+    async def _close(self) -> None:
+        if not self._begin_closing():
+            return
         try:
             if not self._link.lost:
                 releases = self._releases() if self._codec.heard else []

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -64,7 +65,10 @@ class AioResult:
     def settle(self, failed: bool, value: Any) -> bool:
         """Stores the answer and wakes who awaits it; has no callbacks."""
         if not self.future.done():
-            self.future.set_result((failed, value))
+            try:
+                self.future.set_result((failed, value))
+            except RuntimeError:
+                pass  # the loop is closed: no task is woken
         return False
 
     def run_callbacks(self) -> None:
@@ -563,7 +567,8 @@ class AioMessageConnection:
         """Ends the connection for everybody. Idempotent."""
         if self.lost:
             return
-        self.ended.set()
+        with suppress(RuntimeError):  # the loop is closed: no task is woken
+            self.ended.set()
         if isinstance(error, (EOFError, OSError, ProtocolError)):
             without_frames(error)
         self.error = error
@@ -572,7 +577,8 @@ class AioMessageConnection:
         self.queued.on_room = None
         room, self._room = self._room, None
         if room is not None:
-            room.set()
+            with suppress(RuntimeError):
+                room.set()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -26,6 +26,20 @@ class Service(rpyc.Service):
         return value
 
 
+class Ending(Service):
+    """Notes the end of its connection."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.released = threading.Event()
+
+    def exposed_hold(self) -> None:
+        self.released.wait(60)
+
+    def on_disconnect(self, conn: Any) -> None:
+        self.ended.set()
+
+
 @pytest.fixture
 def stopped() -> Iterator[tuple[Any, Any, Any]]:
     """A loop that does not run, a connection of it and the peer's root."""
@@ -83,6 +97,39 @@ def test_closing_ends(stopped: Any) -> None:
     assert conn.closed
 
 
+def test_threads_end_with_a_closed_loop() -> None:
+    """Calls fail at once, and a thread that closes ends the connection; the peer is told."""
+    service = Ending()
+    server = ThreadedServer(service, logger=QUIET, grace=0)
+    server._start_in_thread()
+    loop = asyncio.new_event_loop()
+
+    async def connect() -> tuple[Any, Any]:
+        conn = await aio.connect("127.0.0.1", server.port)
+        return conn, await attribute(await conn.root, "echo")
+
+    try:
+        conn, echo = loop.run_until_complete(connect())
+        waits = loop.create_task(hold(conn))
+        early = outcome_in_thread(lambda: rpyc.async_(echo)(1))
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+        result = outcome_in_thread(lambda: rpyc.async_(echo)(1))
+        assert isinstance(outcome_in_thread(lambda: result.value), EOFError)
+        assert outcome_in_thread(conn.close) is None
+        assert conn.closed
+        assert early.ready
+        service.released.set()
+        assert service.ended.wait(30)
+        assert outcome_in_thread(conn.close) is None
+        assert not waits.done()
+    finally:
+        waits.get_coro().close()
+        service.released.set()
+        loop.close()
+        server.close()
+
+
 def test_calls_work_when_the_loop_runs_again(stopped: Any) -> None:
     """A call that was given up leaves the connection usable."""
     loop, _, root = stopped
@@ -117,6 +164,10 @@ def test_requests_end_with_the_connection(stopped: Any) -> None:
     loop.run_until_complete(asyncio.sleep(0.01))
     assert isinstance(outcome_in_thread(lambda: result.value), (EOFError, int))
     assert not conn._requests
+
+
+async def hold(conn: Any) -> None:
+    await (await conn.root).hold()
 
 
 async def attribute(proxy: Any, name: str) -> Any:

@@ -3810,9 +3810,16 @@ MUTATIONS += [
     Mutation(
         "34",
         "aio/connection.py",
-        "self._loop).result(_CLOSE_LIMIT)",
-        "self._loop).result()",
+        "return future.result(_CLOSE_LIMIT)",
+        "return future.result()",
         f"{STOPPED}::test_closing_ends",
+    ),
+    Mutation(
+        "34",
+        "aio/connection.py",
+        "        except RuntimeError:  # the loop is closed, and nobody else ends the connection\n",
+        "        except ZeroDivisionError:\n",
+        "tests/faults/test_stopped_loop.py::test_threads_end_with_a_closed_loop",
     ),
     Mutation(
         "138",
