@@ -17,7 +17,7 @@ from .decoder import MAX_INFLATED_SIZE, Decoder
 from .encoder import Encoder
 from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from .maps import Map as _Map
-from .maps import MutationError, digest, key_level
+from .maps import MutationError, digest_and_level
 from .order import order_key
 from .values import CONTENTS as VALUES
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
@@ -105,7 +105,7 @@ class Map(_Map):
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        return digest(_canonical.encode_term(term)), key_level(term)
+        return digest_and_level(_canonical.encode_term(term), term)
 
 
 def _fallback(value: Any) -> Any:

@@ -11,13 +11,13 @@ from ..wire.meter import MAX_EQUAL_HASHES, check_hashes
 from .errors import TermLimitExceeded
 from .values import ImproperList
 
-__all__ = ["MAX_KEY_LEVEL", "Map", "MutationError", "digest", "key_level", "refuse"]
+__all__ = ["MAX_KEY_LEVEL", "Map", "MutationError", "digest", "digest_and_level", "refuse"]
 
 MAX_KEY_LEVEL = 100
 """Default of :attr:`Map.max_key_level`."""
 
-
 _LONG: Final = 64  # bytes of an encoding that is not replaced by its hash
+_MAP: Final = b"t"  # the tag of maps; other terms may have this byte in them
 
 
 class MutationError(TypeError):
@@ -59,6 +59,12 @@ def digest(encoded: bytes) -> bytes:
     return b"\0" + hashlib.blake2b(encoded, digest_size=32).digest()  # no term has the tag 0
 
 
+def digest_and_level(encoded: bytes, term: Any) -> tuple[bytes, int]:
+    """Return the :func:`digest` of a canonical encoding, and :func:`key_level` of its term."""
+    level = key_level(term) if _MAP in encoded else 0  # a term is not walked for nothing
+    return (encoded if len(encoded) <= _LONG else digest(encoded)), level
+
+
 def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
     """Stands for the methods that would change a list or map."""
     raise MutationError(f"a {type(self).__name__} cannot be changed; copy it")
@@ -98,30 +104,35 @@ class Map(dict[Any, Any]):
         raise NotImplementedError
 
     def __init__(self, items: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()) -> None:
-        super().__init__()
+        # Seven bytes may make a map, so nothing is looked up or walked twice here.
+        pairs: Any = items
+        if type(items) is not list:
+            pairs = list(items.items() if isinstance(items, Mapping) else items)
         self.level = 1
         self._twins = False
-        pairs = list(items.items() if isinstance(items, Mapping) else items)
         plain_keys = self.plain_keys
         if len(pairs) > MAX_EQUAL_HASHES:
             check_hashes([key for key, _ in pairs if type(key) in plain_keys])
-        store, contains = super().__setitem__, super().__contains__
-        known: dict[Any, Any] | None = None  # the plain keys by themselves, to get at their types
+        store = super().__setitem__
         for key, value in pairs:
-            token = key
-            if type(key) not in plain_keys:
+            store(key if type(key) in plain_keys else self._wrap(key), value)
+        if len(self) != len(pairs):
+            self._separate(pairs)
+
+    def _separate(self, pairs: list[tuple[Any, Any]]) -> None:
+        """Fill the map with keys of which some are equal in Python, but perhaps not in Erlang."""
+        super().clear()
+        kinds: dict[Any, type] = {}  # of the plain keys
+        for key, value in pairs:
+            token, kind = key, type(key)
+            if kind not in self.plain_keys:
                 token = self._wrap(key)
-            elif contains(key):
-                if known is None:
-                    known = {one: one for one in super().__iter__() if type(one) is not _Key}
-                if type(known[key]) is not type(key):
-                    self._twins = True
-                    token = self._wrap(key)
-            if contains(token):
+            elif kinds.setdefault(key, kind) is not kind:
+                self._twins = True
+                token = self._wrap(key)
+            if super().__contains__(token):
                 raise ValueError(f"duplicate key {brief(key)}")
-            store(token, value)
-            if known is not None and token is key:
-                known[key] = key
+            super().__setitem__(token, value)
 
     def _wrap(self, key: Any) -> _Key:
         canonical, level = self.canonical(key)

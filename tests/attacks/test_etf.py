@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
 import time
 import tracemalloc
 import zlib
@@ -130,6 +131,30 @@ def test_time_is_linear(name: str) -> None:
     start = time.process_time()
     modern.decode(data)
     assert time.process_time() - start < 4
+
+
+@pytest.mark.parametrize(
+    ("key", "compiled", "pure"),
+    [(b"a\1", 5, 19), (b"j", 15, 32), (b"h\1j", 15, 42), (b"l\0\0\0\1jj", 15, 51)],
+    ids=["number", "empty list", "tuple", "list"],
+)
+@pytest.mark.parametrize("terms", [erlterms, modern], ids=["0.6", "1.x"])
+def test_a_small_map_takes_few_calls(terms: Any, key: bytes, compiled: int, pure: int) -> None:
+    """A map is made of seven bytes, so its key is encoded, hashed and walked at most once."""
+    count, calls = 500, 0
+    data = b"\x83" + amplify.list_of(count * (6 + len(key)), amplify.map_of([(key, b"j")]))
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        terms.decode(data)
+    finally:
+        sys.setprofile(before)
+    assert calls / count < (pure if impl.etf is None else compiled)
 
 
 @pytest.mark.parametrize("name", DEEP)

@@ -2167,6 +2167,13 @@ MUTATIONS += [
     ),
     Mutation(
         "107",
+        "erlport/maps.py",
+        "key_level(term) if _MAP in encoded else 0",
+        "key_level(term)",
+        f"{ETF}::test_a_small_map_takes_few_calls",
+    ),
+    Mutation(
+        "107",
         "erlport/decoder.py",
         "position, not funs)",
         "position, True)",

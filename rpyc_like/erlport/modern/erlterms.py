@@ -26,7 +26,7 @@ from ..decoder import MAX_INFLATED_SIZE, Decoder
 from ..encoder import Encoder, Written
 from ..errors import IncompleteData, MalformedTerm, TermLimitExceeded
 from ..maps import Map as _Map
-from ..maps import MutationError, digest, key_level, refuse
+from ..maps import MutationError, digest_and_level, refuse
 from ..values import CONTENTS as VALUES
 from ..values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
@@ -154,7 +154,7 @@ class Map(_Map):
 
     @classmethod
     def canonical(cls, term: Any) -> tuple[bytes, int]:
-        return digest(_canonical.encode_term(term)), key_level(term)
+        return digest_and_level(_canonical.encode_term(term), term)
 
 
 class OpaqueObject:
