@@ -9,6 +9,7 @@ if kind == "GeventServer":
     monkey.patch_all()
 
 import os  # noqa: E402
+import select  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 from typing import Any  # noqa: E402
@@ -23,6 +24,11 @@ class Busy(rpyc.Service):
             print("begun", flush=True)
         time.sleep(seconds)
         return "slept"
+
+    def exposed_hold(self) -> None:
+        """Return when the standard input ends."""
+        print("begun", flush=True)
+        select.select([sys.stdin], [], [])
 
     def exposed_call(self, func: Any, *args: Any) -> Any:
         return func(*args)
