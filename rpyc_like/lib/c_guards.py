@@ -167,8 +167,10 @@ def call(guard: Guard, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
         values.append(called.func)
     name = called.name or type(called.func).__name__
     make_work = guard.make_light_work if called.stores else guard.make_work
-    with Use(name, values, guard.config["max_steps"], guard.steps_key, guard, make_work):
+    with Use(name, values, guard.config["max_steps"], guard.steps_key, guard, make_work) as use:
         args, pairs = _checked(guard, called, named)
+        if name not in stdlib.KEEPS_NONE:
+            use.bound_answers(guard.max_result)
         if guard.keeper is None:
             return source_of(func(*args, **dict(pairs)))
         growth = Growth(guard.keeper, called, pairs, values)

@@ -39,7 +39,7 @@ from .stdlib import (
     table_of,
 )
 
-__all__ = ["SMALL", "Growth", "Keeper", "keep", "own_size"]
+__all__ = ["SMALL", "Growth", "Keeper", "keep", "own_size", "plain_size"]
 
 SMALL: Final = 256
 """Bytes; smaller objects are not counted one by one: an entry for each would take as much."""
@@ -208,6 +208,13 @@ def keep(keeper: Keeper, value: Any) -> None:
     """
     if id(type(value)) not in SIMPLE_IDS or type(value) is int:
         _keep(keeper, _large((value,)))
+
+
+def plain_size(value: Any) -> int:
+    """Return how many bytes a value of a peer takes; 0 for what is no text and is small."""
+    if type(value) is str or type(value) is bytes:
+        return getsizeof(value)
+    return sum([size for _, size in _large((value,))])
 
 
 def _keep(keeper: Keeper, given: list[tuple[Any, int]]) -> None:

@@ -35,6 +35,7 @@ from typing import Any, Final, TypeVar
 from ..errors import LimitExceeded
 from . import primitives
 from .counted_items import source_of
+from .growth import plain_size
 from .proxies import asks_here, is_proxy
 from .referents import referents
 from .stdlib import (
@@ -84,7 +85,8 @@ class Use:
     """
 
     __slots__ = (
-        *("_asks", "_begun", "_found", "_frame", "_guard", "_key", "_limit", "_looked_at"),
+        *("_answered", "_asks", "_begun", "_found", "_frame", "_guard", "_key", "_limit"),
+        *("_looked_at", "_max_answered"),
         *("_make_work", "_marked", "_may_ask", "_name", "_thread", "_too_much", "_values"),
         *("_waiters", "_work"),
     )
@@ -100,6 +102,8 @@ class Use:
     ) -> None:
         self._make_work = make_work
         self._work: ItemWork | None = None
+        self._answered = 0  # bytes that peers have answered
+        self._max_answered: int | None = None
         self._name = name
         self._values = tuple(values)
         self._limit = limit
@@ -331,15 +335,33 @@ class Use:
     def take(self, answer: T) -> T:
         """Note what a peer has answered: C code works on it from now on, as on a sort's key.
 
-        Raise LimitExceeded if it is too much to be compared, hashed or shown.
+        Raise LimitExceeded if it is too much to be compared, hashed or shown, or if all answers
+        together are too much for a result.
         """
         work = self._item_work()
         if work is not None:
             work.weigh(answer)
+        if self._max_answered is not None:
+            self._answered += plain_size(answer)
+            if self._answered > self._max_answered:
+                raise LimitExceeded(
+                    "size of the answers of peers in bytes",
+                    self._answered,
+                    self._max_answered,
+                    "max_memory",
+                )
         facts = facts_of(type(answer))
         if facts.holds or not facts.bears_changes:
             self._values += (answer,)
         return answer
+
+    def bound_answers(self, limit: int) -> None:
+        """Count from now on how many bytes peers answer to the call; refuse more than a limit.
+
+        What they answer becomes part of a result, as often as they are asked for it: a text of
+        theirs each time that a format names it.
+        """
+        self._max_answered = limit
 
     # -- what it takes
 

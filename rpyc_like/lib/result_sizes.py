@@ -27,12 +27,14 @@ from .proxies import is_proxy
 from .stand_ins import mro_of
 from .stdlib import (
     ABSENT,
+    ALWAYS,
     FORMATTING,
     FUNCTION,
     LIBRARY,
     METHOD,
     PROGRAM,
     Call,
+    facts_of,
     find,
     full_name,
     members,
@@ -392,13 +394,33 @@ def _largest(values: Args) -> int:
 
 
 def _size_of_text(value: Any) -> int:
-    """Return how long an object is when it is written out, roughly."""
+    """Return how long an object is when it is written out, roughly; at any depth.
+
+    What peers answer to those who ask for a text is counted when it comes.
+    """
+    sizes: dict[int, int] = {}
+    left = [(value, False)]
+    while left:
+        one, is_done = left.pop()
+        if is_done:
+            parts = members(one)
+            sizes[id(one)] = 2 + sum(
+                [2 + (sizes.get(id(part)) or _of_leaf(part)) for part in parts]
+            )
+        elif id(one) not in sizes and _is_shown_with_parts(one):
+            sizes[id(one)] = 0
+            left.append((one, True))
+            left += [(part, False) for part in members(one)]
+    return sizes.get(id(value)) or _of_leaf(value)
+
+
+def _is_shown_with_parts(value: Any) -> bool:
+    return facts_of(type(value)).recurses == ALWAYS and not is_proxy(value)
+
+
+def _of_leaf(value: Any) -> int:
     kind = type(value)
-    if issubclass(kind, dict):
-        value = [*dict.keys(value), *dict.values(value)]
-    elif not issubclass(kind, (list, tuple, set, frozenset, deque)):
-        return _size(value) if issubclass(kind, _TEXTS) else 0
-    return sum([_size(one) + 2 if issubclass(type(one), _TEXTS) else 2 for one in value])
+    return _bits(value) // 3 if kind is int else _size(value) if issubclass(kind, _TEXTS) else 0
 
 
 def _width(spec: Any) -> int:

@@ -1128,7 +1128,10 @@ STREAMS: Final = _ids(
     *(itertools.accumulate, itertools.groupby, itertools.zip_longest, itertools.repeat),
 )
 """Iterators that keep none of the items that they take."""
-KEEPS_NONE: Final = _names("sum min max any all fsum prod countOf indexOf contains")
+KEEPS_NONE: Final = _names(
+    "sum min max any all fsum prod countOf indexOf contains copyfileobj file_digest"
+)
+"""Functions that keep nothing of what they are given or answered."""
 BY_PLACE: Final = _names("random bisect secrets")
 """Modules whose functions look at some items of a long range."""
 TAKES_ROWS: Final = _names("writerows executemany")

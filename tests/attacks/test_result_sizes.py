@@ -25,6 +25,7 @@ import pprint
 import random
 import re
 import secrets
+import shutil
 import statistics
 import string
 import struct
@@ -100,6 +101,9 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "percent of bytes": (b"%1000000000d".__mod__, 1),
     "width of a tuple": ("%*d".__mod__, (N, 1)),
     "a value many times": (("%(a)s" * 10000).__mod__, {"a": "b" * 10000}),
+    "a nested value many times": (("%(a)s" * 10000).__mod__, {"a": (("b" * 10000,),)}),
+    "a shared value many times": (("%(a)s" * 10000).__mod__, {"a": (("b" * 100,) * 10,) * 10}),
+    "digits many times": (("%(a)x" * 10000).__mod__, {"a": 1 << 200_000}),
     "mod": (operator.mod, "%1000000000d", 1),
     "format": (format, 1, "1000000000"),
     "other digits": (format, 1, "\u0661" * 10),
@@ -250,6 +254,8 @@ SMALL: dict[str, tuple[Any, ...]] = {
     "list": ([0].__mul__, 1000),
     "negative": ([0].__mul__, -N),
     "percent": ("%5d and %.3f %s %%".__mod__, (1, 1.5, "a")),
+    "percent of a nested value": ("%s %s".__mod__, (((1, ("a",)), {"b": [2]}), 1 << 4000)),
+    "a shared value once": ("%s".__mod__, ((("b" * 1000,) * 10,) * 10,)),
     "format": ("{:>{}} {!r:10}".format, "1", 20, "b"),
     "pow": (pow, 10, 1000),
     "modular power": (pow, 10, N, 7),
@@ -512,6 +518,90 @@ def test_small_containers_of_the_peer_are_used(pair: Callable[..., Any]) -> None
     assert func("Template")({"x": "y"}) == "y" * 1000
     assert func("table")({97: "b"}) == "b" * 10000
     assert func("dist")([0, 0], [3, 4]) == 5
+
+
+class Wordy(list[Any]):
+    """A list of the peer's that is long when it is shown."""
+
+    asked = 0
+
+    def __repr__(self) -> str:
+        Wordy.asked += 1
+        return "x" * 40_000
+
+    def __call__(self, *args: Any) -> str:
+        return repr(self)
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def read(self, size: int) -> str:
+        """Return a piece of a file; there are a thousand."""
+        return repr(self) if Wordy.asked < 1000 else ""
+
+
+class Null:
+    """A file that keeps nothing."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+class Shown(rpyc.Service):
+    """Exports functions that write out what they are given."""
+
+    exposed_mod = staticmethod(operator.mod)
+    exposed_named = ("%(a)s" * 1000).__mod__
+    exposed_format = ("{0}" * 1000).format
+    exposed_substitute = string.Template("$a" * 1000).substitute
+    exposed_repr = staticmethod(repr)
+    exposed_str = str
+    exposed_pformat = staticmethod(pprint.pformat)
+    exposed_sub = re.compile("a").sub
+    exposed_copy = staticmethod(shutil.copyfileobj)
+    exposed_sort = staticmethod(sorted)
+
+    def __init__(self) -> None:
+        self.exposed_null = Null()
+
+
+SHOWN: dict[str, Callable[[Any], Any]] = {
+    "percent of a dict": lambda root: root.named({"a": Wordy()}),
+    "percent of a value": lambda root: root.named({"a": (Wordy(),)}),
+    "percent of many": lambda root: root.mod("%s" * 1000, (Wordy(),) * 1000),
+    "format": lambda root: root.format(Wordy()),
+    "Template": lambda root: root.substitute({"a": Wordy()}),
+    "Template with a name": lambda root: root.substitute(a=Wordy()),
+    "repr of a tuple": lambda root: root.repr((Wordy(),) * 1000),
+    "str of a tuple": lambda root: root.str((Wordy(),) * 1000),
+    "pformat": lambda root: root.pformat((Wordy(),) * 1000),
+    "replacements": lambda root: root.sub(Wordy(), "a" * 1000),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_a_text_of_the_peer_is_not_asked_for_without_end(
+    pair: Callable[..., Any], case: str
+) -> None:
+    """What the peer answers to one call is counted as it comes, whatever asks for it."""
+    config = {"max_memory": 4 << 20}
+    client, _ = pair(Shown(), there_config=config, here_config={"allow_public_attrs": True})
+    Wordy.asked = 0
+    with pytest.raises(Exception, match="max_memory"):
+        SHOWN[case](client.root)
+    assert 90 < Wordy.asked < 120
+    assert client.root.mod("%s", Wordy()) == "x" * 40_000
+
+
+def test_answers_that_are_not_kept_are_not_counted(pair: Callable[..., Any]) -> None:
+    """A copy passes on what it reads, and a comparison says no more than yes or no."""
+    config = {"max_memory": 4 << 20, "allow_public_attrs": True}
+    client, _ = pair(Shown(), there_config=config, here_config={"allow_public_attrs": True})
+    Wordy.asked = 0
+    client.root.copy(Wordy(), client.root.null)
+    assert Wordy.asked == 1000
+    words = [Wordy([number % 10]) for number in range(1000)]
+    assert [len(one) for one in client.root.sort(words)] == [1] * 1000
 
 
 @pytest.mark.parametrize("func", [re.compile("a").sub, partial(re.sub, "a")])

@@ -2250,6 +2250,20 @@ MUTATIONS += [
         "tests/attacks/test_result_sizes.py::test_a_result_is_not_made_too_large",
     ),
     Mutation(
+        "123",
+        "lib/c_guards.py",
+        "            use.bound_answers(guard.max_result)",
+        "            pass",
+        "tests/attacks/test_result_sizes.py::test_a_text_of_the_peer_is_not_asked_for_without_end",
+    ),
+    Mutation(
+        "123",
+        "lib/result_sizes.py",
+        "            left += [(part, False) for part in members(one)]",
+        "            pass",
+        "tests/attacks/test_result_sizes.py::test_a_result_is_not_made_too_large",
+    ),
+    Mutation(
         "131",
         "lib/c_guards.py",
         "    if call.takes_iterators:",
