@@ -28,6 +28,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import MalformedValue
 from ..lib.brief import brief
 from ..lib.code import IMPLICIT, instance_methods
+from ..lib.identity import is_class
 from ..lib.received_errors import made_from_peer
 from .exception_classes import Name, bases_of
 from .netref import LOCAL_ATTRS
@@ -97,7 +98,7 @@ class Description(NamedTuple):
 def describe(obj: Any, functions: Functions | None) -> tuple[str, Any]:
     """Returns what INSPECT tells a peer that understands it beside the methods of ``obj``."""
     told: tuple[Any, ...]
-    if isinstance(obj, type):
+    if is_class(obj):
         special = (name for name, _ in instance_methods(LOCAL_ATTRS, obj) if name in IMPLICIT)
         told = bases_of(obj), tuple(special)
     else:
@@ -118,7 +119,7 @@ def functions_of(obj: Any, visible: Callable[[Any, str], bool], prefix: str) -> 
     if isinstance(obj, ModuleType):
         return _of_module(obj, visible)
     kind = type(obj)
-    if made_from_peer(obj) or isinstance(obj, type) or _reads_otherwise(kind):
+    if made_from_peer(obj) or is_class(obj) or _reads_otherwise(kind):
         return NO_FUNCTIONS  # reading an attribute may do anything
     if hasattr(kind, "_rpyc_getattr"):
         return NO_FUNCTIONS

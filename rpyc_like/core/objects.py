@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import LimitExceeded
 from ..lib import primitives
-from ..lib.identity import IdPack, class_pack, fresh_id, known_class, name_pack
+from ..lib.identity import IdPack, class_pack, fresh_id, is_class, known_class, name_pack
 from ..link import forking
 from ..link.kept import ENTRY, Kept
 from ..link.made_objects import MadeObjects
@@ -254,7 +254,7 @@ def identify(obj: Any) -> IdPack:
         ForeignMemory: it is a view of memory that no object keeps alive.
     """
     cls = type(obj)
-    if isinstance(obj, type):
+    if is_class(obj):
         name, number = class_pack(obj)
         return (name, number, 0)
     if cls is memoryview:

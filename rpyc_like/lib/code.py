@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
+from .identity import is_class
+
 __all__ = [
     "BINARY",
     "COMPARISONS",
@@ -56,7 +58,7 @@ def get_methods(obj_attrs: Collection[str], obj: Any) -> list[tuple[str, str | N
     class that can be subscripted (``list[int]``) has ``__getitem__`` as well.
     """
     methods = instance_methods(obj_attrs, type(obj))
-    if isinstance(obj, type) and hasattr_static(obj, "__class_getitem__"):
+    if is_class(obj) and hasattr_static(obj, "__class_getitem__"):
         if not hasattr_static(type(obj), "__getitem__"):
             methods.append(("__getitem__", None))
     return methods

@@ -12,7 +12,7 @@ import os
 import sys
 import weakref
 from itertools import count
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import Any
 
 from .stand_ins import dict_of
@@ -23,6 +23,7 @@ __all__ = [
     "class_pack",
     "fresh_id",
     "get_id_pack",
+    "is_class",
     "known_class",
     "name_pack",
 ]
@@ -30,6 +31,14 @@ __all__ = [
 IdPack = tuple[str, int, int]
 
 _HEAP_TYPE = 1 << 9
+
+
+def is_class(obj: Any) -> bool:
+    """Return whether an object is a class, or says so.
+
+    An alias such as ``list[int]`` says so up to Python 3.10, but has no ``__mro__``.
+    """
+    return isinstance(obj, type) and not issubclass(type(obj), GenericAlias)
 
 
 class _Numbers:
@@ -111,6 +120,8 @@ def name_pack(obj: Any) -> str:
     if isinstance(obj, ModuleType):
         name = str(obj.__name__)
         return name if name in sys.modules else f"builtins.{name}"
+    if issubclass(type(obj), GenericAlias):
+        return _class_name(type(obj))
     cls = obj if isinstance(obj, type) else getattr(obj, "__class__", type(obj))
     return _class_name(cls if isinstance(cls, type) else type(obj))
 
@@ -123,6 +134,6 @@ def get_id_pack(obj: Any) -> IdPack:
     known = getattr(obj, "____id_pack__", None)
     if known is not None:
         return known  # type: ignore[no-any-return]
-    if isinstance(obj, type):
+    if is_class(obj):
         return (name_pack(obj), id(obj), 0)
     return (name_pack(obj), id(type(obj)), id(obj))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import gc
 import threading
 import time
@@ -94,6 +95,25 @@ def test_a_changed_class_is_described_again(pair: MakePair) -> None:
         len(client.root.make())
     Growing.__len__ = lambda self: 5  # type: ignore[attr-defined]
     assert len(client.root.make()) == 5
+
+
+class Aliases(rpyc.Service):
+    """Exports aliases."""
+
+    exposed_list = list[int]
+    exposed_callable = collections.abc.Callable[[int], int]
+
+
+@pytest.mark.parametrize("name", ["list", "callable"])
+def test_an_alias_is_an_object_like_others(pair: MakePair, name: str) -> None:
+    """It is no class, although it says so on some versions of Python."""
+    client, _ = pair(Aliases())
+    alias = getattr(client.root, name)
+    kind = type(getattr(Aliases, f"exposed_{name}"))
+    id_pack = object.__getattribute__(alias, "____id_pack__")
+    assert id_pack[0] == f"{kind.__module__}.{kind.__name__}"
+    assert id_pack[2] != 0
+    assert str(alias) == str(getattr(Aliases, f"exposed_{name}"))
 
 
 def test_hasattr_is_one_request(pair: MakePair) -> None:
