@@ -144,6 +144,8 @@ class Ladder(NamedTuple):
     """Modules with no public attribute for a peer, and whose functions are not called."""
     callables_of: frozenset[str] = frozenset()
     """Modules of which no function and no class is called; methods of their objects are."""
+    costly: frozenset[str] = frozenset()
+    """Full names of functions and classes that compute for long; they are called."""
     is_usual: bool = False
     """Whether a service that exports such an object is not warned about it."""
 
@@ -445,6 +447,16 @@ LADDERS: Final = (
         ),
     ),
     Ladder(
+        "comparisons of texts and sequences, whose time grows with the square or the cube of their"
+        " sizes (`difflib.SequenceMatcher`, `difflib.HtmlDiff`, `difflib.ndiff` ...)",
+        "called, and nothing bounds the time: export a function that bounds its arguments",
+        costly=_names(
+            "difflib.SequenceMatcher difflib.Differ difflib.HtmlDiff difflib.ndiff "
+            "difflib.unified_diff difflib.context_diff difflib.diff_bytes "
+            "difflib.get_close_matches"
+        ),
+    ),
+    Ladder(
         "modules for all this (`sys`, `importlib`, `inspect`, `gc`, `ctypes`, `pickle`, `code`,"
         " `subprocess` ...)",
         "no public attribute is read, and none of their functions and classes is called or passed"
@@ -568,6 +580,7 @@ _MODULES: Final = {name: row for row in LADDERS for name in row.modules}
 _CALLABLES_OF: Final = {name: row for row in LADDERS for name in row.callables_of}
 _METACLASSES: Final = _NAMES["builtins.type"]
 _FORMATS: Final = _NAMES["builtins.str"]
+_COSTLY: Final = {name: row for row in LADDERS for name in row.costly}
 _ERROR_NAMES: Final = _names(_ERROR)
 _WRITES: Final = frozenset({"__set__", "__delete__"})
 _ITEMS: Final = frozenset({"__getitem__", "__setitem__", "__delitem__"})
@@ -1264,7 +1277,23 @@ def risk(value: Any) -> Ladder | None:
         mro = mro_of(value if issubclass(kind, type) else kind)
         known = (_NAMES.get(full_name(base)) for base in mro)
         row = next((one for one in known if one is not None and not one.is_usual), None)
-    return row
+    return row or _costly(value)
+
+
+def _costly(value: Any) -> Ladder | None:
+    """Return the row of what computes for long: a function, a class or an instance."""
+    for _ in range(MAX_WRAPPED):
+        step = step_into(value)
+        if step is None:
+            break
+        value = step[0]
+    if type(value) is FunctionType:
+        names = [f"{value.__module__}.{value.__qualname__}"]
+        names.append(names[0].rpartition(".")[0])  # of a method: its class
+    else:
+        kind = type(value)
+        names = [full_name(base) for base in mro_of(value if issubclass(kind, type) else kind)]
+    return next((_COSTLY[name] for name in names if name in _COSTLY), None)
 
 
 def is_tool(value: Any) -> bool:

@@ -286,6 +286,10 @@ def _with_items(guard: Guard, call: Call, named: Any) -> Any:
         The named arguments.
     """
     given, first, module = call.given, call.first, call.module
+    named = [
+        (name, _copied(guard, value) if name == "separators" else value)
+        for name, value in _pairs_of(named)
+    ]
     if call.name == "join" and (call.sort is stdlib.METHOD or module == "collections"):
         _make_list(guard, given, first, first, False)
         return _with_list(guard, named)
@@ -293,12 +297,15 @@ def _with_items(guard: Guard, call: Call, named: Any) -> Any:
         return named
 
     def taken(value: Any) -> Any:
-        if is_proxy(value) and is_container(value):
-            return copy_for_peer(guard, value)
-        return [*value] if type(value) is CountedItems else value
+        return [*value] if type(value) is CountedItems else _copied(guard, value)
 
     given[first:] = map(taken, given[first:])
-    return [(name, taken(value)) for name, value in _pairs_of(named)]
+    return [(name, taken(value)) for name, value in named]
+
+
+def _copied(guard: Guard, value: Any) -> Any:
+    """Return a copy of a container of the peer's, anything else as it is."""
+    return copy_for_peer(guard, value) if is_proxy(value) and is_container(value) else value
 
 
 def _with_list(guard: Guard, named: Any) -> Any:

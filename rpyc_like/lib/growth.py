@@ -24,6 +24,7 @@ from .stdlib import (
     FORMATTING,
     FUNCTION,
     LOOKING,
+    LRU_CACHE,
     METHOD,
     NAMED,
     PLAIN,
@@ -46,6 +47,7 @@ SMALL: Final = 256
 
 _FIXED: Final = (tuple, frozenset, memoryview)
 _FILES: Final = (BytesIO, StringIO)
+_ELEMENT: Final = "xml.etree.ElementTree.Element"
 _PLACE: Final = 8
 _AT_ONCE: Final = 64  # parts that are looked at in a step
 _COPIES: Final = frozenset("copy __copy__ __add__ __radd__ __mul__ __rmul__ __or__ __ror__".split())
@@ -141,9 +143,12 @@ class Growth:
         values = [*call.given, *named]
         if call.sort is METHOD and not call.skip:
             values.append(call.owner)
+        is_cached = type(call.func) is LRU_CACHE
+        if is_cached:
+            values.append(call.func)
         reads = name in READING and not issubclass(call.cls, defaultdict)
         self._sizes = [] if reads else [(one, own_size(one)) for one in values if _grows(one)]
-        more = _copied(call)
+        more = _copied(call) + (SMALL if is_cached else 0)
         if call.sort is CLASS or call.sort is FUNCTION:
             self._hidden = _hidden(call, dict(pairs))
             more += self._hidden
@@ -226,6 +231,8 @@ def _keep(keeper: Keeper, given: list[tuple[Any, int]]) -> None:
 
 def _may_keep(call: Call) -> bool:
     """Return whether a call may keep what it is given where nothing else is measured."""
+    if type(call.func) is LRU_CACHE:
+        return True
     if call.sort is CLASS:
         return facts_of(call.func).kind not in _VALUES or issubclass(call.func, Enum)
     if call.sort is not METHOD and call.sort is not PYTHON:
@@ -279,11 +286,15 @@ def _grows(obj: Any) -> bool:
     if issubclass(kind, _FIXED) or is_proxy(obj):
         return False
     found = facts_of(kind).kind
-    return found in CONTAINERS or found is BUFFER or issubclass(kind, _FILES)
+    if found in CONTAINERS or found is BUFFER or issubclass(kind, _FILES) or kind is LRU_CACHE:
+        return True
+    return full_name(facts_of(kind).in_c) == _ELEMENT
 
 
 def own_size(obj: Any) -> int:
     """Return how many bytes a container takes without its items; runs no code of its class."""
+    if type(obj) is LRU_CACHE:
+        return int(obj.cache_info().currsize) * SMALL
     return _size(table_of(obj))
 
 

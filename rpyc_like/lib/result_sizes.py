@@ -15,7 +15,7 @@ from collections import UserList, UserString, deque
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Context, Decimal, getcontext
 from fractions import Fraction
-from io import BytesIO, StringIO
+from io import BufferedRandom, BufferedWriter, BytesIO, StringIO, TextIOWrapper
 from itertools import count, islice
 from operator import index
 from string import Formatter
@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from ..errors import LimitExceeded
 from .proxies import is_proxy
-from .stand_ins import mro_of
+from .stand_ins import module_of, mro_of
 from .stdlib import (
     ABSENT,
     ALWAYS,
@@ -37,6 +37,7 @@ from .stdlib import (
     facts_of,
     find,
     full_name,
+    instance_dict,
     members,
     parameters_of,
 )
@@ -266,7 +267,9 @@ def _joined(owner: Any, args: Args, named: Named) -> float:
 
 def _translated(owner: Any, args: Args, named: Named) -> float:
     table: Any = args[0] if args else None
-    values: Iterable[Any] = dict.values(table) if issubclass(type(table), dict) else ()
+    values: Iterable[Any] = members(table) if issubclass(type(table), (list, tuple)) else ()
+    if issubclass(type(table), dict):
+        values = dict.values(table)
     return len(owner) * max(map(_size, values), default=1)
 
 
@@ -455,10 +458,23 @@ def _strftime(owner: Any, args: Args, named: Named) -> float:
 
 
 def _written(owner: Any, args: Args, named: Named) -> float:
+    """Of a file in memory, or what writes to one: it is filled up to where it is written."""
+    given = [members(one) if issubclass(type(one), (list, tuple)) else (one,) for one in args]
+    size = sum([_size(one) for some in given for one in some])
     try:
-        return int(owner.tell()) + max(map(_size, args), default=0)
-    except ValueError:
-        return 0  # closed
+        for _ in range(_MAX_FILES):
+            if issubclass(type(owner), (BytesIO, StringIO)):
+                break
+            owner = owner.buffer if issubclass(type(owner), TextIOWrapper) else owner.raw
+        else:
+            return 0
+        wide = 4 if issubclass(type(owner), StringIO) else 1
+        return wide * (StringIO if wide > 1 else BytesIO).tell(owner) + size
+    except (ValueError, AttributeError):
+        return 0  # closed, or another file
+
+
+_MAX_FILES: Final = 4  # in one another: texts, a buffer, and the file itself
 
 
 # -- numbers
@@ -790,22 +806,32 @@ def _of_template(given: Named) -> float:
 
 def _of_lines(given: Named) -> float:
     """Of functions that put a text before each line of another."""
+    wrapper = given.get("self")
+    given = {**instance_dict(wrapper), **given} if wrapper is not None else given
     text: Any = given.get("text")
     names = ("prefix", "subsequent_indent", "initial_indent")
-    prefix = max(_size_of_text(given.get(name)) for name in names)
+    prefixes = [given.get(name) for name in names]
+    if any(map(is_proxy, prefixes)):
+        return _HUGE  # nobody knows its size
     if not issubclass(type(text), str):
         return 0
     lines = text.count("\n") + 1 if "prefix" in given else len(text)
-    return _size(text) + lines * prefix
+    tabs = int(text.count("\t")) * _named(given, "tabsize")
+    return _size(text) + tabs + lines * max(map(_size_of_text, prefixes))
 
 
 def _of_json(given: Named) -> float:
+    encoder = given.get("self")
+    own = instance_dict(encoder) if encoder is not None else {}
     separators: Any = given.get("separators")
-    texts: Any = separators if issubclass(type(separators), (tuple, list)) else ()
-    indent: Any = given.get("indent")
-    longest = max(map(_size_of_text, (*texts, indent)))
+    texts: Any = separators if issubclass(type(separators), (tuple, list)) else (separators,)
+    texts = (*texts, own.get("item_separator"), own.get("key_separator"))
+    indent: Any = own.get("indent", given.get("indent"))
+    if any(map(is_proxy, (*texts, indent))):
+        return _HUGE  # nobody knows its size
+    longest = max(map(_size_of_text, (*texts, "" if type(indent) is int else indent)))
     longest = max(longest, indent if type(indent) is int else 0)
-    shown = given.get("obj", given.get("object"))
+    shown = given.get("obj", given.get("object", given.get("o")))
     return _leaves(shown) * longest if longest > _PLACE else 0
 
 
@@ -829,6 +855,21 @@ def _leaves(value: Any) -> int:
         total += (len(inside) + 1) * depth  # an indent for each level
         stack += [(item, depth + 1) for item in inside]
     return total
+
+
+def _written_rows(owner: Any, args: Args, named: Named) -> float:
+    """Of a writer of ``csv``: each row ends as the writer was told."""
+    given = args[0] if args else next(iter(named.values()), ())
+    rows = len(members(given)) if issubclass(type(given), (list, tuple)) else _UNKNOWN
+    own = instance_dict(owner)
+    names: Any = own.get("fieldnames", ())
+    columns = len(members(names)) if issubclass(type(names), (list, tuple)) else _UNKNOWN
+    each = columns * _size_of_text(own.get("restval"))
+    ending: Any = getattr(own.get("writer", owner), "dialect", None)
+    if module_of(type(ending)) == "_csv":
+        ended = _size(ending.lineterminator)
+        each += ended if ended > _PLACE else 0
+    return rows * each
 
 
 # -- inflation
@@ -988,7 +1029,10 @@ _LIBRARY_FUNCTIONS: Final[dict[str, Callable[[Named], float]]] = {
     ),
     "fractions.Fraction.from_decimal": lambda given: _whole_number(given.get("dec")),
     **dict.fromkeys(("textwrap.indent", "textwrap.wrap", "textwrap.fill"), _of_lines),
+    **dict.fromkeys(("textwrap.TextWrapper.wrap", "textwrap.TextWrapper.fill"), _of_lines),
     **dict.fromkeys(("json.dumps", "pprint.pformat", "pprint.pprint"), _of_json),
+    "json.encoder.JSONEncoder.encode": _of_json,
+    "json.encoder.JSONEncoder.iterencode": _of_json,
     "gzip.decompress": lambda given: _inflated("gzip")(None, [given.get("data")], {}),
     "bz2.decompress": lambda given: _inflated("bz2")(None, [given.get("data")], {}),
     "lzma.decompress": lambda given: _inflated("lzma")(None, [given.get("data")], {}),
@@ -1042,7 +1086,11 @@ _METHODS: Final[tuple[tuple[Any, dict[str, Estimate]], ...]] = (
             ("__int__", "__trunc__", "__floor__", "__ceil__", "as_integer_ratio"), _whole
         ),
     ),
-    ((BytesIO, StringIO), {"write": _written}),
+    (
+        (BytesIO, StringIO, TextIOWrapper, BufferedRandom, BufferedWriter),
+        dict.fromkeys(("write", "writelines"), _written),
+    ),
+    (object, dict.fromkeys(("writerow", "writerows"), _written_rows)),
     (re.Pattern, {"sub": _substituted, "subn": _substituted}),
     (re.Match, {"expand": _with_groups}),
     (struct.Struct, {"pack": lambda owner, args, named: owner.size}),

@@ -160,7 +160,7 @@ _EACH_VIEW: Final[tuple[Any, ...]] = (_EMPTY.keys(), _EMPTY.values(), _EMPTY.ite
 _SEVERAL: Final[tuple[Any, ...]] = ([], (), set(), "", b"", bytearray(), range(0), range(1 << 70))
 _ITERATORS: Final[tuple[Any, ...]] = (*map(iter, (*_EACH_VIEW, *_SEVERAL, _QUEUE)), reversed([]))
 _BACKWARDS: Final[tuple[Any, ...]] = (reversed(_QUEUE), *map(reversed, _EACH_VIEW))
-_LRU_CACHE: Final = type(functools.lru_cache(abs))
+LRU_CACHE: Final = type(functools.lru_cache(abs))
 
 
 def _ids(*classes: Any) -> frozenset[int]:
@@ -211,14 +211,14 @@ _PASSING: Final = _ids(*map(type, (*_EACH_VIEW, *_ITERATORS, *_BACKWARDS)))
 _BEAR_CHANGES: Final = _PASSING | _ids(
     *(list, tuple, dict, defaultdict, set, frozenset, slice),
     # They have their own answer to who enters them twice.
-    *(_LRU_CACHE, contextvars.Context),
+    *(LRU_CACHE, contextvars.Context),
     # They never change.
     *(re.Pattern, re.Match, struct.Struct, partial, property, staticmethod, classmethod),
     *(operator.itemgetter, operator.attrgetter, operator.methodcaller),
     *(MethodType, WrapperDescriptorType, MethodDescriptorType),
 )
 _ALSO_HOLD: Final = _ids(
-    *(operator.itemgetter, operator.methodcaller, contextvars.Context, _LRU_CACHE)
+    *(operator.itemgetter, operator.methodcaller, contextvars.Context, LRU_CACHE)
 )
 """Of them, those that compare, show or call what they hold, but for containers and holders."""
 _BEAR_BY_NAME: Final = frozenset(
@@ -693,7 +693,7 @@ def held_by(obj: Any) -> Sequence[Any]:
         return facts.members(obj)
     if type(obj) is contextvars.Context:
         return [*obj.values()]
-    return [obj.__wrapped__] if type(obj) is _LRU_CACHE else referents(obj)
+    return [obj.__wrapped__] if type(obj) is LRU_CACHE else referents(obj)
 
 
 def table_of(obj: Any) -> Any:
@@ -719,7 +719,7 @@ _UNWRAPPED: Final[dict[int, Callable[[Any], Any]]] = {
     id(classmethod): dict_of(classmethod)["__func__"].__get__,
     id(partial): dict_of(partial)["func"].__get__,
     id(partialmethod): lambda method: instance_dict(method).get("func"),
-    id(_LRU_CACHE): lambda cached: cached.__wrapped__,
+    id(LRU_CACHE): lambda cached: cached.__wrapped__,
 }
 """Types of what calls another object: how to find that."""
 _func_of: Final[Any] = _UNWRAPPED[id(partial)]
@@ -934,7 +934,7 @@ class Call:
         name, sort = self.name, self.sort
         if sort is CLASS:
             return not facts_of(self.func).keeps and self.func is not str and self.func is not bool
-        if sort is PROGRAM or type(self.func) is _LRU_CACHE:
+        if sort is PROGRAM or type(self.func) is LRU_CACHE:
             return False
         if sort is FUNCTION:
             if self.module == "_operator":
@@ -951,7 +951,7 @@ class Call:
     @property
     def hashes(self) -> bool:
         """Whether the call hashes its arguments before it looks who is called."""
-        return type(self.func) is _LRU_CACHE or type(self.func) is operator.methodcaller
+        return type(self.func) is LRU_CACHE or type(self.func) is operator.methodcaller
 
 
 def parameters_of(func: Any) -> tuple[str, ...]:

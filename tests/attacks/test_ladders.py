@@ -16,6 +16,7 @@ import contextvars
 import ctypes
 import datetime
 import dbm.dumb
+import difflib
 import enum
 import functools
 import gc
@@ -77,7 +78,7 @@ from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.erlport.service import ErlangService
 from rpyc_like.errors import AccessDenied
 from rpyc_like.lib import access_policy
-from rpyc_like.lib.access_policy import LADDERS, UNREACHABLE, check_call, ladder
+from rpyc_like.lib.access_policy import LADDERS, UNREACHABLE, check_call, ladder, risk
 from rpyc_like.tools.exposes import exposes
 
 from .front_ends import FRONT_ENDS, client_of
@@ -677,6 +678,27 @@ def test_overridden_checks_see_calls_and_names(pair: Any) -> None:
     assert denied(client.root.callable("getattr"), thing, "x")
     assert denied(getattr, client.root.subject("a text"), "format")
     assert {"json", "format", "callable"} <= {*asked}
+
+
+@pytest.mark.parametrize(
+    "exported",
+    [
+        *(
+            difflib.ndiff,
+            difflib.SequenceMatcher,
+            difflib.HtmlDiff(),
+            difflib.HtmlDiff().make_table,
+        ),
+        *(functools.partial(difflib.ndiff, ["a"]), difflib.SequenceMatcher(None, "a", "b")),
+    ],
+)
+def test_what_computes_for_long_is_called_and_warned_of(exported: Any) -> None:
+    """Nothing bounds the time of a comparison, so a service is told that it exports one."""
+    row = risk(exported)
+    assert row is not None
+    assert "difflib" in row.title
+    check_call(exported, (["a"], ["b"]))
+    assert risk(difflib.restore) is None
 
 
 def test_the_table_is_closed() -> None:

@@ -6,6 +6,7 @@ import array
 import bz2
 import collections
 import enum
+import functools
 import io
 import itertools
 import json
@@ -57,6 +58,9 @@ class Containers(rpyc.Service):
         self.exposed_error = ValueError()
         self.exposed_element = xml.etree.ElementTree.Element("a")
         self.exposed_box = Box()
+        self.exposed_parent = xml.etree.ElementTree.Element("a")
+        self.exposed_parent.append(xml.etree.ElementTree.Element("b"))
+        self.exposed_cached = functools.lru_cache(maxsize=None)(str)
 
     def exposed_list(self) -> list[int]:
         """Return a new list."""
@@ -134,6 +138,12 @@ def test_growth_by_doubling_is_bounded(pair: Callable[..., Any], case: str) -> N
 
 
 MANY: dict[str, Callable[[Any], Any]] = {
+    "an element with itself": lambda root: [root.parent.extend(root.parent) for _ in range(25)],
+    "slices of an element": lambda root: [
+        operator.setitem(root.parent, slice(0, 0), root.parent) for _ in range(25)
+    ],
+    "keys of a cache": lambda root: [root.cached(f"{n}" * 50_000) for n in range(100)],
+    "many keys of a cache": lambda root: [root.cached(n) for n in range(KEPT // 256 + 10)],
     "copies": lambda root: [root.own[:] for _ in range(100)],
     "large values of a list": lambda root: [root.own.append("x" * 100_000) for _ in range(100)],
     "values of one key each": lambda root: [

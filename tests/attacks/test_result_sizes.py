@@ -6,6 +6,7 @@ import array
 import bz2
 import calendar
 import collections
+import csv
 import datetime
 import decimal
 import difflib
@@ -62,6 +63,11 @@ BIG = 10**4000
 HALF = bytearray(LIMIT // 2 + 1)
 SOUGHT = io.BytesIO()
 SOUGHT.seek(N)
+SOUGHT_TEXT = io.StringIO()
+SOUGHT_TEXT.seek(LIMIT // 4)
+WRAPPER = textwrap.TextWrapper(subsequent_indent="x" * 10**5)
+ENCODER = json.JSONEncoder(separators=("y" * 10**5, ":"))
+TABLE = csv.DictWriter(io.StringIO(), [], lineterminator="x" * 10**6)
 TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "list": ([0].__mul__, N),
     "list the other way": ([0].__rmul__, N),
@@ -105,6 +111,21 @@ TOO_LARGE: dict[str, tuple[Any, ...]] = {
     "a shared value many times": (("%(a)s" * 10000).__mod__, {"a": (("b" * 100,) * 10,) * 10}),
     "digits many times": (("%(a)x" * 10000).__mod__, {"a": 1 << 200_000}),
     "mod": (operator.mod, "%1000000000d", 1),
+    "translate by a tuple": ((chr(0) * 10000).translate, ("b" * 10000,)),
+    "a StringIO that was sought": (SOUGHT_TEXT.write, "a"),
+    "lines of a file": (SOUGHT.writelines, ["a"]),
+    "large lines": (io.BytesIO().writelines, [b"a" * LIMIT, b"a"]),
+    "text of a file in memory": (io.TextIOWrapper(SOUGHT).write, "a"),
+    "lines of a text of a file in memory": (io.TextIOWrapper(SOUGHT).writelines, ["a"]),
+    "a buffer of a file in memory": (io.BufferedRandom(SOUGHT).write, b"a"),
+    "prefixes of a TextWrapper": (WRAPPER.fill, "a " * 1000),
+    "lines of a TextWrapper": (WRAPPER.wrap, "a " * 1000),
+    "separators of an encoder": (ENCODER.encode, [1] * 1000),
+    "pieces of an encoder": (ENCODER.iterencode, [1] * 1000),
+    "indents of an encoder": (json.JSONEncoder(indent=10**6).encode, [1] * 1000),
+    "ends of rows": (csv.writer(io.StringIO(), lineterminator="x" * 10**6).writerows, [[]] * 1000),
+    "ends of rows of dicts": (TABLE.writerows, [{}] * 1000),
+    "rest of rows": (csv.DictWriter(io.StringIO(), ["a"], "x" * 10**6).writerows, [{}] * 1000),
     "format": (format, 1, "1000000000"),
     "other digits": (format, 1, "\u0661" * 10),
     "int format": ((1).__format__, "1000000000"),
@@ -226,12 +247,24 @@ NAMED: dict[str, tuple[Any, dict[str, Any]]] = {
     "length of bytes": ((5).to_bytes, {"byteorder": "big", "length": N}),
     "length of a digest": (hashlib.shake_128(b"x").hexdigest, {"length": N}),
     "indents": (json.dumps, {"obj": [1] * 1000, "indent": 10**6}),
+    "tabs of a text": (textwrap.fill, {"text": "\t" * 1000, "tabsize": 10**6}),
     "quantiles": (statistics.quantiles, {"data": [1, 2], "n": N}),
     "column": (calendar.TextCalendar().formatyear, {"theyear": 2020, "c": 10**7}),
     "size of a buffer": (partial(zlib.decompress, zlib.compress(b"a")), {"bufsize": 3 * N}),
     "modulus": (pow, {"exp": BIG, "mod": BIG + 1}),
 }
-ALONE = {"base", "number", "numerator", "length", "obj", "data", "theyear", "bufsize", "exp"} | {
+ALONE = {
+    "text",
+    "base",
+    "number",
+    "numerator",
+    "length",
+    "obj",
+    "data",
+    "theyear",
+    "bufsize",
+    "exp",
+} | {
     "dec",
     "context",
 }
@@ -286,6 +319,12 @@ SMALL: dict[str, tuple[Any, ...]] = {
     "Template": (string.Template("$x and $y").substitute, {"x": 1, "y": "abc"}),
     "indent": (textwrap.indent, "a\n" * 1000, "    "),
     "json": (json.dumps, {"a": [1] * 1000}),
+    "encoder": (json.JSONEncoder(indent=4).encode, {"a": [1] * 1000}),
+    "rows": (csv.writer(io.StringIO()).writerows, [["a" * 100] * 100] * 100),
+    "rows of dicts": (csv.DictWriter(io.StringIO(), ["a", "b"]).writerows, [{"a": 1}] * 100),
+    "TextWrapper": (textwrap.TextWrapper(initial_indent="- ").fill, "word " * 1000),
+    "lines of a file": (io.BytesIO().writelines, [b"a" * 1000] * 1000),
+    "text of a file in memory": (io.TextIOWrapper(io.BytesIO()).write, "a" * 1000),
     "zlib": (zlib.decompress, zlib.compress(bytes(10**6))),
     "gzip": (gzip.decompress, gzip.compress(b"a") + gzip.compress(b"b")),
     "zlib in parts": (zlib.decompressobj().decompress, zlib.compress(b"a"), 100),
@@ -560,6 +599,8 @@ class Shown(rpyc.Service):
     exposed_sub = re.compile("a").sub
     exposed_copy = staticmethod(shutil.copyfileobj)
     exposed_sort = staticmethod(sorted)
+    exposed_dumps = staticmethod(json.dumps)
+    exposed_indent = staticmethod(textwrap.indent)
 
     def __init__(self) -> None:
         self.exposed_null = Null()
@@ -591,6 +632,23 @@ def test_a_text_of_the_peer_is_not_asked_for_without_end(
         SHOWN[case](client.root)
     assert 90 < Wordy.asked < 120
     assert client.root.mod("%s", Wordy()) == "x" * 40_000
+
+
+SEPARATORS: dict[str, Callable[[Any], Any]] = {
+    "separators": lambda root: root.dumps((1,) * 1000, separators=["y" * 100_000, ":"]),
+    "a separator": lambda root: root.dumps((1,) * 1000, separators=(Text("y"), ":")),
+    "an indent": lambda root: root.dumps((1,) * 1000, indent=Text("y")),
+    "a prefix": lambda root: root.indent("a\n" * 1000, Text("y")),
+}
+
+
+@pytest.mark.parametrize("case", SEPARATORS)
+def test_what_is_repeated_is_not_the_peers(pair: Callable[..., Any], case: str) -> None:
+    """A text that stands between others is known before the call."""
+    client, _ = pair(Shown(), here_config={"allow_public_attrs": True})
+    with pytest.raises(Exception, match="max_memory"):
+        SEPARATORS[case](client.root)
+    assert client.root.dumps((1, 2), separators=["; ", ":"]) == "[1; 2]"
 
 
 def test_answers_that_are_not_kept_are_not_counted(pair: Callable[..., Any]) -> None:

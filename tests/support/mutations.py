@@ -2264,6 +2264,13 @@ MUTATIONS += [
         "tests/attacks/test_result_sizes.py::test_a_result_is_not_made_too_large",
     ),
     Mutation(
+        "99",
+        "lib/growth.py",
+        "    return full_name(facts_of(kind).in_c) == _ELEMENT",
+        "    return False",
+        f"{MADE}::test_what_a_peer_keeps_is_counted",
+    ),
+    Mutation(
         "131",
         "lib/c_guards.py",
         "    if call.takes_iterators:",
