@@ -48,6 +48,7 @@ MODULES = (
     "xml.dom.minidom xml.etree.ElementTree xml.sax.saxutils zlib"
 ).split()
 STEPS = 300
+LONG = 100_000  # characters of a text that a list is shown as
 LIMITS = {"allow_public_attrs": True, "max_steps": STEPS, "max_memory": 8 << 20}
 HANG = int(os.environ.get("HANG", "100"))  # seconds: no slow machine any more
 GROWTH = 256 << 10  # KiB of memory that a case may add
@@ -105,6 +106,51 @@ class Counted(Liar):
     keys = None  # type: ignore[assignment]
 
 
+class Unending(list[Any]):
+    """A list of the peer's, which is passed by reference, and whose items have no end."""
+
+    def __init__(self) -> None:
+        super().__init__(["a", 1])
+        self.taken = 0
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        self.taken += 1
+        return ("a", self.taken)
+
+    def __getitem__(self, key: Any) -> Any:
+        self.taken += 1
+        return "a"
+
+    def __repr__(self) -> str:
+        return "x" * LONG
+
+
+class Plain(list[Any]):
+    """A list of the peer's that is one, but is long when it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(["a", "b" * LONG, ("a", 1)])
+        self.taken = 0
+
+    def __repr__(self) -> str:
+        self.taken += 1
+        return "x" * LONG
+
+
+def _list_of_lists() -> Any:
+    return [Plain(), Plain()]
+
+
+def _dict_of_lists() -> Any:
+    return {"a": Plain(), "b": [Plain()], "c": Unending()}
+
+
 def _self_list() -> list[Any]:
     made: list[Any] = ["a"]
     made.append(made)
@@ -128,8 +174,15 @@ EXPORTED: dict[str, Callable[[], Any]] = {
     "plain list": lambda: [1, "a"],
 }
 """What the service has already."""
-PASSED: dict[str, Callable[[], Any]] = {"counted": Counted, "liar": Liar}
-"""What the peer has."""
+PASSED: dict[str, Callable[[], Any]] = {
+    "counted": Counted,
+    "liar": Liar,
+    "peer's list": Plain,
+    "endless list": Unending,
+    "list of lists": _list_of_lists,
+    "dict of lists": _dict_of_lists,
+}
+"""What the peer has: its containers are passed by reference."""
 PLAIN: tuple[Any, ...] = (None, 1, "a", b"a", (1, 2))
 
 
@@ -167,8 +220,10 @@ def targets() -> Iterator[Target]:
             seen.add(id(value))
             if issubclass(kind, types.ModuleType) or ladder(value) is not None:
                 continue
+            if issubclass(kind, type) and issubclass(value, BaseException):
+                continue  # a peer makes its own instances of them
             yield Target(f"{module}.{name}", value)
-            if issubclass(kind, type) and not issubclass(value, BaseException):
+            if issubclass(kind, type):
                 made = instance_of(value)
                 if made is None:
                     continue
@@ -205,7 +260,7 @@ class Case:
 
     def run(self, root: Any) -> str:
         """Try it; return what is wrong, or ""."""
-        mine: list[Liar] = []
+        mine: list[Any] = []
         args: list[Any] = []
         for name in self.arguments:
             if name in EXPORTED:
@@ -217,14 +272,14 @@ class Case:
                 args.append(PLAIN[int(name)])
         try:
             func = root.target()
-            if is_netref(func):  # others, such as errors, are the peer's own
+            if is_netref(func):
                 _use(func(*args))
         except (MemoryError, SystemError, EOFError) as error:
             return f"{type(error).__name__}: {error}"
         except Exception as error:
             if not str(error) and type(error).__name__ not in _EMPTY:
                 return f"{type(error).__name__} without a text"
-        taken = max((one.taken for one in mine), default=0)
+        taken = max((getattr(one, "taken", 0) for one in mine), default=0)
         return f"{taken} items were taken" if taken > 4 * STEPS else ""
 
 
