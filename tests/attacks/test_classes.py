@@ -18,6 +18,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
@@ -593,12 +594,14 @@ def test_case_86_what_users_have_stays(pair: Any) -> None:
     assert issubclass(tally, collections.Counter) and isinstance(tally(), dict)
     assert issubclass(level, (int, enum.IntEnum)) and isinstance(level.HIGH, enum.Enum)
     assert not issubclass(words, list) and isinstance(words, type)
-    with pytest.raises(conn.modules.sqlite3.Error):
-        conn.modules.sqlite3.connect(":memory:").execute("no sql")
+    with closing(conn.modules.sqlite3.connect(":memory:")) as database:
+        with pytest.raises(conn.modules.sqlite3.Error):
+            database.execute("no sql")
     import sqlite3
 
-    with pytest.raises(sqlite3.OperationalError):
-        conn.modules.sqlite3.connect(":memory:").execute("no sql")
+    with closing(conn.modules.sqlite3.connect(":memory:")) as database:
+        with pytest.raises(sqlite3.OperationalError):
+            database.execute("no sql")
 
 
 # -- case 87: exceptions, snapshots, teleported code
