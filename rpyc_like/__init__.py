@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .lib.lazy import lazily
+from .lib.lazy_exports import lazily
 from .version import __version__, version
 
 if TYPE_CHECKING:
     from . import cli
     from .core.channel import Channel
     from .core.netref import BaseNetref, NetProxy
-    from .core.pipeline import fetch, lazy
+    from .core.pipelining.pipeline import fetch, lazy
     from .core.protocol import Connection
     from .core.service import (
         ClassicService,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .errors import RemoteError as GenericException
     from .lib import setup_logger, spawn
     from .lib.value_classes import by_value as by_value
-    from .link.calls import Call, current_call
+    from .link.call_registry import Call, current_call
     from .link.result import AsyncResult
     from .utils import classic, exposed, factory, helpers, registry, server, service
     from .utils.factory import (
@@ -116,7 +116,7 @@ _HOMES = {
     "cli": (),
     "core.channel": ("Channel",),
     "core.netref": ("BaseNetref", "NetProxy"),
-    "core.pipeline": ("fetch", "lazy"),
+    "core.pipelining.pipeline": ("fetch", "lazy"),
     "core.protocol": ("Connection",),
     "core.service": (
         *("ClassicService", "MasterService", "Service", "SlaveService", "VoidService"),
@@ -128,7 +128,7 @@ _HOMES = {
     "errors": ("AsyncResultTimeout", "LimitExceeded"),
     "lib": ("setup_logger", "spawn"),
     "lib.value_classes": ("by_value",),
-    "link.calls": ("Call", "current_call"),
+    "link.call_registry": ("Call", "current_call"),
     "link.result": ("AsyncResult",),
     "utils.classic": (),
     "utils.factory": (

@@ -1,1 +1,1 @@
-"""The compiled core: optional, and reached through :mod:`rpyc_like.lib.impl` only."""
+"""The compiled core: optional, and reached through :mod:`rpyc_like.lib.native` only."""

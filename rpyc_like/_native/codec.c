@@ -2,8 +2,8 @@
 
    It does what is usual, and nothing else. Whatever is not (a large integer, a program's own type,
    something malformed, a limit) it leaves to the pure half, which starts over: so results and errors
-   are those of the pure half, always. `rpyc_like.core._brine_py` has the format, and
-   `rpyc_like.core.dialects` that of messages. Holds no state but the objects given to configure(). */
+   are those of the pure half, always. `rpyc_like.wire.brine.format` has the format, and
+   `rpyc_like.core.encoding.codec` that of messages. Holds no state but the objects given to configure(). */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -525,7 +525,7 @@ is_plain(PyTypeObject *kind)
            kind == Py_TYPE(Py_Ellipsis);
 }
 
-/* -- prices, those of rpyc_like.wire.meter and rpyc_like.core._brine_py */
+/* -- prices, those of rpyc_like.wire.meter and rpyc_like.wire.brine.format */
 
 static Py_ssize_t
 set_memory(Py_ssize_t count)

@@ -1,7 +1,7 @@
 /* The compiled half of Erlang's external term format.
 
-   It does what is usual, and nothing else: `rpyc_like.erlport.decoder` and
-   `rpyc_like.erlport.encoder`, which have the format, start over with whatever is not. */
+   It does what is usual, and nothing else: `rpyc_like.wire.etf.decoder` and
+   `rpyc_like.wire.etf.encoder`, which have the format, start over with whatever is not. */
 
 #include "account.h"
 #include "buffer.h"
@@ -14,7 +14,7 @@ static PyObject *to_bytes, *bit_length, *little, *small[256];
 
 /* -- reading */
 
-/* Prices in bytes of memory: those of `rpyc_like.erlport.decoder`, which gives the reasons. */
+/* Prices in bytes of memory: those of `rpyc_like.wire.etf.decoder`, which gives the reasons. */
 enum {
     PLACE = 9,
     NUMBER = 32 + PLACE,

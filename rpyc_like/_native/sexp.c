@@ -1,6 +1,6 @@
 /* The compiled half of EPC's values: what Emacs prints, read and written.
 
-   It does what is usual, and nothing else: `rpyc_like.epc.reader` and `rpyc_like.epc.writer`, which
+   It does what is usual, and nothing else: `rpyc_like.wire.sexp.reader` and `rpyc_like.wire.sexp.writer`, which
    have the syntax, start over with whatever is not. */
 
 #include "account.h"
@@ -12,7 +12,7 @@
 
 /* -- reading */
 
-/* Prices in bytes of memory: those of `rpyc_like.epc.reader`. */
+/* Prices in bytes of memory: those of `rpyc_like.wire.sexp.reader`. */
 enum {
     PLACE = 9,
     NUMBER = 32 + PLACE,

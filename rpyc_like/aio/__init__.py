@@ -9,16 +9,9 @@
 from __future__ import annotations
 
 from . import classic, functions
+from .client import connect, connect_stream, connect_subproc, ssh_connect, ssl_connect, unix_connect
 from .connection import Connection
 from .functions import *  # noqa: F403
-from .opening import (
-    connect,
-    connect_stream,
-    connect_subproc,
-    ssh_connect,
-    ssl_connect,
-    unix_connect,
-)
 from .proxies import AsyncNetref, Deferred
 from .server import Server
 

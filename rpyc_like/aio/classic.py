@@ -13,8 +13,8 @@ from typing import Any
 
 from ..core.service import ClassicClient
 from ..utils.children import START_TIMEOUT
-from . import opening
-from .opening import Opening
+from . import client
+from .client import Opening
 
 __all__ = ["connect", "connect_subproc", "ssh_connect", "ssl_connect", "unix_connect"]
 
@@ -23,17 +23,17 @@ PORT, TLS_PORT = 18812, 18821
 
 def connect(host: str, port: int = PORT, **options: Any) -> Opening:
     """Connects over TCP; ``options`` are those of :func:`rpyc_like.aio.connect`."""
-    return opening.connect(host, port, ClassicClient, **options)
+    return client.connect(host, port, ClassicClient, **options)
 
 
 def unix_connect(path: str, **options: Any) -> Opening:
     """Connects to a unix socket."""
-    return opening.unix_connect(path, ClassicClient, **options)
+    return client.unix_connect(path, ClassicClient, **options)
 
 
 def ssl_connect(host: str, port: int = TLS_PORT, **options: Any) -> Opening:
     """Connects over TCP with TLS."""
-    return opening.ssl_connect(host, port, ClassicClient, **options)
+    return client.ssl_connect(host, port, ClassicClient, **options)
 
 
 def ssh_connect(
@@ -44,7 +44,7 @@ def ssh_connect(
     Args:
         timeout: seconds in which the server must answer for the first time.
     """
-    return opening.ssh_connect(remote_machine, remote_port, ClassicClient, timeout=timeout)
+    return client.ssh_connect(remote_machine, remote_port, ClassicClient, timeout=timeout)
 
 
 def connect_subproc(args: Sequence[str], timeout: float | None = START_TIMEOUT) -> Opening:
@@ -53,4 +53,4 @@ def connect_subproc(args: Sequence[str], timeout: float | None = START_TIMEOUT) 
     Args:
         timeout: seconds in which the server must answer for the first time.
     """
-    return opening.connect_subproc(args, ClassicClient, timeout=timeout)
+    return client.connect_subproc(args, ClassicClient, timeout=timeout)

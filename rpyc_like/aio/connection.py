@@ -15,22 +15,22 @@ from functools import partial
 from typing import Any
 
 from ..core import consts
-from ..core.boxing import Steps
-from ..core.chain_requests import one_request, sending
 from ..core.channel import Channel
-from ..core.dialects import DialectMismatch
+from ..core.encoding.boxing import Steps
+from ..core.encoding.codec import DialectMismatch
+from ..core.pipelining.chain_sender import one_request, sending
 from ..lib.connection_threads import ConnectionThreads
 from ..lib.first_use import set_first
-from ..lib.workers import waiting
+from ..lib.worker_pool import waiting
 from ..link.aio import AioMessageConnection, AioResult
+from ..link.call_context import task_context
 from ..link.channel import client_of
 from ..link.housekeeping import DELAY, HeartbeatMonitor
 from ..link.result import AsyncResult, Stopped, Unfinished, raised, thrown
-from ..link.serving import task_context
-from .names import ClassicNames
+from .classic_names import ClassicNames
+from .dispatch import Serving
 from .proxies import AsyncNetref, Deferred, unsupported
-from .serving import Serving
-from .threads import wrong_face
+from .thread_api import wrong_face
 
 __all__ = ["Connection"]
 

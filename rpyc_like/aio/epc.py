@@ -23,24 +23,24 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..core.async_items import is_async
+from ..core.proxies.async_iterators import is_async
 from ..epc import service
-from ..epc.answers import Answers
+from ..epc.client_manager import EPCClientManager, runs_code
 from ..epc.codec import CALL, METHODS, EpcCodec, Target
 from ..epc.core import EPCCore, EPCDispatcher
 from ..epc.errors import EPCClosed, EPCTimeout
-from ..epc.manager import EPCClientManager, runs_code
 from ..epc.peer import EpcSession, weight
-from ..lib.code import hasattr_static
+from ..epc.responder import Answers
 from ..lib.connection_threads import ConnectionThreads
+from ..lib.introspection import hasattr_static
 from ..lib.lifetimes import weak_call
-from ..link.aio_peer import AioPeer
+from ..link.aio_plain_peer import AioPeer
 from ..link.channel import Channel, client_of
-from ..link.logins import Login
+from ..link.client_login import Login
 from ..link.streams.base import NativeStream
-from ..utils.opening import tcp_opener, unix_opener
+from ..utils.openers import tcp_opener, unix_opener
 from ..wire.framing import EpcFramer
-from .opening import in_thread
+from .client import in_thread
 
 if TYPE_CHECKING:
     from ..link.admission import Client

@@ -21,18 +21,18 @@ from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from ..core.async_items import is_async
+from ..core.proxies.async_iterators import is_async
 from ..erlport import erlterms, service
-from ..erlport.decoder import MAX_INFLATED_SIZE
 from ..erlport.erlproto import BADARG, Broken, PortCodec, is_answer, report
 from ..erlport.erlproto import Protocol as PlainProtocol
-from ..erlport.streams import stream_of_port
+from ..erlport.port_streams import stream_of_port
 from ..errors import ConnectionClosed, LimitExceeded, ProtocolError
 from ..lib.connection_threads import ConnectionThreads
 from ..lib.finalizers import may_run_code
-from ..link.aio_peer import AioPeer
+from ..link.aio_plain_peer import AioPeer
 from ..link.backlog import weight_of
 from ..link.channel import Channel, client_of
+from ..wire.etf.decoder import MAX_INFLATED_SIZE
 from ..wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..wire.messages import REQUEST, Message
 from ..wire.session import Session

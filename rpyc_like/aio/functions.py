@@ -11,15 +11,16 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ..core import consts, snapshot_dump
-from ..core.chain_requests import sending
+from ..core import consts
 from ..core.netref import is_netref
-from ..core.pipeline import Pipeline
-from ..core.recorded import Recorded
-from ..core.snapshot_load import load
+from ..core.pipelining.chain_sender import sending
+from ..core.pipelining.lazy_value import Recorded
+from ..core.pipelining.pipeline import Pipeline
+from ..core.snapshots import dump as snapshot_dump
+from ..core.snapshots.load import load
 from ..lib.exact import exact, exact_count, exact_items
 from ..lib.value_classes import allowed_classes, imported_class
-from .items import END, items_of, next_of
+from .iteration import END, items_of, next_of
 from .proxies import AsyncNetref, Deferred
 
 __all__ = [

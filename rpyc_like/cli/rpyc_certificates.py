@@ -9,7 +9,7 @@ from typing import Any
 
 from plumbum import cli
 
-from ..lib.modules import needed
+from ..lib.optional_imports import needed
 from ..lib.safe_paths import create_new
 from ..version import __version__
 

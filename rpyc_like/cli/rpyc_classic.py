@@ -15,7 +15,7 @@ import rpyc_like as rpyc
 from ..core.config import COMPAT_RPYC6
 from ..core.service import ClassicService
 from ..errors import AuthenticationError
-from ..lib.logs import setup_logger
+from ..lib.logging_setup import setup_logger
 from ..link.listener import is_listening
 from ..link.streams.pipe import standard_socket
 from ..utils import systemd
@@ -28,8 +28,8 @@ from ..utils.authenticators import (
 )
 from ..utils.base_server import GRACE
 from ..utils.classic import DEFAULT_SERVER_PORT, DEFAULT_SERVER_SSL_PORT
-from ..utils.draining import leave_when_given_up
 from ..utils.factory import connect_stdpipes
+from ..utils.graceful_shutdown import leave_when_given_up
 from ..utils.registry import (
     REGISTRY_PORT,
     RegistryClient,

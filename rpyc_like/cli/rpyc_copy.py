@@ -28,7 +28,7 @@ class Bars:
         self._bar: Any = None
 
     def __call__(self, path: str, done: int, size: int | None) -> None:
-        """Takes what a transfer reports; see :data:`rpyc_like.utils.transfer.Progress`."""
+        """Takes what a transfer reports; see :data:`rpyc_like.utils.file_transfer.Progress`."""
         if path != self._path:
             self.close()
             self._path = path

@@ -8,7 +8,7 @@ from typing import Any
 
 from plumbum import cli
 
-from ..lib.logs import setup_logger
+from ..lib.logging_setup import setup_logger
 from ..utils.registry import (
     DEFAULT_PRUNING_TIMEOUT,
     REGISTRY_PORT,

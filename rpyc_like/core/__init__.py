@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lib.lazy import lazily
+from ..lib.lazy_exports import lazily
 
 _NAMES = {
     "brine": (),

@@ -1,18 +1,17 @@
 """Brine: the serialisation of plain immutable values on the RPyC wire.
 
 ``dump`` and ``load`` are the fastest implementation this process has; the format is described in
-:mod:`rpyc_like.core._brine_py`, types of a program's own in :mod:`rpyc_like.core.own_types`.
+:mod:`rpyc_like.wire.brine.format`, types of a program's own in :mod:`.brine.registered_types`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..lib.impl import codec
 from ..lib.joining import join
-from ..wire.meter import Budget, budget_for
-from . import _brine_py
-from ._brine_py import (
+from ..lib.native import codec
+from ..wire.brine import format
+from ..wire.brine.format import (
     LARGE,
     LIFTED,
     MAX_DEPTH,
@@ -27,9 +26,9 @@ from ._brine_py import (
     tuple_head,
     tuple_size_at,
 )
-from ._brine_py import PLAIN_TYPES as container_types
-from ._brine_py import SIMPLE_TYPES as simple_types
-from .own_types import (
+from ..wire.brine.format import PLAIN_TYPES as container_types
+from ..wire.brine.format import SIMPLE_TYPES as simple_types
+from ..wire.brine.registered_types import (
     BYTES_LITERAL,
     C16,
     F8,
@@ -66,18 +65,11 @@ from .own_types import (
     TAG_UNICODE,
     register,
 )
-from .own_types import (
-    _dump as _dump,
-)
-from .own_types import (
-    _dump_registry as _dump_registry,
-)
-from .own_types import (
-    _load as _load,
-)
-from .own_types import (
-    _load_registry as _load_registry,
-)
+from ..wire.brine.registered_types import _dump as _dump
+from ..wire.brine.registered_types import _dump_registry as _dump_registry
+from ..wire.brine.registered_types import _load as _load
+from ..wire.brine.registered_types import _load_registry as _load_registry
+from ..wire.meter import Budget, budget_for
 
 __all__ = [
     "BYTES_LITERAL",
@@ -141,24 +133,24 @@ __all__ = [
 
 
 if codec is None:
-    dump, dump_small = _brine_py.dump, _brine_py.dump_small
-    load, load_at = _brine_py.load, _brine_py.load_at
-    dumpable, price_at = _brine_py.dumpable, _brine_py.price_at
+    dump, dump_small = format.dump, format.dump_small
+    load, load_at = format.load, format.load_at
+    dumpable, price_at = format.dumpable, format.price_at
 else:
     codec.configure_brine(
-        _brine_py.dump_small,
-        _brine_py.load_at,
-        _brine_py.load,
-        _brine_py.dumpable,
-        _brine_py.own_dumps,
+        format.dump_small,
+        format.load_at,
+        format.load,
+        format.dumpable,
+        format.own_dumps,
         lambda data: spend_at(data, 0, budget_for(len(data), None)),
     )
-    _brine_py.plain_tuple = codec.plain_tuple
+    format.plain_tuple = codec.plain_tuple
     dump_small, load, load_at = codec.dump_small, codec.load, codec.load_at
     dumpable, price_at = codec.dumpable, codec.price_at
 
     def dump(obj: Any, max_depth: int = MAX_DEPTH, max_digits: int = MAX_DIGITS) -> bytes:
-        """Returns the brine bytes of ``obj``; see :func:`rpyc_like.core._brine_py.dump`."""
+        """Returns the brine bytes of ``obj``; see :func:`rpyc_like.wire.brine.format.dump`."""
         try:
             return dump_small(obj, max_depth, max_digits)
         except LargeValue:
@@ -167,4 +159,4 @@ else:
 
 def spend_at(data: bytes, position: int, budget: Budget | None) -> None:
     """Takes the price of what ``data`` holds out of a budget, before anything is made of it."""
-    _brine_py.spend_at(data, position, budget, price_at)
+    format.spend_at(data, position, budget, price_at)

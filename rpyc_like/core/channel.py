@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..lib.compat import BYTES_LITERAL
-from ..lib.modules import safe_import
+from ..lib.optional_imports import safe_import
 from ..link.channel import Channel
 
 __all__ = ["BYTES_LITERAL", "Channel", "safe_import"]

@@ -14,18 +14,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..lib import settings
-from ..lib.code import IMPLICIT
+from ..lib.introspection import IMPLICIT
 from ..lib.settings import FLAG, Kind
-from ..link.helping import MAX_HELPERS
 from ..link.receiving import FRAME_TIMEOUT, MAX_QUEUED
 from ..link.sending import SEND_TIMEOUT
+from ..link.serve.helpers import MAX_HELPERS
 from ..link.streams.base import BUSY_POLL
 from ..wire.framing import MAX_FIRST_FRAME_SIZE, MAX_FRAME_SIZE, MAX_INFLATED_SIZE
 from ..wire.session import MAX_UNKNOWN
-from .accounts import MAX_KEPT, MAX_STEPS
 from .brine import MAX_DEPTH, MAX_DIGITS
-from .dialects import MAX_REQUESTS
-from .objects import MAX_OBJECTS
+from .encoding.codec import MAX_REQUESTS
+from .references.accounts import MAX_KEPT, MAX_STEPS
+from .references.tables import MAX_OBJECTS
 
 __all__ = [
     "CLIENT_ATTRS",

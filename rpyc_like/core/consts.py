@@ -58,7 +58,7 @@ HANDLE_REWIND: Final = 106
 """Extension: how many items of the last chunk were used; never answered."""
 
 HANDLE_SNAPSHOT: Final = 107
-"""Extension: a copy of data by value; see core.snapshot_dump."""
+"""Extension: a copy of data by value; see core.snapshots.dump."""
 
 HANDLE_PICKLE_PARTS: Final = 108
 """Extension: the pickle of an object, and its large buffers beside it."""

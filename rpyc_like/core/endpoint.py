@@ -15,7 +15,7 @@ from inspect import getattr_static
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..lib.c_guards import Guard
+from ..lib.guards.c_guards import Guard
 from ..lib.lifetimes import weak_call
 from ..lib.stand_ins import dict_of
 from ..link.housekeeping import housekeeper
@@ -28,16 +28,17 @@ from ..version import __version__
 from ..wire.framing import RpycFramer
 from ..wire.meter import LOOK_EVERY, Meter, measure, message_memory
 from ..wire.session import Session
-from . import access, brine, consts, handlers, vinegar
-from .accounts import Account, Kept
-from .boxing import Boxer, Steps
-from .classes import RemoteClasses
+from . import brine, consts, vinegar
 from .config import make_config
-from .dialects import Dialect, RpycCodec
+from .dispatch import handlers, policy
+from .encoding.boxing import Boxer, Steps
+from .encoding.codec import Dialect, RpycCodec
+from .iteration.prefetch import ReadAhead
 from .netref import BaseNetref
-from .objects import ExportTable, ProxyTable
-from .read_ahead import ReadAhead
-from .states import HasState
+from .proxies.remote_classes import RemoteClasses
+from .references.accounts import Account, Kept
+from .references.tables import ExportTable, ProxyTable
+from .state_callbacks import HasState
 
 if TYPE_CHECKING:
     from ..link.admission import Client
@@ -201,8 +202,8 @@ class Endpoint(HasState):
         self._decide: Callable[[Any, str, str], tuple[str, Any, str]] = self._checked
         self._visible: Callable[[Any, str], bool] = self._readable
         if not self._overrides("_check_attr"):
-            self._decide = partial(access.decide, self._config)
-            self._visible = partial(access.visible, self._config)
+            self._decide = partial(policy.decide, self._config)
+            self._visible = partial(policy.visible, self._config)
             self._tells_functions = True
         self._features = FEATURES
         if self._overrides("_handle_del"):
@@ -568,12 +569,12 @@ class Endpoint(HasState):
     # -- the access policy and the handlers
 
     def _check_attr(self, obj: Any, name: str, perm: str) -> str:
-        return access.check_attr(self._config, obj, name, perm)
+        return policy.check_attr(self._config, obj, name, perm)
 
     def _checked(self, obj: Any, name: str, perm: str) -> tuple[str, Any, str]:
         """Ask a program's own ``_check_attr``."""
         name = self._check_attr(obj, name, perm)
-        return name, access.MISSING, access.rule_of(self._config, obj, name)
+        return name, policy.MISSING, policy.rule_of(self._config, obj, name)
 
     def _readable(self, obj: Any, name: str) -> bool:
         """Asks a program's own ``_check_attr`` whether a name may be shown."""
@@ -592,7 +593,7 @@ class Endpoint(HasState):
         param: str,
         default: Callable[..., Any],
     ) -> Any:
-        return access.access_attr(self._decide, obj, name, args, overrider, param, default)
+        return policy.access_attr(self._decide, obj, name, args, overrider, param, default)
 
     _handle_ping = handlers.ping
     _handle_close = handlers.close

@@ -27,16 +27,16 @@ from types import (
 from typing import Any, ClassVar, Final
 
 from ..errors import AccessDenied
-from ..lib.code import COMPARISONS, clean_name, get_methods, instance_methods
 from ..lib.compat import maxint
 from ..lib.exact import exact, exact_items
-from ..lib.identity import IdPack, get_id_pack
-from ..lib.lazy import late_import
-from ..lib.modules import class_in, imported
+from ..lib.introspection import COMPARISONS, clean_name, get_methods, instance_methods
+from ..lib.lazy_exports import late_import
+from ..lib.object_ids import IdPack, get_id_pack
+from ..lib.optional_imports import class_in, imported
 from ..lib.stand_ins import StandIn, dict_of, is_among, mro_of
 from . import brine, consts
-from .cursors import CONTAINERS
-from .read_ahead import MISSING, open_items
+from .iteration.cursors import CONTAINERS
+from .iteration.prefetch import MISSING, open_items
 
 __all__ = [
     "DELETED_ATTRS",
@@ -277,13 +277,13 @@ def _compare(proxy: Any, other: Any, op: str) -> Any:
         conn = _get_conn(proxy)
         if conn._reads_ahead and syncreq is _syncreq:
             with late_import():
-                from .copying import equals_local
+                from .proxies.container_copies import equals_local
 
             return equals_local(proxy, other) is (op == "__eq__")
     outcome = syncreq(proxy, consts.HANDLE_CMP, other, op)
     if outcome is NotImplemented and type(other) not in brine.simple_types:
         with late_import():
-            from .copying import retried_comparison
+            from .proxies.container_copies import retried_comparison
 
         return retried_comparison(proxy, other, op)
     return outcome
@@ -309,7 +309,7 @@ def is_instance(cls: Any, other: Any, quiet: bool = False) -> bool:
 
 
 class ClassProxy(StandIn):
-    """Metaclass of proxies of classes; :mod:`rpyc_like.core.class_proxies` says what they do."""
+    """Metaclass of proxies of classes; :mod:`.proxies.class_proxies` says what they do."""
 
 
 _PROXY_TYPES: Final = (BaseNetref, ClassProxy)
@@ -368,7 +368,7 @@ def _call_method(name: str) -> Callable[..., Any]:
 def _radd_method(name: str) -> Callable[..., Any]:
     def __radd__(self: Any, other: Any) -> Any:
         with late_import():
-            from .copying import copy_of, is_container
+            from .proxies.container_copies import copy_of, is_container
 
         if is_netref(other) or not is_container(self):
             return NotImplemented
@@ -409,7 +409,7 @@ def _array_by_attributes(numpy: Any, proxy: Any, name: str) -> Any:
     shape = exact_items(array.shape, int, "a size")
     data = exact(array.tobytes(), bytes, "the content of an array")
     with late_import():
-        from .snapshot_checks import check_items
+        from .snapshots.checks import check_items
 
     flat = numpy.frombuffer(data, numpy.dtype(kind))
     check_items(flat)

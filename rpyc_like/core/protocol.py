@@ -13,50 +13,51 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionClosed, PingError
 from ..lib import primitives
-from ..lib.code import get_methods as get_methods
-from ..lib.code import hasattr_static as hasattr_static
 from ..lib.colls import RefCountingColl as RefCountingColl
 from ..lib.colls import WeakValueDict as WeakValueDict
 from ..lib.compat import acquire_lock as acquire_lock
 from ..lib.compat import maxint as maxint
 from ..lib.exact import exact
 from ..lib.first_use import FirstUse, kept_first
-from ..lib.identity import IdPack
-from ..lib.identity import get_id_pack as get_id_pack
-from ..lib.in_flight import to_mark, under_way
+from ..lib.guards.in_flight import to_mark, under_way
 from ..lib.interrupts import raised_by_handler
-from ..lib.lazy import late_import
+from ..lib.introspection import get_methods as get_methods
+from ..lib.introspection import hasattr_static as hasattr_static
+from ..lib.lazy_exports import late_import
 from ..lib.lifetimes import weak_call
+from ..lib.object_ids import IdPack
+from ..lib.object_ids import get_id_pack as get_id_pack
 from ..lib.threads import Workers, spawn
 from ..lib.timing import Timeout
-from ..lib.workers import WorkerPool
+from ..lib.worker_pool import WorkerPool
 from ..link.channel import client_of
-from ..link.connection import MessageConnection
 from ..link.housekeeping import HeartbeatMonitor, housekeeper
 from ..link.lost_requests import LostRequests
 from ..link.result import AsyncResult, Delivery, Unfinished, awaited
 from ..link.streams.base import ExplainedEnd
-from . import brine, consts, handlers
+from ..link.threaded import MessageConnection
+from . import brine, consts
 
 # Names that programs of RPyC's import from here.
 from . import netref as netref
 from . import vinegar as vinegar
-from .async_items import ASYNC, AsyncItems
-from .boxing import Boxer
-from .chain_requests import follow
 from .config import DEFAULT_CONFIG
-from .deferred import DeferredMetaclass, resolved
-from .dialects import DialectMismatch, Target
+from .dispatch import handlers
+from .encoding.boxing import Boxer
+from .encoding.codec import DialectMismatch, Target
+from .encoding.foreign_memory import ForeignMemory, call_with_copies
+from .encoding.hooked_boxing import OwnBoxer
 from .endpoint import Endpoint
-from .foreign_memory import ForeignMemory, call_with_copies
 from .netref import is_netref
-from .objects import Export
-from .own_boxing import OwnBoxer
-from .pipeline import Pipeline
+from .pipelining.chain_sender import follow
+from .pipelining.pipeline import Pipeline
+from .proxies.async_iterators import ASYNC, AsyncItems
+from .proxies.deferred_methods import DeferredMetaclass, resolved
+from .references.tables import Export
 
 if TYPE_CHECKING:
     from ..link.futures import ReadingAlong
-    from .coroutines import Coroutines
+    from .dispatch.coroutines import Coroutines
 
 __all__ = ["DEFAULT_CONFIG", "UNBOUND_THREAD_ID", "AsyncResult", "Connection", "PingError"]
 
@@ -114,7 +115,7 @@ class _Classic:
 
 def _make_coroutines() -> Coroutines:
     with late_import():
-        from .coroutines import Coroutines
+        from .dispatch.coroutines import Coroutines
 
     return Coroutines()
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..lib import primitives
 from ..lib.first_use import FirstUse
 from ..lib.threads import spawn
-from ..link import forking
+from ..link import fork
 
 __all__ = ["SelectReactor", "start_reactor"]
 
@@ -73,4 +73,4 @@ def _begin_anew() -> None:
     _thread = FirstUse(lambda: spawn(_reactor.run))
 
 
-forking.after_fork(_begin_anew)
+fork.after_fork(_begin_anew)

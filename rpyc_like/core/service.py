@@ -13,8 +13,8 @@ from typing import Any, ClassVar, TypeVar
 
 from ..errors import AccessDenied
 from ..lib.brief import brief
-from ..lib.code import hasattr_static, hybridmethod
-from ..lib.lazy import late_import
+from ..lib.introspection import hasattr_static, hybridmethod
+from ..lib.lazy_exports import late_import
 from ..wire.framing import RpycFramer
 from .config import client_settings
 from .netref import is_netref
@@ -253,8 +253,8 @@ class MasterService(Service):
         def teleport(func: Any, globals: Any = None, def_: bool = True) -> Any:
             """Returns a copy of ``func`` that lives and runs on the other side."""
             with late_import():
-                from . import teleporting
-            return teleporting.teleport(conn, func, globals, def_)
+                from .teleport import functions
+            return functions.teleport(conn, func, globals, def_)
 
         conn._fetch_later("teleport", lambda: teleport)
 

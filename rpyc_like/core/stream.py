@@ -6,9 +6,9 @@ import errno
 from typing import Any, Final, NoReturn
 
 from ..errors import ConnectionClosed
-from ..lib.backoff import socket_backoff_connect
 from ..lib.compat import BYTES_LITERAL, get_exc_errno, maxint, poll
-from ..lib.modules import safe_import
+from ..lib.connect_retry import socket_backoff_connect
+from ..lib.optional_imports import safe_import
 from ..lib.timing import Timeout
 from ..link.streams import PipeStream, SocketStream, Stream, TlsStream, TunneledSocketStream
 from ..link.streams.windows import NamedPipeStream, Win32PipeStream

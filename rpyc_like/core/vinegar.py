@@ -6,12 +6,12 @@ peer that understands it (FEATURE_TYPES) a fifth item tells what RPyC's four lea
 the bases, notes, cause, context, whether the context is suppressed, members of a group)``, in which
 the other exceptions have the same form again.
 
-The receiver raises a stand-in (:mod:`rpyc_like.core.classes`) that derives from built-in exceptions
-only: for a class unknown here, from a :class:`GenericException` named after it. If the
-configuration allows, ``except`` and ``isinstance`` take it for this program's own class of that
-name as well, but no code of that class runs when it is made. Classes of this package travel as
+The receiver raises a stand-in (:mod:`rpyc_like.core.proxies.remote_classes`) that derives from
+built-in exceptions only: for a class unknown here, from a :class:`GenericException` named after it.
+If the configuration allows, ``except`` and ``isinstance`` take it for this program's own class of
+that name as well, but no code of that class runs when it is made. Classes of this package travel as
 their built-in base. The bases of the fifth item begin with their own names, by which ``except``
-knows them again (:data:`~rpyc_like.core.exception_classes.OWN_ERRORS`).
+knows them again (:data:`~rpyc_like.core.encoding.exception_classes.OWN_ERRORS`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..lib.received_errors import field_of, get_args, made_from_peer, set_args, 
 from ..lib.stand_ins import BUILTIN_EXCEPTIONS, StandIn, dict_of, is_among, mro_of
 from ..version import __version__
 from . import brine, consts
-from .exception_classes import (
+from .encoding.exception_classes import (
     OWN_ERRORS,
     REMOTE_LINE,
     REMOTE_LINE_START,

@@ -2,7 +2,7 @@
 
 Functions that the program has written are called as they are. Everything else that it has offered
 (methods of lists and sets, builtin functions) is called as for the other protocols' restricted
-peers, by :func:`rpyc_like.lib.c_guards.call_for_peer`.
+peers, by :func:`rpyc_like.lib.guards.c_guards.call_for_peer`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..lib.c_guards import Guard, call_for_peer
+from ..lib.guards.c_guards import Guard, call_for_peer
 from ..link.kept import Kept, RequestAccount
 from ..link.made_objects import MadeObjects
 from ..wire.meter import Meter, Work, message_memory
-from .values import CONTENTS
+from ..wire.sexp.values import CONTENTS
 
 __all__ = ["MAX_KEPT_MEMORY", "PeerCalls"]
 
@@ -57,7 +57,7 @@ class PeerCalls:
         """Call a function that the program offers and return the result.
 
         Raises:
-            LimitExceeded, MalformedValue, TypeError: see :func:`rpyc_like.lib.c_guards.call`.
+            LimitExceeded, MalformedValue, TypeError: see :func:`.policy.c_guards.call`.
         """
         return call_for_peer(self._guard, func, args, {})
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from ..lib import primitives
 from ..lib.settings import PORT, checked
-from ..link.logins import Login, log_in
+from ..link.client_login import Login, log_in
 from ..link.result import AsyncResult
-from ..link.streams.dialing import connect_socket
+from ..link.streams.happy_eyeballs import connect_socket
 from ..link.streams.socket import SocketStream
 from .core import EPCCore
 from .handler import ThreadingEPCHandler

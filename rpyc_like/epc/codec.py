@@ -21,10 +21,10 @@ from ..errors import LocalProtocolError, MalformedValue
 from ..lib.brief import brief
 from ..wire.framing import EpcFramer
 from ..wire.messages import FAILURE, REPLY, REQUEST, Message
+from ..wire.sexp.reader import Reader
+from ..wire.sexp.values import Symbol
+from ..wire.sexp.writer import symbol_text, write
 from .errors import EPCError, ReturnError
-from .reader import Reader
-from .values import Symbol
-from .writer import symbol_text, write
 
 __all__ = ["CALL", "METHODS", "EpcCodec", "Problem", "Target", "Uid"]
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..lib.access_policy import check_call, public
+from ..lib.guards.access_policy import check_call, public
 from ..lib.settings import FLAG, Kind, check_arguments, count
-from ..lib.workers import WorkerPool
+from ..lib.worker_pool import WorkerPool
+from ..wire.sexp.reader import Reader
 from .accounts import MAX_KEPT_MEMORY
-from .reader import Reader
 
 __all__ = ["EPCCore", "EPCDispatcher"]
 

@@ -11,10 +11,12 @@ from typing import Any
 from ..lib import primitives
 from ..lib.lifetimes import weak_call
 from ..lib.threads import Workers
-from ..link.relay import Relay
 from ..link.result import AsyncResult
+from ..link.serve.leader_follower import Relay
 from ..link.streams import SocketStream
-from .answers import Answers
+from ..wire.sexp.reader import Reader
+from ..wire.sexp.values import Symbol
+from ..wire.sexp.writer import write
 from .codec import CALL, Target
 from .errors import (
     BaseRemoteError,
@@ -26,9 +28,7 @@ from .errors import (
     ReturnErrorCallerUnknown,
 )
 from .peer import EpcPeer
-from .reader import Reader
-from .values import Symbol
-from .writer import write
+from .responder import Answers
 
 __all__ = [
     "BaseRemoteError",
@@ -303,7 +303,7 @@ class EPCHandler(Answers, socketserver.StreamRequestHandler):
 class ThreadingEPCHandler(EPCHandler):
     """A connection whose requests are served at the same time, each in a thread of its own.
 
-    A quick one is served by the thread that has read it; see :mod:`rpyc_like.link.relay`.
+    A quick one is served by the thread that has read it; see :mod:`.serve.leader_follower`.
     """
 
     def handle(self) -> None:

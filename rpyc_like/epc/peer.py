@@ -9,11 +9,13 @@ from typing import Any, Protocol
 
 from ..link.backlog import weight_of
 from ..link.channel import Channel
-from ..link.connection import MessageConnection
-from ..link.peer import PlainPeer
+from ..link.plain_peer import PlainPeer
 from ..link.result import AsyncResult
+from ..link.threaded import MessageConnection
 from ..wire.framing import EpcFramer
 from ..wire.session import NOTICE, Outcome, Session
+from ..wire.sexp.reader import Reader
+from ..wire.sexp.values import CONTENTS
 from .codec import CALL, METHODS, EpcCodec, Target
 from .errors import (
     CallerUnknown,
@@ -23,8 +25,6 @@ from .errors import (
     EPCTimeout,
     ReturnErrorCallerUnknown,
 )
-from .reader import Reader
-from .values import CONTENTS
 
 __all__ = ["EpcPeer", "EpcSession", "RequestHandler", "weight"]
 

@@ -26,10 +26,10 @@ from ..link.admission import (
     Client,
 )
 from ..link.listener import Authenticator, accept_client
+from .client_manager import EPCClientManager
 from .core import EPCCore
+from .emacs_startup import held_output, when_stdin_ends
 from .handler import EPCHandler, ThreadingEPCHandler
-from .manager import EPCClientManager
-from .starting import held_output, when_stdin_ends
 from .turns import Turns
 
 __all__ = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..link.channel import client_of
-from ..link.peer import ServedByServers
+from ..link.plain_peer import ServedByServers
 from ..wire.framing import EpcFramer
+from .client_manager import EPCClientManager
 from .core import EPCCore
 from .handler import ThreadingEPCHandler
-from .manager import EPCClientManager
 
 if TYPE_CHECKING:
     from ..link.admission import Client

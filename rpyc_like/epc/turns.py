@@ -10,7 +10,7 @@ from ..errors import AuthenticationError
 from ..lib.threads import spawn
 from ..link.admission import Client
 from ..link.listener import Listener
-from ..link.lobby import Lobby
+from ..link.serve.lobby import Lobby
 from ..wire.framing import EpcFramer
 
 if TYPE_CHECKING:

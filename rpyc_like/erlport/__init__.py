@@ -2,7 +2,7 @@
 
 The names here are those of erlport 0.6, so that a program changes its imports from ``erlport`` to
 ``rpyc_like.erlport`` and nothing else. What works with erlport 1.x is in
-:mod:`rpyc_like.erlport.modern`; ``python -m rpyc_like.erlport`` is its program.
+:mod:`rpyc_like.erlport.v1`; ``python -m rpyc_like.erlport`` is its program.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""See :mod:`rpyc_like.erlport.modern.cli`."""
+"""See :mod:`rpyc_like.erlport.v1.cli`."""
 
 from __future__ import annotations
 
 import sys
 
 from ..alias import install
-from .modern.cli import main
+from .v1.cli import main
 
 if __name__ == "__main__":
     install("erlport")

@@ -17,15 +17,15 @@ from ..lib.settings import FLAG, Kind, check_arguments, count, one_of
 from ..link.backlog import weight_of
 from ..link.receiving import MAX_QUEUED
 from ..link.result import AsyncResult
+from ..wire.etf.decoder import MAX_INFLATED_SIZE
 from ..wire.framing import MAX_FRAME_SIZE, ErlangFramer
 from ..wire.messages import FAILURE, REPLY, Message
 from ..wire.session import Outcome
 from . import erlterms
-from .decoder import MAX_INFLATED_SIZE
 from .erlterms import Atom
 from .errors import CallError
 from .peer import ErlangPeer
-from .streams import stream_of_port
+from .port_streams import stream_of_port
 
 __all__ = ["NO_REPLY", "Port", "Protocol"]
 

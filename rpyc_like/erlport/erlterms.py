@@ -2,7 +2,7 @@
 
 What that library has no type for (maps, improper lists, pids, references, ports, functions) has one
 here; see :mod:`.values` and :mod:`.maps`. Terms as erlport 1.x has them are in
-:mod:`rpyc_like.erlport.modern`.
+:mod:`rpyc_like.erlport.v1`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any, ClassVar, Final
 
+from ..wire.etf.decoder import MAX_INFLATED_SIZE, Decoder
+from ..wire.etf.encoder import Encoder
+from ..wire.etf.maps import Map as _Map
+from ..wire.etf.maps import MutationError, digest_and_level
+from ..wire.etf.ordering import order_key
+from ..wire.etf.values import CONTENTS as VALUES
+from ..wire.etf.values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 from ..wire.meter import Contents
-from .decoder import MAX_INFLATED_SIZE, Decoder
-from .encoder import Encoder
 from .errors import IncompleteData, MalformedTerm, TermLimitExceeded
-from .maps import Map as _Map
-from .maps import MutationError, digest_and_level
-from .order import order_key
-from .values import CONTENTS as VALUES
-from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
 __all__ = [
     "Atom",
@@ -97,7 +97,7 @@ class String(str):
 
 
 class Map(_Map):
-    """A map; see :class:`rpyc_like.erlport.maps.Map`."""
+    """A map; see :class:`rpyc_like.wire.etf.maps.Map`."""
 
     __slots__ = ()
 

@@ -7,9 +7,9 @@ import weakref
 from typing import Any, Protocol
 
 from ..link.channel import Channel
-from ..link.connection import MessageConnection
-from ..link.peer import PlainPeer
+from ..link.plain_peer import PlainPeer
 from ..link.result import AsyncResult
+from ..link.threaded import MessageConnection
 from ..wire.codec import Codec
 from ..wire.framing import ErlangFramer
 from ..wire.session import Session

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..lib.settings import check_arguments
 from ..link.channel import client_of
-from ..link.peer import ServedByServers
+from ..link.plain_peer import ServedByServers
 from ..wire.framing import ErlangFramer
 from . import erlproto
 from .erlproto import Port, Protocol
-from .modern import instance
-from .modern.access import warn_of_tools
-from .modern.instance import Instance, any_module, only
+from .v1 import bridge
+from .v1.bridge import Instance, any_module, only
+from .v1.export_policy import warn_of_tools
 
 if TYPE_CHECKING:
     from ..link.admission import Client
@@ -85,7 +85,7 @@ class ErlangService(_Service):
     def __init__(
         self, modules: Mapping[str, Any] | None = None, *, all_modules: bool = False, **options: Any
     ) -> None:
-        check_arguments(instance.ARGUMENTS, options)
+        check_arguments(bridge.ARGUMENTS, options)
         # A pickle may run any code. Servers ask for an authenticator then.
         self.full_control = all_modules or bool(options.get("pickled"))
         modules = dict(modules or {})

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .lazy import lazily
+from .lazy_exports import lazily
 
 if TYPE_CHECKING:
     from . import colls, compat
-    from .backoff import socket_backoff_connect
-    from .code import get_methods, hasattr_static, hybridmethod
     from .compat import maxint
-    from .identity import get_id_pack
-    from .logs import setup_logger
-    from .modules import MissingModule, safe_import
+    from .connect_retry import socket_backoff_connect
+    from .introspection import get_methods, hasattr_static, hybridmethod
+    from .logging_setup import setup_logger
+    from .object_ids import get_id_pack
+    from .optional_imports import MissingModule, safe_import
     from .threads import SPAWN_THREAD_PREFIX, spawn, spawn_waitready
     from .timing import Timeout, exp_backoff
 
@@ -37,13 +37,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "backoff": ("socket_backoff_connect",),
-    "code": ("get_methods", "hasattr_static", "hybridmethod"),
+    "connect_retry": ("socket_backoff_connect",),
+    "introspection": ("get_methods", "hasattr_static", "hybridmethod"),
     "colls": (),
     "compat": ("maxint",),
-    "identity": ("get_id_pack",),
-    "logs": ("setup_logger",),
-    "modules": ("MissingModule", "safe_import"),
+    "object_ids": ("get_id_pack",),
+    "logging_setup": ("setup_logger",),
+    "optional_imports": ("MissingModule", "safe_import"),
     "threads": ("SPAWN_THREAD_PREFIX", "spawn", "spawn_waitready"),
     "timing": ("Timeout", "exp_backoff"),
 }

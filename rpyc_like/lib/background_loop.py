@@ -12,7 +12,7 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from . import primitives
-from .interpreter import at_end
+from .subinterpreters import at_end
 from .threads import spawn
 
 __all__ = ["call_later", "cancel_begun", "run_in_background"]

@@ -9,7 +9,7 @@ from io import BytesIO
 from struct import Struct
 from typing import Any
 
-from .polling import poll
+from .poll_compat import poll
 
 __all__ = [
     "BYTES_LITERAL",

@@ -24,10 +24,10 @@ from typing import Any, Protocol, TypeVar
 from ..errors import LimitExceeded, LocalProtocolError
 from . import primitives
 from .contexts import SharedContext
-from .interpreter import at_end
-from .logs import LateLog
+from .logging_setup import LateLog
+from .subinterpreters import at_end
 from .threads import spawn
-from .workers import WorkerPool, here
+from .worker_pool import WorkerPool, here
 
 __all__ = [
     "TOO_DEEP",

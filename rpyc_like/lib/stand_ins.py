@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any, Final, NoReturn
 
-from .modules import class_in
+from .optional_imports import class_in
 
 __all__ = [
     "BUILTIN_EXCEPTIONS",

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from . import primitives
-from .interpreter import MAIN, daemons_allowed, remember
+from .subinterpreters import MAIN, daemons_allowed, remember
 
 __all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready", "start_thread"]
 

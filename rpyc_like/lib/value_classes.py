@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from .modules import class_in
+from .optional_imports import class_in
 from .stand_ins import dict_of, is_among, mro_of, name_pair, qualname_of
 
 __all__ = ["FindClass", "allowed_classes", "by_value", "imported_class", "registered_class"]

@@ -31,12 +31,12 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from ..errors import AuthenticationError, LimitExceeded, ProtocolError
 from ..lib import primitives
 from ..lib.lifetimes import weak_call
-from ..lib.logs import CountedWarning
+from ..lib.logging_setup import CountedWarning
 from ..lib.settings import Kind, checked, count, number
 from ..lib.threads import start_thread
 from ..wire.framing import Framer
-from . import forking
-from .calls import MALFORMED
+from . import fork
+from .call_registry import MALFORMED
 
 try:
     import fcntl
@@ -129,7 +129,7 @@ class ListenerAccount:
         self.argument = argument
         self.held = 0
         self.orphan()
-        forking.remember(self)
+        fork.remember(self)
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""

@@ -1,6 +1,6 @@
 """The asyncio driver: one message connection on an event loop.
 
-The counterpart of :mod:`rpyc_like.link.connection`, over the same channels, with the same session.
+The counterpart of :mod:`rpyc_like.link.threaded`, over the same channels, with the same session.
 It belongs to the loop it was made on; only :meth:`AioMessageConnection.call_soon` may be used from
 other threads. Nothing here waits: what cannot be written now leaves when the loop says so.
 """
@@ -17,19 +17,19 @@ from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, ProtocolError
 from ..lib import primitives
-from ..lib.in_worker import in_new_thread
 from ..lib.lifetimes import without_frames
+from ..lib.run_in_pool import in_new_thread
 from ..wire.session import ANSWER, BROKEN, CALL, NOTICE, Outcome, Session, State
-from . import forking
+from . import fork
 from .apart import takes_long
 from .backlog import Backlog, Stash
-from .calls import Calls, closed_error, name_of, warn_malformed
+from .call_context import idle_context, task_context
+from .call_registry import Calls, closed_error, name_of, warn_malformed
 from .channel import endpoints
-from .express import Shortcut
+from .fast_path import Shortcut
 from .housekeeping import HeartbeatMonitor
 from .receiving import FrameReceiver
 from .sending import FrameSender
-from .serving import idle_context, task_context
 
 __all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
 
@@ -156,7 +156,7 @@ class AioMessageConnection:
         self._unheard = False  # whether the peer has hung up, and only what it sent is served
         self._unsent = 0  # bytes of what has been sent since the system last took all
         self.attach(channel)
-        forking.remember(self)
+        fork.remember(self)
 
     def attach(self, channel: Any) -> None:
         """Moves the conversation to another channel (before anything was understood on the old)."""

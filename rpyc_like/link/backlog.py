@@ -16,7 +16,7 @@ from ..errors import LimitExceeded
 from ..lib import primitives
 from ..wire.meter import Contents, measure, memory_of
 from ..wire.session import CALL, Outcome
-from . import forking
+from . import fork
 from .receiving import MAX_QUEUED
 from .result import Unfinished
 
@@ -70,7 +70,7 @@ class Backlog:
         self._closed = False
         self._sizes: dict[int, int] = {}  # of messages, by their ids
         self.orphan()
-        forking.remember(self)
+        fork.remember(self)
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""

@@ -25,19 +25,19 @@ from ..errors import ConnectionClosed
 from ..lib import primitives
 from ..lib.exiting import WRITING
 from ..lib.first_use import FirstUse
-from ..lib.interpreter import at_end
+from ..lib.subinterpreters import at_end
 from ..lib.threads import spawn, start_thread
 from ..wire.session import BROKEN, CALL
-from . import forking
+from . import fork
 from .apart import APART
-from .calls import name_of
+from .call_registry import name_of
 from .interrupted import holds_the_role
 from .receiving import FrameReceiver, Waiter
 from .streams.base import READ, NativeStream, Stream
 from .streams.hangups import Hangups, descriptor_stream, make_hangups
 
 if TYPE_CHECKING:
-    from .connection import MessageConnection
+    from .threaded import MessageConnection
 
 __all__ = ["DELAY", "LOOK", "PATIENCE", "TICK", "HeartbeatMonitor", "Housekeeper", "housekeeper"]
 
@@ -631,4 +631,4 @@ def _check_heartbeat(link: MessageConnection) -> None:
 
 housekeeper = Housekeeper()
 at_end(housekeeper.end)
-forking.after_fork(housekeeper.start_anew)
+fork.after_fork(housekeeper.start_anew)

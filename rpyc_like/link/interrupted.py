@@ -29,7 +29,7 @@ from .sending import FrameSender
 from .streams.base import rests
 
 if TYPE_CHECKING:
-    from .connection import MessageConnection
+    from .threaded import MessageConnection
 
 __all__ = [
     "Inside",

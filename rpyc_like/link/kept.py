@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..lib import primitives
 from ..wire.meter import Contents, Meter, Work, memory_of
-from . import forking
+from . import fork
 from .housekeeping import housekeeper
 
 __all__ = ["ENTRY", "Kept", "RequestAccount"]
@@ -47,7 +47,7 @@ class Kept:
         self._armed = False  # whether it is flushed soon
         self._closed = False
         self.orphan()
-        forking.remember(self)
+        fork.remember(self)
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""

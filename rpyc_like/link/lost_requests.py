@@ -17,7 +17,7 @@ from ..lib.threads import spawn
 from ..wire.session import CALL
 
 if TYPE_CHECKING:
-    from .connection import MessageConnection
+    from .threaded import MessageConnection
 
 __all__ = ["LostRequests"]
 

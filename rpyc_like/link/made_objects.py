@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from ..errors import LimitExceeded
 from ..lib import primitives
-from ..lib.growth import own_size
-from . import forking
+from ..lib.guards.growth import own_size
+from . import fork
 from .housekeeping import housekeeper
 from .kept import ENTRY, Kept
 
@@ -63,7 +63,7 @@ class MadeObjects:
         self._next = _FEW
         self._unpaid = 0  # bytes of records that could not be counted: they were there already
         self.orphan()
-        forking.remember(self)
+        fork.remember(self)
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""

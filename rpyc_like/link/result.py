@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..lib.lazy import late_import
+from ..lib.lazy_exports import late_import
 from ..lib.timing import Timeout
 from .receiving import Waiter
 

@@ -17,7 +17,7 @@ from ..lib import primitives
 from ..lib.interrupts import raised_by_handler
 from ..lib.timing import Timeout
 from ..wire.framing import Framer
-from . import forking
+from . import fork
 from .receiving import AT_ONCE
 from .streams.base import WRITE, NativeStream, Stream
 
@@ -112,7 +112,7 @@ class FrameSender:
         """
         self._torn = False  # whether nobody knows how much has gone of what is queued
         self.orphan()
-        forking.remember(self)
+        fork.remember(self)
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""
@@ -375,7 +375,7 @@ class BlockingSender:
         self._write = write
         self._encode = encode
         self.orphan()
-        forking.remember(self)
+        fork.remember(self)
 
     def orphan(self) -> None:
         """Make the lock anew in a forked child, which lacks the thread that may hold it."""

@@ -33,13 +33,14 @@ from types import (
 )
 from typing import Any, Final, NamedTuple
 
-from ..core import access, brine
+from ..core import brine
+from ..core.dispatch import policy as access
 from ..core.service import Service, Slave
-from ..lib import access_policy
-from ..lib.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
-from ..lib.code import clean_name
+from ..lib.guards import access_policy
+from ..lib.guards.access_policy import ABSENT, EXPOSED, MISSING, SAFE, full_name
+from ..lib.guards.stdlib import MAX_WRAPPED, step_into, through_proxy
+from ..lib.introspection import clean_name
 from ..lib.stand_ins import dict_of, is_among, module_of, mro_of
-from ..lib.stdlib import MAX_WRAPPED, step_into, through_proxy
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "Tree", "denied", "exposes"]
 

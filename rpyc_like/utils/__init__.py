@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..lib.lazy import lazily
+from ..lib.lazy_exports import lazily
 
 if TYPE_CHECKING:
     from ..core.config import DEFAULT_CONFIG

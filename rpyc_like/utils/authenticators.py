@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import AuthenticationError
-from ..lib.modules import needed
-from ..lib.modules import safe_import as safe_import
+from ..lib.optional_imports import needed
+from ..lib.optional_imports import safe_import as safe_import
 from ..lib.settings import checked, number
 from ..lib.timing import Timeout
 from ..link.admission import login_is_watched
-from ..link.logins import read_token
+from ..link.client_login import read_token
 from ..link.streams.tls import server_context
 from ..wire import login as wire
 from ..wire.login import CLIENT, KEY, MAGIC, SERVER, TOKEN, Transcript

@@ -19,9 +19,9 @@ from functools import partial
 from inspect import getattr_static
 from typing import Any
 
-from ..core.access import warn_of_ladders
 from ..core.channel import Channel
 from ..core.config import COMPAT_RPYC6, KINDS, check_config
+from ..core.dispatch.policy import warn_of_ladders
 from ..core.protocol import Connection
 from ..core.service import Service, Slave
 from ..core.stream import SocketStream
@@ -40,7 +40,7 @@ from ..link.admission import (
 )
 from ..link.listener import Authenticator, Listener, listen_tcp, listen_unix
 from . import systemd
-from .draining import drain, is_serving_us, terminating
+from .graceful_shutdown import drain, is_serving_us, terminating
 
 __all__ = ["ARGUMENTS", "GRACE", "Server", "gives_full_control"]
 

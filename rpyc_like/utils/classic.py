@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from ..core import consts, teleporting
+from ..core import consts
 from ..core.config import COMPAT_RPYC6
 from ..core.consts import STREAM_CHUNK as STREAM_CHUNK
 from ..core.netref import is_netref, syncreq
 from ..core.protocol import Connection
 from ..core.service import ClassicClient, ClassicService, ModuleNamespace, Slave
+from ..core.teleport import functions
 from ..lib.exact import exact, exact_items
-from ..link.logins import Login
+from ..link.client_login import Login
 from . import factory
 from .children import START_TIMEOUT, start_limit
-from .transfer import (
+from .file_transfer import (
     Progress,
     download,
     download_dir,
@@ -289,7 +290,7 @@ def teleport_function(
         globals: the copy's global names; the connection's namespace without it.
         def_: whether to define its name there.
     """
-    return teleporting.teleport(conn, func, globals, def_)
+    return functions.teleport(conn, func, globals, def_)
 
 
 # -- files

@@ -18,17 +18,12 @@ from ..core.stream import PipeStream, SocketStream, Stream
 from ..core.stream import TunneledSocketStream as TunneledSocketStream
 from ..errors import ConnectionClosed, DiscoveryError, ForbiddenError
 from ..lib.brief import brief
-from ..lib.modules import safe_import as safe_import
+from ..lib.optional_imports import safe_import as safe_import
 from ..lib.threads import spawn
 from ..lib.timing import Timeout
-from ..link.logins import Login
+from ..link.client_login import Login
 from .children import START_TIMEOUT, leave_terminal, start_child, start_limit
-from .opening import (
-    CONNECT_TIMEOUT,
-    ssl_opener,
-    tcp_opener,
-    unix_opener,
-)
+from .openers import CONNECT_TIMEOUT, ssl_opener, tcp_opener, unix_opener
 from .registry import RegistryClient, UDPRegistryClient
 
 __all__ = [

@@ -21,7 +21,7 @@ from ..lib.timing import Timeout
 from ..link.admission import Admission, Client
 from .base_server import Server
 from .children import Pids, leave_terminal
-from .draining import finish, terminating
+from .graceful_shutdown import finish, terminating
 
 __all__ = ["ForkingServer"]
 

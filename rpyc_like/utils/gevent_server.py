@@ -6,8 +6,8 @@ import socket
 import threading
 from typing import Any
 
-from ..lib.modules import MissingModule, safe_import
-from ..link import connection
+from ..lib.optional_imports import MissingModule, safe_import
+from ..link import threaded
 from .base_server import Server
 
 __all__ = ["GeventServer"]
@@ -30,7 +30,7 @@ class GeventServer(Server):
             raise ImportError("GeventServer needs gevent: pip install gevent")
         monkey = safe_import("gevent.monkey")
         patched = monkey.is_module_patched("socket") and monkey.is_module_patched("threading")
-        if not patched or vars(connection)["get_ident"] is not threading.get_ident:
+        if not patched or vars(threaded)["get_ident"] is not threading.get_ident:
             raise RuntimeError(
                 "expected gevent.monkey.patch_all() before the first import of this package, "
                 "got a program whose waits would block the hub"

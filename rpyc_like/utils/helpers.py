@@ -10,15 +10,15 @@ from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
 from ..core.consts import HANDLE_BUFFITER, HANDLE_CALL, HANDLE_CALLATTR
-from ..core.deferred import DeferredMetaclass, resolved
 from ..core.netref import asyncreq, is_netref, syncreq
+from ..core.proxies.deferred_methods import DeferredMetaclass, resolved
 from ..errors import AccessDenied
 from ..lib import primitives
 from ..lib.colls import WeakValueDict
 from ..lib.exact import exact
 from ..lib.threads import spawn
-from ..link.connection import MessageConnection
 from ..link.result import AsyncResult
+from ..link.threaded import MessageConnection
 
 __all__ = [
     "HANDLE_BUFFITER",

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..lib.settings import Kind, check_arguments, count
 from ..lib.threads import Workers
-from ..lib.workers import WorkerPool
-from ..link.pool import Poller, can_poll
+from ..lib.worker_pool import WorkerPool
+from ..link.serve.poller import Poller, can_poll
 from .base_server import Server
 
 __all__ = ["ThreadPoolServer"]

@@ -17,7 +17,7 @@ UDP each address gets a bounded number of them. One host (or IPv6 network) has a
 the entries (``MAX_ENTRIES_PER_HOST``), and when all are taken (``MAX_ENTRIES``) the host with most
 makes room. A client takes what has the shape of an answer to its command; anything else is silence,
 and it goes on waiting. With a secret, which real RPyC does not know, messages are sealed
-(:mod:`rpyc_like.utils.registry_messages`), and others are not answered.
+(:mod:`rpyc_like.utils.registry_protocol`), and others are not answered.
 """
 
 from __future__ import annotations

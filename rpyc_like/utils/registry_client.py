@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ..errors import ProtocolError
 from ..lib.settings import PORT, checked
-from .registry_messages import Seal, answer_of, make_message
+from .registry_protocol import Seal, answer_of, make_message
 from .registry_server import MAX_DGRAM_SIZE, REGISTRY_PORT, Address
 
 __all__ = ["RegistryClient", "TCPRegistryClient", "UDPRegistryClient"]

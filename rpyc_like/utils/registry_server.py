@@ -17,13 +17,13 @@ from ..core import brine
 from ..errors import ProtocolError
 from ..lib.brief import brief
 from ..lib.exact import exact
-from ..lib.logs import CountedWarning
+from ..lib.logging_setup import CountedWarning
 from ..lib.os_errors import address_text, naming
 from ..lib.settings import PORT, checked
 from ..link.admission import Admission, Client
 from ..link.listener import Listener
 from ..link.streams.base import READ, WakePipe, wait_for_fds
-from .registry_messages import Seal, checked_name, checked_port, parse
+from .registry_protocol import Seal, checked_name, checked_port, parse
 
 __all__ = [
     "DEFAULT_PRUNING_TIMEOUT",
@@ -120,7 +120,7 @@ class RegistryServer:
         pruning_timeout: seconds after which a service that has not registered again is forgotten.
         logger: where to log.
         allow_listing: whether LIST is answered.
-        secret: what clients must know, at least 16 bytes; see :mod:`.registry_messages`.
+        secret: what clients must know, at least 16 bytes; see :mod:`.registry_protocol`.
     """
 
     TIMEOUT: ClassVar[float] = 1.0

@@ -16,10 +16,10 @@ from ..core.stream import SocketStream as SocketStream
 from ..errors import AuthenticationError as AuthenticationError
 from ..lib.compat import get_exc_errno as get_exc_errno
 from ..lib.compat import poll as poll
-from ..lib.modules import safe_import
+from ..lib.optional_imports import safe_import
 from ..lib.threads import spawn
 from ..lib.threads import spawn_waitready as spawn_waitready
-from ..link.lobby import Lobby
+from ..link.serve.lobby import Lobby
 from .base_server import Server, gives_full_control, peer_name
 from .forking_server import ForkingServer
 from .gevent_server import GeventServer

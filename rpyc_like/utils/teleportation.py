@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core import brine as brine
 from ..core import netref as netref
-from ..core.teleporting import (
+from ..core.teleport.functions import (
     CODE_HAVEARG_SIZE,
     CODEOBJ_MAGIC,
     decode_codeobj,

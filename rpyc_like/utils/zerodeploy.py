@@ -258,7 +258,7 @@ class DeployedServer:
     def _stream(self) -> SocketStream:
         if self.proc is None or self.remote_port is None:
             raise ValueError("the deployment is closed")
-        command = self._command(_far_program("relay"), str(self.remote_port))
+        command = self._command(_far_program("stdio_relay"), str(self.remote_port))
         return open_tunnel(command.popen, new_session=True)
 
     def _connect_sock(self) -> Any:
@@ -394,7 +394,7 @@ def _fill(script: str, server_class: str | type, service_class: str | type, setu
 
 @cache
 def _far_program(name: str) -> str:
-    return (resources.files(_PACKAGE) / "far" / f"{name}.py").read_text("utf-8")
+    return (resources.files(_PACKAGE) / "remote_scripts" / f"{name}.py").read_text("utf-8")
 
 
 def _archive(script: str, *classes: str | type) -> bytes:

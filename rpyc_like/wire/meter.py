@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from ..errors import LimitExceeded
 from ..lib.hashes import MAX_EQUAL_HASHES, check_hashes
-from ..lib.impl import codec
+from ..lib.native import codec
 
 __all__ = [
     "BASE_MEMORY",

@@ -315,26 +315,26 @@ def _decode_term(data: bytes) -> object:
 
 
 def _decode_modern(data: bytes) -> object:
-    from rpyc_like.erlport.modern.erlterms import Terms
+    from rpyc_like.erlport.v1.erlterms import Terms
 
     return Terms(binaries="text").decode(data)
 
 
 def _decode_message(data: bytes) -> object:
-    from rpyc_like.erlport.modern.codec import ErlportCodec
-    from rpyc_like.erlport.modern.erlterms import Terms
+    from rpyc_like.erlport.v1.codec import ErlportCodec
+    from rpyc_like.erlport.v1.erlterms import Terms
 
     return ErlportCodec(Terms()).decode(data)
 
 
 def _read(data: bytes) -> object:
-    from rpyc_like.epc.reader import Reader
+    from rpyc_like.wire.sexp.reader import Reader
 
     return Reader().read_all(data.decode())
 
 
 def _read_dicts(data: bytes) -> object:
-    from rpyc_like.epc.reader import Reader
+    from rpyc_like.wire.sexp.reader import Reader
 
     return Reader(properties=True, tables=True, plists=True, alists=True).read_all(data.decode())
 

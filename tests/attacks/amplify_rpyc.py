@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from rpyc_like.core import brine, snapshot_load, vinegar
-from rpyc_like.core.boxing import Boxer
+from rpyc_like.core import brine, vinegar
 from rpyc_like.core.brine import tuple_head
-from rpyc_like.core.classes import RemoteClasses
 from rpyc_like.core.config import make_config
-from rpyc_like.core.dialects import Dialect, RpycCodec
-from rpyc_like.core.objects import ExportTable, ProxyTable
+from rpyc_like.core.encoding.boxing import Boxer
+from rpyc_like.core.encoding.codec import Dialect, RpycCodec
+from rpyc_like.core.proxies.remote_classes import RemoteClasses
+from rpyc_like.core.references.tables import ExportTable, ProxyTable
+from rpyc_like.core.snapshots import load as snapshot_load
 from rpyc_like.wire.framing import RpycFramer
 
 __all__ = ["TARGETS", "Decoder", "Generator"]

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import rpyc_like as rpyc
 from rpyc_like.errors import RpycLikeError
-from rpyc_like.lib.impl import IMPLEMENTATION
+from rpyc_like.lib.native import IMPLEMENTATION
 from rpyc_like.wire.framing import MAX_INFLATED_SIZE
 from tests.attacks import amplify_rpyc
 from tests.fuzz import corpus

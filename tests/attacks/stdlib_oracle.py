@@ -33,7 +33,7 @@ from typing import Any
 
 import rpyc_like as rpyc
 from rpyc_like.core.netref import is_netref
-from rpyc_like.lib.access_policy import ladder
+from rpyc_like.lib.guards.access_policy import ladder
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.erlport.modern.erlterms import Atom, OpaqueObject, decode
-from rpyc_like.erlport.modern.handles import Handle
 from rpyc_like.erlport.service import ErlangService
+from rpyc_like.erlport.v1.erlterms import Atom, OpaqueObject, decode
+from rpyc_like.erlport.v1.handles import Handle
 from tests.attacks.front_ends import port_of
 from tests.attacks.test_listener_sum import Erlport
 from tests.support.sockets import receive_exactly

@@ -14,12 +14,12 @@ import pytest
 
 from rpyc_like.epc.core import EPCDispatcher
 from rpyc_like.epc.service import EPCService
-from rpyc_like.epc.values import Symbol
-from rpyc_like.erlport.modern.erlterms import Atom, List
-from rpyc_like.erlport.modern.handles import Handle, Handles, Kept
-from rpyc_like.erlport.modern.instance import only
 from rpyc_like.erlport.service import ErlangService
+from rpyc_like.erlport.v1.bridge import only
+from rpyc_like.erlport.v1.erlterms import Atom, List
+from rpyc_like.erlport.v1.handles import Handle, Handles, Kept
 from rpyc_like.errors import LimitExceeded
+from rpyc_like.wire.sexp.values import Symbol
 from tests.erlport.test_wire import Wire, wired
 from tests.faults.adapters import EpcVictim
 

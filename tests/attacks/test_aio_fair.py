@@ -13,7 +13,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import brine, consts
-from rpyc_like.core.dialects import RpycCodec
+from rpyc_like.core.encoding.codec import RpycCodec
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import SocketStream
 from tests.support.eventually import eventually

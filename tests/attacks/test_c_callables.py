@@ -21,8 +21,8 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like.core import consts
 from rpyc_like.errors import MalformedValue
-from rpyc_like.lib import chained
-from rpyc_like.lib.access_policy import ladder
+from rpyc_like.lib.guards import chained
+from rpyc_like.lib.guards.access_policy import ladder
 
 PRIME = (1 << 61) - 1
 COLLIDING = tuple(number * PRIME for number in range(1, 1000))

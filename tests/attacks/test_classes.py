@@ -25,12 +25,13 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
-from rpyc_like.core import consts, snapshot_load
-from rpyc_like.core.class_proxies import class_state
-from rpyc_like.core.classes import RemoteClasses
-from rpyc_like.core.descriptions import Description
+from rpyc_like.core import consts
 from rpyc_like.core.protocol import Connection
+from rpyc_like.core.proxies.class_descriptions import Description
+from rpyc_like.core.proxies.class_proxies import class_state
+from rpyc_like.core.proxies.remote_classes import RemoteClasses
 from rpyc_like.core.service import ClassicClient, SlaveService
+from rpyc_like.core.snapshots import load as snapshot_load
 from rpyc_like.errors import MalformedValue
 from rpyc_like.lib.stand_ins import is_among, mro_of, name_pair
 from tests.support.joining import join
@@ -841,7 +842,7 @@ def test_case_87_stand_ins_are_plain_and_cheap(classes: Any) -> None:
 
 def test_case_87_teleported_code_has_no_way_in(pair: Any) -> None:
     """A service that is not classic, and a classic client, take no code."""
-    from rpyc_like.core.teleporting import export_function
+    from rpyc_like.core.teleport.functions import export_function
 
     def exported() -> None:
         """Runs nowhere."""

@@ -23,9 +23,9 @@ from xml.etree import ElementTree
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.lib.counted_items import CountedItems
-from rpyc_like.lib.in_flight import count_item
-from rpyc_like.lib.stdlib import facts_of
+from rpyc_like.lib.guards.counted_items import CountedItems
+from rpyc_like.lib.guards.in_flight import count_item
+from rpyc_like.lib.guards.stdlib import facts_of
 
 STEPS = 20_000
 LIMIT = {"max_steps": STEPS, "allow_public_attrs": True}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import consts, cursors
+from rpyc_like.core import consts
+from rpyc_like.core.iteration import cursors
 from tests.support.eventually import eventually
 
 from .served import Served

@@ -31,7 +31,7 @@ from rpyc_like.erlport.service import ErlangService
 from rpyc_like.errors import LimitExceeded
 from rpyc_like.lib import primitives
 from rpyc_like.link.admission import Admission, ListenerAccount, address_key
-from rpyc_like.link.logins import TokenLogin
+from rpyc_like.link.client_login import TokenLogin
 from rpyc_like.utils.registry import TCPRegistryClient
 from rpyc_like.utils.registry_server import TCPRegistryServer, UDPRegistryServer
 from tests.support.eventually import eventually

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.utils import classic, transfer
+from rpyc_like.utils import classic, file_transfer
 
 
 def test_more_bytes_than_wanted_are_refused(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_names_of_a_large_directory_come_in_slices(
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A map has a limit of items, a directory has none but `max_entries`."""
-    monkeypatch.setattr(transfer, "_LISTED", 4)
+    monkeypatch.setattr(file_transfer, "_LISTED", 4)
     source = tmp_path / "source"
     source.mkdir()
     names = {f"file{number}" for number in range(count)}
@@ -62,5 +62,5 @@ def test_a_directory_of_more_than_a_map_takes_is_listed(monkeypatch: pytest.Monk
     names = [str(number) for number in range(150_000)]
     with rpyc.classic.connect_thread() as conn:
         monkeypatch.setattr("os.listdir", lambda path: names)
-        bounds = transfer._Bounds(None, None)
-        assert transfer._names_in(conn, "anywhere", bounds) == names
+        bounds = file_transfer._Bounds(None, None)
+        assert file_transfer._names_in(conn, "anywhere", bounds) == names

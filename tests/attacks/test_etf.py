@@ -15,12 +15,12 @@ import pytest
 from rpyc_like.erlport import erlterms
 from rpyc_like.erlport.erlproto import Port
 from rpyc_like.erlport.errors import TermLimitExceeded
-from rpyc_like.erlport.maps import Map
-from rpyc_like.erlport.modern import erlterms as modern
-from rpyc_like.erlport.modern.erlterms import Terms
-from rpyc_like.erlport.order import order_key
+from rpyc_like.erlport.v1 import erlterms as modern
+from rpyc_like.erlport.v1.erlterms import Terms
 from rpyc_like.errors import LimitExceeded, RpycLikeError
-from rpyc_like.lib import impl
+from rpyc_like.lib import native
+from rpyc_like.wire.etf.maps import Map
+from rpyc_like.wire.etf.ordering import order_key
 from tests.attacks import amplify_adapters as amplify
 
 SIZE = 40_000
@@ -154,7 +154,7 @@ def test_a_small_map_takes_few_calls(terms: Any, key: bytes, compiled: int, pure
         terms.decode(data)
     finally:
         sys.setprofile(before)
-    assert calls / count < (pure if impl.etf is None else compiled)
+    assert calls / count < (pure if native.etf is None else compiled)
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -199,12 +199,12 @@ def test_names_that_a_peer_makes_up_are_not_kept() -> None:
     assert sum(map(len, terms.encoder._atoms.values())) < 5 << 20
 
 
-@pytest.mark.skipif(impl.etf is None, reason="the interpreter looks up by itself")
+@pytest.mark.skipif(native.etf is None, reason="the interpreter looks up by itself")
 def test_others_run_while_a_term_is_decoded() -> None:
     """The compiled decoder lets others run after every 10,000 items."""
-    before = impl.etf.looks()
+    before = native.etf.looks()
     modern.decode(b"\x83" + amplify.list_of(600_000, b"h\2a\1a\2"))
-    assert impl.etf.looks() - before >= 30
+    assert native.etf.looks() - before >= 30
 
 
 def test_terms_that_nobody_reads_are_bounded(pipe_port: Any) -> None:

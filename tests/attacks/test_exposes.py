@@ -12,11 +12,11 @@ import pytest
 
 from rpyc_like.cli.main import main
 from rpyc_like.core import consts
-from rpyc_like.core.access import reachable
 from rpyc_like.core.config import make_config
+from rpyc_like.core.dispatch.policy import reachable
 from rpyc_like.core.netref import is_netref
 from rpyc_like.core.service import ClassicClient, ClassicService, Service
-from rpyc_like.lib.access_policy import LADDERS, UNREACHABLE
+from rpyc_like.lib.guards.access_policy import LADDERS, UNREACHABLE
 from rpyc_like.tools.exposes import Node, exposes
 
 from . import exposed_services

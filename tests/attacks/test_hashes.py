@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import brine, consts, handlers, snapshot_load
-from rpyc_like.core.boxing import Boxer
-from rpyc_like.core.classes import RemoteClasses
+from rpyc_like.core import brine, consts
 from rpyc_like.core.config import make_config
-from rpyc_like.core.objects import ExportTable, ProxyTable
+from rpyc_like.core.dispatch import handlers
+from rpyc_like.core.encoding.boxing import Boxer
+from rpyc_like.core.proxies.remote_classes import RemoteClasses
+from rpyc_like.core.references.tables import ExportTable, ProxyTable
+from rpyc_like.core.snapshots import load as snapshot_load
 from rpyc_like.errors import MalformedValue, ProtocolError
 from rpyc_like.wire import meter
 

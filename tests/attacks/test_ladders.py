@@ -67,18 +67,20 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
-from rpyc_like.core import access, chain_steps, consts
+from rpyc_like.core import consts
 from rpyc_like.core.config import CLIENT_ATTRS, SAFE_ATTRS, make_config
+from rpyc_like.core.dispatch import policy as access
+from rpyc_like.core.pipelining import chain_interpreter
 from rpyc_like.core.service import ClassicClient
 from rpyc_like.epc.core import EPCDispatcher
-from rpyc_like.erlport.modern.access import public
-from rpyc_like.erlport.modern.erlterms import Atom
-from rpyc_like.erlport.modern.handles import Handles
-from rpyc_like.erlport.modern.instance import Instance, only
 from rpyc_like.erlport.service import ErlangService
+from rpyc_like.erlport.v1.bridge import Instance, only
+from rpyc_like.erlport.v1.erlterms import Atom
+from rpyc_like.erlport.v1.export_policy import public
+from rpyc_like.erlport.v1.handles import Handles
 from rpyc_like.errors import AccessDenied
-from rpyc_like.lib import access_policy
-from rpyc_like.lib.access_policy import LADDERS, UNREACHABLE, check_call, ladder, risk
+from rpyc_like.lib.guards import access_policy
+from rpyc_like.lib.guards.access_policy import LADDERS, UNREACHABLE, check_call, ladder, risk
 from rpyc_like.tools.exposes import exposes
 
 from .front_ends import FRONT_ENDS, client_of
@@ -459,11 +461,11 @@ def test_ladders_are_not_called(attic: Any, name: str) -> None:
     assert denied(request, consts.HANDLE_CALLATTR, func, "__call__", arguments, ()), "CALLATTR"
     items = attic.root.callables
     steps = (
-        (chain_steps.CALLATTR, (0, items), "__getitem__", ((0, name),), ()),
-        (chain_steps.CALL, (1, 0, 0), tuple((0, value) for value in arguments), ()),
+        (chain_interpreter.CALLATTR, (0, items), "__getitem__", ((0, name),), ()),
+        (chain_interpreter.CALL, (1, 0, 0), tuple((0, value) for value in arguments), ()),
     )
     outcome = request(consts.HANDLE_CHAIN, steps, (1,))[1]
-    assert outcome[0] == chain_steps.FAILED
+    assert outcome[0] == chain_interpreter.FAILED
     assert "cannot call" in str(outcome[1])
 
 

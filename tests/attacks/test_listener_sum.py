@@ -19,7 +19,13 @@ from rpyc_like.aio import erlang as aio_erlang
 from rpyc_like.epc.handler import encode_message
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
 from rpyc_like.epc.service import EPCService
-from rpyc_like.epc.values import (
+from rpyc_like.erlport import erlterms
+from rpyc_like.erlport.erlproto import Protocol
+from rpyc_like.erlport.service import ErlangService, PortService
+from rpyc_like.erlport.v1 import erlterms as modern
+from rpyc_like.wire.etf.values import ImproperList
+from rpyc_like.wire.meter import memory_of
+from rpyc_like.wire.sexp.values import (
     CONTENTS,
     BoolVector,
     Brackets,
@@ -29,12 +35,6 @@ from rpyc_like.epc.values import (
     Quoted,
     Symbol,
 )
-from rpyc_like.erlport import erlterms
-from rpyc_like.erlport.erlproto import Protocol
-from rpyc_like.erlport.modern import erlterms as modern
-from rpyc_like.erlport.service import ErlangService, PortService
-from rpyc_like.erlport.values import ImproperList
-from rpyc_like.wire.meter import memory_of
 from tests.support.eventually import eventually
 from tests.support.joining import join
 from tests.support.sockets import receive_exactly

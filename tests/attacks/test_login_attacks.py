@@ -15,7 +15,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.errors import AuthenticationError
-from rpyc_like.link.logins import TokenLogin, log_in
+from rpyc_like.link.client_login import TokenLogin, log_in
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.utils.authenticators import TokenAuthenticator
 from rpyc_like.wire import login as wire

@@ -12,19 +12,20 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.core import _brine_py, brine
-from rpyc_like.core.boxing import Boxer
+from rpyc_like.core import brine
 from rpyc_like.core.brine import tuple_head
-from rpyc_like.core.classes import RemoteClasses
 from rpyc_like.core.config import make_config
-from rpyc_like.core.dialects import Dialect, RpycCodec
-from rpyc_like.core.objects import ExportTable, ProxyTable
+from rpyc_like.core.encoding.boxing import Boxer
+from rpyc_like.core.encoding.codec import Dialect, RpycCodec
+from rpyc_like.core.proxies.remote_classes import RemoteClasses
+from rpyc_like.core.references.tables import ExportTable, ProxyTable
 from rpyc_like.errors import LimitExceeded, MalformedFrame, MalformedValue, ProtocolError
-from rpyc_like.lib import impl
+from rpyc_like.lib import native
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.receiving import FrameReceiver
 from rpyc_like.link.streams import MemoryStream
 from rpyc_like.wire import meter
+from rpyc_like.wire.brine import format
 from rpyc_like.wire.framing import RpycFramer
 
 MEGA = 1 << 20
@@ -75,7 +76,7 @@ def test_each_object_has_a_price(value: Any, price: int) -> None:
     """Both builds ask the same."""
     data = brine.dump(value)
     assert brine.price_at(data, 0, MEGA) == (price, len(data))
-    assert _brine_py.price_at(data, 0, MEGA) == (price, len(data))
+    assert format.price_at(data, 0, MEGA) == (price, len(data))
 
 
 @pytest.mark.parametrize("count", [0, 4, 5, 19, 20, 77, 1000, 40_000, 100_000])
@@ -90,7 +91,7 @@ def test_prices_stop_where_brine_stops() -> None:
     whole = brine.dump((1, 10**6, "text", b"bytes", 1.5, 2j, slice(1), frozenset([7]), "\u20ac"))
     for end in range(len(whole)):
         for data in (whole[:end], whole[:end] + b"\x07" + whole[end + 1 :]):
-            assert brine.price_at(data, 0, MEGA) == _brine_py.price_at(data, 0, MEGA)
+            assert brine.price_at(data, 0, MEGA) == format.price_at(data, 0, MEGA)
 
 
 def codec_with(**limits: Any) -> RpycCodec:
@@ -125,7 +126,7 @@ def test_max_memory_holds_for_small_messages() -> None:
     assert codec_with(max_memory=1 << 40).decode(ping(repeated(b"\x1a\x02", 2 * MEGA)))[0] == 1
 
 
-@pytest.mark.skipif(impl.codec is None, reason="pure Python looks up by itself")
+@pytest.mark.skipif(native.codec is None, reason="pure Python looks up by itself")
 @pytest.mark.parametrize(
     ("data", "items"),
     [
@@ -136,19 +137,19 @@ def test_max_memory_holds_for_small_messages() -> None:
 )
 def test_others_run_while_a_message_is_decoded(data: bytes, items: int) -> None:
     """The interpreter is free after every 10,000 items."""
-    before = impl.codec.looks()
+    before = native.codec.looks()
     brine.load(data)
-    assert impl.codec.looks() - before >= items // 10_000 - 1
+    assert native.codec.looks() - before >= items // 10_000 - 1
 
 
-@pytest.mark.skipif(impl.codec is None, reason="pure Python looks up by itself")
+@pytest.mark.skipif(native.codec is None, reason="pure Python looks up by itself")
 @pytest.mark.parametrize("value", [bytes(8 * MEGA), "x" * (8 * MEGA)])
 def test_others_run_while_a_large_value_is_made(value: Any) -> None:
     """The interpreter is free after every MiB."""
     data = brine.dump(value)
-    before = impl.codec.looks()
+    before = native.codec.looks()
     assert brine.load(data) == value
-    assert impl.codec.looks() - before >= 8
+    assert native.codec.looks() - before >= 8
 
 
 def test_large_texts_are_cut_between_characters() -> None:

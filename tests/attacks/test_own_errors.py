@@ -12,7 +12,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like import aio, errors
 from rpyc_like.core import vinegar
-from rpyc_like.core.exception_classes import OWN_ERRORS
+from rpyc_like.core.encoding.exception_classes import OWN_ERRORS
 
 from .served import Served
 
@@ -121,8 +121,13 @@ def test_nobody_says_that_a_connection_is_closed_but_this_side(pair: Callable[..
 
 def test_other_names_of_the_package_are_not_admitted() -> None:
     """The list is closed: no module of the package is searched for a class."""
-    for name in (("rpyc_like.core.objects", "StaleReference"), ("rpyc_like.errors", "Exception")):
+    for name in (
+        ("rpyc_like.core.references.tables", "StaleReference"),
+        ("rpyc_like.errors", "Exception"),
+    ):
         names = (name, ("builtins", "Exception"))
         raw = (("builtins", "Exception"), (), (), "", (names, (), None, None, False, None))
         error = vinegar.load(raw, False, False)
-        assert not any(base.__module__ == "rpyc_like.core.objects" for base in type(error).__mro__)
+        assert not any(
+            base.__module__ == "rpyc_like.core.references.tables" for base in type(error).__mro__
+        )

@@ -18,7 +18,9 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.cli.session import Completer
-from rpyc_like.core import descriptions, netref, read_ahead
+from rpyc_like.core import netref
+from rpyc_like.core.iteration import prefetch
+from rpyc_like.core.proxies import class_descriptions
 from rpyc_like.errors import MalformedValue
 from rpyc_like.lib import safe_paths
 from rpyc_like.lib.brief import brief
@@ -263,8 +265,8 @@ def test_large_directories(tmp_path: Path) -> None:
     for number in range(1, 302):
         (source / str(number)).write_bytes(b"")
     with pytest.MonkeyPatch.context() as patch, classic.connect_thread() as conn:
-        patch.setattr("rpyc_like.core.chains.MAX_STEPS", 400)
-        patch.setattr("rpyc_like.utils.transfer._LOOKED_AT", 50)
+        patch.setattr("rpyc_like.core.pipelining.chain_handler.MAX_STEPS", 400)
+        patch.setattr("rpyc_like.utils.file_transfer._LOOKED_AT", 50)
         classic.upload(conn, str(source), str(tmp_path / "there"))
         classic.download(conn, str(tmp_path / "there"), str(tmp_path / "back"))
     assert written(tmp_path / "back") == written(source)
@@ -432,11 +434,11 @@ def test_outcomes_of_chains_are_exact(outcomes: Any) -> None:
     with rpyc.connect_thread(remote_service=Service) as conn:
         conn.root
         with pytest.MonkeyPatch.context() as patch:
-            from rpyc_like.core import chain_requests
+            from rpyc_like.core.pipelining import chain_sender
 
-            kept = chain_requests._settle
+            kept = chain_sender._settle
             patch.setattr(
-                chain_requests, "_settle", lambda conn, steps, _: kept(conn, steps, outcomes)
+                chain_sender, "_settle", lambda conn, steps, _: kept(conn, steps, outcomes)
             )
             p = conn.pipeline()
             value = p.root.value
@@ -462,18 +464,18 @@ class Liar:
 def test_chunks_of_containers_are_exact() -> None:
     """The items of a container that a peer sends are in real tuples, with real numbers."""
     right: list[Any] = [("item",), None, True, 1, None]
-    assert read_ahead._checked(tuple(right), 5) == tuple(right)
+    assert prefetch._checked(tuple(right), 5) == tuple(right)
     for place, kind in enumerate((tuple, tuple, bool, int)):
         wrong = [*right[:place], Liar(kind), *right[place + 1 :]]
         with pytest.raises(MalformedValue):
-            read_ahead._checked(tuple(wrong), 5)
+            prefetch._checked(tuple(wrong), 5)
 
 
 def test_descriptions_of_classes_are_exact() -> None:
     """The description of a class is in real tuples: other iterables could have no end."""
     bases, method = (("m", "C"),), ("f", None)
     right = bases, ("__len__",), (("f",), (), (), (("a", "m", (), ()),))
-    told = descriptions.split_description((method, (descriptions.DESCRIPTION, right)))
+    told = class_descriptions.split_description((method, (class_descriptions.DESCRIPTION, right)))
     assert told.functions.methods == ("f",)
     names, special, (methods, *_, inner) = right
     endless = Endless()
@@ -489,7 +491,7 @@ def test_descriptions_of_classes_are_exact() -> None:
         (names, special, (methods, (), (), ((*inner[0][:2], endless, ()),))),
     ):
         with pytest.raises(MalformedValue):
-            descriptions.split_description((method, (descriptions.DESCRIPTION, wrong)))
+            class_descriptions.split_description((method, (class_descriptions.DESCRIPTION, wrong)))
 
 
 def test_contents_of_arrays_are_exact() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import brine, consts
-from rpyc_like.core.boxing import Incomplete
+from rpyc_like.core.encoding.boxing import Incomplete
 from rpyc_like.link.backlog import Backlog, Stash, weight_of
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.receiving import Waiter

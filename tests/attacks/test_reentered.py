@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.erlport.modern import erlang
-from rpyc_like.erlport.modern.erlterms import Atom
-from rpyc_like.erlport.modern.handles import Handle
-from rpyc_like.erlport.modern.instance import only
-from rpyc_like.lib import in_flight
-from rpyc_like.lib.in_flight import Use, to_mark, under_way
+from rpyc_like.erlport.v1 import erlang
+from rpyc_like.erlport.v1.bridge import only
+from rpyc_like.erlport.v1.erlterms import Atom
+from rpyc_like.erlport.v1.handles import Handle
+from rpyc_like.lib.guards import in_flight
+from rpyc_like.lib.guards.in_flight import Use, to_mark, under_way
 from rpyc_like.lib.timing import Timeout
 from tests.attacks.front_ends import FRONT_ENDS, port_of
 from tests.attacks.reentered import REFUSED, SAFE, UNSAFE

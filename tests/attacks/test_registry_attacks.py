@@ -21,7 +21,7 @@ from rpyc_like.utils.registry import (
     UDPRegistryClient,
     UDPRegistryServer,
 )
-from rpyc_like.utils.registry_messages import Seal
+from rpyc_like.utils.registry_protocol import Seal
 from tests.support.eventually import eventually
 from tests.support.joining import join
 
@@ -249,7 +249,7 @@ def test_seals_cover_direction_time_and_nonce() -> None:
 
 def test_nonces_have_their_full_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """A question whose nonce is short could be used again."""
-    monkeypatch.setattr("rpyc_like.utils.registry_messages._RANDOM", 4)
+    monkeypatch.setattr("rpyc_like.utils.registry_protocol._RANDOM", 4)
     short, _ = Seal(SECRET).close(b"q")
     monkeypatch.undo()
     with pytest.raises(ValueError, match="a nonce of 24 bytes, got 12"):

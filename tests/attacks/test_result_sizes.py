@@ -40,11 +40,11 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import fetch
-from rpyc_like.erlport.modern.handles import Handles
-from rpyc_like.erlport.modern.instance import Instance, only
+from rpyc_like.erlport.v1.bridge import Instance, only
+from rpyc_like.erlport.v1.handles import Handles
 from rpyc_like.errors import LimitExceeded
-from rpyc_like.lib import result_sizes
-from rpyc_like.lib.result_sizes import check_result
+from rpyc_like.lib.guards import result_sizes
+from rpyc_like.lib.guards.result_sizes import check_result
 from tests.faults.adapters import EpcVictim
 
 N = 10**9

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.epc import values
 from rpyc_like.epc.codec import EpcCodec, Uid
-from rpyc_like.epc.reader import ExpressionLimitExceeded, Reader
 from rpyc_like.epc.service import EPCService
-from rpyc_like.epc.writer import symbol_text, write
 from rpyc_like.errors import LimitExceeded, MalformedValue, RpycLikeError
-from rpyc_like.lib import impl
+from rpyc_like.lib import native
 from rpyc_like.wire.messages import REQUEST
+from rpyc_like.wire.sexp import values
+from rpyc_like.wire.sexp.reader import ExpressionLimitExceeded, Reader
+from rpyc_like.wire.sexp.writer import symbol_text, write
 from tests.attacks import amplify_adapters as amplify
 from tests.faults.adapters import EpcVictim
 
@@ -201,12 +201,12 @@ def test_words_that_a_peer_makes_up_are_not_kept() -> None:
     assert symbol_text.__globals__["_known_symbol"].cache_info().currsize == before
 
 
-@pytest.mark.skipif(impl.sexp is None, reason="the interpreter looks up by itself")
+@pytest.mark.skipif(native.sexp is None, reason="the interpreter looks up by itself")
 def test_others_run_while_a_text_is_read() -> None:
     """The compiled reader lets others run after every 10,000 values."""
-    before = impl.sexp.looks()
+    before = native.sexp.looks()
     Reader(max_memory=1 << 40).read_all("(1 2) " * 100_000)
-    assert impl.sexp.looks() - before >= 20
+    assert native.sexp.looks() - before >= 20
 
 
 def test_an_answer_that_nobody_waits_for_is_logged_whatever_it_holds(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.core import snapshot_checks, snapshot_load
+from rpyc_like.core.snapshots import checks
+from rpyc_like.core.snapshots import load as snapshot_load
 from rpyc_like.errors import LimitExceeded, MalformedValue
-from rpyc_like.lib import impl
+from rpyc_like.lib import native
 from rpyc_like.lib.brief import brief
 from rpyc_like.wire import meter
 
@@ -145,7 +146,7 @@ def test_containers_are_counted(token: Any) -> None:
 
 def test_measuring_is_the_same_in_both_builds() -> None:
     """Memory and wire of a value."""
-    if impl.codec is None:
+    if native.codec is None:
         pytest.skip("there is one build")
     value = (
         (),
@@ -159,7 +160,7 @@ def test_measuring_is_the_same_in_both_builds() -> None:
         slice(1, 2),
     )
     memory, wire = meter._measure(value)
-    there, wire_there = impl.codec.measure(value)
+    there, wire_there = native.codec.measure(value)
     assert abs(memory - there) < 100
     assert abs(wire - wire_there) < 10
 
@@ -200,7 +201,7 @@ def test_an_array_holds_what_numpy_would_make(kind: str, raw: bytes) -> None:
     """It trusts its items: a code point that is none makes it fail when it is shown."""
     numpy = pytest.importorskip("numpy")
     with pytest.raises(MalformedValue, match=r"expected (code points|booleans) of at most"):
-        snapshot_checks.check_items(numpy.frombuffer(raw, numpy.dtype(kind)))
+        checks.check_items(numpy.frombuffer(raw, numpy.dtype(kind)))
     for fine in (numpy.array(["a\U0010ffff"]), numpy.array([True, False]), numpy.array([1.5])):
-        snapshot_checks.check_items(fine)
-        snapshot_checks.check_items(fine[:0])
+        checks.check_items(fine)
+        checks.check_items(fine[:0])

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rpyc_like.lib.stdlib import ALWAYS, MAPPING, PLAIN, SEQUENCE, facts_of
+from rpyc_like.lib.guards.stdlib import ALWAYS, MAPPING, PLAIN, SEQUENCE, facts_of
 from tests.support.peers import OURS, environment
 
 

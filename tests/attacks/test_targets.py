@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import brine, chain_steps, consts, dialects, handlers
+from rpyc_like.core import brine, consts
+from rpyc_like.core.dispatch import handlers
+from rpyc_like.core.encoding import codec
+from rpyc_like.core.pipelining import chain_interpreter
 from rpyc_like.core.protocol import Connection
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import SocketStream
@@ -176,7 +179,7 @@ def test_every_request_is_covered() -> None:
     named = {handlers.NAMES[number] for number in REQUESTS}
     assert named | ABOUT_NOTHING == {*handlers.NAMES.values()}
     assert not named & ABOUT_NOTHING
-    assert {*REQUESTS} == dialects._ON_OBJECTS
+    assert {*REQUESTS} == codec._ON_OBJECTS
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -205,22 +208,27 @@ def test_what_came_back_is_the_peers(attacker: Attacker, target: str) -> None:
 
 def operand(box: Any) -> Any:
     """Return the box of a step's operand."""
-    return (TUPLE, ((VALUE, chain_steps.VALUE), box))
+    return (TUPLE, ((VALUE, chain_interpreter.VALUE), box))
 
 
 def as_steps(target: Any) -> dict[str, Any]:
     """Return the boxes of steps about a target."""
     return {
-        "GETATTR": (TUPLE, ((VALUE, chain_steps.GETATTR), target, (VALUE, "dump"))),
-        "CALL": (TUPLE, ((VALUE, chain_steps.CALL), target, _none, _none)),
-        "CALLATTR": (TUPLE, ((VALUE, chain_steps.CALLATTR), target, _text, _none, _none)),
+        "GETATTR": (TUPLE, ((VALUE, chain_interpreter.GETATTR), target, (VALUE, "dump"))),
+        "CALL": (TUPLE, ((VALUE, chain_interpreter.CALL), target, _none, _none)),
+        "CALLATTR": (TUPLE, ((VALUE, chain_interpreter.CALLATTR), target, _text, _none, _none)),
         "SETATTR": (
             *(TUPLE,),
-            ((VALUE, chain_steps.SETATTR), target, (VALUE, "x"), operand((VALUE, 1))),
+            ((VALUE, chain_interpreter.SETATTR), target, (VALUE, "x"), operand((VALUE, 1))),
         ),
         "MAP": (
             *(TUPLE,),
-            ((VALUE, chain_steps.MAP), target, _none, (VALUE, (chain_steps.STEP, 1, -1))),
+            (
+                (VALUE, chain_interpreter.MAP),
+                target,
+                _none,
+                (VALUE, (chain_interpreter.STEP, 1, -1)),
+            ),
         ),
     }
 
@@ -241,11 +249,11 @@ def test_results_of_steps_are_not_the_peers(attacker: Attacker, target: str) -> 
     returned = (
         *(TUPLE,),
         (
-            *((VALUE, chain_steps.CALLATTR), operand(attacker.root()), (VALUE, "same")),
+            *((VALUE, chain_interpreter.CALLATTR), operand(attacker.root()), (VALUE, "same")),
             *((TUPLE, (operand(TARGETS[target]),)), _none),
         ),
     )
-    for name, step in as_steps((VALUE, (chain_steps.STEP, 0, 0))).items():
+    for name, step in as_steps((VALUE, (chain_interpreter.STEP, 0, 0))).items():
         if name == "MAP":
             continue
         kind, value = attacker.ask(consts.HANDLE_CHAIN, (TUPLE, (returned, step)), (VALUE, (1,)))
@@ -253,8 +261,8 @@ def test_results_of_steps_are_not_the_peers(attacker: Attacker, target: str) -> 
         outcome = value[1][1]
         outcome = outcome[1] if outcome[0] in (VALUE, TUPLE) and len(outcome) == 2 else outcome
         assert "dump" not in str(outcome), name
-        left = (chain_steps.LEFT,)
-        assert outcome in (left, (VALUE, left), ((VALUE, chain_steps.LEFT),)), (name, outcome)
+        left = (chain_interpreter.LEFT,)
+        assert outcome in (left, (VALUE, left), ((VALUE, chain_interpreter.LEFT),)), (name, outcome)
     assert not made
 
 

@@ -23,7 +23,7 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like.core import consts, netref
 from rpyc_like.errors import LimitExceeded
-from rpyc_like.lib import weights
+from rpyc_like.lib.guards import weights
 
 LEVELS = 40
 LIMIT = 1_000_000

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import chain_steps, consts
-from rpyc_like.core.accounts import CALL, Account, Kept
+from rpyc_like.core import consts
+from rpyc_like.core.pipelining import chain_interpreter
+from rpyc_like.core.references.accounts import CALL, Account, Kept
 from rpyc_like.errors import LimitExceeded
 from rpyc_like.wire.meter import Meter
 from tests.support.eventually import eventually
@@ -53,9 +54,16 @@ class Lists(rpyc.Service):
 
 def nested(items: Any, levels: int = LEVELS) -> Any:
     """Return steps that are done 1000 times for each level."""
-    steps: Any = ((chain_steps.ROOT,),)
+    steps: Any = ((chain_interpreter.ROOT,),)
     for _ in range(levels):
-        steps = ((chain_steps.MAP, (chain_steps.VALUE, items), steps, (chain_steps.VALUE, None)),)
+        steps = (
+            (
+                chain_interpreter.MAP,
+                (chain_interpreter.VALUE, items),
+                steps,
+                (chain_interpreter.VALUE, None),
+            ),
+        )
     return steps
 
 
@@ -152,11 +160,18 @@ def test_maps_without_steps_let_others_have_their_turn(served: Served) -> None:
     server = served.server("aio on the loop", Lists, max_steps=10**18)
     attacker, other = served.client(server), served.client(server)
     items = attacker.root.list()
-    item = (chain_steps.STEP, 0, -1)
-    wide = (chain_steps.TUPLE, (item,) * 1000)
-    steps: Any = ((chain_steps.MAP, (chain_steps.VALUE, items), (), wide),)
+    item = (chain_interpreter.STEP, 0, -1)
+    wide = (chain_interpreter.TUPLE, (item,) * 1000)
+    steps: Any = ((chain_interpreter.MAP, (chain_interpreter.VALUE, items), (), wide),)
     for _ in range(3):
-        steps = ((chain_steps.MAP, (chain_steps.VALUE, items), steps, (chain_steps.VALUE, None)),)
+        steps = (
+            (
+                chain_interpreter.MAP,
+                (chain_interpreter.VALUE, items),
+                steps,
+                (chain_interpreter.VALUE, None),
+            ),
+        )
     attacker.async_request(consts.HANDLE_CHAIN, steps, ())
     eventually(lambda: any(conn._unanswered() for conn in server.connections))
     assert other.root.text(3) == "xxx"
@@ -166,9 +181,9 @@ def test_results_of_a_chain_are_counted(served: Served, kind: str) -> None:
     """What the steps have given is held until the answer goes, and no more than is allowed."""
     server = served.server(kind, Lists, max_kept_memory=1 << 20)
     conn = served.client(server)
-    root = (chain_steps.VALUE, conn.root)
-    size = (chain_steps.VALUE, 100_000)
-    steps = tuple([(chain_steps.CALLATTR, root, "text", (size,), ())] * 20)
+    root = (chain_interpreter.VALUE, conn.root)
+    size = (chain_interpreter.VALUE, 100_000)
+    steps = tuple([(chain_interpreter.CALLATTR, root, "text", (size,), ())] * 20)
     with pytest.raises(Exception, match="max_kept_memory"):
         conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
     (there,) = server.connections
@@ -180,10 +195,10 @@ def test_results_of_a_map_are_counted_as_they_are_listed(served: Served, kind: s
     """An iterator that gives much is not listed to its end."""
     server = served.server(kind, Lists, max_kept_memory=1 << 20)
     conn = served.client(server)
-    items = (chain_steps.VALUE, conn.root.texts(100_000))
-    steps = ((chain_steps.MAP, items, (), (chain_steps.VALUE, None)),)
+    items = (chain_interpreter.VALUE, conn.root.texts(100_000))
+    steps = ((chain_interpreter.MAP, items, (), (chain_interpreter.VALUE, None)),)
     ((outcome, _),) = conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
-    assert outcome == chain_steps.FAILED
+    assert outcome == chain_interpreter.FAILED
     assert conn.root.text(3) == "xxx"
 
 
@@ -191,10 +206,10 @@ def test_what_a_map_has_thrown_away_is_held_no_more(served: Served, kind: str) -
     """Values that are used inside of a map only are not counted when their item is done."""
     server = served.server(kind, Lists, max_kept_memory=8 << 20)
     conn = served.client(server)
-    size = (chain_steps.VALUE, 100_000)
-    step = (chain_steps.CALLATTR, (chain_steps.VALUE, conn.root), "text", (size,), ())
-    items = (chain_steps.VALUE, conn.root.list())
-    steps = ((chain_steps.MAP, items, (step,), (chain_steps.VALUE, 1)),)
+    size = (chain_interpreter.VALUE, 100_000)
+    step = (chain_interpreter.CALLATTR, (chain_interpreter.VALUE, conn.root), "text", (size,), ())
+    items = (chain_interpreter.VALUE, conn.root.list())
+    steps = ((chain_interpreter.MAP, items, (step,), (chain_interpreter.VALUE, 1)),)
     assert conn.sync_request(consts.HANDLE_CHAIN, steps, (0,)) == ((1, (1,) * 1000),)
 
 
@@ -203,17 +218,17 @@ def test_only_steps_of_the_chain_are_wanted(served: Served, wanted: Any) -> None
     """Indices of other steps are refused before anything is done."""
     conn = served.client(served.server("threads", Lists))
     with pytest.raises((TypeError, ValueError)):
-        conn.sync_request(consts.HANDLE_CHAIN, ((chain_steps.ROOT,),), wanted)
+        conn.sync_request(consts.HANDLE_CHAIN, ((chain_interpreter.ROOT,),), wanted)
 
 
 def test_operands_of_a_chain_are_limited(served: Served) -> None:
     """A step with a million operands is refused by its form."""
     conn = served.client(served.server("threads", Lists))
-    operands = ((chain_steps.VALUE, None),) * 200_000
-    root = (chain_steps.VALUE, conn.root)
+    operands = ((chain_interpreter.VALUE, None),) * 200_000
+    root = (chain_interpreter.VALUE, conn.root)
     for steps in (
-        ((chain_steps.CALLATTR, root, "text", operands, ()),),
-        ((chain_steps.CALLATTR, root, "text", ((chain_steps.TUPLE, operands),), ()),),
+        ((chain_interpreter.CALLATTR, root, "text", operands, ()),),
+        ((chain_interpreter.CALLATTR, root, "text", ((chain_interpreter.TUPLE, operands),), ()),),
     ):
         with pytest.raises(ValueError, match="operands"):
             conn.sync_request(consts.HANDLE_CHAIN, steps, ())
@@ -221,25 +236,32 @@ def test_operands_of_a_chain_are_limited(served: Served) -> None:
 
 def nested_tuple(levels: int) -> Any:
     """Return an operand of tuples in tuples."""
-    operand: Any = (chain_steps.VALUE, None)
+    operand: Any = (chain_interpreter.VALUE, None)
     for _ in range(levels):
-        operand = (chain_steps.TUPLE, (operand,))
+        operand = (chain_interpreter.TUPLE, (operand,))
     return operand
 
 
 @pytest.mark.parametrize(
     ("steps", "expected", "got"),
     [
-        (lambda root: ((chain_steps.ROOT,),) * 10_007, "10000 steps", "10007"),
+        (lambda root: ((chain_interpreter.ROOT,),) * 10_007, "10000 steps", "10007"),
         (lambda root: nested(root, 22), "20 levels", "21"),
         (
-            lambda root: ((chain_steps.CALL, (chain_steps.VALUE, root), (nested_tuple(22),), ()),),
+            lambda root: (
+                (chain_interpreter.CALL, (chain_interpreter.VALUE, root), (nested_tuple(22),), ()),
+            ),
             "20 levels",
             "21",
         ),
         (
             lambda root: (
-                (chain_steps.CALL, (chain_steps.VALUE, root), (nested_tuple(0),) * 100_003, ()),
+                (
+                    chain_interpreter.CALL,
+                    (chain_interpreter.VALUE, root),
+                    (nested_tuple(0),) * 100_003,
+                    (),
+                ),
             ),
             "100000 operands",
             "100003",
@@ -259,10 +281,10 @@ def test_fixed_limits_say_what_they_got(
 def test_items_of_a_map_are_limited(served: Served) -> None:
     """A map over more items than are allowed says where it ended, and that no key changes it."""
     conn = served.client(served.server("threads", Lists, max_steps=10**9))
-    items = (chain_steps.VALUE, conn.root.texts(1))
-    steps = ((chain_steps.MAP, items, (), (chain_steps.VALUE, None)),)
+    items = (chain_interpreter.VALUE, conn.root.texts(1))
+    steps = ((chain_interpreter.MAP, items, (), (chain_interpreter.VALUE, None)),)
     ((outcome, error),) = conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
-    assert outcome == chain_steps.FAILED
+    assert outcome == chain_interpreter.FAILED
     assert "at most 100000 items to map (a fixed limit), got 100001 or more" in str(error)
 
 
@@ -291,7 +313,14 @@ class Awaited(rpyc.Service):
 
 def mapped(conn: Any, items: Any) -> Any:
     """Return the outcome of a map that gives the items themselves."""
-    steps = ((chain_steps.MAP, (chain_steps.VALUE, items), (), (chain_steps.STEP, 0, -1)),)
+    steps = (
+        (
+            chain_interpreter.MAP,
+            (chain_interpreter.VALUE, items),
+            (),
+            (chain_interpreter.STEP, 0, -1),
+        ),
+    )
     (outcome,) = conn.sync_request(consts.HANDLE_CHAIN, steps, (0,))
     return outcome
 
@@ -299,16 +328,16 @@ def mapped(conn: Any, items: Any) -> Any:
 def test_a_map_takes_items_that_are_awaited(served: Served, kind: str) -> None:
     """An asynchronous generator gives its items to a map, whichever server has it."""
     conn = served.client(served.server(kind, Awaited))
-    assert mapped(conn, conn.root.numbers()) == (chain_steps.DONE, (0, 1, 2, 3, 4))
+    assert mapped(conn, conn.root.numbers()) == (chain_interpreter.DONE, (0, 1, 2, 3, 4))
 
 
 def test_a_map_over_an_endless_asynchronous_generator_ends(served: Served, kind: str) -> None:
     """What it gives is counted as that of any iterator."""
     conn = served.client(served.server(kind, Awaited, max_kept_memory=1 << 20))
     outcome, error = mapped(conn, conn.root.endless())
-    assert outcome == chain_steps.FAILED
+    assert outcome == chain_interpreter.FAILED
     assert "max_kept_memory" in str(error)
-    assert mapped(conn, conn.root.numbers())[0] == chain_steps.DONE
+    assert mapped(conn, conn.root.numbers())[0] == chain_interpreter.DONE
 
 
 def test_a_map_makes_no_coroutines_that_nobody_awaits(
@@ -317,7 +346,7 @@ def test_a_map_makes_no_coroutines_that_nobody_awaits(
     """An iterator with an ``async def __next__`` is refused with an error that says why."""
     conn = served.client(served.server(kind, Awaited))
     outcome, error = mapped(conn, conn.root.items())
-    assert outcome == chain_steps.FAILED
+    assert outcome == chain_interpreter.FAILED
     assert "items have to be awaited" in str(error)
     gc.collect()
     assert not [one for one in recwarn if "never awaited" in str(one.message)]
@@ -327,11 +356,11 @@ def test_what_cannot_be_finished_here_is_counted(served: Served) -> None:
     """Items that are left to the peer cost steps and memory as well."""
     server = served.server("threads", Lists, max_steps=LIMIT)
     conn = served.client(server)
-    values = (chain_steps.VALUE, conn.root.list())
-    item = (chain_steps.STEP, 0, -1)
-    left = tuple([(chain_steps.GETATTR, item, "x")] * 100)
+    values = (chain_interpreter.VALUE, conn.root.list())
+    item = (chain_interpreter.STEP, 0, -1)
+    left = tuple([(chain_interpreter.GETATTR, item, "x")] * 100)
     with pytest.raises(Exception, match="max_steps"):
-        conn.sync_request(consts.HANDLE_CHAIN, ((chain_steps.MAP, values, left, item),), (0,))
+        conn.sync_request(consts.HANDLE_CHAIN, ((chain_interpreter.MAP, values, left, item),), (0,))
 
 
 @pytest.mark.parametrize("way", ["gone", "cancelled"])

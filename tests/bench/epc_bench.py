@@ -37,8 +37,8 @@ def codecs() -> None:
     sys.path.insert(0, epc_environment()["PYTHONPATH"].split(":")[0])
     import sexpdata
 
-    from rpyc_like.epc.reader import Reader
-    from rpyc_like.epc.writer import write
+    from rpyc_like.wire.sexp.reader import Reader
+    from rpyc_like.wire.sexp.writer import write
 
     from .epc_values import NESTED
 
@@ -63,7 +63,7 @@ def codecs() -> None:
 
 def linear(large: list[Any], reader: Any) -> None:
     """Prints how long a large value takes."""
-    from rpyc_like.epc.writer import write
+    from rpyc_like.wire.sexp.writer import write
 
     text = write(large)
     writing, reading = best(lambda: write(large), 1), best(lambda: reader.read(text), 1)

@@ -79,7 +79,7 @@ def serve_objects(name):
             """Has the client hold references to so many objects; counts what it costs."""
             conn = next(iter(server._connections.values()))
             for number in range(count):
-                conn._local_objects.lend(Item(number), rpyc.core.objects.identify)
+                conn._local_objects.lend(Item(number), rpyc.core.references.tables.identify)
 
         def memory(self, key):
             return memory(key)

@@ -15,9 +15,9 @@ from rpyc_like.errors import MalformedValue
 from rpyc_like.lib.timing import Timeout
 from rpyc_like.link.aio import AioMessageConnection, AioResult
 from rpyc_like.link.channel import Channel
-from rpyc_like.link.connection import MessageConnection
 from rpyc_like.link.result import AsyncResult
 from rpyc_like.link.streams import MemoryStream, NativeStream, PipeStream, SocketStream, Stream
+from rpyc_like.link.threaded import MessageConnection
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
 from rpyc_like.wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from rpyc_like.wire.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rpyc_like.lib.access_policy import LADDERS
+from rpyc_like.lib.guards.access_policy import LADDERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "security.md"
 

@@ -17,7 +17,7 @@ from rpyc_like import aio
 from rpyc_like.aio import epc
 from rpyc_like.epc.errors import EPCClosed, EPCError, EPCTimeout, ReturnError
 from rpyc_like.errors import LocalProtocolError
-from rpyc_like.link.logins import TokenLogin
+from rpyc_like.link.client_login import TokenLogin
 from rpyc_like.utils.authenticators import TokenAuthenticator
 from rpyc_like.wire.framing import EpcFramer
 from tests.support.eventually import eventually_here

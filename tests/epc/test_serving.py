@@ -19,14 +19,14 @@ import trustme
 from rpyc_like.core.channel import Channel
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.handler import EPCClosed, EPCError, ReturnError
-from rpyc_like.epc.reader import Reader
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
 from rpyc_like.epc.service import EPCConnection, EPCService
-from rpyc_like.epc.values import Dotted, Symbol
 from rpyc_like.link.streams import PipeStream, SocketStream, TlsStream
 from rpyc_like.link.streams.tls import client_context
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import ForkingServer, Server, ThreadedServer, ThreadPoolServer
+from rpyc_like.wire.sexp.reader import Reader
+from rpyc_like.wire.sexp.values import Dotted, Symbol
 from tests.support.eventually import eventually
 from tests.support.joining import join
 from tests.support.peers import OURS, environment

@@ -10,7 +10,7 @@ from typing import Any
 
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.server import ThreadingEPCServer
-from rpyc_like.link.relay import RUSH
+from rpyc_like.link.serve.leader_follower import RUSH
 from tests.support.joining import join
 
 

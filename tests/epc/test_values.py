@@ -14,8 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rpyc_like.epc.reader import Reader, Unreadable
-from rpyc_like.epc.values import (
+from rpyc_like.errors import LocalProtocolError, MalformedValue
+from rpyc_like.wire.sexp.reader import Reader, Unreadable
+from rpyc_like.wire.sexp.values import (
     Backquote,
     BoolVector,
     Brackets,
@@ -31,8 +32,7 @@ from rpyc_like.epc.values import (
     Record,
     Symbol,
 )
-from rpyc_like.epc.writer import write
-from rpyc_like.errors import LocalProtocolError, MalformedValue
+from rpyc_like.wire.sexp.writer import write
 from tests.support.peers import ROOT, peers_folder
 
 S = Symbol
@@ -339,8 +339,9 @@ def test_without_sexpdata() -> None:
     """Where sexpdata is not installed, the package has classes of the same shape."""
     code = (
         "import sys; sys.modules['sexpdata'] = None\n"
-        "from rpyc_like.epc.values import Symbol, Quoted, Brackets\n"
-        "from rpyc_like.epc.reader import Reader\nfrom rpyc_like.epc.writer import write\n"
+        "from rpyc_like.wire.sexp.values import Symbol, Quoted, Brackets\n"
+        "from rpyc_like.wire.sexp.reader import Reader\n"
+        "from rpyc_like.wire.sexp.writer import write\n"
         'value = Reader().read("(a \'b [1] :k)")\n'
         "assert value == [Symbol('a'), Quoted(Symbol('b')), Brackets([1]), Symbol(':k')], value\n"
         'assert write(value) == "(a \'b [1] :k)"\n'
@@ -360,8 +361,8 @@ def test_with_sexpdata(version: str) -> None:
         assert "CI" not in os.environ, f"{home} is missing"
         pytest.skip(f"{home} is missing: run bin/test")
     code = (
-        "import sexpdata\nfrom rpyc_like.epc.reader import Reader\n"
-        "from rpyc_like.epc.writer import write\n"
+        "import sexpdata\nfrom rpyc_like.wire.sexp.reader import Reader\n"
+        "from rpyc_like.wire.sexp.writer import write\n"
         'value = Reader().read("(a \'b [1 (c)] :k \\"text\\")")\n'
         "assert isinstance(value[0], sexpdata.Symbol) and value[0].value() == 'a', value\n"
         "assert isinstance(value[1], sexpdata.Quoted), value\n"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rpyc_like.erlport import Atom, IncompleteData, Port, Protocol, decode, encode
-from rpyc_like.erlport.modern import erlproto
+from rpyc_like.erlport.v1 import erlproto
 from rpyc_like.errors import LimitExceeded, LocalProtocolError
 from tests.support.joining import join
 

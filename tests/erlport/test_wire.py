@@ -17,8 +17,9 @@ import pytest
 
 from rpyc_like.core.stream import SocketStream
 from rpyc_like.erlport.errors import CallError
-from rpyc_like.erlport.modern import erlang
-from rpyc_like.erlport.modern.erlterms import (
+from rpyc_like.erlport.v1 import erlang
+from rpyc_like.erlport.v1.bridge import Instance, only
+from rpyc_like.erlport.v1.erlterms import (
     Atom,
     List,
     Map,
@@ -27,8 +28,7 @@ from rpyc_like.erlport.modern.erlterms import (
     decode,
     encode,
 )
-from rpyc_like.erlport.modern.handles import Handles
-from rpyc_like.erlport.modern.instance import Instance, only
+from rpyc_like.erlport.v1.handles import Handles
 from rpyc_like.errors import AccessDenied, LimitExceeded
 from tests.support.joining import join
 from tests.support.peers import OURS, environment

@@ -13,9 +13,9 @@ from rpyc_like.core.stream import SocketStream
 from rpyc_like.epc.codec import CALL
 from rpyc_like.epc.codec import Target as EpcTarget
 from rpyc_like.epc.service import EPCConnection, EPCService
-from rpyc_like.erlport.modern.codec import Target as ErlangTarget
-from rpyc_like.erlport.modern.erlterms import Atom, decode, encode
-from rpyc_like.erlport.modern.instance import Instance, only
+from rpyc_like.erlport.v1.bridge import Instance, only
+from rpyc_like.erlport.v1.codec import Target as ErlangTarget
+from rpyc_like.erlport.v1.erlterms import Atom, decode, encode
 from rpyc_like.link.result import AsyncResult
 from tests.support.joining import join
 from tests.support.sockets import receive_exactly

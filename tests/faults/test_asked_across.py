@@ -13,7 +13,7 @@ import rpyc_like as rpyc
 from rpyc_like.lib import connection_threads
 from rpyc_like.lib.connection_threads import ConnectionThreads
 from rpyc_like.lib.contexts import SharedContext
-from rpyc_like.lib.workers import waiting
+from rpyc_like.lib.worker_pool import waiting
 from tests.support.eventually import eventually
 from tests.support.joining import join
 

@@ -22,7 +22,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import aio
-from rpyc_like.aio import opening
+from rpyc_like.aio import client
 from rpyc_like.core.config import DEFAULT_CONFIG
 from rpyc_like.errors import ConnectionClosed, DeploymentError
 from rpyc_like.utils import children, factory, zerodeploy
@@ -311,7 +311,7 @@ def test_case_113_a_silent_child_of_asyncio_by_default(
         limits.append(seconds)
         return conn
 
-    monkeypatch.setattr(opening, "_answered", answered)
+    monkeypatch.setattr(client, "_answered", answered)
 
     async def main() -> None:
         async with aio.connect_subproc([sys.executable, "-c", SERVING]):

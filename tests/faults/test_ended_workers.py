@@ -12,7 +12,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.errors import RemoteError
-from rpyc_like.lib.workers import WorkerPool, waiting
+from rpyc_like.lib.worker_pool import WorkerPool, waiting
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
 from tests.support.joining import join

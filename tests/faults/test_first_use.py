@@ -17,7 +17,7 @@ from rpyc_like.core import reactor
 from rpyc_like.core.service import ClassicService, SlaveService
 from rpyc_like.lib import background_loop, primitives
 from rpyc_like.lib.first_use import FirstUse, kept_first, set_first
-from rpyc_like.link import batching
+from rpyc_like.link import write_coalescing
 from rpyc_like.link.housekeeping import Housekeeper
 from rpyc_like.link.result import AsyncResult
 from rpyc_like.utils.server import ThreadedServer
@@ -150,7 +150,7 @@ def test_the_housekeeping_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_thread_for_held_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What looks after held writes has one thread."""
     for _ in range(ROUNDS):
-        timer, begun = batching._Timer(), []  # type: ignore[var-annotated]
+        timer, begun = write_coalescing._Timer(), []  # type: ignore[var-annotated]
         monkeypatch.setattr(timer._thread, "_make", partial(noted, begun))
         together(partial(timer.add, Silent()))  # type: ignore[arg-type]
         assert len(begun) == 1

@@ -25,12 +25,12 @@ from rpyc_like.core.endpoint import Endpoint
 from rpyc_like.core.stream import SocketStream
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
-from rpyc_like.erlport.modern.erlterms import Atom, decode, encode
-from rpyc_like.erlport.modern.instance import Instance
+from rpyc_like.erlport.v1.bridge import Instance
+from rpyc_like.erlport.v1.erlterms import Atom, decode, encode
 from rpyc_like.link.aio import AioMessageConnection
-from rpyc_like.link.aio_peer import AioPeer
-from rpyc_like.link.connection import MessageConnection
-from rpyc_like.link.peer import PlainPeer
+from rpyc_like.link.aio_plain_peer import AioPeer
+from rpyc_like.link.plain_peer import PlainPeer
+from rpyc_like.link.threaded import MessageConnection
 from tests.support.joining import join
 
 from ..attacks.served import eventually

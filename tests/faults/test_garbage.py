@@ -15,16 +15,17 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core.objects import ExportTable, ProxyTable, identify
+from rpyc_like.core.references.tables import ExportTable, ProxyTable, identify
 from rpyc_like.errors import LocalProtocolError
 from rpyc_like.lib.connection_threads import ConnectionThread, ConnectionThreads, current_thread
 from rpyc_like.lib.contexts import SharedContext
 from rpyc_like.lib.first_use import FirstUse
-from rpyc_like.link import housekeeping, lobby
+from rpyc_like.link import housekeeping
 from rpyc_like.link.backlog import Backlog
-from rpyc_like.link.helping import Helpers
 from rpyc_like.link.receiving import Waiter
 from rpyc_like.link.result import AsyncResult
+from rpyc_like.link.serve import lobby
+from rpyc_like.link.serve.helpers import Helpers
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.wire.session import CALL
 from tests.soak.garbage import TRANSPORTS, run

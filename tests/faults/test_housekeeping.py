@@ -22,11 +22,11 @@ import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.core import consts
 from rpyc_like.lib import primitives
-from rpyc_like.lib.workers import WorkerPool
+from rpyc_like.lib.worker_pool import WorkerPool
 from rpyc_like.link import housekeeping
-from rpyc_like.link.calls import name_of
+from rpyc_like.link.call_registry import name_of
 from rpyc_like.link.housekeeping import Housekeeper, housekeeper
-from rpyc_like.link.pool import Poller
+from rpyc_like.link.serve.poller import Poller
 from rpyc_like.link.streams import (
     MemoryStream,
     PipeStream,

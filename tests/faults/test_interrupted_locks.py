@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.lib.workers import WorkerPool
+from rpyc_like.lib.worker_pool import WorkerPool
 from rpyc_like.link.backlog import Backlog
 from rpyc_like.link.receiving import Waiter
 from rpyc_like.link.result import AsyncResult

@@ -12,12 +12,12 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import consts
-from rpyc_like.lib import connection_threads, workers
+from rpyc_like.lib import connection_threads, worker_pool
 from rpyc_like.lib.connection_threads import ConnectionThreads
 from rpyc_like.lib.contexts import SharedContext
-from rpyc_like.lib.workers import WorkerPool
+from rpyc_like.lib.worker_pool import WorkerPool
 from rpyc_like.link import housekeeping
-from rpyc_like.link.pool import Poller
+from rpyc_like.link.serve.poller import Poller
 from tests.support.eventually import eventually
 from tests.support.joining import join
 
@@ -87,7 +87,7 @@ def test_a_worker_cannot_start(handler: Handler, monkeypatch: pytest.MonkeyPatch
     """That is logged without the lock of the pool."""
     pool = WorkerPool(2)
     handler.func = lambda: pool.entered
-    monkeypatch.setattr(workers, "spawn", no_threads)
+    monkeypatch.setattr(worker_pool, "spawn", no_threads)
     pool.run(lambda: None, "lane")
     assert handler.has("cannot start a thread", False)
     pool.close()

@@ -23,7 +23,7 @@ import rpyc_like as rpyc
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
 from rpyc_like.errors import AuthenticationError, MalformedFrame
-from rpyc_like.link.logins import KeyLogin, TokenLogin, log_in
+from rpyc_like.link.client_login import KeyLogin, TokenLogin, log_in
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.utils.authenticators import (
     Chain,
@@ -125,7 +125,7 @@ def test_clients_without_a_login(serve: Serve) -> None:
 
 def test_servers_that_want_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
     """A login at a server that does not ask for it ends with an error that says so."""
-    monkeypatch.setattr("rpyc_like.link.logins._LIMIT", 0.2)
+    monkeypatch.setattr("rpyc_like.link.client_login._LIMIT", 0.2)
     with ThreadedServer(Caller, logger=QUIET) as server:
         server._start_in_thread()
         with pytest.raises(AuthenticationError, match="does the server ask for a login"):
@@ -344,7 +344,7 @@ def test_without_cryptography() -> None:
     """Where the package is missing, the error says what to install; tokens need nothing."""
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
-        "from rpyc_like.link.logins import KeyLogin, TokenLogin\n"
+        "from rpyc_like.link.client_login import KeyLogin, TokenLogin\n"
         "TokenLogin('x' * 16)\n"
         "try: KeyLogin('x')\n"
         "except ImportError as error: print(error)\n"
@@ -481,8 +481,8 @@ def test_epc_servers(kind: Any) -> None:
 def test_epc_and_erlang_behind_other_servers() -> None:
     """The servers of this package let clients of all protocols in by the same authenticators."""
     from rpyc_like.epc.service import EPCService
-    from rpyc_like.erlport.modern.erlterms import Atom, decode, encode
     from rpyc_like.erlport.service import ErlangService
+    from rpyc_like.erlport.v1.erlterms import Atom, decode, encode
 
     class Here:
         @staticmethod

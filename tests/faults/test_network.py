@@ -18,7 +18,7 @@ import rpyc_like as rpyc
 from rpyc_like.core import consts
 from rpyc_like.core.service import ClassicService
 from rpyc_like.errors import ConnectionClosed
-from rpyc_like.link.streams import SocketStream, dialing
+from rpyc_like.link.streams import SocketStream, happy_eyeballs
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
 from tests.support.joining import join
@@ -227,7 +227,7 @@ def test_case_78_neither_side_serves_while_it_sends() -> None:
 def test_case_79_monotonic_clocks_only() -> None:
     """No wait depends on the wall clock: the sources ask for it where others need to know it."""
     allowed = {
-        "utils/registry_messages.py": "messages from other machines say when they were made",
+        "utils/registry_protocol.py": "messages from other machines say when they were made",
         "utils/certificates.py": "certificates say from when to when they hold",
     }
     found = set()
@@ -296,7 +296,7 @@ def test_case_80_families_in_turn() -> None:
     """The second attempt is of another family, so that one dead family costs little."""
     six, four = socket.AF_INET6, socket.AF_INET
     given: Any = [(six, 1), (six, 2), (six, 3), (four, 4), (four, 5)]
-    assert [one[1] for one in dialing._in_turn(given)] == [1, 4, 2, 5, 3]
+    assert [one[1] for one in happy_eyeballs._in_turn(given)] == [1, 4, 2, 5, 3]
 
 
 def test_case_80_refusing_addresses(several: Any, server: Any) -> None:
@@ -312,7 +312,7 @@ def test_case_80_nobody_answers(several: Any, server: Any, dead: str) -> None:
     """The time-out holds for each address, and they are waited for together."""
     started = time.monotonic()
     with pytest.raises(TimeoutError, match=r"no answer from 127\.0\.0\.9 port \d+ within 8 s"):
-        dialing.connect_socket(several(dead, dead), server.port, timeout=8)
+        happy_eyeballs.connect_socket(several(dead, dead), server.port, timeout=8)
     assert 8 <= time.monotonic() - started < 15
 
 

@@ -18,14 +18,14 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.aio.epc import EPCService
-from rpyc_like.core.coroutines import Coroutines
+from rpyc_like.core.dispatch.coroutines import Coroutines
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.lib import background_loop, primitives
-from rpyc_like.lib.workers import WorkerPool
-from rpyc_like.link import batching
+from rpyc_like.lib.worker_pool import WorkerPool
+from rpyc_like.link import write_coalescing
 from rpyc_like.link.admission import Admission
 from rpyc_like.link.futures import ReadingAlong
-from rpyc_like.link.helping import Helpers
+from rpyc_like.link.serve.helpers import Helpers
 from rpyc_like.utils.children import Input
 from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
 from tests.support.both_servers import asyncio_server
@@ -217,15 +217,15 @@ def test_what_a_refused_timer_would_send_is_sent_at_once(
 ) -> None:
     """Requests that nobody waits for leave though the thread that sends them was refused."""
     _, conn = start(Service())
-    monkeypatch.setattr(batching, "_timer", batching._Timer())
+    monkeypatch.setattr(write_coalescing, "_timer", write_coalescing._Timer())
     refusals.add("held-writes")
     echo = rpyc.async_(conn.root.echo)
-    count = 2 * batching.IN_FLIGHT
+    count = 2 * write_coalescing.IN_FLIGHT
     results = [echo(number) for number in range(count)]
     assert [result.value for result in results] == list(range(count))
     results = [echo(number) for number in range(count)]  # and there is a thread now
     assert [result.value for result in results] == list(range(count))
-    batching._timer.end()
+    write_coalescing._timer.end()
 
 
 def test_the_timer_goes_on_when_a_sender_was_refused(refusals: Refusals) -> None:
@@ -237,7 +237,7 @@ def test_the_timer_goes_on_when_a_sender_was_refused(refusals: Refusals) -> None
         end=SimpleNamespace(_ready=False),
         sender=SimpleNamespace(try_send=lambda: tries.append(True), flush=flushed.set),
     )
-    batch = batching.Batch(link)
+    batch = write_coalescing.Batch(link)
     batch.held = 1
     refusals.add("_flush_slowly")
     assert all(batch.guarded_look() for _ in range(4))
@@ -299,7 +299,7 @@ def test_an_interrupted_start_of_a_helper_is_undone(monkeypatch: pytest.MonkeyPa
     def interrupted(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rpyc_like.link.helping.spawn", interrupted)
+    monkeypatch.setattr("rpyc_like.link.serve.helpers.spawn", interrupted)
     with pytest.raises(KeyboardInterrupt):
         helpers.call(SimpleNamespace(has_work=True, max_helpers=16))  # type: ignore[arg-type]
     assert (helpers._count, helpers._looking) == (0, None)

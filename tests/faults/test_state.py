@@ -19,7 +19,7 @@ from rpyc_like.errors import (
     MalformedValue,
     ProtocolError,
 )
-from rpyc_like.lib import identity
+from rpyc_like.lib import object_ids
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.housekeeping import housekeeper
 from rpyc_like.link.streams import MemoryStream
@@ -305,7 +305,7 @@ def test_case_29_ids_are_not_addresses_and_not_reused(attack: Any) -> None:
     _, cls, instance = one.call("same")[1][1]
     assert id(one.victim._local_root.thing) not in (cls, instance)
     assert id(Thing) not in (cls, instance)
-    assert identity.class_id(Thing) in {cls for _, cls, _ in seen}
+    assert object_ids.class_id(Thing) in {cls for _, cls, _ in seen}
 
 
 BAD_PACKS = [(), ("x",), ("x", 1), ("x", 1, 2, 3), (5, 1, 2), ("x", "1", 2), ("x", 1, None), "x", 5]

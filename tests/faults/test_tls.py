@@ -17,7 +17,7 @@ import trustme
 
 import rpyc_like as rpyc
 from rpyc_like.errors import ConnectionClosed
-from rpyc_like.link.logins import KeyLogin, TokenLogin
+from rpyc_like.link.client_login import KeyLogin, TokenLogin
 from rpyc_like.utils.authenticators import SSLAuthenticator, TokenAuthenticator
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually

@@ -600,9 +600,9 @@ def test_case_75_a_client_that_computes_and_one_that_stops(connect: Connect) -> 
 
 def heartbeat_links() -> list[Any]:
     """Returns all links of this process."""
-    from rpyc_like.link import forking
+    from rpyc_like.link import fork
 
-    return [one for one in list(forking._alive) if hasattr(one, "heart")]
+    return [one for one in list(fork._alive) if hasattr(one, "heart")]
 
 
 def test_case_75_busy_on_both_sides(connect: Connect, kind: type[Server]) -> None:

@@ -21,11 +21,11 @@ import rpyc_like as rpyc
 from rpyc_like.core import consts, protocol
 from rpyc_like.core.channel import Channel
 from rpyc_like.core.protocol import Connection
-from rpyc_like.lib import impl, primitives
-from rpyc_like.lib.workers import WorkerPool
-from rpyc_like.link.express import Express
-from rpyc_like.link.pool import Poller
+from rpyc_like.lib import native, primitives
+from rpyc_like.lib.worker_pool import WorkerPool
+from rpyc_like.link.fast_path import Express
 from rpyc_like.link.receiving import Waiter
+from rpyc_like.link.serve.poller import Poller
 from rpyc_like.link.streams import SocketStream
 from rpyc_like.utils.server import ThreadedServer
 from rpyc_like.wire.session import CALL
@@ -36,7 +36,7 @@ from ..support.eventually import eventually
 QUIET = logging.getLogger("tests.wakeups")
 QUIET.setLevel(logging.CRITICAL)
 LIMIT = 20.0
-needs_native = pytest.mark.skipif(impl.codec is None, reason="needs the quick way to ask")
+needs_native = pytest.mark.skipif(native.codec is None, reason="needs the quick way to ask")
 
 Connect = Callable[..., Any]
 

@@ -18,9 +18,10 @@ import uuid
 import zlib
 from collections.abc import Iterator
 
-from rpyc_like.core import brine, consts, snapshot_dump
+from rpyc_like.core import brine, consts
 from rpyc_like.core.endpoint import FEATURES
-from rpyc_like.lib import identity
+from rpyc_like.core.snapshots import dump as snapshot_dump
+from rpyc_like.lib import object_ids
 from rpyc_like.wire import login
 from rpyc_like.wire.framing import EpcFramer, RpycFramer
 from tests.support import etf
@@ -57,7 +58,7 @@ def value(plain: object) -> bytes:
 def conversations() -> Iterator[list[bytes]]:
     """Yields what clients say: each begins by asking for the root."""
     targets._start_numbers_anew()
-    name, number = identity.class_pack(targets.Service)
+    name, number = object_ids.class_pack(targets.Service)
     root = (name, number, number + 1)
     callback = b"\x11\x54" + brine.dump(("m.f", 7, 8))
     start = [request(0, consts.HANDLE_GETROOT, value(()))]

@@ -12,17 +12,19 @@ from collections.abc import Callable
 from typing import Any
 
 import rpyc_like as rpyc
-from rpyc_like.core import brine, snapshot_dump, snapshot_load
+from rpyc_like.core import brine
 from rpyc_like.core.protocol import Connection
-from rpyc_like.epc import writer
+from rpyc_like.core.snapshots import dump as snapshot_dump
+from rpyc_like.core.snapshots import load as snapshot_load
 from rpyc_like.epc.codec import EpcCodec
-from rpyc_like.epc.reader import Reader
 from rpyc_like.erlport import erlterms
-from rpyc_like.erlport.modern import erlterms as modern
+from rpyc_like.erlport.v1 import erlterms as modern
 from rpyc_like.errors import AuthenticationError, ConnectionClosed, ProtocolError
-from rpyc_like.lib import identity
+from rpyc_like.lib import object_ids
 from rpyc_like.wire import login
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
+from rpyc_like.wire.sexp import writer
+from rpyc_like.wire.sexp.reader import Reader
 
 LIMIT = 5.0
 """Seconds of computing that any input may take."""
@@ -154,8 +156,8 @@ def join(payloads: list[bytes]) -> bytes:
 
 def _start_numbers_anew() -> None:
     """Lets equal inputs meet equal ids."""
-    identity._numbers.next = itertools.count(1 << 55).__next__  # type: ignore[method-assign]
-    identity._numbers.classes.clear()
+    object_ids._numbers.next = itertools.count(1 << 55).__next__  # type: ignore[method-assign]
+    object_ids._numbers.classes.clear()
 
 
 def converse(payloads: list[bytes], client: bool) -> Connection:

@@ -26,7 +26,7 @@ from rpyc_like.core import consts
 from rpyc_like.core.stream import PipeStream, SocketStream
 from rpyc_like.errors import AuthenticationError, ConnectionClosed
 from rpyc_like.link.aio import AioResult
-from rpyc_like.link.logins import TokenLogin
+from rpyc_like.link.client_login import TokenLogin
 from rpyc_like.utils.authenticators import SSLAuthenticator, TokenAuthenticator
 from tests.support.joining import join
 from tests.support.peers import ROOT, serving

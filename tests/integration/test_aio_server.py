@@ -22,7 +22,7 @@ import trustme
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.errors import AuthenticationError
-from rpyc_like.link.logins import TokenLogin
+from rpyc_like.link.client_login import TokenLogin
 from rpyc_like.utils.authenticators import SSLAuthenticator, TokenAuthenticator
 from tests.support.eventually import eventually_here
 from tests.support.joining import join

@@ -17,7 +17,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.errors import AuthenticationError
-from rpyc_like.link.logins import KeyLogin, TokenLogin
+from rpyc_like.link.client_login import KeyLogin, TokenLogin
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIC = [sys.executable, str(ROOT / "bin" / "rpyc_classic.py")]

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import rpyc_like as rpyc
-from rpyc_like.lib.impl import IMPLEMENTATION
+from rpyc_like.lib.native import IMPLEMENTATION
 with rpyc.connect_thread(remote_service=rpyc.ClassicService) as conn:
     print(IMPLEMENTATION, conn.root.eval("6 * 7"))
 """

@@ -432,7 +432,7 @@ def test_a_client_trusts_its_registry_only(sealed: tuple[Any, Callable[..., Any]
 
 def test_seals() -> None:
     """A sealed message opens once, for a minute, unchanged."""
-    from rpyc_like.utils.registry_messages import Seal
+    from rpyc_like.utils.registry_protocol import Seal
 
     ours, theirs = Seal(SECRET), Seal(SECRET)
     data, nonce = ours.close(b"content")

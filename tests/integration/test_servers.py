@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.lib.workers import WorkerPool
+from rpyc_like.lib.worker_pool import WorkerPool
 from rpyc_like.utils.server import ForkingServer, Server, ThreadedServer, ThreadPoolServer
 from tests.support.eventually import eventually
 from tests.support.joining import join
@@ -401,7 +401,7 @@ def test_work_that_comes_all_at_once() -> None:
 
 def test_workers_are_replaced_and_leave() -> None:
     """A pool has more threads while some wait, and no more afterwards."""
-    from rpyc_like.lib.workers import waiting
+    from rpyc_like.lib.worker_pool import waiting
 
     pool = WorkerPool(1, idle=0.2)
     gate, done = threading.Event(), threading.Event()

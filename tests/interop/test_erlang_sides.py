@@ -15,8 +15,8 @@ import trustme
 from rpyc_like import aio
 from rpyc_like.aio import erlang as aio_erlang
 from rpyc_like.erlport import Protocol
-from rpyc_like.erlport.modern import erlang
 from rpyc_like.erlport.service import ErlangService, PortService
+from rpyc_like.erlport.v1 import erlang
 from rpyc_like.errors import AuthenticationError
 from rpyc_like.utils.authenticators import SSLAuthenticator
 from rpyc_like.utils.server import ThreadedServer, ThreadPoolServer

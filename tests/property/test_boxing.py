@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpyc_like.core import brine, vinegar
-from rpyc_like.core.boxing import Boxer, Incomplete, check_id_pack
-from rpyc_like.core.classes import RemoteClasses
 from rpyc_like.core.config import make_config
+from rpyc_like.core.encoding.boxing import Boxer, Incomplete, check_id_pack
 from rpyc_like.core.netref import BaseNetref, is_netref
-from rpyc_like.core.objects import ExportTable, ProxyTable, StaleReference, identify
+from rpyc_like.core.proxies.remote_classes import RemoteClasses
+from rpyc_like.core.references.tables import ExportTable, ProxyTable, StaleReference, identify
 from rpyc_like.errors import MalformedValue, ProtocolError
 
 from .test_properties import values

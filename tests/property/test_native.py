@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rpyc_like as rpyc
-from rpyc_like.core import _brine_py as pure
-from rpyc_like.core import brine, consts, dialects
+from rpyc_like.core import brine, consts
+from rpyc_like.core.encoding import codec as dialects
 from rpyc_like.core.protocol import Connection
-from rpyc_like.lib import impl
+from rpyc_like.lib import native as impl
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import MemoryStream
+from rpyc_like.wire.brine import format as pure
 from rpyc_like.wire.framing import RpycFramer
 from tests.fuzz import corpus, targets
 
@@ -170,7 +171,7 @@ def test_messages(
 ) -> None:
     """A payload means the same to both, or fails in the same way."""
     conn, codec = codecs()
-    lent = conn._local_objects.lend(Item(), rpyc.core.objects.identify)
+    lent = conn._local_objects.lend(Item(), rpyc.core.references.tables.identify)
 
     def box(arg: Any) -> bytes:
         if type(arg) is Boxes:
@@ -275,7 +276,7 @@ def test_the_choice() -> None:
     """RPYC_LIKE_IMPL chooses; anything else is an error that says what was expected."""
 
     def run(wanted: str) -> subprocess.CompletedProcess[str]:
-        code = "import rpyc_like.lib.impl as impl; print(impl.IMPLEMENTATION)"
+        code = "import rpyc_like.lib.native as impl; print(impl.IMPLEMENTATION)"
         env = {**os.environ, "RPYC_LIKE_IMPL": wanted}
         return subprocess.run(
             [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
@@ -285,7 +286,7 @@ def test_the_choice() -> None:
     if impl.codec is not None:
         assert run("native").stdout == run("").stdout == "native\n"
     assert "expected native or python, got 'fast'" in run("fast").stderr
-    code = "import sys; sys.modules['rpyc_like._native.codec'] = None\nimport rpyc_like.lib.impl"
+    code = "import sys; sys.modules['rpyc_like._native.codec'] = None\nimport rpyc_like.lib.native"
     env = {**os.environ, "RPYC_LIKE_IMPL": "native"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rpyc_like.epc import reader as epc_reader
-from rpyc_like.epc import values
-from rpyc_like.epc import writer as epc_writer
-from rpyc_like.erlport import decoder as erl_decoder
-from rpyc_like.erlport import encoder as erl_encoder
 from rpyc_like.erlport import erlterms
-from rpyc_like.erlport.modern import erlterms as modern
-from rpyc_like.lib import impl
+from rpyc_like.erlport.v1 import erlterms as modern
+from rpyc_like.lib import native
+from rpyc_like.wire.etf import decoder as erl_decoder
+from rpyc_like.wire.etf import encoder as erl_encoder
+from rpyc_like.wire.sexp import reader as epc_reader
+from rpyc_like.wire.sexp import values
+from rpyc_like.wire.sexp import writer as epc_writer
 from tests.support import etf as terms
 
-pytestmark = pytest.mark.skipif(impl.sexp is None, reason="the compiled core is not in use")
+pytestmark = pytest.mark.skipif(native.sexp is None, reason="the compiled core is not in use")
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpyc_like.core import brine
-from rpyc_like.core.boxing import Boxer, Incomplete
-from rpyc_like.core.classes import RemoteClasses
 from rpyc_like.core.config import make_config
-from rpyc_like.core.objects import ExportTable, ProxyTable, StaleReference
+from rpyc_like.core.encoding.boxing import Boxer, Incomplete
+from rpyc_like.core.proxies.remote_classes import RemoteClasses
+from rpyc_like.core.references.tables import ExportTable, ProxyTable, StaleReference
 from rpyc_like.errors import ProtocolError
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
 from tests.support.peers import path_of

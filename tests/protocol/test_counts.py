@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import read_ahead
+from rpyc_like.core.iteration import prefetch
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
-from rpyc_like.lib import impl
+from rpyc_like.lib import native
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import SocketStream
 
@@ -145,10 +145,10 @@ def test_cost(
     sides: tuple[Connection, Connection, Counter], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An operation costs no more than it did."""
-    monkeypatch.setattr(read_ahead, "_FRESH", 60.0)  # tracing is slow
+    monkeypatch.setattr(prefetch, "_FRESH", 60.0)  # tracing is slow
     client, server, counter = sides
     text, pure, compiled = OPERATIONS[name]
-    most = pure if impl.codec is None else compiled
+    most = pure if native.codec is None else compiled
     names: dict[str, Any] = {key: client.eval(key) for key in NAMES}
     names |= {"modules": client.modules, "snapshot": rpyc.snapshot, "local": lambda number: number}
     code = compile(text, name, "eval")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core.dialects import Dialect, recognise
+from rpyc_like.core.encoding.codec import Dialect, recognise
 from rpyc_like.core.protocol import Connection
 from rpyc_like.errors import LimitExceeded, MalformedFrame, MalformedValue, ProtocolError
 from rpyc_like.link.channel import Channel

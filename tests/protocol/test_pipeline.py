@@ -10,7 +10,8 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like import fetch, lazy
-from rpyc_like.core import chain_steps, chains, consts
+from rpyc_like.core import consts
+from rpyc_like.core.pipelining import chain_handler, chain_interpreter
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
 from rpyc_like.errors import ProtocolError
@@ -149,14 +150,14 @@ def test_a_peer_cannot_have_values_computed_with(pair: MakePair) -> None:
     """A chain that tries is refused, or the step is left to who asks for it."""
     client, _ = pair(Users)
     root = client.root
-    ten: Any = (chain_steps.VALUE, 10)
+    ten: Any = (chain_interpreter.VALUE, 10)
     with pytest.raises(TypeError, match="expected a reference"):
-        steps: Any = ((chain_steps.CALLATTR, ten, "__pow__", ((0, 3),), ()),)
+        steps: Any = ((chain_interpreter.CALLATTR, ten, "__pow__", ((0, 3),), ()),)
         client.sync_request(consts.HANDLE_CHAIN, steps, (0,))
     steps = (
-        (chain_steps.CALLATTR, (0, root), "find", ((0, "ann"),), ()),
-        (chain_steps.GETATTR, (1, 0, 0), "name"),
-        (chain_steps.CALLATTR, (1, 0, 1), "__mul__", ((0, 10**9),), ()),
+        (chain_interpreter.CALLATTR, (0, root), "find", ((0, "ann"),), ()),
+        (chain_interpreter.GETATTR, (1, 0, 0), "name"),
+        (chain_interpreter.CALLATTR, (1, 0, 1), "__mul__", ((0, 10**9),), ()),
     )
     outcomes = client.sync_request(consts.HANDLE_CHAIN, steps, (2,))
     assert outcomes == ((0,), (1, "ann"), (3,))
@@ -219,13 +220,13 @@ def test_a_program_s_own_hooks_see_each_step(pair: MakePair) -> None:
 def test_limits(pair: MakePair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps and items of one chain are bounded."""
     client, _ = pair(Users)
-    monkeypatch.setattr(chains, "MAX_STEPS", 7)
+    monkeypatch.setattr(chain_handler, "MAX_STEPS", 7)
     with client.pipeline() as p:
         found = [p.root.find("ann").name for _ in range(2)]
     assert fetch(*found) == ("ann", "ann")
     with pytest.raises(ValueError, match="at most 7 steps"), client.pipeline() as p:
         found = [p.root.find("ann").name for _ in range(3)]
-    monkeypatch.setattr(chains, "MAX_ITEMS", 2)
+    monkeypatch.setattr(chain_handler, "MAX_ITEMS", 2)
     with client.pipeline() as p:
         names = p.map(lambda user: user.name, p.root.all())
     with pytest.raises(ValueError, match="at most 2 items"):

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core import access, chain_steps, consts, handlers
+from rpyc_like.core import consts
 from rpyc_like.core.config import DEFAULT_CONFIG
+from rpyc_like.core.dispatch import handlers, policy
+from rpyc_like.core.pipelining import chain_interpreter
 from rpyc_like.core.protocol import Connection
 from rpyc_like.errors import AccessDenied
 from rpyc_like.link.channel import Channel
@@ -117,7 +119,7 @@ TABLE: dict[str, tuple[dict[str, Any], str]] = {
 def category(name: str) -> str:
     if name in LEADS_OUT:
         return "private"
-    if name in INTERNAL or name in access.INTERNALS:
+    if name in INTERNAL or name in policy.INTERNALS:
         return "internal"
     if name == "next":
         return "next"
@@ -177,7 +179,7 @@ def test_the_lists_are_consistent() -> None:
     assert not LEADS_OUT & set(DEFAULT_CONFIG["safe_attrs"])
     assert not INTERNAL & set(DEFAULT_CONFIG["safe_attrs"])
     assert set(DEFAULT_CONFIG["safe_attrs"]) >= SAFE
-    assert {name for name in INTERNAL if name in NAMES} <= access.INTERNALS
+    assert {name for name in INTERNAL if name in NAMES} <= policy.INTERNALS
     assert len(NAMES) > 120
 
 
@@ -209,11 +211,11 @@ def test_steps_of_a_chain(name: str, make_conn: Any) -> None:
     conn = make_conn({**config, "allow_setattr": True})
     for attribute in NAMES:
         subject = Subject()
-        lent = (chain_steps.VALUE, subject)
+        lent = (chain_interpreter.VALUE, subject)
         steps = (
-            (chain_steps.GETATTR, lent, attribute),
-            (chain_steps.SETATTR, lent, attribute, (chain_steps.VALUE, 5)),
-            (chain_steps.MAP, (0, [subject]), ((0, (1, 0, -1), attribute),), (1, 0, 0)),
+            (chain_interpreter.GETATTR, lent, attribute),
+            (chain_interpreter.SETATTR, lent, attribute, (chain_interpreter.VALUE, 5)),
+            (chain_interpreter.MAP, (0, [subject]), ((0, (1, 0, -1), attribute),), (1, 0, 0)),
         )
         got, put, mapped = conn._handle_chain(steps, (0, 1, 2))
         denied = not is_allowed(attribute, allowed)
@@ -225,7 +227,7 @@ def test_steps_of_a_chain(name: str, make_conn: Any) -> None:
 
 def was_denied(outcome: Any) -> bool:
     """Returns whether a step failed because of the gate."""
-    return outcome[0] == chain_steps.FAILED and "cannot access" in str(outcome[1][1])
+    return outcome[0] == chain_interpreter.FAILED and "cannot access" in str(outcome[1][1])
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -343,7 +345,7 @@ def test_what_is_shown(name: str, make_conn: Any) -> None:
         if kind == "instance":
             assert ("__eq__" in shown) == is_allowed("__eq__", allowed)
             assert ("exposed_shown" in shown) == is_allowed("exposed_shown", allowed)
-        raw = conn._local_objects.lend(subject, rpyc.core.objects.identify)
+        raw = conn._local_objects.lend(subject, rpyc.core.references.tables.identify)
         pack = conn._local_objects.by_raw[raw].pack
         told = [attribute for attribute, _ in conn._handle_inspect(pack)]
         assert all(one == "__call__" or is_allowed(one, allowed) for one in told), kind

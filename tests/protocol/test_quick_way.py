@@ -17,15 +17,15 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core.protocol import Connection
-from rpyc_like.lib import impl
-from rpyc_like.link import batching
+from rpyc_like.lib import native
+from rpyc_like.link import write_coalescing
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.streams import SocketStream
 from tests.support.eventually import eventually
 from tests.support.joining import join
 
 Ends = tuple[Connection, Connection]
-needs_native = pytest.mark.skipif(impl.codec is None, reason="the compiled core is not in use")
+needs_native = pytest.mark.skipif(native.codec is None, reason="the compiled core is not in use")
 
 
 class Notes(rpyc.Service):
@@ -133,7 +133,7 @@ def test_few_requests_are_not_held(ends: tuple[Connection, Notes]) -> None:
     client, _ = ends
     sleep = rpyc.async_(client.root.sleep)
     sent = sizes(client)
-    results = [sleep(0) for _ in range(batching.IN_FLIGHT // 2)]
+    results = [sleep(0) for _ in range(write_coalescing.IN_FLIGHT // 2)]
     assert len(sent) == len(results)
     assert [result.value for result in results] == [0] * len(results)
 
@@ -262,8 +262,8 @@ def test_one_thread_looks_at_all_connections() -> None:
     before = {thread.ident for thread in threading.enumerate()}
     for client in clients:
         note = rpyc.async_(client.root.note)
-        results = [note(number) for number in range(3 * batching.IN_FLIGHT)]
-        assert [result.value for result in results] == list(range(3 * batching.IN_FLIGHT))
+        results = [note(number) for number in range(3 * write_coalescing.IN_FLIGHT)]
+        assert [result.value for result in results] == list(range(3 * write_coalescing.IN_FLIGHT))
     more = [thread.name for thread in threading.enumerate() if thread.ident not in before]
     assert len(more) < len(pairs), more  # other tests' threads may be among them
     for client in clients:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rpyc_like.core import consts, cursors, read_ahead
+from rpyc_like.core import consts
 from rpyc_like.core.config import DEFAULT_CONFIG
+from rpyc_like.core.iteration import cursors, prefetch
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
 from rpyc_like.errors import MalformedValue
@@ -33,7 +34,7 @@ class Item:
 @pytest.fixture
 def there(pair: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Returns a function that makes remote things, and one that counts requests."""
-    monkeypatch.setattr(read_ahead, "_FRESH", 60.0)  # a slow machine asks no more than a fast one
+    monkeypatch.setattr(prefetch, "_FRESH", 60.0)  # a slow machine asks no more than a fast one
     client, server = pair(SlaveService, ClassicClient)
     client.root
     asked = Asked(server)
@@ -139,7 +140,7 @@ def test_a_loop_that_is_left_reads_little(there: Any) -> None:
     for item in remote:
         assert item.x == 0
         break
-    assert len(there.conn._proxies) <= server_side + read_ahead.FIRST + 3
+    assert len(there.conn._proxies) <= server_side + prefetch.FIRST + 3
 
 
 class Loop:
@@ -300,7 +301,7 @@ def test_what_is_seen_is_fresh(there: Any, monkeypatch: pytest.MonkeyPatch) -> N
     iterator = iter(remote)
     numbers.append(5)
     assert len(remote) == 4
-    monkeypatch.setattr(read_ahead, "_FRESH", 0.0)
+    monkeypatch.setattr(prefetch, "_FRESH", 0.0)
     other = iter(remote)
     numbers.append(6)
     assert len(remote) == 6
@@ -401,8 +402,8 @@ class Clock:
 def clock(there: Any, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Replace the clock; what is seen stays for 50 ms of it."""
     made = Clock(5e-6)
-    monkeypatch.setattr(read_ahead, "_FRESH", 0.05)
-    monkeypatch.setattr(read_ahead, "primitives", SimpleNamespace(monotonic=made))
+    monkeypatch.setattr(prefetch, "_FRESH", 0.05)
+    monkeypatch.setattr(prefetch, "primitives", SimpleNamespace(monotonic=made))
     return made
 
 

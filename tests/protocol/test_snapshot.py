@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 
 import rpyc_like as rpyc
 from rpyc_like import by_value, snapshot
-from rpyc_like.core import consts, snapshot_dump, snapshot_load
+from rpyc_like.core import consts
 from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicClient, SlaveService
+from rpyc_like.core.snapshots import dump as snapshot_dump
+from rpyc_like.core.snapshots import load as snapshot_load
 from rpyc_like.errors import MalformedValue
 from tests.support.asked import Asked
 

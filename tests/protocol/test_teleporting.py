@@ -61,7 +61,7 @@ def made_by(version: str) -> dict[str, Any]:
     if python is None:
         pytest.skip(f"no Python {version} on this machine")
     code = (
-        "import sys; from rpyc_like.core.teleporting import export_function\n"
+        "import sys; from rpyc_like.core.teleport.functions import export_function\n"
         "space = {'__name__': 'made'}; exec(sys.argv[1], space)\n"
         "print({name: export_function(space[name]) for name in sys.argv[2:]})"
     )

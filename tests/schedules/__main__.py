@@ -15,9 +15,9 @@ import random
 import sys
 import time
 
-from rpyc_like.link import forking
-from rpyc_like.link.connection import MessageConnection
+from rpyc_like.link import fork
 from rpyc_like.link.sending import FrameSender
+from rpyc_like.link.threaded import MessageConnection
 
 from . import world
 from .adapters import SCENARIOS
@@ -56,7 +56,7 @@ def warm_up(name: str) -> None:
 def describe() -> list[str]:
     """Return what the connections hold, one line for each that is not lost."""
     lines = []
-    for link in forking.alive():
+    for link in fork.alive():
         if isinstance(link, MessageConnection) and not link.lost:
             stream, reading = link.channel.stream, link.reading
             facts = {

@@ -12,8 +12,8 @@ from rpyc_like.aio import erlang as aio_erlang
 from rpyc_like.epc.service import EPCConnection, EPCService
 from rpyc_like.erlport.erlproto import Port
 from rpyc_like.erlport.errors import CallError
-from rpyc_like.erlport.modern.codec import ErlportCodec
-from rpyc_like.erlport.modern.instance import Instance
+from rpyc_like.erlport.v1.bridge import Instance
+from rpyc_like.erlport.v1.codec import ErlportCodec
 from rpyc_like.lib.connection_threads import ConnectionThreads
 
 from . import world as worlds

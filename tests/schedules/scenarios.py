@@ -18,11 +18,11 @@ from rpyc_like.core.service import ClassicService, Service, SlaveService
 from rpyc_like.lib.connection_threads import ConnectionThreads
 from rpyc_like.lib.first_use import FirstUse, kept_first
 from rpyc_like.lib.threads import Workers
-from rpyc_like.lib.workers import WorkerPool
-from rpyc_like.link import forking
+from rpyc_like.lib.worker_pool import WorkerPool
+from rpyc_like.link import fork as forking
 from rpyc_like.link.channel import Channel
-from rpyc_like.link.pool import Poller
-from rpyc_like.link.relay import Relay
+from rpyc_like.link.serve.leader_follower import Relay
+from rpyc_like.link.serve.poller import Poller
 from rpyc_like.utils.helpers import BgServingThread, async_
 
 from . import world as worlds

@@ -10,9 +10,9 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import Service
 from rpyc_like.errors import LimitExceeded, LocalProtocolError
 from rpyc_like.lib.connection_threads import ConnectionThreads
-from rpyc_like.lib.workers import WorkerPool
+from rpyc_like.lib.worker_pool import WorkerPool
 from rpyc_like.link.channel import Channel
-from rpyc_like.link.pool import Poller
+from rpyc_like.link.serve.poller import Poller
 from rpyc_like.utils.helpers import BgServingThread, async_
 
 from . import world as worlds

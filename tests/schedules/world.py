@@ -18,7 +18,8 @@ from typing import Any
 import rpyc_like
 from rpyc_like.errors import ConnectionClosed
 from rpyc_like.lib import background_loop, exiting, primitives
-from rpyc_like.link import forking, pool
+from rpyc_like.link import fork
+from rpyc_like.link.serve import poller
 from rpyc_like.link.streams.base import READ, WRITE, NativeStream
 
 from .scheduler import Dissolved, Scheduler, Task, active
@@ -578,14 +579,14 @@ def install() -> None:
     primitives.monotonic, primitives.sleep = monotonic, sleep
     primitives.DefaultSelector = Selector  # type: ignore[misc,assignment]
     primitives.poll = None
-    pool.WakePipe = WakePipe  # type: ignore[misc,assignment]
+    poller.WakePipe = WakePipe  # type: ignore[misc,assignment]
     asyncio.new_event_loop = Loop  # of lib.background_loop
 
 
 def start_anew() -> None:
     """Make what the process has once, with the scheduled primitives, for the next schedule."""
     _descriptors.clear()
-    for reset in forking._resets:
+    for reset in fork._resets:
         reset()
     background_loop._begin_anew()
     exiting.WRITING.start_anew()

@@ -36,7 +36,7 @@ from typing import Any
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.errors import LocalProtocolError
-from rpyc_like.lib import impl
+from rpyc_like.lib import native
 
 ROOT = Path(__file__).resolve().parents[2]
 TRANSPORTS = ("tcp", "tls", "pool", "aio", "asyncio")
@@ -390,7 +390,7 @@ def main() -> None:
     if options.serve is not None:
         serve(options.transport[0], options.serve)
         return
-    build = "pure" if impl.waiting is None else "compiled"
+    build = "pure" if native.waiting is None else "compiled"
     failed = False
     for transport in options.transport or TRANSPORTS:
         started = time.monotonic()

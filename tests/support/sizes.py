@@ -44,10 +44,10 @@ def main() -> None:
 def share() -> tuple[int, int]:
     """Returns the lines only for asyncio, and those that it shares with the blocking side."""
     own = (
-        *("link.aio", "link.aio_peer", "lib.in_worker"),
+        *("link.aio", "link.aio_plain_peer", "lib.run_in_pool"),
         *("lib.connection_threads", "lib.contexts", "lib.finalizers"),
     )
-    blocking = ("core.protocol", "core.coroutines", "link.connection", "link.express")
+    blocking = ("core.protocol", "core.dispatch.coroutines", "link.threaded", "link.fast_path")
     both = ("core.", "link.", "wire.", "lib.", "utils.")
     lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
     alone = sum(size for name, size in lines.items() if name.startswith("aio") or name in own)

@@ -11,7 +11,7 @@ import pytest
 from rpyc_like.errors import LimitExceeded
 from rpyc_like.lib.connection_threads import ConnectionThreads
 from rpyc_like.lib.contexts import SharedContext
-from rpyc_like.lib.logs import CountedWarning
+from rpyc_like.lib.logging_setup import CountedWarning
 from rpyc_like.lib.threads import spawn
 from tests.support.joining import join
 

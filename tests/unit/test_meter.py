@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.core import accounts
+from rpyc_like.core.references import accounts
 from rpyc_like.errors import LimitExceeded, MalformedValue
 from rpyc_like.wire import meter
 

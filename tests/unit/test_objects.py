@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.core import access
 from rpyc_like.core.config import make_config
-from rpyc_like.core.objects import ExportTable, StaleReference, identify
+from rpyc_like.core.dispatch import policy
+from rpyc_like.core.references.tables import ExportTable, StaleReference, identify
 from rpyc_like.errors import AccessDenied
-from rpyc_like.lib.identity import class_id, fresh_id
+from rpyc_like.lib.object_ids import class_id, fresh_id
 
 
 class Thing:
@@ -175,23 +175,23 @@ def test_attribute_rules(config: dict[str, Any], name: str, expected: str | None
     full = make_config(config)
     if expected is None:
         with pytest.raises(AccessDenied, match="cannot access"):
-            access.check_attr(full, Guarded(), name, "allow_getattr")
+            policy.check_attr(full, Guarded(), name, "allow_getattr")
         assert issubclass(AccessDenied, AttributeError)
     else:
-        assert access.check_attr(full, Guarded(), name, "allow_getattr") == expected
+        assert policy.check_attr(full, Guarded(), name, "allow_getattr") == expected
 
 
 def test_setting_and_deleting_are_off() -> None:
     """Reading does not imply writing."""
     for perm in ("allow_setattr", "allow_delattr"):
         with pytest.raises(AccessDenied):
-            access.check_attr(make_config({"allow_all_attrs": True}), Guarded(), "public", perm)
+            policy.check_attr(make_config({"allow_all_attrs": True}), Guarded(), "public", perm)
 
 
 def read(obj: Any, name: Any) -> Any:
     config = make_config({})
-    return access.access_attr(
-        partial(access.decide, config), obj, name, (), "_rpyc_getattr", "allow_getattr", getattr
+    return policy.access_attr(
+        partial(policy.decide, config), obj, name, (), "_rpyc_getattr", "allow_getattr", getattr
     )
 
 
@@ -225,10 +225,10 @@ def test_safe_attrs_are_live() -> None:
     name = "__trunc__"
     assert hasattr(math, "trunc")
     with pytest.raises(AccessDenied):
-        access.check_attr(config, 1.5, name, "allow_getattr")
+        policy.check_attr(config, 1.5, name, "allow_getattr")
     config["safe_attrs"].add(name)
     try:
-        assert access.check_attr(make_config({}), 1.5, name, "allow_getattr") == name
+        assert policy.check_attr(make_config({}), 1.5, name, "allow_getattr") == name
     finally:
         config["safe_attrs"].discard(name)
     assert sys.getrefcount(config) > 0

@@ -36,12 +36,12 @@ HARMLESS = {
 
 EXCEPTIONS = {
     "aio/server.py": {"threading"},  # whether this is the main thread
-    "core/coroutines.py": {"Future"},  # only named: lib.background_loop makes it
+    "core/dispatch/coroutines.py": {"Future"},  # only named: lib.background_loop makes it
     "epc/errors.py": {"queue"},  # the base class of an error
     "epc/py3compat.py": {"queue"},  # a name of python-epc's, for its users
     "lib/compat.py": {"select"},  # a name of RPyC's, for its users
-    "lib/interpreter.py": {"threading"},  # the end of an interpreter: private functions
-    "lib/polling.py": {"select", "selectors"},  # a class of RPyC's, for its users
+    "lib/subinterpreters.py": {"threading"},  # the end of an interpreter: private functions
+    "lib/poll_compat.py": {"select", "selectors"},  # a class of RPyC's, for its users
 }
 """Modules that import more than is harmless, and why."""
 
@@ -78,7 +78,7 @@ def test_waits_come_from_one_module() -> None:
 
 def test_exceptions_call_nothing_that_waits() -> None:
     """Those exceptions that are no names for users of other packages make no lock or thread."""
-    for path in ("aio/server.py", "epc/errors.py", "lib/interpreter.py"):
+    for path in ("aio/server.py", "epc/errors.py", "lib/subinterpreters.py"):
         tree = ast.parse((ROOT / path).read_text())
         used = {
             node.attr

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.lib import impl, processors
+from rpyc_like.lib import cpu_quota, native
 from rpyc_like.link.streams import PipeStream, SocketStream
 from rpyc_like.link.streams import base as streams
 
-pytestmark = pytest.mark.skipif(impl.waiting is None, reason="the compiled core is not in use")
+pytestmark = pytest.mark.skipif(native.waiting is None, reason="the compiled core is not in use")
 
 LONG = 1000.0
 """Microseconds for which a test polls: what arrives at once is always found."""
@@ -34,16 +34,16 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def polls(waits: Callable[[], Any]) -> tuple[int, int]:
     """Returns how often polling found something, and how often not, in a function."""
-    before = impl.waiting.counts()
+    before = native.waiting.counts()
     waits()
-    after = impl.waiting.counts()
+    after = native.waiting.counts()
     return after[0] - before[0], after[1] - before[1]
 
 
 def test_it_polls_while_messages_come_quickly(ends: tuple[socket.socket, socket.socket]) -> None:
     """The first wait sleeps; while messages come in time the next ones need not."""
     here, there = ends
-    pace = impl.waiting.Pace(LONG)
+    pace = native.waiting.Pace(LONG)
     command = [sys.executable, "-c", ECHO, str(there.fileno())]
     with subprocess.Popen(command, pass_fds=[there.fileno()]) as echo:
         found, deadline = 0, time.monotonic() + 10
@@ -80,7 +80,7 @@ def answering_late(window: float) -> Iterator[Callable[[float], None]]:
         pytest.skip("needs two processors")
     mine, others, *_ = sorted(own)
     here, there = socket.socketpair()
-    pace = impl.waiting.Pace(window)
+    pace = native.waiting.Pace(window)
 
     def wait(seconds: float) -> None:
         here.send(b"%.6f" % seconds)
@@ -134,7 +134,7 @@ def test_a_peer_that_polls_is_noticed() -> None:
 def test_zero_never_polls(ends: tuple[socket.socket, socket.socket]) -> None:
     """With 0 microseconds each wait sleeps at once."""
     here, there = ends
-    pace = impl.waiting.Pace(0)
+    pace = native.waiting.Pace(0)
     timers = []
 
     def wait() -> None:
@@ -152,7 +152,7 @@ def test_zero_never_polls(ends: tuple[socket.socket, socket.socket]) -> None:
 def test_polling_in_vain_becomes_rare(ends: tuple[socket.socket, socket.socket]) -> None:
     """A thread whose messages come late does not poll each time, and sleeps in between."""
     here, _ = ends
-    pace = impl.waiting.Pace(20)
+    pace = native.waiting.Pace(20)
     begun = time.thread_time()
     _, missed = polls(lambda: [pace.wait((here.fileno(),), 0.0001) for _ in range(300)])
     assert missed < 60
@@ -184,7 +184,7 @@ def test_one_thread_polls_at_a_time() -> None:
 
 def ready_to_poll(here: socket.socket, there: socket.socket) -> Any:
     """Returns a pace whose last message came quickly, so that it polls next time."""
-    pace = impl.waiting.Pace(LONG)
+    pace = native.waiting.Pace(LONG)
     timer = threading.Timer(0.0003, there.send, [b"x"])
     timer.start()
     assert pace.wait((here.fileno(),), 5)
@@ -196,7 +196,7 @@ def ready_to_poll(here: socket.socket, there: socket.socket) -> Any:
 def test_the_end_of_the_time(ends: tuple[socket.socket, socket.socket]) -> None:
     """A wait returns when its time is over, and not before."""
     here, _ = ends
-    pace = impl.waiting.Pace(LONG)
+    pace = native.waiting.Pace(LONG)
     for seconds in (0, 0.0002, 0.02):
         begun = time.monotonic()
         assert not pace.wait((here.fileno(),), seconds)
@@ -206,7 +206,7 @@ def test_the_end_of_the_time(ends: tuple[socket.socket, socket.socket]) -> None:
 def test_errors(ends: tuple[socket.socket, socket.socket]) -> None:
     """Errors of the system are OSErrors; wrong arguments are told."""
     here, there = ends
-    pace = impl.waiting.Pace(1)
+    pace = native.waiting.Pace(1)
     with pytest.raises(OSError, match="Bad file descriptor"):
         pace.recv(-1, 10)
     there.close()
@@ -225,13 +225,13 @@ def test_errors(ends: tuple[socket.socket, socket.socket]) -> None:
         pace.wait((1, 2, 3, 4, 5), None)
     for microseconds in (-1, 1001, float("nan")):
         with pytest.raises(ValueError, match="0 to 1000 microseconds"):
-            impl.waiting.Pace(microseconds)
+            native.waiting.Pace(microseconds)
 
 
 def test_signals_are_handled(ends: tuple[socket.socket, socket.socket]) -> None:
     """A signal's handler runs while a thread waits, and may end the wait."""
     here, _ = ends
-    pace = impl.waiting.Pace(LONG)
+    pace = native.waiting.Pace(LONG)
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -252,7 +252,7 @@ def test_signals_are_handled(ends: tuple[socket.socket, socket.socket]) -> None:
 def test_signals_in_between(ends: tuple[socket.socket, socket.socket]) -> None:
     """Signals whose handlers return end no wait, while it polls or while it sleeps."""
     here, _ = ends
-    pace = impl.waiting.Pace(LONG)
+    pace = native.waiting.Pace(LONG)
     came = []
     before = signal.signal(signal.SIGALRM, lambda *_: came.append(1))
     signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
@@ -269,7 +269,7 @@ def test_signals_in_between(ends: tuple[socket.socket, socket.socket]) -> None:
 def test_where_it_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams poll with two processors at least; sockets, pipes, and 0 turns it off."""
     made: list[float] = []
-    pace = impl.waiting.Pace
+    pace = native.waiting.Pace
 
     class Waiting:
         @staticmethod
@@ -299,7 +299,7 @@ def test_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         "/sys/fs/cgroup/a/b/cpu.max": ["max 100000"],
         "/sys/fs/cgroup/a/cpu.max": ["50000 100000"],
     }
-    monkeypatch.setattr(processors, "_lines", lambda path: files.get(path, []))
+    monkeypatch.setattr(cpu_quota, "_lines", lambda path: files.get(path, []))
     for expected, changed in (
         (0.5, {}),
         (own, {"/sys/fs/cgroup/a/cpu.max": ["nonsense"]}),
@@ -313,6 +313,6 @@ def test_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         ),
     ):
         files.update(changed)
-        processors._quota.cache_clear()
-        assert processors.processors() == expected
-    processors._quota.cache_clear()
+        cpu_quota._quota.cache_clear()
+        assert cpu_quota.processors() == expected
+    cpu_quota._quota.cache_clear()

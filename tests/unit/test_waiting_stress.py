@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from rpyc_like.lib import impl
+from rpyc_like.lib import native
 
-pytestmark = pytest.mark.skipif(impl.waiting is None, reason="the compiled core is not in use")
+pytestmark = pytest.mark.skipif(native.waiting is None, reason="the compiled core is not in use")
 
 PATIENCE = 50.0
 """Seconds in which a test must end; a wake-up that is lost takes for ever."""
@@ -68,7 +68,7 @@ Kind = Callable[[float], Any]
 @pytest.fixture(params=["model", "compiled"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     """What makes a Pace, for so many microseconds."""
-    return Model if request.param == "model" else impl.waiting.Pace
+    return Model if request.param == "model" else native.waiting.Pace
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def send(pace: Any, sock: socket.socket, data: bytes) -> None:
 def test_results_are_those_of_the_model(pairs: Callable[[], Any], seed: int) -> None:
     """The same operations give the same results, whatever is sent, read and closed."""
     chance = random.Random(seed)
-    sides = [(kind(chance.choice(WINDOWS)), *pairs()) for kind in (Model, impl.waiting.Pace)]
+    sides = [(kind(chance.choice(WINDOWS)), *pairs()) for kind in (Model, native.waiting.Pace)]
     closed = False
     for _ in range(300):
         act, number = chance.random(), chance.randrange(1, 9)
@@ -279,7 +279,7 @@ def test_children_poll_for_themselves(pairs: Callable[[], Any]) -> None:
     stop = threading.Event()
 
     def exchange(sock: socket.socket, echoes: bool) -> None:
-        pace = impl.waiting.Pace(1000)
+        pace = native.waiting.Pace(1000)
         while not stop.is_set():
             if not echoes:
                 pace.send(sock, b"x")
@@ -308,14 +308,14 @@ def test_children_poll_for_themselves(pairs: Callable[[], Any]) -> None:
 def polls_alone() -> int:
     """Return 0 if a new Pace polls in this process, which has no other thread that does."""
     here, there = socket.socketpair()
-    pace = impl.waiting.Pace(1000)
-    before = impl.waiting.counts()
+    pace = native.waiting.Pace(1000)
+    before = native.waiting.counts()
     end = time.monotonic() + PATIENCE
-    while impl.waiting.counts() == before and time.monotonic() < end:
+    while native.waiting.counts() == before and time.monotonic() < end:
         soon = threading.Timer(0.0002, there.send, [b"x"])  # what comes quickly lets it poll
         soon.start()
         pace.wait((here.fileno(),), None)
         here.recv(1)
         soon.join()
         pace.wait((here.fileno(),), 0.00001)
-    return int(impl.waiting.counts() == before)
+    return int(native.waiting.counts() == before)

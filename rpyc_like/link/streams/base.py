@@ -14,9 +14,10 @@ from types import BuiltinFunctionType, CodeType, TracebackType
 from typing import Any, TypeVar
 
 from ...errors import ConnectionClosed
-from ...lib import impl, primitives
+from ...lib import native as impl
+from ...lib import primitives
+from ...lib.cpu_quota import processors
 from ...lib.interrupts import ignoring, raised_by_handler
-from ...lib.processors import processors
 from ...lib.timing import Timeout
 
 __all__ = [

@@ -21,7 +21,7 @@ from ...lib import primitives
 from ...lib.interrupts import ignoring, raised_by_handler
 from ...lib.os_errors import naming
 from .base import READ, DescriptorStream, ExplainedEnd, noting, polls_natively, waits
-from .dialing import connect_socket
+from .happy_eyeballs import connect_socket
 
 __all__ = ["SocketStream", "TunneledSocketStream"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from rpyc_like.core import consts
-from rpyc_like.lib.internals import INTERNALS
+from rpyc_like.lib.interpreter_attrs import INTERNALS
 
 from .canaries import CLASSES
 from .wire import NAMES as HANDLERS
@@ -848,6 +848,6 @@ _WEIGHTS: Final = (22, 12, 20, 6, 3, 1, 8, 2, 5, 4, 8, 3, 5, 5, 3, 8, 6)
 
 
 def _dumped(value: Any) -> bytes:
-    from rpyc_like.core import _brine_py
+    from rpyc_like.wire.brine import format
 
-    return _brine_py.dump(value)
+    return format.dump(value)

@@ -35,7 +35,7 @@ from rpyc_like.lib import background_loop
 from . import canaries, client, services, watch
 
 TIMEOUTS = {"sync_request_timeout": 2}
-_SKIPPED = ("rpyc_like.alias", "rpyc_like.far", "rpyc_like.cli", "rpyc_like.core.async")
+_SKIPPED = ("rpyc_like.alias", "rpyc_like.remote_scripts", "rpyc_like.cli", "rpyc_like.core.async")
 _LATE = (
     *(
         "encodings.idna",

@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from rpyc_like.core import _brine_py as brine
 from rpyc_like.core import consts
+from rpyc_like.wire.brine import format as brine
 
 __all__ = ["UNANSWERED", "Answer", "Session", "Step", "Value", "Vanished"]
 

@@ -1,0 +1,1 @@
+"""Serving what a peer asks for."""

@@ -1,0 +1,1 @@
+"""Iterating over remote containers."""

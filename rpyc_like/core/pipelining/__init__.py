@@ -1,0 +1,1 @@
+"""Operations that are recorded here and done where the objects are."""

@@ -1,0 +1,1 @@
+"""Proxies of remote objects, and classes of them."""

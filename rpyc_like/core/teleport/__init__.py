@@ -1,0 +1,1 @@
+"""Functions sent to the other side as code."""

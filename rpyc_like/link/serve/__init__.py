@@ -1,0 +1,1 @@
+"""Which threads serve a connection."""

@@ -1,0 +1,1 @@
+"""Brine: the serialisation of plain immutable values on the RPyC wire."""

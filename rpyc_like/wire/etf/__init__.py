@@ -1,0 +1,1 @@
+"""Erlang's external term format."""

@@ -1,0 +1,1 @@
+"""Values of Emacs Lisp as text."""
