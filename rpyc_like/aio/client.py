@@ -20,7 +20,7 @@ from ..utils.openers import ssl_opener, tcp_opener, unix_opener
 from .connection import Connection
 
 __all__ = [
-    "Opening",
+    "PendingConnection",
     "in_thread",
     "connect",
     "connect_stream",
@@ -34,7 +34,7 @@ ServiceLike = Any  # a service class, or an instance
 Config = dict[str, Any]
 
 
-class Opening:
+class PendingConnection:
     """A connection that is opened when this is awaited, or entered with ``async with``."""
 
     def __init__(self, opened: Callable[[], Awaitable[Connection]]) -> None:
@@ -98,14 +98,14 @@ async def _answered(
 
 def _opening(
     opener: Callable[[], NativeStream], service: ServiceLike, config: Config | None
-) -> Opening:
+) -> PendingConnection:
     async def reopen() -> Channel:
         return Channel(await in_thread(opener))
 
     async def opened() -> Connection:
         return await _made(service, await reopen(), config, reopen)
 
-    return Opening(opened)
+    return PendingConnection(opened)
 
 
 def connect(
@@ -114,7 +114,7 @@ def connect(
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
     **options: Any,
-) -> Opening:
+) -> PendingConnection:
     """Connects over TCP.
 
     Args:
@@ -132,7 +132,7 @@ def unix_connect(
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
     **options: Any,
-) -> Opening:
+) -> PendingConnection:
     """Connects to a unix socket; ``options`` are those of :func:`rpyc_like.unix_connect`."""
     return _opening(unix_opener(path, **options), service, config)
 
@@ -143,7 +143,7 @@ def ssl_connect(
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
     **options: Any,
-) -> Opening:
+) -> PendingConnection:
     """Connects over TCP with TLS; ``options`` are those of :func:`rpyc_like.ssl_connect`."""
     return _opening(ssl_opener(host, port, **options), service, config)
 
@@ -154,7 +154,7 @@ def ssh_connect(
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
     timeout: float | None = None,
-) -> Opening:
+) -> PendingConnection:
     """Connects through ssh to a server on another machine; see :func:`rpyc_like.ssh_connect`.
 
     Args:
@@ -168,21 +168,23 @@ def ssh_connect(
         step = f"connecting to port {remote_port} of {remote_machine} through ssh"
         return await _answered(conn, timeout, step)
 
-    return Opening(opened)
+    return PendingConnection(opened)
 
 
-def _once(opener: Callable[[], Any], service: ServiceLike, config: Config | None) -> Opening:
+def _once(
+    opener: Callable[[], Any], service: ServiceLike, config: Config | None
+) -> PendingConnection:
     async def opened() -> Connection:
         return await _made(service, Channel(await in_thread(opener)), config)
 
-    return Opening(opened)
+    return PendingConnection(opened)
 
 
 def connect_stream(
     stream: NativeStream,
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
-) -> Opening:
+) -> PendingConnection:
     """Makes a connection over an open stream of this package's."""
     return _once(lambda: stream, service, config)
 
@@ -192,7 +194,7 @@ def connect_subproc(
     service: type[Service] | Service = VoidService,
     config: Config | None = None,
     timeout: float | None = START_TIMEOUT,
-) -> Opening:
+) -> PendingConnection:
     """Starts a program and connects to its standard input and output.
 
     The connection's ``proc`` is the :class:`subprocess.Popen`. It ends when the connection does.
@@ -216,4 +218,4 @@ def connect_subproc(
             child.kill()
             raise
 
-    return Opening(opened)
+    return PendingConnection(opened)

@@ -22,13 +22,13 @@ from ..core.pipelining.chain_sender import one_request, sending
 from ..lib.connection_threads import ConnectionThreads
 from ..lib.first_use import set_first
 from ..lib.worker_pool import waiting
-from ..link.aio import AioMessageConnection, AioResult
+from ..link.aio import AioLink, AioResult
 from ..link.call_context import task_context
 from ..link.channel import client_of
 from ..link.housekeeping import DELAY, HeartbeatMonitor
-from ..link.result import AsyncResult, Stopped, Unfinished, raised, thrown
+from ..link.result import AsyncResult, RemoteStopIteration, Unresolved, raised, thrown
 from .classic_names import ClassicNames
-from .dispatch import Serving
+from .dispatch import TaskDispatcher
 from .proxies import AsyncNetref, Deferred, unsupported
 from .thread_api import wrong_face
 
@@ -63,7 +63,7 @@ class _Blocking:
 Reopen = Callable[[], Coroutine[Any, Any, Channel]]
 
 
-class Connection(ClassicNames, Serving):
+class Connection(ClassicNames, TaskDispatcher):
     """One side of a conversation about Python objects, on an event loop.
 
     It belongs to the loop that runs when it is made; :func:`rpyc_like.aio.connect` makes one.
@@ -77,7 +77,7 @@ class Connection(ClassicNames, Serving):
             is done on the loop.
     """
 
-    _link: AioMessageConnection
+    _link: AioLink
     proc: Any  # of connections to a child process
 
     call = ping = _Blocking("be waited for")
@@ -97,7 +97,7 @@ class Connection(ClassicNames, Serving):
         self._prepare_executor()
         self._reopen_channel = reopen
         self.adopt_channel(channel)
-        self._link = AioMessageConnection(channel, self._session, self)
+        self._link = AioLink(channel, self._session, self)
         self._link.queued.total = self._total
         self._codec.link = self._link
         self._codec.became_usual = self._use_shortcut
@@ -162,7 +162,7 @@ class Connection(ClassicNames, Serving):
         finally:
             if served is not None:
                 self._end_wait(served)
-        if issubclass(type(value), Unfinished):
+        if issubclass(type(value), Unresolved):
             value = await self.await_steps(value.steps())
         return failed, value
 
@@ -199,7 +199,7 @@ class Connection(ClassicNames, Serving):
                     handler, args = steps.throw(thrown(value)) if failed else steps.send(value)
         except StopIteration as end:
             return end.value
-        except Stopped as stopped:
+        except RemoteStopIteration as stopped:
             raise raised(stopped.error) from None
 
     async def value_of(self, step: Any, deferred: Deferred) -> Any:

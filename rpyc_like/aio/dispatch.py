@@ -22,7 +22,7 @@ from ..core.encoding.codec import Target
 from ..core.netref import is_netref
 from ..core.pipelining import chain_interpreter
 from ..core.pipelining.chain_handler import HANDLERS, chain_work, do_step
-from ..core.proxies.async_iterators import AsyncItems, is_async
+from ..core.proxies.async_iterators import AsyncIteratorExport, is_async
 from ..core.references.accounts import FAIR, Account, price
 from ..core.service import Service
 from ..errors import LimitExceeded
@@ -38,15 +38,15 @@ from ..lib.finalizers import may_run_code
 from ..lib.introspection import hasattr_static
 from ..lib.recursion_limit import has_room
 from ..lib.run_in_pool import elsewhere
-from ..link.aio import AioMessageConnection, AioResult
+from ..link.aio import AioLink, AioResult
 from ..link.backlog import weight_of
 from ..link.call_context import IN_TASK, call_on_loop, call_serving, current
 from ..link.call_registry import weak_name_of
-from ..link.result import Unfinished, thrown
+from ..link.result import Unresolved, thrown
 from ..wire.messages import REQUEST
-from .thread_api import ThreadSide
+from .thread_api import ThreadApi
 
-__all__ = ["Serving"]
+__all__ = ["TaskDispatcher"]
 
 logger = logging.getLogger("rpyc_like.aio")
 
@@ -83,14 +83,14 @@ _OPENING: Final = -1
 """Stands for the number of a request while the service is told of the connection."""
 
 
-class Serving(ThreadSide):
+class TaskDispatcher(ThreadApi):
     """The serving part of an asyncio connection.
 
     Args:
         workers: threads for what is not ``async def``; without them that is done on the loop.
     """
 
-    _link: AioMessageConnection
+    _link: AioLink
     _executor: Executor | None
     await_steps: Callable[[Any], Coroutine[Any, Any, Any]]
 
@@ -230,7 +230,7 @@ class Serving(ThreadSide):
         try:
             if type(args) is tuple:
                 self._serve(id_, target[0], args)
-            elif issubclass(type(args), Unfinished):
+            elif issubclass(type(args), Unresolved):
                 self._start(id_, self._serve_later(id_, target, args))
             else:
                 raise self._bad_args(args)
@@ -295,7 +295,7 @@ class Serving(ThreadSide):
         """
         if not args:
             return False
-        if type(args[0]) is AsyncItems:
+        if type(args[0]) is AsyncIteratorExport:
             return True
         if is_netref(args[0]):
             return number in (consts.HANDLE_CALL, consts.HANDLE_CALLATTR, consts.HANDLE_GETATTR)
@@ -377,7 +377,7 @@ class Serving(ThreadSide):
         """Sends an answer; has it awaited before, if that is needed."""
         kind = type(value)
         if kind is AsyncGeneratorType:
-            value = AsyncItems(value)
+            value = AsyncIteratorExport(value)
         elif kind not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
             self._start(id_, self._in_context(value), True)
             return
@@ -500,7 +500,7 @@ class Serving(ThreadSide):
                 if id_ == number:
                     task.cancel()
 
-    async def _serve_later(self, id_: int, target: Target, args: Unfinished) -> None:
+    async def _serve_later(self, id_: int, target: Target, args: Unresolved) -> None:
         try:
             self.serve_request(id_, target, await self.await_steps(args.steps()))
         except Exception as error:
@@ -590,7 +590,7 @@ class Serving(ThreadSide):
             value = await self._in_thread(partial(do_step, self, account, kind, *values))
         kind_ = type(value)
         if kind_ is AsyncGeneratorType:
-            return AsyncItems(value)
+            return AsyncIteratorExport(value)
         if kind_ not in brine.simple_types and not is_netref(value) and inspect.isawaitable(value):
             return await self._in_context(value)
         return value

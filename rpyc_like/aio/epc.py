@@ -30,7 +30,7 @@ from ..epc.codec import CALL, METHODS, EpcCodec, Target
 from ..epc.core import EPCCore, EPCDispatcher
 from ..epc.errors import EPCClosed, EPCTimeout
 from ..epc.peer import EpcSession, weight
-from ..epc.responder import Answers
+from ..epc.responder import Responder
 from ..lib.connection_threads import ConnectionThreads
 from ..lib.introspection import hasattr_static
 from ..lib.lifetimes import weak_call
@@ -50,7 +50,7 @@ __all__ = ["EPCConnection", "EPCService", "connect", "connect_stream", "unix_con
 _AT_ONCE = 20  # plain methods of a peer that run at the same time, where they are not ordered
 
 
-class EPCConnection(Answers, AioPeer):
+class EPCConnection(Responder, AioPeer):
     """A connection to an EPC peer, on the running loop.
 
     Args:
@@ -146,8 +146,8 @@ class EPCConnection(Answers, AioPeer):
         """Return whether a request needs no code of the program but for ``async def`` methods."""
         kind, server = type(self), self.server
         if target.kind == METHODS:
-            return kind._handle_methods is Answers._handle_methods
-        if target.kind != CALL or kind._handle_call is not Answers._handle_call:
+            return kind._handle_methods is Responder._handle_methods
+        if target.kind != CALL or kind._handle_call is not Responder._handle_call:
             return False
         if getattr(server.get_method, "__func__", None) is not EPCDispatcher.get_method:
             return False

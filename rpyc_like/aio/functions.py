@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..core import consts
 from ..core.netref import is_netref
 from ..core.pipelining.chain_sender import sending
-from ..core.pipelining.lazy_value import Recorded
+from ..core.pipelining.lazy_value import LazyValue
 from ..core.pipelining.pipeline import Pipeline
 from ..core.snapshots import dump as snapshot_dump
 from ..core.snapshots.load import load
@@ -52,7 +52,7 @@ _local: Final = object.__getattribute__
 
 
 async def _known(value: Any) -> Any:
-    return await value if issubclass(type(value), Recorded) else value
+    return await value if issubclass(type(value), LazyValue) else value
 
 
 async def _ask(handler: int, proxy: Any, *args: Any) -> Any:
@@ -256,7 +256,7 @@ async def fetch(*deferred: Any) -> Any:
     Raises:
         Exception: a step failed.
     """
-    recorded = [one for one in deferred if issubclass(type(one), Recorded)]
+    recorded = [one for one in deferred if issubclass(type(one), LazyValue)]
     steps = [_local(one, "____step__") for one in recorded]
     for conn in {step.conn for step in steps}:
         mine = [step for step in steps if step.conn is conn and step.asking is None]
@@ -273,7 +273,7 @@ def map(func: Callable[[Any], Any], iterable: Any) -> Any:
             something plain). The steps are done there for each item, in one trip.
         iterable: a proxy or a deferred value.
     """
-    conn = _local(iterable, "____step__").conn if issubclass(type(iterable), Recorded) else None
+    conn = _local(iterable, "____step__").conn if issubclass(type(iterable), LazyValue) else None
     if conn is None:
         if not is_netref(iterable):
             raise TypeError(f"expected a proxy or a deferred value, got {type(iterable).__name__}")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..core import consts
 from ..core.iteration.prefetch import opening_steps
 from ..core.netref import is_netref
-from ..core.pipelining.lazy_value import Recorded
+from ..core.pipelining.lazy_value import LazyValue
 
 __all__ = ["END", "items_of", "next_of"]
 
@@ -25,7 +25,7 @@ END: Final = object()
 
 async def items_of(source: Any) -> AsyncIterator[Any]:
     """Yields the items of a proxy, of a deferred value, or of something here."""
-    if issubclass(type(source), Recorded):
+    if issubclass(type(source), LazyValue):
         source = await source
     if not is_netref(source):
         for item in source:

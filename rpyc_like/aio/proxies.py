@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, NoReturn
 from ..core import consts
 from ..core.netref import LOCAL_ATTRS, BaseNetref, blocking_method, is_netref
 from ..core.pipelining.chain_interpreter import CALLATTR
-from ..core.pipelining.lazy_value import Recorded, record
+from ..core.pipelining.lazy_value import LazyValue, record
 from .iteration import items_of
 
 __all__ = ["AsyncNetref", "Deferred", "is_deferred", "unsupported"]
@@ -21,7 +21,7 @@ __all__ = ["AsyncNetref", "Deferred", "is_deferred", "unsupported"]
 _local: Final = object.__getattribute__
 
 
-class Deferred(Recorded):
+class Deferred(LazyValue):
     """A value of the peer's that is asked for when it is awaited.
 
     Attributes, items, calls and operators of it are deferred values too; a whole chain of them is

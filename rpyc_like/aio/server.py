@@ -47,7 +47,7 @@ ARGUMENTS: dict[str, Kind] = {
 """What the arguments must be that only this server has."""
 
 
-class _Door(BaseServer):
+class _ThreadedAcceptor(BaseServer):
     """Listens and lets clients in, in threads; passes them to the loop.
 
     Args:
@@ -73,7 +73,7 @@ class _Door(BaseServer):
             self._begin(spawn, sock)  # it takes as long as the client likes
 
     def _makes_connections(self) -> bool:
-        return type(self)._serve_client is _Door._serve_client
+        return type(self)._serve_client is _ThreadedAcceptor._serve_client
 
     def _serve_client(self, sock: Any, credentials: Any) -> bool:
         self._arrived(sock, credentials)
@@ -130,7 +130,7 @@ class Server:
         if most != 0:
             strict = affinity == "strict"
             self._workers = ConnectionThreads(most or MAX_THREADS, strict, most or _BESIDE)
-        self._door = _Door(self._arrived, self._workers, service, **options)
+        self._door = _ThreadedAcceptor(self._arrived, self._workers, service, **options)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._arriving = primitives.RLock()  # guards the next two

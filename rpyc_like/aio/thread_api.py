@@ -21,12 +21,12 @@ from ..lib.connection_threads import Executor, current_thread
 from ..lib.guards.in_flight import to_mark, under_way
 from ..lib.timing import Timeout
 from ..lib.worker_pool import waiting
-from ..link.aio import AioMessageConnection
+from ..link.aio import AioLink
 from ..link.receiving import Waiter
 from ..link.result import AsyncResult, awaited
 from .proxies import Deferred
 
-__all__ = ["ThreadSide", "wrong_face"]
+__all__ = ["ThreadApi", "wrong_face"]
 
 
 def wrong_face(what: str) -> TypeError:
@@ -40,10 +40,10 @@ def wrong_face(what: str) -> TypeError:
 _LOOK = 1.0  # seconds after which a thread that waits looks whether there still is a loop
 
 
-class ThreadSide(Endpoint):
+class ThreadApi(Endpoint):
     """The part of an asyncio connection that other threads than the loop's may use."""
 
-    _link: AioMessageConnection
+    _link: AioLink
     _executor: Executor | None
 
     def _prepare_threads(self) -> None:

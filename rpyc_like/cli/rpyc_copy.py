@@ -15,7 +15,7 @@ from ..version import __version__
 __all__ = ["Copy", "main"]
 
 
-class Bars:
+class ProgressBars:
     """Shows a bar for each file, where a terminal is there to see it.
 
     Args:
@@ -67,7 +67,7 @@ class Copy(cli.Application):  # type: ignore[misc]
         if (here is None) == (there is None):
             print("rpyc_copy: expected HOST:PATH as source or as target", file=sys.stderr)
             return 2
-        bars = Bars(self.quiet)
+        bars = ProgressBars(self.quiet)
         try:
             with classic.connect(here or there or "", self.port) as conn:
                 if here is not None:

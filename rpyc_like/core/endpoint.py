@@ -21,7 +21,7 @@ from ..lib.stand_ins import dict_of
 from ..link.housekeeping import housekeeper
 from ..link.made_objects import MadeObjects
 from ..link.receiving import FrameReceiver
-from ..link.result import Stopped, Unfinished, thrown
+from ..link.result import RemoteStopIteration, Unresolved, thrown
 from ..link.sending import FrameSender
 from ..link.streams.base import NativeStream
 from ..version import __version__
@@ -33,17 +33,17 @@ from .config import make_config
 from .dispatch import handlers, policy
 from .encoding.boxing import Boxer, Steps
 from .encoding.codec import Dialect, RpycCodec
-from .iteration.prefetch import ReadAhead
+from .iteration.prefetch import PrefetchRegistry
 from .netref import BaseNetref
 from .proxies.remote_classes import RemoteClasses
 from .references.accounts import Account, Kept
-from .references.tables import ExportTable, ProxyTable
-from .state_callbacks import HasState
+from .references.tables import ExportTable, ImportTable
+from .state_callbacks import StateCallbacks
 
 if TYPE_CHECKING:
     from ..link.admission import Client
 
-__all__ = ["FEATURES", "Endpoint", "Failure"]
+__all__ = ["FEATURES", "Endpoint", "UnresolvedException"]
 
 logger = logging.getLogger("rpyc_like.core")
 
@@ -68,7 +68,7 @@ _VERSIONS_SENT = {5: "5.3.1", 6: __version__}
 _connection_numbers = count(1)
 
 
-class Failure(Unfinished):
+class UnresolvedException(Unresolved):
     """A received exception that has not been rebuilt."""
 
     __slots__ = ("_load", "_raw")
@@ -93,7 +93,7 @@ _ITERATING = (
 """What a program overrides to see, or to change, how its containers are iterated over."""
 
 
-class _HelloAnswer:
+class HelloReply:
     """Takes the answer to this side's HELLO: ours give their features, others an error."""
 
     __slots__ = ("_endpoint",)
@@ -102,7 +102,7 @@ class _HelloAnswer:
         self._endpoint = endpoint
 
     def settle(self, failed: bool, value: Any) -> bool:
-        if issubclass(type(value), Unfinished):
+        if issubclass(type(value), Unresolved):
             value = value.plain
         if not failed and type(value) is int:
             self._endpoint._learn_features(value)
@@ -112,7 +112,7 @@ class _HelloAnswer:
         """Has none."""
 
 
-class _NoAnswer:
+class IgnoredReply:
     """Takes answers that mean nothing: to DEL and CLOSE."""
 
     __slots__ = ()
@@ -125,10 +125,10 @@ class _NoAnswer:
         """Has none."""
 
 
-_NO_ANSWER = _NoAnswer()
+_NO_ANSWER = IgnoredReply()
 
 
-class Endpoint(HasState):
+class Endpoint(StateCallbacks):
     """Tables, codec and handlers of one side.
 
     Args:
@@ -177,7 +177,7 @@ class Endpoint(HasState):
         )
         self._local_objects = ExportTable(self._config["max_objects"], self._kept, self._made)
         self._local_objects.pin(root)
-        self._proxies = ProxyTable(self._arm_flush)
+        self._proxies = ImportTable(self._arm_flush)
         limits = (self._config["max_depth"], self._config["max_digits"])
         self._classes = RemoteClasses(self._config)
         self._sent_errors: dict[vinegar.Name, type[BaseException]] = {}
@@ -216,7 +216,7 @@ class Endpoint(HasState):
         if not self._boxer.direct or self._overrides("_handle_inspect"):
             self._features &= ~consts.FEATURE_DESCRIPTIONS
         self._greeted = False
-        self._read_ahead = ReadAhead()
+        self._read_ahead = PrefetchRegistry()
         self._reads = self._read_ahead.entries
         self._rewinds: list[tuple[Any, int]] = []
         self._stands_ahead = True  # whether something may have to go ahead of a request
@@ -241,9 +241,9 @@ class Endpoint(HasState):
         wanted = self._config["dialect"]
         return Dialect(wanted or 6, bool(self._config["bind_threads"]))
 
-    def _failure(self, raw: Any) -> Failure:
+    def _failure(self, raw: Any) -> UnresolvedException:
         vinegar.check(raw)
-        return Failure(raw, self._unbox_exc)
+        return UnresolvedException(raw, self._unbox_exc)
 
     def _account(self, every: int = LOOK_EVERY) -> Account:
         """Return an account for the request that is being served.
@@ -399,7 +399,7 @@ class Endpoint(HasState):
         """Sends a request and returns the answer. The drivers know how."""
         raise NotImplementedError
 
-    def finish(self, value: Unfinished) -> Any:
+    def finish(self, value: Unresolved) -> Any:
         """Makes a program's value of a received one; asks the peer where that is needed."""
         return self.run_steps(value.steps())
 
@@ -416,7 +416,7 @@ class Endpoint(HasState):
                     request = steps.send(answer)
         except StopIteration as end:
             return end.value
-        except Stopped as stopped:
+        except RemoteStopIteration as stopped:
             raise stopped.error from None
 
     # -- sending
@@ -428,7 +428,7 @@ class Endpoint(HasState):
             self._greeted = True
             self._codec.accepted = self._features
             hello = self._session.request(
-                _HelloAnswer(self), consts.HANDLE_HELLO, (self._own_features(),)
+                HelloReply(self), consts.HANDLE_HELLO, (self._own_features(),)
             )
             payloads.append(hello[1])
         rides_along = self._codec.features & consts.FEATURE_RELEASE
@@ -482,7 +482,7 @@ class Endpoint(HasState):
     # -- answering
 
     def _encode_failure(self, id_: Any, error: BaseException) -> bytes:
-        if type(error) is Stopped:
+        if type(error) is RemoteStopIteration:
             error = error.error
         self._note_failure(error)
         typ, tb = type(error), error.__traceback__
@@ -494,7 +494,7 @@ class Endpoint(HasState):
 
     def _describe_failure(self, error: BaseException) -> Any:
         """Returns what travels of the exception of one step of a chain."""
-        if type(error) is Stopped:
+        if type(error) is RemoteStopIteration:
             error = error.error
         self._note_failure(error)
         raw = self._box_exc(type(error), error, error.__traceback__)

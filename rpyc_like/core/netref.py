@@ -513,7 +513,7 @@ def class_factory(
     if known is not None:
         known = NetrefClass(known)
     elif id_pack[2] and base is BaseNetref:
-        known = _RemoteClassOf()
+        known = _ClassAttribute()
     namespace: dict[str, Any] = {"__slots__": (), "__class__": known}
     special = base.____special__  # type: ignore[attr-defined]
     if special:
@@ -531,7 +531,7 @@ def class_factory(
     return type(base)(clean_name(short or name), (base,), namespace)
 
 
-class _RemoteClassOf:
+class _ClassAttribute:
     """What ``proxy.__class__`` is where this program does not have the class.
 
     The remote class, if its owner gives it; else a stand-in, or the class of the proxy. It is a
@@ -564,7 +564,7 @@ class _RemoteClassOf:
 def set_stand_in(cls: Any, stand_in: Callable[[], type]) -> None:
     """Says what ``__class__`` of a proxy is where neither side gives the class of its object."""
     remote_class = vars(cls).get("__class__")
-    if isinstance(remote_class, _RemoteClassOf):
+    if isinstance(remote_class, _ClassAttribute):
         remote_class.stand_in = stand_in
 
 

@@ -27,15 +27,15 @@ from ..lib.lazy_exports import late_import
 from ..lib.lifetimes import weak_call
 from ..lib.object_ids import IdPack
 from ..lib.object_ids import get_id_pack as get_id_pack
-from ..lib.threads import Workers, spawn
+from ..lib.threads import ThreadCache, spawn
 from ..lib.timing import Timeout
 from ..lib.worker_pool import WorkerPool
 from ..link.channel import client_of
 from ..link.housekeeping import HeartbeatMonitor, housekeeper
 from ..link.lost_requests import LostRequests
-from ..link.result import AsyncResult, Delivery, Unfinished, awaited
+from ..link.result import AsyncResult, CallableResultAdapter, Unresolved, awaited
 from ..link.streams.base import ExplainedEnd
-from ..link.threaded import MessageConnection
+from ..link.threaded import ThreadedLink
 from . import brine, consts
 
 # Names that programs of RPyC's import from here.
@@ -46,18 +46,18 @@ from .dispatch import handlers
 from .encoding.boxing import Boxer
 from .encoding.codec import DialectMismatch, Target
 from .encoding.foreign_memory import ForeignMemory, call_with_copies
-from .encoding.hooked_boxing import OwnBoxer
+from .encoding.hooked_boxing import HookedBoxer
 from .endpoint import Endpoint
 from .netref import is_netref
 from .pipelining.chain_sender import follow
 from .pipelining.pipeline import Pipeline
-from .proxies.async_iterators import ASYNC, AsyncItems
+from .proxies.async_iterators import ASYNC, AsyncIteratorExport
 from .proxies.deferred_methods import DeferredMetaclass, resolved
 from .references.tables import Export
 
 if TYPE_CHECKING:
-    from ..link.futures import ReadingAlong
-    from .dispatch.coroutines import Coroutines
+    from ..link.futures import BackgroundReader
+    from .dispatch.coroutines import CoroutineRunner
 
 __all__ = ["DEFAULT_CONFIG", "UNBOUND_THREAD_ID", "AsyncResult", "Connection", "PingError"]
 
@@ -82,7 +82,7 @@ _QUICK = frozenset(
 )
 
 
-class _Classic:
+class ClassicName:
     """A name that a classic connection has, fetched from the peer when it is first asked for.
 
     Each is then an attribute of the connection. (A ``__getattr__`` would do it too, and make every
@@ -113,18 +113,18 @@ class _Classic:
             ) from None
 
 
-def _make_coroutines() -> Coroutines:
+def _make_coroutines() -> CoroutineRunner:
     with late_import():
-        from .dispatch.coroutines import Coroutines
+        from .dispatch.coroutines import CoroutineRunner
 
-    return Coroutines()
+    return CoroutineRunner()
 
 
-def _make_reading_along() -> ReadingAlong:
+def _make_reading_along() -> BackgroundReader:
     with late_import():
-        from ..link.futures import ReadingAlong
+        from ..link.futures import BackgroundReader
 
-    return ReadingAlong()
+    return BackgroundReader()
 
 
 class Connection(Endpoint):
@@ -136,15 +136,15 @@ class Connection(Endpoint):
         config: overrides of :data:`DEFAULT_CONFIG`.
     """
 
-    modules = _Classic()
-    eval = _Classic()
-    execute = _Classic()
-    namespace = _Classic()
-    builtin = _Classic()
-    builtins = _Classic()
-    teleport = _Classic()
+    modules = ClassicName()
+    eval = ClassicName()
+    execute = ClassicName()
+    namespace = ClassicName()
+    builtin = ClassicName()
+    builtins = ClassicName()
+    teleport = ClassicName()
     proc: Any  # on connections to a subprocess
-    _link: MessageConnection
+    _link: ThreadedLink
 
     def __init__(self, root: Any, channel: Any, config: dict[str, Any] | None = None) -> None:
         super().__init__(root, config, client_of(channel))
@@ -152,7 +152,7 @@ class Connection(Endpoint):
         self._installer: Any = None
         self._fetched_later: dict[str, Callable[[], Any]] = {}
         self._reopened = False
-        self._link = MessageConnection(channel, self._session, self)
+        self._link = ThreadedLink(channel, self._session, self)
         self._link.queued.total = self._total
         self._link.max_helpers = self._config["max_helpers"]
         self._link.guards += (self._local_objects, self._proxies)
@@ -174,7 +174,7 @@ class Connection(Endpoint):
         housekeeper.watch_end(self._link)
 
     def _boxer_class(self) -> type[Boxer]:
-        return OwnBoxer if self._overrides("_box", "_unbox", "_netref_factory") else Boxer
+        return HookedBoxer if self._overrides("_box", "_unbox", "_netref_factory") else Boxer
 
     def _begin_without_threads(self) -> None:
         """Make what has threads of its own, or a lock that one of them may hold."""
@@ -184,7 +184,9 @@ class Connection(Endpoint):
         self._flushing = primitives.Lock()  # held while releases are sent in a thread of their own
         self._coroutines = FirstUse(_make_coroutines)
         self._reading_along = FirstUse(_make_reading_along)
-        self._threads = FirstUse(Workers)  # for peers that name the thread a request is meant for
+        self._threads = FirstUse(
+            ThreadCache
+        )  # for peers that name the thread a request is meant for
         if self._config["concurrent_calls"] > 1:
             self._serve_several(WorkerPool(self._config["concurrent_calls"]))
 
@@ -367,7 +369,7 @@ class Connection(Endpoint):
     def _entry(result: AsyncResult) -> Any:
         """Returns what to file for a result: itself, or what delivers to a program's own class."""
         if AsyncResult is not _AsyncResult and type(result).__call__ is not _AsyncResult.__call__:
-            return Delivery(result)
+            return CallableResultAdapter(result)
         return result
 
     def _request_in_time(
@@ -461,7 +463,7 @@ class Connection(Endpoint):
     def _unbox(self, package: tuple[Any, Any]) -> Any:
         """Returns what a received ``(label, plain value)`` stands for."""
         value = self._boxer.unbox(package)
-        return self.finish(value) if issubclass(type(value), Unfinished) else value
+        return self.finish(value) if issubclass(type(value), Unresolved) else value
 
     def _netref_factory(self, id_pack: IdPack) -> Any:
         """Returns a new proxy; asks the owner about its class if that is not known."""
@@ -609,7 +611,7 @@ class Connection(Endpoint):
         frame = None
         try:
             if type(args) is not tuple:
-                if not issubclass(type(args), Unfinished):
+                if not issubclass(type(args), Unresolved):
                     raise self._bad_args(args)
                 args = self.finish(args)
             handler = self._HANDLERS.get(target[0]) or self._handler(target[0])
@@ -620,7 +622,7 @@ class Connection(Endpoint):
                 if type(value) is CoroutineType:
                     self._coroutines.get().begin(self, id_, value)
                     return True
-                value = AsyncItems(value)
+                value = AsyncIteratorExport(value)
             if link.send_frame and not self._proxies.released and not self._rewinds:
                 (frame,) = map(self._codec.native.reply, _FRAMED, (id_,), (value,))
                 if frame is not None:

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["HasState"]
+__all__ = ["StateCallbacks"]
 
 logger = logging.getLogger("rpyc_like.core")
 
 
-class HasState:
+class StateCallbacks:
     """A connection whose changes of state are told."""
 
     _link: Any

@@ -26,7 +26,7 @@ from ..wire.sexp.values import Symbol
 from ..wire.sexp.writer import symbol_text, write
 from .errors import EPCError, ReturnError
 
-__all__ = ["CALL", "METHODS", "EpcCodec", "Problem", "Target", "Uid"]
+__all__ = ["CALL", "METHODS", "EpcCodec", "RequestError", "Target", "Uid"]
 
 CALL: Final = "call"
 METHODS: Final = "methods"
@@ -48,7 +48,7 @@ class Target(NamedTuple):
     name: Any = None
 
 
-class Problem(NamedTuple):
+class RequestError(NamedTuple):
     """What a request is answered with if it fails: which kind of error, and what is told."""
 
     kind: str
@@ -89,7 +89,7 @@ class EpcCodec:
             wrong = MalformedValue(
                 f"expected a list that begins with a symbol, got {brief(message)}"
             )
-            return _problem(Uid([]), Problem("epc-error", repr(wrong)))
+            return _problem(Uid([]), RequestError("epc-error", repr(wrong)))
         kind = message[0].value()
         uid: Any = message[1] if len(message) > 1 else []
         if type(uid) is not int or uid.bit_length() > 64:
@@ -145,16 +145,16 @@ class EpcCodec:
         if kind == "epc-error":
             return (FAILURE, id_, EPCError(info))
         unknown = AttributeError(f"no message of kind {brief(kind)}")
-        return _problem(uid, Problem("return-error", repr(unknown)))
+        return _problem(uid, RequestError("return-error", repr(unknown)))
 
     def _broken(self, payload: bytes, error: Exception) -> Message:
         """Returns what an unreadable message means: its kind and number may be readable."""
         head = _HEAD.match(payload[:200].decode("latin-1"))
         if head is None:
-            return _problem(Uid([]), Problem("epc-error", repr(error)))
+            return _problem(Uid([]), RequestError("epc-error", repr(error)))
         uid = int(head[2])
         if head[1] in (CALL, METHODS):
-            return _problem(uid, Problem("return-error", repr(error)))
+            return _problem(uid, RequestError("return-error", repr(error)))
         return (FAILURE, uid, EPCError(f"unreadable reply: {error}"))
 
     # -- encoding
@@ -173,7 +173,7 @@ class EpcCodec:
     def encode_reply(self, id_: Any, value: Any) -> bytes:
         return self._payload("return", id_, write(value))
 
-    def encode_failure(self, id_: Any, error: Problem) -> bytes:
+    def encode_failure(self, id_: Any, error: RequestError) -> bytes:
         return self._payload(error.kind, id_, write(error.info))
 
     @staticmethod
@@ -196,12 +196,12 @@ def _is_symbol(value: Any) -> bool:
     return isinstance(value, Symbol)
 
 
-def _problem(uid: Any, problem: Problem) -> Message:
+def _problem(uid: Any, problem: RequestError) -> Message:
     return (REQUEST, uid, Target(_BROKEN, problem), ())
 
 
-def _wrong_number(kind: str, got: int, expected: int, parts: list[Any]) -> Problem:
+def _wrong_number(kind: str, got: int, expected: int, parts: list[Any]) -> RequestError:
     what = "Not enough" if got < expected else "Too many"
     counts = f"expected {expected + 1}, got {got + 1}"
     info = f"({kind} UID ...): {what} arguments: {counts}: {brief(parts)}"
-    return Problem("epc-error", info)
+    return RequestError("epc-error", info)

@@ -10,9 +10,9 @@ from typing import Any
 
 from ..lib import primitives
 from ..lib.lifetimes import weak_call
-from ..lib.threads import Workers
+from ..lib.threads import ThreadCache
 from ..link.result import AsyncResult
-from ..link.serve.leader_follower import Relay
+from ..link.serve.leader_follower import LeaderFollower
 from ..link.streams import SocketStream
 from ..wire.sexp.reader import Reader
 from ..wire.sexp.values import Symbol
@@ -28,7 +28,7 @@ from .errors import (
     ReturnErrorCallerUnknown,
 )
 from .peer import EpcPeer
-from .responder import Answers
+from .responder import Responder
 
 __all__ = [
     "BaseRemoteError",
@@ -154,7 +154,7 @@ class EPCCallManager:
         handler.methods(callback, errback)
 
 
-class EPCHandler(Answers, socketserver.StreamRequestHandler):
+class EPCHandler(Responder, socketserver.StreamRequestHandler):
     """A connection to an EPC peer. What the peer asks is done in the thread that serves it.
 
     It belongs to a server or client (``server``), whose methods are called.
@@ -309,14 +309,14 @@ class ThreadingEPCHandler(EPCHandler):
     def handle(self) -> None:
         """Serves until the connection ends."""
         if self.server.pool is None:
-            Relay(self.peer.link).serve()
+            LeaderFollower(self.peer.link).serve()
         else:
             super().handle()
 
     def _prepare(self) -> None:
         pool = self.server.pool
         if pool is None:
-            self.peer.link.workers = Workers().run
+            self.peer.link.workers = ThreadCache().run
         elif self.server.ordered:
             lane = object()
             self.peer.link.workers = lambda func, mark: pool.run(func, lane)

@@ -11,7 +11,7 @@ from ..link.backlog import weight_of
 from ..link.channel import Channel
 from ..link.plain_peer import PlainPeer
 from ..link.result import AsyncResult
-from ..link.threaded import MessageConnection
+from ..link.threaded import ThreadedLink
 from ..wire.framing import EpcFramer
 from ..wire.session import NOTICE, Outcome, Session
 from ..wire.sexp.reader import Reader
@@ -76,7 +76,7 @@ class EpcPeer(PlainPeer):
         self.session = EpcSession(self.codec)
         self.session.pending.numbers = count(1)
         self._handler = handler
-        self.link = MessageConnection(Channel(stream, framer=EpcFramer()), self.session, self)
+        self.link = ThreadedLink(Channel(stream, framer=EpcFramer()), self.session, self)
         self.link.closed_class = EPCClosed
         self.link.queued.weigh = weight
 

@@ -10,13 +10,13 @@ from ..errors import ProtocolError
 from ..lib.brief import brief
 from ..wire.sexp.values import Symbol
 from .accounts import MAX_KEPT_MEMORY, PeerCalls
-from .codec import CALL, METHODS, Problem, Target
+from .codec import CALL, METHODS, RequestError, Target
 from .errors import CallerUnknown, EPCError
 
-__all__ = ["Answers"]
+__all__ = ["Responder"]
 
 
-class Answers:
+class Responder:
     """Makes the answers of one connection.
 
     It belongs to a server or client (``server``), whose methods are called.
@@ -48,7 +48,7 @@ class Answers:
             return self._handle_call(uid, target.name, args)
         if target.kind == METHODS:
             return self._handle_methods(uid)
-        problem: Problem = target.name
+        problem: RequestError = target.name
         self._is_handled(EPCError(problem.info))
         return [problem.kind, uid, problem.info]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..link.channel import client_of
-from ..link.plain_peer import ServedByServers
+from ..link.plain_peer import ServerConnection
 from ..wire.framing import EpcFramer
 from .client_manager import EPCClientManager
 from .core import EPCCore
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["EPCConnection", "EPCService"]
 
 
-class EPCConnection(ThreadingEPCHandler, ServedByServers):
+class EPCConnection(ThreadingEPCHandler, ServerConnection):
     """A connection over an open stream.
 
     Args:

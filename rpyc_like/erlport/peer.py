@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..link.channel import Channel
 from ..link.plain_peer import PlainPeer
 from ..link.result import AsyncResult
-from ..link.threaded import MessageConnection
+from ..link.threaded import ThreadedLink
 from ..wire.codec import Codec
 from ..wire.framing import ErlangFramer
 from ..wire.session import Session
@@ -43,7 +43,7 @@ class ErlangPeer(PlainPeer):
     def __init__(self, stream: Any, framer: ErlangFramer, codec: Codec, handler: Handler) -> None:
         self.handler = handler
         self.session = Session(codec)
-        self.link = MessageConnection(Channel(stream, framer=framer), self.session, self)
+        self.link = ThreadedLink(Channel(stream, framer=framer), self.session, self)
         self.batch = self.link.batch
 
     # -- requests of this side

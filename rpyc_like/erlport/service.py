@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..lib.settings import check_arguments
 from ..link.channel import client_of
-from ..link.plain_peer import ServedByServers
+from ..link.plain_peer import ServerConnection
 from ..wire.framing import ErlangFramer
 from . import erlproto
 from .erlproto import Port, Protocol
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ErlangConnection", "ErlangService", "PortConnection", "PortService"]
 
 
-class ErlangConnection(Instance, ServedByServers):
+class ErlangConnection(Instance, ServerConnection):
     """A connection from Erlang to a server."""
 
     def _count_for(self, client: Client) -> None:
@@ -29,7 +29,7 @@ class ErlangConnection(Instance, ServedByServers):
         self.handles.count_for(client.account.add)
 
 
-class PortConnection(ServedByServers):
+class PortConnection(ServerConnection):
     """A connection whose requests a protocol handles.
 
     Args:

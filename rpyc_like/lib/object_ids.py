@@ -41,7 +41,7 @@ def is_class(obj: Any) -> bool:
     return isinstance(obj, type) and not issubclass(type(obj), GenericAlias)
 
 
-class _Numbers:
+class _IdAllocator:
     """The process's counter, and the class ids given out."""
 
     def __init__(self) -> None:
@@ -50,12 +50,12 @@ class _Numbers:
         self.classes: dict[int, tuple[Any, Any, int, str]] = {}
 
 
-_numbers = _Numbers()
+_numbers = _IdAllocator()
 
 
 def _start_anew() -> None:
     global _numbers
-    _numbers = _Numbers()
+    _numbers = _IdAllocator()
 
 
 if hasattr(os, "register_at_fork"):

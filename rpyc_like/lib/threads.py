@@ -10,7 +10,7 @@ from typing import Any
 from . import primitives
 from .subinterpreters import MAIN, daemons_allowed, remember
 
-__all__ = ["SPAWN_THREAD_PREFIX", "Workers", "spawn", "spawn_waitready", "start_thread"]
+__all__ = ["SPAWN_THREAD_PREFIX", "ThreadCache", "spawn", "spawn_waitready", "start_thread"]
 
 SPAWN_THREAD_PREFIX = "RpycSpawnThread"
 _numbers = count(1)  # of the threads in this process
@@ -70,7 +70,7 @@ def spawn_waitready(
     return thread, outcome
 
 
-class Workers:
+class ThreadCache:
     """Threads that run functions at once, however many; idle ones are used again.
 
     Args:

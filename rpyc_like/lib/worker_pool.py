@@ -32,16 +32,16 @@ class Replaces(Protocol):
     def _end_wait(self, lane: Any) -> None: ...
 
 
-class _Here(local):
+class _CurrentWorker(local):
     """The pool that the current thread works for."""
 
     pool: Replaces | None = None
-    lane: _Lane | None = None
+    lane: _SerialQueue | None = None
     run: _Run | None = None
     waits = False  # also while it serves something that came in meanwhile
 
 
-here = _Here()
+here = _CurrentWorker()
 """What :func:`in_pool` looks at."""
 
 
@@ -101,7 +101,7 @@ class refusing_to_wait:  # noqa: N801 -- used as a statement
         here.pool, here.run, here.waits = self._before
 
 
-class _Lane:
+class _SerialQueue:
     """Work that is done in order."""
 
     __slots__ = ("key", "queued", "run", "runners", "width", "work")
@@ -142,8 +142,8 @@ class WorkerPool:
         self._lock = primitives.RLock()  # guards everything below
         self._changed = primitives.Condition(self._lock)
         self._log = LateLog(logger, self._lock._is_owned)  # type: ignore[attr-defined]
-        self._lanes: dict[Hashable, _Lane] = {}
-        self._ready: deque[_Lane] = deque()
+        self._lanes: dict[Hashable, _SerialQueue] = {}
+        self._ready: deque[_SerialQueue] = deque()
         self._active = 0  # threads that do not wait for anything but work
         self._idle = 0  # of those, who wait for work
         self._closed = False
@@ -169,7 +169,7 @@ class WorkerPool:
                 return
             found = self._lanes.get(lane)
             if found is None:
-                found = self._lanes[lane] = _Lane(lane, width)
+                found = self._lanes[lane] = _SerialQueue(lane, width)
             found.work.append(func)
             self._offer(found)
             if self.lacks_threads:
@@ -208,7 +208,7 @@ class WorkerPool:
 
     # The caller of what follows holds the lock.
 
-    def _offer(self, lane: _Lane) -> None:
+    def _offer(self, lane: _SerialQueue) -> None:
         """Puts a lane up for the next free thread, if there is something to be done in it."""
         if lane.work and lane.runners < lane.width and not lane.queued:
             lane.queued = True
@@ -234,7 +234,7 @@ class WorkerPool:
             else:
                 self.lacks_threads = False
 
-    def _next(self) -> _Lane | None:
+    def _next(self) -> _SerialQueue | None:
         """Waits for a lane to work on; None means that the thread is not needed any more."""
         while not self._ready:
             if self._closed or self._active > self._size:
@@ -285,7 +285,7 @@ class WorkerPool:
             self._log.flush()
         return True
 
-    def _run_lane(self, lane: _Lane, run: _Run) -> None:
+    def _run_lane(self, lane: _SerialQueue, run: _Run) -> None:
         for _ in range(self._batch):
             with self._lock:
                 if run.overtaken or not lane.work or lane.runners > lane.width:
@@ -299,7 +299,7 @@ class WorkerPool:
                     "! %s: a function failed (lane %r)", current_thread().name, lane.key
                 )
 
-    def _end_run(self, lane: _Lane, run: _Run) -> None:
+    def _end_run(self, lane: _SerialQueue, run: _Run) -> None:
         if run.overtaken:
             self._active += 1
         else:
@@ -317,7 +317,7 @@ class WorkerPool:
         if self._ready:
             self._call()
 
-    def _begin_wait(self, lane: _Lane | None) -> None:
+    def _begin_wait(self, lane: _SerialQueue | None) -> None:
         with self._lock:
             self._active -= 1
             if lane is not None:
@@ -327,7 +327,7 @@ class WorkerPool:
                 self._call()
         self._log.flush()
 
-    def _end_wait(self, lane: _Lane | None) -> None:
+    def _end_wait(self, lane: _SerialQueue | None) -> None:
         with self._lock:
             self._active += 1
             if lane is not None:

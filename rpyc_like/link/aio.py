@@ -1,7 +1,7 @@
 """The asyncio driver: one message connection on an event loop.
 
 The counterpart of :mod:`rpyc_like.link.threaded`, over the same channels, with the same session.
-It belongs to the loop it was made on; only :meth:`AioMessageConnection.call_soon` may be used from
+It belongs to the loop it was made on; only :meth:`AioLink.call_soon` may be used from
 other threads. Nothing here waits: what cannot be written now leaves when the loop says so.
 """
 
@@ -24,14 +24,14 @@ from . import fork
 from .apart import takes_long
 from .backlog import Backlog, Stash
 from .call_context import idle_context, task_context
-from .call_registry import Calls, closed_error, name_of, warn_malformed
+from .call_registry import CallRegistry, closed_error, name_of, warn_malformed
 from .channel import endpoints
-from .fast_path import Shortcut
+from .fast_path import FastCodec
 from .housekeeping import HeartbeatMonitor
 from .receiving import FrameReceiver
 from .sending import FrameSender
 
-__all__ = ["AioApplication", "AioMessageConnection", "AioResult"]
+__all__ = ["AioApplication", "AioLink", "AioResult"]
 
 logger = logging.getLogger("rpyc_like.link")
 
@@ -111,7 +111,7 @@ class AioApplication(Protocol):
         """Forgets a request that was not answered in time and returns the error to raise."""
 
 
-class AioMessageConnection:
+class AioLink:
     """Requests and answers over a channel, on the running loop.
 
     Args:
@@ -133,7 +133,7 @@ class AioMessageConnection:
         self.ended = asyncio.Event()
         self.drops = False
         """Whether the connection has ended so that what has not begun need not be served."""
-        self.calls = Calls()
+        self.calls = CallRegistry()
         """What the peer has said about its requests."""
         self.heart: HeartbeatMonitor | None = None
         """Watches over the peer, if it is to send signs of life."""
@@ -181,7 +181,7 @@ class AioMessageConnection:
         self.loop.remove_writer(self._ends[1])
         self._ends = -1, -1
 
-    def use_shortcut(self, shortcut: Shortcut) -> None:
+    def use_shortcut(self, shortcut: FastCodec) -> None:
         """Has usual messages written and read in one step, where the channel allows it."""
         if self.receiver.takes_shortcuts:
             self._open = shortcut.open_frames

@@ -13,7 +13,7 @@ from ..lib.connection_threads import ConnectionThreads, Executor
 from ..lib.contexts import SharedContext
 from ..lib.run_in_pool import elsewhere
 from ..wire.session import Session
-from .aio import AioMessageConnection, AioResult
+from .aio import AioLink, AioResult
 from .call_context import IN_TASK, call_on_loop, call_serving, current, idle_context
 from .call_registry import weak_name_of
 from .result import raised
@@ -63,7 +63,7 @@ class AioPeer:
             self._executor.name = weak_name_of(self)
             self._executor.nests = False  # a thread that waits does so for something else
         self._tasks: dict[asyncio.Task[None], Any] = {}  # and the requests that they serve
-        self._link = AioMessageConnection(channel, session, self)
+        self._link = AioLink(channel, session, self)
 
     def introduce(self, config: dict[str, Any], client: Client | None) -> None:
         """Note what the server knows about the peer.

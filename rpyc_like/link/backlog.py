@@ -18,7 +18,7 @@ from ..wire.meter import Contents, measure, memory_of
 from ..wire.session import CALL, Outcome
 from . import fork
 from .receiving import MAX_QUEUED
-from .result import Unfinished
+from .result import Unresolved
 
 __all__ = ["Backlog", "Stash", "weight_of"]
 
@@ -37,7 +37,7 @@ def weight_of(outcome: Outcome, contents: Contents | None = None) -> int:
         value = outcome[3]
     else:
         value = outcome[1] if len(outcome) == 2 else None
-    if isinstance(value, Unfinished):
+    if isinstance(value, Unresolved):
         return _OVERHEAD + value.weight()
     if contents is not None:
         return _OVERHEAD + memory_of(value, contents)

@@ -11,10 +11,10 @@ from ..errors import ConnectionClosed, LimitExceeded, ProtocolError
 from ..lib import primitives
 from .call_context import current
 
-__all__ = ["Call", "Calls", "closed_error", "current_call", "name_of", "weak_name_of"]
+__all__ = ["Call", "CallRegistry", "closed_error", "current_call", "name_of", "weak_name_of"]
 
 
-class _Known:
+class _CallInfo:
     """What the peer has said about one of its requests."""
 
     __slots__ = ("cancelled", "deadline")
@@ -24,7 +24,7 @@ class _Known:
         self.deadline: float | None = None
 
 
-class Calls:
+class CallRegistry:
     """What the peer has said about its requests, until they are answered."""
 
     __slots__ = ("known", "most")
@@ -32,13 +32,13 @@ class Calls:
     def __init__(self) -> None:
         self.most = 100_000
         """Requests about which something may be known at once; the key is ``max_requests``."""
-        self.known: dict[Any, _Known] = {}
+        self.known: dict[Any, _CallInfo] = {}
 
-    def _about(self, id_: Any) -> _Known:
+    def _about(self, id_: Any) -> _CallInfo:
         if id_ not in self.known and len(self.known) >= self.most:
             what, key = "requests with a deadline", "max_requests"
             raise LimitExceeded(what, len(self.known) + 1, self.most, key)
-        return self.known.setdefault(id_, _Known())
+        return self.known.setdefault(id_, _CallInfo())
 
     def cancel(self, id_: Any) -> None:
         """Notes that nobody waits for the answer any more."""

@@ -25,15 +25,15 @@ from .result import AsyncResult
 from .sending import FrameSender
 
 if TYPE_CHECKING:
-    from .threaded import MessageConnection
+    from .threaded import ThreadedLink
 
-__all__ = ["Express", "Shortcut"]
+__all__ = ["FastPath", "FastCodec"]
 
 
 _CLOSED = State.CLOSED
 
 
-class Shortcut(Protocol):
+class FastCodec(Protocol):
     """Whole frames of usual messages, made and read in one step; None for all others."""
 
     def frame_request(self, id_: Any, target: Any, args: Any) -> bytes | None:
@@ -44,7 +44,7 @@ class Shortcut(Protocol):
         """What returns the messages of received bytes; see :class:`.receiving.Receiver`."""
 
 
-class Express:
+class FastPath:
     """The quick way of one connection, which is given to each method: it is in no reference cycle.
 
     Args:
@@ -56,7 +56,7 @@ class Express:
         self,
         receiver: FrameReceiver,
         sender: FrameSender,
-        shortcut: Shortcut,
+        shortcut: FastCodec,
     ) -> None:
         self._receiver = receiver
         self._sender = sender
@@ -65,12 +65,12 @@ class Express:
 
     @files_late
     @holds_the_role
-    def ask(self, link: MessageConnection, target: Any, args: Any, timeout: float | None) -> Any:
+    def ask(self, link: ThreadedLink, target: Any, args: Any, timeout: float | None) -> Any:
         """Sends a request and waits for its answer.
 
         Returns:
             The answer's value if it is a plain one and came first; otherwise what
-            :meth:`.MessageConnection.exchange` returns.
+            :meth:`.ThreadedLink.exchange` returns.
         """
         receiver = self._receiver
         session, reading = link.session, link.reading
@@ -138,7 +138,7 @@ class Express:
     @leaves_the_role
     def _ask_beside(
         self,
-        link: MessageConnection,
+        link: ThreadedLink,
         id_: int,
         target: Any,
         args: Any,
@@ -188,7 +188,7 @@ class Express:
         return result
 
     @staticmethod
-    def _abandon(link: MessageConnection, id_: int) -> None:
+    def _abandon(link: ThreadedLink, id_: int) -> None:
         """Note that nobody waits any more for the answer to a request that leaves, or has left."""
         if link.end._ready:
             return
@@ -203,7 +203,7 @@ class Express:
             link.application.gave_up(id_)
 
     def _sleep(
-        self, link: MessageConnection, me: Waiter, result: AsyncResult, timeout: float | None
+        self, link: ThreadedLink, me: Waiter, result: AsyncResult, timeout: float | None
     ) -> None:
         """Sleeps once while another thread reads, which is how long it usually takes."""
         reading = link.reading
@@ -219,7 +219,7 @@ class Express:
             if result._ready and reading.sleepers:
                 reading.offer()
 
-    def post(self, link: MessageConnection, result: AsyncResult, target: Any, args: Any) -> None:
+    def post(self, link: ThreadedLink, result: AsyncResult, target: Any, args: Any) -> None:
         """Sends a request whose answer goes to ``result``, perhaps a moment later."""
         pending = link.session.pending
         id_ = next(pending.numbers)
@@ -248,7 +248,7 @@ class Express:
     @leaves_the_role
     def _go_on(
         self,
-        link: MessageConnection,
+        link: ThreadedLink,
         result: AsyncResult,
         outcome: Any,
         timeout: float | None,

@@ -13,10 +13,10 @@ from typing import Any
 
 from ..lib import primitives
 from ..lib.first_use import set_first
-from ..lib.threads import Workers, spawn
+from ..lib.threads import ThreadCache, spawn
 from .result import AsyncResult, ResultOwner, raised
 
-__all__ = ["ReadingAlong", "future_of"]
+__all__ = ["BackgroundReader", "future_of"]
 
 Ended = Callable[[AsyncResult], None]
 
@@ -68,11 +68,11 @@ def _begin(future: primitives.Future[Any], result: AsyncResult, conn: ResultOwne
         raise
 
 
-class ReadingAlong:
+class BackgroundReader:
     """Waits for results of one connection: one thread does, and one more for each time limit."""
 
     def __init__(self) -> None:
-        self._workers = Workers()
+        self._workers = ThreadCache()
         self._lock = primitives.RLock()  # guards the rest
         self._results: deque[tuple[AsyncResult, Ended]] = deque()
         self._runs = False

@@ -37,7 +37,7 @@ from .streams.base import READ, NativeStream, Stream
 from .streams.hangups import Hangups, descriptor_stream, make_hangups
 
 if TYPE_CHECKING:
-    from .threaded import MessageConnection
+    from .threaded import ThreadedLink
 
 __all__ = ["DELAY", "LOOK", "PATIENCE", "TICK", "HeartbeatMonitor", "Housekeeper", "housekeeper"]
 
@@ -113,7 +113,7 @@ class Housekeeper:
     """The thread, and what other threads ask of it."""
 
     def __init__(self) -> None:
-        self.links_with_calls: set[MessageConnection] = set()
+        self.links_with_calls: set[ThreadedLink] = set()
         """Connections that served something when they were last looked at, or have begun to."""
         self.turns = 0
         """How often the thread has woken up."""
@@ -153,21 +153,21 @@ class Housekeeper:
         if self._asleep:
             self._wake()
 
-    def watch_calls(self, link: MessageConnection) -> None:
+    def watch_calls(self, link: ThreadedLink) -> None:
         """Look after a connection as long as it serves something."""
         self.links_with_calls.add(link)
         if self._asleep:
             self.start()
             self._wake()
 
-    def start_heartbeat(self, link: MessageConnection, monitor: HeartbeatMonitor) -> None:
+    def start_heartbeat(self, link: ThreadedLink, monitor: HeartbeatMonitor) -> None:
         """Send and expect signs of life until the connection is gone."""
         link.heart = monitor
         self._heartbeats.coming.put((weakref.ref(link), monitor))
         self.start()
         self._wake()
 
-    def watch_end(self, link: MessageConnection, by_looking: bool = False) -> None:
+    def watch_end(self, link: ThreadedLink, by_looking: bool = False) -> None:
         """Notice when the peer of a connection has hung up, also while nobody reads.
 
         Args:
@@ -262,7 +262,7 @@ class _Releases(_Job):
 class _Calls(_Job):
     """The watchdog of connections that serve requests."""
 
-    def __init__(self, links: set[MessageConnection]) -> None:
+    def __init__(self, links: set[ThreadedLink]) -> None:
         self._links = links
         self._due: float | None = None
         self._idle = 0  # looks in a row at which nothing was being served
@@ -285,7 +285,7 @@ class _Calls(_Job):
         for link in list(self._links):
             _guarded(self._check_calls, link)
 
-    def _check_calls(self, link: MessageConnection) -> None:
+    def _check_calls(self, link: ThreadedLink) -> None:
         running = set(link.running)
         long, link.attended = running & link.attended, running
         lost = link.lost_requests is not None and link.lost_requests.look(link)
@@ -303,7 +303,7 @@ class _Calls(_Job):
                         link.serve_instead()
 
 
-_Watched = tuple["weakref.ref[MessageConnection]", HeartbeatMonitor]
+_Watched = tuple["weakref.ref[ThreadedLink]", HeartbeatMonitor]
 
 
 class _Heartbeats(_Job):
@@ -341,7 +341,7 @@ class _Heartbeats(_Job):
 class _HungUp:
     """A connection whose peer has hung up, and may be read to its end by a thread of its own."""
 
-    def __init__(self, link: MessageConnection) -> None:
+    def __init__(self, link: ThreadedLink) -> None:
         self._link = weakref.ref(link)
         self._arrivals = getattr(link.receiver, "arrivals", 0)
         self._since = primitives.monotonic()  # nobody has been seen reading
@@ -372,17 +372,17 @@ class _Ends(_Job):
 
     def __init__(self) -> None:
         self._hangups: FirstUse[Hangups | None] = FirstUse(make_hangups)
-        self._watched: dict[int, weakref.ref[MessageConnection]] = {}  # by descriptor
-        self._coming: primitives.SimpleQueue[weakref.ref[MessageConnection]]
+        self._watched: dict[int, weakref.ref[ThreadedLink]] = {}  # by descriptor
+        self._coming: primitives.SimpleQueue[weakref.ref[ThreadedLink]]
         self._coming = primitives.SimpleQueue()
-        self._looked_at: list[weakref.ref[MessageConnection]] = []
+        self._looked_at: list[weakref.ref[ThreadedLink]] = []
         self._hung_up: list[_HungUp] = []
         self._due: float | None = None
         # Whether the thread waits for what is watched, each time that it sleeps. It does not yet
         # if nothing could be watched when it fell asleep.
         self._waits = False
 
-    def watch(self, link: MessageConnection, by_looking: bool) -> bool:
+    def watch(self, link: ThreadedLink, by_looking: bool) -> bool:
         """Watch a connection; return whether the thread must be woken for it."""
         stream = getattr(link.channel, "stream", None)
         below = descriptor_stream(stream)
@@ -434,7 +434,7 @@ class _Ends(_Job):
             if link is not None:
                 self._hung_up.append(_HungUp(link))
 
-    def _link_of(self, fd: int, hangups: Hangups) -> MessageConnection | None:
+    def _link_of(self, fd: int, hangups: Hangups) -> ThreadedLink | None:
         """Return the connection whose peer has hung up, and stop watching it."""
         reference = self._watched.pop(fd, None)
         removed = hangups.remove(fd)
@@ -454,7 +454,7 @@ class _Ends(_Job):
         return None
 
     @staticmethod
-    def _is_of(fd: int, link: MessageConnection) -> bool:
+    def _is_of(fd: int, link: ThreadedLink) -> bool:
         """Return whether a descriptor is a connection's, which may have moved to another one."""
         stream = descriptor_stream(link.channel.stream)
         try:
@@ -479,7 +479,7 @@ class _Ends(_Job):
         self._looked_at = [one for one in self._looked_at if self._is_there(one)]
         self._hung_up = [one for one in self._hung_up if one.goes_on(now)]
 
-    def _is_there(self, reference: weakref.ref[MessageConnection]) -> bool:
+    def _is_there(self, reference: weakref.ref[ThreadedLink]) -> bool:
         """Return whether to look at a connection again, whose peer has not hung up."""
         link = reference()
         if link is None or link.end._ready:
@@ -523,7 +523,7 @@ def _flush(flushable: Flushable) -> bool:
     return flushable.flush_released()
 
 
-def _read(link: MessageConnection) -> None:
+def _read(link: ThreadedLink) -> None:
     """Take in what has arrived, if nobody else does. Here, unless that may take long."""
     if not _may_read(link):
         return
@@ -534,7 +534,7 @@ def _read(link: MessageConnection) -> None:
         _read_now(link)
 
 
-def _may_read(link: MessageConnection) -> bool:
+def _may_read(link: ThreadedLink) -> bool:
     return not (
         link.pooled
         or link.end._ready
@@ -546,7 +546,7 @@ def _may_read(link: MessageConnection) -> bool:
 
 
 @holds_the_role
-def _read_now(link: MessageConnection) -> None:
+def _read_now(link: ThreadedLink) -> None:
     if not _may_read(link) or not link.reading.enter():
         return
     receiver = link.receiver
@@ -579,7 +579,7 @@ def _read_now(link: MessageConnection) -> None:
         link.have_told()
 
 
-def _decode_apart(link: MessageConnection, payload: bytes) -> None:
+def _decode_apart(link: ThreadedLink, payload: bytes) -> None:
     """Have a message that takes long decoded in a thread of its own."""
     try:
         spawn(_decode, link, payload)
@@ -588,7 +588,7 @@ def _decode_apart(link: MessageConnection, payload: bytes) -> None:
 
 
 @holds_the_role
-def _decode(link: MessageConnection, payload: bytes) -> None:
+def _decode(link: ThreadedLink, payload: bytes) -> None:
     """Decode a message, with the reading role; leave it then."""
     failure = None
     try:
@@ -606,7 +606,7 @@ def _decode(link: MessageConnection, payload: bytes) -> None:
         link.have_told()
 
 
-def _check_heartbeat(link: MessageConnection) -> None:
+def _check_heartbeat(link: ThreadedLink) -> None:
     """Look whether a peer gives signs of life, and give one."""
     heart, receiver = link.heart, link.receiver
     if heart is None or not isinstance(receiver, FrameReceiver):

@@ -29,7 +29,7 @@ from .sending import FrameSender
 from .streams.base import rests
 
 if TYPE_CHECKING:
-    from .threaded import MessageConnection
+    from .threaded import ThreadedLink
 
 __all__ = [
     "Inside",
@@ -99,7 +99,7 @@ class Inside:
         asked: number and target of the interrupted request, if only that function knows of it.
     """
 
-    def __init__(self, link: MessageConnection, asked: tuple[int, Any] | None = None) -> None:
+    def __init__(self, link: ThreadedLink, asked: tuple[int, Any] | None = None) -> None:
         self._link = link
         self._asked = asked
 
@@ -119,7 +119,7 @@ class Inside:
             role.insides += 1
 
 
-def look_inside(link: MessageConnection) -> Inside | None:
+def look_inside(link: ThreadedLink) -> Inside | None:
     """Find out whether the current thread was interrupted while it uses the stream of ``link``.
 
     Returns:
@@ -164,7 +164,7 @@ def look_inside(link: MessageConnection) -> Inside | None:
     return inside
 
 
-def check_not_reading(link: MessageConnection) -> None:
+def check_not_reading(link: ThreadedLink) -> None:
     """See to it that the current thread was not interrupted while it uses the stream of ``link``.
 
     Raises:

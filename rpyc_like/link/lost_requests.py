@@ -17,7 +17,7 @@ from ..lib.threads import spawn
 from ..wire.session import CALL
 
 if TYPE_CHECKING:
-    from .threaded import MessageConnection
+    from .threaded import ThreadedLink
 
 __all__ = ["LostRequests"]
 
@@ -35,14 +35,14 @@ class LostRequests:
         self._unanswered = unanswered
         self._suspects: dict[Any, float] = {}  # when they were noted
 
-    def suspect(self, link: MessageConnection) -> bool:
+    def suspect(self, link: ThreadedLink) -> bool:
         """Note what may have been lost when a thread was interrupted; return whether it is any."""
         now = primitives.monotonic()
         for id_ in self._unserved(link):
             self._suspects.setdefault(id_, now)
         return bool(self._suspects)
 
-    def look(self, link: MessageConnection) -> bool:
+    def look(self, link: ThreadedLink) -> bool:
         """Answer what was lost, in another thread; return whether to look again later."""
         if not self._suspects:
             return False
@@ -58,7 +58,7 @@ class LostRequests:
                 spawn(_refuse, link, lost)
         return bool(self._suspects)
 
-    def _unserved(self, link: MessageConnection) -> set[Any]:
+    def _unserved(self, link: ThreadedLink) -> set[Any]:
         """Return the unanswered requests that are neither served nor kept for a thread."""
         kept = [*list(link.stash), *getattr(link.receiver, "payloads", ())]
         kept += [outcome for _, outcome in list(link.unserved)]
@@ -70,7 +70,7 @@ class LostRequests:
         return (self._unanswered() or set()) - served  # None when the connection is gone
 
 
-def _refuse(link: MessageConnection, lost: list[Any]) -> None:
+def _refuse(link: ThreadedLink, lost: list[Any]) -> None:
     for id_ in lost:
         error = RuntimeError("the thread that was to serve the request has been interrupted")
         link.refuse(id_, error)

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..lib.timing import Timeout
 from ..wire.session import Session
-from .result import AsyncResult, Unfinished
-from .threaded import MessageConnection
+from .result import AsyncResult, Unresolved
+from .threaded import ThreadedLink
 
 if TYPE_CHECKING:
     from .admission import Client
 
-__all__ = ["PlainPeer", "ServedByServers"]
+__all__ = ["PlainPeer", "ServerConnection"]
 
 
 class PlainPeer:
     """The other side of a connection, as far as its link and its results ask."""
 
-    link: MessageConnection
+    link: ThreadedLink
     session: Session
     timeout_class: ClassVar[type[TimeoutError]] = TimeoutError
     credentials: Any = None
@@ -63,7 +63,7 @@ class PlainPeer:
         """Serves what has arrived."""
         return self.link.poll_all(lambda limit: self.link.serve(limit, False), timeout)
 
-    def finish(self, value: Unfinished) -> Any:
+    def finish(self, value: Unresolved) -> Any:
         """Has nothing to do: values are plain."""
         return value
 
@@ -107,7 +107,7 @@ class PlainPeer:
         return error
 
 
-class ServedByServers:
+class ServerConnection:
     """What servers ask of a connection."""
 
     _told_service = True

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncResult",
-    "Delivery",
+    "CallableResultAdapter",
     "ResultOwner",
-    "Stopped",
-    "Unfinished",
+    "RemoteStopIteration",
+    "Unresolved",
     "awaited",
     "raised",
     "thrown",
 ]
 
 
-class Unfinished:
+class Unresolved:
     """A received value that needs the peer before it can be given to a program.
 
     Whoever consumes it runs :meth:`steps`: a generator that yields requests ``(target, args)``,
@@ -47,7 +47,7 @@ class Unfinished:
         raise NotImplementedError
 
 
-class _Failure(Unfinished):
+class _Failure(Unresolved):
     """An answer that is raised."""
 
     __slots__ = ("error",)
@@ -56,7 +56,7 @@ class _Failure(Unfinished):
         self.error = error
 
 
-class Stopped(Exception):
+class RemoteStopIteration(Exception):
     """Stands for an answer that is StopIteration where a generator would not let that pass."""
 
     def __init__(self, error: StopIteration) -> None:
@@ -75,7 +75,7 @@ def raised(error: BaseException) -> BaseException:
 
 def thrown(error: BaseException) -> BaseException:
     """Returns what to throw into a generator that has yielded a request which failed."""
-    return Stopped(error) if isinstance(error, StopIteration) else error
+    return RemoteStopIteration(error) if isinstance(error, StopIteration) else error
 
 
 class ResultOwner(Protocol):
@@ -87,7 +87,7 @@ class ResultOwner(Protocol):
     def poll_all(self, timeout: float = 0) -> bool:
         """Serves what has arrived."""
 
-    def finish(self, value: Unfinished) -> Any:
+    def finish(self, value: Unresolved) -> Any:
         """Makes the value that a program gets."""
 
     def expire(self, result: AsyncResult) -> BaseException:
@@ -282,7 +282,7 @@ class AsyncResult:
     def take(self) -> Any:
         """Returns or raises an answer that is there."""
         value = self._answers[0]
-        if issubclass(type(value), Unfinished):  # isinstance would ask a proxy
+        if issubclass(type(value), Unresolved):  # isinstance would ask a proxy
             try:
                 return self._finish()
             finally:
@@ -291,7 +291,7 @@ class AsyncResult:
 
     def _finish(self) -> Any:
         failed, value = self._failed, self._value
-        if issubclass(type(value), Unfinished):
+        if issubclass(type(value), Unresolved):
             value = self._conn.finish(value)
             self._answers = [_Failure(value) if failed else value]
         if failed:
@@ -361,7 +361,7 @@ def awaited(result: AsyncResult) -> Any:
         del result  # an exception's traceback would keep it, and it keeps the exception
 
 
-class Delivery:
+class CallableResultAdapter:
     """Stands in for a result whose class has a ``__call__`` of its own, which gets the answer.
 
     It is called with a finished value, outside of the reading role.
@@ -405,7 +405,7 @@ class Delivery:
             failed, value = answer
             self._result.delivered_by = get_ident()
             try:
-                if issubclass(type(value), Unfinished):
+                if issubclass(type(value), Unresolved):
                     value = self._result._conn.finish(value)
                 self._result(failed, value)
             finally:

@@ -21,7 +21,7 @@ session's business, and what to do for a request is the application's.
 * A request that finds its thread busy is served by a helper, a thread of the connection's own,
   after a moment (:mod:`.helpers`).
 * A program's own way of dispatching gets payloads from the thread that has read them. That thread
-  keeps the role until the payload has been passed to :meth:`MessageConnection.take`, because an
+  keeps the role until the payload has been passed to :meth:`ThreadedLink.take`, because an
   answer is visible only then.
 * Sending is a role too (:mod:`rpyc_like.link.sending`).
 """
@@ -51,20 +51,20 @@ from . import fork
 from .apart import APART, takes_long
 from .backlog import Backlog, Stash
 from .call_context import IN_TASK, THREAD
-from .call_registry import Calls, closed_error, name_of, warn_malformed
+from .call_registry import CallRegistry, closed_error, name_of, warn_malformed
 from .channel import endpoints
-from .fast_path import Express, Shortcut
+from .fast_path import FastCodec, FastPath
 from .housekeeping import HeartbeatMonitor, housekeeper
 from .interrupted import Inside, check_not_reading, holds_the_role, leaves_the_role, look_inside
 from .lost_requests import LostRequests
 from .receiving import AT_ONCE, MAX_QUEUED, DispatchLock, FrameReceiver, ReadingRole, Waiter
-from .result import AsyncResult, Delivery
+from .result import AsyncResult, CallableResultAdapter
 from .sending import FrameSender, PeerStuck
 from .serve.helpers import MAX_HELPERS, Helpers
 from .streams.base import READ, WRITE, NativeStream
-from .write_coalescing import Batch
+from .write_coalescing import WriteCoalescer
 
-__all__ = ["Application", "MessageConnection"]
+__all__ = ["LinkClient", "ThreadedLink"]
 
 logger = logging.getLogger("rpyc_like.link")
 
@@ -82,7 +82,7 @@ _SETTLED: Outcome = (NOTHING,)
 """Read an answer, and nothing more is to be done for it."""
 
 
-class Application(Protocol):
+class LinkClient(Protocol):
     """What runs on top of a message connection."""
 
     def serve_request(self, id_: Any, target: Any, args: Any) -> object:
@@ -136,7 +136,7 @@ class Guarded(Protocol):
         """Whether the current thread has the lock."""
 
 
-class MessageConnection:
+class ThreadedLink:
     """Requests and answers over a channel, shared by any number of threads.
 
     Args:
@@ -145,7 +145,7 @@ class MessageConnection:
         application: serves the peer's requests.
     """
 
-    def __init__(self, channel: Any, session: Session, application: Application) -> None:
+    def __init__(self, channel: Any, session: Session, application: LinkClient) -> None:
         self.session = session
         self.reading = ReadingRole()
         self.end = AsyncResult(None)  # only this class waits for it
@@ -169,7 +169,7 @@ class MessageConnection:
         """The peer's requests that were given to threads which have not begun them."""
         self.running: set[Any] = set()
         """The peer's requests that are being served; their answers have not been sent."""
-        self.calls = Calls()
+        self.calls = CallRegistry()
         """What the peer has said about its requests."""
         self.attended: set[Any] = set()
         """The peer's requests that were being served at the watchdog's last look."""
@@ -235,12 +235,12 @@ class MessageConnection:
         if isinstance(self.receiver, FrameReceiver) and isinstance(self.sender, FrameSender):
             self.sender.blocked = self._read_while_full
             self.sender.interrupted = self._write_interrupted
-        self.express: Express | None = None
+        self.express: FastPath | None = None
         """The quick way, once the application has opened it with :meth:`use_shortcut`."""
         self.send_frame: Callable[[bytes], None] | None = None
         """Sends a whole frame that a shortcut has made, where there is one."""
         self._open: Callable[[bytes], Any] | None = None
-        self.batch = Batch(self)
+        self.batch = WriteCoalescer(self)
         self.unsent: Sequence[Any] = getattr(self.sender, "queue", ())
         """What the system has not taken yet."""
         self.send = self.sender.send
@@ -255,7 +255,7 @@ class MessageConnection:
         self.dispatch = dispatch
         self.reading.lock = self._dispatch_lock = DispatchLock()
 
-    def use_shortcut(self, shortcut: Shortcut) -> None:
+    def use_shortcut(self, shortcut: FastCodec) -> None:
         """Has usual messages written and read in one step, where the channel allows it."""
         receiver, sender = self.receiver, self.sender
         if (
@@ -264,7 +264,7 @@ class MessageConnection:
             and self.dispatch is None
             and receiver.takes_shortcuts
         ):
-            self.express = Express(receiver, sender, shortcut)
+            self.express = FastPath(receiver, sender, shortcut)
             self.send_frame = self.batch.send_frame
             self._open = self.express.open
 
@@ -1551,7 +1551,7 @@ class MessageConnection:
         waiters: Sequence[Waiter]
         if type(entry) is AsyncResult:  # nearly always
             waiters = entry._waiters
-        elif isinstance(entry, (AsyncResult, Delivery)):
+        elif isinstance(entry, (AsyncResult, CallableResultAdapter)):
             waiters = entry.waiters()
         else:
             return None
@@ -1797,7 +1797,7 @@ class MessageConnection:
         self._orphaned = True
         self._make_locks()  # the child lacks the threads that may hold them
         self._before_orphaned = self.receiver, self.send, self.try_send, self.express
-        dead = _Dead()
+        dead = _ForkedTransport()
         self.express = self.send_frame = None
         self.receiver = dead
         self.send = self.try_send = dead.send
@@ -1807,7 +1807,7 @@ class MessageConnection:
         if self._orphaned:
             self._orphaned = False
             self.receiver, self.send, self.try_send, self.express = self._before_orphaned
-            self.batch = Batch(self)  # the thread of the other one was the parent's
+            self.batch = WriteCoalescer(self)  # the thread of the other one was the parent's
             if self.express is not None:
                 self.send_frame = self.batch.send_frame
         self.reading = ReadingRole()
@@ -1820,7 +1820,7 @@ class MessageConnection:
 
 def _lose_all() -> None:
     for connection in fork.alive():
-        if isinstance(connection, MessageConnection):
+        if isinstance(connection, ThreadedLink):
             connection.lose(None)
 
 
@@ -1835,7 +1835,7 @@ def _quietly(farewell: Callable[[], None]) -> None:
             raise
 
 
-class _Dead:
+class _ForkedTransport:
     """What a connection's copy in a forked child sends and receives with."""
 
     def receive(self, timeout: float | None, open: Any = None) -> bytes | None:

@@ -24,9 +24,9 @@ from . import fork
 from .sending import FrameSender, takes_over
 
 if TYPE_CHECKING:
-    from .threaded import MessageConnection
+    from .threaded import ThreadedLink
 
-__all__ = ["IN_FLIGHT", "TICK", "Batch"]
+__all__ = ["IN_FLIGHT", "TICK", "WriteCoalescer"]
 
 TICK: Final = 0.001
 """Seconds between two looks."""
@@ -40,15 +40,15 @@ _PATIENCE: Final = 20
 _LARGEST: Final = 1 << 16
 
 
-class Batch:
+class WriteCoalescer:
     """Sends over a connection.
 
     Args:
         link: the connection.
     """
 
-    def __init__(self, link: MessageConnection) -> None:
-        self._link: MessageConnection | None = link
+    def __init__(self, link: ThreadedLink) -> None:
+        self._link: ThreadedLink | None = link
         self._receiver = link.receiver
         self._sender = link.sender
         self._can_hold = isinstance(self._sender, FrameSender)
@@ -80,7 +80,7 @@ class Batch:
                 self._sender.flush()  # type: ignore[attr-defined]
 
     @takes_over
-    def send_unawaited(self, link: MessageConnection, frame: bytes) -> None:
+    def send_unawaited(self, link: ThreadedLink, frame: bytes) -> None:
         """Sends the frame of a request that no thread waits for, or holds it."""
         if len(link.session.pending) > IN_FLIGHT:
             self._hold(frame)
@@ -183,10 +183,12 @@ class _Timer:
 
     def start_anew(self) -> None:
         """Forget everything; the thread starts again when it is needed."""
-        self._coming: primitives.SimpleQueue[weakref.ref[Batch] | None] = primitives.SimpleQueue()
+        self._coming: primitives.SimpleQueue[weakref.ref[WriteCoalescer] | None] = (
+            primitives.SimpleQueue()
+        )
         self._thread = FirstUse(lambda: start_thread(self._run, "rpyc_like-held-writes"))
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: WriteCoalescer) -> None:
         """Look at ``batch`` until it has held nothing for a while."""
         self._thread.get()
         self._coming.put(weakref.ref(batch))
@@ -196,7 +198,7 @@ class _Timer:
         self._coming.put(None)
 
     def _run(self) -> None:
-        watched: dict[int, weakref.ref[Batch]] = {}  # by identity: a dead one has no hash
+        watched: dict[int, weakref.ref[WriteCoalescer]] = {}  # by identity: a dead one has no hash
         while True:
             while not watched or not self._coming.empty():
                 coming = self._coming.get()
@@ -207,7 +209,7 @@ class _Timer:
             watched = {key: one for key, one in watched.items() if _look(one)}
 
 
-def _look(reference: weakref.ref[Batch]) -> bool:
+def _look(reference: weakref.ref[WriteCoalescer]) -> bool:
     batch = reference()
     return batch is not None and batch.guarded_look()
 
@@ -216,7 +218,7 @@ _timer = _Timer()
 at_end(_timer.end)
 fork.after_fork(_timer.start_anew)  # the thread stays with the parent
 
-_alive: weakref.WeakSet[Batch] = weakref.WeakSet()
+_alive: weakref.WeakSet[WriteCoalescer] = weakref.WeakSet()
 
 
 def _flush_all() -> None:

@@ -18,7 +18,7 @@ from ..lib.colls import WeakValueDict
 from ..lib.exact import exact
 from ..lib.threads import spawn
 from ..link.result import AsyncResult
-from ..link.threaded import MessageConnection
+from ..link.threaded import ThreadedLink
 
 __all__ = [
     "HANDLE_BUFFITER",
@@ -237,7 +237,7 @@ class BgServingThread:
     def _bg_server(self) -> None:
         link = getattr(self._conn, "_link", None)
         try:
-            with link.serving() if isinstance(link, MessageConnection) else nullcontext():
+            with link.serving() if isinstance(link, ThreadedLink) else nullcontext():
                 while self._active:
                     self._conn.serve(self._STOP_CHECK)
         except Exception as error:  # of a result's callback, for example: nobody serves any more

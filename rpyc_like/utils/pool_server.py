@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..lib.settings import Kind, check_arguments, count
-from ..lib.threads import Workers
+from ..lib.threads import ThreadCache
 from ..lib.worker_pool import WorkerPool
 from ..link.serve.poller import Poller, can_poll
 from .base_server import Server
@@ -38,7 +38,7 @@ class ThreadPoolServer(Server):
         self.request_batch_size: int = kwargs.pop("requestBatchSize", 10)
         self._pool = WorkerPool(self.nbthreads, self.request_batch_size)
         super().__init__(*args, **kwargs)
-        self._handshakes = Workers()
+        self._handshakes = ThreadCache()
         self._poller: Poller | None = None
 
     def _listen(self) -> None:

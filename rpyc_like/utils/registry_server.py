@@ -88,7 +88,7 @@ def _in_turns(items: Iterable[T], owner: Callable[[T], str]) -> list[T]:
     return [item for number in sorted(rounds) for item in rounds[number]]
 
 
-class _Rate:
+class _RateLimiter:
     """How many answers a host gets: a number at once, and so many more each second."""
 
     def __init__(self, burst: int = 100, per_second: float = 50.0, hosts: int = 4096) -> None:
@@ -156,7 +156,7 @@ class RegistryServer:
         self._complaints = CountedWarning(self.logger, "! a message from %s: %s")
         self._wake = WakePipe()
         self.sock.setblocking(False)
-        self._rate = _Rate()
+        self._rate = _RateLimiter()
 
     def _get_logger(self) -> logging.Logger:
         raise NotImplementedError

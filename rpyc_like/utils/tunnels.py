@@ -16,14 +16,14 @@ from ..lib.timing import Timeout
 from ..link.streams import Stream, TunneledSocketStream
 from .children import Output
 
-__all__ = ["LastWords", "ParamikoStream", "Tunnel", "open_tunnel", "through_ssh"]
+__all__ = ["StderrTail", "ParamikoStream", "Tunnel", "open_tunnel", "through_ssh"]
 
 logger = logging.getLogger("rpyc_like.tunnels")
 
 _PATIENCE: Final = 2.0
 
 
-class LastWords:
+class StderrTail:
     """Read what a process writes to standard error, log it, and keep the end.
 
     Args:
@@ -47,7 +47,7 @@ class Tunnel:
 
     def __init__(self, proc: Any) -> None:
         self.proc = proc
-        self._words = LastWords(proc.stderr)
+        self._words = StderrTail(proc.stderr)
 
     def failure(self) -> str:
         """Returns what the process said before it ended, or an empty text."""

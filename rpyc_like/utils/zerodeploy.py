@@ -40,7 +40,7 @@ from ..lib.compat import BYTES_LITERAL as BYTES_LITERAL
 from . import classic
 from .children import Input, Output, start_limit
 from .factory import Config, ServiceLike, connect_channel
-from .tunnels import LastWords, open_tunnel
+from .tunnels import StderrTail, open_tunnel
 
 __all__ = ["DEPLOY_TIMEOUT", "SERVER_SCRIPT", "DeployedServer", "MultiServerDeployment", "rpyc"]
 
@@ -154,7 +154,7 @@ class DeployedServer:
         self._ended = False
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         self.proc = self._command(_far_program("bootstrap")).popen(**pipes, new_session=True)
-        self._words = LastWords(self.proc.stderr)
+        self._words = StderrTail(self.proc.stderr)
         self._input = Input(self.proc.stdin)
         Output(self.proc.stdout, self._take_line, self._output_ended)
         self._input.send(b"%d\n%b" % (len(archive), archive))

@@ -10,12 +10,12 @@ from __future__ import annotations
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-__all__ = ["ABANDONED", "UNKNOWN", "PendingTable", "Verdict"]
+__all__ = ["ABANDONED", "UNKNOWN", "PendingTable", "NoEntry"]
 
 E = TypeVar("E")
 
 
-class Verdict:
+class NoEntry:
     """What is found in place of an entry."""
 
     __slots__ = ("_name",)
@@ -27,10 +27,10 @@ class Verdict:
         return self._name
 
 
-ABANDONED = Verdict("ABANDONED")
+ABANDONED = NoEntry("ABANDONED")
 """The answer was expected, but nobody waits for it any more."""
 
-UNKNOWN = Verdict("UNKNOWN")
+UNKNOWN = NoEntry("UNKNOWN")
 """No request of this id was made, or it has been answered already."""
 
 
@@ -62,9 +62,9 @@ class PendingTable(Generic[E]):
         self._entries[id_] = entry
         return id_
 
-    def file(self, id_: int, entry: E | Verdict) -> None:
+    def file(self, id_: int, entry: E | NoEntry) -> None:
         """Files ``entry`` under a number that was taken from ``numbers``."""
-        if isinstance(entry, Verdict):
+        if isinstance(entry, NoEntry):
             self._abandoned.add(id_)
         else:
             self._entries[id_] = entry
@@ -81,7 +81,7 @@ class PendingTable(Generic[E]):
         """Returns a copy of the live entries, by id."""
         return self._entries.copy()
 
-    def settle(self, id_: Any) -> E | Verdict:
+    def settle(self, id_: Any) -> E | NoEntry:
         """Removes and returns the entry that an answer to ``id_`` belongs to.
 
         Returns:

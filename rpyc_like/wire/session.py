@@ -15,7 +15,7 @@ from ..errors import LimitExceeded, ProtocolError
 from ..lib.interrupts import raised_by_handler
 from .codec import Codec, MalformedAnswer
 from .messages import CAST, FAILURE, REPLY, REQUEST
-from .pending import ABANDONED, UNKNOWN, PendingTable, Verdict
+from .pending import ABANDONED, UNKNOWN, NoEntry, PendingTable
 
 __all__ = [
     "ANSWER",
@@ -169,7 +169,7 @@ class Session:
     def _fail(self, error: MalformedAnswer) -> None:
         """Settles the one request that was answered with something malformed."""
         entry = self.pending.settle(error.id_)
-        if not isinstance(entry, Verdict):
+        if not isinstance(entry, NoEntry):
             entry.settle(True, error)
 
     def closing(self) -> bool:

@@ -17,7 +17,7 @@ from rpyc_like.core.config import make_config
 from rpyc_like.core.encoding.boxing import Boxer
 from rpyc_like.core.encoding.codec import Dialect, RpycCodec
 from rpyc_like.core.proxies.remote_classes import RemoteClasses
-from rpyc_like.core.references.tables import ExportTable, ProxyTable
+from rpyc_like.core.references.tables import ExportTable, ImportTable
 from rpyc_like.core.snapshots import load as snapshot_load
 from rpyc_like.wire.framing import RpycFramer
 
@@ -158,7 +158,7 @@ def snapshots(size: int, chance: Random) -> Iterator[tuple[str, bytes]]:
 
 def _codec() -> RpycCodec:
     config = make_config(None)
-    proxies = ProxyTable(lambda: None)
+    proxies = ImportTable(lambda: None)
     boxer = Boxer(object(), ExportTable(), proxies, RemoteClasses(config))
     codec = RpycCodec(boxer, Dialect(6, False))
     codec.failure = lambda raw: vinegar.load(raw, False, False)  # type: ignore[method-assign]

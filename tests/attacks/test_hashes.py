@@ -13,7 +13,7 @@ from rpyc_like.core.config import make_config
 from rpyc_like.core.dispatch import handlers
 from rpyc_like.core.encoding.boxing import Boxer
 from rpyc_like.core.proxies.remote_classes import RemoteClasses
-from rpyc_like.core.references.tables import ExportTable, ProxyTable
+from rpyc_like.core.references.tables import ExportTable, ImportTable
 from rpyc_like.core.snapshots import load as snapshot_load
 from rpyc_like.errors import MalformedValue, ProtocolError
 from rpyc_like.wire import meter
@@ -123,7 +123,7 @@ def test_numbers_of_requests_do_not_collide(served: Served) -> None:
 def test_numbers_of_classes_do_not_collide() -> None:
     """A class that the peer has been asked about is a key, too, and so is a described one."""
     boxer = Boxer(
-        object(), ExportTable(), ProxyTable(lambda: None), RemoteClasses(make_config(None))
+        object(), ExportTable(), ImportTable(lambda: None), RemoteClasses(make_config(None))
     )
     for pack in (("m.X", 8 * PRIME + 8, 0), ("m.X", -(1 << 64), 0), ("m.X", 1, 1 << 64)):
         steps = boxer.unbox((consts.LABEL_REMOTE_REF, pack)).steps()

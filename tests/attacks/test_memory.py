@@ -18,7 +18,7 @@ from rpyc_like.core.config import make_config
 from rpyc_like.core.encoding.boxing import Boxer
 from rpyc_like.core.encoding.codec import Dialect, RpycCodec
 from rpyc_like.core.proxies.remote_classes import RemoteClasses
-from rpyc_like.core.references.tables import ExportTable, ProxyTable
+from rpyc_like.core.references.tables import ExportTable, ImportTable
 from rpyc_like.errors import LimitExceeded, MalformedFrame, MalformedValue, ProtocolError
 from rpyc_like.lib import native
 from rpyc_like.link.channel import Channel
@@ -96,7 +96,7 @@ def test_prices_stop_where_brine_stops() -> None:
 
 def codec_with(**limits: Any) -> RpycCodec:
     config = make_config(limits)
-    exports, proxies = ExportTable(), ProxyTable(lambda: None)
+    exports, proxies = ExportTable(), ImportTable(lambda: None)
     boxer = Boxer(object(), exports, proxies, RemoteClasses(config))
     return RpycCodec(boxer, Dialect(6, False), max_memory=config["max_memory"])
 

@@ -564,9 +564,9 @@ def test_lines_of_the_far_side_are_bounded() -> None:
             asked.append(size)
             return super().readline(size)
 
-    from rpyc_like.utils.tunnels import LastWords
+    from rpyc_like.utils.tunnels import StderrTail
 
-    assert LastWords(Output(b"x" * 200_000)).get() == "x" * 2000
+    assert StderrTail(Output(b"x" * 200_000)).get() == "x" * 2000
     assert asked
     assert all(0 < size <= 64 << 10 for size in asked)
 

@@ -14,7 +14,7 @@ import pytest
 
 import rpyc_like as rpyc
 from rpyc_like.core import brine, consts
-from rpyc_like.core.encoding.boxing import Incomplete
+from rpyc_like.core.encoding.boxing import UnresolvedValue
 from rpyc_like.link.backlog import Backlog, Stash, weight_of
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.receiving import Waiter
@@ -191,7 +191,7 @@ def test_a_message_is_weighed_with_all_that_is_in_it() -> None:
     class Branch:
         items = (bytes(5000), object())
 
-    incomplete = Incomplete(None, None, [], [Branch()])  # type: ignore[arg-type,list-item]
+    incomplete = UnresolvedValue(None, None, [], [Branch()])  # type: ignore[arg-type,list-item]
     assert call(incomplete) > 5000
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from rpyc_like.errors import MalformedValue
 from rpyc_like.lib.timing import Timeout
-from rpyc_like.link.aio import AioMessageConnection, AioResult
+from rpyc_like.link.aio import AioLink, AioResult
 from rpyc_like.link.channel import Channel
 from rpyc_like.link.result import AsyncResult
 from rpyc_like.link.streams import MemoryStream, NativeStream, PipeStream, SocketStream, Stream
-from rpyc_like.link.threaded import MessageConnection
+from rpyc_like.link.threaded import ThreadedLink
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
 from rpyc_like.wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from rpyc_like.wire.session import Session
@@ -60,7 +60,7 @@ class Echo:
 
     def __init__(self, channel: Any) -> None:
         self.codec = JsonCodec()
-        self.link = MessageConnection(channel, Session(self.codec), self)
+        self.link = ThreadedLink(channel, Session(self.codec), self)
         self.ended = threading.Event()
 
     def ask(self, target: str, args: Any) -> Any:
@@ -253,7 +253,7 @@ class AioEcho:
 
     def __init__(self, channel: Channel) -> None:
         self.codec = JsonCodec()
-        self.link = AioMessageConnection(channel, Session(self.codec), self)
+        self.link = AioLink(channel, Session(self.codec), self)
 
     def serve_request(self, id_: Any, target: Any, args: Any) -> None:
         self.link.send(self.codec.encode_reply(id_, args))

@@ -27,17 +27,17 @@ from rpyc_like.epc.client import EPCClient
 from rpyc_like.epc.server import EPCServer, ThreadingEPCServer
 from rpyc_like.erlport.v1.bridge import Instance
 from rpyc_like.erlport.v1.erlterms import Atom, decode, encode
-from rpyc_like.link.aio import AioMessageConnection
+from rpyc_like.link.aio import AioLink
 from rpyc_like.link.aio_plain_peer import AioPeer
 from rpyc_like.link.plain_peer import PlainPeer
-from rpyc_like.link.threaded import MessageConnection
+from rpyc_like.link.threaded import ThreadedLink
 from tests.support.joining import join
 
 from ..attacks.served import eventually
 from ..support.both_servers import LIMIT, QUIET, asyncio_server
 from ..support.sockets import receive_exactly
 
-PARTS = (Endpoint, MessageConnection, AioMessageConnection, PlainPeer, AioPeer)
+PARTS = (Endpoint, ThreadedLink, AioLink, PlainPeer, AioPeer)
 
 
 class Service(rpyc.Service):

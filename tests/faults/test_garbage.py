@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import rpyc_like as rpyc
-from rpyc_like.core.references.tables import ExportTable, ProxyTable, identify
+from rpyc_like.core.references.tables import ExportTable, ImportTable, identify
 from rpyc_like.errors import LocalProtocolError
 from rpyc_like.lib.connection_threads import ConnectionThread, ConnectionThreads, current_thread
 from rpyc_like.lib.contexts import SharedContext
@@ -120,12 +120,12 @@ def test_the_proxy_table_is_interrupted() -> None:
     class Proxy:
         pass
 
-    table = ProxyTable(lambda: None)
+    table = ImportTable(lambda: None)
     taken: list[tuple[bytes, int]] = []
 
     def work() -> None:
         interrupt = lambda: taken.extend(table.take_released())  # noqa: E731
-        sys.settrace(within({ProxyTable.__module__}, lambda: table.entered, interrupt))
+        sys.settrace(within({ImportTable.__module__}, lambda: table.entered, interrupt))
         try:
             for number in range(20):
                 for name in (b"a", b"b"):

@@ -18,13 +18,13 @@ import pytest
 import rpyc_like as rpyc
 from rpyc_like import aio
 from rpyc_like.aio.epc import EPCService
-from rpyc_like.core.dispatch.coroutines import Coroutines
+from rpyc_like.core.dispatch.coroutines import CoroutineRunner
 from rpyc_like.epc.client import EPCClient
 from rpyc_like.lib import background_loop, primitives
 from rpyc_like.lib.worker_pool import WorkerPool
 from rpyc_like.link import write_coalescing
 from rpyc_like.link.admission import Admission
-from rpyc_like.link.futures import ReadingAlong
+from rpyc_like.link.futures import BackgroundReader
 from rpyc_like.link.serve.helpers import Helpers
 from rpyc_like.utils.children import Input
 from rpyc_like.utils.server import Server, ThreadedServer, ThreadPoolServer
@@ -196,7 +196,7 @@ class Answered:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_futures_are_read_for_after_a_callback_has_ended_the_thread() -> None:
     """A callback that ends the thread that reads for futures ends nothing else."""
-    reading = ReadingAlong()
+    reading = BackgroundReader()
     ended = threading.Event()
 
     threads: list[threading.Thread] = []
@@ -237,7 +237,7 @@ def test_the_timer_goes_on_when_a_sender_was_refused(refusals: Refusals) -> None
         end=SimpleNamespace(_ready=False),
         sender=SimpleNamespace(try_send=lambda: tries.append(True), flush=flushed.set),
     )
-    batch = write_coalescing.Batch(link)
+    batch = write_coalescing.WriteCoalescer(link)
     batch.held = 1
     refusals.add("_flush_slowly")
     assert all(batch.guarded_look() for _ in range(4))
@@ -280,9 +280,9 @@ def test_answers_of_coroutines_are_sent_when_a_thread_was_refused(
         _kept=SimpleNamespace(release=lambda size: None),
         _link=SimpleNamespace(served=lambda id_: None),
     )
-    coroutines = Coroutines()
+    coroutines = CoroutineRunner()
     coroutines._answers.append((1, b"", 0))
-    refusals.add("Workers._work")
+    refusals.add("ThreadCache._work")
     coroutines._have_sent(conn)
     assert sent.wait(30)
     loop = background_loop._loop

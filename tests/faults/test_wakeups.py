@@ -23,7 +23,7 @@ from rpyc_like.core.channel import Channel
 from rpyc_like.core.protocol import Connection
 from rpyc_like.lib import native, primitives
 from rpyc_like.lib.worker_pool import WorkerPool
-from rpyc_like.link.fast_path import Express
+from rpyc_like.link.fast_path import FastPath
 from rpyc_like.link.receiving import Waiter
 from rpyc_like.link.serve.poller import Poller
 from rpyc_like.link.streams import SocketStream
@@ -327,7 +327,7 @@ def test_a_reader_is_not_handed_a_request(connect: Connect) -> None:
 def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Has connections read by threads in the background, beside those that ask from then on."""
     links: list[Any] = []
-    ask = Express.ask
+    ask = FastPath.ask
 
     def ask_beside(self: Any, link: Any, target: Any, args: Any, timeout: Any) -> Any:
         if link not in links:
@@ -342,7 +342,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             eventually(conn._link.reading.lock.locked, "reading in the background")
             links.append(conn._link)
 
-    monkeypatch.setattr(Express, "ask", ask_beside)
+    monkeypatch.setattr(FastPath, "ask", ask_beside)
     return begin
 
 
@@ -350,7 +350,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def woken_late(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Has a thread look at its inbox when its answer is there; notes how much it finds then."""
     found: list[int] = []
-    sleep = Express._sleep
+    sleep = FastPath._sleep
 
     def sleep_late(self: Any, link: Any, me: Any, result: Any, timeout: Any) -> None:
         if not found:
@@ -358,7 +358,7 @@ def woken_late(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             found.extend([len(me.inbox)] if me.inbox else [])
         sleep(self, link, me, result, timeout)
 
-    monkeypatch.setattr(Express, "_sleep", sleep_late)
+    monkeypatch.setattr(FastPath, "_sleep", sleep_late)
     return found
 
 

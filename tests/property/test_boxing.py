@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from rpyc_like.core import brine, vinegar
 from rpyc_like.core.config import make_config
-from rpyc_like.core.encoding.boxing import Boxer, Incomplete, check_id_pack
+from rpyc_like.core.encoding.boxing import Boxer, UnresolvedValue, check_id_pack
 from rpyc_like.core.netref import BaseNetref, is_netref
 from rpyc_like.core.proxies.remote_classes import RemoteClasses
-from rpyc_like.core.references.tables import ExportTable, ProxyTable, StaleReference, identify
+from rpyc_like.core.references.tables import ExportTable, ImportTable, StaleReference, identify
 from rpyc_like.errors import MalformedValue, ProtocolError
 
 from .test_properties import values
@@ -26,7 +26,7 @@ class Conn:
 
     def __init__(self) -> None:
         self.exports = ExportTable()
-        self._proxies = ProxyTable(lambda: None)
+        self._proxies = ImportTable(lambda: None)
         self.boxer = Boxer(self, self.exports, self._proxies, RemoteClasses(self._config))
 
 
@@ -129,7 +129,7 @@ def test_decoding_takes_what_is_described_and_nothing_else(value: Any) -> None:
         return
     assert is_boxed(value)
     assert end == len(data)
-    if "(3, " in repr(value) and not isinstance(got, Incomplete):
+    if "(3, " in repr(value) and not isinstance(got, UnresolvedValue):
         assert isinstance(got, StaleReference) or got is not None
 
 
@@ -142,7 +142,7 @@ def test_counts_come_out_even(names: list[Any], data: st.DataObject) -> None:
         chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=4))
         sent += len(chosen)
         value, _ = conn.boxer.decode(brine.dump((2, tuple((4, pack) for pack in chosen))), 0)
-        if isinstance(value, Incomplete) and data.draw(st.booleans()):
+        if isinstance(value, UnresolvedValue) and data.draw(st.booleans()):
             steps = value.steps()
             try:
                 next(steps)

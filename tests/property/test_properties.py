@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rpyc_like.core import brine
 from rpyc_like.core.config import make_config
-from rpyc_like.core.encoding.boxing import Boxer, Incomplete
+from rpyc_like.core.encoding.boxing import Boxer, UnresolvedValue
 from rpyc_like.core.proxies.remote_classes import RemoteClasses
-from rpyc_like.core.references.tables import ExportTable, ProxyTable, StaleReference
+from rpyc_like.core.references.tables import ExportTable, ImportTable, StaleReference
 from rpyc_like.errors import ProtocolError
 from rpyc_like.wire.framing import EpcFramer, ErlangFramer, RpycFramer
 from tests.support.peers import path_of
@@ -107,7 +107,7 @@ def test_any_arrival_gives_the_same_payloads(
 def boxer() -> tuple[Boxer, ExportTable]:
     exports = ExportTable()
     conn: Any = object()
-    return Boxer(conn, exports, ProxyTable(lambda: None), RemoteClasses(make_config({}))), exports
+    return Boxer(conn, exports, ImportTable(lambda: None), RemoteClasses(make_config({}))), exports
 
 
 @given(values)
@@ -140,4 +140,4 @@ def test_any_bytes_are_a_box_or_a_protocol_error(data: bytes) -> None:
     except (ProtocolError, IndexError):
         return
     assert not isinstance(value, BaseException) or isinstance(value, StaleReference)
-    assert not isinstance(value, Incomplete) or value.steps() is not None
+    assert not isinstance(value, UnresolvedValue) or value.steps() is not None

@@ -17,7 +17,7 @@ import time
 
 from rpyc_like.link import fork
 from rpyc_like.link.sending import FrameSender
-from rpyc_like.link.threaded import MessageConnection
+from rpyc_like.link.threaded import ThreadedLink
 
 from . import world
 from .adapters import SCENARIOS
@@ -57,7 +57,7 @@ def describe() -> list[str]:
     """Return what the connections hold, one line for each that is not lost."""
     lines = []
     for link in fork.alive():
-        if isinstance(link, MessageConnection) and not link.lost:
+        if isinstance(link, ThreadedLink) and not link.lost:
             stream, reading = link.channel.stream, link.reading
             facts = {
                 "bytes to read": len(stream._incoming.data),

@@ -17,11 +17,11 @@ from rpyc_like.core.protocol import Connection
 from rpyc_like.core.service import ClassicService, Service, SlaveService
 from rpyc_like.lib.connection_threads import ConnectionThreads
 from rpyc_like.lib.first_use import FirstUse, kept_first
-from rpyc_like.lib.threads import Workers
+from rpyc_like.lib.threads import ThreadCache
 from rpyc_like.lib.worker_pool import WorkerPool
 from rpyc_like.link import fork as forking
 from rpyc_like.link.channel import Channel
-from rpyc_like.link.serve.leader_follower import Relay
+from rpyc_like.link.serve.leader_follower import LeaderFollower
 from rpyc_like.link.serve.poller import Poller
 from rpyc_like.utils.helpers import BgServingThread, async_
 
@@ -554,8 +554,8 @@ def three_serving_threads_close(world: World) -> None:
 def leader_and_follower(world: World) -> None:
     """A relay serves a connection, with a slow request and a callback."""
     client, server = world.connect()
-    server._link.workers = Workers().run
-    world.go(Relay(server._link).serve, name="relay")
+    server._link.workers = ThreadCache().run
+    world.go(LeaderFollower(server._link).serve, name="relay")
     root = client.root
     world.each(
         lambda: check(root.wait(), True),

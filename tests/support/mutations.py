@@ -2515,7 +2515,7 @@ MUTATIONS += [
     Mutation(
         "97",
         "core/pipelining/chain_handler.py",
-        "    if type(source) is AsyncItems:\n",
+        "    if type(source) is AsyncIteratorExport:\n",
         "    if False:\n",
         "tests/attacks/test_work.py::test_a_map_takes_items_that_are_awaited",
     ),

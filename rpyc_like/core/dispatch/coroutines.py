@@ -18,24 +18,24 @@ from typing import Any
 from ...errors import LimitExceeded
 from ...lib import primitives
 from ...lib.background_loop import call_later, cancel_begun, run_in_background
-from ...lib.threads import Workers
+from ...lib.threads import ThreadCache
 from ...lib.worker_pool import waiting
 from ...link.call_context import task_context
-from ..proxies.async_iterators import AsyncItems
+from ..proxies.async_iterators import AsyncIteratorExport
 from ..references.accounts import CALL
 
-__all__ = ["Coroutines"]
+__all__ = ["CoroutineRunner"]
 
 logger = logging.getLogger("rpyc_like.core")
 
 _PATIENCE = 0.05  # seconds after which a thread is asked for again that the system has refused
 
 
-class Coroutines:
+class CoroutineRunner:
     """The coroutines that serve one connection. They keep it alive, and nothing else here does."""
 
     def __init__(self) -> None:
-        self._workers = Workers()
+        self._workers = ThreadCache()
         self._lock = primitives.RLock()  # guards the next two
         self._answers: deque[tuple[int, Any, int]] = deque()  # that wait, and their sizes
         self._sending = False  # whether a thread sends them
@@ -138,4 +138,4 @@ class Coroutines:
 
 
 def _sendable(value: Any) -> Any:
-    return AsyncItems(value) if type(value) is AsyncGeneratorType else value
+    return AsyncIteratorExport(value) if type(value) is AsyncGeneratorType else value

@@ -30,7 +30,7 @@ from ..iteration import cursors
 from ..netref import SLICERS, is_instance, is_netref
 from ..pipelining.chain_handler import chain_work, do_step
 from ..pipelining.chain_interpreter import drive
-from ..proxies.async_iterators import AsyncItems
+from ..proxies.async_iterators import AsyncIteratorExport
 from ..proxies.class_descriptions import NO_FUNCTIONS, describe, functions_of, split_description
 from ..proxies.class_proxies import is_subclass
 from ..proxies.container_copies import COPIED, is_container
@@ -354,7 +354,7 @@ def taking(conn: Any, obj: Any, count: Any) -> Turns:
     """
     _check_count(count)
     _of_type(conn, obj, "__iter__")
-    if type(obj) is AsyncItems:
+    if type(obj) is AsyncIteratorExport:
         return obj.take(count, conn._account(FAIR))
     items: list[Any] = []
     with conn._account() as account:

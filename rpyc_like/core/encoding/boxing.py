@@ -6,7 +6,7 @@ one that the sender owns. Both directions work on the brine bytes of the pair di
 
 Unboxing has two halves. :meth:`Boxer.decode` runs in wire order, in the reading role: it counts
 received references and resolves those to local objects. Where a proxy's class is not known yet, the
-value is :class:`Incomplete`, and whoever consumes it asks the owner for the class.
+value is :class:`UnresolvedValue`, and whoever consumes it asks the owner for the class.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...errors import LimitExceeded, LocalProtocolError, MalformedValue
 from ...lib.brief import brief
 from ...lib.joining import join
 from ...lib.object_ids import IdPack, fresh_id
-from ...link.result import Unfinished
+from ...link.result import Unresolved
 from ...wire.meter import Budget, measure
 from .. import brine, consts, netref
 from ..brine import dump, dump_small, load, load_at
@@ -29,9 +29,9 @@ from ..proxies.class_descriptions import split_description
 from ..proxies.class_proxies import NetrefType, class_state
 from ..proxies.deferred_methods import DeferredMetaclass, function_table, resolved
 from ..proxies.remote_classes import RemoteClasses
-from ..references.tables import Export, ExportTable, ProxyTable, StaleReference, identify
+from ..references.tables import Export, ExportTable, ImportTable, StaleReference, identify
 
-__all__ = ["Boxer", "Incomplete", "Receipt", "Steps", "check_id_pack", "id_pack_end"]
+__all__ = ["Boxer", "UnresolvedValue", "PendingProxy", "Steps", "check_id_pack", "id_pack_end"]
 
 logger = logging.getLogger("rpyc_like.core")
 
@@ -67,12 +67,12 @@ _get_conn = BaseNetref.__dict__["____conn__"].__get__
 _get_boxed = BaseNetref.__dict__["____boxed__"].__get__
 
 
-class Receipt:
+class PendingProxy:
     """A received reference whose proxy has not been built. Gives its count back if it never is."""
 
     __slots__ = ("pack", "proxies", "proxy", "raw")
 
-    def __init__(self, raw: bytes, pack: IdPack, proxies: ProxyTable) -> None:
+    def __init__(self, raw: bytes, pack: IdPack, proxies: ImportTable) -> None:
         self.raw = raw
         self.pack = pack
         self.proxies = proxies
@@ -83,7 +83,7 @@ class Receipt:
             self.proxies.release_later(self.raw, 1)
 
 
-class _Branch:
+class _PartialTuple:
     """A tuple with receipts somewhere in it."""
 
     __slots__ = ("items", "value")
@@ -93,7 +93,7 @@ class _Branch:
         self.value: tuple[Any, ...] = ()
 
 
-class Incomplete(Unfinished):
+class UnresolvedValue(Unresolved):
     """A received value in which proxies are still missing.
 
     Args:
@@ -106,7 +106,7 @@ class Incomplete(Unfinished):
     __slots__ = ("_boxer", "_branches", "_receipts", "_tree")
 
     def __init__(
-        self, boxer: Boxer, tree: Any, receipts: list[Receipt], branches: list[_Branch]
+        self, boxer: Boxer, tree: Any, receipts: list[PendingProxy], branches: list[_PartialTuple]
     ) -> None:
         self._boxer = boxer
         self._tree = tree
@@ -133,9 +133,9 @@ class Incomplete(Unfinished):
 
 
 def _filled(item: Any) -> Any:
-    if type(item) is Receipt:
+    if type(item) is PendingProxy:
         return item.proxy
-    return item.value if type(item) is _Branch else item
+    return item.value if type(item) is _PartialTuple else item
 
 
 class Boxer:
@@ -157,7 +157,7 @@ class Boxer:
         self,
         conn: Any,
         exports: ExportTable,
-        proxies: ProxyTable,
+        proxies: ImportTable,
         remote_classes: RemoteClasses,
         base: type = BaseNetref,
         max_depth: int = brine.MAX_DEPTH,
@@ -383,7 +383,7 @@ class Boxer:
     # -- receiving
 
     def decode(self, data: bytes, position: int) -> tuple[Any, int]:
-        """Returns the unboxed value (or an :class:`Incomplete`) at ``position``, and where it ends.
+        """Returns the value (or an :class:`UnresolvedValue`) at ``position``, and where it ends.
 
         Runs in the reading role, in wire order. Makes no request.
 
@@ -394,8 +394,8 @@ class Boxer:
         if data[position + 1] == _VALUE and data[position] == _PAIR:
             return load_at(data, position + 2, self._max_depth, self._max_digits)
         label = data[position + 1] if data[position] == _PAIR else 0
-        receipts: list[Receipt] = []
-        branches: list[_Branch] = []
+        receipts: list[PendingProxy] = []
+        branches: list[_PartialTuple] = []
         value: Any
         if label == _TUPLE:
             value, position = self._decode_items(data, position + 2, receipts, branches)
@@ -409,11 +409,11 @@ class Boxer:
         else:
             raise MalformedValue(f"expected a boxed value, got {data[position : position + 22]!r}")
         if receipts and type(value) is not StaleReference:
-            return Incomplete(self, value, receipts, branches), position
+            return UnresolvedValue(self, value, receipts, branches), position
         return value, position
 
     def unbox(self, package: Any) -> Any:
-        """Returns the value of a package, or an :class:`Incomplete`; references are counted."""
+        """Returns a package's value, or an :class:`UnresolvedValue`; references are counted."""
         value, _ = self.decode(self._dump(package), 0)
         if type(value) is StaleReference:
             raise value
@@ -429,7 +429,11 @@ class Boxer:
         return StaleReference(), end
 
     def _decode_items(
-        self, data: bytes, position: int, receipts: list[Receipt], branches: list[_Branch]
+        self,
+        data: bytes,
+        position: int,
+        receipts: list[PendingProxy],
+        branches: list[_PartialTuple],
     ) -> tuple[Any, int]:
         left, position = brine.tuple_size_at(data, position)
         items: list[Any] = []
@@ -482,7 +486,7 @@ class Boxer:
                     raise MalformedValue(f"expected a boxed value, got {got!r}")
             value: Any = tuple(items)
             if len(receipts) > before:
-                value = _Branch(items)
+                value = _PartialTuple(items)
                 branches.append(value)
             if not stack:
                 return (value if stale is None else stale), position
@@ -506,19 +510,19 @@ class Boxer:
                 proxies.put(raw, proxy)
             return proxy
 
-    def _receive(self, raw: bytes, receipts: list[Receipt]) -> Any:
+    def _receive(self, raw: bytes, receipts: list[PendingProxy]) -> Any:
         if self.budget is not None:
             self.budget.spend(_REFERENCE)
         proxy = self.receive(raw)
         if proxy is not None:
             return proxy
         pack, proxies = _read_id_pack(raw), self.proxies
-        receipt = Receipt(raw, pack, proxies)
+        receipt = PendingProxy(raw, pack, proxies)
         receipts.append(receipt)
         return receipt
 
     def _receive_described(
-        self, data: bytes, position: int, receipts: list[Receipt]
+        self, data: bytes, position: int, receipts: list[PendingProxy]
     ) -> tuple[Any, int]:
         """Receives a reference with the description of its class; returns it and where it ends."""
         if data[position] != _PAIR:
@@ -536,7 +540,7 @@ class Boxer:
             self.learn_class(pack, methods)
         return self._receive(raw, receipts), after
 
-    def redeem(self, receipt: Receipt, cls: Callable[..., Any]) -> None:
+    def redeem(self, receipt: PendingProxy, cls: Callable[..., Any]) -> None:
         """Builds the proxy of a receipt, or finds the one that has been built meanwhile."""
         proxies = self.proxies
         with proxies.lock:

@@ -26,7 +26,7 @@ from ...lib.brief import brief
 from ...lib.lifetimes import weak_call
 from ...lib.native import codec
 from ...link.call_context import IN_TASK, THREAD, current
-from ...link.result import Unfinished
+from ...link.result import Unresolved
 from ...wire.codec import MalformedAnswer
 from ...wire.messages import CAST, FAILURE, REPLY, REQUEST, Message
 from ...wire.meter import budget_for, unmetered_size
@@ -34,7 +34,7 @@ from .. import brine, consts
 from ..brine import (
     MAX_DEPTH,
     MAX_DIGITS,
-    Lifted,
+    SplicedPayload,
     dump,
     dump_small,
     int_atom,
@@ -106,7 +106,7 @@ the peer's thread that sent it and the thread of this side that it is meant for 
 _PLACEHOLDER = b"-- parts --"
 
 
-class _Unheard(NamedTuple):
+class SentMessage(NamedTuple):
     """A message that was sent before the peer was heard."""
 
     kind: int
@@ -167,7 +167,7 @@ class RpycCodec:
         CANCEL, DEADLINE or HEARTBEAT, and numbers."""
         self.serving: set[int] = set()
         """Numbers of the peer's requests that have not been answered."""
-        self._unheard: list[_Unheard] = []
+        self._unheard: list[SentMessage] = []
         self.native: Any = None
         """The compiled half, while what is usual is spoken: 6, unbound."""
         self._compiled: Any = None
@@ -293,7 +293,7 @@ class RpycCodec:
     def _payload(self, kind: int, content: bytes, addressee: int) -> bytes:
         """Wraps ``content``, the brine of a pair, in the dialect's envelope."""
         if not self.heard:
-            self._unheard.append(_Unheard(kind, content, get_ident(), addressee))
+            self._unheard.append(SentMessage(kind, content, get_ident(), addressee))
         version, bound = self.dialect
         if version == 6:
             payload = _KINDS_6[kind] + content
@@ -346,7 +346,7 @@ class RpycCodec:
 
     def _decode_metered(self, payload: bytes) -> Message:
         """Decodes a large message after its memory has been counted."""
-        size = len(payload.value) + len(payload) if type(payload) is Lifted else len(payload)
+        size = len(payload) + (len(payload.value) if type(payload) is SplicedPayload else 0)
         boxer, budget = self.boxer, budget_for(size, self._max_memory)
         version, bound = self.dialect if self.heard else recognise(payload)
         brine.spend_at(payload, (16 if bound else 0) + (1 if version == 6 else 0), budget)
@@ -449,7 +449,7 @@ class RpycCodec:
             ) and handler in _ON_OBJECTS:
                 args = self._check_object(payload, start, args)
         if handler == consts.HANDLE_HELLO and self.learn is not None:
-            told = args.plain if issubclass(type(args), Unfinished) else args
+            told = args.plain if issubclass(type(args), Unresolved) else args
             if type(told) is tuple and len(told) == 1 and type(told[0]) is int:
                 self.learn(told[0])
         cause = None

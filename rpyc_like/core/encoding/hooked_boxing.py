@@ -14,17 +14,17 @@ from typing import Any
 from ...errors import MalformedValue
 from ...lib.brief import brief
 from ...lib.object_ids import IdPack
-from ...link.result import Unfinished
+from ...link.result import Unresolved
 from .. import brine, consts
 from ..references.tables import StaleReference
-from .boxing import Boxer, Receipt, check_id_pack
+from .boxing import Boxer, PendingProxy, check_id_pack
 
-__all__ = ["OwnBoxer"]
+__all__ = ["HookedBoxer"]
 
 Package = tuple[Any, Any]
 
 
-class _Arrived(tuple[Any, ...]):
+class _CountedRef(tuple[Any, ...]):
     """A received id pack that has been counted, with what it refers to.
 
     That is an object of this side, a proxy, or the receipt of a proxy to be made.
@@ -33,12 +33,12 @@ class _Arrived(tuple[Any, ...]):
     referent: Any
 
 
-class _Packed(Unfinished):
+class _UnresolvedPackage(Unresolved):
     """A received package that has not been given to ``_unbox``."""
 
     __slots__ = ("_boxer", "_package")
 
-    def __init__(self, boxer: OwnBoxer, package: Package) -> None:
+    def __init__(self, boxer: HookedBoxer, package: Package) -> None:
         self._boxer = boxer
         self._package = package
 
@@ -53,20 +53,20 @@ class _Packed(Unfinished):
         yield  # a generator, because other unfinished values need the peer
 
 
-class _Lent(local):
+class _ExportUndo(local):
     """References counted by the encoding that runs in this thread."""
 
     raws: list[bytes] | None = None
 
 
-class OwnBoxer(Boxer):
+class HookedBoxer(Boxer):
     """Boxes and unboxes for a connection that does some of it itself."""
 
     direct = False
 
     def __init__(self, conn: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(conn, *args, **kwargs)
-        self._lent = _Lent()
+        self._lent = _ExportUndo()
 
     # -- sending
 
@@ -103,7 +103,7 @@ class OwnBoxer(Boxer):
         package, end = brine.load_at(data, position, self._max_depth, self._max_digits)
         if type(package) is not tuple or len(package) != 2:
             raise MalformedValue(f"expected a boxed value, got {brief(package)}")
-        return _Packed(self, self._arrive(package)), end
+        return _UnresolvedPackage(self, self._arrive(package)), end
 
     def _arrive(self, package: Any) -> Any:
         """Returns the package with its references counted. Runs no code of the program."""
@@ -113,13 +113,13 @@ class OwnBoxer(Boxer):
         if label == consts.LABEL_TUPLE and type(value) is tuple:
             return label, tuple([self._arrive(item) for item in value])
         if label == consts.LABEL_LOCAL_REF:
-            arrived = _Arrived(check_id_pack(value))
+            arrived = _CountedRef(check_id_pack(value))
             entry = self.exports.by_raw.get(brine.dump(tuple(arrived)))
             arrived.referent = StaleReference() if entry is None else entry.obj
             return label, arrived
         if label == consts.LABEL_REMOTE_REF:
             pack = check_id_pack(value)
-            arrived = _Arrived(pack)
+            arrived = _CountedRef(pack)
             arrived.referent = self._count(pack)
             return label, arrived
         return package
@@ -129,7 +129,7 @@ class OwnBoxer(Boxer):
         raw = brine.dump(pack)
         with self.proxies.lock:
             proxy = self.proxies.count(raw)
-            return Receipt(raw, pack, self.proxies) if proxy is None else proxy
+            return PendingProxy(raw, pack, self.proxies) if proxy is None else proxy
 
     def unbox(self, package: Any) -> Any:
         """What ``_unbox`` does where it is not overridden."""
@@ -140,18 +140,18 @@ class OwnBoxer(Boxer):
             return tuple([self.conn._unbox(item) for item in value])
         if label not in (consts.LABEL_LOCAL_REF, consts.LABEL_REMOTE_REF):
             raise ValueError(f"expected a label from 1 to 4, got {brief(label)}")
-        if type(value) is not _Arrived:
+        if type(value) is not _CountedRef:
             _, value = self._arrive((label, value))
         referent = value.referent
         if type(referent) is StaleReference:
             raise referent
-        if type(referent) is not Receipt:
+        if type(referent) is not PendingProxy:
             return referent
         if referent.proxy is None:
             self._keep(referent, self.conn._netref_factory(referent.pack))
         return referent.proxy
 
-    def _keep(self, receipt: Receipt, proxy: Any) -> None:
+    def _keep(self, receipt: PendingProxy, proxy: Any) -> None:
         """Files a proxy that the program made, or takes the one that another thread has filed."""
         with self.proxies.lock:
             known = self.proxies.count(receipt.raw)

@@ -32,8 +32,8 @@ __all__ = [
     "KEYS_AND_VALUES",
     "MISSING",
     "VALUES",
-    "ReadAhead",
-    "RemoteItems",
+    "PrefetchRegistry",
+    "RemoteIterator",
     "open_items",
     "opening_steps",
 ]
@@ -63,7 +63,7 @@ _READING_METHODS: Final = frozenset(
 )
 
 
-class ReadAhead:
+class PrefetchRegistry:
     """What one connection has read ahead.
 
     Attributes:
@@ -75,16 +75,16 @@ class ReadAhead:
         self.entries: dict[int | None, Any] = {}
 
     @property
-    def glimpse(self) -> Glimpse | None:
+    def glimpse(self) -> ContainerHint | None:
         """What has just been seen."""
         return self.entries.get(None)
 
-    def add(self, reader: RemoteItems) -> None:
+    def add(self, reader: RemoteIterator) -> None:
         """Notes who has read ahead."""
         key, entries = id(reader), self.entries
         entries[key] = weakref.ref(reader, lambda ref: entries.pop(key, None))
 
-    def remove(self, reader: RemoteItems) -> None:
+    def remove(self, reader: RemoteIterator) -> None:
         """Notes that somebody has used all that was read ahead."""
         self.entries.pop(id(reader), None)
 
@@ -116,12 +116,12 @@ class ReadAhead:
             except KeyError:
                 break  # another thread was faster
             reader = ref()
-            if type(reader) is RemoteItems:
+            if type(reader) is RemoteIterator:
                 told += reader.forget()
         return told
 
 
-class Glimpse:
+class ContainerHint:
     """What has just been seen of a container, for the thread that reads it.
 
     Args:
@@ -131,7 +131,7 @@ class Glimpse:
         length: of the container.
     """
 
-    def __init__(self, container: Any, reader: RemoteItems, source: Any, length: int) -> None:
+    def __init__(self, container: Any, reader: RemoteIterator, source: Any, length: int) -> None:
         self._thread = get_ident()
         self._container = container
         self._reader = weakref.ref(reader)
@@ -263,7 +263,7 @@ def _nobody() -> None:
     """Return what a dead weak reference does."""
 
 
-class RemoteItems:
+class RemoteIterator:
     """Iterates over a container of the other side.
 
     Args:
@@ -287,7 +287,7 @@ class RemoteItems:
         items, values, last, self._length, self._cursor = first
         ahead = conn._read_ahead
         source = container if self._cursor is None else self._cursor
-        ahead.entries[None] = Glimpse(container, self, source, self._length)
+        ahead.entries[None] = ContainerHint(container, self, source, self._length)
         self._take(items, values, last)
 
     def _take(self, items: Any, values: Any, last: bool) -> None:
@@ -300,7 +300,7 @@ class RemoteItems:
         self._queue.extend(items)
         ahead.add(self)
 
-    def __iter__(self) -> RemoteItems:
+    def __iter__(self) -> RemoteIterator:
         return self
 
     def __next__(self) -> Any:
@@ -376,16 +376,16 @@ class RemoteItems:
         return max(0, int(self._length) - self._position)
 
 
-def open_items(conn: Any, container: Any, what: int = KEYS) -> RemoteItems | None:
+def open_items(conn: Any, container: Any, what: int = KEYS) -> RemoteIterator | None:
     """Returns an iterator that has its first items, or None if the container is not read so."""
-    items: RemoteItems | None = conn.run_steps(opening_steps(conn, container, what))
+    items: RemoteIterator | None = conn.run_steps(opening_steps(conn, container, what))
     return items
 
 
 def opening_steps(conn: Any, container: Any, what: int = KEYS) -> Any:
     """Does the same for any driver."""
     first = yield consts.HANDLE_ITERATE, (container, what, FIRST)
-    return None if first is None else RemoteItems(conn, container, what, _checked(first, 5))
+    return None if first is None else RemoteIterator(conn, container, what, _checked(first, 5))
 
 
 def _checked(chunk: Any, size: int) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from ...lib.brief import brief
 from .. import brine, consts
 from ..netref import is_netref
-from ..proxies.async_iterators import AsyncItems
+from ..proxies.async_iterators import AsyncIteratorExport
 from ..references.accounts import FAIR, Account
 from . import chain_interpreter
 
@@ -67,7 +67,9 @@ def chain_work(conn: Any, account: Account, steps: Any, wanted: Any) -> Any:
     for index in wanted:
         if type(index) is not int or not 0 <= index < len(steps):
             raise ValueError(f"expected the index of a step, got {brief(index)}")
-    runner = chain_interpreter.Runner(elsewhere, conn._describe_failure, MAX_STEPS, account)
+    runner = chain_interpreter.ChainInterpreter(
+        elsewhere, conn._describe_failure, MAX_STEPS, account
+    )
     return (yield from runner.run(steps, wanted))
 
 
@@ -79,7 +81,7 @@ def do_step(conn: Any, account: Account, kind: int, *values: Any) -> Any:
     if kind != chain_interpreter.ITEMS:
         return conn._handler(HANDLERS[kind])(conn, *values)
     source = conn._handler(consts.HANDLE_CALLATTR)(conn, values[0], "__iter__", ())
-    if type(source) is AsyncItems:
+    if type(source) is AsyncIteratorExport:
         return _list_async(source, account)
     found: list[Any] = []
     for item in iter(_ready(source)):
@@ -87,7 +89,7 @@ def do_step(conn: Any, account: Account, kind: int, *values: Any) -> Any:
     return found
 
 
-async def _list_async(source: AsyncItems, account: Account) -> list[Any]:
+async def _list_async(source: AsyncIteratorExport, account: Account) -> list[Any]:
     """Return the items of an asynchronous generator, for a map."""
     found: list[Any] = []
     async for item in source:

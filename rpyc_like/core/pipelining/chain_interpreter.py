@@ -81,7 +81,7 @@ class Unlimited:
         """Counts so many bytes less."""
 
 
-class Runner:
+class ChainInterpreter:
     """Runs chains.
 
     Args:

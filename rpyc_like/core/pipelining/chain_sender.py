@@ -9,18 +9,28 @@ from typing import Any, Final
 
 from ...errors import MalformedValue
 from ...lib.brief import brief
-from ...link.result import Stopped
+from ...link.result import RemoteStopIteration
 from .. import consts, vinegar
 from ..encoding.boxing import Steps
 from . import chain_interpreter
 from .chain_interpreter import CALL, GETATTR, MAP, ROOT, SETATTR, STEP, TUPLE, VALUE
 from .lazy_value import check_operands, operand_of
-from .operations import ALONE, ITEM, Map, Operands, Request, Step, is_of, steps_in, value_in
+from .operations import (
+    ALONE,
+    ITEM,
+    MapOperation,
+    OperandTuple,
+    Operation,
+    Request,
+    is_of,
+    steps_in,
+    value_in,
+)
 
 __all__ = ["follow", "one_request", "sending"]
 
 
-def one_request(step: Step) -> Request | None:
+def one_request(step: Operation) -> Request | None:
     """Returns the request that gives the value of a step, if one that is no chain does it.
 
     A call of an attribute that nobody has asked for yet is one.
@@ -30,7 +40,7 @@ def one_request(step: Step) -> Request | None:
     target = step.target
     if (
         step.kind == CALL
-        and isinstance(target, Step)
+        and isinstance(target, Operation)
         and target.failed is None
         and target.kind == GETATTR
         and not any(used.failed is not False for used in steps_in(target.operands()))
@@ -46,12 +56,12 @@ def one_request(step: Step) -> Request | None:
     return step.request({})
 
 
-def _needed(steps: Iterable[Step]) -> dict[Step, list[Step]]:
+def _needed(steps: Iterable[Operation]) -> dict[Operation, list[Operation]]:
     """Returns the steps that must be done for others, and what each of them uses.
 
     They stand in the order in which they were recorded.
     """
-    found: dict[Step, list[Step]] = {}
+    found: dict[Operation, list[Operation]] = {}
     stack = list(steps)
     while stack:
         step = stack.pop()
@@ -67,12 +77,12 @@ _number_of: Final = operator.attrgetter("number")
 # -- doing it
 
 
-def sending(steps: list[Step]) -> Steps:
+def sending(steps: list[Operation]) -> Steps:
     """Has steps of one connection done, and settles those whose values can still be asked for."""
     needed = _needed(steps)
     if not needed:
         return
-    for_here: set[Step] = set()
+    for_here: set[Operation] = set()
     for step, used in needed.items():
         if _is_for_here(step, used) or not for_here.isdisjoint(used):
             for_here.add(step)
@@ -81,13 +91,13 @@ def sending(steps: list[Step]) -> Steps:
         if step.failed is None and not step.sent:
             try:
                 step.settle(False, (yield from step.do({})))
-            except Stopped as stopped:
+            except RemoteStopIteration as stopped:
                 step.settle(True, stopped.error)
             except Exception as error:
                 step.settle(True, error)
 
 
-def _is_for_here(step: Step, used: list[Step]) -> bool:
+def _is_for_here(step: Operation, used: list[Operation]) -> bool:
     """Returns whether a step is about something that the peer has nothing to do with."""
     if step.kind == ALONE:
         return True
@@ -96,7 +106,9 @@ def _is_for_here(step: Step, used: list[Step]) -> bool:
             return True
     target = step.target
     return (
-        isinstance(target, Step) and target.failed is False and not is_of(target.value, step.conn)
+        isinstance(target, Operation)
+        and target.failed is False
+        and not is_of(target.value, step.conn)
     )
 
 
@@ -110,17 +122,17 @@ def follow(
     """
     step: Any = root
     for name in path:
-        step = Step(conn, GETATTR, step, (name,), None)
+        step = Operation(conn, GETATTR, step, (name,), None)
     if pairs is not None:
         named = {name: operand_of(value) for name, value in pairs}
-        step = Step(conn, CALL, step, ([operand_of(arg) for arg in args], named), None)
+        step = Operation(conn, CALL, step, ([operand_of(arg) for arg in args], named), None)
         check_operands(step)
     step.handle = lambda: True  # its value is wanted, the others are not
     conn.run_steps(sending([step]))
     return value_in(step, {})
 
 
-def _send_chain(conn: Any, steps: list[Step]) -> Steps:
+def _send_chain(conn: Any, steps: list[Operation]) -> Steps:
     """Has the peer do steps, if it can."""
     run = (yield from _runner(conn)) if steps else None
     if run is not None:
@@ -135,7 +147,7 @@ def _send_chain(conn: Any, steps: list[Step]) -> Steps:
             raise
 
 
-def _travelling(step: Step, scopes: list[dict[Step, int]]) -> tuple[Any, ...]:
+def _travelling(step: Operation, scopes: list[dict[Operation, int]]) -> tuple[Any, ...]:
     """Returns a step as it travels.
 
     Args:
@@ -143,9 +155,9 @@ def _travelling(step: Step, scopes: list[dict[Step, int]]) -> tuple[Any, ...]:
     """
 
     def operand(value: Any) -> tuple[Any, ...]:
-        if type(value) is Operands:
+        if type(value) is OperandTuple:
             return TUPLE, tuple([operand(inner) for inner in value])
-        if not isinstance(value, Step):
+        if not isinstance(value, Operation):
             return VALUE, value
         for depth, places in enumerate(scopes):
             if value in places:
@@ -155,7 +167,7 @@ def _travelling(step: Step, scopes: list[dict[Step, int]]) -> tuple[Any, ...]:
     if step.kind == ROOT:
         return (ROOT,)
     head = step.kind, operand(step.target)
-    if isinstance(step, Map):
+    if isinstance(step, MapOperation):
         inner = {step.item: -1}
         inner.update({one: index for index, one in enumerate(step.steps)})
         told = tuple([_travelling(one, [inner, *scopes]) for one in step.steps])
@@ -170,7 +182,7 @@ def _travelling(step: Step, scopes: list[dict[Step, int]]) -> tuple[Any, ...]:
     return (*head, *step.args[:-2], tuple([operand(arg) for arg in args]), pairs)
 
 
-def _settle(conn: Any, steps: list[Step], outcomes: Any) -> Steps:
+def _settle(conn: Any, steps: list[Operation], outcomes: Any) -> Steps:
     """Takes the outcomes of a chain.
 
     Raises:
@@ -199,7 +211,7 @@ def _settle(conn: Any, steps: list[Step], outcomes: Any) -> Steps:
             step.settle(True, steps[outcome[1]].value)
         elif kind == chain_interpreter.PARTLY:
             try:
-                assert isinstance(step, Map)
+                assert isinstance(step, MapOperation)
                 step.settle(False, (yield from _finished(conn, step, outcome[1])))
             except Exception as error:
                 step.settle(True, error)
@@ -216,7 +228,7 @@ _SIZES: Final = {
 """How long an outcome of each kind is."""
 
 
-def _finished(conn: Any, step: Map, outcomes: Any) -> Steps:
+def _finished(conn: Any, step: MapOperation, outcomes: Any) -> Steps:
     done = []
     for outcome in _tuple(outcomes):
         done.append((yield from _finish(conn, step, outcome)))
@@ -229,7 +241,7 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     return value
 
 
-def _finish(conn: Any, step: Map, outcome: Any) -> Steps:
+def _finish(conn: Any, step: MapOperation, outcome: Any) -> Steps:
     """Does what the peer has left undone for one item."""
     kind = outcome[0] if type(outcome) is tuple and outcome else None
     if type(kind) is not int or len(outcome) != (2 if kind == chain_interpreter.DONE else 3):
@@ -246,7 +258,7 @@ def _finish(conn: Any, step: Map, outcome: Any) -> Steps:
         elif done[0] == chain_interpreter.UNASKED:
             known[inner] = None
         elif done[0] == chain_interpreter.PARTLY:
-            if not isinstance(inner, Map):
+            if not isinstance(inner, MapOperation):
                 raise MalformedValue(f"expected the outcome of one step, got {brief(done)}")
             known[inner] = yield from _finished(conn, inner, done[1])
     return (yield from step.do_for(item, known, {}))
@@ -290,5 +302,5 @@ def run(root, steps, wanted):
 
     proxy = sys.modules[package + ".core.netref"].BaseNetref
     mine = lambda kind, value, step: issubclass(type(value), proxy)
-    return drive(Runner(mine, describe, 10000).run(steps, wanted), do)
+    return drive(ChainInterpreter(mine, describe, 10000).run(steps, wanted), do)
 """

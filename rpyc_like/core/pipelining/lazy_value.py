@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import consts
 from .chain_interpreter import CALL, CALLATTR, GETATTR, ROOT, SETATTR
-from .operations import Ask, Operands, Step, inside, steps_in
+from .operations import OperandTuple, Operation, SingleRequest, inside, steps_in
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-__all__ = ["Recorded", "check_operands", "operand_of", "record", "recorded_request"]
+__all__ = ["LazyValue", "check_operands", "operand_of", "record", "recorded_request"]
 
 _local: Final = object.__getattribute__
 
@@ -21,18 +21,18 @@ _local: Final = object.__getattribute__
 def operand_of(value: Any) -> Any:
     """Returns the operand for something that a program has given."""
     kind = type(value)
-    if issubclass(kind, Recorded):
+    if issubclass(kind, LazyValue):
         return _local(value, "____step__")
     if kind is tuple:
         items = [operand_of(item) for item in value]
-        if any(type(item) is Operands or isinstance(item, Step) for item in items):
-            return Operands(items)
-    elif kind in (list, dict, set) and any(issubclass(type(item), Recorded) for item in value):
+        if any(type(item) is OperandTuple or isinstance(item, Operation) for item in items):
+            return OperandTuple(items)
+    elif kind in (list, dict, set) and any(issubclass(type(item), LazyValue) for item in value):
         raise TypeError(f"a recorded value cannot be in a {kind.__name__}: put it in a tuple")
     return value
 
 
-class Recorded:
+class LazyValue:
     """The value of a step that has not been done. What is done with it is recorded.
 
     :func:`fetch` returns the value. Python wants to know some things at once: the truth, the
@@ -41,7 +41,7 @@ class Recorded:
 
     __slots__ = ("____pipeline__", "____step__", "__weakref__")
 
-    def __init__(self, pipeline: Pipeline | None, step: Step) -> None:
+    def __init__(self, pipeline: Pipeline | None, step: Operation) -> None:
         object.__setattr__(self, "____pipeline__", pipeline)
         object.__setattr__(self, "____step__", step)
         step.handle = weakref.ref(self)
@@ -81,7 +81,7 @@ def _forbid(name: str, what: str) -> None:
         raise TypeError(f"{what} of a recorded value is not known yet: fetch() the value first")
 
     method.__name__ = method.__qualname__ = name
-    setattr(Recorded, name, method)
+    setattr(LazyValue, name, method)
 
 
 for _name, _what in {
@@ -96,11 +96,11 @@ for _name, _what in {
     _forbid(_name, _what)
 
 
-def record(recorded: Recorded, kind: int, args: tuple[Any, ...]) -> Recorded:
+def record(recorded: LazyValue, kind: int, args: tuple[Any, ...]) -> LazyValue:
     """Records a step on a recorded value."""
-    target: Step = _local(recorded, "____step__")
+    target: Operation = _local(recorded, "____step__")
     pipeline = _local(recorded, "____pipeline__")
-    made = Step(target.conn, kind, target, args, None)
+    made = Operation(target.conn, kind, target, args, None)
     check_operands(made)
     if made.scope is not None:
         made.scope.steps.append(made)
@@ -109,7 +109,7 @@ def record(recorded: Recorded, kind: int, args: tuple[Any, ...]) -> Recorded:
     return type(recorded)(pipeline, made)
 
 
-def check_operands(made: Step) -> None:
+def check_operands(made: Operation) -> None:
     """Checks that a new step may use what it uses, and finds out which map it belongs to."""
     for used in steps_in(made.operands()):
         if used.conn is not made.conn:
@@ -118,16 +118,16 @@ def check_operands(made: Step) -> None:
             made.scope = used.scope
 
 
-def recorded_request(kind: type[Recorded], conn: Any, handler: int, args: tuple[Any, ...]) -> Any:
+def recorded_request(kind: type[LazyValue], conn: Any, handler: int, args: tuple[Any, ...]) -> Any:
     """Returns a recorded value, of class ``kind``, for a request about an object of the peer's."""
     if handler == consts.HANDLE_GETROOT:
-        return kind(None, Step(conn, ROOT, None, (), None))
-    step: Step | None = None
-    if not args or not issubclass(type(args[0]), Recorded):
+        return kind(None, Operation(conn, ROOT, None, (), None))
+    step: Operation | None = None
+    if not args or not issubclass(type(args[0]), LazyValue):
         if handler == consts.HANDLE_GETATTR:
-            step = Step(conn, GETATTR, args[0], args[1:], None)
+            step = Operation(conn, GETATTR, args[0], args[1:], None)
         elif handler == consts.HANDLE_SETATTR:
-            step = Step(conn, SETATTR, args[0], (args[1], operand_of(args[2])), None)
+            step = Operation(conn, SETATTR, args[0], (args[1], operand_of(args[2])), None)
         elif handler in _CALLING:
             given, kwargs = args[-2], {}
             plain = not args[-1] and _PLAIN.issuperset(map(type, given))
@@ -135,11 +135,11 @@ def recorded_request(kind: type[Recorded], conn: Any, handler: int, args: tuple[
                 given = [operand_of(arg) for arg in given]
                 kwargs = {name: operand_of(value) for name, value in args[-1]}
                 plain = not kwargs and all(map(is_, given, args[-2]))
-            step = Step(conn, _CALLING[handler], args[0], (*args[1:-2], given, kwargs), None)
+            step = Operation(conn, _CALLING[handler], args[0], (*args[1:-2], given, kwargs), None)
             if plain:
                 step.direct = handler, args
     if step is None:
-        step = Ask(conn, handler, tuple([operand_of(arg) for arg in args]))
+        step = SingleRequest(conn, handler, tuple([operand_of(arg) for arg in args]))
     return kind(None, step)
 
 

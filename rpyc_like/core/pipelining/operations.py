@@ -15,11 +15,11 @@ from .chain_interpreter import CALL, CALLATTR, GETATTR, MAP, ROOT, SETATTR
 __all__ = [
     "ALONE",
     "ITEM",
-    "Ask",
-    "Map",
-    "Operands",
+    "SingleRequest",
+    "MapOperation",
+    "OperandTuple",
     "Request",
-    "Step",
+    "Operation",
     "inside",
     "is_of",
     "steps_in",
@@ -35,13 +35,13 @@ _local: Final = object.__getattribute__
 _CHUNK: Final = 100
 
 
-class Step:
+class Operation:
     """One recorded step.
 
     Args:
         conn: where it is to be done.
         kind: one of :mod:`.chain_interpreter`, or -1 for the item of a map.
-        target: an operand: a value, a :class:`Step` or a tuple of operands.
+        target: an operand: a value, a :class:`Operation` or a tuple of operands.
         args: operands and names, as in the form that travels.
         scope: the map that it belongs to.
     """
@@ -50,7 +50,9 @@ class Step:
         "args asking conn direct failed handle kind number scope sent target value".split()
     )
 
-    def __init__(self, conn: Any, kind: int, target: Any, args: Any, scope: Map | None) -> None:
+    def __init__(
+        self, conn: Any, kind: int, target: Any, args: Any, scope: MapOperation | None
+    ) -> None:
         self.conn = conn
         self.kind = kind
         self.target = target
@@ -80,7 +82,7 @@ class Step:
             return [self.target, *self.args[1], *self.args[2].values()]
         return [self.target, *self.args[1:]] if self.kind == SETATTR else [self.target]
 
-    def request(self, values: dict[Step, Any]) -> Request | None:
+    def request(self, values: dict[Operation, Any]) -> Request | None:
         """Returns the request that does the step by itself; None if it is about something here.
 
         Args:
@@ -100,7 +102,7 @@ class Step:
             return consts.HANDLE_CALL, (target, args, tuple(named.items()))
         return consts.HANDLE_CALLATTR, (target, self.args[0], args, tuple(named.items()))
 
-    def _given(self, values: dict[Step, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _given(self, values: dict[Operation, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, kwargs = self.args[-2:]
         named = {name: value_in(arg, values) for name, arg in kwargs.items()}
         return tuple([value_in(arg, values) for arg in args]), named
@@ -109,7 +111,7 @@ class Step:
         """Returns the values that the step uses, which must be known: target and arguments."""
         return [value_in(self.target, {}), *self._given({})[0]]
 
-    def do(self, values: dict[Step, Any]) -> Steps:
+    def do(self, values: dict[Operation, Any]) -> Steps:
         """Does the step by itself."""
         request = self.request(values)
         if request is not None:
@@ -134,7 +136,7 @@ def _called(target: Any, name: str, args: tuple[Any, ...]) -> Any:
     return getattr(target, name)(*args)
 
 
-class Ask(Step):
+class SingleRequest(Operation):
     """A request that no chain can hold.
 
     Args:
@@ -151,24 +153,26 @@ class Ask(Step):
     def operands(self) -> list[Any]:
         return list(self.args)
 
-    def request(self, values: dict[Step, Any]) -> tuple[int, tuple[Any, ...]]:
+    def request(self, values: dict[Operation, Any]) -> tuple[int, tuple[Any, ...]]:
         return self._handler, tuple([value_in(arg, values) for arg in self.args])
 
 
-class Map(Step):
+class MapOperation(Operation):
     """Steps that are done for each item of something."""
 
-    def __init__(self, conn: Any, iterable: Any, scope: Map | None) -> None:
+    def __init__(self, conn: Any, iterable: Any, scope: MapOperation | None) -> None:
         super().__init__(conn, MAP, iterable, (), scope)
-        self.steps: list[Step] = []
-        self.item = Step(conn, ITEM, None, (), self)
+        self.steps: list[Operation] = []
+        self.item = Operation(conn, ITEM, None, (), self)
         self.result: Any = None
 
     def outer(self) -> list[Any]:
         """Returns the steps outside that those inside use."""
         found = []
         for step in self.steps:
-            used = [*step.outer(), step.target] if isinstance(step, Map) else step.operands()
+            used = (
+                [*step.outer(), step.target] if isinstance(step, MapOperation) else step.operands()
+            )
             found += [one for one in steps_in(used) if not inside(one, self)]
         found += [one for one in steps_in([self.result]) if not inside(one, self)]
         return found
@@ -176,7 +180,7 @@ class Map(Step):
     def operands(self) -> list[Any]:
         return [self.target, *self.outer()]
 
-    def do(self, values: dict[Step, Any]) -> Steps:
+    def do(self, values: dict[Operation, Any]) -> Steps:
         items = value_in(self.target, values)
         if is_of(items, self.conn):
             items = yield from _items_of(items)
@@ -185,7 +189,7 @@ class Map(Step):
             done.append((yield from self.do_for(item, {}, values)))
         return done
 
-    def do_for(self, item: Any, known: dict[Step, Any], values: dict[Step, Any]) -> Steps:
+    def do_for(self, item: Any, known: dict[Operation, Any], values: dict[Operation, Any]) -> Steps:
         """Does what is left to do for an item, and returns the result.
 
         Args:
@@ -211,37 +215,37 @@ def _items_of(container: Any) -> Steps:
         found += chunk
 
 
-def inside(step: Step, scope: Map) -> bool:
+def inside(step: Operation, scope: MapOperation) -> bool:
     """Returns whether a step belongs to a map, or to one in it."""
-    inner: Map | None = step.scope
+    inner: MapOperation | None = step.scope
     while inner is not None and inner is not scope:
         inner = inner.scope
     return inner is scope
 
 
-def steps_in(operands: Iterable[Any]) -> Iterable[Step]:
+def steps_in(operands: Iterable[Any]) -> Iterable[Operation]:
     """Yields the steps among operands, those in tuples too."""
     for operand in operands:
-        if isinstance(operand, Step):
+        if isinstance(operand, Operation):
             yield operand
-        elif type(operand) is Operands:
+        elif type(operand) is OperandTuple:
             yield from steps_in(operand)
 
 
-class Operands(tuple[Any, ...]):
+class OperandTuple(tuple[Any, ...]):
     """An operand: a tuple of operands."""
 
 
-def value_in(operand: Any, values: dict[Step, Any]) -> Any:
+def value_in(operand: Any, values: dict[Operation, Any]) -> Any:
     """Returns the value of an operand; raises what a step has raised.
 
     Args:
         values: of the steps of maps around.
     """
     kind = type(operand)
-    if kind is Operands:
+    if kind is OperandTuple:
         return tuple([value_in(inner, values) for inner in operand])
-    if not issubclass(kind, Step):
+    if not issubclass(kind, Operation):
         return operand
     if operand in values:
         return values[operand]

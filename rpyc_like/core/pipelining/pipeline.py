@@ -24,10 +24,10 @@ from typing import Any, Final
 from .. import netref
 from .chain_interpreter import ROOT, VALUE
 from .chain_sender import sending
-from .lazy_value import Recorded, operand_of
-from .operations import Map, Step, value_in
+from .lazy_value import LazyValue, operand_of
+from .operations import MapOperation, Operation, value_in
 
-__all__ = ["Pipeline", "Recorded", "fetch", "lazy"]
+__all__ = ["Pipeline", "LazyValue", "fetch", "lazy"]
 
 _local: Final = object.__getattribute__
 
@@ -40,19 +40,19 @@ class Pipeline:
         kind: the class of recorded values.
     """
 
-    def __init__(self, conn: Any, kind: type[Recorded] = Recorded) -> None:
+    def __init__(self, conn: Any, kind: type[LazyValue] = LazyValue) -> None:
         self._conn = conn
         self._kind = kind
-        self._steps: list[Step] = []
+        self._steps: list[Operation] = []
         self._root: Any = None
 
     def __call__(self, obj: Any) -> Any:
         """Returns the recorded value for a proxy, to begin a chain with."""
-        if issubclass(type(obj), Recorded):
+        if issubclass(type(obj), LazyValue):
             return obj
         if not netref.is_netref(obj):
             raise TypeError(f"expected a proxy of a remote object, got {type(obj).__name__}")
-        step = Step(_local(obj, "____conn__"), VALUE, obj, (), None)
+        step = Operation(_local(obj, "____conn__"), VALUE, obj, (), None)
         if step.conn is not self._conn:
             raise ValueError("expected a proxy of this pipeline's connection, got another's")
         step.settle(False, obj)
@@ -65,7 +65,7 @@ class Pipeline:
             if self._conn._remote_root is not None:
                 self._root = self(self._conn._remote_root)
             else:
-                step = Step(self._conn, ROOT, None, (), None)
+                step = Operation(self._conn, ROOT, None, (), None)
                 self._steps.append(step)
                 self._root = self._kind(self, step)
         return self._root
@@ -84,7 +84,9 @@ class Pipeline:
             iterable: a proxy or a recorded value.
         """
         source = self(iterable)
-        step = Map(self._conn, _local(source, "____step__"), _local(source, "____step__").scope)
+        step = MapOperation(
+            self._conn, _local(source, "____step__"), _local(source, "____step__").scope
+        )
         result = func(self._kind(self, step.item))
         step.result = operand_of(result)
         if step.scope is not None:
@@ -136,11 +138,11 @@ def lazy(obj: Any) -> Any:
     Raises:
         TypeError: ``obj`` is no proxy.
     """
-    if issubclass(type(obj), Recorded):
+    if issubclass(type(obj), LazyValue):
         return obj
-    step = Step(_conn_of(obj), VALUE, obj, (), None)
+    step = Operation(_conn_of(obj), VALUE, obj, (), None)
     step.settle(False, obj)
-    return Recorded(None, step)
+    return LazyValue(None, step)
 
 
 def _conn_of(obj: Any) -> Any:
@@ -163,7 +165,7 @@ def fetch(*recorded: Any) -> Any:
     Raises:
         Exception: the step failed, or one that it uses.
     """
-    steps = [_local(one, "____step__") for one in recorded if issubclass(type(one), Recorded)]
+    steps = [_local(one, "____step__") for one in recorded if issubclass(type(one), LazyValue)]
     for step in steps:
         if step.scope is not None:
             raise TypeError("the item of a map is known on the other side only")

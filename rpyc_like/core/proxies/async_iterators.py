@@ -2,7 +2,7 @@
 
 A coroutine is awaited on the side that made it: on the loop of an asyncio program, else on one loop
 that all blocking connections of the process share. An asynchronous generator is sent by reference,
-as an :class:`AsyncItems`; an item is made when the peer asks for it.
+as an :class:`AsyncIteratorExport`; an item is made when the peer asks for it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, MethodType
 from typing import Any, Final
 
-from ...link.result import Stopped
+from ...link.result import RemoteStopIteration
 from ..references.accounts import MAX_TAKEN, Account
 
-__all__ = ["ASYNC", "AsyncItems", "is_async"]
+__all__ = ["ASYNC", "AsyncIteratorExport", "is_async"]
 
 ASYNC: Final = frozenset({CoroutineType, AsyncGeneratorType})
 """What calling an ``async def`` function returns."""
@@ -23,7 +23,7 @@ ASYNC: Final = frozenset({CoroutineType, AsyncGeneratorType})
 _FLAGS: Final = 0x80 | 0x200  # of the code of coroutine functions and of asynchronous generators
 
 
-class AsyncItems:
+class AsyncIteratorExport:
     """The items of an asynchronous generator, for peers that await and for peers that wait.
 
     One item is made for each that is asked for (several for one request of ``buffiter``).
@@ -32,20 +32,20 @@ class AsyncItems:
     def __init__(self, source: AsyncGenerator[Any, Any]) -> None:
         self._source = source
 
-    def __aiter__(self) -> AsyncItems:
+    def __aiter__(self) -> AsyncIteratorExport:
         return self
 
     async def __anext__(self) -> Any:
         return await self._source.__anext__()
 
-    def __iter__(self) -> AsyncItems:
+    def __iter__(self) -> AsyncIteratorExport:
         return self
 
     async def __next__(self) -> Any:
         try:
             return await self._source.__anext__()
         except StopAsyncIteration:
-            raise Stopped(StopIteration()) from None
+            raise RemoteStopIteration(StopIteration()) from None
 
     async def take(self, count: int, account: Account) -> tuple[Any, ...]:
         """Returns the next items, at most ``count``.

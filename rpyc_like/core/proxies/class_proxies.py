@@ -22,10 +22,10 @@ from ..netref import (
     local_class,
 )
 
-__all__ = ["ClassState", "NetrefExceptionType", "NetrefType", "class_state", "is_subclass"]
+__all__ = ["RemoteClassRef", "NetrefExceptionType", "NetrefType", "class_state", "is_subclass"]
 
 
-class ClassState:
+class RemoteClassRef:
     """How a remote class is known to its owner. Gives the reference back when the class dies."""
 
     __slots__ = ("boxed", "conn", "pack", "refcount")
@@ -58,9 +58,9 @@ _CLASS_LOCAL: Final = (LOCAL_ATTRS - {"__class__", "__doc__", "__exit__"}).union
 """Names of a remote class that are answered here."""
 
 
-def class_state(cls: type) -> ClassState:
+def class_state(cls: type) -> RemoteClassRef:
     """Returns how a remote class is known to its owner."""
-    state: ClassState = type.__getattribute__(cls, "____state__")
+    state: RemoteClassRef = type.__getattribute__(cls, "____state__")
     return state
 
 

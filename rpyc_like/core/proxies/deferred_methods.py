@@ -140,7 +140,7 @@ for _name, _do in _DELEGATED.items():
     _delegate(_name, _do)
 
 
-class _ClassIs:
+class _DeferredClass:
     """What ``__class__`` of a deferred value is: what it was said to be, until it was fetched."""
 
     def __init__(self, cls: type) -> None:
@@ -157,7 +157,7 @@ def _make_class(name: str, cls: type, base: type, module: str = "builtins") -> A
     """Returns the class of deferred values that are said to be of class ``cls``."""
     namespace = {
         "__slots__": (),
-        "__class__": _ClassIs(cls),
+        "__class__": _DeferredClass(cls),
         "__module__": module,
         "____functions__": {},
     }
@@ -269,7 +269,7 @@ def _view_class(cls: type) -> Any:
     name = cls.__name__
     methods = instance_methods(netref.LOCAL_ATTRS, cls)
     base = class_factory((f"builtins.{name}", 0, 1), methods)
-    namespace = {"__slots__": (), "__class__": _ClassIs(cls), "__module__": "builtins"}
+    namespace = {"__slots__": (), "__class__": _DeferredClass(cls), "__module__": "builtins"}
     return DeferredMetaclass(name, (_DeferredView, base), namespace)
 
 

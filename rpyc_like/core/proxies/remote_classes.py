@@ -34,7 +34,7 @@ from ...lib.stand_ins import (
 from ..encoding.exception_classes import Name, bases_of, exception_class, find_exception
 from ..netref import _make_method, local_class
 from .class_descriptions import Description
-from .class_proxies import ClassState, NetrefExceptionType, NetrefType, class_state
+from .class_proxies import NetrefExceptionType, NetrefType, RemoteClassRef, class_state
 
 __all__ = ["RemoteClasses"]
 
@@ -117,7 +117,7 @@ class RemoteClasses:
             **hidden(bases, layout),
             **{name: _make_method(name, None) for name in special if name in IMPLICIT},
             **no_instances(layout),
-            "____state__": ClassState(),
+            "____state__": RemoteClassRef(),
         }
         metaclass = self._metaclass(methods & _FORWARDED)
         made: type = build(metaclass, name, (layout, object), [bases], namespace)
@@ -196,7 +196,7 @@ class RemoteClasses:
         find: Callable[[Name], type[BaseException] | None],
     ) -> Any:
         """Makes the class for ``names[0]``; ``bases`` stand for the others."""
-        more = {"____state__": ClassState()}
+        more = {"____state__": RemoteClassRef()}
         return exception_class(NetrefExceptionType, names, bases, find, more)
 
     def _find(self, name: Name, exits: bool = False) -> type[BaseException] | None:

@@ -1,7 +1,7 @@
 """The two tables of references: what this side lends to the peer, and what it has borrowed.
 
 Every reference that is sent counts once; the peer gives counts back when its proxy dies. Finalizers
-only queue what is to be given back (:meth:`ProxyTable.release_later`).
+only queue what is to be given back (:meth:`ImportTable.release_later`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...link.made_objects import MadeObjects
 from .. import brine
 from ..encoding.foreign_memory import check_memory
 
-__all__ = ["MAX_OBJECTS", "Export", "ExportTable", "ProxyTable", "StaleReference", "identify"]
+__all__ = ["MAX_OBJECTS", "Export", "ExportTable", "ImportTable", "StaleReference", "identify"]
 
 logger = logging.getLogger("rpyc_like.core")
 
@@ -265,7 +265,7 @@ def identify(obj: Any) -> IdPack:
     return (name, number, fresh_id())
 
 
-class Held(weakref.ref[Any]):
+class _WeakProxy(weakref.ref[Any]):
     """A proxy that may have died, and how many of the peer's references it stands for.
 
     The count is not the proxy's own: while a finalizer runs the proxy can still be had from a weak
@@ -278,7 +278,7 @@ class Held(weakref.ref[Any]):
     count: int
 
 
-class ProxyTable:
+class ImportTable:
     """Proxies of the peer's objects by the brine of their id pack, and references to be given back.
 
     Args:
@@ -316,7 +316,7 @@ class ProxyTable:
         held = self.by_raw.get(raw)
         proxy = None if held is None else held()
         if proxy is not None:
-            if type(held) is Held:
+            if type(held) is _WeakProxy:
                 held.count += 1
             else:
                 proxy.____refcount__ += 1
@@ -327,10 +327,10 @@ class ProxyTable:
         if issubclass(type(proxy), type):
             self.by_raw[raw] = weakref.ref(proxy)
         else:
-            self.by_raw[raw] = held = Held(proxy, self._died)
+            self.by_raw[raw] = held = _WeakProxy(proxy, self._died)
             held.raw, held.count = raw, 1
 
-    def _died(self, held: Held) -> None:
+    def _died(self, held: _WeakProxy) -> None:
         """Queues the references of a proxy that nobody can have any more."""
         try:
             self.released.append((held.raw, held.count))

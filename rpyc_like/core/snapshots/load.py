@@ -76,7 +76,7 @@ def load(snapshot: Any, find: FindClass = registered_class, max_memory: int | No
         ) from error
 
 
-class _Open:
+class _OpenContainer:
     """A container whose items are being read.
 
     It knows what the container costs those that hash, compare or free it, which recurses. Parts
@@ -124,7 +124,7 @@ class _Loader:
         self._weights: list[int] = []
         self._heights: list[int] = []
         self._chains: dict[int, int] = {}
-        self._stack: list[_Open] = []
+        self._stack: list[_OpenContainer] = []
         self._work = _KEYS_OF_ALL + _KEYS_OF_A_TOKEN * len(tokens)
 
     def load(self) -> Any:
@@ -135,7 +135,7 @@ class _Loader:
             place = _NOWHERE  # of a container
             if type(token) is tuple:
                 opened = self._open(token)
-                if type(opened) is _Open:
+                if type(opened) is _OpenContainer:
                     self._spend(_OPEN + 8 * opened.left)
                     self._push(opened)
                     if opened.left:
@@ -162,7 +162,7 @@ class _Loader:
                 return value
         raise MalformedValue("the tokens end early")
 
-    def _push(self, opened: _Open) -> None:
+    def _push(self, opened: _OpenContainer) -> None:
         """Opens a container; one that is nested too deeply in a key is refused at once."""
         stack = self._stack
         if self._key is None:
@@ -172,7 +172,7 @@ class _Loader:
             raise MalformedValue(f"expected keys of at most {_DEEPEST_KEY} levels, got more")
         stack.append(opened)
 
-    def _note(self, top: _Open, place: int) -> None:
+    def _note(self, top: _OpenContainer, place: int) -> None:
         """Notes what a container costs the one that it is in."""
         weight, height = self._weights[place], self._heights[place]
         if top.expects_key():
@@ -186,7 +186,7 @@ class _Loader:
         if place in self._chains:
             top.chain = max(top.chain, self._chains[place] + 1)
 
-    def _close(self, stack: list[_Open]) -> int:
+    def _close(self, stack: list[_OpenContainer]) -> int:
         """Finishes the innermost container and returns its place."""
         top = stack.pop()
         if len(stack) == self._key:
@@ -250,10 +250,10 @@ class _Loader:
         count = self._count(content)
         if code == form.TUPLE:
             self._spend(_TUPLE + 8 * count)
-            return _Open(count, place, tuple)
+            return _OpenContainer(count, place, tuple)
         if code == form.FROZENSET:
             self._spend(set_memory(count))
-            return _Open(count, place, _frozen, _ALL_KEYS)
+            return _OpenContainer(count, place, _frozen, _ALL_KEYS)
         if code == form.LIST:
             self._spend(_LIST + 9 * count)
             return self._filled(count, place, [], _NO_KEYS)
@@ -277,10 +277,10 @@ class _Loader:
         self._weights.append(weight)
         self._heights.append(0)
 
-    def _filled(self, count: int, place: int, empty: Any, hashed: int) -> _Open:
+    def _filled(self, count: int, place: int, empty: Any, hashed: int) -> _OpenContainer:
         """Returns a container that others may refer to before it is complete."""
         self._known[place] = empty
-        return _Open(count, place, _filling(empty), hashed)
+        return _OpenContainer(count, place, _filling(empty), hashed)
 
     def _again(self, place: Any) -> _Again:
         if check_count(place) >= len(self._known):
@@ -295,13 +295,13 @@ class _Loader:
                 raise MalformedValue("a deque or defaultdict in one that it contains")
         return _Again(place)
 
-    def _object(self, token: Any, place: int) -> _Open:
+    def _object(self, token: Any, place: int) -> _OpenContainer:
         cls, names = self._classes[check_count(token[1])]
         if token[2] != len(names):
             raise MalformedValue(f"{brief(token[2])} fields of a class that has {len(names)}")
         self._spend(_OBJECT + 16 * len(names))
         if issubclass(cls, tuple):
-            return _Open(len(names), place, lambda items: tuple.__new__(cls, items))
+            return _OpenContainer(len(names), place, lambda items: tuple.__new__(cls, items))
         empty = self._known[place] = object.__new__(cls)
 
         def fill(items: list[Any]) -> Any:
@@ -309,9 +309,9 @@ class _Loader:
                 object.__setattr__(empty, name, value)
             return empty
 
-        return _Open(len(names), place, fill)
+        return _OpenContainer(len(names), place, fill)
 
-    def _collection(self, token: Any, place: int) -> _Open:
+    def _collection(self, token: Any, place: int) -> _OpenContainer:
         count = self._count(token[2])
         empty = _COLLECTIONS[token[1]]()
         if type(empty) is collections.deque:

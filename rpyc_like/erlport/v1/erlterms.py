@@ -22,7 +22,7 @@ from itertools import chain
 from typing import Any, ClassVar, Final
 
 from ...wire.etf.decoder import MAX_INFLATED_SIZE, Decoder
-from ...wire.etf.encoder import Encoder, Written
+from ...wire.etf.encoder import Encoder, PreEncoded
 from ...wire.etf.maps import Map as _Map
 from ...wire.etf.maps import MutationError, digest_and_level, refuse
 from ...wire.etf.values import CONTENTS as VALUES
@@ -287,7 +287,7 @@ def _opaque_term(value: Any) -> Any:
             raise ValueError(f"expected one whole term in an opaque object: {error}") from None
         if end != len(value.data):
             raise ValueError("expected one whole term in an opaque object, got more")
-        return Written(value.data)
+        return PreEncoded(value.data)
     return (OPAQUE, value.language, value.data)
 
 

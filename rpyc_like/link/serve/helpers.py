@@ -21,7 +21,7 @@ from ..call_registry import name_of
 from ..receiving import Waiter
 
 if TYPE_CHECKING:
-    from ..threaded import MessageConnection
+    from ..threaded import ThreadedLink
 
 __all__ = ["MAX_HELPERS", "Helpers"]
 
@@ -60,7 +60,7 @@ class Helpers:
         """Whether the current thread holds the lock that others need to hand requests on."""
         return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
-    def call(self, link: MessageConnection) -> None:
+    def call(self, link: ThreadedLink) -> None:
         """Have a helper look after the requests that wait. Safe in the reading role."""
         with self._lock:
             helper = self._looking
@@ -96,7 +96,7 @@ class Helpers:
         return self._short_at is not None and self._short_at >= start
 
     @staticmethod
-    def _warn(link: MessageConnection) -> None:
+    def _warn(link: ThreadedLink) -> None:
         """Log that requests wait for a helper. A log handler may ask a peer."""
         with WRITING as allowed:
             if allowed:
@@ -107,7 +107,7 @@ class Helpers:
                     link.max_helpers,
                 )
 
-    def _run(self, link: MessageConnection, me: Waiter) -> None:
+    def _run(self, link: ThreadedLink, me: Waiter) -> None:
         me.ident = get_ident()
         waiters = link.end.add_waiter(me)
         try:
@@ -132,7 +132,7 @@ class Helpers:
                 if self._looking is me:
                     self._looking = None
 
-    def _next(self, link: MessageConnection, me: Waiter) -> Outcome | None:
+    def _next(self, link: ThreadedLink, me: Waiter) -> Outcome | None:
         """Wait for a request that is overdue; None means that the helper is not needed any more.
 
         After that another helper looks.
@@ -152,7 +152,7 @@ class Helpers:
             me.sleep((end if due is None else due) - now)
         return None
 
-    def _overdue(self, link: MessageConnection, now: float) -> tuple[Outcome | None, float | None]:
+    def _overdue(self, link: ThreadedLink, now: float) -> tuple[Outcome | None, float | None]:
         """Return a request that is overdue, and when the next one will be."""
         found: Outcome | None = None
         due: list[float] = []
@@ -183,6 +183,6 @@ class Helpers:
         return found, min(due, default=None)
 
 
-def _may_take(link: MessageConnection, outcome: Outcome) -> bool:
+def _may_take(link: ThreadedLink, outcome: Outcome) -> bool:
     """Return whether any thread may serve a request; its peer has not bound it to one."""
     return outcome[0] is CALL and not link.application.route(outcome[2])[1]

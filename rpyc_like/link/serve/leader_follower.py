@@ -20,9 +20,9 @@ from ...wire.session import ANSWER, CALL, NOTHING, Outcome
 from ..receiving import Waiter
 
 if TYPE_CHECKING:
-    from ..threaded import MessageConnection
+    from ..threaded import ThreadedLink
 
-__all__ = ["RUSH", "TICK", "Relay"]
+__all__ = ["RUSH", "TICK", "LeaderFollower"]
 
 TICK: Final = 0.001
 """Seconds between two looks of the thread that stands by."""
@@ -34,14 +34,14 @@ _PATIENCE: Final = 20
 """Looks without anything happening, after which the thread sleeps until it is woken."""
 
 
-class Relay:
+class LeaderFollower:
     """Serves a connection whose ``workers`` are set; see the module.
 
     Args:
         link: the connection.
     """
 
-    def __init__(self, link: MessageConnection) -> None:
+    def __init__(self, link: ThreadedLink) -> None:
         self._link = link
         self._lock = primitives.RLock()  # guards _leader and _steps
         self._leader: int | None = None

@@ -10,7 +10,7 @@ from ...lib import primitives
 from ..interrupted import holds_the_role
 from ..listener import Listener
 from ..receiving import AT_ONCE, FrameReceiver
-from ..threaded import MessageConnection
+from ..threaded import ThreadedLink
 
 __all__ = ["Lobby"]
 
@@ -26,14 +26,14 @@ class Lobby(Generic[T]):
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._waiting: dict[int, tuple[MessageConnection, T]] = {}  # by their descriptors
+        self._waiting: dict[int, tuple[ThreadedLink, T]] = {}  # by their descriptors
         self._deadlines: dict[int, float] = {}  # by when a started frame must be complete
         self._ready: deque[T] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._ready)
 
-    def add(self, link: MessageConnection, item: T) -> None:
+    def add(self, link: ThreadedLink, item: T) -> None:
         """Have :meth:`take` return ``item`` when a frame has come, or the end."""
         if not isinstance(link.receiver, FrameReceiver) or link.lost:
             self.add_ready(item)  # over a stream of a program's own, which can only block
@@ -86,7 +86,7 @@ class Lobby(Generic[T]):
 
 
 @holds_the_role
-def _has_frame(link: MessageConnection) -> bool:
+def _has_frame(link: ThreadedLink) -> bool:
     """Read what has come; return whether a frame is there, or nothing more will come."""
     if link.backlog or link.stash:
         return True

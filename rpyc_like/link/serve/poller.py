@@ -18,14 +18,14 @@ from threading import current_thread
 from typing import Any
 
 from ...lib import primitives
-from ...lib.threads import Workers, spawn
+from ...lib.threads import ThreadCache, spawn
 from ...lib.worker_pool import WorkerPool
 from ...wire.session import BROKEN, CALL, Outcome
 from ..apart import APART
 from ..call_registry import name_of
 from ..receiving import FrameReceiver
 from ..streams.base import DescriptorStream, WakePipe
-from ..threaded import MessageConnection
+from ..threaded import ThreadedLink
 
 __all__ = ["Poller", "can_poll"]
 
@@ -38,21 +38,21 @@ _TURN = 64  # messages of one connection before the others are looked at again
 def can_poll(link: Any) -> bool:
     """Returns whether a poller can read from a connection: not over a program's own stream."""
     return (
-        isinstance(link, MessageConnection)
+        isinstance(link, ThreadedLink)
         and isinstance(link.receiver, FrameReceiver)
         and isinstance(link.channel.stream, DescriptorStream)
     )
 
 
-def _lose(link: MessageConnection, error: Exception) -> None:
+def _lose(link: ThreadedLink, error: Exception) -> None:
     logger.error("! %s: reading failed", name_of(link.application), exc_info=error)
     link.lose(error)
 
 
-class _Member:
+class _PolledLink:
     """A connection that is read by a poller."""
 
-    def __init__(self, link: MessageConnection, gone: Callable[[], object]) -> None:
+    def __init__(self, link: ThreadedLink, gone: Callable[[], object]) -> None:
         self.link = link
         self.gone = gone
         self.fd = link.channel.fileno()
@@ -75,18 +75,18 @@ class Poller:
         self._selector = primitives.DefaultSelector()
         self._wake = WakePipe()
         self._selector.register(self._wake.fileno(), EVENT_READ)
-        self._members: dict[int, _Member] = {}
-        self._coming: deque[_Member] = deque()
+        self._members: dict[int, _PolledLink] = {}
+        self._coming: deque[_PolledLink] = deque()
         self._asked: deque[int] = deque()
-        self._decoders = Workers()
-        self._decoded: deque[tuple[_Member, Outcome]] = deque()
-        self._more: set[_Member] = set()  # whose turn ended before what had arrived
-        self._deadlines: dict[_Member, float] = {}  # by when a started frame must be complete
+        self._decoders = ThreadCache()
+        self._decoded: deque[tuple[_PolledLink, Outcome]] = deque()
+        self._more: set[_PolledLink] = set()  # whose turn ended before what had arrived
+        self._deadlines: dict[_PolledLink, float] = {}  # by when a started frame must be complete
         self._joining = primitives.RLock()  # guards _closed and _coming
         self._closed = False
         self.thread = spawn(self._run)
 
-    def add(self, link: MessageConnection, gone: Callable[[], object]) -> None:
+    def add(self, link: ThreadedLink, gone: Callable[[], object]) -> None:
         """Reads from a connection from now on, until it ends.
 
         Args:
@@ -97,7 +97,7 @@ class Poller:
         link.guards.append(self._workers)
         link.channel.stream.hold()
         link.pooled = True
-        member = _Member(link, gone)
+        member = _PolledLink(link, gone)
         reference = weakref.ref(link)
 
         def work(func: Callable[[], None], mark: Any) -> None:
@@ -173,12 +173,12 @@ class Poller:
             left = due if left is None else min(left, due)
         return left
 
-    def _admit(self, member: _Member) -> None:
+    def _admit(self, member: _PolledLink) -> None:
         self._members[member.fd] = member
         self._selector.register(member.fd, EVENT_READ)
         self._more.add(member)  # something may have been read before
 
-    def _handle(self, members: set[_Member]) -> None:
+    def _handle(self, members: set[_PolledLink]) -> None:
         for member in members:
             try:
                 going_on = self._read(member)
@@ -188,7 +188,7 @@ class Poller:
             if not going_on:
                 self._forget(member)
 
-    def _read(self, member: _Member) -> bool:
+    def _read(self, member: _PolledLink) -> bool:
         """Takes in what has arrived; returns whether the connection goes on."""
         link = member.link
         self._deadlines.pop(member, None)
@@ -217,7 +217,7 @@ class Poller:
         self._more.add(member)
         return True
 
-    def _pauses(self, member: _Member) -> bool:
+    def _pauses(self, member: _PolledLink) -> bool:
         """Read nothing while too much waits to be served; return whether that is so."""
         queued = member.link.queued
         if queued.full:
@@ -233,7 +233,7 @@ class Poller:
             self._selector.register(member.fd, EVENT_READ)
         return False
 
-    def _act(self, member: _Member, outcome: Outcome) -> None:
+    def _act(self, member: _PolledLink, outcome: Outcome) -> None:
         if outcome[0] is CALL:
             filed = member.link.file_request(outcome, True)
             if filed is not None:
@@ -241,7 +241,7 @@ class Poller:
         elif len(outcome) > 1:  # may run code of the program
             self._workers.run(partial(member.link.act, outcome), (member.link, None))
 
-    def _decode(self, member: _Member, payload: bytes) -> None:
+    def _decode(self, member: _PolledLink, payload: bytes) -> None:
         """Decode a message that takes long, in a thread of its own."""
         failure = None
         try:
@@ -255,7 +255,7 @@ class Poller:
         if failure:  # a log handler may ask the peer: not before others can read
             logger.error("! %s: cannot decode a message", name, exc_info=failure)
 
-    def _read_on(self, member: _Member, outcome: Outcome) -> None:
+    def _read_on(self, member: _PolledLink, outcome: Outcome) -> None:
         """Act on a message that has been decoded, and read what comes after it."""
         if self._members.get(member.fd) is not member:
             return  # it has been forgotten meanwhile
@@ -264,12 +264,12 @@ class Poller:
         self._act(member, outcome)
         self._more.add(member)
 
-    def _end(self, member: _Member) -> None:
+    def _end(self, member: _PolledLink) -> None:
         """Hangs up, and forgets a connection."""
         self._workers.run(partial(member.link.lose, None), member)
         self._forget(member)
 
-    def _forget(self, member: _Member) -> None:
+    def _forget(self, member: _PolledLink) -> None:
         self._members.pop(member.fd, None)
         self._more.discard(member)
         self._deadlines.pop(member, None)

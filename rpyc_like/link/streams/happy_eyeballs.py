@@ -54,7 +54,7 @@ def connect_socket(
     attempt = 0
     while True:
         try:
-            return _Race(addresses, timeout).run()
+            return _ConnectAttempts(addresses, timeout).run()
         except (TimeoutError, InterruptedError):
             attempt += 1
             if attempt >= attempts:
@@ -69,7 +69,7 @@ def _in_turn(addresses: list[Any]) -> list[_Address]:
     return [one for pair in zip_longest(first, others) for one in pair if one is not None]
 
 
-class _Race:
+class _ConnectAttempts:
     """Attempts to connect, of which the first that succeeds wins."""
 
     def __init__(self, addresses: list[_Address], timeout: float | None) -> None:

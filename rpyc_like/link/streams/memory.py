@@ -12,7 +12,7 @@ from .base import READ, WRITE, NativeStream, noting, waits
 __all__ = ["MemoryStream"]
 
 
-class _Direction:
+class _MemoryPipe:
     """Bytes on their way from one end to the other. Guarded by the pair's condition."""
 
     __slots__ = ("capacity", "chunks", "ended", "size")
@@ -32,7 +32,7 @@ class MemoryStream(NativeStream):
     )
 
     def __init__(
-        self, changed: primitives.Condition, incoming: _Direction, outgoing: _Direction
+        self, changed: primitives.Condition, incoming: _MemoryPipe, outgoing: _MemoryPipe
     ) -> None:
         self._changed = changed
         self._lock = changed._lock  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ class MemoryStream(NativeStream):
             capacity: bytes that one direction holds before writing has to wait.
         """
         changed = primitives.Condition()
-        there, back = _Direction(capacity), _Direction(capacity)
+        there, back = _MemoryPipe(capacity), _MemoryPipe(capacity)
         return cls(changed, there, back), cls(changed, back, there)
 
     @property

@@ -51,7 +51,7 @@ __all__ = [
     "LARGE",
     "LIFTED",
     "LargeValue",
-    "Lifted",
+    "SplicedPayload",
     "MAX_DEPTH",
     "MAX_DIGITS",
     "SIMPLE_TYPES",
@@ -125,7 +125,7 @@ class LargeValue(Exception):
     """A value holds large bytes or texts: it is better dumped in parts."""
 
 
-class Lifted(bytes):
+class SplicedPayload(bytes):
     """A received payload out of which one large bytes value has been lifted.
 
     In its place stands :data:`LIFTED`, a tag that means that only there.
@@ -135,13 +135,13 @@ class Lifted(bytes):
     place: int
 
 
-def lift(before: bytes, value: bytes, after: bytes) -> Lifted:
+def lift(before: bytes, value: bytes, after: bytes) -> SplicedPayload:
     """Returns a payload without its large value.
 
     Args:
         before: ends with the value's head, five bytes.
     """
-    payload = Lifted(before[:-5] + LIFTED + after)
+    payload = SplicedPayload(before[:-5] + LIFTED + after)
     payload.value = value
     payload.place = len(before) - 5
     return payload
@@ -618,7 +618,7 @@ def _rare(data: bytes, tag: int, position: int, end: int) -> tuple[Any, int]:
         if end - position < 16:
             raise MalformedValue("brine value ends early")
         return complex(*_C16.unpack_from(data, position)), position + 16
-    if tag == LIFTED[0] and type(data) is Lifted and position == data.place + 1:
+    if tag == LIFTED[0] and type(data) is SplicedPayload and position == data.place + 1:
         return data.value, position
     if tag in own_loads:
         return own_loads[tag](data, position)
@@ -745,7 +745,7 @@ def spend_at(
         if position >= len(data):
             return
         tag = data[position]
-        if tag == LIFTED[0] and type(data) is Lifted and position == data.place:
+        if tag == LIFTED[0] and type(data) is SplicedPayload and position == data.place:
             position += 1
         elif tag in own_loads:
             position = own_loads[tag](data, position + 1)[1]

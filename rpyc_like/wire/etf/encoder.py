@@ -23,7 +23,7 @@ from ..meter import LOOK_EVERY
 from .maps import Map, digest
 from .values import BitBinary, Export, Fun, ImproperList, Local, Pid, PortId, Reference
 
-__all__ = ["Encoder", "Written", "atom_bytes"]
+__all__ = ["Encoder", "PreEncoded", "atom_bytes"]
 
 _INTEGER = struct.Struct(">Bi").pack
 _COUNTED = struct.Struct(">BI").pack
@@ -279,7 +279,7 @@ class Encoder:
     def _sorted(self, item: Map) -> Any:
         # What stands for a key is written: it is not encoded again, however deep it is nested.
         pairs = [
-            (Written(digest(self.encode_term(key)) if known is None else known), value)
+            (PreEncoded(digest(self.encode_term(key)) if known is None else known), value)
             for known, key, value in item.tokens()
         ]
         pairs.sort(key=itemgetter(0))
@@ -288,7 +288,7 @@ class Encoder:
     def _plain(self, item: Any) -> Any:
         """Returns a value to write in the place of one whose type is not known."""
         if isinstance(item, self._atom_type):
-            return Written(_atom(item))
+            return PreEncoded(_atom(item))
         if isinstance(item, BitBinary):
             return BitBinary(item, item.bits)
         for base, made in _BASES:
@@ -302,7 +302,7 @@ class Encoder:
         return other
 
 
-class Written(bytes):
+class PreEncoded(bytes):
     """Something in the external format already."""
 
 
@@ -434,7 +434,7 @@ _WRITERS: Final[dict[type, Callable[[Any], bytes]]] = {
     Export: _export,
     Fun: lambda item: item.raw,
     Local: _local,
-    Written: bytes,
+    PreEncoded: bytes,
 }
 
 
