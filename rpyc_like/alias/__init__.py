@@ -34,7 +34,7 @@ _PACKAGE = __name__.partition(".")[0]
 NAMES: Final = {
     "rpyc": _PACKAGE,
     "epc": f"{_PACKAGE}.epc",
-    "erlport": f"{_PACKAGE}.erlport.modern",
+    "erlport": f"{_PACKAGE}.erlport.v1",
 }
 """What can be answered, and with what."""
 

@@ -49,7 +49,7 @@ HANDLE_CHAIN: Final = 103
 """Extension: steps that depend on one another, in one request; see core.chains."""
 
 HANDLE_ITERATE: Final = 104
-"""Extension: begins to iterate over a container; see core.read_ahead."""
+"""Extension: begins to iterate over a container; see core.iteration."""
 
 HANDLE_CHUNK: Final = 105
 """Extension: the next items of a container."""

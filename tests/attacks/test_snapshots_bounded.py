@@ -166,7 +166,7 @@ def test_measuring_is_the_same_in_both_builds() -> None:
 
 
 CRASH = """
-from rpyc_like.core import snapshot_load
+from rpyc_like.core.snapshots import load as snapshot_load
 for code in ((0, 1), (1, 1), (8, 0, 1)):
     tokens = [(0, 2), (1, 200_000)]
     for number in range(200_000):

@@ -15,7 +15,7 @@ INSIDE = """
 import sys, threading
 sys.path.insert(0, sys.argv[1] if len(sys.argv) > 1 else ROOT)
 import rpyc_like as rpyc
-from rpyc_like.lib import impl
+from rpyc_like.lib import native
 
 class Service(rpyc.Service):
     def exposed_call(self, func, *args):
@@ -29,7 +29,7 @@ server._start_in_thread()
 conn = rpyc.connect("127.0.0.1", server.port)
 assert conn.root.call(lambda: 7) == 7
 assert rpyc.async_(conn.root.later)().value == [5]
-assert impl.IMPLEMENTATION == "python"  # the compiled core is the main interpreter's
+assert native.IMPLEMENTATION == "python"  # the compiled core is the main interpreter's
 server.close()
 if LEFT:
     left = rpyc.connect_thread(remote_service=Service)

@@ -26,8 +26,8 @@ TESTS = [
 
 REPLAY = """
 import pytest, sys
-from rpyc_like.lib import impl
-assert impl.codec is not None and impl.codec.__file__.startswith(sys.argv[1]), impl.codec
+from rpyc_like.lib import native
+assert native.codec is not None and native.codec.__file__.startswith(sys.argv[1]), native.codec
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
 
