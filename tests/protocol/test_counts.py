@@ -76,7 +76,7 @@ OPERATIONS: dict[str, tuple[str, Cost, Cost]] = {
     "items of a dict of 100": (
         "list(table.items())",
         Cost(1, 910, 1680, 88_000),
-        Cost(1, 910, 352, 13_900),
+        Cost(1, 910, 358, 14_100),
     ),
     "a snapshot": ("snapshot(table)", Cost(1, 630, 640, 29_800), Cost(1, 630, 50, 1_900)),
     "10 callbacks": ("call(local)", Cost(11, 1400, 985, 36_800), Cost(11, 1400, 365, 15_600)),
