@@ -58,7 +58,7 @@ TOO_DEEP = "calls between the two sides are nested too deeply"
 """What a RecursionError says then."""
 
 
-class Refusable(partial):  # type: ignore[type-arg]
+class Refusable(partial[Any]):
     """A job that can be told that there is no thread for it.
 
     Its function is called then where it was submitted, with the error as argument ``refused``.
